@@ -1,0 +1,185 @@
+"""Text data from JSONL, JSON, Parquet or CSV files, or from a hub data set."""
+
+import csv
+import gzip
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tunescope.corpus.rows import ACCEPTED, Rejected, Row, Rows, row_of
+from tunescope.errors import BadInput, Missing
+
+Numbered = Iterable[tuple[int, object]]
+
+SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".tsv")
+_HUB = re.compile(r"^(hf://datasets/)?[\w.-]+/[\w.-]+(@[\w./-]+)?(:[\w.-]+)*$")
+
+
+def read_rows(path_or_spec: str | Path) -> Rows:
+    """The examples of a file or of a hub data set (`org/name[@revision][:config][:split]`).
+
+    A file's format follows from its content, then its suffix; gzip is undone. Records that are no example
+    stand in `Rows.rejected` with their line.
+
+    Raises `Missing` for a path that is not there and `BadInput` where nothing usable is left.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "sums.jsonl"
+    >>> _ = path.write_text('{"prompt": "1+1=", "completion": "2"}\\n{"prompt": "2+2="}\\n')
+    >>> rows = read_rows(path)
+    >>> rows[0].completion, rows.rejected[0].line
+    ('2', 2)
+    """
+    spec = str(path_or_spec)
+    path = Path(path_or_spec).expanduser()
+    if path.exists():
+        records = _file_records(path)
+    elif _looks_like_hub(spec):
+        records = _hub_records(spec)
+    else:
+        raise Missing(
+            "data-missing", f"there is no data file {spec}", file=spec, fix="check the path; hub: org/name"
+        )
+    return _collect(spec, records)
+
+
+def _collect(source: str, records: Numbered) -> Rows:
+    rows: list[Row] = []
+    rejected: list[Rejected] = []
+    for line, record in records:
+        try:
+            rows.append(row_of(_checked(record)))
+        except ValueError as problem:
+            rejected.append(Rejected(line, str(problem)))
+    if not rows:
+        first = f"line {rejected[0].line}: {rejected[0].reason}" if rejected else "no records at all"
+        raise BadInput(
+            "data-no-rows",
+            f"no usable row in {source} ({len(rejected)} rejected)",
+            file=source,
+            expected=ACCEPTED,
+            found=first,
+            fix="rename the columns to one of the accepted shapes",
+        )
+    return Rows(tuple(rows), rejected, source)
+
+
+def _checked(record: object) -> object:
+    if isinstance(record, ValueError):
+        raise record
+    return record
+
+
+def _looks_like_hub(spec: str) -> bool:
+    return bool(_HUB.match(spec)) and not spec.lower().endswith((*SUFFIXES, ".gz", ".txt"))
+
+
+def _hub_records(spec: str) -> Numbered:
+    # Deferred: `datasets` is an extra, and only hub data sets need it.
+    from tunescope.corpus.hub import hub_records
+
+    return hub_records(spec.removeprefix("hf://datasets/"))
+
+
+def _file_records(path: Path) -> Numbered:
+    if not path.is_file():
+        raise BadInput("data-not-a-file", f"{path} is no regular file", file=path, fix="name one data file")
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(512)
+        if head[:4] == b"PAR1":
+            return _parquet(path)
+        return _text_records(path, head)
+    except PermissionError as problem:
+        raise Missing("data-denied", f"{path} may not be read", file=path, found=problem) from problem
+
+
+def _text_records(path: Path, head: bytes) -> Numbered:
+    suffix = path.suffix.lower()
+    if head[:2] == b"\x1f\x8b":
+        suffix = Path(path.stem).suffix.lower()
+    text = _decode(path, head)
+    start = text[:512].lstrip()
+    if start.startswith("version https://git-lfs"):
+        raise BadInput("git-lfs-pointer", f"{path} is a Git LFS pointer", file=path, fix="run git lfs pull")
+    if start[:14].lower().startswith(("<!doctype html", "<html")):
+        raise BadInput("html-instead-of-data", f"{path} is an HTML page", file=path, fix="download it again")
+    if suffix in (".csv", ".tsv"):
+        return _csv(text, "\t" if suffix == ".tsv" else ",")
+    if start.startswith("["):
+        return _json(path, text)
+    if start.startswith("{") or suffix in (".jsonl", ".ndjson"):
+        return _jsonl(text)
+    if not start:
+        raise BadInput("data-empty", f"{path} is empty", file=path, fix="is the download complete?")
+    raise BadInput(
+        "data-format",
+        f"{path} is in no known format",
+        file=path,
+        expected="JSONL, JSON, Parquet or CSV",
+        fix="a plain text file becomes JSONL with one {\"text\": ...} per line",
+    )
+
+
+def _decode(path: Path, head: bytes) -> str:
+    try:
+        data = gzip.decompress(path.read_bytes()) if head[:2] == b"\x1f\x8b" else path.read_bytes()
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise BadInput(
+            "data-encoding", f"{path} is not UTF-8", file=path, found=f"byte {problem.start}", fix="convert it"
+        ) from problem
+    except (gzip.BadGzipFile, EOFError) as problem:
+        raise BadInput("data-truncated", f"{path} is a broken gzip file", file=path, found=problem) from problem
+
+
+def _jsonl(text: str) -> Iterator[tuple[int, object]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            yield number, _parsed(line)
+
+
+def _parsed(line: str) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as problem:
+        return ValueError(f"not JSON: {problem}")
+
+
+def _json(path: Path, text: str) -> Numbered:
+    try:
+        records = json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise BadInput("data-json", f"{path} is not valid JSON", file=path, found=problem) from problem
+    return enumerate(records, 1)
+
+
+def _csv(text: str, delimiter: str) -> Iterator[tuple[int, object]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    while True:
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as problem:
+            yield reader.line_num, ValueError(f"not CSV: {problem}")
+            return
+        if record.pop(None, None) is not None:  # type: ignore[call-overload]
+            yield reader.line_num, ValueError("more fields than the header names")
+        else:
+            yield reader.line_num, record
+
+
+def _parquet(path: Path) -> Iterator[tuple[int, object]]:
+    # Deferred: only Parquet needs polars, which is slow to import.
+    import polars
+
+    try:
+        frame = polars.read_parquet(path, memory_map=False)
+    except (polars.exceptions.PolarsError, OSError) as problem:
+        raise BadInput(
+            "data-parquet", f"{path} is no readable Parquet file", file=path, found=problem
+        ) from problem
+    yield from enumerate(frame.iter_rows(named=True), 1)

@@ -1,0 +1,143 @@
+"""One training example as text, and the records that could not become one."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+Message = Mapping[str, str]
+
+ACCEPTED = (
+    "messages | prompt + completion | question + solution (or answer) | instruction (+ input) + output | text"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One example: a prompt that is given and a completion that is learned, or a chat.
+
+    Plain text is a completion without a prompt. Where `messages` is set the other two are empty, and the
+    assistant's turns are what is learned.
+    """
+
+    prompt: str = ""
+    completion: str = ""
+    messages: tuple[Message, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that is no example: `line` counts lines of text files and records of others, from one."""
+
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Rows(Sequence[Row]):
+    """What was read from one source: the usable rows in order, and the records that were not usable."""
+
+    rows: tuple[Row, ...]
+    rejected: list[Rejected] = field(default_factory=list)
+    source: str = ""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        return self.rows[index]
+
+
+def data_hash(rows: Iterable[Row]) -> str:
+    """SHA-256 (hex) of the rows' text, in order: equal for equal text, whatever file format it came from.
+
+    >>> data_hash([Row("1+1=", "2")]) == data_hash([Row("1+1=", "2")])
+    True
+    """
+    digest = hashlib.sha256()
+    for row in rows:
+        record = [row.prompt, row.completion, [dict(message) for message in row.messages]]
+        digest.update(json.dumps(record, ensure_ascii=True, sort_keys=True).encode())
+        digest.update(b"\n")
+    return digest.hexdigest()
+
+
+def row_of(record: object) -> Row:
+    """The record as a `Row`; raises `ValueError` with the reason where it is none."""
+    if not isinstance(record, Mapping):
+        raise ValueError(f"an object with named fields is needed, found {type(record).__name__}")
+    fields = {str(key): value for key, value in record.items() if value is not None}
+    for needed, build in _SHAPES:
+        if all(any(name in fields for name in names) for names in needed):
+            return build(fields)
+    present = ", ".join(sorted(fields)[:8]) or "none"
+    raise ValueError(f"no known fields ({present}); accepted: {ACCEPTED}")
+
+
+def _text(fields: Mapping[str, object], *names: str, empty: bool = False) -> str:
+    name = next(name for name in names if name in fields)
+    value = fields[name]
+    if not isinstance(value, str):
+        raise ValueError(f"field {name!r} is {type(value).__name__}, not text")
+    if not empty and not value.strip():
+        raise ValueError(f"field {name!r} is empty")
+    return value
+
+
+def _chat(fields: Mapping[str, object]) -> Row:
+    return Row(messages=_turns(fields["messages"], "messages"))
+
+
+def _prompt_completion(fields: Mapping[str, object]) -> Row:
+    if isinstance(fields["prompt"], list):
+        prompt = _turns(fields["prompt"], "prompt", answered=False)
+        return Row(messages=prompt + _turns(fields["completion"], "completion"))
+    return Row(_text(fields, "prompt", empty=True), _text(fields, "completion"))
+
+
+def _question(fields: Mapping[str, object]) -> Row:
+    return Row(
+        f"Question: {_text(fields, 'question')}\nAnswer:", " " + _text(fields, "solution", "answer").lstrip()
+    )
+
+
+def _instruction(fields: Mapping[str, object]) -> Row:
+    given = _text(fields, "input", empty=True) if "input" in fields else ""
+    context = f"Input: {given}\n" if given.strip() else ""
+    prompt = f"Instruction: {_text(fields, 'instruction')}\n{context}Response:"
+    return Row(prompt, " " + _text(fields, "output").lstrip())
+
+
+def _plain(fields: Mapping[str, object]) -> Row:
+    return Row(completion=_text(fields, "text"))
+
+
+def _turns(value: object, name: str, answered: bool = True) -> tuple[Message, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"field {name!r} must be a list of messages")
+    turns = tuple(_turn(message, name) for message in value)
+    if answered and not any(turn["role"] == "assistant" and turn["content"].strip() for turn in turns):
+        raise ValueError(f"field {name!r} has no assistant turn to learn from")
+    return turns
+
+
+def _turn(message: object, name: str) -> Message:
+    if not isinstance(message, Mapping):
+        raise ValueError(f"field {name!r}: a message must have role and content")
+    role, content = message.get("role"), message.get("content")
+    if not isinstance(role, str) or not isinstance(content, str):
+        raise ValueError(f"field {name!r}: a message's role and content must be text")
+    return {"role": role, "content": content}
+
+
+# The first shape whose fields are all there wins: the most specific stand first.
+_SHAPES = (
+    ((("messages",),), _chat),
+    ((("prompt",), ("completion",)), _prompt_completion),
+    ((("question",), ("solution", "answer")), _question),
+    ((("instruction",), ("output",)), _instruction),
+    ((("text",),), _plain),
+)

@@ -1,0 +1,75 @@
+"""What happened to one weight: an `Address` and an update that stays factored."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunescope.address import Address
+
+Array = NDArray[Any]
+
+
+def read_only(array: Array) -> Array:
+    """The same array, no longer writeable."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, eq=False)
+class Factored:
+    """An update `ΔW = scale · B A` that is never multiplied out.
+
+    `B` has shape `(d_out, r)` and `A` shape `(r, d_in)`, in the dtype they are stored in; `scale` is
+    `None` where the file does not say it.
+    """
+
+    B: Array
+    A: Array
+    scale: float | None = 1.0
+
+    def dense(self) -> NDArray[np.float64]:
+        """`scale · B A` in float64, for references and small modules; unscaled where scale is `None`."""
+        product = self.B.astype(np.float64) @ self.A.astype(np.float64)
+        return product if self.scale is None else product * self.scale
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """An update given as a matrix: `ΔW = scale · matrix`, `matrix` of shape `(d_out, d_in)`."""
+
+    matrix: Array
+    scale: float | None = 1.0
+
+    def dense(self) -> NDArray[np.float64]:
+        """`scale · matrix` in float64; unscaled where scale is `None`."""
+        matrix = self.matrix.astype(np.float64)
+        return matrix if self.scale is None else matrix * self.scale
+
+
+Update = Factored | Dense
+
+
+@dataclass(frozen=True, eq=False)
+class Delta:
+    """One weight's update: where it is, how it was parametrised, and how to read it.
+
+    `open` reads the tensors and returns the update; nothing is read before. `rank` and `alpha` are what
+    the adapter states (`None` where it does not), `scale` the factor in `ΔW = scale · BA` (`None`:
+    unknown, then every scaled number is null), `status` is `ok` or says which part of ΔW this is.
+    """
+
+    address: Address
+    component_name: str
+    method: str
+    d_out: int
+    d_in: int
+    rank: int | None
+    alpha: float | None
+    scale: float | None
+    tensors: tuple[str, ...]
+    open: Callable[[], Update]
+    status: str = "ok"

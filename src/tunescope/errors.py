@@ -1,0 +1,96 @@
+"""Every error that tunescope raises on purpose.
+
+```
+TunescopeError            exit 70  a bug of ours, when nothing more precise applies
+├── UsageError            exit 2   arguments that cannot work
+├── BadInput              exit 3   a file or model whose content is wrong
+├── Missing               exit 4   not there, not readable, offline, denied
+└── Exhausted             exit 5   memory, disk or a device ran out
+```
+
+An error carries a `slug` that `docs/errors.md` explains, and says in which file and tensor what was
+expected, what was found and what to do.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class TunescopeError(Exception):
+    """Base of all errors raised on purpose; `exit_code` is what the command line returns."""
+
+    exit_code = 70
+
+    def __init__(
+        self,
+        slug: str,
+        what: str,
+        *,
+        file: str | Path | None = None,
+        tensor: str | None = None,
+        expected: object = None,
+        found: object = None,
+        fix: str | None = None,
+    ) -> None:
+        self.slug, self.what, self.fix = slug, what, fix
+        self.file = None if file is None else str(file)
+        self.tensor, self.expected, self.found = tensor, expected, found
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        rows = [
+            ("file", self.file),
+            ("tensor", None if self.tensor is None else printable(self.tensor)),
+            ("expected", self.expected),
+            ("found", self.found),
+            ("fix", self.fix),
+        ]
+        lines = [f"{printable(self.what, 2000)} [{self.slug}]"]
+        lines += [f"  {key}: {printable(str(value), 2000)}" for key, value in rows if value is not None]
+        return "\n".join(lines)
+
+
+class UsageError(TunescopeError):
+    """Arguments that cannot work."""
+
+    exit_code = 2
+
+
+class BadInput(TunescopeError):
+    """A file, folder or model whose content is wrong."""
+
+    exit_code = 3
+
+
+class Missing(TunescopeError):
+    """Something that is not there, may not be read, or cannot be reached."""
+
+    exit_code = 4
+
+
+class Exhausted(TunescopeError):
+    """Memory, disk or a device ran out."""
+
+    exit_code = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A warning about an input that was used all the same: `slug`, sentence, and the tensor meant."""
+
+    slug: str
+    text: str
+    tensor: str | None = None
+
+    def __str__(self) -> str:
+        return printable(self.text, 2000) + f" [{self.slug}]"
+
+
+def printable(text: str, limit: int = 200) -> str:
+    """The text with control, bidirectional and other unprintable characters escaped, cut to `limit`.
+
+    >>> printable("a\\x1b[31m\\u202eb")
+    'a\\\\x1b[31m\\\\u202eb'
+    """
+    safe = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return safe if len(safe) <= limit else safe[: limit - 1] + "…"

@@ -1,0 +1,40 @@
+"""An opened source: its updates, its coverage ledger, and where it came from."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunescope.delta import Delta
+from tunescope.errors import Notice
+from tunescope.source.tensors import Entry
+from tunescope.table import Table
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What one SOURCE argument turned into.
+
+    `published` is a table of norms that were computed elsewhere (a `weight_norms*.csv`), in which case
+    there are no deltas; it is drawn and compared but never recomputed.
+    """
+
+    label: str
+    location: str
+    format: str
+    deltas: tuple[Delta, ...]
+    coverage: tuple[Entry, ...]
+    notices: tuple[Notice, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    files: tuple[Path, ...] = ()
+    published: Table | None = None
+
+    def fingerprints(self) -> list[dict[str, Any]]:
+        """Name, size in bytes and sha256 of every file that was read."""
+        return [{"file": p.name, "bytes": p.stat().st_size, "sha256": _sha256(p)} for p in self.files]
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
