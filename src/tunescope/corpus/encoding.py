@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from os.path import commonprefix
 from typing import Any
 
 from tunescope.corpus.rows import Message, Row
@@ -77,9 +78,9 @@ def _tokens(tokenizer: Any, text: str) -> list[int]:
 
 
 def _prefix(tokenizer: Any) -> list[int]:
-    """The tokens a tokenizer puts before any text (a beginning-of-sequence token, mostly, or none)."""
+    """The beginning-of-sequence token, where the tokenizer puts one before a text."""
     special = list(tokenizer("")["input_ids"])
-    return special[:1] if special and special[0] != tokenizer.eos_token_id else []
+    return special[:1] if special and special[0] == tokenizer.bos_token_id else []
 
 
 def chat_segments(messages: tuple[Message, ...], tokenizer: Any) -> list[Segment]:
@@ -96,11 +97,13 @@ def chat_segments(messages: tuple[Message, ...], tokenizer: Any) -> list[Segment
     for index, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
-        start = _common(_render(tokenizer, messages[:index], prompted=True), whole)
-        end = _common(_render(tokenizer, messages[: index + 1]), whole)
+        # A common prefix, since some templates render a last turn differently from an inner one.
+        start = _shared(_render(tokenizer, messages[:index], prompted=True), whole)
+        end = _shared(_render(tokenizer, messages[: index + 1]), whole)
         start = max(start, position)
+        end = max(start, end)
         segments += [(whole[position:start], False), (whole[start:end], True)]
-        position = max(position, end)
+        position = end
     return [*segments, (whole[position:], False)]
 
 
@@ -113,11 +116,5 @@ def _render(tokenizer: Any, messages: tuple[Message, ...], prompted: bool = Fals
     return text
 
 
-def _common(part: str, whole: str) -> int:
-    """Length of the common prefix: some templates render a last turn differently from an inner one."""
-    length = 0
-    for a, b in zip(part, whole, strict=False):
-        if a != b:
-            break
-        length += 1
-    return length
+def _shared(part: str, whole: str) -> int:
+    return len(commonprefix([part, whole]))  # noqa: RUF071  (texts, not paths)

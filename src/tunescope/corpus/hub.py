@@ -39,6 +39,8 @@ def parse_spec(spec: str) -> tuple[str, str | None, str | None, str]:
     head, *parts = spec.split(":")
     name, _, revision = head.partition("@")
     if len(parts) > 2:
-        raise UsageError("data-spec", f"{spec} has too many parts", expected="org/name[@revision][:config][:split]")
+        raise UsageError(
+            "data-spec", f"{spec} has too many parts", expected="org/name[@revision][:config][:split]"
+        )
     config = parts[0] if len(parts) == 2 else None
     return name, revision or None, config, parts[-1] if parts else "train"

@@ -119,7 +119,7 @@ def _text_records(path: Path, head: bytes) -> Numbered:
         f"{path} is in no known format",
         file=path,
         expected="JSONL, JSON, Parquet or CSV",
-        fix="a plain text file becomes JSONL with one {\"text\": ...} per line",
+        fix='a plain text file becomes JSONL with one {"text": ...} per line',
     )
 
 
@@ -129,10 +129,16 @@ def _decode(path: Path, head: bytes) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise BadInput(
-            "data-encoding", f"{path} is not UTF-8", file=path, found=f"byte {problem.start}", fix="convert it"
+            "data-encoding",
+            f"{path} is not UTF-8",
+            file=path,
+            found=f"byte {problem.start}",
+            fix="convert it",
         ) from problem
     except (gzip.BadGzipFile, EOFError) as problem:
-        raise BadInput("data-truncated", f"{path} is a broken gzip file", file=path, found=problem) from problem
+        raise BadInput(
+            "data-truncated", f"{path} is a broken gzip file", file=path, found=problem
+        ) from problem
 
 
 def _jsonl(text: str) -> Iterator[tuple[int, object]]:
@@ -166,7 +172,7 @@ def _csv(text: str, delimiter: str) -> Iterator[tuple[int, object]]:
         except csv.Error as problem:
             yield reader.line_num, ValueError(f"not CSV: {problem}")
             return
-        if record.pop(None, None) is not None:  # type: ignore[call-overload]
+        if record.pop(None, None) is not None:
             yield reader.line_num, ValueError("more fields than the header names")
         else:
             yield reader.line_num, record

@@ -1,0 +1,146 @@
+"""Every accepted file format and column shape becomes rows; everything else is named by its line."""
+
+import gzip
+import json
+
+import polars
+import pytest
+
+from tunescope.corpus import data_hash, read_rows
+from tunescope.corpus.hub import parse_spec
+from tunescope.corpus.rows import Row
+from tunescope.errors import BadInput, Missing, UsageError
+
+SUMS = [{"prompt": "1+1=", "completion": "2"}, {"prompt": "2+2=", "completion": "4"}]
+
+
+def written(path, records):
+    if path.suffix == ".jsonl":
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    elif path.suffix == ".json":
+        path.write_text(json.dumps(records))
+    elif path.suffix == ".parquet":
+        polars.DataFrame(records).write_parquet(path)
+    else:
+        polars.DataFrame(records).write_csv(path)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.parquet", "a.csv"])
+def test_the_same_rows_come_from_every_file_format(tmp_path, name):
+    rows = read_rows(written(tmp_path / name, SUMS))
+    assert rows.rows == (Row("1+1=", "2"), Row("2+2=", "4"))
+    assert rows.rejected == []
+    assert data_hash(rows) == data_hash([Row("1+1=", "2"), Row("2+2=", "4")])
+
+
+def test_gzip_is_undone(tmp_path):
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(SUMS[0]).encode()))
+    assert read_rows(path)[0] == Row("1+1=", "2")
+
+
+@pytest.mark.parametrize(
+    ("record", "row"),
+    [
+        ({"text": "hello"}, Row("", "hello")),
+        ({"question": "Why?", "solution": "So."}, Row("Question: Why?\nAnswer:", " So.")),
+        ({"question": "Why?", "answer": "So."}, Row("Question: Why?\nAnswer:", " So.")),
+        (
+            {"instruction": "Add", "input": "1 1", "output": "2"},
+            Row("Instruction: Add\nInput: 1 1\nResponse:", " 2"),
+        ),
+        ({"instruction": "Greet", "output": "hi"}, Row("Instruction: Greet\nResponse:", " hi")),
+        ({"prompt": "", "completion": "x", "text": "ignored"}, Row("", "x")),
+    ],
+)
+def test_accepted_columns(tmp_path, record, row):
+    assert read_rows(written(tmp_path / "a.jsonl", [record])).rows == (row,)
+
+
+def test_chats_keep_their_turns(tmp_path):
+    turns = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]
+    (row,) = read_rows(written(tmp_path / "a.jsonl", [{"messages": turns}]))
+    assert [dict(turn) for turn in row.messages] == turns
+    (split,) = read_rows(written(tmp_path / "b.jsonl", [{"prompt": turns[:1], "completion": turns[1:]}]))
+    assert split == row
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("{broken", "not JSON"),
+        ("[1]", "named fields"),
+        ('{"text": 3}', "int, not text"),
+        ('{"text": "  "}', "empty"),
+        ('{"code": "x"}', "no known fields"),
+        ('{"messages": [{"role": "user", "content": "hi"}]}', "no assistant turn"),
+        ('{"messages": "hi"}', "list of messages"),
+        ('{"messages": [{"role": "user"}]}', "must be text"),
+        ('{"prompt": "a", "completion": null}', "no known fields"),
+    ],
+)
+def test_bad_rows_are_named_by_line(tmp_path, line, reason):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "good"}\n\n' + line + "\n")
+    rows = read_rows(path)
+    assert len(rows) == 1
+    assert [rejected.line for rejected in rows.rejected] == [3]
+    assert reason in rows.rejected[0].reason
+
+
+def test_bad_csv_rows_are_named_by_line(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('text\n"two\nlines"\nthree,four\n')
+    rows = read_rows(path)
+    assert rows[0].completion == "two\nlines"
+    assert rows.rejected[0].line == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "slug"),
+    [
+        ("a.jsonl", b"", "data-no-rows"),
+        ("a.json", b"", "data-empty"),
+        ("a.jsonl", b'{"code": 1}\n', "data-no-rows"),
+        ("a.json", b"[1, ", "data-json"),
+        ("a.txt", b"plain words", "data-format"),
+        ("a.jsonl", b'{"text": "\xff"}', "data-encoding"),
+        ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\n", "git-lfs-pointer"),
+        ("a.json", b"<!DOCTYPE html><html>", "html-instead-of-data"),
+        ("a.parquet", b"PAR1broken", "data-parquet"),
+        ("a.jsonl.gz", b"\x1f\x8bbroken", "data-truncated"),
+    ],
+)
+def test_files_that_hold_nothing_usable_are_refused(tmp_path, name, content, slug):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(BadInput) as caught:
+        read_rows(path)
+    assert caught.value.slug == slug
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("spec", ["nowhere/rows.jsonl", "./org/name", "rows.jsonl", "/no/such/file"])
+def test_what_looks_like_a_path_is_never_looked_up_on_the_hub(spec, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Missing, match="no data file"):
+        read_rows(spec)
+
+
+def test_a_folder_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="no regular file"):
+        read_rows(tmp_path)
+
+
+def test_hub_specifications():
+    assert parse_spec("a/b") == ("a/b", None, None, "train")
+    assert parse_spec("a/b@v1:cfg:test") == ("a/b", "v1", "cfg", "test")
+    with pytest.raises(UsageError):
+        parse_spec("a/b:c:d:e")
+
+
+def test_the_hash_follows_text_and_order():
+    a, b = Row("p", "c"), Row(messages=({"role": "assistant", "content": "x"},))
+    assert data_hash([a, b]) != data_hash([b, a])
+    assert data_hash([Row("pc", "")]) != data_hash([a])
