@@ -1,0 +1,1 @@
+"""Model and data to scores of parameters: importance, attribution, ablation. Needs torch."""

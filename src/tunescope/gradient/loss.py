@@ -1,0 +1,113 @@
+"""The loss that every gradient score is taken of: token-mean negative log-likelihood, padding left out."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.nn import functional
+
+from tunescope.corpus.encoding import IGNORED
+
+# Rows of logits held in float32 at a time: at a vocabulary of 150 000 this is 150 MB.
+_ROWS = 256
+
+
+def predicts_next_token(model: nn.Module) -> bool:
+    """Whether position t predicts token t+1 (a causal model) rather than token t (a masked one)."""
+    names = (str(getattr(model, "loss_type", "")), type(model).__name__)
+    return not any("MaskedLM" in name or "PreTraining" in name for name in names)
+
+
+def targets(labels: Tensor, attention_mask: Tensor, shift: bool) -> Tensor:
+    """The label that each position predicts, (batch, seq), `IGNORED` where it predicts none.
+
+    Padding neither predicts nor is predicted, whatever its label says.
+    """
+    labels = labels.masked_fill(attention_mask == 0, IGNORED)
+    if shift:
+        labels = functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
+    return labels.masked_fill(attention_mask == 0, IGNORED)
+
+
+def token_losses(logits: Tensor, target: Tensor) -> Tensor:
+    """Negative log-likelihood in nats of each target, (batch, seq), zero where it is `IGNORED`.
+
+    Computed in float32 (float64 for float64 logits) a few rows at a time, so the float32 logits never
+    exist whole; `logits` is (batch, seq, vocab).
+    """
+    flat: Tensor = _TokenLoss.apply(logits.flatten(0, 1), target.flatten())  # type: ignore[no-untyped-call]
+    return flat.view(target.shape)
+
+
+def sequence_losses(losses: Tensor, target: Tensor) -> Tensor:
+    """Mean loss over the scored tokens of every sequence, (batch,); NaN for one that has none."""
+    scored = (target != IGNORED).sum(1)
+    return losses.sum(1) / scored.to(losses.dtype)
+
+
+def mean_loss(losses: Tensor, target: Tensor) -> Tensor:
+    """Mean loss over all scored tokens of the batch, a scalar."""
+    return losses.sum() / (target != IGNORED).sum().to(losses.dtype)
+
+
+def sampled_targets(logits: Tensor, target: Tensor, generator: torch.Generator) -> Tensor:
+    """Targets drawn from the model's own prediction wherever `target` has one.
+
+    The gradient of their loss has the true Fisher information as its covariance, which the gradient at the
+    labels of the data (the empirical Fisher) has not [Kunstner et al. 2019, arXiv 1905.12558].
+    """
+    drawn = target.clone()
+    scored = (target != IGNORED).nonzero()
+    for some in torch.split(scored, _ROWS):
+        rows = logits.detach()[some[:, 0], some[:, 1]]
+        probabilities = torch.softmax(rows.to(_wide(rows)), dim=-1)
+        chosen = torch.multinomial(probabilities, 1, generator=generator)
+        drawn[some[:, 0], some[:, 1]] = chosen[:, 0].to(drawn.dtype)
+    return drawn
+
+
+def divergences(reference: Tensor, logits: Tensor) -> Tensor:
+    """KL(p_reference ‖ p) in nats of every row, (rows,), both (rows, vocab)."""
+    found = []
+    for expected, actual in zip(torch.split(reference, _ROWS), torch.split(logits, _ROWS), strict=True):
+        p = torch.log_softmax(expected.to(_wide(expected)), dim=-1)
+        q = torch.log_softmax(actual.to(_wide(actual)), dim=-1)
+        found.append(((p - q).double() * p.exp().double()).sum(-1))
+    return torch.cat(found)
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
+
+
+class _TokenLoss(torch.autograd.Function):
+    """Cross-entropy that keeps the logits as they are and one log-sum-exp per row, nothing wider."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
+        wide = _wide(logits)
+        normaliser = torch.empty(logits.shape[0], dtype=wide, device=logits.device)
+        losses = torch.empty_like(normaliser)
+        for start in range(0, logits.shape[0], _ROWS):
+            part = slice(start, start + _ROWS)
+            rows = logits[part].to(wide)
+            normaliser[part] = torch.logsumexp(rows, dim=-1)
+            labels = target[part].clamp_min(0)[:, None]
+            losses[part] = normaliser[part] - rows.gather(1, labels)[:, 0]
+        ctx.save_for_backward(logits, target, normaliser)
+        return losses.masked_fill_(target == IGNORED, 0)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, outer: Tensor) -> tuple[Tensor, None]:
+        logits, target, normaliser = ctx.saved_tensors  # type: ignore[attr-defined]
+        gradient = torch.empty_like(logits)
+        outer = outer.masked_fill(target == IGNORED, 0)
+        for start in range(0, logits.shape[0], _ROWS):
+            part = slice(start, start + _ROWS)
+            rows = (logits[part].to(normaliser.dtype) - normaliser[part, None]).exp_()
+            labels = target[part].clamp_min(0)[:, None]
+            rows.scatter_add_(1, labels, rows.new_full((), -1).expand_as(labels))
+            gradient[part] = rows.mul_(outer[part, None])
+        return gradient, None
