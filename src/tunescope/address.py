@@ -37,18 +37,36 @@ class Address:
 _RULES: tuple[tuple[str, str, str], ...] = (
     (r"(norm|ln|layernorm|layer_norm)[^.]*$", "norm", ""),
     (r"(^|\.)ln_\w+$", "norm", ""),
-    (r"(EncDecAttention|encoder_attn|crossattention|attn2)\..*?\b(q|q_proj|query|to_q)$", "attention", "XATTN_Q"),
-    (r"(EncDecAttention|encoder_attn|crossattention|attn2)\..*?\b(k|k_proj|key|to_k)$", "attention", "XATTN_K"),
-    (r"(EncDecAttention|encoder_attn|crossattention|attn2)\..*?\b(v|v_proj|value|to_v)$", "attention", "XATTN_V"),
-    (r"(EncDecAttention|encoder_attn|crossattention|attn2)\..*?\b(o|out_proj|output\.dense|to_out(\.0)?)$",
-     "attention", "XATTN_O"),
+    (
+        r"(EncDecAttention|encoder_attn|crossattention|attn2)\..*?\b(q|q_proj|query|to_q)$",
+        "attention",
+        "XATTN_Q",
+    ),
+    (
+        r"(EncDecAttention|encoder_attn|crossattention|attn2)\..*?\b(k|k_proj|key|to_k)$",
+        "attention",
+        "XATTN_K",
+    ),
+    (
+        r"(EncDecAttention|encoder_attn|crossattention|attn2)\..*?\b(v|v_proj|value|to_v)$",
+        "attention",
+        "XATTN_V",
+    ),
+    (
+        r"(EncDecAttention|encoder_attn|crossattention|attn2)\..*?\b(o|out_proj|output\.dense|to_out(\.0)?)$",
+        "attention",
+        "XATTN_O",
+    ),
     (r"\b(q_proj|query|to_q|q_lin|wq|SelfAttention\.q|self\.q|attn\.q|attention\.q)$", "attention", "ATTN_Q"),
     (r"\b(k_proj|key|to_k|k_lin|wk|SelfAttention\.k|self\.k|attn\.k|attention\.k)$", "attention", "ATTN_K"),
     (r"\b(v_proj|value|to_v|v_lin|wv|SelfAttention\.v|self\.v|attn\.v|attention\.v)$", "attention", "ATTN_V"),
     (r"\b(qkv_proj|query_key_value|c_attn|qkv|Wqkv|in_proj_weight|attn\.in_proj)$", "attention", "ATTN_QKV"),
-    (r"\b(o_proj|to_out(\.0)?|out_lin|attention\.output\.dense|SelfAttention\.o|attention\.dense|"
-     r"self_attention\.dense|attention\.wo|attn\.(c_proj|proj|out_proj)|attention\.out_proj)$",
-     "attention", "ATTN_O"),
+    (
+        r"\b(o_proj|to_out(\.0)?|out_lin|attention\.output\.dense|SelfAttention\.o|attention\.dense|"
+        r"self_attention\.dense|attention\.wo|attn\.(c_proj|proj|out_proj)|attention\.out_proj)$",
+        "attention",
+        "ATTN_O",
+    ),
     (r"\b(q_norm|k_norm)$", "norm", ""),
     (r"(^|\.)(mlp|block_sparse_moe|feed_forward|moe)\.(gate|router)(\.\w+)?$", "mlp", "MLP_ROUTER"),
     (r"\bshared_experts?\.gate_proj$", "mlp", "MLP_SHARED_GATE"),
@@ -56,11 +74,22 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (r"\bshared_experts?\.down_proj$", "mlp", "MLP_SHARED_DOWN"),
     (r"\bgate_up_proj$", "mlp", "MLP_GATE_UP"),
     (r"\b(gate_proj|w1|wi_0)$", "mlp", "MLP_GATE"),
-    (r"\b(up_proj|w3|wi_1|wi|c_fc|intermediate\.dense|dense_h_to_4h|fc1|lin1|fc_in|net\.0\.proj)$", "mlp", "MLP_UP"),
-    (r"\b(down_proj|w2|mlp\.c_proj|dense_4h_to_h|fc2|lin2|fc_out|output\.dense|DenseReluDense\.wo|net\.2)$",
-     "mlp", "MLP_DOWN"),
+    (
+        r"\b(up_proj|w3|wi_1|wi|c_fc|intermediate\.dense|dense_h_to_4h|fc1|lin1|fc_in|net\.0\.proj)$",
+        "mlp",
+        "MLP_UP",
+    ),
+    (
+        r"\b(down_proj|w2|mlp\.c_proj|dense_4h_to_h|fc2|lin2|fc_out|output\.dense|DenseReluDense\.wo|net\.2)$",
+        "mlp",
+        "MLP_DOWN",
+    ),
     (r"(^|\.)(lm_head|embed_out)$", "embedding", "LM_HEAD"),
-    (r"(^|\.)(embed_tokens|wte|word_embeddings|tok_embeddings|embed_in|shared|token_embedding)$", "embedding", "EMBED"),
+    (
+        r"(^|\.)(embed_tokens|wte|word_embeddings|tok_embeddings|embed_in|shared|token_embedding)$",
+        "embedding",
+        "EMBED",
+    ),
     (r"(^|\.)(wpe|position_embeddings?|embed_positions)$", "embedding", "EMBED_POSITION"),
     (r"embed", "embedding", ""),
 )
@@ -107,7 +136,9 @@ _STACKS: tuple[tuple[str, str], ...] = (
 _COMPILED_STACKS = tuple((name, re.compile(pattern)) for name, pattern in _STACKS)
 _EXPERT = re.compile(r"(?:^|\.)experts?\.(\d+)(?=\.|$)")
 _LAYER = re.compile(r"^(.*?[A-Za-z_]\w*)\.(\d+)(?:\.(.+))?$")
-_UNET = re.compile(r"(?:^|\.)(down_blocks|up_blocks|mid_block)(?:\.(\d+))?\.(attentions|resnets|downsamplers|upsamplers)\.(\d+)\.(.+)$")
+_UNET = re.compile(
+    r"(?:^|\.)(down_blocks|up_blocks|mid_block)(?:\.(\d+))?\.(attentions|resnets|downsamplers|upsamplers)\.(\d+)\.(.+)$"
+)
 
 
 def parse(name: str) -> Address:

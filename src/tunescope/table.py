@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -89,7 +88,9 @@ def write_csv(frame: pl.DataFrame, path: str | Path) -> Path:
     return write_atomically(path, frame.write_csv)
 
 
-def square(labels: Sequence[str], values: Sequence[Sequence[float | None]], corner: str = "model_id") -> pl.DataFrame:
+def square(
+    labels: Sequence[str], values: Sequence[Sequence[float | None]], corner: str = "model_id"
+) -> pl.DataFrame:
     """A labelled square matrix: labels as first column and as header."""
     columns: dict[str, Any] = {corner: list(labels)}
     for j, label in enumerate(labels):
@@ -105,7 +106,7 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path
         with io.FileIO(handle, "wb") as raw, io.BufferedWriter(raw) as out:
             write(out)  # type: ignore[arg-type]
         Path(temporary).chmod(0o644)
-        os.replace(temporary, path)
+        Path(temporary).replace(path)
     except OSError as error:
         Path(temporary).unlink(missing_ok=True)
         raise Exhausted("cannot-write", "writing failed", file=path, found=error) from error

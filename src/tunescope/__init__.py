@@ -1,0 +1,56 @@
+"""Where did fine-tuning change this model: how much, in which directions, when, and does it matter?
+
+The names below are loaded when first used, so that importing the package stays cheap:
+
+- `norms(sources)` measures every ΔW and returns a `Table`;
+- `open_source(spec)` opens an adapter, a live model or a state dict;
+- `Table`, `Address`, `Delta`, `Factored`, `Dense` are the types that everything speaks.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tunescope.address import Address as Address
+    from tunescope.compare import norms as norms
+    from tunescope.delta import Delta as Delta
+    from tunescope.delta import Dense as Dense
+    from tunescope.delta import Factored as Factored
+    from tunescope.errors import TunescopeError as TunescopeError
+    from tunescope.source.open import open_source as open_source
+    from tunescope.table import Table as Table
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Address": "tunescope.address",
+    "Delta": "tunescope.delta",
+    "Dense": "tunescope.delta",
+    "Factored": "tunescope.delta",
+    "Table": "tunescope.table",
+    "TunescopeError": "tunescope.errors",
+    "norms": "tunescope.compare",
+    "open_source": "tunescope.source.open",
+}
+
+__all__ = [
+    "Address",
+    "Delta",
+    "Dense",
+    "Factored",
+    "Table",
+    "TunescopeError",
+    "__version__",
+    "norms",
+    "open_source",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'tunescope' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

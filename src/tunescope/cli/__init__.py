@@ -1,0 +1,94 @@
+"""The command line: `tunescope VERB …`; one file per verb, imported only when that verb is asked for."""
+
+import difflib
+import importlib
+import os
+import signal
+import sys
+import traceback
+from typing import NoReturn
+
+import click
+
+from tunescope.errors import Exhausted, TunescopeError, printable
+
+# verb -> (module below tunescope.cli, one-line help); the help stands here so that listing imports nothing.
+VERBS: dict[str, tuple[str, str]] = {
+    "norms": ("norms", "How much each weight changed: layer × module maps of ‖ΔW‖."),
+}
+
+
+class _Verbs(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"tunescope.cli.{VERBS[cmd_name][0]}")
+        return module.command  # type: ignore[no-any-return]
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(verb, text) for verb, (_, text) in VERBS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        near = difflib.get_close_matches(args[0], VERBS, n=1)
+        if args[0] not in VERBS and not args[0].startswith("-"):
+            hint = f" Did you mean '{near[0]}'?" if near else f" Commands: {', '.join(VERBS)}."
+            raise click.UsageError(f"There is no command '{printable(args[0])}'.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+EPILOG = """\b
+Examples:
+  tunescope norms my-adapter/
+  tunescope norms base=run-a/ new=run-b/ -o study/
+"""
+
+
+@click.group(cls=_Verbs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="tunescope", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def app(debug: bool) -> None:
+    """Where did fine-tuning change this model: how much, in which directions, when, and does it matter?"""
+    del debug
+
+
+def main() -> NoReturn:
+    """Run the command line and exit with its code (see `tunescope.errors`)."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    debug = "--debug" in sys.argv[1:]
+    try:
+        code = app(standalone_mode=False, prog_name="tunescope")
+        sys.stdout.flush()
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except BrokenPipeError:
+        # Python would flush stdout again on exit and complain; point it at nothing first.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("tunescope: interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Exception as error:
+        sys.exit(_report(error, debug))
+
+
+def _report(error: Exception, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    if isinstance(error, MemoryError):
+        error = Exhausted("out-of-memory", "memory ran out", found=error or "MemoryError")
+    if isinstance(error, TunescopeError):
+        click.echo(f"tunescope: {error}", err=True)
+        return error.exit_code
+    text = f"{type(error).__name__}: {printable(str(error), 500)}"
+    click.echo(f"tunescope: a bug of ours: {text}\n  fix: run again with --debug and report it", err=True)
+    return 70

@@ -1,0 +1,146 @@
+"""Norms and inner products of low-rank products, from their small Gram matrices.
+
+For `M = B A` with `B (d_out, r)` and `A (r, d_in)`: ‖M‖_F² = Σ (BᵀB)∘(AAᵀ), and for two of them
+⟨M, M'⟩ = Σ (BᵀB')∘(AA'ᵀ). The Grams are float32 products over blocks, summed in float64; where the sum
+cancels, the thin QR factors are used instead.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Float64 = NDArray[np.float64]
+
+# Rows of a factor that are converted and multiplied at once: the block stays in the cache.
+_BLOCK = 4096
+# Below this share of the sum of absolute terms, the terms of ‖BA‖² cancel too far for float32 Grams.
+_CANCELLATION = 1e-2
+# Elements of a flat array that are squared and summed at once.
+_FLAT = 1 << 16
+
+
+def wide(array: Array) -> Array:
+    """The array in float32 (float64 stays), bfloat16 by a shift.
+
+    >>> wide(np.ones(2, dtype=np.float16)).dtype
+    dtype('float32')
+    """
+    if array.dtype.name == "bfloat16":
+        bits = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32)
+        bits <<= 16
+        return bits.view(np.float32)
+    return array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
+
+
+def gram_columns(B: Array, other: Array | None = None, exact: bool = False) -> Float64:
+    """`BᵀB` (or `BᵀB'`), shape `(r, r')`, from factors `(d, r)`, `(d, r')`; `exact`: float64 products."""
+    total = np.zeros((B.shape[1], (B if other is None else other).shape[1]))
+    for start in range(0, len(B), _BLOCK):
+        left = _block(B[start : start + _BLOCK], exact)
+        right = left if other is None else _block(other[start : start + _BLOCK], exact)
+        total += left.T @ right
+    return total
+
+
+def gram_rows(A: Array, other: Array | None = None, exact: bool = False) -> Float64:
+    """`AAᵀ` (or `AA'ᵀ`), shape `(r, r')`, from factors `(r, d)`, `(r', d)`; `exact`: float64 products."""
+    total = np.zeros((len(A), len(A if other is None else other)))
+    for start in range(0, A.shape[1], _BLOCK):
+        left = _block(A[:, start : start + _BLOCK], exact)
+        right = left if other is None else _block(other[:, start : start + _BLOCK], exact)
+        total += left @ right.T
+    return total
+
+
+def _block(array: Array, exact: bool) -> Array:
+    narrow = wide(array)
+    return narrow.astype(np.float64, copy=False) if exact else narrow
+
+
+def in_range(gram: Float64) -> bool:
+    """Whether a Gram matrix is finite and none of its diagonal can have under- or overflowed in float32."""
+    diagonal = np.diagonal(gram)
+    return bool(np.isfinite(gram).all() and (diagonal > 1e-24).all() and (diagonal < 1e30).all())
+
+
+def frobenius(array: Array) -> float:
+    """‖M‖_F of any finite array in float64, without overflow; NaN or infinite where an element is.
+
+    >>> round(frobenius(np.array([[3e200, 4e200]])) / 1e200, 12)
+    5.0
+    """
+    flat = array.reshape(-1)
+    blocks = [flat[i : i + _FLAT] for i in range(0, flat.size, _FLAT)]
+    with np.errstate(over="ignore"):
+        total = sum(_square_sum(block, 0) for block in blocks)
+    if 1e-200 < total < math.inf or math.isnan(total):
+        return math.sqrt(total)
+    largest = max((float(np.abs(wide(block)).max()) for block in blocks), default=0.0)
+    if largest == 0 or math.isinf(largest):
+        return largest
+    exponent = math.frexp(largest)[1]
+    return math.ldexp(math.sqrt(sum(_square_sum(block, exponent) for block in blocks)), exponent)
+
+
+def _square_sum(block: Array, exponent: int) -> float:
+    values = wide(block).astype(np.float64)
+    if exponent:
+        values = np.ldexp(values, -exponent)
+    return float(values @ values)
+
+
+def product_frobenius(B: Array, A: Array, exact: bool = False) -> tuple[float, float, float]:
+    """‖BA‖_F, ‖A‖_F and ‖B‖_F of factors `B (d_out, r)`, `A (r, d_in)`; relative error below 1e-6.
+
+    >>> product_frobenius(np.array([[2.0], [0.0]]), np.array([[3.0, 4.0]]))
+    (10.0, 5.0, 2.0)
+    """
+    with np.errstate(all="ignore"):
+        return norms_from_grams(gram_columns(B, exact=exact), gram_rows(A, exact=exact), B, A)
+
+
+def norms_from_grams(columns: Float64, rows: Float64, B: Array, A: Array) -> tuple[float, float, float]:
+    """The norms of `product_frobenius` from Grams at hand, or through QR where the Grams lose digits."""
+    if not (in_range(columns) and in_range(rows)):
+        return _through_qr(B, A), frobenius(A), frobenius(B)
+    norm_A, norm_B = math.sqrt(np.trace(rows)), math.sqrt(np.trace(columns))
+    terms = rows * columns
+    total = float(terms.sum())
+    if total > _CANCELLATION * float(np.abs(terms).sum()):
+        return math.sqrt(total), norm_A, norm_B
+    return _through_qr(B, A), norm_A, norm_B
+
+
+def _through_qr(B: Array, A: Array) -> float:
+    matrix, exponent = core(B, A)
+    return math.ldexp(frobenius(matrix), exponent)
+
+
+def core(B: Array, A: Array) -> tuple[Float64, int]:
+    """The small matrix `R_B R_Aᵀ` with `BA = Q_B (R_B R_Aᵀ · 2^exponent) Q_Aᵀ`, by thin QR in float64.
+
+    Powers of two are taken out of every row of A and column of B first, so that no finite input
+    overflows and a factor pair of very unequal sizes keeps its digits.
+    """
+    left, right = wide(B).astype(np.float64), wide(A).astype(np.float64)
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        return np.full((1, 1), math.nan), 0
+    exponents = _exponents(left, 0) + _exponents(right, 1)
+    largest = int(exponents.max(initial=0))
+    left = np.ldexp(left, -_exponents(left, 0))
+    right = np.ldexp(right, -_exponents(right, 1)[:, None])
+    R_B = np.linalg.qr(np.ldexp(left, np.maximum(exponents - largest, -1000)), mode="r")
+    R_A = np.linalg.qr(right.T, mode="r")
+    return R_B @ R_A.T, largest
+
+
+def _exponents(matrix: Float64, axis: int) -> NDArray[np.int_]:
+    return np.frexp(np.abs(matrix).max(axis=axis, initial=0.0))[1].astype(np.int_)
+
+
+def inner(B: Array, A: Array, B2: Array, A2: Array) -> float:
+    """⟨BA, B'A'⟩ = Σ (BᵀB')∘(AA'ᵀ), for two products of equal shape, with float64 products."""
+    return float((gram_columns(B, B2, exact=True) * gram_rows(A, A2, exact=True)).sum())

@@ -1,0 +1,1 @@
+"""One question per file: `Delta`s in, rows out."""
