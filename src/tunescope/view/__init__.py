@@ -1,0 +1,1 @@
+"""Tables into what a picture or a sentence needs: order, labels, limits, words. No pixels."""

@@ -1,0 +1,154 @@
+"""Layer × component grids, layer profiles and rankings, as arrays with labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tunescope.address import Address
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Values `(rows, columns)` with labels; NaN where there is no module or no number.
+
+    `broken` marks cells whose module is there but whose number is not finite. `limits` are those of the
+    colour scale; `label` names the scale with its unit.
+    """
+
+    title: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: NDArray[np.float64]
+    broken: NDArray[np.bool_]
+    label: str
+    limits: tuple[float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One line of a profile: `label`, and values along the layers."""
+
+    label: str
+    layers: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """Lines over the layers of one family and stack."""
+
+    title: str
+    lines: tuple[Line, ...]
+    label: str
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Names with values, largest first."""
+
+    title: str
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+    families: tuple[str, ...]
+    label: str
+
+
+_ORDER = (
+    "MLP_GATE", "MLP_GATE_UP", "MLP_UP", "MLP_DOWN", "ATTN_QKV", "ATTN_Q", "ATTN_K", "ATTN_V", "ATTN_O",
+    "XATTN_Q", "XATTN_K", "XATTN_V", "XATTN_O",
+)  # fmt: skip
+
+
+def short(component: str) -> str:
+    """A component as a column label: `MLP_GATE` → `Gate`, `ATTN_Q` → `Q`, `XATTN_K` → `cross K`.
+
+    >>> [short(c) for c in ("MLP_GATE", "ATTN_QKV", "XATTN_V", "Q_NORM")]
+    ['Gate', 'QKV', 'cross V', 'Q norm']
+    """
+    for prefix, lead in (("MLP_", ""), ("XATTN_", "cross "), ("ATTN_", "")):
+        if component.startswith(prefix):
+            tail = component.removeprefix(prefix)
+            return lead + (tail if prefix != "MLP_" or len(tail) < 3 else _words(tail))
+    return _words(component)
+
+
+def _words(text: str) -> str:
+    return text.replace("_", " ").capitalize()
+
+
+def with_component(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with a column `column`: the short label of each row's module."""
+    kinds = {m: short(Address("", 0, m).component) for m in frame["module_type"].unique().to_list()}
+    clashes = _clashing(kinds)
+    names = {m: (m if label in clashes else label) for m, label in kinds.items()}
+    return frame.with_columns(pl.col("module_type").replace_strict(names, return_dtype=pl.String).alias("column"))
+
+
+def _clashing(kinds: dict[str, str]) -> set[str]:
+    labels = list(kinds.values())
+    return {label for label in labels if labels.count(label) > 1}
+
+
+def column_order(frame: pl.DataFrame) -> list[str]:
+    """Column labels: gate, up, down, q, k, v, o, then whatever else, by family and name."""
+    seen = {
+        column: Address("", 0, module).component
+        for column, module in frame.select("column", "module_type").unique().iter_rows()
+    }
+    families = {c: Address("", 0, m).family for c, m in frame.select("column", "module_type").unique().iter_rows()}
+    rank = {name: i for i, name in enumerate(_ORDER)}
+    family_rank = {"mlp": 0, "attention": 1, "norm": 2, "embedding": 3, "other": 4}
+    return sorted(seen, key=lambda c: (rank.get(seen[c], len(rank)), family_rank[families[c]], c))
+
+
+def limits_of(values: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
+    """Zero-anchored limits over the finite values of several arrays; (0, 1) where there are none."""
+    finite = np.concatenate([v[np.isfinite(v)] for v in values]) if values else np.array([])
+    top = float(finite.max()) if finite.size else 0.0
+    return (0.0, top if top > 0 else 1.0)
+
+
+def grids(frame: pl.DataFrame, metric: str, title: str, label: str) -> list[Grid]:
+    """One grid per stack (rows are layers), and one more for modules outside blocks.
+
+    Where a layer has several rows for a column (experts), the cell is their mean and the column says so.
+    """
+    frame = with_component(frame)
+    out = []
+    for stack in frame["stack"].unique(maintain_order=True).to_list():
+        part = frame.filter(pl.col("stack") == stack)
+        several = frame["stack"].n_unique() > 1
+        inside, outside = part.filter(pl.col("layer").is_not_null()), part.filter(pl.col("layer").is_null())
+        name = f"{title} · {stack}" if several else title
+        if inside.height:
+            out.append(_grid(inside, metric, name, label))
+        if outside.height:
+            out.append(_grid(outside.with_columns(pl.lit(-1).alias("layer")), metric, "outside blocks", label))
+    return out
+
+
+def _grid(part: pl.DataFrame, metric: str, title: str, label: str) -> Grid:
+    columns = column_order(part)
+    layers = sorted(part["layer"].unique().to_list())
+    row, column = {v: i for i, v in enumerate(layers)}, {v: i for i, v in enumerate(columns)}
+    totals = np.zeros((len(layers), len(columns)))
+    counts = np.zeros_like(totals)
+    broken = np.zeros(totals.shape, dtype=bool)
+    for layer, name, value in part.select("layer", "column", metric).iter_rows():
+        at = row[layer], column[name]
+        if value is None:
+            continue
+        if not np.isfinite(value):
+            broken[at] = True
+            continue
+        totals[at] += value
+        counts[at] += 1
+    values = np.divide(totals, counts, out=np.full_like(totals, np.nan), where=counts > 0)
+    values[broken] = np.nan
+    labels = tuple("" if v < 0 else f"L{v}" for v in layers)
+    heads = tuple(c + (" (mean)" if counts[:, column[c]].max() > 1 else "") for c in columns)
+    return Grid(title, labels, heads, values, broken, label, limits_of([values]))
