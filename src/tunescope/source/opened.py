@@ -1,15 +1,18 @@
 """An opened source: its updates, its coverage ledger, and where it came from."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunescope.delta import Delta
 from tunescope.errors import Notice
 from tunescope.source.tensors import Entry
-from tunescope.table import Table
+
+if TYPE_CHECKING:
+    # Tables pull in polars, which opening an adapter does not need.
+    from tunescope.table import Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +20,8 @@ class Source:
     """What one SOURCE argument turned into.
 
     `published` is a table of norms that were computed elsewhere (a `weight_norms*.csv`), in which case
-    there are no deltas; it is drawn and compared but never recomputed.
+    there are no deltas; it is drawn and compared but never recomputed. `verify_unchanged()` refuses files
+    that changed since they were opened; call it once everything has been read.
     """
 
     label: str
@@ -28,7 +32,8 @@ class Source:
     notices: tuple[Notice, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
-    published: Table | None = None
+    published: "Table | None" = None
+    verify_unchanged: Callable[[], None] = lambda: None
 
     def fingerprints(self) -> list[dict[str, Any]]:
         """Name, size in bytes and sha256 of every file that was read."""

@@ -1,0 +1,109 @@
+"""safetensors files: a strict header, then tensors that are read only when asked for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from tunescope.delta import Array, read_only
+from tunescope.errors import BadInput, Notice
+from tunescope.source.disk import Snapshot, take_snapshot
+from tunescope.source.header import LARGEST_HEADER, Slot, parse_header
+from tunescope.source.sniff import HEAD_BYTES, refuse_other_type
+from tunescope.source.tensors import LazyTensor
+
+NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_), "U8": np.dtype("u1"), "I8": np.dtype("i1"), "U16": np.dtype("<u2"),
+    "I16": np.dtype("<i2"), "U32": np.dtype("<u4"), "I32": np.dtype("<i4"), "U64": np.dtype("<u8"),
+    "I64": np.dtype("<i8"), "F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8"),
+    "C64": np.dtype("<c8"), "BF16": np.dtype(ml_dtypes.bfloat16), "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2), "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
+    "F8_E4M3FNUZ": np.dtype(ml_dtypes.float8_e4m3fnuz), "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
+}  # fmt: skip
+DTYPE_NAMES: Mapping[np.dtype[Any], str] = {dtype: name for name, dtype in NUMPY_DTYPES.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class TensorFile:
+    """A file of named tensors, in the order of their bytes, none of them read yet.
+
+    `listed` is true where they came as a bare list and their names are only positions.
+    """
+
+    path: Path
+    metadata: Mapping[str, str]
+    tensors: Mapping[str, LazyTensor]
+    notices: list[Notice] = field(default_factory=list)
+    snapshot: Snapshot | None = None
+    listed: bool = False
+
+    def verify_unchanged(self) -> None:
+        """Refuse the file if its size or time of change is no longer what it was when it was opened."""
+        if self.snapshot is not None:
+            self.snapshot.verify()
+
+
+def read_safetensors(path: str | Path) -> TensorFile:
+    """Open a safetensors file: its header is checked whole, its tensors are read on demand.
+
+    Raises `BadInput` for a file that breaks the format (its slug says how), `Missing` for one that is
+    not there or may not be read.
+    """
+    path = Path(path)
+    snapshot = take_snapshot(path)
+    length = _header_length(snapshot)
+    raw = snapshot.read(8, length).tobytes()
+    header = parse_header(raw, snapshot.size - 8 - length, path)
+    tensors = {
+        name: lazy(name, slot.dtype, slot.shape, slot.end - slot.begin, _reader(snapshot, 8 + length, slot))
+        for name, slot in header.slots.items()
+    }
+    return TensorFile(path, header.metadata, tensors, list(header.notices), snapshot)
+
+
+def lazy(name: str, dtype: str, shape: tuple[int, ...], nbytes: int, read: Callable[[], Array]) -> LazyTensor:
+    """A tensor whose dtype decides whether it can be read as numbers."""
+    return LazyTensor(name, dtype, shape, nbytes, read, dtype in NUMPY_DTYPES)
+
+
+def _reader(snapshot: Snapshot, data_start: int, slot: Slot) -> Callable[[], Array]:
+    return partial(read_range, snapshot, data_start + slot.begin, slot.end - slot.begin, slot.dtype, slot.shape)
+
+
+def read_range(snapshot: Snapshot, offset: int, nbytes: int, dtype: str, shape: tuple[int, ...]) -> Array:
+    """One tensor from a byte range of a file, read-only."""
+    if dtype not in NUMPY_DTYPES:
+        raise BadInput(
+            "unsupported-dtype",
+            "a tensor has a dtype that cannot be read as numbers",
+            file=snapshot.path,
+            expected=", ".join(NUMPY_DTYPES),
+            found=dtype,
+        )
+    return read_only(snapshot.read(offset, nbytes).view(NUMPY_DTYPES[dtype]).reshape(shape))
+
+
+def _header_length(snapshot: Snapshot) -> int:
+    path, size = snapshot.path, snapshot.size
+    again = "download or copy the file again"
+    if size == 0:
+        raise BadInput("empty-file", "the file is empty: was its download cut off?", file=path, expected="weights",
+                       found="0 bytes", fix=again)  # fmt: skip
+    head = snapshot.read(0, min(size, HEAD_BYTES)).tobytes()
+    refuse_other_type(path, head, "safetensors file")
+    if size < 8:
+        raise BadInput("too-small", "the file is too small to hold a safetensors header", file=path,
+                       expected="at least 8 bytes", found=f"{size} bytes", fix=again)  # fmt: skip
+    length = int.from_bytes(head[:8], "little")
+    if length > size - 8:
+        raise BadInput("truncated", "the file is truncated, or it is not safetensors at all", file=path,
+                       expected=f"a header of {length} bytes", found=f"{size - 8} bytes behind the length",
+                       fix=again)  # fmt: skip
+    if length > LARGEST_HEADER:
+        raise BadInput("header-too-large", "the header is larger than the format allows", file=path,
+                       expected=f"at most {LARGEST_HEADER} bytes", found=f"{length} bytes", fix=again)  # fmt: skip
+    return length

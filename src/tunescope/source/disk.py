@@ -1,0 +1,146 @@
+"""Byte ranges of a regular file, read with plain reads and guarded against change."""
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunescope.errors import BadInput, Exhausted, Missing
+
+# O_NONBLOCK so that a FIFO put in the file's place cannot make the program wait for a writer.
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The identity of a file when it was first opened: size, time of last change, device and inode."""
+
+    path: Path
+    size: int
+    changed_ns: int
+    inode: tuple[int, int]
+
+    def verify(self) -> None:
+        """Refuse a file that is no longer the one first opened."""
+        if (now := take_snapshot(self.path)) != self:
+            raise BadInput(
+                "changed-while-read",
+                "the file changed while it was being read",
+                file=self.path,
+                expected=f"{self.size} bytes, last changed at {self.changed_ns} ns",
+                found=f"{now.size} bytes, last changed at {now.changed_ns} ns",
+                fix="wait until whatever writes the file is done, then run again",
+            )
+
+    def read(self, offset: int, count: int) -> NDArray[np.uint8]:
+        """`count` bytes from `offset`; a file that has shrunk or changed is refused."""
+        out = np.empty(count, dtype=np.uint8)
+        if count == 0:
+            return out
+        descriptor = _open(self.path)
+        try:
+            if _identify(self.path, os.fstat(descriptor)) != self:
+                self.verify()
+            _fill(descriptor, memoryview(out), offset, self.path)
+        finally:
+            os.close(descriptor)
+        return out
+
+
+def take_snapshot(path: Path) -> Snapshot:
+    """Look at a file without opening it; refuse what is missing, unreadable or not a regular file."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise unreachable(path, error) from None
+    if not stat.S_ISREG(status.st_mode):
+        raise BadInput(
+            "not-a-file",
+            f"this is a {_kind(status.st_mode)}, not a file of weights",
+            file=path,
+            expected="a regular file",
+            found=_kind(status.st_mode),
+        )
+    return _identify(path, status)
+
+
+def unreachable(path: Path, error: OSError) -> Missing:
+    """The error for a path that cannot be looked at or opened, by what stands in the way."""
+    if path.is_symlink() and not isinstance(error, PermissionError):
+        return _dangling(path)
+    if isinstance(error, PermissionError):
+        return _denied(path)
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return Missing("not-found", "there is no such file", file=path, fix="check the path")
+    return Missing("io-error", "the file cannot be read", file=path, found=error.strerror or str(error))
+
+
+def _dangling(path: Path) -> Missing:
+    target = os.readlink(path)
+    cached = "snapshots" in path.parts and "blobs" in Path(target).parts
+    fix = "mend or remove the link"
+    if cached:
+        repository = next((p for p in path.parts if p.startswith("models--")), "models--ORG--NAME")
+        fix = f"download it again: hf download {repository.removeprefix('models--').replace('--', '/', 1)}"
+    what = "the cache entry is broken: its blob is gone" if cached else "the symbolic link points nowhere"
+    return Missing("broken-link", what, file=path, found=f"-> {target}", fix=fix)
+
+
+def _denied(path: Path) -> Missing:
+    try:
+        status = path.stat()
+        found = f"owner uid {status.st_uid}, mode {stat.filemode(status.st_mode)}"
+    except OSError:
+        found = "a folder on the way to it may not be entered"
+    return Missing("denied", "the file may not be read", file=path, found=found, fix="ask its owner for read access")
+
+
+def _kind(mode: int) -> str:
+    kinds = ((stat.S_ISDIR, "folder"), (stat.S_ISFIFO, "named pipe (FIFO)"), (stat.S_ISSOCK, "socket"))
+    return next((name for test, name in kinds if test(mode)), "device")
+
+
+def _identify(path: Path, status: os.stat_result) -> Snapshot:
+    return Snapshot(path, status.st_size, status.st_mtime_ns, (status.st_dev, status.st_ino))
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, _FLAGS)
+    except OSError as error:
+        raise unreachable(path, error) from None
+
+
+def _fill(descriptor: int, buffer: memoryview, offset: int, path: Path) -> None:
+    done = 0
+    while done < len(buffer):
+        try:
+            got = _read_into(descriptor, buffer[done:], offset + done)
+        except MemoryError as error:
+            raise Exhausted("out-of-memory", "there is no memory for the read", file=path) from error
+        except OSError as error:
+            raise Missing(
+                "io-error",
+                "reading failed",
+                file=path,
+                found=f"{error.strerror} at byte {offset + done}",
+                fix="check the disk or the network mount, then run again",
+            ) from error
+        if got == 0:
+            raise BadInput(
+                "changed-while-read", "the file became shorter while it was being read", file=path,
+                expected=f"{len(buffer)} bytes from {offset}", found=f"{done} bytes",
+            )  # fmt: skip
+        done += got
+
+
+def _read_into(descriptor: int, buffer: memoryview, offset: int) -> int:
+    if hasattr(os, "preadv"):
+        return os.preadv(descriptor, [buffer], offset)
+    os.lseek(descriptor, offset, os.SEEK_SET)
+    data = os.read(descriptor, len(buffer))
+    buffer[: len(data)] = data
+    return len(data)

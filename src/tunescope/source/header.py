@@ -1,0 +1,174 @@
+"""The JSON header of a safetensors file, parsed strictly: every breach names itself."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tunescope.errors import BadInput, Notice, printable
+
+LARGEST_HEADER = 100_000_000
+METADATA = "__metadata__"
+
+# Bits per element; F4 and F6 are packed and cannot be read as numbers here.
+BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "U32": 32, "I32": 32, "U64": 64, "I64": 64,
+    "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F8_E4M3FNUZ": 8, "F8_E5M2FNUZ": 8, "F16": 16, "BF16": 16,
+    "F32": 32, "F64": 64, "C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One tensor of a header: its dtype's name, shape and byte range behind the header."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Header:
+    """A parsed header: tensors in the order of their bytes, and the file's own metadata."""
+
+    slots: Mapping[str, Slot]
+    metadata: Mapping[str, str]
+    notices: tuple[Notice, ...]
+
+
+def parse_header(raw: bytes, data_bytes: int, path: Path) -> Header:
+    """Parse a header and check that its tensors tile the `data_bytes` behind it exactly."""
+    notices = []
+    if raw[:1] in b" \t\r\n":
+        text = "the header starts with a space, which the format forbids; it was read all the same"
+        notices.append(Notice("header-space", text))
+    document = _load(raw, path)
+    metadata = _metadata(document.pop(METADATA, {}), path)
+    slots = {name: _slot(name, value, path) for name, value in document.items()}
+    ordered = sorted(slots.items(), key=lambda item: (item[1].begin, item[1].end))
+    _check_tiling(ordered, data_bytes, path)
+    return Header(dict(ordered), metadata, tuple(notices))
+
+
+def _load(raw: bytes, path: Path) -> dict[str, Any]:
+    if raw.endswith(b"\0"):
+        _refuse("header-padding", "the header is padded with NUL bytes", path, "padding with spaces", "NUL bytes",
+                "write the file with the safetensors library, or pad its header with spaces")  # fmt: skip
+    try:
+        document = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        _refuse("header-utf8", "the header is not UTF-8", path, "UTF-8", f"{error.reason} at byte {8 + error.start}")
+    except _DuplicateKey as error:
+        _refuse_duplicate(error, path)
+    except json.JSONDecodeError as error:
+        position = 8 + len(error.doc[: error.pos].encode())
+        _refuse("header-json", "the header is not JSON", path, "JSON", f"{error.msg} at byte {position}")
+    except ValueError as error:
+        _refuse("header-json", "the header is not JSON", path, "JSON", error)
+    except RecursionError:
+        _refuse("header-nesting", "the header is nested far too deeply", path, "an object of objects", "deep nesting")
+    if not isinstance(document, dict):
+        _refuse("header-json", "the header is not a JSON object", path, "an object", type(document).__name__)
+    return document
+
+
+class _DuplicateKey(Exception):
+    def __init__(self, key: str, first: object, second: object) -> None:
+        super().__init__(key)
+        self.key, self.first, self.second = key, first, second
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in seen:
+                raise _DuplicateKey(key, seen[key], value)
+            seen[key] = value
+    return made
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _refuse_duplicate(error: _DuplicateKey, path: Path) -> NoReturn:
+    raise BadInput(
+        "duplicate-tensor",
+        "the header names a tensor twice",
+        file=path,
+        tensor=error.key,
+        expected="every name once",
+        found=f"{_brief(error.first)} and {_brief(error.second)}",
+        fix="save the file again; one of the two would silently win",
+    )
+
+
+def _brief(value: object) -> str:
+    return printable(json.dumps(value, default=str), 200)
+
+
+def _metadata(value: object, path: Path) -> dict[str, str]:
+    if isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
+        return value
+    _refuse("header-metadata", "the header's __metadata__ is not text", path, "an object of strings", _brief(value))
+
+
+def _slot(name: str, value: object, path: Path) -> Slot:
+    match value:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]} if len(value) == 3:
+            pass
+        case _:
+            _refuse("header-entry", "a tensor's entry is malformed", path, "dtype, shape and data_offsets",
+                    _brief(value), tensor=name)  # fmt: skip
+    if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
+        _refuse("bad-shape", "a shape or offset is not a whole number of zero or more", path,
+                "non-negative integers", _brief(value), tensor=name)  # fmt: skip
+    slot = Slot(dtype, tuple(shape), begin, end)
+    _check_bytes(name, slot, path)
+    return slot
+
+
+def _check_bytes(name: str, slot: Slot, path: Path) -> None:
+    if slot.end < slot.begin:
+        _refuse("bad-offsets", "a tensor ends before it begins", path, "begin <= end",
+                f"[{slot.begin}, {slot.end}]", tensor=name)  # fmt: skip
+    if slot.dtype not in BITS:
+        return
+    numel, bits = math.prod(slot.shape), BITS[slot.dtype]
+    if numel >= 2**63:
+        _refuse("bad-shape", "a shape has more elements than any file could hold", path, "fewer than 2**63 elements",
+                list(slot.shape), tensor=name)  # fmt: skip
+    if numel * bits != 8 * (slot.end - slot.begin):
+        _refuse("size-mismatch", "a tensor's bytes do not fit its shape", path,
+                f"{-(-numel * bits // 8)} bytes for {slot.dtype} {list(slot.shape)}",
+                f"{slot.end - slot.begin} bytes", tensor=name)  # fmt: skip
+
+
+def _check_tiling(ordered: list[tuple[str, Slot]], data_bytes: int, path: Path) -> None:
+    end, before = 0, "the start of the data"
+    for name, slot in ordered:
+        if slot.begin != end:
+            slug, what = ("overlap", "overlaps") if slot.begin < end else ("hole", "leaves a hole behind")
+            _refuse(slug, f"a tensor {what} the one before it", path,
+                    f"to begin at byte {end}, where {printable(before)} ends", f"begins at byte {slot.begin}",
+                    "save the file again; nothing in it can be trusted", tensor=name)  # fmt: skip
+        end, before = slot.end, name
+    if end > data_bytes:
+        first = next(name for name, slot in ordered if slot.end > data_bytes)
+        _refuse("truncated", f"the file is cut short: {data_bytes} of {end} data bytes are present", path,
+                f"{end} bytes of tensors", f"{data_bytes}; the first incomplete tensor is named above",
+                "download or copy the file again", tensor=first)  # fmt: skip
+    if end < data_bytes:
+        _refuse("trailing-bytes", "there are bytes behind the last tensor", path, f"{end} bytes of tensors",
+                f"{data_bytes}", "save the file again; the extra bytes belong to no tensor")  # fmt: skip
+
+
+def _refuse(slug: str, what: str, path: Path, expected: object, found: object, fix: str | None = None, *,
+            tensor: str | None = None) -> NoReturn:  # fmt: skip
+    raise BadInput(slug, what, file=path, tensor=tensor, expected=expected, found=found,
+                   fix=fix or "download or save the file again")  # fmt: skip

@@ -1,0 +1,167 @@
+"""Which files of a folder hold the adapter, and which must never be opened."""
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from tunescope.errors import BadInput, Missing, Notice
+from tunescope.source.disk import unreachable
+
+CONFIG = "adapter_config.json"
+# Written by trainers beside the weights; they hold no adapter, and unpickling some of them runs code.
+NEVER_OPENED = re.compile(
+    r"^(training_args\.bin|optimizer\.(pt|bin)|scheduler\.(pt|bin)|scaler\.pt|rng_state[\w]*\.pth)$"
+)
+_INDEX = ".index.json"
+_NAMED = ("adapter_model", "adapters", "pytorch_lora_weights")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})(?P<suffix>\.safetensors|\.bin)$")
+_STEP = re.compile(r"(?:^|-)(\d+)$")
+
+
+@dataclass(frozen=True)
+class Located:
+    """The weight file of a source, or its shard index, or its shards; and the config beside it."""
+
+    files: tuple[Path, ...]
+    index: Path | None = None
+    config: Path | None = None
+    notices: tuple[Notice, ...] = ()
+
+
+def locate(path: Path, *, follow_symlinks: bool = False) -> Located:
+    """Find the adapter's weights in a folder, or beside a single file its config."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        raise _absent(path) if isinstance(error, FileNotFoundError) and not path.is_symlink() else unreachable(
+            path, error
+        ) from None
+    if not path.is_dir():
+        return _located([path], path.parent)
+    if path.suffix == ".safetensors" and not (path / CONFIG).exists():
+        raise BadInput("not-a-file", "this is a folder, not a file of weights", file=path, expected="a regular file",
+                       found="folder")  # fmt: skip
+    found = _in_folder(path)
+    if not follow_symlinks:
+        _check_links(path, [*found.files, *filter(None, (found.index, found.config))])
+    return found
+
+
+def _absent(path: Path) -> Missing:
+    return Missing(
+        "not-found",
+        "there is no such file or folder",
+        file=path,
+        found="nothing at this path; it looks local, so this was not a hub lookup",
+        fix="check the path; a hub adapter is written org/name[@revision][:folder]",
+    )
+
+
+def _in_folder(folder: Path) -> Located:
+    names = _names(folder)
+    notices = _unfinished(names)
+    candidates = [n for n in names if not NEVER_OPENED.match(n) and not n.startswith(".")]
+    for stem in _NAMED:
+        if chosen := _by_stem(folder, stem, candidates):
+            return _located(chosen, folder, notices)
+    for suffixes in ((".safetensors",), (".npz",), _PICKLES):
+        chosen = [folder / n for n in candidates if n.endswith(suffixes) and not n.startswith("model")]
+        if len(chosen) > 1 and not _are_shards(chosen):
+            _refuse_several(folder, chosen)
+        if chosen:
+            return _located(chosen, folder, notices)
+    _refuse_nothing(folder, names)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise unreachable(folder, error) from None
+
+
+def _unfinished(names: Iterable[str]) -> tuple[Notice, ...]:
+    """Notices for the remains of interrupted downloads, which are passed over."""
+    left = [n for n in names if n.endswith((".incomplete", ".lock"))]
+    text = "the remains of an interrupted download are ignored: "
+    return (Notice("unfinished-download", text + ", ".join(left[:5])),) if left else ()
+
+
+def _by_stem(folder: Path, stem: str, names: list[str]) -> list[Path]:
+    """The index, the shards or the one file with a well-known stem."""
+    single = [n for n in names if n in {stem + s for s in (".safetensors", ".npz", *_PICKLES)}]
+    index = [n for n in names if n.startswith(stem + ".") and n.endswith(_INDEX)]
+    shards = [n for n in names if (m := _SHARD.match(n)) and m["stem"] == stem]
+    kinds = [*single, *(index or shards[:1])]
+    if len(kinds) > 1:
+        _refuse_several(folder, [folder / n for n in kinds])
+    return [folder / n for n in (single or index or shards)]
+
+
+def _are_shards(paths: list[Path]) -> bool:
+    return all(_SHARD.match(p.name) for p in paths)
+
+
+def _located(paths: list[Path], folder: Path, notices: tuple[Notice, ...] = ()) -> Located:
+    config = folder / CONFIG
+    beside = config if os.path.lexists(config) else None
+    if len(paths) == 1 and paths[0].name.endswith(_INDEX):
+        return Located((), paths[0], beside, notices)
+    return Located(tuple(paths), None, beside, notices)
+
+
+def _refuse_several(folder: Path, paths: list[Path]) -> NoReturn:
+    raise BadInput(
+        "ambiguous-weights",
+        "the folder holds several files of weights, and they may differ",
+        file=folder,
+        expected="one file, or the shards of one save",
+        found=", ".join(p.name for p in paths[:8]) + (" …" if len(paths) > 8 else ""),
+        fix=f"name the one you mean, such as {paths[0]}",
+    )
+
+
+def _refuse_nothing(folder: Path, names: list[str]) -> NoReturn:
+    inner = [n for n in names if (folder / n).is_dir() and _holds_adapter(folder / n)]
+    if inner:
+        inner.sort(key=lambda n: int(m.group(1)) if (m := _STEP.search(n)) else -1)
+        raise BadInput(
+            "adapters-below",
+            "the folder itself holds no adapter, but folders in it do",
+            file=folder,
+            expected="adapter_model.safetensors or another file of weights",
+            found=", ".join(inner[:12]) + (" …" if len(inner) > 12 else ""),
+            fix=f"name one of them, such as {folder / inner[-1]}",
+        )
+    found = ", ".join(names[:8]) + (" …" if len(names) > 8 else "") if names else "an empty folder"
+    whole = any(n.startswith(("model.safetensors", "model-", "pytorch_model")) for n in names)
+    raise BadInput(
+        "full-model" if whole else "no-weights",
+        "this is a whole model, not an adapter" if whole else "the folder holds no adapter weights",
+        file=folder,
+        expected="adapter_model.safetensors, adapter_model.bin, adapters.safetensors, adapters.npz or one *.safetensors",
+        found=found,
+        fix="name the folder that the adapter was saved to",
+    )
+
+
+def _holds_adapter(folder: Path) -> bool:
+    return any((folder / n).exists() for n in (CONFIG, *(s + x for s in _NAMED for x in (".safetensors", ".npz", ".bin"))))
+
+
+def _check_links(folder: Path, paths: list[Path]) -> None:
+    """Refuse links that lead out of the folder, other than from the hub cache's `snapshots` to its `blobs`."""
+    root = folder.resolve()
+    for path in paths:
+        target = path.resolve()
+        if target.is_relative_to(root) or not path.is_symlink():
+            continue
+        parts = root.parts
+        cache = Path(*parts[: parts.index("snapshots")], "blobs") if "snapshots" in parts else None
+        if cache is None or not target.is_relative_to(cache):
+            raise BadInput("link-outside", "a link in the folder leads out of it", file=path, found=f"-> {target}",
+                           expected="a file within the folder", fix="name the file it points to")  # fmt: skip

@@ -1,0 +1,197 @@
+"""Any SOURCE → `Source`: its updates, and a ledger of every tensor that it holds."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+from tunescope.address import component_names
+from tunescope.delta import Delta
+from tunescope.errors import BadInput, UsageError
+from tunescope.source.container import TensorFile, read_safetensors
+from tunescope.source.formats import FORMATS
+from tunescope.source.locate import Located, locate
+from tunescope.source.opened import Source
+from tunescope.source.spec import HubId, default_label, parse_hub_id, parse_spec
+from tunescope.source.tensors import Ledger
+from tunescope.source.weights import Weights
+
+_TABLES = (".csv", ".parquet")
+
+
+def open_source(
+    spec: str | os.PathLike[str] | Mapping[str, Any] | Any,
+    *,
+    label: str | None = None,
+    scale: float | None = None,
+    config: Mapping[str, Any] | None = None,
+    follow_symlinks: bool = False,
+) -> Source:
+    """Open one adapter: a folder, a file, an id on the hub, a live `PeftModel` or a state dict.
+
+    `spec` may start with `LABEL=`. `scale` stands in for (and overrides) what the adapter says;
+    `config` goes with a state dict. No weights are read yet. Raises `Missing` for what is not there,
+    `BadInput` for what cannot be understood, `UsageError` for a table that holds several models.
+    """
+    opened = open_sources(spec, label=label, scale=scale, config=config, follow_symlinks=follow_symlinks)
+    if len(opened) != 1:
+        found = ", ".join(source.label for source in opened)
+        raise UsageError("several-models", "the source holds several models", file=opened[0].location,
+                         expected="one model", found=found, fix="open it with open_sources")  # fmt: skip
+    return opened[0]
+
+
+def open_sources(
+    spec: str | os.PathLike[str] | Mapping[str, Any] | Any,
+    *,
+    label: str | None = None,
+    scale: float | None = None,
+    config: Mapping[str, Any] | None = None,
+    follow_symlinks: bool = False,
+) -> list[Source]:
+    """As `open_source`, with one `Source` for every model of a published table."""
+    if isinstance(spec, str):
+        said, spec = parse_spec(spec)
+        label = label or said
+    if not isinstance(spec, str | os.PathLike):
+        # Deferred: most sources are files.
+        from tunescope.source.live import live_weights
+
+        weights = live_weights(spec, config)
+        return [_source(weights, label or "model", scale)]
+    text = os.fspath(spec)
+    if text.lower().endswith(_TABLES):
+        # Deferred: reading tables pulls in polars.
+        from tunescope.source.published import read_published
+
+        return read_published(Path(text), label)
+    folder, place, name = _fetch(text)
+    located = locate(folder, follow_symlinks=follow_symlinks)
+    return [_source(load(located, place), label or name, scale)]
+
+
+def _fetch(text: str) -> tuple[Path, str, str]:
+    """Local path, place to name in messages, and default label of a path or hub id."""
+    path = Path(text).expanduser()
+    if os.path.lexists(path):
+        return path, str(path), default_label(str(path))
+    hub: HubId | None = parse_hub_id(text)
+    if hub is None:
+        return path, str(path), default_label(str(path))
+    # Deferred: an extra.
+    from tunescope.source.hub import fetch
+
+    folder, place = fetch(hub)
+    return folder, place, (hub.folder or hub.repo).rsplit("/", 1)[-1]
+
+
+def load(located: Located, place: str) -> Weights:
+    """The tensors of located files as one mapping, none of them read yet."""
+    if located.index is not None or len(located.files) > 1:
+        # Deferred: sharded adapters are rare.
+        from tunescope.source.sharded import read_shards
+
+        files, notices = read_shards(located)
+    else:
+        files, notices = [read_file(located.files[0])], []
+    return Weights(
+        place=place if len(files) != 1 else str(files[0].path),
+        tensors={name: tensor for file in files for name, tensor in file.tensors.items()},
+        metadata={key: text for file in files for key, text in file.metadata.items()},
+        files=tuple(files),
+        notices=(*located.notices, *notices, *(n for file in files for n in file.notices)),
+        config_file=located.config,
+        listed=any(file.listed for file in files),
+    )
+
+
+def read_file(path: Path) -> TensorFile:
+    """Open one file of tensors by its suffix."""
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        # Deferred, as the next: rare formats.
+        from tunescope.source.npz import read_npz
+
+        return read_npz(path)
+    if suffix in (".bin", ".pt", ".pth", ".ckpt"):
+        from tunescope.source.pickled import read_pickled
+
+        return read_pickled(path)
+    return read_safetensors(path)
+
+
+def _source(weights: Weights, label: str, scale: float | None) -> Source:
+    _check_not_empty(weights)
+    ledger = Ledger(weights.tensors, list(weights.notices))
+    chosen = next((f for f in FORMATS if f.recognises(weights)), None)
+    if chosen is None:
+        _refuse_keys(weights)
+    reading = chosen.read(weights, ledger, scale)
+    if not reading.deltas:
+        _check_understood(weights, ledger)
+    return Source(
+        label=label,
+        location=weights.place,
+        format=chosen.name,
+        deltas=_named(reading.deltas),
+        coverage=ledger.close(),
+        notices=tuple(ledger.notices),
+        config=reading.config,
+        files=tuple(file.path for file in weights.files),
+        verify_unchanged=partial(_verify, weights.files),
+    )
+
+
+def _verify(files: tuple[TensorFile, ...]) -> None:
+    for file in files:
+        file.verify_unchanged()
+
+
+def _named(deltas: list[Delta]) -> tuple[Delta, ...]:
+    names = component_names([delta.address for delta in deltas])
+    return tuple(replace(delta, component_name=name) for delta, name in zip(deltas, names, strict=True))
+
+
+def _check_not_empty(weights: Weights) -> None:
+    if any(tensor.nbytes for tensor in weights.tensors.values()):
+        return
+    count = len(weights.tensors)
+    raise BadInput(
+        "empty-adapter",
+        "the adapter is empty; was it saved under ZeRO-3 without gathering its weights?",
+        file=weights.place,
+        expected="tensors with elements",
+        found=f"{count} tensors, all of size 0" if count else "no tensors at all",
+        fix="save again with the weights gathered (stage3_gather_16bit_weights_on_model_save)",
+    )
+
+
+def _refuse_keys(weights: Weights) -> NoReturn:
+    names = list(weights.tensors)
+    raise BadInput(
+        "keys-not-recognised",
+        f"0 of {len(names)} keys recognised",
+        file=weights.place,
+        expected="the keys of a known adapter format (PEFT, kohya, diffusers, MLX, factor pairs)",
+        found="first five: " + ", ".join(names[:5]),
+        fix="docs/formats.md lists the formats; a whole model is not an adapter",
+    )
+
+
+def _check_understood(weights: Weights, ledger: Ledger) -> None:
+    """Refuse a source of which nothing was understood; reasons for single tensors stand in the ledger."""
+    unsupported = [t for t in weights.tensors.values() if not t.supported]
+    if unsupported:
+        raise BadInput(
+            "unsupported-dtype",
+            f"no update can be computed: {len(unsupported)} of {len(weights.tensors)} tensors have an unsupported dtype",
+            file=weights.place,
+            tensor=unsupported[0].name,
+            expected="F32, F16, BF16 or F8",
+            found=", ".join(sorted({t.dtype for t in unsupported})),
+            fix="save the adapter unquantised",
+        )
+    if len(ledger.unclaimed()) == len(weights.tensors):
+        _refuse_keys(weights)

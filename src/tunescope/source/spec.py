@@ -1,0 +1,76 @@
+"""What a SOURCE argument says: its label, and whether it is a path or an id on the hub."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunescope.errors import UsageError
+
+_HUB = re.compile(
+    r"^(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[^:@\s]+))?(?::(?P<folder>[^:\s]+))?$"
+)
+_PLAIN_STEMS = {"adapter_model", "adapters", "pytorch_lora_weights", "model", "lora", "adapter"}
+_SUFFIXES = (".safetensors", ".npz", ".bin", ".pt", ".pth", ".ckpt", ".csv", ".parquet", ".json", ".gguf")
+
+
+@dataclass(frozen=True)
+class HubId:
+    """An adapter on the hub: repository, revision (`None`: the main branch), folder within it."""
+
+    repo: str
+    revision: str | None = None
+    folder: str | None = None
+
+
+def parse_spec(text: str) -> tuple[str | None, str]:
+    """Label and source of a `[LABEL=]SOURCE` argument; a path that exists and holds `=` wins.
+
+    >>> parse_spec("base=runs/one")
+    ('base', 'runs/one')
+    >>> parse_spec("org/name@main")
+    (None, 'org/name@main')
+    """
+    label, sign, source = text.partition("=")
+    if not sign or os.path.lexists(text) or "/" in label or os.sep in label:
+        return None, text
+    if not label.strip() or not source.strip():
+        raise UsageError("bad-spec", f"{text!r} is not LABEL=SOURCE", expected="[LABEL=]SOURCE", found=text)
+    return label.strip(), source
+
+
+def parse_hub_id(text: str) -> HubId | None:
+    """The hub id that a text spells, or `None`; `hf://org/name@revision/folder` works too.
+
+    >>> parse_hub_id("org/name@v1:checkpoint-10")
+    HubId(repo='org/name', revision='v1', folder='checkpoint-10')
+    >>> parse_hub_id("hf://org/name/sub/folder").folder
+    'sub/folder'
+    """
+    if text.startswith("hf://"):
+        return _parse_address(text)
+    if text.startswith((".", "/", "~", "\\")) or text.lower().endswith(_SUFFIXES):
+        return None
+    found = _HUB.match(text)
+    return None if found is None else HubId(found["repo"], found["revision"], found["folder"])
+
+
+def _parse_address(text: str) -> HubId:
+    parts = text.removeprefix("hf://").removeprefix("models/").split("/", 2)
+    if len(parts) < 2 or not all(parts[:2]):
+        raise UsageError("bad-spec", f"{text!r} names no repository", expected="hf://org/name[@revision][/folder]")
+    name, _, revision = parts[1].partition("@")
+    folder = parts[2].strip("/") if len(parts) == 3 else ""
+    return HubId(f"{parts[0]}/{name}", revision or None, folder or None)
+
+
+def default_label(place: str) -> str:
+    """A short name for a source: its folder's or file's, or the folder's above where that says nothing.
+
+    >>> default_label("runs/poetry/adapter_model.safetensors"), default_label("runs/poetry/checkpoint-20")
+    ('poetry', 'checkpoint-20')
+    """
+    path = Path(place)
+    if path.suffix.lower() in _SUFFIXES:
+        path = path.parent if path.stem in _PLAIN_STEMS else path.with_suffix("")
+    return path.name or Path(os.path.abspath(place)).name or "adapter"

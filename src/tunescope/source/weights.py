@@ -1,0 +1,49 @@
+"""The tensor files that make up one source, seen as one mapping, with the config beside them."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunescope.delta import Delta
+from tunescope.errors import Notice
+from tunescope.source.container import TensorFile
+from tunescope.source.tensors import Ledger, LazyTensor
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """All tensors of one source; `place` is the file or folder that messages name.
+
+    `config_file` is the `adapter_config.json` beside them where there is one, `config` a config given
+    as an object. `listed` is true for tensors that came as a bare list, without names of their own.
+    """
+
+    place: str
+    tensors: Mapping[str, LazyTensor]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[TensorFile, ...] = ()
+    notices: tuple[Notice, ...] = ()
+    config_file: Path | None = None
+    config: Mapping[str, Any] | None = None
+    listed: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a format made of the weights: the updates, and the config that it went by."""
+
+    deltas: list[Delta]
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Format:
+    """One adapter format: its name, how its tensors are told from others, and how they are read.
+
+    `read` takes the weights, the ledger and the scale that the user gives (`None`: as the file says).
+    """
+
+    name: str
+    recognises: Callable[[Weights], bool]
+    read: Callable[[Weights, Ledger, float | None], Reading]
