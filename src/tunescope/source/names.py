@@ -1,0 +1,63 @@
+"""Tensor names of adapters: wrapper prefixes off, adapter names out, module and parameter apart."""
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+_WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+_LEADING = ("base_model.model.", "module.", *(f"{w}." for w in _WRAPPERS))
+_INSIDE = re.compile(rf"\.(?:{'|'.join(_WRAPPERS)})(?=\.)")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One adapter tensor's name: `module` it adapts, `parameter` (with `.bias` where it is one), `adapter`.
+
+    `adapter` is the adapter's name where the key still holds one, such as `default`.
+    """
+
+    module: str
+    parameter: str
+    adapter: str | None = None
+
+
+def strip_wrappers(name: str) -> str:
+    """The name without what PEFT, `torch.compile`, DDP, FSDP and checkpointing put around a model.
+
+    >>> strip_wrappers("_orig_mod.base_model.model.base_model.model.layers.0._fsdp_wrapped_module.up_proj")
+    'layers.0.up_proj'
+    """
+    stripped = True
+    while stripped:
+        stripped = False
+        for prefix in _LEADING:
+            if name.startswith(prefix) and len(name) > len(prefix):
+                name, stripped = name[len(prefix) :], True
+    return _INSIDE.sub("", name)
+
+
+def is_wrapped(name: str) -> bool:
+    """Whether more than one ordinary `base_model.model.` stands around the name.
+
+    >>> is_wrapped("base_model.model.lm_head.weight"), is_wrapped("module.lm_head.weight")
+    (False, True)
+    """
+    return strip_wrappers(name) != name.removeprefix("base_model.model.")
+
+
+def parse_key(name: str, parameters: Collection[str]) -> Key | None:
+    """Module and parameter of an adapter tensor; `None` where none of `parameters` occurs in the name.
+
+    >>> parse_key("base_model.model.h.0.attn.lora_A.default.weight", {"lora_A"})
+    Key(module='h.0.attn', parameter='lora_A', adapter='default')
+    >>> parse_key("base_model.model.h.0.attn.lora_B.bias", {"lora_B"})
+    Key(module='h.0.attn', parameter='lora_B.bias', adapter=None)
+    """
+    parts = strip_wrappers(name).split(".")
+    for i, part in enumerate(parts):
+        if part in parameters:
+            rest = parts[i + 1 :]
+            kind = rest.pop() if rest and rest[-1] in ("weight", "bias") else ""
+            parameter = f"{part}.bias" if kind == "bias" else part
+            return Key(".".join(parts[:i]), parameter, ".".join(rest) or None)
+    return None

@@ -1,0 +1,158 @@
+"""One opened adapter, as every tuner sees it: modules with their tensors, the config, the ledger."""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunescope.address import Address, parse
+from tunescope.delta import Delta, Update
+from tunescope.source.tensors import Array, LazyTensor, Ledger, require_float
+
+
+@dataclass(frozen=True, eq=False)
+class Module:
+    """The adapter tensors of one module, by parameter name (`lora_A`, `lora_B.bias`, …)."""
+
+    name: str
+    tensors: Mapping[str, LazyTensor]
+
+    def __getitem__(self, parameter: str) -> LazyTensor:
+        return self.tensors[parameter]
+
+    def __contains__(self, parameter: object) -> bool:
+        return parameter in self.tensors
+
+
+@dataclass(frozen=True, eq=False)
+class Adapter:
+    """All modules of one adapter file, in file order.
+
+    The module `""` holds what stands outside every module (`base_model.vera_A`, a vector bank).
+    """
+
+    modules: Mapping[str, Module]
+    config: Mapping[str, Any]
+    ledger: Ledger
+    file: str
+    _mismatches: list[str] = field(default_factory=list)
+
+    def complete(self, *required: str, indices: Iterable[str] = ()) -> Iterator[Module]:
+        """Modules that hold all of `required`, none of them empty; the others are noticed as half saved.
+
+        Tensors named in `indices` are integers by nature; all others must be floating.
+        """
+        for module in self.modules.values():
+            missing = [p for p in required if p not in module]
+            if module.name == "" or len(missing) == len(required):
+                continue
+            empty = [p for p in required if p in module and module[p].numel == 0]
+            if missing or empty:
+                self._half_saved(module, missing, empty)
+                continue
+            for parameter in set(required) - set(indices):
+                require_float(module[parameter], self.file)
+            yield module
+
+    def _half_saved(self, module: Module, missing: list[str], empty: list[str]) -> None:
+        text = f"has no {', '.join(missing)}" if missing else f"has an empty {', '.join(empty)}"
+        self.ledger.notice("half_saved", f"module {module.name} {text}; it is left out", module.name)
+        self.ledger.left((t.name for t in module.tensors.values()), f"incomplete module: {text}")
+
+    def for_module(self, patterns: str, module: str, default: Any) -> Any:
+        """What the config states for one module: `patterns` names a dictionary from pattern to value.
+
+        A pattern is a regular expression that must fit the module name whole or after a dot; the first
+        that fits wins, as in PEFT.
+        """
+        for pattern, value in (self.config.get(patterns) or {}).items():
+            if fits(pattern, module):
+                return value
+        return default
+
+    def rank_differs(self, module: str, stated: int, found: int) -> None:
+        """Remember that the config's rank is not the weights'; one notice is written for all."""
+        if stated != found:
+            self._mismatches.append(f"{module}: config says {stated}, weights have {found}")
+
+    def close(self) -> None:
+        """Write the notices that sum up over modules."""
+        if self._mismatches:
+            shown = "; ".join(self._mismatches[:3]) + ("; …" if len(self._mismatches) > 3 else "")
+            self.ledger.notice(
+                "rank-mismatch",
+                f"{len(self._mismatches)} module(s) have another rank than the config states ({shown}); "
+                "shapes follow the weights, the scale follows the config",
+            )
+
+    def delta(
+        self,
+        module: Module,
+        method: str,
+        *,
+        shape: tuple[int, int],
+        open: Callable[[], Update],
+        used: Iterable[str],
+        scale: float | None = 1.0,
+        rank: int | None = None,
+        alpha: float | None = None,
+        address: Address | None = None,
+        status: str = "ok",
+    ) -> Delta:
+        """The module's `Delta`, with its tensors marked as used; `used` holds parameters or full names."""
+        names = tuple(module[p].name if p in module else p for p in used)
+        self.ledger.used(names)
+        return Delta(
+            address=address or parse(module.name),
+            component_name="",
+            method=method,
+            d_out=shape[0],
+            d_in=shape[1],
+            rank=rank,
+            alpha=alpha,
+            scale=scale,
+            tensors=names,
+            open=open,
+            status=status,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Tuner:
+    """One PEFT method: the parameter names that it saves and the function that turns them into deltas."""
+
+    parameters: frozenset[str]
+    read: Callable[[Adapter], Iterable[Delta]]
+
+
+def fits(pattern: str, module: str) -> bool:
+    """Whether a `rank_pattern` key means this module, by PEFT's rule.
+
+    >>> fits("q_proj", "model.layers.0.q_proj"), fits("q_proj", "model.layers.0.eq_proj")
+    (True, False)
+    """
+    return re.match(rf"(.*\.)?({pattern})$", module) is not None
+
+
+def floats(tensor: LazyTensor) -> Array:
+    """The tensor's numbers as stored; 8-bit floats widened to float32, since nothing computes with them."""
+    array = tensor.read()
+    return array.astype(np.float32) if array.dtype.itemsize == 1 else array
+
+
+def exact(tensor: LazyTensor) -> NDArray[np.float64]:
+    """The tensor's numbers in float64, where products of them must not overflow or round."""
+    return np.asarray(floats(tensor).astype(np.float64))
+
+
+def lora_scale(alpha: float, rank: int, rank_stabilised: bool = False) -> float:
+    """alpha/r, or alpha/√r for rsLoRA.
+
+    >>> lora_scale(16, 4), lora_scale(16, 4, True)
+    (4.0, 8.0)
+    """
+    return alpha / (math.sqrt(rank) if rank_stabilised else rank)

@@ -1,0 +1,100 @@
+"""Fused mixture-of-experts parameters (`target_parameters`): one delta for each expert.
+
+A is saved as (E·r, d_in), expert after expert; B as (d_out, r·E), with the experts fastest. Where several
+parameters of one module are adapted, the keys nest `base_layer` once for each parameter wrapped later, and
+do not name the parameter: the innermost is the one that the module defines first.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Protocol
+
+from tunescope.address import Address, parse
+from tunescope.delta import Delta, Factored
+from tunescope.source.tensors import LazyTensor
+from tunescope.source.tuners.adapter import Adapter, Module, floats
+
+# The order in which the models define the parameters of their experts modules.
+_DEFINED = ("gate_up_proj", "gate_proj", "up_proj", "w1", "v1", "wi", "w3", "down_proj", "w2", "wo")
+
+
+class Terms(Protocol):
+    """Method, rank, alpha, scale and status of one module."""
+
+    @property
+    def method(self) -> str: ...
+    @property
+    def rank(self) -> int: ...
+    @property
+    def alpha(self) -> float: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def status(self) -> str: ...
+
+
+def targets_parameters(adapter: Adapter, module: Module) -> bool:
+    """Whether this module's tensors adapt a parameter named in `target_parameters`."""
+    return bool(_targets(adapter, _unwrapped(module.name)))
+
+
+def _unwrapped(name: str) -> str:
+    return name.replace(".base_layer", "")
+
+
+def _targets(adapter: Adapter, name: str) -> list[str]:
+    """Parameters of the module `name` that the config targets, in the order PEFT wraps them."""
+    targets = list(dict.fromkeys(adapter.config.get("target_parameters") or []))
+    owned = [t.rpartition(".") for t in targets]
+    names = [p for owner, _, p in owned if re.fullmatch(rf"(.*\.)?{re.escape(owner)}", name)]
+    known = all(n in _DEFINED for n in names)
+    return sorted(names, key=_DEFINED.index) if known else names
+
+
+def _parameter(adapter: Adapter, module: Module) -> str:
+    """The parameter that one nesting depth means."""
+    names = _targets(adapter, _unwrapped(module.name))
+    depth = module.name.count(".base_layer")
+    depths = sum(_unwrapped(m) == _unwrapped(module.name) for m in adapter.modules)
+    if depths != len(names):
+        return f"parameter_{depths - depth}"
+    if len(names) > 1 and not all(n in _DEFINED for n in names):
+        adapter.ledger.notice(
+            "unnamed-parameters",
+            f"the file does not say which of {', '.join(names)} of {_unwrapped(module.name)} is which; "
+            "the order of target_parameters was taken",
+            module.name,
+        )
+    return names[depths - 1 - depth]
+
+
+def expert_deltas(
+    adapter: Adapter, module: Module, terms: Callable[[Adapter, str], Terms]
+) -> Iterator[Delta]:
+    """One delta for each expert, its address naming the parameter and the expert."""
+    parameter, owner = _parameter(adapter, module), _unwrapped(module.name)
+    t = terms(adapter, f"{owner}.{parameter}")
+    a, b = module["lora_A"], module["lora_B"]
+    experts = max(a.shape[0] // t.rank, 1) if a.shape[0] % t.rank == 0 else 1
+    rank = a.shape[0] // experts
+    adapter.rank_differs(f"{owner}.{parameter}", t.rank, rank)
+    for expert in range(experts):
+        yield adapter.delta(
+            module, t.method, shape=(b.shape[0], a.shape[1]), used=("lora_A", "lora_B"),
+            open=partial(_expert, a, b, expert, experts, t.scale),
+            address=_address(owner, parameter, expert if experts > 1 else None),
+            scale=t.scale, rank=rank, alpha=t.alpha, status=t.status,
+        )  # fmt: skip
+
+
+def _address(owner: str, parameter: str, expert: int | None) -> Address:
+    named = parse(owner if parameter == "weight" else f"{owner}.{parameter}")
+    return replace(named, expert=expert) if expert is not None else named
+
+
+def _expert(a: LazyTensor, b: LazyTensor, expert: int, experts: int, scale: float) -> Factored:
+    rank = a.shape[0] // experts
+    A = floats(a)[expert * rank : (expert + 1) * rank]
+    return Factored(floats(b)[:, expert::experts], A, scale)

@@ -1,0 +1,175 @@
+"""LoRA and what differs from it only in the scale or in an extra tensor: rsLoRA, DoRA, KaSA, BD-LoRA.
+
+ΔW = s·B A with s = alpha/r [Hu et al. 2021], alpha/√r for rsLoRA [Kalajdzievski 2023].
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tunescope.delta import Array, Delta, Factored
+from tunescope.source.tensors import LazyTensor, require_float
+from tunescope.source.tuners.adapter import Adapter, Module, Tuner, exact, floats, lora_scale
+from tunescope.source.tuners.experts import expert_deltas, targets_parameters
+
+_CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+_SIDE_TENSORS = ("lora_magnitude_vector", "lora_monteclora_sampler", "lora_velora_embed", "lora_arrow")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What applies to one module: method, rank and alpha by the config, scale and status."""
+
+    method: str
+    rank: int
+    alpha: float
+    scale: float
+    status: str
+
+
+def terms(adapter: Adapter, name: str) -> Terms:
+    """Rank, alpha and scale of the module called `name`, its patterns resolved."""
+    config = adapter.config
+    rank = int(adapter.for_module("rank_pattern", name, config.get("r", 8)))
+    alpha = float(adapter.for_module("alpha_pattern", name, config.get("lora_alpha", 8)))
+    rank_stabilised = bool(config.get("use_rslora"))
+    method = "rslora" if rank_stabilised else "lora"
+    method = next((m for m, key in _VARIANTS if config.get(key)), method)
+    return Terms(method, rank, alpha, lora_scale(alpha, rank, rank_stabilised), _status(config))
+
+
+_VARIANTS = (("dora", "use_dora"), ("kasa", "kasa_config"), ("bdlora", "use_bdlora"))
+
+
+def _status(config: Any) -> str:
+    if config.get("use_dora"):
+        return "directional part s·BA; the DoRA magnitude needs the base"
+    if config.get("kasa_config"):
+        return "adapter part; KaSA also cut the base's smallest singular values"
+    initialised = str(config.get("init_lora_weights", "")).lower()
+    kind = next((k for k in _CHANGES_BASE if initialised.startswith(k)), None)
+    if kind is not None:
+        return f"s·BA against the base that the {kind} initialisation changed; not against the original base"
+    return "ok"
+
+
+def read(adapter: Adapter) -> Iterator[Delta]:
+    """One delta for each adapted module (each expert of fused experts)."""
+    if adapter.config.get("use_qalora"):
+        adapter.ledger.notice("needs-base", "QALoRA pools inputs by group; its ΔW is shown for pooled inputs")
+    for module in adapter.complete("lora_A", "lora_B"):
+        yield from _linear_or_conv(adapter, module)
+    for module in adapter.complete("lora_embedding_A", "lora_embedding_B"):
+        yield _embedding(adapter, module)
+    _side_tensors(adapter)
+
+
+def _linear_or_conv(adapter: Adapter, module: Module) -> Iterable[Delta]:
+    if targets_parameters(adapter, module):
+        return expert_deltas(adapter, module, terms)
+    return [_matrix(adapter, module, _in_proj(adapter, module))]
+
+
+def _in_proj(adapter: Adapter, module: Module) -> Module:
+    """A `MultiheadAttention` saves its input projection under its own name; `out_proj` gives it away."""
+    inner = f"{module.name}.base_layer.out_proj"
+    name = f"{module.name}.in_proj" if inner in adapter.modules else module.name
+    return Module(name.replace(".base_layer", ""), module.tensors)
+
+
+def _matrix(adapter: Adapter, module: Module, named: Module) -> Delta:
+    a, b = module["lora_A"], module["lora_B"]
+    t = terms(adapter, named.name)
+    rank, d_out = b.shape[1] * _groups(a, b), b.shape[0]
+    d_in = int(np.prod(a.shape[1:]))
+    block = _block_diagonal(adapter, named.name)
+    if block is not None:
+        rank, d_in = max(a.shape[0], b.shape[1]), d_in * (block.a or 1)
+    adapter.rank_differs(named.name, t.rank, rank)
+    used = ["lora_A", "lora_B"]
+    if "lora_diag" in module:
+        require_float(module["lora_diag"], adapter.file)
+        used.append("lora_diag")
+    factors = partial(_factors, a, b, module.tensors.get("lora_diag"), t.scale, block)
+    return adapter.delta(
+        named, t.method, shape=(d_out, d_in), open=factors, used=used,
+        scale=t.scale, rank=rank, alpha=t.alpha, status=t.status,
+    )  # fmt: skip
+
+
+def _groups(a: LazyTensor, b: LazyTensor) -> int:
+    """A grouped convolution saves B of shape (d_out, r/groups, 1, …)."""
+    return max(a.shape[0] // max(b.shape[1], 1), 1) if len(b.shape) > 2 else 1
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """How many blocks the block-diagonal factor A or B of BD-LoRA has (0: it is not block-diagonal)."""
+
+    a: int
+    b: int
+
+
+def _block_diagonal(adapter: Adapter, name: str) -> Blocks | None:
+    config = adapter.config.get("use_bdlora")
+    if not isinstance(config, dict):
+        return None
+    count = int(config.get("nblocks") or 1)
+    hit = {side: any(p in name for p in config.get(f"target_modules_bd_{side}") or []) for side in "ab"}
+    return Blocks(count * hit["a"], count * hit["b"])
+
+
+def _factors(
+    a: LazyTensor, b: LazyTensor, diagonal: LazyTensor | None, scale: float, block: Blocks | None
+) -> Factored:
+    A, B = floats(a), floats(b)
+    groups = _groups(a, b)
+    A, B = A.reshape(A.shape[0], -1), B.reshape(B.shape[0], -1)
+    if block is not None:
+        A, B = _spread(A, block.a), _spread(B, block.b)
+    if groups > 1:
+        B = _spread(B, groups)
+    if diagonal is not None:
+        B = B.astype(np.float64) * exact(diagonal)
+    return Factored(B, A, scale)
+
+
+def _spread(matrix: Array, blocks: int) -> Array:
+    """Row blocks moved onto the diagonal: (n, m) → (n, m·blocks)."""
+    if blocks < 2:
+        return matrix
+    rows, columns = matrix.shape[0] // blocks, matrix.shape[1]
+    out = np.zeros((matrix.shape[0], columns * blocks), dtype=matrix.dtype)
+    for i in range(blocks):
+        out[i * rows : (i + 1) * rows, i * columns : (i + 1) * columns] = matrix[i * rows : (i + 1) * rows]
+    return out
+
+
+def _embedding(adapter: Adapter, module: Module) -> Delta:
+    a, b = module["lora_embedding_A"], module["lora_embedding_B"]
+    t = terms(adapter, module.name)
+    adapter.rank_differs(module.name, t.rank, a.shape[0])
+    return adapter.delta(
+        module, t.method, shape=(b.shape[0], a.shape[1]), used=("lora_embedding_A", "lora_embedding_B"),
+        open=partial(_factors, a, b, None, t.scale, None),
+        scale=t.scale, rank=a.shape[0], alpha=t.alpha, status=t.status,
+    )  # fmt: skip
+
+
+def _side_tensors(adapter: Adapter) -> None:
+    for module in adapter.modules.values():
+        for parameter, tensor in module.tensors.items():
+            if parameter == "lora_magnitude_vector":
+                adapter.ledger.left([tensor.name], "DoRA magnitude, needs base")
+            elif parameter == "lora_B.bias":
+                adapter.ledger.left([tensor.name], "bias of lora_B: changes the layer's bias, not its weight")
+            elif parameter.startswith(_SIDE_TENSORS):
+                adapter.ledger.left([tensor.name], "used in training only")
+
+
+TUNER = Tuner(
+    frozenset({"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_diag", *_SIDE_TENSORS}), read
+)
