@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -85,7 +84,9 @@ def with_component(frame: pl.DataFrame) -> pl.DataFrame:
     kinds = {m: short(Address("", 0, m).component) for m in frame["module_type"].unique().to_list()}
     clashes = _clashing(kinds)
     names = {m: (m if label in clashes else label) for m, label in kinds.items()}
-    return frame.with_columns(pl.col("module_type").replace_strict(names, return_dtype=pl.String).alias("column"))
+    return frame.with_columns(
+        pl.col("module_type").replace_strict(names, return_dtype=pl.String).alias("column")
+    )
 
 
 def _clashing(kinds: dict[str, str]) -> set[str]:
@@ -99,7 +100,9 @@ def column_order(frame: pl.DataFrame) -> list[str]:
         column: Address("", 0, module).component
         for column, module in frame.select("column", "module_type").unique().iter_rows()
     }
-    families = {c: Address("", 0, m).family for c, m in frame.select("column", "module_type").unique().iter_rows()}
+    families = {
+        c: Address("", 0, m).family for c, m in frame.select("column", "module_type").unique().iter_rows()
+    }
     rank = {name: i for i, name in enumerate(_ORDER)}
     family_rank = {"mlp": 0, "attention": 1, "norm": 2, "embedding": 3, "other": 4}
     return sorted(seen, key=lambda c: (rank.get(seen[c], len(rank)), family_rank[families[c]], c))
@@ -127,7 +130,9 @@ def grids(frame: pl.DataFrame, metric: str, title: str, label: str) -> list[Grid
         if inside.height:
             out.append(_grid(inside, metric, name, label))
         if outside.height:
-            out.append(_grid(outside.with_columns(pl.lit(-1).alias("layer")), metric, "outside blocks", label))
+            out.append(
+                _grid(outside.with_columns(pl.lit(-1).alias("layer")), metric, "outside blocks", label)
+            )
     return out
 
 

@@ -52,7 +52,8 @@ def share_limits(groups: Sequence[Sequence[Grid]]) -> list[list[Grid]]:
     """The same grids with one colour scale for all that measure the same thing."""
     labels = {grid.label for group in groups for grid in group}
     limits = {
-        label: limits_of([g.values for group in groups for g in group if g.label == label]) for label in labels
+        label: limits_of([g.values for group in groups for g in group if g.label == label])
+        for label in labels
     }
     return [[replace(grid, limits=limits[grid.label]) for grid in group] for group in groups]
 

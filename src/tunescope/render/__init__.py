@@ -1,0 +1,1 @@
+"""Views into figures, animations and text. The only place that knows matplotlib."""

@@ -1,0 +1,100 @@
+"""The readout of a norms study as Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tunescope.errors import printable
+from tunescope.view.findings import significant
+from tunescope.view.norms import label_of
+
+CAUTION = (
+    "A magnitude map is not a causal map: it shows where weights changed and by how much, "
+    "not which of the changes the model's behaviour depends on."
+)
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown and a terminal show as it is.
+
+    >>> escaped("<b>|x*")
+    '&lt;b&gt;\\\\|x\\\\*'
+    """
+    safe = printable(text, 2000).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for sign in "\\`*|[]":
+        safe = safe.replace(sign, f"\\{sign}")
+    return safe
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table as lines."""
+    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def readout_markdown(document: Mapping[str, Any], coverage: Sequence[str] = ()) -> str:
+    """The whole readout: one table of the models, ratios, findings, coverage."""
+    metric = document["metric"]
+    lines = [f"# How much changed: {label_of(metric)}", "", f"> {CAUTION}", "", *_models(document["models"])]
+    lines += _focus(document["models"])
+    lines += _ratios(document["models"], document["ratios"])
+    lines += ["", "## Findings", "", *_findings(document["findings"])]
+    if coverage:
+        lines += ["", "## Coverage", "", *coverage]
+    return "\n".join(lines) + "\n"
+
+
+def _models(models: Mapping[str, Any]) -> list[str]:
+    header = ["model", "mean", "MLP", "attention", "early · middle · late", "top layers", "largest cell"]
+    return table(header, [_row(label, model) for label, model in models.items()])
+
+
+def _row(label: str, model: Mapping[str, Any]) -> list[str]:
+    family, thirds, cell = model["family_means"], model["thirds"], model["max_cell"]
+    if model["overall_mean"] is None:
+        why = "no update" if not model["n_components"] else "null: scale unknown, or no finite value"
+        return [escaped(label), why, "", "", "", "", ""]
+    return [
+        escaped(label),
+        significant(model["overall_mean"]),
+        significant(family["mlp"]),
+        significant(family["attention"]),
+        " · ".join(significant(thirds[k]) for k in ("early", "middle", "late")),
+        " ".join(map(str, model["top_layers"])),
+        f"{escaped(cell['component_name'])} {significant(cell['value'])}",
+    ]
+
+
+def _focus(models: Mapping[str, Any]) -> list[str]:
+    focused = {label: m["focus_layer"] for label, m in models.items() if "focus_layer" in m}
+    if not focused:
+        return []
+    layer = next(iter(focused.values()))["layer"]
+    lines = ["", f"## Layer {layer}", ""]
+    for label, f in focused.items():
+        if f["rank"] is None:
+            lines.append(f"- {escaped(label)}: no update in this layer.")
+            continue
+        text = f"rank {f['rank']} of {f['of']} (percentile {f['percentile']:.1f}), value {significant(f['value'])}"
+        growth = "" if f["growth"] is None else f", {f['growth']:.2f}× the first model's"
+        mlp = f["mlp"]
+        raw = "" if mlp["rank"] is None else f"; summed raw MLP norm at percentile {mlp['percentile']:.1f}"
+        lines.append(f"- {escaped(label)}: {text}{growth}{raw}.")
+    return lines
+
+
+def _ratios(models: Mapping[str, Any], ratios: Mapping[str, float | None]) -> list[str]:
+    labels = list(models)
+    if len(labels) < 2:
+        return []
+    rows = [
+        [escaped(a), *("—" if a == b else significant(ratios[f"{a}/{b}"]) for b in labels)] for a in labels
+    ]
+    lead = ["", "## Ratios of the overall means", "", "Row over column.", ""]
+    return lead + table(["", *map(escaped, labels)], rows)
+
+
+def _findings(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not findings:
+        return ["Nothing stands out."]
+    ordered = sorted(findings, key=lambda f: f["severity"] != "warning")
+    return [f"- **{escaped(f['kind'].replace('_', ' '))}**: {escaped(f['text'])}" for f in ordered]

@@ -1,0 +1,95 @@
+"""One look for every figure: fonts, colours, axes, saving."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from tunescope.table import write_atomically
+
+CHANGE = "YlOrRd"
+IMPORTANCE = "GnBu"
+DIFFERENCE = "RdBu_r"
+MISSING = "#f2f2f0"
+BROKEN = "#c2185b"
+INK = "#2b2b2b"
+QUIET = "#8a8a86"
+# Okabe and Ito's palette, which stays distinct for colour-blind readers; black comes last.
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#000000")
+FAMILY_COLOURS = {
+    "mlp": "#D55E00",
+    "attention": "#0072B2",
+    "norm": "#009E73",
+    "embedding": "#CC79A7",
+    "other": "#8a8a86",
+}
+_RC: dict[str, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.0,
+    "axes.titlesize": 10.0,
+    "axes.titleweight": "bold",
+    "axes.edgecolor": QUIET,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "tunescope",
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "text.parse_math": False,
+}
+Format = Literal["png", "svg"]
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """The house style, for drawing and for saving."""
+    with matplotlib.rc_context(_RC):
+        yield
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An Agg figure of `width` × `height` inches with a constrained layout."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def own_axes(ax: Axes | None, width: float, height: float) -> Axes:
+    """The given axes, or those of a new figure."""
+    return ax if ax is not None else new_figure(width, height).add_subplot()
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The figure that holds the axes."""
+    figure = ax.get_figure(root=True)
+    assert isinstance(figure, Figure)
+    return figure
+
+
+def save(
+    figure: Figure, stem: Path, formats: tuple[Format, ...] = ("png", "svg"), dpi: int = 150
+) -> list[Path]:
+    """Write the figure as `stem.png` and `stem.svg`, atomically and without a date, so bytes repeat."""
+    paths = []
+    for kind in formats:
+        metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
+        path = stem.with_name(f"{stem.name}.{kind}")
+
+        def write(out: Any, kind: str = kind, metadata: dict[str, Any] = metadata) -> None:
+            figure.savefig(out, format=kind, dpi=dpi, metadata=metadata)
+
+        with style():
+            paths.append(write_atomically(path, write))
+    return paths

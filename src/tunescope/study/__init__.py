@@ -1,0 +1,1 @@
+"""The output folder of a command: tables, figures, readout, provenance."""

@@ -1,0 +1,115 @@
+"""The readout of a norms study: the numbers that sum up each model, and the document with its findings."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from tunescope.table import SCHEMA_VERSION
+from tunescope.view.findings import Finding
+
+
+def readout(
+    frame: pl.DataFrame,
+    labels: Sequence[str],
+    metric: str,
+    findings: Sequence[Finding],
+    focus: int | None = None,
+) -> dict[str, Any]:
+    """The readout document: per-model sums, ratios of the overall means, findings.
+
+    Every mean is over the finite values of `metric`; a model without any has nulls.
+    """
+    models = {label: _model(frame.filter(pl.col("model_id") == label), metric) for label in labels}
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "metric": metric,
+        "models": models,
+        "ratios": _ratios(models),
+        "findings": [finding.record() for finding in findings],
+    }
+    if focus is not None:
+        _add_focus(frame, models, metric, focus)
+    return document
+
+
+def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
+    usable = rows.filter(pl.col(metric).is_finite())
+    layers = layer_means(usable, metric)
+    by_family = dict(usable.group_by("family").agg(pl.col(metric).mean()).iter_rows())
+    top = usable.sort(metric, descending=True).head(1)
+    return {
+        "n_components": rows.height,
+        "n_excluded": rows.height - usable.height,
+        "overall_mean": usable[metric].mean(),
+        "family_means": {family: by_family.get(family) for family in ("mlp", "attention")},
+        "top_layers": layers.sort(["mean", "layer"], descending=[True, False])["layer"].head(6).to_list(),
+        "max_cell": {
+            "component_name": top["component_name"][0] if top.height else None,
+            "value": top[metric][0] if top.height else None,
+        },
+        "thirds": thirds(layers),
+    }
+
+
+def layer_means(rows: pl.DataFrame, metric: str) -> pl.DataFrame:
+    """Mean of the metric over each layer's components: columns `layer`, `mean`, ordered by layer."""
+    inside = rows.filter(pl.col("layer").is_not_null())
+    return inside.group_by("layer").agg(pl.col(metric).mean().alias("mean")).sort("layer")
+
+
+def thirds(layers: pl.DataFrame) -> dict[str, float | None]:
+    """Mean of the layer means in the early, middle and late third, cut at ⌈n/3⌉ and ⌈2n/3⌉ of the n layers."""
+    n = layers.height
+    cuts = [0, math.ceil(n / 3), math.ceil(2 * n / 3), n]
+    names = ("early", "middle", "late")
+    return {name: _mean(layers["mean"][cuts[i] : cuts[i + 1]]) if n else None for i, name in enumerate(names)}
+
+
+def _mean(values: pl.Series) -> float | None:
+    return float(values.mean()) if len(values) else None  # type: ignore[arg-type]
+
+
+def _ratios(models: dict[str, dict[str, Any]]) -> dict[str, float | None]:
+    means = {label: model["overall_mean"] for label, model in models.items()}
+    return {
+        f"{a}/{b}": means[a] / means[b] if means[a] is not None and means[b] else None
+        for a in means
+        for b in means
+        if a != b
+    }
+
+
+def _add_focus(frame: pl.DataFrame, models: dict[str, dict[str, Any]], metric: str, layer: int) -> None:
+    """Rank, percentile and growth of one layer, in the metric and in its summed raw MLP norms."""
+    first: float | None = None
+    for label, model in models.items():
+        rows = frame.filter(pl.col("model_id") == label)
+        means = layer_means(rows.filter(pl.col(metric).is_finite()), metric)
+        record = _standing(means.rename({"mean": "value"}), layer)
+        model["focus_layer"] = {"layer": layer, **record, "mlp": _standing(_summed_mlp(rows), layer)}
+        value = record["value"]
+        first = value if first is None else first
+        model["focus_layer"]["growth"] = value / first if value is not None and first else None
+
+
+def _summed_mlp(rows: pl.DataFrame) -> pl.DataFrame:
+    raw = "unscaled_frobenius_norm"
+    usable = rows.filter(
+        (pl.col("family") == "mlp") & pl.col("layer").is_not_null() & pl.col(raw).is_finite()
+    )
+    return usable.group_by("layer").agg(pl.col(raw).sum().alias("value"))
+
+
+def _standing(values: pl.DataFrame, layer: int) -> dict[str, Any]:
+    """Where a layer stands: `rank` 1 is the largest; `percentile` is the share of layers at or below it."""
+    mine = values.filter(pl.col("layer") == layer)["value"].to_list()
+    if not mine:
+        return {"value": None, "rank": None, "of": values.height, "percentile": None}
+    return {
+        "value": mine[0],
+        "rank": int((values["value"] > mine[0]).sum()) + 1,
+        "of": values.height,
+        "percentile": 100.0 * int((values["value"] <= mine[0]).sum()) / values.height,
+    }
