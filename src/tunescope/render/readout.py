@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import polars as pl
+
 from tunescope.errors import printable
 from tunescope.view.findings import significant
 from tunescope.view.norms import label_of
@@ -26,9 +28,13 @@ def escaped(text: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table as lines."""
-    lines = ["| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    return lines + ["| " + " | ".join(row) + " |" for row in rows]
+    """A Markdown table as lines, padded so that it also reads well on a terminal."""
+    widths = [max(3, *(len(row[i]) for row in [header, *rows])) for i in range(len(header))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+
+    return [line(header), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(line, rows)]
 
 
 def readout_markdown(document: Mapping[str, Any], coverage: Sequence[str] = ()) -> str:
@@ -74,7 +80,8 @@ def _focus(models: Mapping[str, Any]) -> list[str]:
         if f["rank"] is None:
             lines.append(f"- {escaped(label)}: no update in this layer.")
             continue
-        text = f"rank {f['rank']} of {f['of']} (percentile {f['percentile']:.1f}), value {significant(f['value'])}"
+        standing = f"rank {f['rank']} of {f['of']} (percentile {f['percentile']:.1f})"
+        text = f"{standing}, value {significant(f['value'])}"
         growth = "" if f["growth"] is None else f", {f['growth']:.2f}× the first model's"
         mlp = f["mlp"]
         raw = "" if mlp["rank"] is None else f"; summed raw MLP norm at percentile {mlp['percentile']:.1f}"
@@ -98,3 +105,21 @@ def _findings(findings: Sequence[Mapping[str, Any]]) -> list[str]:
         return ["Nothing stands out."]
     ordered = sorted(findings, key=lambda f: f["severity"] != "warning")
     return [f"- **{escaped(f['kind'].replace('_', ' '))}**: {escaped(f['text'])}" for f in ordered]
+
+
+def top_rows(frame: pl.DataFrame, metric: str, most: int = 12) -> list[str]:
+    """The rows with the largest `metric`, as a Markdown table."""
+    columns = ["model_id", "component_name", "d_out", "d_in", "lora_rank", "scale"]
+    numbers = ["frobenius_norm", "frobenius_norm_normalized", "stable_rank", "effective_rank"]
+    numbers += [] if metric in numbers else [metric]
+    top = frame.sort(metric, descending=True, nulls_last=True).head(most)
+    rows = [
+        [
+            *("" if v is None else escaped(str(v)) for v in row[: len(columns)]),
+            *map(significant, row[len(columns) :]),
+        ]
+        for row in top.select(*columns, *numbers).iter_rows()
+    ]
+    return table([*columns, *numbers], rows) + (
+        [f"… {frame.height - most} more rows"] if frame.height > most else []
+    )
