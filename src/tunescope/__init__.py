@@ -3,6 +3,7 @@
 The names below are loaded when first used, so that importing the package stays cheap:
 
 - `norms(sources)` measures every ΔW and returns a `Table`;
+- `TrainingCapture()` is the trainer callback that records how far weights move;
 - `open_source(spec)` opens an adapter, a live model or a state dict;
 - `Table`, `Address`, `Delta`, `Factored`, `Dense` are the types that everything speaks.
 """
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tunescope.errors import TunescopeError as TunescopeError
     from tunescope.source.open import open_source as open_source
     from tunescope.table import Table as Table
+    from tunescope.training.capture import TrainingCapture as TrainingCapture
 
 __version__ = "0.1.0"
 
@@ -28,6 +30,7 @@ _HOME = {
     "Dense": "tunescope.delta",
     "Factored": "tunescope.delta",
     "Table": "tunescope.table",
+    "TrainingCapture": "tunescope.training.capture",
     "TunescopeError": "tunescope.errors",
     "norms": "tunescope.compare",
     "open_source": "tunescope.source.open",
@@ -39,6 +42,7 @@ __all__ = [
     "Dense",
     "Factored",
     "Table",
+    "TrainingCapture",
     "TunescopeError",
     "__version__",
     "norms",

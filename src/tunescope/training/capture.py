@@ -1,0 +1,255 @@
+"""A trainer callback that records how far every trainable matrix has moved since the start."""
+
+import logging
+import time
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import polars as pl
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from tunescope.errors import UsageError
+from tunescope.training import guards
+from tunescope.training.motion import Motion
+from tunescope.training.recording import SCHEMA, Recording
+from tunescope.training.start import load_start, save_start
+from tunescope.training.trainable import Trainable, trainable
+
+logger = logging.getLogger("tunescope")
+
+Hook = TypeVar("Hook", bound=Callable[..., None])
+
+
+def _never_raises(hook: Hook) -> Hook:
+    """A failing hook says so once and ends the capture; training goes on."""
+
+    @wraps(hook)
+    def guarded(self: "TrainingCapture", *args: Any, **kwargs: Any) -> None:
+        if self.failure is not None:
+            return
+        began = time.perf_counter()
+        try:
+            hook(self, *args, **kwargs)
+        except Exception as problem:
+            self.failure = problem
+            logger.warning("tunescope: capture has stopped, training goes on: %s", problem)
+        finally:
+            self.seconds += time.perf_counter() - began
+
+    return guarded  # type: ignore[return-value]
+
+
+class TrainingCapture(TrainerCallback):  # type: ignore[misc]
+    """Records Δ = now - start of every trainable matrix during training, into `capture.parquet`.
+
+    For each LoRA factor A and B, or full weight, bias or norm: mean, variance, abs_mean and abs_variance
+    (population variances, float64), and for each module ‖ΔW‖_F with ΔW = s(BA - B₀A₀).
+
+    `output` is the folder of the file (the trainer's output folder by default). Captures fall on every
+    `every_steps`-th optimizer step, on each of `per_epoch` equal parts of an epoch (10 if neither is given),
+    and on the last step. The weights of step zero are kept beside the file, so that a resumed run goes on
+    with them. Works in `Trainer` and trl's `SFTTrainer`; the first of several processes writes. An error
+    inside it stops the capture, never the training: see `failure`.
+
+    `captures` and `seconds` count what was recorded and the time it took.
+
+    Raises `UsageError` for a spacing below one.
+
+    >>> capture = TrainingCapture("runs/first", every_steps=50)
+    >>> capture.captures, capture.failure
+    (0, None)
+    """
+
+    def __init__(
+        self,
+        output: str | Path | None = None,
+        *,
+        every_steps: int | None = None,
+        per_epoch: int | None = None,
+    ) -> None:
+        for name, value in (("every_steps", every_steps), ("per_epoch", per_epoch)):
+            if value is not None and value < 1:
+                raise UsageError(
+                    "bad-spacing", f"{name} must be at least 1", expected="1 or more", found=value
+                )
+        self._output = None if output is None else Path(output)
+        self._every_steps = every_steps
+        self._per_epoch = 10 if every_steps is None and per_epoch is None else per_epoch
+        self.captures, self.seconds = 0, 0.0
+        self.failure: Exception | None = None
+        self._recording: Recording | None = None
+        self._motion: Motion | None = None
+        self._pending: tuple[int, pl.DataFrame] | None = None
+        self._epoch_before = 0.0
+        self._learning_rate: float | None = None
+
+    @_never_raises
+    def on_init_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Guard the model before anything is evaluated."""
+        _guard(args, kwargs.get("model"))
+
+    @_never_raises
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Keep the weights of step zero, or take them up again in a resumed run."""
+        model = kwargs["model"]
+        _guard(args, model)
+        self._recording, self._pending, self.captures = None, None, 0
+        self._epoch_before = float(state.epoch or 0.0)
+        if state.is_world_process_zero:
+            self._begin(Path(self._output or args.output_dir), trainable(model), state.global_step)
+
+    @_never_raises
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Remember where in the epoch the step began."""
+        self._epoch_before = float(state.epoch or 0.0)
+
+    @_never_raises
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Read the learning rate that the step used, before the schedule moves on."""
+        self._learning_rate = float(kwargs["optimizer"].param_groups[0]["lr"])
+
+    @_never_raises
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Record where a capture is due. The row waits for the step's loss if that is about to be logged."""
+        if self._due(state):
+            self._record(state, wait=control.should_log)
+
+    @_never_raises
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Write the row that waited for its loss: before the trainer saves a checkpoint of the step."""
+        self._write(state)
+
+    @_never_raises
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Record the last weights of a run that ends here, before a best model may replace them."""
+        self._write(state)
+        if control.should_training_stop:
+            self._record(state)
+
+    @_never_raises
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Record the end if it was not, and merge what was recorded."""
+        self._write(state)
+        if not args.load_best_model_at_end:
+            self._record(state)
+        if self._recording is not None:
+            self._recording.finish()
+            self._recording = self._motion = None
+
+    def _begin(self, folder: Path, parts: Trainable, step: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        if step == 0:
+            save_start(folder, parts.parameters)
+        start = parts.parameters if step == 0 else load_start(folder, parts.parameters)
+        self._motion = Motion(parts, start)
+        self._rows = _labels(parts)
+        for reason in sorted(set(parts.skipped.values())):
+            names = [name for name, why in parts.skipped.items() if why == reason]
+            logger.warning("tunescope: %d parameters not captured (%s): %s", len(names), reason, names[:5])
+        self._recording = Recording(folder, _meta(parts))
+        self._recording.begin(step)
+        self._recorded = step if step in self._recording else -1
+
+    def _due(self, state: TrainerState) -> bool:
+        if state.global_step >= state.max_steps > 0:
+            return True
+        if self._every_steps and state.global_step % self._every_steps == 0:
+            return True
+        parts = self._per_epoch or 0
+        # Rounded, for an epoch is a sum of fractions: 0.7999… of ten parts is the eighth.
+        return int(round(float(state.epoch or 0) * parts, 6)) > int(round(self._epoch_before * parts, 6))
+
+    def _record(self, state: TrainerState, wait: bool = False) -> None:
+        if self._recording is None or self._motion is None or state.global_step == self._recorded:
+            return
+        values = self._motion.measure()
+        frame = self._rows.with_columns(
+            *(pl.Series(name, column) for name, column in zip(MEASURES, values.T, strict=True)),
+            step=pl.lit(state.global_step, pl.Int64),
+            epoch=pl.lit(float(state.epoch or 0.0), pl.Float64),
+            learning_rate=pl.lit(self._learning_rate, pl.Float64),
+        )
+        self._recorded, self.captures = state.global_step, self.captures + 1
+        self._pending = (state.global_step, frame)
+        if not wait:
+            self._write(state)
+
+    def _write(self, state: TrainerState) -> None:
+        if self._pending is None or self._recording is None:
+            return
+        step, frame = self._pending
+        self._pending = None
+        loss = next((entry["loss"] for entry in reversed(state.log_history) if "loss" in entry), None)
+        frame = frame.with_columns(loss=pl.lit(loss, pl.Float64), delta_frobenius_norm=_KNOWN_NORM)
+        self._recording.append(step, frame.select(list(SCHEMA)))
+
+
+MEASURES = ("mean", "variance", "abs_mean", "abs_variance", "delta_frobenius_norm")
+# A norm that does not follow from the factors alone is null; a diverged one stays "not a number".
+_KNOWN_NORM = pl.when("known").then("delta_frobenius_norm")
+
+
+def _guard(args: TrainingArguments, model: Any) -> None:
+    if model is None:
+        return
+    packed = guards.keep_4bit_weights_unpacked(model)
+    if packed:
+        logger.warning(
+            "tunescope: %d 4-bit modules were evaluated and repacked before training; gradients through them "
+            "are wrong. Load the model again and evaluate it after tunescope.training.guards has seen it.",
+            len(packed),
+        )
+    if guards.narrowed_by_trl(args, model):
+        widened = guards.float32_adapters(model)
+        if widened:
+            logger.warning("tunescope: %d adapter weights put back from bfloat16 to float32", len(widened))
+
+
+def _labels(parts: Trainable) -> pl.DataFrame:
+    """The columns of the table that name a matrix: the same in every capture."""
+    names = parts.component_names()
+    rows = [
+        {
+            "stack": matrix.address.stack,
+            "layer": matrix.address.layer,
+            "module_type": matrix.address.module_type,
+            "expert": matrix.address.expert,
+            "component_name": names[index],
+            "factor": matrix.factor,
+            "numel": matrix.view(parts.parameters[matrix.parameter]).numel(),
+            "known": module.scale is not None,
+        }
+        for index, module in enumerate(parts.modules)
+        for matrix in module.matrices
+    ]
+    wanted = ("stack", "layer", "module_type", "expert", "component_name", "factor", "numel")
+    return pl.DataFrame(rows, schema={name: SCHEMA[name] for name in wanted} | {"known": pl.Boolean})
+
+
+def _meta(parts: Trainable) -> dict[str, Any]:
+    dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in parts.parameters.values()})
+    return {
+        "reference": "start",
+        "dtypes": dtypes,
+        "skipped": dict(sorted(parts.skipped.items())),
+        "units": dict.fromkeys(("mean", "abs_mean", "delta_frobenius_norm"), "weight units")
+        | dict.fromkeys(("variance", "abs_variance"), "weight units squared"),
+    }

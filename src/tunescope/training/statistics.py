@@ -1,0 +1,75 @@
+"""Statistics of how far weights have moved, over stacks of equally shaped tensors, in float64.
+
+Stacking makes the number of kernels follow the number of shapes, not the number of matrices.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+# Elements of one float64 block: bounds the temporary memory to a few times 128 MiB.
+BLOCK = 1 << 24
+
+
+def moments(now: Tensor, start: Tensor) -> Tensor:
+    """Mean, variance, mean absolute value and its variance of Δ = now - start, for each row.
+
+    `now` and `start` are `(n, numel)`, of any float type and device; the result is `(n, 4)` float64 on the
+    device of `now`. Population variances, in two passes: at the first steps of Adam every |Δ| is the
+    learning rate, and a one-pass variance would be noise.
+
+    >>> moments(torch.tensor([[1.0, 3.0]]), torch.zeros(1, 2)).tolist()
+    [[2.0, 1.0, 2.0, 1.0]]
+    """
+    rows, count = now.shape
+    if count == 0:
+        return now.new_zeros((rows, 4), dtype=torch.float64)
+    if now.numel() <= BLOCK:
+        return delta_moments(difference(now, start))
+    sums = sum(torch.stack([d.sum(1), d.abs().sum(1)]) for d in _blocks(now, start))
+    mean, abs_mean = torch.as_tensor(sums) / count
+    squares = sum(
+        torch.stack([(d - mean[:, None]).square().sum(1), (d.abs() - abs_mean[:, None]).square().sum(1)])
+        for d in _blocks(now, start)
+    )
+    variance, abs_variance = torch.as_tensor(squares) / count
+    return torch.stack([mean, variance, abs_mean, abs_variance], dim=1)
+
+
+def delta_moments(delta: Tensor) -> Tensor:
+    """The four statistics of each row of a float64 Δ `(n, numel)`; returns `(n, 4)`."""
+    mean = delta.mean(dim=1)
+    variance = (delta - mean[:, None]).square_().mean(dim=1)
+    absolute = delta.abs()
+    abs_mean = absolute.mean(dim=1)
+    abs_variance = absolute.sub_(abs_mean[:, None]).square_().mean(dim=1)
+    return torch.stack([mean, variance, abs_mean, abs_variance], dim=1)
+
+
+def difference(now: Tensor, start: Tensor) -> Tensor:
+    """now - start in float64, which holds the difference of two float32 numbers of like size exactly."""
+    return now.double() - start.to(now.device).double()
+
+
+def _blocks(now: Tensor, start: Tensor) -> Iterator[Tensor]:
+    width = max(1, BLOCK // now.shape[0])
+    for first in range(0, now.shape[1], width):
+        yield difference(now[:, first : first + width], start[:, first : first + width])
+
+
+def low_rank_norms(A: Tensor, delta_A: Tensor, delta_B: Tensor, B0: Tensor) -> Tensor:
+    """‖B A - B₀ A₀‖_F of each module, from the Gram matrices of a rank-2r factorisation.
+
+    B A - B₀ A₀ = [ΔB, B₀] [A; ΔA]: its terms are as small as the motion itself, so that nothing cancels as
+    it would in [B, B₀] [A; -A₀]. `A, delta_A (n, r, d_in)`, `delta_B, B0 (n, d_out, r)`, all float64; the
+    dense product is never formed. Returns `(n,)`, without the adapter's scale.
+
+    >>> one = torch.ones(1, 1, 1, dtype=torch.float64)
+    >>> low_rank_norms(2 * one, one, 2 * one, one).tolist()
+    [5.0]
+    """
+    left = torch.cat([delta_B, B0], dim=2)
+    right = torch.cat([A, delta_A], dim=1)
+    squared = ((left.mT @ left) * (right @ right.mT)).sum(dim=(1, 2))
+    return squared.clamp_min(0).sqrt()
