@@ -1,0 +1,100 @@
+"""Leading singular directions of a large matrix by block iteration, never a full SVD."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunescope.linalg.overlap import orthonormal
+
+Array = NDArray[Any]
+Float64 = NDArray[np.float64]
+
+# Powers of WᵀW that span one cycle's Krylov space, extra columns of the block, and cycles at most.
+_POWERS, _EXTRA, _CYCLES = 3, 8, 40
+
+
+@dataclass(frozen=True, eq=False)
+class Sum:
+    """The matrix `W + B A` with `W (d_out, d_in)` and an optional low-rank part that stays factored."""
+
+    W: Array
+    B: Array | None = None
+    A: Array | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(d_out, d_in)`."""
+        return self.W.shape[0], self.W.shape[1]
+
+    def times(self, X: Array) -> Float64:
+        """`(W + B A) X` with the products in W's precision, `X (d_in, n)`."""
+        out: Float64 = (self.W @ X.astype(self.W.dtype)).astype(np.float64)
+        return out if self.B is None or self.A is None else out + self.B @ (self.A @ X)
+
+    def transposed_times(self, Y: Array) -> Float64:
+        """`(W + B A)ᵀ Y`, `Y (d_out, n)`."""
+        out: Float64 = (self.W.T @ Y.astype(self.W.dtype)).astype(np.float64)
+        return out if self.B is None or self.A is None else out + self.A.T @ (self.B.T @ Y)
+
+
+@dataclass(frozen=True, eq=False)
+class Leading:
+    """The leading singular triplets: `U (d_out, k)`, `values (k,)`, `V (d_in, k)`.
+
+    `residual` is the largest ‖Mᵀu − σv‖/σ₁ over them: how far they are from exact.
+    """
+
+    U: Float64
+    values: Float64
+    V: Float64
+    residual: float
+
+
+def leading(
+    matrix: Sum, count: int, start: Float64 | None = None, seed: int = 0, tolerance: float = 1e-4
+) -> Leading:
+    """The `count` leading singular triplets by restarted block Krylov iteration [Musco & Musco 2015].
+
+    `start (d_in, n)` is where the block begins (a neighbouring matrix's own vectors, say); random
+    columns fill it up, so that a direction orthogonal to the start is found too. Stops when the residual
+    is below `tolerance`, or after a fixed number of cycles with the residual reported as it is.
+    """
+    d_out, d_in = matrix.shape
+    count = min(count, d_out, d_in)
+    width = min(count + _EXTRA, d_out, d_in)
+    random = np.random.default_rng(seed).standard_normal((d_in, width))
+    if start is not None:
+        keep = min(start.shape[1], width)
+        random = np.hstack([start[:, :keep], random[:, : max(width - keep, _EXTRA)]])
+    V = orthonormal(random[:, :d_in])[0]
+    found = _rayleigh_ritz(matrix, V, count)
+    for _ in range(_CYCLES):
+        if found.residual <= tolerance:
+            break
+        found_block = _rayleigh_ritz(matrix, _krylov(matrix, V), count, width)
+        found, V = found_block, found_block.V
+    return Leading(found.U[:, :count], found.values[:count], found.V[:, :count], found.residual)
+
+
+def _krylov(matrix: Sum, V: Float64) -> Float64:
+    """Orthonormal columns that span V, (MᵀM)V, (MᵀM)²V, …"""
+    blocks = [V]
+    for _ in range(_POWERS):
+        blocks.append(orthonormal(matrix.transposed_times(matrix.times(blocks[-1])))[0])
+    whole = np.hstack(blocks)
+    return orthonormal(whole[:, : whole.shape[0]] if whole.shape[1] > whole.shape[0] else whole)[0]
+
+
+def _rayleigh_ritz(matrix: Sum, Q: Float64, count: int, width: int | None = None) -> Leading:
+    """Singular triplets of the matrix within the span of Q, and the residual of the first `count`."""
+    left, R = orthonormal(matrix.times(Q))
+    u, values, vt = np.linalg.svd(R, full_matrices=False)
+    width = len(values) if width is None else width
+    U, V = left @ u[:, :width], Q @ vt[:width].T
+    values = values[:width]
+    rest = matrix.transposed_times(U[:, :count]) - V[:, :count] * values[:count]
+    top = values[0] if len(values) and values[0] > 0 else 1.0
+    residual = float(np.linalg.norm(rest, axis=0).max(initial=0.0) / top)
+    return Leading(U, values, V, residual)

@@ -1,0 +1,74 @@
+"""Which leading singular vectors of `W + ΔW` are strangers to `W`? Intruder dimensions."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tunescope.delta import Factored, Update
+from tunescope.linalg.gram import wide
+from tunescope.linalg.intruders import best_cosines
+from tunescope.linalg.leading import Leading, Sum, leading
+from tunescope.linalg.overlap import orthonormal
+
+SCHEMA: dict[str, Any] = {
+    "model_id": pl.String,
+    "stack": pl.String,
+    "layer": pl.Int64,
+    "module_type": pl.String,
+    "expert": pl.Int64,
+    "component_name": pl.String,
+    "index": pl.Int64,
+    "singular_value": pl.Float64,
+    "best_cosine": pl.Float64,
+    "exact": pl.Boolean,
+    "intruder": pl.Boolean,
+    "epsilon": pl.Float64,
+    "residual": pl.Float64,
+}
+UNITS = {
+    "singular_value": "of W + ΔW",
+    "best_cosine": "largest |cosine| with a left singular vector of W; an upper bound where not exact",
+    "residual": "‖Mᵀu − σv‖/σ₁, largest over the vectors",
+}
+
+
+def intruder_rows(
+    keys: Mapping[str, Any], W: NDArray[np.float32], top: Leading, update: Update, count: int, epsilon: float
+) -> list[dict[str, Any]]:
+    """One row per leading left singular vector of `W + ΔW` [Shuttleworth et al. 2024].
+
+    The block iteration starts from W's own leading right singular vectors `top.V` and ΔW's row space. A
+    vector is an intruder when its best |cosine| with any left singular vector of `W` is below `epsilon`.
+    """
+    matrix, rows_of_delta = _changed(W, update)
+    start = np.hstack([top.V[:, :count], rows_of_delta])
+    changed = leading(matrix, count, start=start)
+    cosines = best_cosines(W, changed.U, top, epsilon)
+    direct = np.abs(top.U.T @ changed.U).max(axis=0)
+    return [
+        {
+            **keys,
+            "index": i + 1,
+            "singular_value": float(changed.values[i]),
+            "best_cosine": float(cosines[i]),
+            "exact": bool(direct[i] == cosines[i]),
+            "intruder": bool(cosines[i] < epsilon),
+            "epsilon": epsilon,
+            "residual": max(changed.residual, top.residual),
+        }
+        for i in range(len(changed.values))
+    ]
+
+
+def _changed(W: NDArray[np.float32], update: Update) -> tuple[Sum, NDArray[np.float64]]:
+    """`W + ΔW` with a factored update left factored, and an orthonormal basis of ΔW's input side."""
+    scale = 1.0 if update.scale is None else update.scale
+    if isinstance(update, Factored):
+        B = wide(update.B).astype(np.float64) * scale
+        A = wide(update.A).astype(np.float64)
+        return Sum(W, B, A), orthonormal(A.T)[0]
+    dense = W + wide(update.matrix) * np.float32(scale)
+    return Sum(dense), np.zeros((W.shape[1], 0))
