@@ -63,7 +63,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (r"\b(qkv_proj|query_key_value|c_attn|qkv|Wqkv|in_proj_weight|attn\.in_proj)$", "attention", "ATTN_QKV"),
     (
         r"\b(o_proj|to_out(\.0)?|out_lin|attention\.output\.dense|SelfAttention\.o|attention\.dense|"
-        r"self_attention\.dense|attention\.wo|attn\.(c_proj|proj|out_proj)|attention\.out_proj)$",
+        r"self_attention\.dense|attention\.wo|(?:self_)?attn\.(c_proj|proj|out_proj|dense)|attention\.out_proj)$",
         "attention",
         "ATTN_O",
     ),

@@ -5,17 +5,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunescope.errors import BadInput
+from tunescope.source.diffusers import DIFFUSERS
+from tunescope.source.first_sd import FIRST_SD
+from tunescope.source.kohya import KOHYA
 from tunescope.source.locate import CONFIG
+from tunescope.source.mlx import MLX
+from tunescope.source.own_naming import OWN_NAMING
 from tunescope.source.peft import load_peft_config, read_peft
 from tunescope.source.tensors import Ledger
 from tunescope.source.weights import Format, Reading, Weights
 
 _PEFT_MARKS = (".lora_A.", ".lora_B.", "base_model.model.", "lora_embedding_A", "base_model.vera_")
-
-
-def _recognises_peft(weights: Weights) -> bool:
-    config = weights.config if weights.config is not None else _loose_config(weights)
-    return "peft_type" in config or any(mark in name for name in weights.tensors for mark in _PEFT_MARKS)
 
 
 def _loose_config(weights: Weights) -> Mapping[str, Any]:
@@ -34,6 +34,8 @@ def _read_peft(weights: Weights, ledger: Ledger, scale: float | None) -> Reading
     if config is None and weights.config_file is None and not weights.files:
         raise BadInput("no-config", "the state dict has PEFT's names but comes without its config", file=weights.place,
                        fix="pass config=, the content of adapter_config.json")  # fmt: skip
+    if config is None and weights.config_file is None and scale is not None:
+        return OWN_NAMING.read(weights, ledger, scale)
     if config is None:
         beside = weights.files[0].path.parent / CONFIG
         config = load_peft_config(weights.config_file or beside)
@@ -41,5 +43,22 @@ def _read_peft(weights: Weights, ledger: Ledger, scale: float | None) -> Reading
     return Reading(deltas, config)
 
 
-PEFT = Format("peft", _recognises_peft, _read_peft)
-FORMATS: tuple[Format, ...] = (PEFT,)
+def _recognises_config(weights: Weights) -> bool:
+    config = weights.config if weights.config is not None else _loose_config(weights)
+    return "peft_type" in config
+
+
+def _recognises_marks(weights: Weights) -> bool:
+    return any(mark in name for name in weights.tensors for mark in _PEFT_MARKS)
+
+
+# PEFT's parameter names occur in other formats too, so its config decides first and its names late.
+FORMATS: tuple[Format, ...] = (
+    Format("peft", _recognises_config, _read_peft),
+    FIRST_SD,
+    KOHYA,
+    DIFFUSERS,
+    MLX,
+    Format("peft", _recognises_marks, _read_peft),
+    OWN_NAMING,
+)

@@ -18,7 +18,7 @@ NEVER_OPENED = re.compile(
 _INDEX = ".index.json"
 _NAMED = ("adapter_model", "adapters", "pytorch_lora_weights")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-_SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})(?P<suffix>\.safetensors|\.bin)$")
+SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})(?P<suffix>\.safetensors|\.bin)$")
 _STEP = re.compile(r"(?:^|-)(\d+)$")
 
 
@@ -37,8 +37,10 @@ def locate(path: Path, *, follow_symlinks: bool = False) -> Located:
     try:
         os.stat(path)
     except OSError as error:
-        raise _absent(path) if isinstance(error, FileNotFoundError) and not path.is_symlink() else unreachable(
-            path, error
+        raise (
+            _absent(path)
+            if isinstance(error, FileNotFoundError) and not path.is_symlink()
+            else unreachable(path, error)
         ) from None
     if not path.is_dir():
         return _located([path], path.parent)
@@ -95,7 +97,7 @@ def _by_stem(folder: Path, stem: str, names: list[str]) -> list[Path]:
     """The index, the shards or the one file with a well-known stem."""
     single = [n for n in names if n in {stem + s for s in (".safetensors", ".npz", *_PICKLES)}]
     index = [n for n in names if n.startswith(stem + ".") and n.endswith(_INDEX)]
-    shards = [n for n in names if (m := _SHARD.match(n)) and m["stem"] == stem]
+    shards = [n for n in names if (m := SHARD.match(n)) and m["stem"] == stem]
     kinds = [*single, *(index or shards[:1])]
     if len(kinds) > 1:
         _refuse_several(folder, [folder / n for n in kinds])
@@ -103,7 +105,7 @@ def _by_stem(folder: Path, stem: str, names: list[str]) -> list[Path]:
 
 
 def _are_shards(paths: list[Path]) -> bool:
-    return all(_SHARD.match(p.name) for p in paths)
+    return all(SHARD.match(p.name) for p in paths)
 
 
 def _located(paths: list[Path], folder: Path, notices: tuple[Notice, ...] = ()) -> Located:
@@ -150,7 +152,10 @@ def _refuse_nothing(folder: Path, names: list[str]) -> NoReturn:
 
 
 def _holds_adapter(folder: Path) -> bool:
-    return any((folder / n).exists() for n in (CONFIG, *(s + x for s in _NAMED for x in (".safetensors", ".npz", ".bin"))))
+    return any(
+        (folder / n).exists()
+        for n in (CONFIG, *(s + x for s in _NAMED for x in (".safetensors", ".npz", ".bin")))
+    )
 
 
 def _check_links(folder: Path, paths: list[Path]) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,12 @@ class LazyTensor:
     def numel(self) -> int:
         """Number of elements."""
         return math.prod(self.shape)
+
+
+@lru_cache(maxsize=2)
+def read_shared(tensor: LazyTensor) -> Array:
+    """The tensor's array, kept until two others were asked for: many updates may be slices of one tensor."""
+    return tensor.read()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 from tunescope.delta import Delta
 from tunescope.errors import Notice
 from tunescope.source.container import TensorFile
-from tunescope.source.tensors import Ledger, LazyTensor
+from tunescope.source.tensors import LazyTensor, Ledger
 
 
 @dataclass(frozen=True, eq=False)
