@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from tunescope.address import Address
+from tunescope.address import Address, component_names
 from tunescope.delta import Delta
 from tunescope.errors import Notice, UsageError
 from tunescope.measure import norms as _norms
@@ -134,9 +134,9 @@ def select(sources: Sequence[Source], selection: Selection) -> list[Source]:
                 "nothing-selected", f"no module is called {word!r}", expected=", ".join(there[:20])
             )
     if addresses and not any(map(selection.takes, addresses)):
-        there = sorted({a.layer for a in addresses if a.layer is not None})
+        layers = sorted({a.layer for a in addresses if a.layer is not None})
         raise UsageError(
-            "nothing-selected", "no layer is left", expected=f"layers among {there}", found=selection
+            "nothing-selected", "no layer is left", expected=f"layers among {layers}", found=selection
         )
     return [replace(s, deltas=tuple(d for d in s.deltas if selection.takes(d.address))) for s in sources]
 
@@ -155,7 +155,7 @@ def norms(
     dicts, or sources opened before. One row per ΔW and model; norms have the unit of the weights.
     `spectra=False` leaves the spectral columns null and is several times faster. Raises as `open_source`.
     """
-    listed = list(sources) if isinstance(sources, list | tuple) else [sources]
+    listed: list[Any] = list(sources) if isinstance(sources, list | tuple) else [sources]
     opened = listed if all(isinstance(s, Source) for s in listed) else open_labelled(listed, scales)
     return measure_norms(select(opened, selection), spectra=spectra, executor=executor)
 
@@ -183,10 +183,27 @@ def measure_norms(
 
 
 def _published(source: Source) -> pl.DataFrame:
+    """The rows as they stand, in our columns; stack, family and component name follow from the module."""
     assert source.published is not None
-    rows = source.published.to_polars().with_columns(pl.lit(source.label).alias("model_id"))
-    return rows.select(
-        (pl.col(name) if name in rows.columns else pl.lit(None).alias(name)).cast(dtype)
+    rows = source.published.to_polars()
+    addresses = [
+        Address("model", layer, module) for layer, module in rows.select("layer", "module_type").iter_rows()
+    ]
+    derived = pl.DataFrame(
+        {
+            "model_id": [source.label] * rows.height,
+            "component_name": component_names(addresses),
+            "stack": [a.stack for a in addresses],
+            "family": [a.family for a in addresses],
+            "status": ["published"] * rows.height,
+        }
+    )
+    given = [c for c in rows.columns if c in _norms.SCHEMA and c != "model_id"]
+    both = pl.concat(
+        [derived.drop([c for c in given if c in derived.columns]), rows.select(given)], how="horizontal"
+    )
+    return both.select(
+        (pl.col(name) if name in both.columns else pl.lit(None).alias(name)).cast(dtype)
         for name, (dtype, _) in _norms.SCHEMA.items()
     )
 

@@ -70,7 +70,7 @@ def read_parquet(path: str | Path) -> Table:
         frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise BadInput("bad-table", "the Parquet file cannot be read", file=path, found=error) from error
-    record = json.loads(raw) if raw else {"kind": "unknown", "meta": {}}
+    record: dict[str, Any] = json.loads(str(raw)) if raw else {"kind": "unknown", "meta": {}}
     if record.get("schema_version", SCHEMA_VERSION) > SCHEMA_VERSION:
         raise BadInput(
             "newer-schema",
@@ -104,7 +104,7 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
     try:
         with io.FileIO(handle, "wb") as raw, io.BufferedWriter(raw) as out:
-            write(out)  # type: ignore[arg-type]
+            write(out)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
     except OSError as error:

@@ -132,13 +132,18 @@ def core(B: Array, A: Array) -> tuple[Float64, int]:
     largest = int(exponents.max(initial=0))
     left = np.ldexp(left, -_exponents(left, 0))
     right = np.ldexp(right, -_exponents(right, 1)[:, None])
-    R_B = np.linalg.qr(np.ldexp(left, np.maximum(exponents - largest, -1000)), mode="r")
-    R_A = np.linalg.qr(right.T, mode="r")
+    R_B = _triangle(np.ldexp(left, np.maximum(exponents - largest, -1000)))
+    R_A = _triangle(right.T)
     return R_B @ R_A.T, largest
 
 
+def _triangle(matrix: Float64) -> Float64:
+    return np.asarray(np.linalg.qr(matrix, mode="r"), dtype=np.float64)
+
+
 def _exponents(matrix: Float64, axis: int) -> NDArray[np.int_]:
-    return np.frexp(np.abs(matrix).max(axis=axis, initial=0.0))[1].astype(np.int_)
+    exponents: NDArray[np.int_] = np.frexp(np.abs(matrix).max(axis=axis, initial=0.0))[1].astype(np.int_)
+    return exponents
 
 
 def inner(B: Array, A: Array, B2: Array, A2: Array) -> float:

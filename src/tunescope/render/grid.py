@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from tunescope.errors import printable
 from tunescope.render.style import (
@@ -25,6 +26,8 @@ from tunescope.render.style import (
 from tunescope.view.grid import Grid, Profile, Ranking
 
 _CELL_W, _CELL_H = 0.5, 0.21
+# Models whose typical sizes differ by more than this share no linear scale.
+FAR_APART = 20.0
 
 
 def title_text(text: str, limit: int = 60) -> str:
@@ -74,9 +77,10 @@ def _cross(ax: Axes, y: int, x: int) -> None:
 
 
 def _colorbar(image: Any, ax: Axes, label: str) -> None:
-    bar = figure_of(ax).colorbar(image, ax=ax, fraction=0.046, pad=0.03)
+    height = figure_of(ax).get_size_inches()[1]
+    bar = figure_of(ax).colorbar(image, ax=ax, fraction=0.046, pad=0.03, aspect=max(14.0, 6.0 * height))
     bar.set_label(label)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(length=2)
     bar.formatter.set_powerlimits((-3, 4))  # type: ignore[attr-defined]
 
@@ -98,11 +102,13 @@ def heatmaps(panels: Sequence[Grid], cmap: str = CHANGE) -> Figure:
     return figure
 
 
-def profile(view: Profile, ax: Axes | None = None, legend: bool = True) -> Axes:
-    """Draw one family's layer profile: a line per model."""
+def profile(view: Profile, ax: Axes | None = None, legend: bool = True, order: Sequence[str] = ()) -> Axes:
+    """Draw one family's layer profile: a line per model; `order` fixes which model has which colour."""
+    order = order or [line.label for line in view.lines]
     with style():
         ax = own_axes(ax, 6.0, 3.2)
-        for i, line in enumerate(view.lines):
+        for line in view.lines:
+            i = order.index(line.label)
             colour = CYCLE[i % len(CYCLE)]
             dashes = ("-", "--", ":", "-.")[i // len(CYCLE) % 4]
             ax.plot(
@@ -110,13 +116,27 @@ def profile(view: Profile, ax: Axes | None = None, legend: bool = True) -> Axes:
                 label=title_text(line.label, 40),
             )  # fmt: skip
         ax.set(title=view.title, xlabel="layer", ylabel=f"mean of {view.label}")
-        ax.set_ylim(bottom=0)
-        ax.xaxis.get_major_locator().set_params(integer=True)
+        if far_apart([line.values for line in view.lines]):
+            ax.set_yscale("log")
+        else:
+            ax.set_ylim(bottom=0)
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(axis="y", color="#e4e4e0", linewidth=0.7)
         ax.set_axisbelow(True)
         if legend:
             ax.legend(frameon=False, fontsize=8)
     return ax
+
+
+def far_apart(lines: Sequence[Any]) -> bool:
+    """Whether lines differ so much in size that the small ones would lie flat on a linear axis.
+
+    >>> far_apart([np.array([1.0, 2.0]), np.array([100.0, 120.0])])
+    True
+    """
+    sizes = [float(np.median(values)) for values in lines if len(values) and np.median(values) > 0]
+    positive = all(float(values.min(initial=1.0)) > 0 for values in lines)
+    return positive and len(sizes) > 1 and max(sizes) > FAR_APART * min(sizes)
 
 
 def profiles(views: Sequence[Profile]) -> Figure:
@@ -126,8 +146,9 @@ def profiles(views: Sequence[Profile]) -> Figure:
         rows = -(-len(views) // columns)
         figure = new_figure(5.2 * columns, 3.0 * rows + 0.4)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
+        order = list(dict.fromkeys(line.label for view in views for line in view.lines))
         for view, ax in zip(views, axes, strict=False):
-            profile(view, ax=ax, legend=False)
+            profile(view, ax=ax, legend=False, order=order)
         for ax in axes[len(views) :]:
             ax.set_visible(False)
         handles = {
@@ -164,16 +185,18 @@ def ranking(view: Ranking, ax: Axes | None = None, limit: float | None = None) -
 
 
 def rankings(views: Sequence[Ranking]) -> Figure:
-    """Rankings side by side on one scale, with a legend of the families."""
+    """Rankings side by side, on one scale unless the models are far apart, with a legend of the families."""
     with style():
         tallest = max(len(v.names) for v in views)
         columns = min(4, len(views))
         rows = -(-len(views) // columns)
-        figure = new_figure(4.3 * columns, (0.22 * tallest + 1.0) * rows + 0.3)
+        figure = new_figure(3.6 * columns, (0.2 * tallest + 0.9) * rows + 0.3)
         axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        limit = 1.04 * max(float(v.values.max()) for v in views)
+        limit = (
+            None if far_apart([v.values for v in views]) else 1.04 * max(float(v.values.max()) for v in views)
+        )
         for view, ax in zip(views, axes, strict=False):
-            ranking(view, ax=ax, limit=limit or 1.0)
+            ranking(view, ax=ax, limit=limit)
         for ax in axes[len(views) :]:
             ax.set_visible(False)
         families = [f for f in FAMILY_COLOURS if any(f in v.families for v in views)]

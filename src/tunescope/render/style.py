@@ -55,7 +55,7 @@ Format = Literal["png", "svg"]
 @contextmanager
 def style() -> Iterator[None]:
     """The house style, for drawing and for saving."""
-    with matplotlib.rc_context(_RC):
+    with matplotlib.rc_context(_RC):  # type: ignore[arg-type]
         yield
 
 

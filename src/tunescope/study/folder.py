@@ -106,8 +106,8 @@ def _record(folder: StudyFolder, arguments: Mapping[str, Any], sources: Sequence
 
 def _publish(work: Path, out: Path, overwrite: bool) -> None:
     if overwrite and (out / RECORD).is_file():
-        for name in _recorded(out):
-            (out / name).unlink(missing_ok=True)
+        for old in _recorded(out):
+            (out / old).unlink(missing_ok=True)
     names = sorted(p.relative_to(work) for p in work.rglob("*") if p.is_file() and p.name != RECORD)
     for name in [*names, Path(RECORD)]:
         (out / name).parent.mkdir(parents=True, exist_ok=True)

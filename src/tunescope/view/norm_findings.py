@@ -4,6 +4,7 @@ Everything here speaks of what changed, never of what matters: a norm is a size,
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import combinations
 
 import numpy as np
 import polars as pl
@@ -35,7 +36,7 @@ def norm_findings(
         for check in _CHECKS:
             found += check(rows, model, metric)
     found += [_noticed(label, notice) for label, notice in notices]
-    return found + (_pair_findings(pairs) if pairs is not None else [])
+    return found if pairs is None else found + _pair_findings(pairs) + _strangers(frame, pairs)
 
 
 def _untrained(rows: pl.DataFrame, model: str, _: str) -> Iterable[Finding]:
@@ -44,7 +45,7 @@ def _untrained(rows: pl.DataFrame, model: str, _: str) -> Iterable[Finding]:
         return
     evidence = {"zero_components": zero.height, "components": rows.height}
     if zero.height == rows.height:
-        text = f"every ΔW of {model} is exactly zero: it was never trained, or its keys did not match when saved."
+        text = f"every ΔW of {model} is exactly zero: never trained, or its keys did not match when saved."
         yield Finding("untrained", text, model, evidence=evidence, severity="warning")
     else:
         text = f"{zero.height} of {rows.height} updates of {model} are exactly zero ({named(_names(zero))})."
@@ -140,11 +141,16 @@ def _names(rows: pl.DataFrame) -> list[str]:
 
 _KINDS = {"half-saved": "half_saved", "half_saved": "half_saved", "not-understood": "not_understood"}
 
+# Notices that only say what was done.
+_ONLY_SAID = {"published-norms"}
+
 
 def _noticed(label: str, notice: Notice) -> Finding:
     kind = _KINDS.get(notice.slug, notice.slug.replace("-", "_"))
     evidence = {"tensor": notice.tensor} if notice.tensor else {}
-    return Finding(kind, f"{label}: {notice.text}", label, evidence=evidence, severity="warning")
+    text = notice.text if notice.text.startswith(f"{label}:") else f"{label}: {notice.text}"
+    severity = "note" if notice.slug in _ONLY_SAID else "warning"
+    return Finding(kind, text, label, evidence=evidence, severity=severity)
 
 
 def _pair_findings(pairs: pl.DataFrame) -> list[Finding]:
@@ -164,4 +170,21 @@ def _pair_findings(pairs: pl.DataFrame) -> list[Finding]:
             found.append(
                 Finding("frozen", text, (a, b), _names(rows)[0], evidence=evidence, severity="warning")
             )
+    return found
+
+
+def _strangers(frame: pl.DataFrame, pairs: pl.DataFrame) -> list[Finding]:
+    """Pairs of models without a comparable module: their cosine is null, and this says why."""
+    models = frame.filter(pl.col("status") != "published")["model_id"].unique(maintain_order=True).to_list()
+    usable = pairs.filter(pl.col("inner").is_not_null())
+    comparable = set(usable.select("model_a", "model_b").iter_rows())
+    found = []
+    for a, b in combinations(models, 2):
+        if (a, b) in comparable or (b, a) in comparable:
+            continue
+        rows = pairs.filter((pl.col("model_a") == a) & (pl.col("model_b") == b))
+        why = rows["status"][0] if rows.height else "no module of the same name"
+        text = f"{a} and {b} have no module in common to compare ({why}); their similarity is null."
+        evidence = {"shared_names": rows.height}
+        found.append(Finding("nothing_in_common", text, (a, b), evidence=evidence, severity="warning"))
     return found

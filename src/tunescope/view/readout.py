@@ -60,7 +60,7 @@ def layer_means(rows: pl.DataFrame, metric: str) -> pl.DataFrame:
 
 
 def thirds(layers: pl.DataFrame) -> dict[str, float | None]:
-    """Mean of the layer means in the early, middle and late third, cut at ⌈n/3⌉ and ⌈2n/3⌉ of the n layers."""
+    """Mean of the layer means in each third of the n layers, cut at ⌈n/3⌉ and ⌈2n/3⌉."""
     n = layers.height
     cuts = [0, math.ceil(n / 3), math.ceil(2 * n / 3), n]
     names = ("early", "middle", "late")

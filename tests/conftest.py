@@ -1,0 +1,57 @@
+"""What all tests share: where outside data lies, and running the command line."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tunescope.cli import main
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+_MISSING = "outside data is not there: set TUNESCOPE_TEST_DATA to its folder"
+
+
+@pytest.fixture(scope="session")
+def outside() -> Path:
+    """The folder of real adapters and published tables, or a skip (a failure where it is required)."""
+    folder = Path(os.environ.get("TUNESCOPE_TEST_DATA") or "absent")
+    if not folder.is_dir():
+        if os.environ.get("TUNESCOPE_REQUIRE_DATA") == "1":
+            pytest.fail(_MISSING)
+        pytest.skip(_MISSING)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real(outside: Path) -> Path:
+    """The real adapters."""
+    return outside / "real"
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command did: exit code, stdout, stderr."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    """`run("norms", path, …)` runs the command line in this process."""
+
+    def invoke(*arguments: object) -> Ran:
+        monkeypatch.setattr("sys.argv", ["tunescope", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main()
+        written = capsys.readouterr()
+        return Ran(int(stop.value.code or 0), written.out, written.err)
+
+    return invoke
