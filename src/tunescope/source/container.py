@@ -20,7 +20,8 @@ NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
     "BOOL": np.dtype(np.bool_), "U8": np.dtype("u1"), "I8": np.dtype("i1"), "U16": np.dtype("<u2"),
     "I16": np.dtype("<i2"), "U32": np.dtype("<u4"), "I32": np.dtype("<i4"), "U64": np.dtype("<u8"),
     "I64": np.dtype("<i8"), "F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8"),
-    "C64": np.dtype("<c8"), "BF16": np.dtype(ml_dtypes.bfloat16), "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "C64": np.dtype("<c8"), "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
     "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2), "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
     "F8_E4M3FNUZ": np.dtype(ml_dtypes.float8_e4m3fnuz), "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
 }  # fmt: skip
@@ -71,7 +72,9 @@ def lazy(name: str, dtype: str, shape: tuple[int, ...], nbytes: int, read: Calla
 
 
 def _reader(snapshot: Snapshot, data_start: int, slot: Slot) -> Callable[[], Array]:
-    return partial(read_range, snapshot, data_start + slot.begin, slot.end - slot.begin, slot.dtype, slot.shape)
+    return partial(
+        read_range, snapshot, data_start + slot.begin, slot.end - slot.begin, slot.dtype, slot.shape
+    )
 
 
 def read_range(snapshot: Snapshot, offset: int, nbytes: int, dtype: str, shape: tuple[int, ...]) -> Array:
@@ -91,19 +94,42 @@ def _header_length(snapshot: Snapshot) -> int:
     path, size = snapshot.path, snapshot.size
     again = "download or copy the file again"
     if size == 0:
-        raise BadInput("empty-file", "the file is empty: was its download cut off?", file=path, expected="weights",
-                       found="0 bytes", fix=again)  # fmt: skip
+        raise BadInput(
+            "empty-file",
+            "the file is empty: was its download cut off?",
+            file=path,
+            expected="weights",
+            found="0 bytes",
+            fix=again,
+        )
     head = snapshot.read(0, min(size, HEAD_BYTES)).tobytes()
     refuse_other_type(path, head, "safetensors file")
     if size < 8:
-        raise BadInput("too-small", "the file is too small to hold a safetensors header", file=path,
-                       expected="at least 8 bytes", found=f"{size} bytes", fix=again)  # fmt: skip
+        raise BadInput(
+            "too-small",
+            "the file is too small to hold a safetensors header",
+            file=path,
+            expected="at least 8 bytes",
+            found=f"{size} bytes",
+            fix=again,
+        )
     length = int.from_bytes(head[:8], "little")
     if length > size - 8:
-        raise BadInput("truncated", "the file is truncated, or it is not safetensors at all", file=path,
-                       expected=f"a header of {length} bytes", found=f"{size - 8} bytes behind the length",
-                       fix=again)  # fmt: skip
+        raise BadInput(
+            "truncated",
+            "the file is truncated, or it is not safetensors at all",
+            file=path,
+            expected=f"a header of {length} bytes",
+            found=f"{size - 8} bytes behind the length",
+            fix=again,
+        )
     if length > LARGEST_HEADER:
-        raise BadInput("header-too-large", "the header is larger than the format allows", file=path,
-                       expected=f"at most {LARGEST_HEADER} bytes", found=f"{length} bytes", fix=again)  # fmt: skip
+        raise BadInput(
+            "header-too-large",
+            "the header is larger than the format allows",
+            file=path,
+            expected=f"at most {LARGEST_HEADER} bytes",
+            found=f"{length} bytes",
+            fix=again,
+        )
     return length

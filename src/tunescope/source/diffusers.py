@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunescope.address import parse
+from tunescope.delta import Delta
 from tunescope.source.pairs import (
     DIRECTIONAL,
     Pair,
@@ -74,7 +75,7 @@ def _recognises(weights: Weights) -> bool:
 
 def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
     config = _metadata_config(weights.metadata, ledger)
-    deltas = []
+    deltas: list[Delta] = []
     for module, roles in collect(weights.tensors, _split).items():
         if "down" in roles and "up" in roles:
             pair = _pair(module, roles, config, scale, ledger, weights.place)

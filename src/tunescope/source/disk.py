@@ -44,7 +44,7 @@ class Snapshot:
         try:
             if _identify(self.path, os.fstat(descriptor)) != self:
                 self.verify()
-            _fill(descriptor, memoryview(out), offset, self.path)
+            _fill(descriptor, memoryview(out.data), offset, self.path)
         finally:
             os.close(descriptor)
         return out
@@ -79,7 +79,7 @@ def unreachable(path: Path, error: OSError) -> Missing:
 
 
 def _dangling(path: Path) -> Missing:
-    target = os.readlink(path)
+    target = str(path.readlink())
     cached = "snapshots" in path.parts and "blobs" in Path(target).parts
     fix = "mend or remove the link"
     if cached:
@@ -95,7 +95,9 @@ def _denied(path: Path) -> Missing:
         found = f"owner uid {status.st_uid}, mode {stat.filemode(status.st_mode)}"
     except OSError:
         found = "a folder on the way to it may not be entered"
-    return Missing("denied", "the file may not be read", file=path, found=found, fix="ask its owner for read access")
+    return Missing(
+        "denied", "the file may not be read", file=path, found=found, fix="ask its owner for read access"
+    )
 
 
 def _kind(mode: int) -> str:
@@ -131,9 +133,12 @@ def _fill(descriptor: int, buffer: memoryview, offset: int, path: Path) -> None:
             ) from error
         if got == 0:
             raise BadInput(
-                "changed-while-read", "the file became shorter while it was being read", file=path,
-                expected=f"{len(buffer)} bytes from {offset}", found=f"{done} bytes",
-            )  # fmt: skip
+                "changed-while-read",
+                "the file became shorter while it was being read",
+                file=path,
+                expected=f"{len(buffer)} bytes from {offset}",
+                found=f"{done} bytes",
+            )
         done += got
 
 

@@ -96,8 +96,8 @@ def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
     deltas: list[Delta] = []
     for stack, numbered in complete.items():
         addresses = _addresses(stack, numbered)
-        for number, roles in numbered.items():
-            pair = Pair(addresses[number], roles["down"], roles["up"], scale=scale)
+        for place, factors in numbered.items():
+            pair = Pair(addresses[place], factors["down"], factors["up"], scale=scale)
             deltas += filter(None, [pair_delta(pair, ledger, weights.place)])
     ledger.left(filter(_EMBEDDING.match, weights.tensors), "textual inversion embedding")
     notice_scale(deltas, ledger)

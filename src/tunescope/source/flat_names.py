@@ -11,16 +11,17 @@ _PREFIXES = (
 
 # Module names that hold an underscore of their own; all other underscores were dots.
 _COMPOUNDS = (
-    "down_blocks up_blocks mid_block transformer_blocks single_transformer_blocks text_model text_projection "
-    "self_attn cross_attn encoder_attn q_proj k_proj v_proj o_proj out_proj qkv_proj gate_proj up_proj down_proj "
-    "proj_in proj_out proj_mlp to_q to_k to_v to_out to_qkv add_q_proj add_k_proj add_v_proj to_add_out "
-    "ff_context norm1_context input_blocks middle_block output_blocks time_embed time_embedding time_emb_proj "
-    "label_emb emb_layers in_layers out_layers skip_connection conv_in conv_out conv_shortcut double_blocks "
-    "single_blocks img_attn txt_attn img_mlp txt_mlp img_mod txt_mod img_in txt_in vector_in time_in "
-    "guidance_in in_layer out_layer joint_blocks context_block x_block final_layer adaLN_modulation linear_1 "
-    "linear_2 token_embedding position_embedding time_text_embed x_embedder context_embedder add_embedding "
-    "timestep_embedder guidance_embedder text_embedder layer_norm1 layer_norm2 in_proj wi_0 wi_1 embed_tokens "
-    "lm_head query_key_value dense_h_to_4h dense_4h_to_h token_refiner_blocks caption_projection"
+    "down_blocks up_blocks mid_block transformer_blocks single_transformer_blocks text_model "
+    "text_projection self_attn cross_attn encoder_attn q_proj k_proj v_proj o_proj out_proj qkv_proj "
+    "gate_proj up_proj down_proj proj_in proj_out proj_mlp to_q to_k to_v to_out to_qkv add_q_proj "
+    "add_k_proj add_v_proj to_add_out ff_context norm1_context input_blocks middle_block output_blocks "
+    "time_embed time_embedding time_emb_proj label_emb emb_layers in_layers out_layers skip_connection "
+    "conv_in conv_out conv_shortcut double_blocks single_blocks img_attn txt_attn img_mlp txt_mlp "
+    "img_mod txt_mod img_in txt_in vector_in time_in guidance_in in_layer out_layer joint_blocks "
+    "context_block x_block final_layer adaLN_modulation linear_1 linear_2 token_embedding "
+    "position_embedding time_text_embed x_embedder context_embedder add_embedding timestep_embedder "
+    "guidance_embedder text_embedder layer_norm1 layer_norm2 in_proj wi_0 wi_1 embed_tokens lm_head "
+    "query_key_value dense_h_to_4h dense_4h_to_h token_refiner_blocks caption_projection"
 )
 _TOKEN = re.compile(
     r"(?:^|_)((?:" + "|".join(sorted(_COMPOUNDS.split(), key=len, reverse=True)) + r")(?=_|$)|[^_]+)"

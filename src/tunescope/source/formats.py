@@ -32,8 +32,12 @@ def _loose_config(weights: Weights) -> Mapping[str, Any]:
 def _read_peft(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
     config = weights.config
     if config is None and weights.config_file is None and not weights.files:
-        raise BadInput("no-config", "the state dict has PEFT's names but comes without its config", file=weights.place,
-                       fix="pass config=, the content of adapter_config.json")  # fmt: skip
+        raise BadInput(
+            "no-config",
+            "the state dict has PEFT's names but comes without its config",
+            file=weights.place,
+            fix="pass config=, the content of adapter_config.json",
+        )
     if config is None and weights.config_file is None and scale is not None:
         return OWN_NAMING.read(weights, ledger, scale)
     if config is None:

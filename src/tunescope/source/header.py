@@ -55,12 +55,24 @@ def parse_header(raw: bytes, data_bytes: int, path: Path) -> Header:
 
 def _load(raw: bytes, path: Path) -> dict[str, Any]:
     if raw.endswith(b"\0"):
-        _refuse("header-padding", "the header is padded with NUL bytes", path, "padding with spaces", "NUL bytes",
-                "write the file with the safetensors library, or pad its header with spaces")  # fmt: skip
+        _refuse(
+            "header-padding",
+            "the header is padded with NUL bytes",
+            path,
+            "padding with spaces",
+            "NUL bytes",
+            "write the file with the safetensors library, or pad its header with spaces",
+        )
     try:
         document = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
-        _refuse("header-utf8", "the header is not UTF-8", path, "UTF-8", f"{error.reason} at byte {8 + error.start}")
+        _refuse(
+            "header-utf8",
+            "the header is not UTF-8",
+            path,
+            "UTF-8",
+            f"{error.reason} at byte {8 + error.start}",
+        )
     except _DuplicateKey as error:
         _refuse_duplicate(error, path)
     except json.JSONDecodeError as error:
@@ -69,7 +81,13 @@ def _load(raw: bytes, path: Path) -> dict[str, Any]:
     except ValueError as error:
         _refuse("header-json", "the header is not JSON", path, "JSON", error)
     except RecursionError:
-        _refuse("header-nesting", "the header is nested far too deeply", path, "an object of objects", "deep nesting")
+        _refuse(
+            "header-nesting",
+            "the header is nested far too deeply",
+            path,
+            "an object of objects",
+            "deep nesting",
+        )
     if not isinstance(document, dict):
         _refuse("header-json", "the header is not a JSON object", path, "an object", type(document).__name__)
     return document
@@ -113,21 +131,34 @@ def _brief(value: object) -> str:
 
 
 def _metadata(value: object, path: Path) -> dict[str, str]:
-    if isinstance(value, dict) and all(isinstance(v, str) for v in value.values()):
-        return value
-    _refuse("header-metadata", "the header's __metadata__ is not text", path, "an object of strings", _brief(value))
+    if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
+        wanted = "an object of strings"
+        _refuse("header-metadata", "the header's __metadata__ is not text", path, wanted, _brief(value))
+    return value
 
 
 def _slot(name: str, value: object, path: Path) -> Slot:
     match value:
-        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end]} if len(value) == 3:
+        case {"dtype": str(dtype), "shape": list(shape), "data_offsets": [begin, end], **rest} if not rest:
             pass
         case _:
-            _refuse("header-entry", "a tensor's entry is malformed", path, "dtype, shape and data_offsets",
-                    _brief(value), tensor=name)  # fmt: skip
+            _refuse(
+                "header-entry",
+                "a tensor's entry is malformed",
+                path,
+                "dtype, shape and data_offsets",
+                _brief(value),
+                tensor=name,
+            )
     if not all(type(n) is int and n >= 0 for n in (*shape, begin, end)):
-        _refuse("bad-shape", "a shape or offset is not a whole number of zero or more", path,
-                "non-negative integers", _brief(value), tensor=name)  # fmt: skip
+        _refuse(
+            "bad-shape",
+            "a shape or offset is not a whole number of zero or more",
+            path,
+            "non-negative integers",
+            _brief(value),
+            tensor=name,
+        )
     slot = Slot(dtype, tuple(shape), begin, end)
     _check_bytes(name, slot, path)
     return slot
@@ -135,18 +166,35 @@ def _slot(name: str, value: object, path: Path) -> Slot:
 
 def _check_bytes(name: str, slot: Slot, path: Path) -> None:
     if slot.end < slot.begin:
-        _refuse("bad-offsets", "a tensor ends before it begins", path, "begin <= end",
-                f"[{slot.begin}, {slot.end}]", tensor=name)  # fmt: skip
+        _refuse(
+            "bad-offsets",
+            "a tensor ends before it begins",
+            path,
+            "begin <= end",
+            f"[{slot.begin}, {slot.end}]",
+            tensor=name,
+        )
     if slot.dtype not in BITS:
         return
     numel, bits = math.prod(slot.shape), BITS[slot.dtype]
     if numel >= 2**63:
-        _refuse("bad-shape", "a shape has more elements than any file could hold", path, "fewer than 2**63 elements",
-                list(slot.shape), tensor=name)  # fmt: skip
+        _refuse(
+            "bad-shape",
+            "a shape has more elements than any file could hold",
+            path,
+            "fewer than 2**63 elements",
+            list(slot.shape),
+            tensor=name,
+        )
     if numel * bits != 8 * (slot.end - slot.begin):
-        _refuse("size-mismatch", "a tensor's bytes do not fit its shape", path,
-                f"{-(-numel * bits // 8)} bytes for {slot.dtype} {list(slot.shape)}",
-                f"{slot.end - slot.begin} bytes", tensor=name)  # fmt: skip
+        _refuse(
+            "size-mismatch",
+            "a tensor's bytes do not fit its shape",
+            path,
+            f"{-(-numel * bits // 8)} bytes for {slot.dtype} {list(slot.shape)}",
+            f"{slot.end - slot.begin} bytes",
+            tensor=name,
+        )
 
 
 def _check_tiling(ordered: list[tuple[str, Slot]], data_bytes: int, path: Path) -> None:
@@ -154,21 +202,54 @@ def _check_tiling(ordered: list[tuple[str, Slot]], data_bytes: int, path: Path) 
     for name, slot in ordered:
         if slot.begin != end:
             slug, what = ("overlap", "overlaps") if slot.begin < end else ("hole", "leaves a hole behind")
-            _refuse(slug, f"a tensor {what} the one before it", path,
-                    f"to begin at byte {end}, where {printable(before)} ends", f"begins at byte {slot.begin}",
-                    "save the file again; nothing in it can be trusted", tensor=name)  # fmt: skip
+            _refuse(
+                slug,
+                f"a tensor {what} the one before it",
+                path,
+                f"to begin at byte {end}, where {printable(before)} ends",
+                f"begins at byte {slot.begin}",
+                "save the file again; nothing in it can be trusted",
+                tensor=name,
+            )
         end, before = slot.end, name
     if end > data_bytes:
         first = next(name for name, slot in ordered if slot.end > data_bytes)
-        _refuse("truncated", f"the file is cut short: {data_bytes} of {end} data bytes are present", path,
-                f"{end} bytes of tensors", f"{data_bytes}; the first incomplete tensor is named above",
-                "download or copy the file again", tensor=first)  # fmt: skip
+        _refuse(
+            "truncated",
+            f"the file is cut short: {data_bytes} of {end} data bytes are present",
+            path,
+            f"{end} bytes of tensors",
+            f"{data_bytes}; the first incomplete tensor is named above",
+            "download or copy the file again",
+            tensor=first,
+        )
     if end < data_bytes:
-        _refuse("trailing-bytes", "there are bytes behind the last tensor", path, f"{end} bytes of tensors",
-                f"{data_bytes}", "save the file again; the extra bytes belong to no tensor")  # fmt: skip
+        _refuse(
+            "trailing-bytes",
+            "there are bytes behind the last tensor",
+            path,
+            f"{end} bytes of tensors",
+            f"{data_bytes}",
+            "save the file again; the extra bytes belong to no tensor",
+        )
 
 
-def _refuse(slug: str, what: str, path: Path, expected: object, found: object, fix: str | None = None, *,
-            tensor: str | None = None) -> NoReturn:  # fmt: skip
-    raise BadInput(slug, what, file=path, tensor=tensor, expected=expected, found=found,
-                   fix=fix or "download or save the file again")  # fmt: skip
+def _refuse(
+    slug: str,
+    what: str,
+    path: Path,
+    expected: object,
+    found: object,
+    fix: str | None = None,
+    *,
+    tensor: str | None = None,
+) -> NoReturn:
+    raise BadInput(
+        slug,
+        what,
+        file=path,
+        tensor=tensor,
+        expected=expected,
+        found=found,
+        fix=fix or "download or save the file again",
+    )

@@ -1,7 +1,7 @@
 """kohya-ss, ComfyUI and LyCORIS files: `lora_down`/`lora_up`/`alpha`, `hada_…`, `lokr_…`, `diff`."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -44,7 +44,7 @@ def _recognises(weights: Weights) -> bool:
 
 
 def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
-    deltas = []
+    deltas: list[Delta] = []
     for flat, roles in collect(weights.tensors, _split).items():
         deltas += _module(flat, roles, weights, ledger, scale)
         leave_aside(roles, ledger)
@@ -121,7 +121,7 @@ def _scaled(delta: Delta, scale: float | None) -> Delta:
     return replace(delta, scale=scale, open=partial(_open_scaled, delta.open, scale))
 
 
-def _open_scaled(open: "partial[Update]", scale: float | None) -> Update:
+def _open_scaled(open: Callable[[], Update], scale: float | None) -> Update:
     return replace(open(), scale=scale)
 
 

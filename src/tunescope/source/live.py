@@ -16,8 +16,8 @@ from tunescope.source.weights import Weights
 _TORCH_NAMES = {
     "float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "float8_e4m3fn": "F8_E4M3",
     "float8_e5m2": "F8_E5M2", "float8_e8m0fnu": "F8_E8M0", "float8_e4m3fnuz": "F8_E4M3FNUZ",
-    "float8_e5m2fnuz": "F8_E5M2FNUZ", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8",
-    "bool": "BOOL",
+    "float8_e5m2fnuz": "F8_E5M2FNUZ", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8",
+    "uint8": "U8", "bool": "BOOL",
 }  # fmt: skip
 # Types that torch cannot hand to NumPy, and the unsigned integers that carry their bits.
 _AS_BITS = {
@@ -52,8 +52,13 @@ def _active(model: Any) -> str:
     active = getattr(model, "active_adapters", None) or list(model.peft_config)
     active = active() if callable(active) else active
     if len(active) != 1:
-        raise UsageError("several-adapters", "the model has several active adapters", expected="one active adapter",
-                         found=", ".join(map(str, active)), fix="call model.set_adapter(name) first")  # fmt: skip
+        raise UsageError(
+            "several-adapters",
+            "the model has several active adapters",
+            expected="one active adapter",
+            found=", ".join(map(str, active)),
+            fix="call model.set_adapter(name) first",
+        )
     return str(active[0])
 
 
@@ -77,8 +82,13 @@ def _tensor(name: str, value: Any) -> LazyTensor:
         dtype = DTYPE_NAMES.get(value.dtype.newbyteorder("<"), str(value.dtype))
         return lazy(name, dtype, value.shape, value.nbytes, partial(read_only, value))
     if not (hasattr(value, "detach") and hasattr(value, "element_size")):
-        raise BadInput("not-a-tensor", "the state dict holds something that is no tensor", tensor=name,
-                       expected="torch tensors or NumPy arrays", found=type(value).__name__)  # fmt: skip
+        raise BadInput(
+            "not-a-tensor",
+            "the state dict holds something that is no tensor",
+            tensor=name,
+            expected="torch tensors or NumPy arrays",
+            found=type(value).__name__,
+        )
     dtype = _TORCH_NAMES.get(str(value.dtype).removeprefix("torch."), str(value.dtype))
     if value.is_meta or str(value.layout) != "torch.strided":
         dtype = "meta tensor" if value.is_meta else f"{value.layout} tensor"

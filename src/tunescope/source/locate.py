@@ -35,7 +35,7 @@ class Located:
 def locate(path: Path, *, follow_symlinks: bool = False) -> Located:
     """Find the adapter's weights in a folder, or beside a single file its config."""
     try:
-        os.stat(path)
+        path.stat()
     except OSError as error:
         raise (
             _absent(path)
@@ -45,8 +45,13 @@ def locate(path: Path, *, follow_symlinks: bool = False) -> Located:
     if not path.is_dir():
         return _located([path], path.parent)
     if path.suffix == ".safetensors" and not (path / CONFIG).exists():
-        raise BadInput("not-a-file", "this is a folder, not a file of weights", file=path, expected="a regular file",
-                       found="folder")  # fmt: skip
+        raise BadInput(
+            "not-a-file",
+            "this is a folder, not a file of weights",
+            file=path,
+            expected="a regular file",
+            found="folder",
+        )
     found = _in_folder(path)
     if not follow_symlinks:
         _check_links(path, [*found.files, *filter(None, (found.index, found.config))])
@@ -66,22 +71,46 @@ def _absent(path: Path) -> Missing:
 def _in_folder(folder: Path) -> Located:
     names = _names(folder)
     notices = _unfinished(names)
-    candidates = [n for n in names if not NEVER_OPENED.match(n) and not n.startswith(".")]
+    found = [folder / name for name in adapter_names(names) if name != CONFIG]
+    if not found:
+        _refuse_nothing(folder, names)
+    indices = [p for p in found if p.name.endswith(_INDEX)]
+    alone = [p for p in found if p not in indices and not SHARD.match(p.name)]
+    kinds = [*alone, *(indices or [p for p in found if SHARD.match(p.name)][:1])]
+    if len(kinds) > 1:
+        _refuse_several(folder, kinds)
+    return _located(alone or indices or found, folder, notices)
+
+
+def adapter_names(names: Iterable[str]) -> list[str]:
+    """Those of a folder's file names that make up its adapter: its weights (or candidates) and its config.
+
+    >>> adapter_names(["README.md", "adapter_config.json", "adapter_model.safetensors", "training_args.bin"])
+    ['adapter_config.json', 'adapter_model.safetensors']
+    """
+    allowed = [n for n in names if not NEVER_OPENED.match(n) and not n.startswith(".")]
+    config = [n for n in allowed if n == CONFIG]
     for stem in _NAMED:
-        if chosen := _by_stem(folder, stem, candidates):
-            return _located(chosen, folder, notices)
+        if chosen := [n for n in allowed if _has_stem(n, stem)]:
+            return config + chosen
     for suffixes in ((".safetensors",), (".npz",), _PICKLES):
-        chosen = [folder / n for n in candidates if n.endswith(suffixes) and not n.startswith("model")]
-        if len(chosen) > 1 and not _are_shards(chosen):
-            _refuse_several(folder, chosen)
-        if chosen:
-            return _located(chosen, folder, notices)
-    _refuse_nothing(folder, names)
+        if chosen := [
+            n for n in allowed if n.endswith(suffixes) and not n.startswith(("model", "pytorch_model"))
+        ]:
+            return config + chosen
+    return []
+
+
+def _has_stem(name: str, stem: str) -> bool:
+    if name.endswith(_INDEX):
+        return name.startswith(stem + ".")
+    shard = SHARD.match(name)
+    return shard["stem"] == stem if shard else name in {stem + s for s in (".safetensors", ".npz", *_PICKLES)}
 
 
 def _names(folder: Path) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        return sorted(path.name for path in folder.iterdir())
     except OSError as error:
         raise unreachable(folder, error) from None
 
@@ -91,21 +120,6 @@ def _unfinished(names: Iterable[str]) -> tuple[Notice, ...]:
     left = [n for n in names if n.endswith((".incomplete", ".lock"))]
     text = "the remains of an interrupted download are ignored: "
     return (Notice("unfinished-download", text + ", ".join(left[:5])),) if left else ()
-
-
-def _by_stem(folder: Path, stem: str, names: list[str]) -> list[Path]:
-    """The index, the shards or the one file with a well-known stem."""
-    single = [n for n in names if n in {stem + s for s in (".safetensors", ".npz", *_PICKLES)}]
-    index = [n for n in names if n.startswith(stem + ".") and n.endswith(_INDEX)]
-    shards = [n for n in names if (m := SHARD.match(n)) and m["stem"] == stem]
-    kinds = [*single, *(index or shards[:1])]
-    if len(kinds) > 1:
-        _refuse_several(folder, [folder / n for n in kinds])
-    return [folder / n for n in (single or index or shards)]
-
-
-def _are_shards(paths: list[Path]) -> bool:
-    return all(SHARD.match(p.name) for p in paths)
 
 
 def _located(paths: list[Path], folder: Path, notices: tuple[Notice, ...] = ()) -> Located:
@@ -145,7 +159,7 @@ def _refuse_nothing(folder: Path, names: list[str]) -> NoReturn:
         "full-model" if whole else "no-weights",
         "this is a whole model, not an adapter" if whole else "the folder holds no adapter weights",
         file=folder,
-        expected="adapter_model.safetensors, adapter_model.bin, adapters.safetensors, adapters.npz or one *.safetensors",
+        expected="adapter_model.safetensors, adapter_model.bin, adapters.safetensors or one *.safetensors",
         found=found,
         fix="name the folder that the adapter was saved to",
     )
@@ -159,7 +173,7 @@ def _holds_adapter(folder: Path) -> bool:
 
 
 def _check_links(folder: Path, paths: list[Path]) -> None:
-    """Refuse links that lead out of the folder, other than from the hub cache's `snapshots` to its `blobs`."""
+    """Refuse links that lead out of the folder, but for the hub cache's, from `snapshots` to `blobs`."""
     root = folder.resolve()
     for path in paths:
         target = path.resolve()
@@ -168,5 +182,11 @@ def _check_links(folder: Path, paths: list[Path]) -> None:
         parts = root.parts
         cache = Path(*parts[: parts.index("snapshots")], "blobs") if "snapshots" in parts else None
         if cache is None or not target.is_relative_to(cache):
-            raise BadInput("link-outside", "a link in the folder leads out of it", file=path, found=f"-> {target}",
-                           expected="a file within the folder", fix="name the file it points to")  # fmt: skip
+            raise BadInput(
+                "link-outside",
+                "a link in the folder leads out of it",
+                file=path,
+                found=f"-> {target}",
+                expected="a file within the folder",
+                fix="name the file it points to",
+            )

@@ -64,11 +64,17 @@ def _config(weights: Weights) -> dict[str, Any]:
     try:
         document = json.loads(weights.config_file.read_bytes().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise BadInput("adapter-config", "the adapter's config is not JSON", file=weights.config_file,
-                       found=error) from error  # fmt: skip
+        raise BadInput(
+            "adapter-config", "the adapter's config is not JSON", file=weights.config_file, found=error
+        ) from error
     if not isinstance(document, dict):
-        raise BadInput("adapter-config", "the adapter's config is not a JSON object", file=weights.config_file,
-                       expected='{"lora_parameters": {"scale": …}}', found=type(document).__name__)  # fmt: skip
+        raise BadInput(
+            "adapter-config",
+            "the adapter's config is not a JSON object",
+            file=weights.config_file,
+            expected='{"lora_parameters": {"scale": …}}',
+            found=type(document).__name__,
+        )
     return document
 
 
@@ -78,8 +84,13 @@ def _scale(config: Mapping[str, Any], weights: Weights) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or value - value != 0:
-        raise BadInput("config-value", "lora_parameters.scale has a value that cannot be used",
-                       file=weights.config_file or weights.place, expected="a finite number", found=value)  # fmt: skip
+        raise BadInput(
+            "config-value",
+            "lora_parameters.scale has a value that cannot be used",
+            file=weights.config_file or weights.place,
+            expected="a finite number",
+            found=value,
+        )
     return float(value)
 
 
@@ -123,7 +134,8 @@ def _experts(pair: Pair, ledger: Ledger, file: str) -> Iterator[Delta]:
 
 def _slice(tensor: LazyTensor, expert: int, count: int) -> Array:
     whole = read_shared(tensor)
-    return whole.reshape(count, -1, whole.shape[-1])[expert]
+    one: Array = whole.reshape(count, -1, whole.shape[-1])[expert]
+    return one
 
 
 MLX = Format("mlx", _recognises, _read)

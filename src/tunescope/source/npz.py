@@ -24,8 +24,14 @@ def read_npz(path: str | Path) -> TensorFile:
     path = Path(path)
     snapshot = take_snapshot(path)
     if snapshot.size == 0:
-        raise BadInput("empty-file", "the file is empty: was its download cut off?", file=path, found="0 bytes",
-                       expected="an .npz archive", fix="download or copy the file again")  # fmt: skip
+        raise BadInput(
+            "empty-file",
+            "the file is empty: was its download cut off?",
+            file=path,
+            found="0 bytes",
+            expected="an .npz archive",
+            fix="download or copy the file again",
+        )
     head = snapshot.read(0, min(snapshot.size, HEAD_BYTES)).tobytes()
     refuse_other_type(path, head, "NumPy .npz archive or empty zip archive or zip archive")
     try:
@@ -33,8 +39,14 @@ def read_npz(path: str | Path) -> TensorFile:
             members = check_members(archive, path)
             tensors = {t.name: t for t in (_tensor(archive, member, snapshot) for member in members)}
     except (zipfile.BadZipFile, struct.error, EOFError, NotImplementedError) as error:
-        raise BadInput("bad-archive", "the archive is damaged or cut short", file=path, found=error,
-                       expected="a complete zip archive", fix="download or copy the file again") from error  # fmt: skip
+        raise BadInput(
+            "bad-archive",
+            "the archive is damaged or cut short",
+            file=path,
+            found=error,
+            expected="a complete zip archive",
+            fix="download or copy the file again",
+        ) from error
     return TensorFile(path, {}, tensors, [], snapshot)
 
 
@@ -50,8 +62,12 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]
         seen.add(member.filename)
     total, size = sum(m.file_size for m in members), path.stat().st_size
     if total > _LARGEST_RATIO * size + 2**20:
-        _refuse(path, "the archive would unpack to far more than weights ever do", f"at most {_LARGEST_RATIO} times its size",
-                f"{total} bytes from {size}")  # fmt: skip
+        _refuse(
+            path,
+            "the archive would unpack to far more than weights do",
+            f"at most {_LARGEST_RATIO} times its size",
+            f"{total} bytes from {size}",
+        )
     return members
 
 
@@ -65,9 +81,14 @@ def _tensor(archive: zipfile.ZipFile, member: zipfile.ZipInfo, snapshot: Snapsho
         shape, dtype, header = _array_header(stream, snapshot.path, name)
     nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if nbytes != member.file_size - header:
-        raise BadInput("size-mismatch", "an array's bytes do not fit its shape", file=snapshot.path, tensor=name,
-                       expected=f"{nbytes} bytes for {dtype} {list(shape)}",
-                       found=f"{member.file_size - header} bytes")  # fmt: skip
+        raise BadInput(
+            "size-mismatch",
+            "an array's bytes do not fit its shape",
+            file=snapshot.path,
+            tensor=name,
+            expected=f"{nbytes} bytes for {dtype} {list(shape)}",
+            found=f"{member.file_size - header} bytes",
+        )
     # A 2-byte void is how NumPy alone writes bfloat16, but also anything else of two bytes.
     spelled = DTYPE_NAMES.get(dtype.newbyteorder("<"), str(dtype))
     return lazy(name, spelled, shape, nbytes, partial(_read, snapshot, member.filename, name))
@@ -83,11 +104,23 @@ def _array_header(
         )
         shape, _, dtype = read(stream)
     except (ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise BadInput("bad-array", "a member of the archive is not a NumPy array", file=path, tensor=name,
-                       expected="a .npy array", found=error) from error  # fmt: skip
+        raise BadInput(
+            "bad-array",
+            "a member of the archive is not a NumPy array",
+            file=path,
+            tensor=name,
+            expected="a .npy array",
+            found=error,
+        ) from error
     if dtype.hasobject:
-        raise BadInput("pickled-array", "an array holds Python objects, which are never unpickled", file=path,
-                       tensor=name, expected="plain numbers", found=str(dtype))  # fmt: skip
+        raise BadInput(
+            "pickled-array",
+            "an array holds Python objects, which are never unpickled",
+            file=path,
+            tensor=name,
+            expected="plain numbers",
+            found=str(dtype),
+        )
     return shape, dtype, stream.tell()
 
 
@@ -97,6 +130,12 @@ def _read(snapshot: Snapshot, member: str, name: str) -> Array:
         with zipfile.ZipFile(snapshot.path) as archive, archive.open(member) as stream:
             array: Array = np.lib.format.read_array(stream, allow_pickle=False)
     except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-        raise BadInput("bad-archive", "a member of the archive is damaged", file=snapshot.path, tensor=name,
-                       found=error, fix="download or copy the file again") from error  # fmt: skip
+        raise BadInput(
+            "bad-archive",
+            "a member of the archive is damaged",
+            file=snapshot.path,
+            tensor=name,
+            found=error,
+            fix="download or copy the file again",
+        ) from error
     return read_only(array.astype(array.dtype.newbyteorder("="), copy=False))

@@ -38,8 +38,14 @@ def open_source(
     opened = open_sources(spec, label=label, scale=scale, config=config, follow_symlinks=follow_symlinks)
     if len(opened) != 1:
         found = ", ".join(source.label for source in opened)
-        raise UsageError("several-models", "the source holds several models", file=opened[0].location,
-                         expected="one model", found=found, fix="open it with open_sources")  # fmt: skip
+        raise UsageError(
+            "several-models",
+            "the source holds several models",
+            file=opened[0].location,
+            expected="one model",
+            found=found,
+            fix="open it with open_sources",
+        )
     return opened[0]
 
 
@@ -186,7 +192,7 @@ def _check_understood(weights: Weights, ledger: Ledger) -> None:
     if unsupported:
         raise BadInput(
             "unsupported-dtype",
-            f"no update can be computed: {len(unsupported)} of {len(weights.tensors)} tensors have an unsupported dtype",
+            f"no update can be computed: {len(unsupported)} of {len(weights.tensors)} tensors cannot be read",
             file=weights.place,
             tensor=unsupported[0].name,
             expected="F32, F16, BF16 or F8",

@@ -68,7 +68,7 @@ def collect(tensors: Mapping[str, LazyTensor], split: Callable[[str], tuple[str,
 def pair_delta(pair: Pair, ledger: Ledger, file: str) -> Delta | None:
     """The delta of a pair, its tensors marked as used; `None`, with the reason noted, where it has none."""
     if (reason := _unusable(pair, file)) is not None:
-        names = [t.name for t in pair.tensors]
+        names = tuple(t.name for t in pair.tensors)
         ledger.left(names, reason)
         ledger.notice("factor-left-out", f"{names[0]} and {names[1]} are left out: {reason}", names[0])
         return None
@@ -76,8 +76,19 @@ def pair_delta(pair: Pair, ledger: Ledger, file: str) -> Delta | None:
     ledger.used((*names, *pair.beside))
     d_in = pair.down.shape[0] if pair.transposed else _inputs(pair)
     d_out = pair.up.shape[-1] if pair.transposed else pair.up.shape[0]
-    return Delta(pair.address, "", pair.method, d_out, d_in, pair.rank, pair.alpha, pair.scale, names,
-                 partial(_open, pair), pair.status)  # fmt: skip
+    return Delta(
+        pair.address,
+        "",
+        pair.method,
+        d_out,
+        d_in,
+        pair.rank,
+        pair.alpha,
+        pair.scale,
+        names,
+        partial(_open, pair),
+        pair.status,
+    )
 
 
 def _unusable(pair: Pair, file: str) -> str | None:
@@ -114,7 +125,7 @@ def _open(pair: Pair) -> Factored:
 def _tucker(core: Array, down: Array) -> Array:
     """The right factor of a Tucker-decomposed convolution, (r, d_in·k·k)."""
     flat = down.reshape(down.shape[0], -1).astype(np.float64)
-    mixed = np.einsum("pqhw,qi->pihw", core.astype(np.float64), flat)
+    mixed: Array = np.einsum("pqhw,qi->pihw", core.astype(np.float64), flat)
     return mixed.reshape(mixed.shape[0], -1)
 
 
@@ -138,8 +149,14 @@ def read_alpha(tensor: LazyTensor, ledger: Ledger, file: str) -> float | None:
         return None
     alpha = float(tensor.read().reshape(-1)[0])
     if not math.isfinite(alpha):
-        raise BadInput("alpha-not-finite", "alpha is not a finite number", file=file, tensor=tensor.name,
-                       expected="a finite number", found=alpha)  # fmt: skip
+        raise BadInput(
+            "alpha-not-finite",
+            "alpha is not a finite number",
+            file=file,
+            tensor=tensor.name,
+            expected="a finite number",
+            found=alpha,
+        )
     if alpha == 0:
         ledger.notice("alpha-zero", "alpha is 0: the module has no effect", tensor.name)
     return alpha
@@ -163,8 +180,11 @@ def notice_scale(deltas: Iterable[Delta], ledger: Ledger) -> None:
     """Say that the scale is unknown where it is."""
     unknown = sum(delta.scale is None for delta in deltas)
     if unknown:
-        ledger.notice("scale-unknown", f"the file does not say the scale of {unknown} modules; scaled columns are "
-                      "null there (--scale LABEL=x gives it)")  # fmt: skip
+        ledger.notice(
+            "scale-unknown",
+            f"the file does not say the scale of {unknown} modules; scaled columns are "
+            "null there (--scale LABEL=x gives it)",
+        )
     # Widening is said once, as for PEFT adapters.
     used = {name for delta in deltas for name in delta.tensors}
     small = sum(t.dtype.startswith("F8") for t in ledger.tensors.values() if t.name in used)

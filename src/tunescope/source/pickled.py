@@ -47,8 +47,13 @@ def read_pickled(path: str | Path) -> TensorFile:
     """
     path = Path(path)
     if NEVER_OPENED.match(path.name):
-        raise BadInput("trainer-state", "this file belongs to a trainer and holds no adapter; it is never opened",
-                       file=path, expected="adapter_model.bin or another file of weights", found=path.name)  # fmt: skip
+        raise BadInput(
+            "trainer-state",
+            "this file belongs to a trainer and holds no adapter; it is never opened",
+            file=path,
+            expected="adapter_model.bin or another file of weights",
+            found=path.name,
+        )
     snapshot = take_snapshot(path)
     _check_container(path, snapshot)
     folder = _Folder()
@@ -68,8 +73,14 @@ def read_pickled(path: str | Path) -> TensorFile:
 
 def _check_container(path: Path, snapshot: Snapshot) -> None:
     if snapshot.size == 0:
-        raise BadInput("empty-file", "the file is empty: was its download cut off?", file=path, found="0 bytes",
-                       expected=_PICKLE, fix="download or copy the file again")  # fmt: skip
+        raise BadInput(
+            "empty-file",
+            "the file is empty: was its download cut off?",
+            file=path,
+            found="0 bytes",
+            expected=_PICKLE,
+            fix="download or copy the file again",
+        )
     head = snapshot.read(0, min(snapshot.size, HEAD_BYTES)).tobytes()
     refuse_other_type(path, head, _PICKLE)
     if not head.startswith(b"PK"):
@@ -78,15 +89,32 @@ def _check_container(path: Path, snapshot: Snapshot) -> None:
         with zipfile.ZipFile(path) as archive:
             members = check_members(archive, path)
             if any(m.compress_type != zipfile.ZIP_STORED for m in members):
-                raise BadInput("bad-archive", "the archive is compressed, as PyTorch never does", file=path,
-                               expected="stored members", found="compressed members")  # fmt: skip
+                raise BadInput(
+                    "bad-archive",
+                    "the archive is compressed, as PyTorch never does",
+                    file=path,
+                    expected="stored members",
+                    found="compressed members",
+                )
             damaged = archive.testzip()
     except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError) as error:
-        raise BadInput("bad-archive", "the archive is damaged or cut short", file=path, found=error,
-                       expected="a complete zip archive", fix="download or copy the file again") from error  # fmt: skip
+        raise BadInput(
+            "bad-archive",
+            "the archive is damaged or cut short",
+            file=path,
+            found=error,
+            expected="a complete zip archive",
+            fix="download or copy the file again",
+        ) from error
     if damaged is not None:
-        raise BadInput("bad-archive", "a member of the archive fails its checksum", file=path, found=damaged,
-                       expected="matching CRC-32", fix="download or copy the file again")  # fmt: skip
+        raise BadInput(
+            "bad-archive",
+            "a member of the archive fails its checksum",
+            file=path,
+            found=damaged,
+            expected="matching CRC-32",
+            fix="download or copy the file again",
+        )
 
 
 def _convert(path: Path, snapshot: Snapshot, folder: _Folder) -> dict[str, Any]:
@@ -116,14 +144,27 @@ def _refusal(path: Path, slug: str, what: str, found: str | None, tensor: str | 
         return Exhausted(slug, what, file=path, fix="convert the file to safetensors where it comes from")
     if slug == "unsafe-pickle" and wanted is not None:
         if _WHOLE_MODEL.match(wanted[1]):
-            return BadInput("not-a-state-dict", "a whole object was pickled, not a state dict", file=path,
-                            expected="tensors only", found=wanted[1], fix="save model.state_dict()")  # fmt: skip
+            return BadInput(
+                "not-a-state-dict",
+                "a whole object was pickled, not a state dict",
+                file=path,
+                expected="tensors only",
+                found=wanted[1],
+                fix="save model.state_dict()",
+            )
         what, found = f"the pickle wants to call {wanted[1]}, which plain weights never need", wanted[1]
     fix = (
         "do not load this file anywhere; ask its author for safetensors" if slug == "unsafe-pickle" else None
     )
-    return BadInput(slug, what, file=path, tensor=tensor, expected="a state dict of plain tensors", found=found,
-                    fix=fix or "save the adapter again, best as safetensors")  # fmt: skip
+    return BadInput(
+        slug,
+        what,
+        file=path,
+        tensor=tensor,
+        expected="a state dict of plain tensors",
+        found=found,
+        fix=fix or "save the adapter again, best as safetensors",
+    )
 
 
 def _tensor(entry: dict[str, Any], raw: Snapshot, folder: _Folder) -> LazyTensor:

@@ -30,14 +30,24 @@ def read_published(path: Path, label: str | None = None) -> list[Source]:
     frame, meta = _read_frame(path, snapshot)
     missing = [name for name in _REQUIRED if name not in frame.columns]
     if missing or not frame.height:
-        raise BadInput("not-a-norm-table", "the file is not a table of norms", file=path,
-                       expected="columns " + ", ".join((*_KEYS, "frobenius_norm")) + " and at least one row",
-                       found="no column " + ", ".join(missing) if missing else "no rows")  # fmt: skip
+        raise BadInput(
+            "not-a-norm-table",
+            "the file is not a table of norms",
+            file=path,
+            expected="columns " + ", ".join((*_KEYS, "frobenius_norm")) + " and at least one row",
+            found="no column " + ", ".join(missing) if missing else "no rows",
+        )
     frame = _typed(frame, path)
     models = frame["model_id"].unique(maintain_order=True).to_list()
     if label is not None and len(models) > 1:
-        raise UsageError("several-models", "one label cannot name several models", file=path, expected="one model_id",
-                         found=", ".join(map(str, models)), fix="leave the label out")  # fmt: skip
+        raise UsageError(
+            "several-models",
+            "one label cannot name several models",
+            file=path,
+            expected="one model_id",
+            found=", ".join(map(str, models)),
+            fix="leave the label out",
+        )
     return [_source(frame, model, label or str(model), snapshot, meta) for model in models]
 
 
@@ -65,8 +75,13 @@ def _typed(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
         norms = [pl.col(c).cast(pl.Float64) for c in frame.columns if "norm" in c and c not in _TEXT]
         frame = frame.with_columns(*columns, *norms)
     except pl.exceptions.PolarsError as error:
-        raise BadInput("bad-table", "a column of the table has values that do not fit it", file=path,
-                       expected="whole layers and numbers for norms", found=error) from error  # fmt: skip
+        raise BadInput(
+            "bad-table",
+            "a column of the table has values that do not fit it",
+            file=path,
+            expected="whole layers and numbers for norms",
+            found=error,
+        ) from error
     if frame["model_id"].null_count():
         raise BadInput(
             "bad-table", "rows of the table have no model_id", file=path, found="an empty model_id"

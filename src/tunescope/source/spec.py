@@ -58,7 +58,9 @@ def parse_hub_id(text: str) -> HubId | None:
 def _parse_address(text: str) -> HubId:
     parts = text.removeprefix("hf://").removeprefix("models/").split("/", 2)
     if len(parts) < 2 or not all(parts[:2]):
-        raise UsageError("bad-spec", f"{text!r} names no repository", expected="hf://org/name[@revision][/folder]")
+        raise UsageError(
+            "bad-spec", f"{text!r} names no repository", expected="hf://org/name[@revision][/folder]"
+        )
     name, _, revision = parts[1].partition("@")
     folder = parts[2].strip("/") if len(parts) == 3 else ""
     return HubId(f"{parts[0]}/{name}", revision or None, folder or None)
@@ -73,4 +75,4 @@ def default_label(place: str) -> str:
     path = Path(place)
     if path.suffix.lower() in _SUFFIXES:
         path = path.parent if path.stem in _PLAIN_STEMS else path.with_suffix("")
-    return path.name or Path(os.path.abspath(place)).name or "adapter"
+    return path.name or Path(place).absolute().name or "adapter"

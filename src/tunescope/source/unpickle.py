@@ -143,8 +143,12 @@ def _check_budget(torch: Any, named: dict[Any, Any], budget: int) -> None:
             size = tensor.numel() * tensor.element_size()
             total, largest = total + size, max(largest, (size, str(name)))
     if total > budget:
-        raise Refusal("expanded-tensor", "the tensors would fill far more than the file that holds them",
-                      f"{total} bytes, the largest {largest[0]}", largest[1])  # fmt: skip
+        raise Refusal(
+            "expanded-tensor",
+            "the tensors would fill far more than the file that holds them",
+            f"{total} bytes, the largest {largest[0]}",
+            largest[1],
+        )
 
 
 def _write(torch: Any, name: str, tensor: Any, stream: IO[bytes]) -> dict[str, Any]:
@@ -157,8 +161,13 @@ def _write(torch: Any, name: str, tensor: Any, stream: IO[bytes]) -> dict[str, A
     # Bytes of any dtype: torch hands bfloat16 and 8-bit floats to NumPy only as integers.
     raw = plain.reshape(-1).view(torch.uint8).numpy() if plain.numel() else b""
     stream.write(memoryview(raw))
-    return {"name": name, "dtype": dtype, "shape": list(plain.shape), "offset": offset,
-            "nbytes": stream.tell() - offset}  # fmt: skip
+    return {
+        "name": name,
+        "dtype": dtype,
+        "shape": list(plain.shape),
+        "offset": offset,
+        "nbytes": stream.tell() - offset,
+    }
 
 
 def _unsupported(torch: Any, tensor: Any) -> str | None:

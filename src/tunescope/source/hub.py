@@ -1,0 +1,152 @@
+"""Adapters on the Hugging Face hub: only the adapter's own files are fetched, into the hub's own cache."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tunescope.errors import Missing, TunescopeError, printable
+from tunescope.source.locate import adapter_names
+from tunescope.source.spec import HubId
+
+
+def fetch(hub: HubId) -> tuple[Path, str]:
+    """The local folder that holds the adapter, and where it came from, down to the commit.
+
+    What the cache holds is not fetched again; offline the cache alone is used. Raises `Missing` for an id
+    or folder that does not exist, for a repository that may not be read, and where nothing can be reached.
+    """
+    try:
+        # Deferred: an extra, and slow to import.
+        import huggingface_hub
+    except ImportError:
+        raise Missing(
+            "no-hub",
+            "reading from the hub needs huggingface_hub, which is not installed",
+            file=_spell(hub),
+            fix="pip install 'tunescope[hub]', or name a local path",
+        ) from None
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return _cached(huggingface_hub, hub, "the hub is switched off (HF_HUB_OFFLINE)")
+    try:
+        return _download(huggingface_hub, hub)
+    except TunescopeError:
+        raise
+    except Exception as error:
+        if (refusal := _refusal(huggingface_hub.errors, error, hub)) is not None:
+            raise refusal from None
+        if _unreachable(error):
+            return _cached(huggingface_hub, hub, f"the hub cannot be reached ({type(error).__name__})")
+        raise
+
+
+def _download(library: Any, hub: HubId) -> tuple[Path, str]:
+    info = library.HfApi().model_info(hub.repo, revision=hub.revision)
+    prefix = f"{hub.folder}/" if hub.folder else ""
+    names = [s.rfilename.removeprefix(prefix) for s in info.siblings if s.rfilename.startswith(prefix)]
+    wanted = adapter_names([n for n in names if "/" not in n])
+    if not wanted:
+        raise _no_adapter(hub, names)
+    paths = [library.hf_hub_download(hub.repo, prefix + name, revision=info.sha) for name in wanted]
+    return Path(paths[0]).parent, f"hf://{hub.repo}@{info.sha}" + (f"/{hub.folder}" if hub.folder else "")
+
+
+def _no_adapter(hub: HubId, names: Sequence[str]) -> Missing:
+    below = sorted(
+        {
+            n.rsplit("/", 1)[0]
+            for n in names
+            if n.endswith(("adapter_config.json", "adapters.safetensors")) and "/" in n
+        }
+    )
+    fix = "name one of them: " + ", ".join(f"{hub.repo}:{folder}" for folder in below[:5]) if below else None
+    return Missing(
+        "no-adapter-on-hub",
+        "the repository holds no adapter at this place",
+        file=_spell(hub),
+        expected="adapter_model.safetensors or another file of adapter weights",
+        found=", ".join(names[:8]) or "no files",
+        fix=fix,
+    )
+
+
+def _cached(library: Any, hub: HubId, why: str) -> tuple[Path, str]:
+    patterns = [f"{hub.folder}/*" if hub.folder else "*"]
+    try:
+        folder = library.snapshot_download(
+            hub.repo, revision=hub.revision, local_files_only=True, allow_patterns=patterns
+        )
+    except library.errors.LocalEntryNotFoundError as error:
+        folder = getattr(error, "snapshot_path", None)
+        if folder is None:
+            raise _not_cached(hub, why) from None
+    path = Path(folder) / (hub.folder or "")
+    if not path.is_dir() or not adapter_names([p.name for p in path.iterdir()]):
+        raise _not_cached(hub, why)
+    return path, f"hf://{hub.repo}@{Path(folder).name}" + (f"/{hub.folder}" if hub.folder else "")
+
+
+def _not_cached(hub: HubId, why: str) -> Missing:
+    include = f" --include '{hub.folder}/*'" if hub.folder else ""
+    revision = f" --revision {hub.revision}" if hub.revision else ""
+    return Missing(
+        "hub-offline",
+        f"the adapter is not in the local cache, and {why}",
+        file=_spell(hub),
+        found="not cached: " + _spell(hub),
+        fix=f"with a connection: hf download {hub.repo}{revision}{include}",
+    )
+
+
+_LOG_IN = "log in with `hf auth login` (or set HF_TOKEN), and ask for access on the model's page"
+_GATED = ("hub-denied", "access to this repository must be asked for", _LOG_IN)
+_DENIED = ("hub-denied", "this repository may not be read", _LOG_IN)
+_NO_REVISION = ("hub-not-found", "there is no such revision", "check what follows the @")
+_NO_REPOSITORY = (
+    "hub-not-found",
+    "the hub has no such repository, or it is private",
+    "check the id; if it is private, " + _LOG_IN,
+)
+_NO_ID = (
+    "hub-not-found",
+    "this is no valid id on the hub",
+    "write org/name[@revision][:folder], or check the path if it is meant to be local",
+)
+_UNAVAILABLE = ("hub-unavailable", "the hub did not answer as it should", "try again later")
+
+
+def _refusal(errors: Any, error: Exception, hub: HubId) -> Missing | None:
+    """The error of ours for one that the hub answered, without its text, which may quote the request."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    said = _said(errors, error, status)
+    if said is None:
+        return None
+    slug, what, fix = said
+    found = type(error).__name__ if status is None else f"HTTP status {status}"
+    return Missing(slug, what, file=_spell(hub), found=found, fix=fix)
+
+
+def _said(errors: Any, error: Exception, status: int | None) -> tuple[str, str, str] | None:
+    if isinstance(error, errors.GatedRepoError):
+        return _GATED
+    if isinstance(error, errors.RevisionNotFoundError):
+        return _NO_REVISION
+    if status == 403:
+        return _DENIED
+    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
+        return _NO_REPOSITORY
+    if isinstance(error, errors.HFValidationError):
+        return _NO_ID
+    return None if status is None else _UNAVAILABLE
+
+
+def _unreachable(error: Exception) -> bool:
+    """Whether the error is one of the connection: no network, no name, no answer in time."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    return isinstance(error, OSError) or bool(kinds & {"TransportError", "RequestError", "TimeoutException"})
+
+
+def _spell(hub: HubId) -> str:
+    revision = f"@{hub.revision}" if hub.revision else ""
+    return printable(hub.repo + revision + (f":{hub.folder}" if hub.folder else ""))
