@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 _WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _LEADING = ("base_model.model.", "module.", *(f"{w}." for w in _WRAPPERS))
+# Parameters of which an adapter has several, told apart by a number at the end.
+_NUMBERED = ("tinylora_v",)
 _INSIDE = re.compile(rf"\.(?:{'|'.join(_WRAPPERS)})(?=\.)")
 
 
@@ -59,5 +61,7 @@ def parse_key(name: str, parameters: Collection[str]) -> Key | None:
             rest = parts[i + 1 :]
             kind = rest.pop() if rest and rest[-1] in ("weight", "bias") else ""
             parameter = f"{part}.bias" if kind == "bias" else part
+            if part in _NUMBERED and rest:
+                parameter = f"{part}.{rest.pop()}"
             return Key(".".join(parts[:i]), parameter, ".".join(rest) or None)
     return None

@@ -24,12 +24,14 @@ def read_peft(
     *,
     scale: float | None = None,
     file: str,
+    shapes: Mapping[str, tuple[int, int]] | None = None,
 ) -> list[Delta]:
     """The deltas of a PEFT adapter, in file order, with `component_name` left empty.
 
-    `config` is the content of `adapter_config.json`; `scale` replaces the scale that follows from it. Every
-    tensor that is not part of a delta gets its reason in `ledger`. Raises `BadInput` for an empty adapter,
-    integer weights, an unknown method or a configuration that cannot be used.
+    `config` is the content of `adapter_config.json`; `scale` replaces the scale that follows from it,
+    `shapes` gives (d_out, d_in) of the base's modules where a base is known: some methods do not save them.
+    Every tensor that is not part of a delta gets its reason in `ledger`. Raises `BadInput` for an empty
+    adapter, integer weights, an unknown method or a configuration that cannot be used.
     """
     check_peft_config(config, file)
     notice_config(config, ledger, file)
@@ -39,7 +41,7 @@ def read_peft(
     if tuner is None:
         account(tensors, config, ledger, method)
         return []
-    adapter = Adapter(_modules(tensors, tuner.parameters, ledger, file), config, ledger, file)
+    adapter = Adapter(_modules(tensors, tuner.parameters, ledger, file), config, ledger, file, shapes or {})
     deltas = list(tuner.read(adapter))
     adapter.close()
     account(tensors, config, ledger, method)

@@ -11,7 +11,11 @@ from numpy.typing import NDArray
 
 from tunescope.address import Address, parse
 from tunescope.delta import Delta, Update
+from tunescope.errors import BadInput
 from tunescope.source.tensors import Array, LazyTensor, Ledger, require_float
+
+# What PEFT saves under `base_model.` belongs to the whole adapter, not to one module.
+_OUTSIDE = "base_model"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,31 +36,57 @@ class Module:
 class Adapter:
     """All modules of one adapter file, in file order.
 
-    The module `""` holds what stands outside every module (`base_model.vera_A`, a vector bank).
+    `shapes` holds (d_out, d_in) of the base's modules where a base is known; some methods do not save it.
     """
 
     modules: Mapping[str, Module]
     config: Mapping[str, Any]
     ledger: Ledger
     file: str
+    shapes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     _mismatches: list[str] = field(default_factory=list)
+    _undetermined: dict[str, list[str]] = field(default_factory=dict)
 
     def complete(self, *required: str, indices: Iterable[str] = ()) -> Iterator[Module]:
-        """Modules that hold all of `required`, none of them empty; the others are noticed as half saved.
-
-        Tensors named in `indices` are integers by nature; all others must be floating.
-        """
+        """Modules that hold any of `required`, and hold all of them; the others are noticed as half saved."""
         for module in self.modules.values():
-            missing = [p for p in required if p not in module]
-            if module.name == "" or len(missing) == len(required):
-                continue
-            empty = [p for p in required if p in module and module[p].numel == 0]
-            if missing or empty:
-                self._half_saved(module, missing, empty)
-                continue
-            for parameter in set(required) - set(indices):
+            meant = module.name != _OUTSIDE and any(p in module for p in required)
+            if meant and self.whole(module, *required, indices=indices):
+                yield module
+
+    def whole(self, module: Module, *required: str, indices: Iterable[str] = ()) -> bool:
+        """Whether a module has every required tensor, none of them empty, all of them floating.
+
+        Tensors named in `indices` are integers by nature.
+        """
+        unreadable = [module[p] for p in required if p in module and not module[p].supported]
+        if unreadable:
+            self.needs(module, f"unsupported dtype {unreadable[0].dtype}")
+            return False
+        missing = [p for p in required if p not in module]
+        empty = [p for p in required if p in module and module[p].numel == 0]
+        if missing or empty:
+            self._half_saved(module, missing, empty)
+            return False
+        for parameter in required:
+            if parameter not in indices:
                 require_float(module[parameter], self.file)
-            yield module
+        return True
+
+    @property
+    def shared(self) -> Module:
+        """The tensors that stand outside every module, such as a projection or a vector bank."""
+        return self.modules.get(_OUTSIDE, Module(_OUTSIDE, {}))
+
+    def alike(self) -> bool:
+        """Whether all modules are the same component of their blocks, and so have one shape."""
+        kinds = {(a.stack, a.module_type) for a in (parse(m) for m in self.modules if m != _OUTSIDE)}
+        return len(kinds) == 1
+
+    def needs(self, module: Module, reason: str) -> None:
+        """Leave a module out because the file alone does not give its ΔW; noticed once for all."""
+        self.ledger.left((t.name for t in module.tensors.values()), reason)
+        self._undetermined.setdefault(reason, []).append(module.name)
 
     def _half_saved(self, module: Module, missing: list[str], empty: list[str]) -> None:
         text = f"has no {', '.join(missing)}" if missing else f"has an empty {', '.join(empty)}"
@@ -74,6 +104,19 @@ class Adapter:
                 return value
         return default
 
+    def require(self, module: Module, fits: bool, *parameters: str, expected: str) -> None:
+        """Refuse a module whose tensors cannot belong together."""
+        if not fits:
+            raise BadInput(
+                "factor-shapes",
+                f"the adapter tensors of {module.name} do not fit together",
+                file=self.file,
+                tensor=module[parameters[0]].name,
+                expected=expected,
+                found=", ".join(f"{p} {module[p].shape}" for p in parameters),
+                fix="are the factors transposed, or from two adapters?",
+            )
+
     def rank_differs(self, module: str, stated: int, found: int) -> None:
         """Remember that the config's rank is not the weights'; one notice is written for all."""
         if stated != found:
@@ -88,6 +131,8 @@ class Adapter:
                 f"{len(self._mismatches)} module(s) have another rank than the config states ({shown}); "
                 "shapes follow the weights, the scale follows the config",
             )
+        for reason, modules in self._undetermined.items():
+            self.ledger.notice("left-out", f"{len(modules)} module(s) left out: {reason}", modules[0])
 
     def delta(
         self,
@@ -147,6 +192,15 @@ def floats(tensor: LazyTensor) -> Array:
 def exact(tensor: LazyTensor) -> NDArray[np.float64]:
     """The tensor's numbers in float64, where products of them must not overflow or round."""
     return np.asarray(floats(tensor).astype(np.float64))
+
+
+def cheaper_factored(rank: int, shape: tuple[int, int]) -> bool:
+    """Whether a factorisation of this rank holds at most half the numbers of the matrix itself.
+
+    >>> cheaper_factored(16, (4096, 4096)), cheaper_factored(2048, (4096, 4096))
+    (True, False)
+    """
+    return 2 * rank * sum(shape) <= shape[0] * shape[1]
 
 
 def lora_scale(alpha: float, rank: int, rank_stabilised: bool = False) -> float:

@@ -77,6 +77,8 @@ def expert_deltas(
     parameter, owner = _parameter(adapter, module), _unwrapped(module.name)
     t = terms(adapter, f"{owner}.{parameter}")
     a, b = module["lora_A"], module["lora_B"]
+    fits = len(a.shape) == len(b.shape) == 2 and a.shape[0] == b.shape[1]
+    adapter.require(module, fits, "lora_A", "lora_B", expected="A (experts·r, d_in) and B (d_out, r·experts)")
     experts = max(a.shape[0] // t.rank, 1) if a.shape[0] % t.rank == 0 else 1
     rank = a.shape[0] // experts
     adapter.rank_differs(f"{owner}.{parameter}", t.rank, rank)

@@ -82,6 +82,9 @@ def _in_proj(adapter: Adapter, module: Module) -> Module:
 
 def _matrix(adapter: Adapter, module: Module, named: Module) -> Delta:
     a, b = module["lora_A"], module["lora_B"]
+    fits = len(a.shape) == len(b.shape) >= 2 and a.shape[0] % b.shape[1] == 0
+    fits = fits and (len(a.shape) > 2 or a.shape[0] == b.shape[1] or bool(adapter.config.get("use_bdlora")))
+    adapter.require(module, fits, "lora_A", "lora_B", expected="A (r, d_in) and B (d_out, r)")
     t = terms(adapter, named.name)
     rank, d_out = b.shape[1] * _groups(a, b), b.shape[0]
     d_in = int(np.prod(a.shape[1:]))
@@ -150,6 +153,10 @@ def _spread(matrix: Array, blocks: int) -> Array:
 
 def _embedding(adapter: Adapter, module: Module) -> Delta:
     a, b = module["lora_embedding_A"], module["lora_embedding_B"]
+    fits = len(a.shape) == len(b.shape) == 2 and a.shape[0] == b.shape[1]
+    adapter.require(
+        module, fits, "lora_embedding_A", "lora_embedding_B", expected="A (r, vocabulary) and B (d, r)"
+    )
     t = terms(adapter, module.name)
     adapter.rank_differs(module.name, t.rank, a.shape[0])
     return adapter.delta(

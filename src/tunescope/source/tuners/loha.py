@@ -1,0 +1,68 @@
+"""LoHa: ΔW = s·(w1a w1b) ∘ (w2a w2b), s = alpha/r [Hyeon-Woo et al. 2022; PEFT loha/layer.py].
+
+The Hadamard product of two rank-r matrices has rank at most r²: its factors are the row-wise products of
+the left factors and the column-wise products of the right ones (Khatri-Rao).
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunescope.delta import Delta, Dense, Factored, Update
+from tunescope.source.tuners.adapter import Adapter, Module, Tuner, cheaper_factored, exact
+
+Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def read(adapter: Adapter) -> Iterator[Delta]:
+    """One delta for each adapted module; a convolution counts d_in·k·k columns."""
+    for module in adapter.complete("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"):
+        yield _delta(adapter, module)
+
+
+def _delta(adapter: Adapter, module: Module) -> Delta:
+    rank = module["hada_w1_b"].shape[0]
+    stated = int(adapter.for_module("rank_pattern", module.name, adapter.config.get("r", 8)))
+    alpha = float(adapter.for_module("alpha_pattern", module.name, adapter.config.get("alpha", 8)))
+    adapter.rank_differs(module.name, stated, rank)
+    used = ["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"]
+    used += [t for t in ("hada_t1", "hada_t2") if t in module]
+    shape = _shape(module)
+    return adapter.delta(
+        module, "loha", shape=shape, used=used, open=partial(_update, module, shape, alpha / stated),
+        scale=alpha / stated, rank=rank, alpha=alpha,
+    )  # fmt: skip
+
+
+def _shape(module: Module) -> tuple[int, int]:
+    a, b = module["hada_w1_a"].shape, module["hada_w1_b"].shape
+    if "hada_t1" in module:
+        kernel = module["hada_t1"].shape[2:]
+        return a[1], b[1] * int(np.prod(kernel))
+    return a[0], b[1]
+
+
+def _update(module: Module, shape: tuple[int, int], scale: float) -> Update:
+    (a1, b1), (a2, b2) = _pair(module, "1"), _pair(module, "2")
+    rank = a1.shape[1] * a2.shape[1]
+    if cheaper_factored(rank, shape):
+        B = (a1[:, :, None] * a2[:, None, :]).reshape(-1, rank)
+        A = (b1[:, None, :] * b2[None, :, :]).reshape(rank, -1)
+        return Factored(B, A, scale)
+    return Dense((a1 @ b1) * (a2 @ b2), scale)
+
+
+def _pair(module: Module, which: str) -> Pair:
+    """Left and right factor of one of the two matrices; with a Tucker core, the core goes to the right."""
+    a, b = exact(module[f"hada_w{which}_a"]), exact(module[f"hada_w{which}_b"])
+    if f"hada_t{which}" not in module:
+        return a, b
+    core = np.einsum("ijkl,jr->irkl", exact(module[f"hada_t{which}"]), b)
+    return a.T, core.reshape(core.shape[0], -1)
+
+
+TUNER = Tuner(
+    frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"}), read
+)
