@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import ml_dtypes
 import numpy as np
@@ -13,7 +13,7 @@ from tunescope.delta import Array, read_only
 from tunescope.errors import BadInput, Notice
 from tunescope.source.disk import Snapshot, take_snapshot
 from tunescope.source.header import LARGEST_HEADER, Slot, parse_header
-from tunescope.source.sniff import HEAD_BYTES, refuse_other_type
+from tunescope.source.sniff import read_head
 from tunescope.source.tensors import LazyTensor
 
 NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
@@ -91,45 +91,35 @@ def read_range(snapshot: Snapshot, offset: int, nbytes: int, dtype: str, shape: 
 
 
 def _header_length(snapshot: Snapshot) -> int:
-    path, size = snapshot.path, snapshot.size
-    again = "download or copy the file again"
-    if size == 0:
-        raise BadInput(
-            "empty-file",
-            "the file is empty: was its download cut off?",
-            file=path,
-            expected="weights",
-            found="0 bytes",
-            fix=again,
-        )
-    head = snapshot.read(0, min(size, HEAD_BYTES)).tobytes()
-    refuse_other_type(path, head, "safetensors file")
-    if size < 8:
-        raise BadInput(
+    head, behind = read_head(snapshot, "safetensors file"), snapshot.size - 8
+    length = int.from_bytes(head[:8], "little")
+    if behind < 0:
+        _refuse(
+            snapshot,
             "too-small",
             "the file is too small to hold a safetensors header",
-            file=path,
-            expected="at least 8 bytes",
-            found=f"{size} bytes",
-            fix=again,
+            "at least 8 bytes",
+            f"{snapshot.size} bytes",
         )
-    length = int.from_bytes(head[:8], "little")
-    if length > size - 8:
-        raise BadInput(
+    if length > behind:
+        _refuse(
+            snapshot,
             "truncated",
             "the file is truncated, or it is not safetensors at all",
-            file=path,
-            expected=f"a header of {length} bytes",
-            found=f"{size - 8} bytes behind the length",
-            fix=again,
+            f"a header of {length} bytes",
+            f"{behind} bytes behind the length",
         )
     if length > LARGEST_HEADER:
-        raise BadInput(
+        _refuse(
+            snapshot,
             "header-too-large",
             "the header is larger than the format allows",
-            file=path,
-            expected=f"at most {LARGEST_HEADER} bytes",
-            found=f"{length} bytes",
-            fix=again,
+            f"at most {LARGEST_HEADER} bytes",
+            f"{length} bytes",
         )
     return length
+
+
+def _refuse(snapshot: Snapshot, slug: str, what: str, expected: str, found: str) -> NoReturn:
+    fix = "download or copy the file again"
+    raise BadInput(slug, what, file=snapshot.path, expected=expected, found=found, fix=fix)

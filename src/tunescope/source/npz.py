@@ -12,7 +12,7 @@ from tunescope.delta import Array, read_only
 from tunescope.errors import BadInput, printable
 from tunescope.source.container import DTYPE_NAMES, TensorFile, lazy
 from tunescope.source.disk import Snapshot, take_snapshot
-from tunescope.source.sniff import HEAD_BYTES, refuse_other_type
+from tunescope.source.sniff import read_head
 from tunescope.source.tensors import LazyTensor
 
 # More than this many times the archive's own size is a decompression bomb, not weights.
@@ -23,17 +23,7 @@ def read_npz(path: str | Path) -> TensorFile:
     """Open an `.npz` archive; every member is checked, none is read yet."""
     path = Path(path)
     snapshot = take_snapshot(path)
-    if snapshot.size == 0:
-        raise BadInput(
-            "empty-file",
-            "the file is empty: was its download cut off?",
-            file=path,
-            found="0 bytes",
-            expected="an .npz archive",
-            fix="download or copy the file again",
-        )
-    head = snapshot.read(0, min(snapshot.size, HEAD_BYTES)).tobytes()
-    refuse_other_type(path, head, "NumPy .npz archive or empty zip archive or zip archive")
+    read_head(snapshot, "NumPy .npz archive or empty zip archive or zip archive")
     try:
         with zipfile.ZipFile(path) as archive:
             members = check_members(archive, path)

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tunescope.delta import Array
 from tunescope.errors import BadInput, Exhausted, Missing, Notice, TunescopeError
@@ -19,7 +19,7 @@ from tunescope.source.container import TensorFile, lazy, read_range
 from tunescope.source.disk import Snapshot, take_snapshot
 from tunescope.source.locate import NEVER_OPENED
 from tunescope.source.npz import check_members
-from tunescope.source.sniff import HEAD_BYTES, refuse_other_type
+from tunescope.source.sniff import read_head
 from tunescope.source.tensors import LazyTensor
 
 _SCRIPT = Path(__file__).with_name("unpickle.py")
@@ -72,49 +72,27 @@ def read_pickled(path: str | Path) -> TensorFile:
 
 
 def _check_container(path: Path, snapshot: Snapshot) -> None:
-    if snapshot.size == 0:
-        raise BadInput(
-            "empty-file",
-            "the file is empty: was its download cut off?",
-            file=path,
-            found="0 bytes",
-            expected=_PICKLE,
-            fix="download or copy the file again",
-        )
-    head = snapshot.read(0, min(snapshot.size, HEAD_BYTES)).tobytes()
-    refuse_other_type(path, head, _PICKLE)
+    head = read_head(snapshot, _PICKLE)
     if not head.startswith(b"PK"):
         return
     try:
         with zipfile.ZipFile(path) as archive:
             members = check_members(archive, path)
-            if any(m.compress_type != zipfile.ZIP_STORED for m in members):
-                raise BadInput(
-                    "bad-archive",
-                    "the archive is compressed, as PyTorch never does",
-                    file=path,
-                    expected="stored members",
-                    found="compressed members",
-                )
-            damaged = archive.testzip()
+            compressed = [m.filename for m in members if m.compress_type != zipfile.ZIP_STORED]
+            damaged = None if compressed else archive.testzip()
     except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError) as error:
-        raise BadInput(
-            "bad-archive",
-            "the archive is damaged or cut short",
-            file=path,
-            found=error,
-            expected="a complete zip archive",
-            fix="download or copy the file again",
-        ) from error
-    if damaged is not None:
-        raise BadInput(
-            "bad-archive",
-            "a member of the archive fails its checksum",
-            file=path,
-            found=damaged,
-            expected="matching CRC-32",
-            fix="download or copy the file again",
+        _refuse_archive(path, "the archive is damaged or cut short", "a complete zip archive", str(error))
+    if compressed:
+        _refuse_archive(
+            path, "the archive is compressed, as PyTorch never does", "stored members", compressed[0]
         )
+    if damaged is not None:
+        _refuse_archive(path, "a member of the archive fails its checksum", "matching CRC-32", damaged)
+
+
+def _refuse_archive(path: Path, what: str, expected: str, found: str) -> NoReturn:
+    fix = "download or copy the file again"
+    raise BadInput("bad-archive", what, file=path, expected=expected, found=found, fix=fix)
 
 
 def _convert(path: Path, snapshot: Snapshot, folder: _Folder) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import polars as pl
 from tunescope.errors import BadInput, Notice, UsageError
 from tunescope.source.disk import take_snapshot
 from tunescope.source.opened import Source
-from tunescope.source.sniff import HEAD_BYTES, refuse_other_type
+from tunescope.source.sniff import read_head
 from tunescope.table import Table, read_parquet
 
 if TYPE_CHECKING:
@@ -55,11 +55,7 @@ def _read_frame(path: Path, snapshot: "Snapshot") -> tuple[pl.DataFrame, Mapping
     if path.suffix.lower() == ".parquet":
         table = read_parquet(path)
         return table.frame, table.meta
-    if snapshot.size == 0:
-        raise BadInput(
-            "empty-file", "the file is empty", file=path, expected="a table of norms", found="0 bytes"
-        )
-    refuse_other_type(path, snapshot.read(0, min(snapshot.size, HEAD_BYTES)).tobytes(), "CSV table")
+    read_head(snapshot, "CSV table")
     try:
         # Norms spread over decades and layers may be empty, so types are found over the whole file.
         return pl.read_csv(path, infer_schema_length=None), {}

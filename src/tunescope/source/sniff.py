@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from tunescope.errors import BadInput
+from tunescope.source.disk import Snapshot
 
-HEAD_BYTES = 512
+_HEAD_BYTES = 512
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "zip archive"),
@@ -56,7 +57,23 @@ def is_safetensors_head(head: bytes) -> bool:
     return len(head) > 9 and head[8:9] in b"{ " and head[9:10] in b'"} ' and head[6:8] == b"\0\0"
 
 
-def refuse_other_type(path: Path, head: bytes, expected: str) -> None:
+def read_head(file: Snapshot, expected: str) -> bytes:
+    """The first bytes of a file, refused where it is empty or evidently not what is `expected`."""
+    if file.size == 0:
+        raise BadInput(
+            "empty-file",
+            "the file is empty: was its download cut off?",
+            file=file.path,
+            expected=expected,
+            found="0 bytes",
+            fix="download or copy the file again",
+        )
+    head = file.read(0, min(file.size, _HEAD_BYTES)).tobytes()
+    _refuse_other_type(file.path, head, expected)
+    return head
+
+
+def _refuse_other_type(path: Path, head: bytes, expected: str) -> None:
     """Refuse a file whose first bytes say that it is something else than `expected`."""
     found = real_type(head)
     if found is None or found in expected:
