@@ -15,6 +15,7 @@ from tunescope.errors import Exhausted, TunescopeError, printable
 # verb -> (module below tunescope.cli, one-line help); the help stands here so that listing imports nothing.
 VERBS: dict[str, tuple[str, str]] = {
     "norms": ("norms", "How much each weight changed: layer × module maps of ‖ΔW‖."),
+    "trajectory": ("trajectory", "How the layers moved during training, step by step, animated."),
 }
 
 

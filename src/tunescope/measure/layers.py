@@ -1,0 +1,173 @@
+"""From single matrices to layers and to whole runs: what the figures of a training run are drawn from."""
+
+from typing import Any
+
+import polars as pl
+
+# Column -> (dtype, unit): one row per run, step, weight and factor.
+SCHEMA: dict[str, tuple[Any, str]] = {
+    "run": (pl.String, ""),
+    "domain": (pl.String, ""),
+    "learning_rate": (pl.Float64, "the run's peak rate"),
+    "seed": (pl.Int64, ""),
+    "step": (pl.Int64, "optimizer steps"),
+    "epoch": (pl.Float64, "epochs"),
+    "stack": (pl.String, ""),
+    "layer": (pl.Int64, ""),
+    "module_type": (pl.String, ""),
+    "expert": (pl.Int64, ""),
+    "family": (pl.String, ""),
+    "component_name": (pl.String, ""),
+    "factor": (pl.String, "A, B or W"),
+    "reference": (pl.String, "what Δ counts from: start, zero or first_checkpoint"),
+    "mean": (pl.Float64, "mean of Δ"),
+    "variance": (pl.Float64, "population variance of Δ"),
+    "abs_mean": (pl.Float64, "mean of |Δ|"),
+    "abs_variance": (pl.Float64, "population variance of |Δ|"),
+    "numel": (pl.Int64, "entries"),
+    "delta_frobenius_norm": (pl.Float64, "‖ΔW‖_F, scale included"),
+    "cosine_to_previous": (pl.Float64, "cosine of ΔW with the previous checkpoint's"),
+    "cosine_to_last": (pl.Float64, "cosine of ΔW with the last checkpoint's"),
+    "schedule_learning_rate": (pl.Float64, "the rate at this step"),
+    "loss": (pl.Float64, "training loss, nats a token"),
+}
+RUN_KEYS = ("run", "domain", "learning_rate", "seed")
+BY_LAYER = (
+    *RUN_KEYS,
+    "step",
+    "epoch",
+    "layer",
+    "factor",
+    "mean",
+    "mean_std",
+    "abs_mean",
+    "abs_mean_std",
+    "variance",
+    "abs_variance",
+    "n_matrices",
+    "reference",
+)
+
+
+def by_tower(motion: pl.DataFrame) -> pl.DataFrame:
+    """The rows with `run` made `run/stack` where blocks of several stacks share layer numbers."""
+    inside = pl.col("layer").is_not_null()
+    several = pl.col("stack").filter(inside).n_unique().over("run") > 1
+    name = pl.when(several & inside).then(pl.col("run") + "/" + pl.col("stack")).otherwise(pl.col("run"))
+    return motion.with_columns(run=name)
+
+
+def matrices(motion: pl.DataFrame) -> pl.DataFrame:
+    """The rows that belong to matrices: biases and norm weights are vectors and stay out of layer means."""
+    vector = pl.col("module_type").str.ends_with(".bias") | (pl.col("family") == "norm")
+    return motion.filter(~vector)
+
+
+def by_layer(motion: pl.DataFrame) -> pl.DataFrame:
+    """One row per run, step, layer and factor (`all`, `A`, `B`, `W`).
+
+    Every statistic is the unweighted mean over the layer's matrices; `mean_std` and `abs_mean_std` are
+    the population standard deviation across them. `reference` is `mixed` where matrices of a row count
+    from different origins.
+    """
+    rows = matrices(motion)
+    single = _layer_means(rows)
+    together = _layer_means(rows.with_columns(factor=pl.lit("all")))
+    order = pl.col("factor").replace_strict({"all": 0, "A": 1, "B": 2, "W": 3}, return_dtype=pl.Int64)
+    out = pl.concat([together, single]).with_columns(order=order)
+    out = out.sort("run", "step", "layer", "order", nulls_last=True, maintain_order=True)
+    return out.select(BY_LAYER)
+
+
+def _layer_means(rows: pl.DataFrame) -> pl.DataFrame:
+    keys = [*RUN_KEYS, "step", "epoch", "layer", "factor"]
+    return rows.group_by(keys, maintain_order=True).agg(
+        pl.col("mean").mean(),
+        pl.col("mean").std(ddof=0).alias("mean_std"),
+        pl.col("abs_mean").mean(),
+        pl.col("abs_mean").std(ddof=0).alias("abs_mean_std"),
+        pl.col("variance").mean(),
+        pl.col("abs_variance").mean(),
+        pl.len().cast(pl.Int64).alias("n_matrices"),
+        pl.when(pl.col("reference").n_unique() == 1)
+        .then(pl.col("reference").first())
+        .otherwise(pl.lit("mixed"))
+        .alias("reference"),
+    )
+
+
+def updates(motion: pl.DataFrame) -> pl.DataFrame:
+    """One row per run, step and weight: ‖ΔW‖_F and its cosines, which both factors carry alike.
+
+    A module saved whole beside an adapter is left out where it counts from the first checkpoint while the
+    adapter counts from zero: the two do not add up to one ΔW.
+    """
+    keys = ["run", "step", "stack", "layer", "module_type", "expert"]
+    from_first = (pl.col("factor") == "W") & (pl.col("reference") == "first_checkpoint")
+    return motion.filter(~from_first | from_first.all().over("run")).unique(
+        keys, keep="first", maintain_order=True
+    )
+
+
+def frame(rows: Any) -> pl.DataFrame:
+    """Rows as a frame with the columns, order and types of `SCHEMA`; absent columns are null."""
+    return pl.DataFrame(rows, schema={name: dtype for name, (dtype, _) in SCHEMA.items()})
+
+
+def units() -> dict[str, str]:
+    """Unit of every column that has one."""
+    return {name: unit for name, (_, unit) in SCHEMA.items() if unit}
+
+
+def norms_by_layer(motion: pl.DataFrame) -> pl.DataFrame:
+    """`√Σ‖ΔW‖_F²` over the matrices of each layer, per run and step, and the number of matrices."""
+    rows = updates(matrices(motion)).filter(pl.col("layer").is_not_null())
+    return (
+        rows.group_by("run", "step", "layer", maintain_order=True)
+        .agg(
+            (pl.col("delta_frobenius_norm") ** 2).sum().sqrt().alias("delta_frobenius_norm"),
+            pl.len().cast(pl.Int64).alias("n_matrices"),
+            pl.col("delta_frobenius_norm").null_count().alias("_unknown"),
+        )
+        .with_columns(
+            delta_frobenius_norm=pl.when(pl.col("_unknown") == 0).then(pl.col("delta_frobenius_norm"))
+        )
+        .drop("_unknown")
+        .sort("run", "step", "layer")
+    )
+
+
+def by_step(motion: pl.DataFrame) -> pl.DataFrame:
+    """One row per run and step: whole ‖ΔW‖_F, cosine of the whole ΔW to the previous and the last checkpoint.
+
+    The inner product of whole updates is the sum over weights, so the cosines follow from those of the
+    single weights; a weight that has not moved contributes nothing.
+    """
+    rows = updates(motion).sort("run", "step", maintain_order=True)
+    weight = ["run", "stack", "layer", "module_type", "expert"]
+    norm = pl.col("delta_frobenius_norm")
+    rows = rows.with_columns(_before=norm.shift(1).over(weight), _last=norm.last().over(weight))
+    keys = [*RUN_KEYS, "step", "epoch"]
+    out = rows.group_by(keys, maintain_order=True).agg(
+        pl.when(norm.count() > 0).then((norm**2).sum().sqrt()).alias("delta_frobenius_norm"),
+        (pl.col("cosine_to_previous").fill_nan(0) * norm * pl.col("_before")).sum().alias("_to_previous"),
+        (pl.col("cosine_to_last").fill_nan(0) * norm * pl.col("_last")).sum().alias("_to_last"),
+        pl.col("cosine_to_last").is_not_null().any().alias("_known"),
+        pl.col("loss").first(),
+        pl.col("schedule_learning_rate").first(),
+    )
+    finite = motion.group_by("run", "step").agg(pl.col("abs_mean").is_finite().all().alias("finite"))
+    return _with_cosines(out.join(finite, on=["run", "step"], how="left", maintain_order="left"))
+
+
+def _with_cosines(out: pl.DataFrame) -> pl.DataFrame:
+    norm = pl.col("delta_frobenius_norm")
+    before, last = norm.shift(1).over("run"), norm.last().over("run")
+    return out.with_columns(
+        cosine_to_previous=pl.when(pl.col("_known") & (norm * before > 0)).then(
+            (pl.col("_to_previous") / (norm * before)).clip(-1, 1)
+        ),
+        cosine_to_last=pl.when(pl.col("_known") & (norm * last > 0)).then(
+            (pl.col("_to_last") / (norm * last)).clip(-1, 1)
+        ),
+    ).drop("_to_previous", "_to_last", "_known")

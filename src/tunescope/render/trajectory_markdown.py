@@ -1,0 +1,129 @@
+"""The pages of a trajectory study: the gallery `results.md` and the readout `readout.md`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tunescope.render.readout import escaped, table
+from tunescope.view.findings import significant
+from tunescope.view.gallery import Gallery, Panel
+from tunescope.view.trajectory import Animation, rate_text
+
+CAUTION = (
+    "These pictures show how far weights moved, layer by layer, not which of the movements the model's "
+    "behaviour depends on. Δ of A and of B alone depends on how the product BA is split between them; "
+    "‖ΔW‖ does not."
+)
+
+
+def results_markdown(gallery: Gallery, document: Mapping[str, Any]) -> str:
+    """The gallery: all domains first, then each; rates as sections, mean beside absolute mean."""
+    lines = ["# Results", "", f"> {CAUTION}"]
+    for title, panels in gallery.chapters:
+        lines += ["", f"## {escaped(title)}"]
+        for panel in panels:
+            if panel.title != title:
+                lines += ["", f"### {escaped(panel.title)}"]
+            lines += ["", *_pictures(panel), "", *_sentences(panel, title, document)]
+    if document["lora_as_proxy"]:
+        lines += ["", "## LoRA as a proxy for full fine-tuning", "", *_proxies(document["lora_as_proxy"])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _pictures(panel: Panel) -> list[str]:
+    lines = [
+        "| mean of Δ | mean of \\|Δ\\| |",
+        "|---|---|",
+        f"| {_image(panel.mean)} | {_image(panel.abs_mean)} |",
+    ]
+    if panel.norm is not None:
+        name, grid = panel.norm
+        lines += ["", f"![‖ΔW‖ of every layer at every step, {escaped(grid.title)}](figures/{name}.png)"]
+    return lines
+
+
+def _image(view: Animation) -> str:
+    return f"![{escaped(view.alt())}](figures/{view.name}.gif)"
+
+
+def _sentences(panel: Panel, chapter: str, document: Mapping[str, Any]) -> Iterator[str]:
+    """What the numbers say of a panel's run; of several runs, one line each on where the change lies."""
+    if len(panel.runs) == 1:
+        yield from _run_lines(panel.runs[0], document)
+        return
+    places = {"early_layers", "middle_layers", "late_layers"}
+    for finding in document["findings"]:
+        if finding["kind"] in places and finding["model_id"] in panel.runs:
+            yield f"- {escaped(finding['text'])}"
+    if not any(f["kind"] in places and f["model_id"] in panel.runs for f in document["findings"]):
+        yield f"- No third of the layers stands out in any run of {escaped(chapter.lower())}."
+
+
+def _run_lines(run: str, document: Mapping[str, Any]) -> Iterator[str]:
+    base = run if run in document["runs"] else run.rpartition("/")[0]
+    if summary := document["runs"].get(base):
+        yield f"- {_summary(summary)}"
+    for finding in document["findings"]:
+        if finding["model_id"] in (run, base) and finding["kind"] != "lora_as_proxy":
+            yield f"- **{finding['kind'].replace('_', ' ')}**: {escaped(finding['text'])}"
+
+
+def _summary(run: Mapping[str, Any]) -> str:
+    steps, norms = run["steps"], run["delta_frobenius_norm"]
+    text = f"{run['captures']} captures, step {steps[0]:,} to {steps[-1]:,}"
+    if norms[-1] is not None:
+        text += f"; ‖ΔW‖ {significant(norms[0])} → {significant(norms[-1])}"
+    if run["loss_first"] is not None:
+        text += f"; training loss {significant(run['loss_first'])} → {significant(run['loss_last'])}"
+    cosines = run["cosine_to_last"]
+    if cosines[0] is not None and len(steps) > 1:
+        text += f"; ΔW at step {steps[0]:,} has cosine {cosines[0]:.2f} with the last"
+    return text + "."
+
+
+def _proxies(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    header = ["low-rank run", "full run", "weights", "Spearman", "95 % interval", "layers"]
+    rows = [
+        [
+            escaped(r["lora"]),
+            escaped(r["full"]),
+            r["family"],
+            f"{r['spearman']:.2f}",
+            "[{:.2f}, {:.2f}]".format(*r["interval_95"]),
+            str(r["n_layers"]),
+        ]
+        for r in records
+    ]
+    note = (
+        "Rank correlation of the two runs' ‖ΔW‖ per layer at their last captures, over the weights that both "
+        "train; the interval comes from drawing layers with replacement."
+    )
+    return [*table(header, rows), "", note]
+
+
+def readout_markdown(document: Mapping[str, Any]) -> str:
+    """The readout: one table of the runs, their findings, and the proxy table where there is one."""
+    header = ["run", "rate", "captures", "last step", "‖ΔW‖ first → last", "loss first → last"]
+    rows = [_row(label, run) for label, run in document["runs"].items()]
+    lines = ["# How the weights moved", "", f"> {CAUTION}", "", *table(header, rows)]
+    if document["lora_as_proxy"]:
+        lines += ["", "## LoRA as a proxy for full fine-tuning", "", *_proxies(document["lora_as_proxy"])]
+    return "\n".join([*lines, "", "## Findings", "", *_findings(document["findings"])]) + "\n"
+
+
+def _row(label: str, run: Mapping[str, Any]) -> list[str]:
+    norms = run["delta_frobenius_norm"]
+    rate = run["learning_rate"]
+    return [
+        escaped(label),
+        "n/a" if rate is None else rate_text(rate),
+        str(run["captures"]),
+        f"{run['steps'][-1]:,}",
+        f"{significant(norms[0])} → {significant(norms[-1])}",
+        f"{significant(run['loss_first'])} → {significant(run['loss_last'])}",
+    ]
+
+
+def _findings(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    ordered = sorted(findings, key=lambda f: f["severity"] != "warning")
+    lines = [f"- **{f['kind'].replace('_', ' ')}**: {escaped(f['text'])}" for f in ordered]
+    return lines or ["None: no threshold was crossed."]

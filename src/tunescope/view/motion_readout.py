@@ -1,0 +1,48 @@
+"""The readout of a trajectory study: a summary of every run, and what LoRA and full fine-tuning share."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from tunescope.view.findings import Finding
+
+
+def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame) -> dict[str, Any]:
+    """Captures, first and last step, the whole ‖ΔW‖ and its cosine to the last checkpoint at every step."""
+    rows = by_step.sort("step")
+    known = rows.filter(pl.col("loss").is_not_null())["loss"].to_list()
+    return {
+        "domain": rows["domain"][0],
+        "learning_rate": rows["learning_rate"][0],
+        "seed": rows["seed"][0],
+        "captures": rows.height,
+        "steps": rows["step"].to_list(),
+        "epochs": rows["epoch"].to_list(),
+        "trained_weights": motion["component_name"].n_unique(),
+        "references": motion["reference"].unique().sort().to_list(),
+        "delta_frobenius_norm": rows["delta_frobenius_norm"].to_list(),
+        "cosine_to_last": rows["cosine_to_last"].to_list(),
+        "loss_first": known[0] if known else None,
+        "loss_last": known[-1] if known else None,
+    }
+
+
+def proxy_finding(record: Mapping[str, Any]) -> Finding:
+    """What the rank correlation of a low-rank and a full run's layer profiles says, and what it does not."""
+    rho, (low, high) = record["spearman"], record["interval_95"]
+    family = "all weights that both train" if record["family"] == "all" else f"{record['family']} weights"
+    if math.isnan(rho):
+        verdict = "no rank correlation: one of the two profiles is flat"
+    elif low > 0:
+        verdict = "they rank the layers alike"
+    elif high < 0:
+        verdict = "they rank the layers in opposite order"
+    else:
+        verdict = "whether they rank the layers alike is not decided by these runs"
+    text = (
+        f"{record['lora']} and {record['full']}, {family}: Spearman {rho:.2f} "
+        f"[{low:.2f}, {high:.2f}] over {record['n_layers']} layers; {verdict}."
+    )
+    return Finding("lora_as_proxy", text, (record["lora"], record["full"]), evidence=dict(record))
