@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tunescope.training.capture import TrainingCapture as TrainingCapture
+    from tunescope.training.fine_tuning import finetune as finetune
+    from tunescope.training.recipe import Recipe as Recipe
     from tunescope.training.recording import read_capture as read_capture
 
 _HOME = {
+    "Recipe": "tunescope.training.recipe",
     "TrainingCapture": "tunescope.training.capture",
+    "finetune": "tunescope.training.fine_tuning",
     "read_capture": "tunescope.training.recording",
 }
 
-__all__ = ["TrainingCapture", "read_capture"]
+__all__ = ["Recipe", "TrainingCapture", "finetune", "read_capture"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,12 @@
 """A tiny random Llama and random tokens: enough for the trainer to move weights."""
 
+import json
+
 import pytest
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Trainer, TrainingArguments
 
 VOCABULARY = 96
 
@@ -32,6 +35,37 @@ def adapted(model=None, **changes):
     torch.manual_seed(0)
     settings = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "v_proj"], "task_type": "CAUSAL_LM"}
     return get_peft_model(model or llama(), LoraConfig(**settings | changes))
+
+
+def byte_tokenizer():
+    """One token a byte behind three special ones."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    symbols = ["<pad>", "<bos>", "<eos>", *alphabet]
+    plain = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(symbols)}, merges=[]))
+    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    plain.decoder = decoders.ByteLevel()
+    special = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>"}
+    return PreTrainedTokenizerFast(tokenizer_object=plain, **special)
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    """The tiny Llama with a byte tokenizer, as a folder."""
+    folder = tmp_path_factory.mktemp("model")
+    llama(vocab_size=259, max_position_embeddings=256).save_pretrained(folder)
+    byte_tokenizer().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def data_files(tmp_path_factory):
+    """Two small domains: sums with answers, and plain words."""
+    folder = tmp_path_factory.mktemp("data")
+    sums = [{"prompt": f"{a}+{b}=", "completion": str(a + b)} for a in range(6) for b in range(4)]
+    words = [{"text": f"word {a} and {a * 7 % 11}"} for a in range(22)]
+    for name, rows in (("sums", sums), ("words", words)):
+        (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return {name: str(folder / f"{name}.jsonl") for name in ("sums", "words")}
 
 
 class Tokens(torch.utils.data.Dataset):

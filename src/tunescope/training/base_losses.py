@@ -1,0 +1,58 @@
+"""The held-out loss of the untouched model on every domain, measured once for a sweep."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunescope.table import write_json
+from tunescope.training import model as models
+from tunescope.training.collation import Padding
+from tunescope.training.domains import Domain
+from tunescope.training.evaluation import HeldOutLoss, held_out_loss
+from tunescope.training.recipe import Recipe
+
+FILE = "base_losses.json"
+
+
+class BaseLosses:
+    """Losses before training, kept in the sweep's folder."""
+
+    def __init__(self, root: Path, recipe: Recipe, domains: Mapping[str, Domain]) -> None:
+        self._path, self._recipe, self._domains = root / FILE, recipe, domains
+
+    def read(self) -> dict[str, HeldOutLoss]:
+        """What is known of the domains as they are now."""
+        if not self._path.exists():
+            return {}
+        document = json.loads(self._path.read_text())
+        return {
+            name: HeldOutLoss(document[name]["loss"], document[name]["tokens"])
+            for name in self._domains
+            if name in document and document[name]["of"] == self._identity(name)
+        }
+
+    def measure(self, padding: Padding, main_process: bool) -> dict[str, HeldOutLoss]:
+        """All losses; a model is loaded only where one is not known."""
+        known = self.read()
+        missing = [name for name in self._domains if name not in known]
+        if missing:
+            model = models.prepare(models.load_base(self._recipe), self._recipe)
+            for name in missing:
+                held_out = self._domains[name].held_out
+                known[name] = held_out_loss(model, held_out, padding, self._recipe.batch_size)
+            if main_process:
+                self._write(known)
+        return {name: known[name] for name in self._domains}
+
+    def _write(self, losses: Mapping[str, HeldOutLoss]) -> None:
+        document = json.loads(self._path.read_text()) if self._path.exists() else {}
+        for name, at in losses.items():
+            document[name] = {"loss": at.loss, "tokens": at.tokens, "of": self._identity(name)}
+        write_json(self._path, document)
+
+    def _identity(self, name: str) -> dict[str, Any]:
+        """What the loss depends on."""
+        settings = self._recipe.settings()
+        names = ("model", "quantize", "full", "max_length", "held_out", "held_out_rows")
+        return {key: settings[key] for key in names} | {"sha256": self._domains[name].record["sha256"]}

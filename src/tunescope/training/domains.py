@@ -1,0 +1,64 @@
+"""The data of a sweep: each domain's training examples and the held-out ones that losses are taken on."""
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tunescope.corpus import Example, Row, Rows, data_hash, encode, read_rows
+from tunescope.errors import BadInput
+from tunescope.training.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Domain:
+    """One domain, encoded: examples to train on, held-out ones, and a `record` of where they came from."""
+
+    name: str
+    train: list[Example]
+    held_out: list[Example]
+    record: dict[str, Any] = field(default_factory=dict)
+
+
+def read_domains(data: Mapping[str, str], tokenizer: Any, recipe: Recipe) -> dict[str, Domain]:
+    """Read, split and encode every domain; the split depends on the rows alone, never on a run's seed."""
+    return {name: _domain(name, read_rows(source), tokenizer, recipe) for name, source in data.items()}
+
+
+def _domain(name: str, rows: Rows, tokenizer: Any, recipe: Recipe) -> Domain:
+    train_rows, held_rows = split(rows, recipe.held_out, recipe.held_out_rows)
+    if not train_rows:
+        raise BadInput(
+            "data-too-few",
+            f"domain {name} has too few different rows to hold one out and train on the rest",
+            file=rows.source,
+            expected="2 or more",
+            found=len(rows),
+        )
+    train = encode(train_rows, tokenizer, recipe.max_length)
+    held_out = encode(held_rows, tokenizer, recipe.max_length)
+    record = {
+        "source": rows.source,
+        "sha256": data_hash(rows),
+        "rows": len(rows),
+        "rejected": [{"line": bad.line, "reason": bad.reason} for bad in rows.rejected[:100]],
+        "rejected_rows": len(rows.rejected),
+        "train_rows": len(train),
+        "held_out_rows": len(held_out),
+        "also_held_out": len(rows) - len(train_rows) - len(held_rows),
+        "truncated_rows": sum(example.truncated for example in train + held_out),
+        "cut_rows": len(train_rows) + len(held_rows) - len(train) - len(held_out),
+        "train_tokens": sum(len(example.input_ids) for example in train),
+    }
+    return Domain(name, train, held_out, record)
+
+
+def split(rows: Rows, fraction: float, limit: int) -> tuple[list[Row], list[Row]]:
+    """Rows to train on and rows held out; a row that equals a held-out one is in neither."""
+    order = list(range(len(rows)))
+    random.Random(0).shuffle(order)
+    count = max(1, min(limit, round(fraction * len(rows))))
+    held = sorted(order[:count])
+    secret = {data_hash([rows[index]]) for index in held}
+    train = [row for index, row in enumerate(rows) if data_hash([row]) not in secret]
+    return train, [rows[index] for index in held]

@@ -1,0 +1,115 @@
+"""`finetune`: one call for a whole sweep."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+
+from tunescope.errors import UsageError
+from tunescope.table import write_json
+from tunescope.training.domains import read_domains
+from tunescope.training.guards import few_threads, refuse_degraded_launch
+from tunescope.training.lock import locked
+from tunescope.training.model import load_tokenizer
+from tunescope.training.progress import Listener, silent
+from tunescope.training.recipe import Recipe, check_rate
+from tunescope.training.run import SCHEMA_VERSION, Run
+from tunescope.training.sweep import Sweep, checked_root, versions
+from tunescope.training.transfer import write_transfer
+
+FORBIDDEN = set('/\\:*?"<>|')
+
+
+def finetune(
+    recipe: Recipe,
+    data: Mapping[str, str],
+    output: str | Path,
+    *,
+    rates: Sequence[float] = (2e-4,),
+    seeds: Sequence[int] = (0,),
+    report_to: Iterable[str] = (),
+    listener: Listener = silent,
+) -> list[Run]:
+    """Fine-tune one model on every domain at every rate from every seed, recording how its weights move.
+
+    `data` maps a domain's name to a file or hub data set. Each run has a folder
+    `output/<domain>/lr-<rate>/seed-<n>` with `run.json`, `capture.parquet`, `adapter/` (`model/` after full
+    fine-tuning), the trainer's checkpoints, and a marker once it is whole. Whole runs are not done again; a
+    broken one is taken up at its last checkpoint. `output/tables/transfer.csv` says what each run gained and
+    forgot on every domain's held-out rows.
+
+    Raises `UsageError` for settings that cannot work or that differ from those of the runs that are there,
+    `BadInput` and `Missing` for data and models, `Exhausted` while another process sweeps the same folder.
+    """
+    refuse_degraded_launch()
+    few_threads()
+    root = checked_root(Path(output))
+    runs = plan(root, data, rates, seeds)
+    with _processes() as main_process, locked(root, main_process), _without_progress_bars():
+        if main_process:
+            write_json(root / "sweep.json", _record(recipe, data, rates, seeds))
+        tokenizer = load_tokenizer(recipe.model)
+        domains = read_domains(data, tokenizer, recipe)
+        sweep = Sweep(runs, recipe, domains, tokenizer, list(report_to), listener if main_process else silent)
+        sweep.check()
+        sweep.do(main_process)
+        if main_process:
+            write_transfer(root, runs)
+    return runs
+
+
+def plan(root: Path, data: Mapping[str, str], rates: Sequence[float], seeds: Sequence[int]) -> list[Run]:
+    """All runs of a sweep, in the order in which they are done.
+
+    >>> [run.name for run in plan(Path("runs"), {"cpp": "cpp.jsonl"}, [2e-4, 1e-3], [0])]
+    ['cpp/lr-2e-4/seed-0', 'cpp/lr-1e-3/seed-0']
+    """
+    for name in data:
+        if not name or name.startswith(".") or set(name) & FORBIDDEN or not name.isprintable():
+            raise UsageError(
+                "domain-name", f"{name!r} cannot name a domain", fix="use letters, digits, - and _"
+            )
+    if not (data and rates and seeds):
+        raise UsageError("nothing-to-do", "a sweep needs a domain, a learning rate and a seed")
+    pairs = [(check_rate(rate), seed) for rate in dict.fromkeys(rates) for seed in dict.fromkeys(seeds)]
+    return [Run(name, rate, seed, root) for name in data for rate, seed in pairs]
+
+
+def _record(
+    recipe: Recipe, data: Mapping[str, str], rates: Sequence[float], seeds: Sequence[int]
+) -> dict[str, object]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "recipe": recipe.settings(),
+        "data": dict(data),
+        "learning_rates": list(rates),
+        "seeds": list(seeds),
+        "versions": versions(),
+    }
+
+
+@contextmanager
+def _processes() -> Iterator[bool]:
+    """Join the other processes of a launch, if there are any; yields whether this is the one that writes."""
+    # Deferred: an extra.
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.cuda.is_available())
+    yield bool(state.is_main_process)
+    state.wait_for_everyone()
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """The listener shows the progress; bars for every file of every run would drown it."""
+    # Deferred: an extra.
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,41 @@
+"""One process at a time writes to a folder; the lock goes with the process, even when it is killed."""
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tunescope.errors import Exhausted
+
+FILE = ".lock"
+
+
+@contextmanager
+def locked(folder: Path, wanted: bool = True) -> Iterator[None]:
+    """Hold the folder's lock, where `wanted`; the folder is made.
+
+    Raises `Exhausted`, naming the holder, while another process has it.
+    """
+    if not wanted:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE
+    with path.open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            stream.seek(0)
+            raise Exhausted(
+                "output-in-use",
+                "another process is writing to this folder",
+                file=folder,
+                found=stream.read().strip() or "an unnamed process",
+                fix="wait for it, or choose another output folder",
+            ) from problem
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        stream.flush()
+        yield
