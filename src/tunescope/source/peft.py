@@ -7,12 +7,16 @@ from typing import Any
 
 from tunescope.delta import Delta, Update
 from tunescope.errors import BadInput
+from tunescope.source.base_shapes import base_shapes
 from tunescope.source.leftovers import account
 from tunescope.source.names import Key, is_wrapped, parse_key
 from tunescope.source.peft_config import check_peft_config, load_peft_config, notice_config
 from tunescope.source.tensors import LazyTensor, Ledger
 from tunescope.source.tuners import TUNERS
 from tunescope.source.tuners.adapter import Adapter, Module
+
+# Methods whose tensors do not say the layer's whole shape.
+_WITHOUT_SHAPES = ("FOURIERFT", "MISS", "PVERA", "RANDLORA", "SHIRA", "SUPERTUNING", "VERA", "WAVEFT")
 
 __all__ = ["load_peft_config", "read_peft"]
 
@@ -29,7 +33,8 @@ def read_peft(
     """The deltas of a PEFT adapter, in file order, with `component_name` left empty.
 
     `config` is the content of `adapter_config.json`; `scale` replaces the scale that follows from it,
-    `shapes` gives (d_out, d_in) of the base's modules where a base is known: some methods do not save them.
+    `shapes` gives (d_out, d_in) of the base's modules, which some methods do not save; without it they are
+    looked up in the base that the config names, where that lies on this disk.
     Every tensor that is not part of a delta gets its reason in `ledger`. Raises `BadInput` for an empty
     adapter, integer weights, an unknown method or a configuration that cannot be used.
     """
@@ -41,7 +46,10 @@ def read_peft(
     if tuner is None:
         account(tensors, config, ledger, method)
         return []
-    adapter = Adapter(_modules(tensors, tuner.parameters, ledger, file), config, ledger, file, shapes or {})
+    modules = _modules(tensors, tuner.parameters, ledger, file)
+    if shapes is None:
+        shapes = base_shapes(config, modules) if method in _WITHOUT_SHAPES else {}
+    adapter = Adapter(modules, config, ledger, file, shapes)
     deltas = list(tuner.read(adapter))
     adapter.close()
     account(tensors, config, ledger, method)

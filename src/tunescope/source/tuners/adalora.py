@@ -22,7 +22,7 @@ def read(adapter: Adapter) -> Iterator[Delta]:
 def _delta(adapter: Adapter, module: Module) -> Delta:
     a, b, e = module["lora_A"], module["lora_B"], module["lora_E"]
     fits = a.shape[0] == b.shape[1] == e.numel
-    adapter.require(module, fits, "lora_A", "lora_B", "lora_E", expected="A (r, d_in), B (d_out, r), E (r, 1)")
+    adapter.require(module, fits, "lora_A", "lora_B", "lora_E", expected="A (r, d_in), B (d_out, r), E (r,)")
     alpha = float(adapter.config.get("lora_alpha", 8))
     # PEFT divides by the rank at the start, which pruning does not change.
     scale = (alpha if alpha > 0 else float(a.shape[0])) / (_initial_rank(adapter, module) + 1e-5)
