@@ -12,7 +12,7 @@ from tunescope.delta import Delta
 from tunescope.errors import BadInput, UsageError
 from tunescope.source.container import TensorFile, read_safetensors
 from tunescope.source.formats import FORMATS
-from tunescope.source.locate import Located, locate
+from tunescope.source.locate import SHARD, Located, locate
 from tunescope.source.opened import Source
 from tunescope.source.spec import HubId, default_label, parse_hub_id, parse_spec
 from tunescope.source.tensors import Ledger
@@ -95,7 +95,7 @@ def _fetch(text: str) -> tuple[Path, str, str]:
 
 def load(located: Located, place: str) -> Weights:
     """The tensors of located files as one mapping, none of them read yet."""
-    if located.index is not None or len(located.files) > 1:
+    if located.index is not None or SHARD.match(located.files[0].name):
         # Deferred: sharded adapters are rare.
         from tunescope.source.sharded import read_shards
 

@@ -7,6 +7,7 @@ Run as a script: reads the pickle with `torch.load(weights_only=True)`, writes `
 import contextlib
 import json
 import sys
+import warnings
 from pathlib import Path
 from typing import IO, Any
 
@@ -90,7 +91,10 @@ def _load(torch: Any, path: Path) -> Any:
     import pickle
 
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        # Its warnings about old storages are for whoever wrote the file.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise Refusal("unsafe-pickle", "the pickle wants to run code", _first_sentences(str(error))) from None
     except RuntimeError as error:
