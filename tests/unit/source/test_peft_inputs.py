@@ -285,3 +285,22 @@ def test_expert_parameters_of_unknown_names_take_the_configs_order() -> None:
         ("mlp.experts.alpha", 0), ("mlp.experts.alpha", 1), ("mlp.experts.beta", 0), ("mlp.experts.beta", 1),
     ]  # fmt: skip
     assert set(slugs(ledger)) == {"unnamed-parameters"}
+
+
+MISFITS: dict[str, dict[str, tuple[int, ...]]] = {
+    "LOHA": {"hada_w1_a": (4, 2), "hada_w1_b": (2, 6), "hada_w2_a": (5, 2), "hada_w2_b": (2, 6)},
+    "LOKR": {"lokr_w1": (2,), "lokr_w2": (3, 4)},
+    "C3A": {"c3a_kernel": (4, 4)},
+    "DELORA": {"delora_A": (2, 6), "delora_B": (4, 3), "delora_lambda": (1,), "delora_w_norm": (6,)},
+    "GRALORA": {"gralora_A": (2, 3, 4), "gralora_B": (3, 4, 2)},
+    "ADALORA": {"lora_A": (2, 6), "lora_B": (4, 2), "lora_E": (3, 1)},
+}
+
+
+@pytest.mark.parametrize("method", MISFITS)
+def test_tensors_of_impossible_shapes_are_refused(method: str) -> None:
+    """Before or while the update is opened, never as a bug."""
+    arrays = {f"{PREFIX}q_proj.{name}": np.ones(shape, np.float32) for name, shape in MISFITS[method].items()}
+    with pytest.raises(BadInput) as caught:
+        read(arrays, {"peft_type": method})[0][0].open()
+    assert caught.value.slug == "factor-shapes"

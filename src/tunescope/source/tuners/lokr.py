@@ -48,6 +48,8 @@ def _shape(module: Module) -> tuple[int, int]:
 def _sizes(module: Module, which: str) -> tuple[int, int]:
     if f"lokr_w{which}" in module:
         whole = module[f"lokr_w{which}"].shape
+        if len(whole) < 2:
+            raise ValueError(f"lokr_w{which} has the shape {whole}")
         return whole[0], int(np.prod(whole[1:]))
     a, b = module[f"lokr_w{which}_a"].shape, module[f"lokr_w{which}_b"].shape
     if which == "2" and "lokr_t2" in module:

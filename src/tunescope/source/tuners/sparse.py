@@ -41,6 +41,8 @@ def _shira(indices: LazyTensor, weights: LazyTensor, shape: tuple[int, int]) -> 
 
 
 def _scattered(places: Array, values: Array, shape: tuple[int, int]) -> Array:
+    if places.size and (places.min() < 0 or places.max() >= shape[0] * shape[1]):
+        raise IndexError(f"a position outside a matrix of shape {shape}")
     flat = np.zeros(shape[0] * shape[1], dtype=np.float64 if values.dtype == np.float64 else np.float32)
     np.add.at(flat, places, values.astype(flat.dtype))
     return flat.reshape(shape)

@@ -6,6 +6,9 @@ Without `save_indices` the file holds θ alone and does not even name the module
 from collections.abc import Iterator
 from functools import partial
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tunescope.delta import Delta, Factored
 from tunescope.source.tensors import LazyTensor
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner, exact
@@ -38,8 +41,15 @@ def _delta(adapter: Adapter, module: Module, theta: LazyTensor) -> Delta:
 
 def _factors(module: Module, theta: LazyTensor) -> Factored:
     vector = exact(theta)
-    a, b = (vector[module[i].read()] * exact(module[s]) for i, s in zip(_INDICES, _SCALES, strict=True))
+    a, b = (_entries(vector, module[i]) * exact(module[s]) for i, s in zip(_INDICES, _SCALES, strict=True))
     return Factored(b, a)
+
+
+def _entries(vector: NDArray[np.float64], indices: LazyTensor) -> NDArray[np.float64]:
+    places = indices.read()
+    if places.size and places.min() < 0:
+        raise IndexError(f"a negative index in {indices.name}")
+    return np.asarray(vector[places])
 
 
 TUNER = Tuner(frozenset({*_INDICES, *_SCALES, _THETA}), read)
