@@ -15,6 +15,7 @@ from tunescope.errors import Exhausted, TunescopeError, printable
 # verb -> (module below tunescope.cli, one-line help); the help stands here so that listing imports nothing.
 VERBS: dict[str, tuple[str, str]] = {
     "norms": ("norms", "How much each weight changed: layer × module maps of ‖ΔW‖."),
+    "subspace": ("subspace", "In which directions weights changed, against chance."),
     "trajectory": ("trajectory", "How the layers moved during training, step by step, animated."),
 }
 
@@ -47,6 +48,7 @@ EPILOG = """\b
 Examples:
   tunescope norms my-adapter/
   tunescope norms base=run-a/ new=run-b/ -o study/
+  tunescope subspace seed-1/ seed-2/ -o study/
 """
 
 
@@ -69,9 +71,12 @@ def main() -> NoReturn:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except BrokenPipeError:
-        # Python would flush stdout again on exit and complain; point it at nothing first.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        _stop_writing()
+    except SystemExit as stop:
+        # click turns a broken pipe into exit 1 before it gets here.
+        if isinstance(stop.__context__, BrokenPipeError):
+            _stop_writing()
+        raise
     except (KeyboardInterrupt, click.Abort):
         click.echo("tunescope: interrupted", err=True)
         sys.exit(130)
@@ -80,6 +85,13 @@ def main() -> NoReturn:
         sys.exit(error.exit_code)
     except Exception as error:
         sys.exit(_report(error, debug))
+
+
+def _stop_writing() -> NoReturn:
+    """Leave quietly when the reader of our output has gone."""
+    # Python would flush stdout again on exit and complain; point it at nothing first.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(141)
 
 
 def _report(error: Exception, debug: bool) -> int:

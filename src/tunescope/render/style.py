@@ -92,4 +92,6 @@ def save(
 
         with style():
             paths.append(write_atomically(path, write))
+        # The layout is found once; finding it again takes as long as drawing.
+        figure.set_layout_engine("none")
     return paths

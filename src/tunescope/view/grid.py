@@ -71,7 +71,7 @@ def short(component: str) -> str:
     for prefix, lead in (("MLP_", ""), ("XATTN_", "cross "), ("ATTN_", "")):
         if component.startswith(prefix):
             tail = component.removeprefix(prefix)
-            return lead + (tail if prefix != "MLP_" or len(tail) < 3 else _words(tail))
+            return lead + (_words(tail) if prefix == "MLP_" else tail)
     return _words(component)
 
 

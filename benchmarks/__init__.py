@@ -1,0 +1,1 @@
+"""Measured ratios against peers and physical limits; run with `make bench`."""
