@@ -33,10 +33,10 @@ def write_animation(
 ) -> list[Path]:
     """Write `stem.gif` and `stem.apng`, looping for ever, from frames of shape `(height, width, 3)`.
 
-    Every frame is asked for once or twice, so `frames` may draw them on demand. All share one palette in
-    which the `exact` colours (`#rrggbb`) stand unchanged; any other colour goes to its nearest entry, so
-    pixels that do not change are the same in all frames. Equal neighbouring frames become one that stands
-    as long as both.
+    Every frame is asked for once, a few of them early, so `frames` may draw them on demand. All share one
+    palette in which the `exact` colours (`#rrggbb`) stand unchanged; any other colour goes to its nearest
+    entry, so pixels that do not change are the same in all frames. Equal neighbouring frames become one
+    that stands as long as both.
     """
     if len(frames) == 0 or len(frames) != len(milliseconds):
         raise UsageError(
@@ -75,11 +75,12 @@ def _merged(
 def indexed(frames: Sequence[RGB], exact: Sequence[str] = ()) -> list[Image.Image]:
     """The frames as palette images that share one palette."""
     picks = np.unique(np.linspace(0, len(frames) - 1, _SAMPLED).round().astype(int))
-    palette = _palette([_packed(frames[i]) for i in picks], [_code(colour) for colour in exact])
+    drawn = {int(i): _packed(frames[i]) for i in picks}
+    palette = _palette(list(drawn.values()), [_code(colour) for colour in exact])
     table = np.full(1 << 24, _UNKNOWN, dtype=np.int16)
     images = []
     for i in range(len(frames)):
-        codes = _packed(frames[i])
+        codes = drawn.pop(i) if i in drawn else _packed(frames[i])
         found = table[codes]
         if (found == _UNKNOWN).any():
             new = np.unique(codes[found == _UNKNOWN])
@@ -105,7 +106,7 @@ def _code(colour: str) -> int:
 
 def _palette(samples: Sequence[NDArray[np.int32]], exact: Sequence[int]) -> NDArray[np.int32]:
     """At most 256 colours: all that occur if so few do, else the exact ones and a median cut of the rest."""
-    used, counts = np.unique(np.concatenate([s.reshape(-1) for s in samples]), return_counts=True)
+    used, counts = _histogram(samples)
     if len(used) <= _COLOURS:
         return _unpacked(used)
     kept = np.array(list(dict.fromkeys(exact))[: _COLOURS // 2], dtype=np.int64)
@@ -118,6 +119,19 @@ def _palette(samples: Sequence[NDArray[np.int32]], exact: Sequence[int]) -> NDAr
     )
     chosen = np.array(cut.getpalette(), dtype=np.int32).reshape(-1, 3)
     return np.concatenate([_unpacked(kept), chosen])[:_COLOURS]
+
+
+def _histogram(samples: Sequence[NDArray[np.int32]]) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+    """The colours that occur and how often; by table, which is several times faster than by sorting."""
+    place = np.zeros(1 << 24, dtype=np.int32)
+    for codes in samples:
+        place[codes] = 1
+    used = np.flatnonzero(place)
+    place[used] = np.arange(len(used))
+    counts = np.zeros(len(used), dtype=np.int64)
+    for codes in samples:
+        counts += np.bincount(place[codes].reshape(-1), minlength=len(used))
+    return used, counts
 
 
 def _nearest(colours: NDArray[np.int32], palette: NDArray[np.int32]) -> NDArray[np.int16]:

@@ -39,8 +39,7 @@ def heatmap(grid: Grid, ax: Axes | None = None, cmap: str = CHANGE, colorbar: bo
     """Draw a grid: row 0 on top, absent modules pale, non-finite cells crossed."""
     with style():
         ax = own_axes(ax, *size_of([grid]))
-        colours = matplotlib.colormaps[cmap].copy()
-        colours.set_bad(MISSING)
+        colours = matplotlib.colormaps[cmap].with_extremes(bad=MISSING)
         low, high = grid.limits
         image = ax.imshow(
             grid.values, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="nearest"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tunescope.render.animation import RGB, durations, write_animation
 from tunescope.render.grid import heatmap, title_text
-from tunescope.render.style import CYCLE, INK, QUIET, new_figure, save, style
+from tunescope.render.style import CYCLE, INK, QUIET, save, style
 from tunescope.view.grid import Grid
 from tunescope.view.trajectory import Animation, Track
 
@@ -24,7 +24,7 @@ from tunescope.view.trajectory import Animation, Track
 _WIDTH, _HEIGHT, _DPI = 7.6, 4.3, 100
 _GRID = "#e4e4e0"
 _BAND, _BAND_SHARED = 0.20, 0.12
-_MOST_LEGEND = 12
+_MOST_LEGEND, _LONGEST_KEY = 12, 24
 # Steps that are named below a heatmap, and columns that still get a rule between them.
 _MOST_STEPS, _MOST_RULED = 12, 60
 
@@ -40,15 +40,17 @@ class Drawing(Sequence[RGB]):
     def __init__(self, view: Animation, colours: dict[str, str]) -> None:
         self.view, self.colours = view, colours
         self._power = _power(view.limits)
+        canvas: Any
         with style():
             self.figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI)
-            self._canvas: Any = FigureCanvasAgg(self.figure)
+            canvas = FigureCanvasAgg(self.figure)
             shared = len(view.tracks) > 1
-            self._ax = self._axes(shared)
+            self.axes = self._still_axes(shared)
             self._lines = [self._line(track, shared) for track in view.tracks]
             self._caption, self._bar = self._header()
-            self._canvas.draw()
-            self._still = self._canvas.copy_from_bbox(self.figure.bbox)
+            canvas.draw()
+            self._still = canvas.copy_from_bbox(self.figure.bbox)
+            self._canvas = canvas
 
     def __len__(self) -> int:
         return len(self.view.moments)
@@ -63,8 +65,8 @@ class Drawing(Sequence[RGB]):
         self.draw(i)
         with style():
             self._canvas.restore_region(self._still)
-            for artist in self._moving():
-                self._ax.draw_artist(artist)
+            for artist in self.moving():
+                self.axes.draw_artist(artist)
         pixels = np.asarray(self._canvas.buffer_rgba())
         return np.ascontiguousarray(pixels[..., :3])
 
@@ -83,12 +85,13 @@ class Drawing(Sequence[RGB]):
         """Colours that no palette may change."""
         return ["#ffffff", INK, QUIET, _GRID, *dict.fromkeys(self.colours[t.key] for t in self.view.tracks)]
 
-    def _moving(self) -> list[Any]:
+    def moving(self) -> list[Any]:
+        """The artists that change from frame to frame, in drawing order."""
         bands = [band for _, band in self._lines]
         return [*bands, *(line for line, _ in self._lines), self._caption, self._bar]
 
-    def _axes(self, shared: bool) -> Axes:
-        right = 0.79 if shared else 0.965
+    def _still_axes(self, shared: bool) -> Axes:
+        right = 0.965 - (_legend_width(self.view) if shared else 0.0)
         ax = self.figure.add_axes((0.105, 0.125, right - 0.105, 0.70))
         low, high = (limit / 10.0**self._power for limit in self.view.limits)
         layers = np.concatenate([t.layers for t in self.view.tracks])
@@ -109,7 +112,7 @@ class Drawing(Sequence[RGB]):
     def _legend(self, ax: Axes) -> None:
         keys = list(dict.fromkeys(t.key for t in self.view.tracks))
         marks = [Line2D([], [], color=self.colours[key], linewidth=2.2) for key in keys[:_MOST_LEGEND]]
-        names = [title_text(key, 22) for key in keys[:_MOST_LEGEND]]
+        names = [title_text(key, _LONGEST_KEY) for key in keys[:_MOST_LEGEND]]
         ax.legend(
             marks, names, loc="upper left", bbox_to_anchor=(1.015, 1.0), frameon=False, handlelength=1.4,
             labelspacing=0.7, borderaxespad=0,
@@ -125,8 +128,8 @@ class Drawing(Sequence[RGB]):
             [], [], color=colour, linewidth=2.0, solid_joinstyle="round", animated=True, zorder=3,
             marker="o", markersize=3.2, markeredgewidth=0,
         )  # fmt: skip
-        self._ax.add_patch(band)
-        self._ax.add_line(line)
+        self.axes.add_patch(band)
+        self.axes.add_line(line)
         return line, band
 
     def _header(self) -> tuple[Text, Rectangle]:
@@ -138,7 +141,7 @@ class Drawing(Sequence[RGB]):
             left, 0.885, title_text(self.view.subtitle, 110), fontsize=8.2, color=QUIET, va="center"
         )
         caption = self.figure.text(right, 0.94, "", fontsize=10.5, ha="right", va="center", animated=True)
-        rail = self._ax.get_position()
+        rail = self.axes.get_position()
         track_ax = self.figure.add_axes((rail.x0, 0.842, rail.width, 0.006))
         track_ax.set_axis_off()
         track_ax.set(xlim=(0, 1), ylim=(0, 1))
@@ -146,6 +149,12 @@ class Drawing(Sequence[RGB]):
         bar = Rectangle((0, 0), 0, 1, color=QUIET, linewidth=0, animated=True)
         track_ax.add_patch(bar)
         return caption, bar
+
+
+def _legend_width(view: Animation) -> float:
+    """Room for the longest name, as a share of the figure's width."""
+    longest = max(len(title_text(track.key, _LONGEST_KEY)) for track in view.tracks)
+    return 0.06 + 0.0102 * longest
 
 
 def _outline(
@@ -186,7 +195,7 @@ def write_trajectory(
 def still(drawing: Drawing) -> Figure:
     """The drawing's figure at its last frame, as a picture that stands on its own."""
     drawing.draw(len(drawing) - 1)
-    for artist in drawing._moving():
+    for artist in drawing.moving():
         artist.set_animated(False)
     return drawing.figure
 
@@ -194,12 +203,19 @@ def still(drawing: Drawing) -> Figure:
 def write_norm_heatmap(view: Grid, folder: Path, name: str) -> list[Path]:
     """Write the layer × step map of ‖ΔW‖ as PNG and SVG."""
     rows, columns = view.values.shape
+    width, height = min(max(3.2, 0.5 * columns), 8.0), min(max(2.2, 0.2 * rows), 8.0)
     with style():
-        figure = new_figure(min(max(3.2, 0.5 * columns), 8.0) + 1.6, min(max(2.6, 0.2 * rows + 1.1), 9.0))
-        ax = heatmap(view, figure.add_subplot())
+        # Margins in inches: a computed layout would draw everything several times.
+        figure = Figure(figsize=(width + 1.7, height + 0.95))
+        FigureCanvasAgg(figure)
+        across, up = width + 1.7, height + 0.95
+        ax = figure.add_axes((0.55 / across, 0.5 / up, width / across, height / up))
+        bar = figure.add_axes(((0.75 + width) / across, 0.5 / up, 0.16 / across, height / up))
+        heatmap(view, ax, colorbar=False)
         every = max(1, -(-columns // _MOST_STEPS))
         ax.set_xticks(range(0, columns, every), view.columns[::every], rotation=0, ha="center")
         if columns > _MOST_RULED:
-            ax.grid(which="minor", axis="x", visible=False)
+            ax.set_xticks([], minor=True)
         ax.set_xlabel("step")
+        figure.colorbar(ax.images[0], cax=bar, label=view.label).outline.set_visible(False)
     return save(figure, folder / name)

@@ -130,7 +130,11 @@ def _caption(steps: Sequence[int], epoch: float) -> str:
 
 
 def _limits(tracks: Sequence[Track], zero_based: bool) -> tuple[float, float]:
-    edges = [t.centre + sign * np.nan_to_num(t.spread) for t in tracks for sign in (-1.0, 1.0)]
+    edges = [
+        t.centre + sign * np.where(np.isfinite(t.spread), t.spread, 0.0)
+        for t in tracks
+        for sign in (-1.0, 1.0)
+    ]
     values = np.concatenate([edge[np.isfinite(edge)] for edge in edges])
     if not values.size:
         return (0.0, 1.0)

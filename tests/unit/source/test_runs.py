@@ -1,0 +1,153 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tunescope.errors import BadInput, Missing
+from tunescope.source.checkpoints import open_checkpoint
+from tunescope.source.runs import find_runs
+
+
+def checkpoint(
+    folder: Path, step: int, *, state: dict[str, object] | None = None, weights: bool = True
+) -> Path:
+    path = folder / f"checkpoint-{step}"
+    path.mkdir(parents=True)
+    if weights:
+        save_file({"w": np.ones((2, 2), dtype=np.float32)}, path / "adapter_model.safetensors")
+    if state is not None:
+        (path / "trainer_state.json").write_text(json.dumps(state))
+    return path
+
+
+def state(step: int, max_steps: int = 1000) -> dict[str, object]:
+    history = [{"step": s, "loss": 3.0 - s / 1000, "learning_rate": 1e-4} for s in range(100, step + 1, 100)]
+    return {"global_step": step, "max_steps": max_steps, "epoch": step / 500, "log_history": history}
+
+
+def test_checkpoints_come_in_order_of_step_not_of_name(tmp_path: Path) -> None:
+    for step in (1000, 200, 90):
+        checkpoint(tmp_path / "run", step, state=state(step))
+    (run,) = find_runs([(None, str(tmp_path / "run"))])
+    assert [c.step for c in run.checkpoints] == [90, 200, 1000]
+    assert run.label == "run"
+    assert run.checkpoints[1].epoch == 0.4
+    assert run.checkpoints[1].losses == {100: 2.9, 200: 2.8}
+    assert run.checkpoints[2].max_steps == 1000
+
+
+def test_a_half_written_checkpoint_is_skipped_with_a_notice(tmp_path: Path) -> None:
+    checkpoint(tmp_path, 100, state=state(100))
+    checkpoint(tmp_path, 200)
+    (run,) = find_runs([(None, str(tmp_path))])
+    assert [c.step for c in run.checkpoints] == [100]
+    assert [n.slug for n in run.notices] == ["half-written"]
+    assert "checkpoint-200" in run.notices[0].text
+
+
+def test_a_half_written_checkpoint_is_refused_by_name(tmp_path: Path) -> None:
+    checkpoint(tmp_path, 100, state=state(100))
+    broken = checkpoint(tmp_path, 200)
+    with pytest.raises(BadInput, match="half-written"):
+        find_runs([(None, str(broken))])
+
+
+def test_without_any_trainer_state_steps_come_from_the_names(tmp_path: Path) -> None:
+    checkpoint(tmp_path, 5)
+    checkpoint(tmp_path, 10)
+    (run,) = find_runs([(None, str(tmp_path))])
+    assert [c.step for c in run.checkpoints] == [5, 10]
+    assert [n.slug for n in run.notices] == ["no-trainer-state"]
+
+
+def test_checkpoints_named_one_by_one_make_one_run(tmp_path: Path) -> None:
+    paths = [checkpoint(tmp_path / "run", step, state=state(step)) for step in (300, 100)]
+    checkpoint(tmp_path / "run", 200, state=state(200))
+    (run,) = find_runs([(None, str(path)) for path in paths])
+    assert (run.label, [c.step for c in run.checkpoints]) == ("run", [100, 300])
+
+
+def test_a_state_that_names_another_step_is_noticed(tmp_path: Path) -> None:
+    checkpoint(tmp_path, 100, state=state(90))
+    (run,) = find_runs([(None, str(tmp_path))])
+    assert [n.slug for n in run.notices] == ["step-mismatch"]
+
+
+def captured(folder: Path, **facts: object) -> None:
+    folder.mkdir(parents=True)
+    (folder / "capture.parquet").write_bytes(b"")
+    if facts:
+        (folder / "run.json").write_text(json.dumps(facts))
+
+
+def test_a_sweep_is_found_with_domain_rate_and_seed(tmp_path: Path) -> None:
+    for domain in ("cpp", "python"):
+        for rate in ("2e-4", "1e-3"):
+            captured(tmp_path / "RUNS" / domain / f"lr-{rate}" / "seed-0")
+    runs = find_runs([(None, str(tmp_path / "RUNS"))])
+    assert [(r.domain, r.learning_rate, r.seed) for r in runs] == [
+        ("cpp", 1e-3, 0), ("cpp", 2e-4, 0), ("python", 1e-3, 0), ("python", 2e-4, 0),
+    ]  # fmt: skip
+    assert runs[0].label == "cpp/lr-1e-3/seed-0"
+    assert all(r.capture for r in runs)
+
+
+def test_what_the_run_says_of_itself_wins_over_its_path(tmp_path: Path) -> None:
+    captured(tmp_path / "here", domain="physics", learning_rate=5e-4, seed=3)
+    (run,) = find_runs([("mine", str(tmp_path / "here"))])
+    assert (run.label, run.domain, run.learning_rate, run.seed) == ("mine", "physics", 5e-4, 3)
+
+
+def test_parts_of_a_killed_run_are_a_capture(tmp_path: Path) -> None:
+    (tmp_path / "capture.parts").mkdir()
+    (tmp_path / "capture.parts" / "step-000000001.parquet").write_bytes(b"")
+    (run,) = find_runs([(None, str(tmp_path))])
+    assert run.capture
+
+
+def test_two_sweeps_with_equal_paths_keep_their_labels_apart(tmp_path: Path) -> None:
+    for root in ("lora", "full"):
+        captured(tmp_path / root / "cpp" / "lr-2e-4" / "seed-0")
+    runs = find_runs([(None, str(tmp_path / "lora")), (None, str(tmp_path / "full"))])
+    assert [r.label for r in runs] == ["lora/cpp/lr-2e-4/seed-0", "full/cpp/lr-2e-4/seed-0"]
+    assert len(find_runs([(None, str(tmp_path / "lora"))] * 2)) == 1
+
+
+def test_places_without_runs_are_named(tmp_path: Path) -> None:
+    with pytest.raises(Missing, match="not-found"):
+        find_runs([(None, str(tmp_path / "absent"))])
+    with pytest.raises(BadInput, match="no-run"):
+        find_runs([(None, str(tmp_path))])
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(BadInput, match="no-run"):
+        find_runs([(None, str(tmp_path / "notes.txt"))])
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2]", '{"a": ' * 5000])
+def test_a_broken_trainer_state_is_named(tmp_path: Path, text: str) -> None:
+    path = checkpoint(tmp_path, 100)
+    (path / "trainer_state.json").write_text(text)
+    with pytest.raises(BadInput, match=r"bad-json[\s\S]*trainer_state"):
+        find_runs([(None, str(tmp_path))])
+
+
+def test_a_sharded_whole_model_is_opened_with_all_its_weights(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    parts = {
+        "model-00001-of-00002.safetensors": {"model.layers.0.mlp.up_proj.weight": rng.normal(size=(4, 3))},
+        "model-00002-of-00002.safetensors": {
+            "model.layers.1.mlp.up_proj.weight": rng.normal(size=(4, 3)), "model.norm.weight": rng.normal(size=4),
+        },
+    }  # fmt: skip
+    index = {name: file for file, tensors in parts.items() for name in tensors}
+    for file, tensors in parts.items():
+        save_file({n: t.astype(np.float32) for n, t in tensors.items()}, tmp_path / file)
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": index}))
+    saved = open_checkpoint(tmp_path)
+    assert saved.kind == "full"
+    assert sorted((a.layer, a.module_type) for a in saved.weights if a.layer is not None) == [
+        (0, "mlp.up_proj"), (1, "mlp.up_proj"),
+    ]  # fmt: skip
+    assert all(w.whole for w in saved.weights.values())
