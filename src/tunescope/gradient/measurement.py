@@ -1,0 +1,136 @@
+"""One pass over a data set: every method's samples, streamed into means with standard errors."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from tunescope.errors import UsageError
+from tunescope.gradient import gradient_scores
+from tunescope.gradient.ablation import Ablation, Bypass, Loss
+from tunescope.gradient.batches import checked
+from tunescope.gradient.blocks import Block, blocks_of
+from tunescope.gradient.gradient_scores import GradientScores
+from tunescope.gradient.loss import predicts_next_token
+from tunescope.gradient.magnitude import Wanda, magnitudes
+from tunescope.gradient.moments import Halves, Moments
+from tunescope.gradient.noise import Noise
+from tunescope.gradient.parameters import Parameters, is_sharded, parameters_of
+from tunescope.gradient.reducer import GradientReducer
+from tunescope.gradient.session import scoring_session
+from tunescope.gradient.setting import Array, Scorer, Setting
+from tunescope.gradient.streaming import Options, Pass
+
+UNITS = {
+    "taylor": "nats/token per unit of relative change",
+    "curvature": "nats/token per unit variance of relative noise",
+    "fisher": "nats/token per squared unit of weight",
+    "magnitude": "sum of |w|",
+    "wanda": "sum of |w| times rms input",
+    "ablation": "nats/token of loss",
+    "noise": "nats/token per unit variance of relative noise",
+    "bypass": "nats/token of loss",
+}
+METHODS = tuple(name for name in UNITS if name != "bypass")
+# What a process sees of a sharded model is a part of each weight, and its gradient is an average over all.
+_WHOLE_MODELS_ONLY = tuple(name for name in METHODS if name != "magnitude")
+
+
+@dataclass(eq=False)
+class Measurement:
+    """What came out: moments per method, over `parameters.rows` (over `blocks` for `bypass`)."""
+
+    parameters: Parameters
+    blocks: list[Block]
+    found: dict[str, Halves]
+    data_hash: str
+    sequences: int
+    skipped: int
+    unreached: list[str]
+    notices: list[str] = field(default_factory=list)
+    magnitude: Array | None = None
+
+    def moments(self, method: str) -> Moments:
+        """Mean and standard error of a method."""
+        return self.found[method].whole()
+
+
+def measure(model: nn.Module, batches: Iterable[Mapping[str, Any]], options: Options) -> Measurement:
+    """Run every method over the batches; the model is given back as it was.
+
+    With several processes each takes every n-th batch, and all return the same numbers.
+
+    Raises `UsageError` for unknown methods and for scores that sharding would falsify, `BadInput` for data
+    without a scored token and for a loss or score that is not finite.
+    """
+    check(model, options)
+    parameters = parameters_of(model)
+    blocks = blocks_of(model, parameters) if options.layer_importance else []
+    with scoring_session(model, options.seed) as training, ExitStack() as stack:
+        shift = predicts_next_token(model) if options.shift is None else options.shift
+        setting = Setting(model, parameters, shift, options.seed)
+        reducer = GradientReducer(parameters)
+        run = Pass(setting, _scorers(setting, stack, reducer, options, blocks), options, reducer.reached)
+        run.over(checked(batches))
+        measurement = _measurement(run, blocks)
+    if "magnitude" in options.methods:
+        measurement.magnitude = magnitudes(parameters)
+    if training:
+        measurement.notices.append(
+            f"{len(training)} modules were in training mode; dropout was off while scoring and is on again"
+        )
+    return measurement
+
+
+def _measurement(run: Pass, blocks: list[Block]) -> Measurement:
+    setting, skipped = run.setting, len(run.setting.skipped)
+    found, reached = run.result(), run.reached_anywhere()
+    scored = setting.parameters.scored if reached else []
+    measurement = Measurement(
+        setting.parameters, blocks, found, run.hash.hex(), run.sequences, skipped,
+        unreached=[entry.name for entry in scored if entry.name not in reached],
+    )  # fmt: skip
+    if skipped:
+        text = f"{skipped} of {run.sequences} sequences have no token to score and are left out"
+        measurement.notices.append(text)
+    return measurement
+
+
+def check(model: nn.Module, options: Options) -> None:
+    """Refuse unknown methods, a precision outside (0, 1), and scores that sharding would falsify."""
+    if unknown := [name for name in options.methods if name not in METHODS]:
+        raise UsageError("unknown-method", f"there is no method {unknown[0]!r}", expected=", ".join(METHODS))
+    if not options.methods:
+        raise UsageError("unknown-method", "no method is named", expected=", ".join(METHODS))
+    for name, value in (("precision", options.precision), ("noise scale", options.noise_scale)):
+        if value is not None and not 0 < value < 1:
+            raise UsageError("out-of-range", f"the {name} is out of range", expected="0 to 1", found=value)
+    refused = [name for name in options.methods if name in _WHOLE_MODELS_ONLY]
+    if refused and is_sharded(model):
+        raise UsageError(
+            "sharded-model",
+            f"{', '.join(refused)} would be false: the model's weights are sharded over processes",
+            fix="one replica per process, device_map over the GPUs of one process, or magnitude only",
+        )
+
+
+def _scorers(
+    setting: Setting, stack: ExitStack, reducer: GradientReducer, options: Options, blocks: list[Block]
+) -> list[Scorer]:
+    wanted = options.methods
+    scorers: list[Scorer] = []
+    if gradient := tuple(name for name in wanted if name in gradient_scores.METHODS):
+        scorers.append(GradientScores(setting, stack.enter_context(reducer), gradient))
+    if "taylor" not in wanted:
+        scorers.append(Loss(setting))
+    if "wanda" in wanted:
+        scorers.append(Wanda(setting))
+    if "ablation" in wanted:
+        scorers.append(Ablation(setting))
+    if "noise" in wanted:
+        scorers.append(Noise(setting, options.noise_scale))
+    if blocks:
+        scorers.append(Bypass(setting, blocks))
+    return scorers

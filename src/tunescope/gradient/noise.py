@@ -1,0 +1,54 @@
+"""`noise`: how far the prediction moves when a tensor is jittered, the truth that `curvature` predicts."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from tunescope.gradient.batches import Batch
+from tunescope.gradient.loss import IGNORED, divergences
+from tunescope.gradient.parameters import Scored
+from tunescope.gradient.setting import Samples, Setting
+
+
+class Noise:
+    """Samples of KL(p ‖ p under w(1 + σξ))/σ² per token, ξ standard normal, for every row.
+
+    Each draw is used with both signs: what is odd in σ cancels, and the quadratic form that `curvature`
+    stands for is left up to σ². One sample per batch, weighted by its scored tokens.
+    """
+
+    def __init__(self, setting: Setting, scale: float) -> None:
+        self.setting, self.scale = setting, scale
+
+    def __call__(self, batch: Batch) -> Iterator[Samples]:
+        tokens = sum(self.setting.scored_tokens(batch))
+        if not tokens:
+            return
+        found: list[Tensor] = []
+        with torch.no_grad():
+            scored = (self.setting.target(batch) != IGNORED).to(self.setting.device)
+            before = self._predictions(batch, scored)
+            for entry in self.setting.parameters.scored:
+                found += [self._moved(batch, scored, before, entry, g) for g in range(entry.groups)]
+        values = torch.stack(found).cpu().numpy() / self.scale**2
+        yield Samples("noise", [batch.index], [float(tokens)], values[None])
+
+    def _predictions(self, batch: Batch, scored: Tensor) -> Tensor:
+        logits = self.setting.logits(batch)
+        return logits[scored.to(logits.device)]
+
+    def _moved(self, batch: Batch, scored: Tensor, before: Tensor, entry: Scored, group: int) -> Tensor:
+        weights = entry.part(group)
+        saved = weights.clone()
+        wide = torch.promote_types(weights.dtype, torch.float32)
+        generator = self.setting.generator(weights.device, 1, batch.index, entry.first + group)
+        draw = torch.randn(weights.shape, dtype=wide, device=weights.device, generator=generator)
+        try:
+            means = []
+            for sign in (self.scale, -self.scale):
+                weights.copy_(saved.to(wide) * (1 + sign * draw))
+                means.append(divergences(before, self._predictions(batch, scored)).mean())
+        finally:
+            weights.copy_(saved)
+        return torch.stack(means).mean()
