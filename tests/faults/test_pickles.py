@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tunescope.errors import BadInput, Exhausted, TunescopeError
+from tunescope.errors import BadInput, Exhausted
 from tunescope.source import open_source, unpickle
 from tunescope.source.pickled import read_pickled
 
@@ -261,11 +261,10 @@ def test_entry_49_tensors_of_kinds_that_cannot_be_read(tmp_path: Path) -> None:
     assert "complex128" in reasons["complex"]
 
 
-def test_memory_is_limited_by_the_size_of_the_file(tmp_path: Path) -> None:
-    # A pickle of one list that repeats itself: small on disk, a billion entries in memory.
-    script = b"\x80\x02" + b"]q\x00" + b"".join(b"(" + b"h\x00" * 50 + b"e" for _ in range(4)) + b"."
-    path = tmp_path / "adapter.bin"
-    path.write_bytes(script)
-    with pytest.raises(TunescopeError) as raised:
+def test_loading_is_stopped_at_the_memory_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path, {"x": torch.ones(2**21)})
+    # A budget below zero leaves no room beyond what the process has in use.
+    monkeypatch.setattr("tunescope.source.pickled._LARGEST_RATIO", -(2**29) / 3 / path.stat().st_size - 3)
+    with pytest.raises(Exhausted) as raised:
         read_pickled(path)
-    assert isinstance(raised.value, BadInput | Exhausted)
+    assert (raised.value.slug, raised.value.exit_code) == ("pickle-memory", 5)

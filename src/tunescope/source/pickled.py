@@ -96,7 +96,7 @@ def _refuse_archive(path: Path, what: str, expected: str, found: str) -> NoRetur
 
 
 def _convert(path: Path, snapshot: Snapshot, folder: _Folder) -> dict[str, Any]:
-    budget = _LARGEST_RATIO * snapshot.size + 2**24
+    budget = int(_LARGEST_RATIO * snapshot.size) + 2**24
     # -I: nothing of the working directory or the environment can be imported in the place of torch.
     command = [sys.executable, "-I", str(_SCRIPT), str(path.absolute()), str(folder.path), str(budget)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)

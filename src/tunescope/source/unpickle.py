@@ -5,6 +5,7 @@ Run as a script: reads the pickle with `torch.load(weights_only=True)`, writes `
 """
 
 import contextlib
+import errno
 import json
 import sys
 import warnings
@@ -107,6 +108,8 @@ def _load(torch: Any, path: Path) -> Any:
             raise MemoryError from None
         raise Refusal("bad-pickle", "the pickle is damaged", _first_sentences(text)) from None
     except (EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            raise MemoryError from None
         raise Refusal("bad-pickle", "the pickle is damaged", f"{type(error).__name__}: {error}") from None
 
 
