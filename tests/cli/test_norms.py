@@ -28,7 +28,17 @@ MODULES = {
     "mlp.up_proj": (24, 16),
     "mlp.down_proj": (16, 24),
 }
-TABLES = ["weight_norms_a.csv", "weight_norms_b.csv", "weight_norms_all_models.csv", "norms.parquet", "coverage.csv", "readout.json", "similarity_delta_cosine.csv", "similarity_norm_map_cosine.csv", "distance_norm_map_l2.csv"]
+TABLES = {
+    "weight_norms_a.csv",
+    "weight_norms_b.csv",
+    "weight_norms_all_models.csv",
+    "norms.parquet",
+    "coverage.csv",
+    "readout.json",
+    "similarity_delta_cosine.csv",
+    "similarity_norm_map_cosine.csv",
+    "distance_norm_map_l2.csv",
+}
 
 
 def lora(
@@ -68,7 +78,7 @@ def test_writes_the_whole_study(run: Run, two: tuple[Path, Path], tmp_path: Path
     ran = run("norms", f"a={two[0]}", f"b={two[1]}", "-o", out, "--focus-layer", "2")
     assert ran.code == 0, ran.err
     tables = {p.name for p in (out / "tables").iterdir()}
-    assert tables == set(TABLES)
+    assert tables == TABLES
     figures = {p.name for p in (out / "figures").iterdir()}
     stems = [
         "norm_heatmap_a_normalized",

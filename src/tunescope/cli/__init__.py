@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import traceback
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -20,7 +20,17 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 
 
+class _ReaderGoneError(Exception):
+    """The reader of our output closed the pipe; click would turn that into exit 1."""
+
+
 class _Verbs(click.Group):
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise _ReaderGoneError from error
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
 
@@ -70,13 +80,8 @@ def main() -> NoReturn:
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except BrokenPipeError:
+    except (BrokenPipeError, _ReaderGoneError):
         _stop_writing()
-    except SystemExit as stop:
-        # click turns a broken pipe into exit 1 before it gets here.
-        if isinstance(stop.__context__, BrokenPipeError):
-            _stop_writing()
-        raise
     except (KeyboardInterrupt, click.Abort):
         click.echo("tunescope: interrupted", err=True)
         sys.exit(130)
