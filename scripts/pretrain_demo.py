@@ -5,7 +5,7 @@
     python scripts/pretrain_demo.py evaluate --work build/demo --model src/tunescope/demo/model
 
 ``gather`` reads this interpreter's standard library and /usr/include and generates exercises (CPU, two
-minutes); ``train`` wants a GPU; ``evaluate`` measures a model and the bigram yardstick on the held-out documents.
+minutes); ``train`` wants a GPU; ``evaluate`` measures a model and the bigram on the held-out documents.
 Needs torch, transformers, tokenizers, numpy, safetensors and matplotlib.
 """
 

@@ -10,8 +10,8 @@ Row = dict[str, str]
 
 
 def number(value: float | Fraction) -> str:
-    """Up to six significant digits, no exponent, no trailing zeros."""
-    return f"{float(value):.6g}"
+    """Whole numbers in full, others to six significant digits, without an exponent."""
+    return str(int(value)) if value == int(value) else f"{float(value):.6g}"
 
 
 def row(

@@ -1,4 +1,4 @@
-"""The yardstick: an interpolated Kneser-Ney bigram model, counted on the small model's own training tokens."""
+"""The yardstick: an interpolated Kneser-Ney bigram model, counted on the model's training tokens."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,8 @@ Numbers = NDArray[Any]
 class Bigram:
     """P(w|v) = max(c(vw) - D, 0)/c(v) + D·N₁₊(v·)/c(v) · P_c(w), with P_c(w) ∝ N₁₊(·w) + ½.
 
-    D = n₁/(n₁ + 2 n₂) (Kneser & Ney 1995; Chen & Goodman 1999). The added half keeps tokens that were never seen from having probability zero.
+    D = n₁/(n₁ + 2 n₂) (Kneser & Ney 1995; Chen & Goodman 1999).
+    The half keeps tokens that were never seen from having probability zero.
     """
 
     counts: Numbers
