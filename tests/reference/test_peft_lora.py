@@ -231,3 +231,22 @@ def test_bfloat16_factors_stay_as_stored(tmp_path: Path) -> None:
     deltas, _, _ = saved(model, tmp_path)
     update = deltas[0].open()
     assert (update.A.dtype.name, update.B.dtype.name) == ("bfloat16", "bfloat16")
+
+
+def test_qalora_pools_its_input(tmp_path: Path) -> None:
+    """PEFT applies QA-LoRA on GPTQ layers only and gives no ΔW; its forward is the judge."""
+    from peft.tuners.lora.variants import QALoraLinearVariant
+
+    model = build(lora(target_modules=["q_proj"])())
+    for layer in live(model).values():
+        layer.lora_A["default"] = nn.Linear(2, 4, bias=False)
+        layer.qalora_group_size = {"default": 4}
+    config = model.peft_config["default"]
+    config.use_qalora, config.qalora_group_size = True, 4
+    deltas, _, _ = saved(model, tmp_path)
+    x = torch.randn(5, 8)
+    with torch.no_grad():
+        expected = QALoraLinearVariant.forward(live(model)["layers.0.self_attn.q_proj"], "default", x, 0)
+    found = x.double().numpy() @ deltas[0].open().dense().T
+    np.testing.assert_allclose(found, expected.double().numpy(), rtol=1e-5, atol=1e-5)
+    assert (deltas[0].method, deltas[0].d_in) == ("qalora", 8)

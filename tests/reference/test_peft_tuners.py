@@ -16,6 +16,7 @@ from torch import nn
 
 from tunescope.delta import Delta
 from tunescope.source.container import read_safetensors
+from tunescope.source.open import open_source
 from tunescope.source.peft import load_peft_config, read_peft
 from tunescope.source.tensors import Ledger
 
@@ -257,3 +258,15 @@ def test_a_scale_given_by_the_user_replaces_the_configs(tmp_path: Path) -> None:
     doubled = read_peft(ledger.tensors, config, ledger, scale=2 * plain.scale, file=str(file))[0]
     assert doubled.scale == 2 * plain.scale
     np.testing.assert_allclose(doubled.open().dense(), 2 * plain.open().dense())
+
+
+@pytest.mark.parametrize("name", ["fourierft", "vera", "randlora", "miss mini"])
+def test_a_live_model_tells_the_shapes_that_files_do_not(name: str, tmp_path: Path) -> None:
+    """The same adapter that is incomplete on disk is whole when the model itself is the source."""
+    model = save_tiny(CASES[name], tmp_path, None)
+    live = live_deltas(model)
+    source = open_source(model)
+    assert len(source.deltas) == CASES[name].based
+    for delta in source.deltas:
+        expected = live[module_of(delta, list(live))]
+        assert np.linalg.norm(delta.open().dense() - expected) <= 1e-5 * np.linalg.norm(expected)

@@ -43,7 +43,9 @@ def _read_peft(weights: Weights, ledger: Ledger, scale: float | None) -> Reading
     if config is None:
         beside = weights.files[0].path.parent / CONFIG
         config = load_peft_config(weights.config_file or beside)
-    deltas = read_peft(weights.tensors, config, ledger, scale=scale, file=weights.place)
+    deltas = read_peft(
+        weights.tensors, config, ledger, scale=scale, file=weights.place, shapes=weights.shapes
+    )
     return Reading(deltas, config)
 
 

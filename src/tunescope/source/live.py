@@ -10,6 +10,7 @@ import numpy as np
 from tunescope.delta import Array, read_only
 from tunescope.errors import BadInput, UsageError
 from tunescope.source.container import DTYPE_NAMES, lazy
+from tunescope.source.names import strip_wrappers
 from tunescope.source.tensors import LazyTensor
 from tunescope.source.weights import Weights
 
@@ -44,8 +45,20 @@ def live_weights(model: Any, config: Mapping[str, Any] | None = None) -> Weights
     adapter = _active(model)
     state = get_peft_model_state_dict(model, adapter_name=adapter)
     return Weights(
-        f"live {type(model).__name__} ({adapter})", _tensors(state), config=_plain(model.peft_config[adapter])
+        f"live {type(model).__name__} ({adapter})",
+        _tensors(state),
+        config=_plain(model.peft_config[adapter]),
+        shapes=_shapes(model),
     )
+
+
+def _shapes(model: Any) -> dict[str, tuple[int, int]]:
+    """(d_out, d_in) of the layers that PEFT has wrapped, under their names in the plain model."""
+    return {
+        strip_wrappers(name): (layer.out_features, layer.in_features)
+        for name, layer in model.named_modules()
+        if hasattr(layer, "base_layer") and hasattr(layer, "in_features") and hasattr(layer, "out_features")
+    }
 
 
 def _active(model: Any) -> str:

@@ -17,6 +17,7 @@ class Weights:
 
     `config_file` is the `adapter_config.json` beside them where there is one, `config` a config given
     as an object. `listed` is true for tensors that came as a bare list, without names of their own.
+    `shapes` holds (d_out, d_in) of the adapted layers where a live model tells them.
     """
 
     place: str
@@ -27,6 +28,7 @@ class Weights:
     config_file: Path | None = None
     config: Mapping[str, Any] | None = None
     listed: bool = False
+    shapes: Mapping[str, tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True)

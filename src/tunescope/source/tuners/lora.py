@@ -1,4 +1,4 @@
-"""LoRA and what differs from it only in the scale or in an extra tensor: rsLoRA, DoRA, KaSA, BD-LoRA.
+"""LoRA and what differs from it in the scale, an extra tensor or the packing: rsLoRA, DoRA, KaSA and more.
 
 ΔW = s·B A with s = alpha/r [Hu et al. 2021], alpha/√r for rsLoRA [Kalajdzievski 2023].
 """
@@ -41,7 +41,10 @@ def terms(adapter: Adapter, name: str) -> Terms:
     return Terms(method, rank, alpha, lora_scale(alpha, rank, rank_stabilised), _status(config))
 
 
-_VARIANTS = (("dora", "use_dora"), ("kasa", "kasa_config"), ("bdlora", "use_bdlora"))
+_VARIANTS = (
+    ("dora", "use_dora"), ("kasa", "kasa_config"), ("bdlora", "use_bdlora"), ("qalora", "use_qalora"),
+    ("alora", "alora_invocation_tokens"),
+)  # fmt: skip
 
 
 def _status(config: Any) -> str:
@@ -49,6 +52,8 @@ def _status(config: Any) -> str:
         return "directional part s·BA; the DoRA magnitude needs the base"
     if config.get("kasa_config"):
         return "adapter part; KaSA also cut the base's smallest singular values"
+    if config.get("alora_invocation_tokens"):
+        return "acts only after the invocation tokens"
     initialised = str(config.get("init_lora_weights", "")).lower()
     kind = next((k for k in _CHANGES_BASE if initialised.startswith(k)), None)
     if kind is not None:
@@ -58,8 +63,6 @@ def _status(config: Any) -> str:
 
 def read(adapter: Adapter) -> Iterator[Delta]:
     """One delta for each adapted module (each expert of fused experts)."""
-    if adapter.config.get("use_qalora"):
-        adapter.ledger.notice("needs-base", "QALoRA pools inputs by group; its ΔW is shown for pooled inputs")
     for module in adapter.complete("lora_A", "lora_B"):
         yield from _linear_or_conv(adapter, module)
     for module in adapter.complete("lora_embedding_A", "lora_embedding_B"):
@@ -86,17 +89,15 @@ def _matrix(adapter: Adapter, module: Module, named: Module) -> Delta:
     fits = fits and (len(a.shape) > 2 or a.shape[0] == b.shape[1] or bool(adapter.config.get("use_bdlora")))
     adapter.require(module, fits, "lora_A", "lora_B", expected="A (r, d_in) and B (d_out, r)")
     t = terms(adapter, named.name)
-    rank, d_out = b.shape[1] * _groups(a, b), b.shape[0]
-    d_in = int(np.prod(a.shape[1:]))
-    block = _block_diagonal(adapter, named.name)
-    if block is not None:
-        rank, d_in = max(a.shape[0], b.shape[1]), d_in * (block.a or 1)
+    layout = _layout(adapter, named.name, a, b)
+    rank, d_out = b.shape[1] * layout.blocks_of_b, b.shape[0]
+    d_in = int(np.prod(a.shape[1:])) * layout.blocks_of_a * layout.pooled
     adapter.rank_differs(named.name, t.rank, rank)
     used = ["lora_A", "lora_B"]
     if "lora_diag" in module:
         require_float(module["lora_diag"], adapter.file)
         used.append("lora_diag")
-    factors = partial(_factors, a, b, module.tensors.get("lora_diag"), t.scale, block)
+    factors = partial(_factors, a, b, module.tensors.get("lora_diag"), t.scale, layout)
     return adapter.delta(
         named, t.method, shape=(d_out, d_in), open=factors, used=used,
         scale=t.scale, rank=rank, alpha=t.alpha, status=t.status,
@@ -109,32 +110,34 @@ def _groups(a: LazyTensor, b: LazyTensor) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Blocks:
-    """How many blocks the block-diagonal factor A or B of BD-LoRA has (0: it is not block-diagonal)."""
+class Layout:
+    """How the saved factors are packed: blocks on the diagonals of A and B, input columns pooled into one."""
 
-    a: int
-    b: int
+    blocks_of_a: int = 1
+    blocks_of_b: int = 1
+    pooled: int = 1
 
 
-def _block_diagonal(adapter: Adapter, name: str) -> Blocks | None:
-    config = adapter.config.get("use_bdlora")
-    if not isinstance(config, dict):
-        return None
-    count = int(config.get("nblocks") or 1)
-    hit = {side: any(p in name for p in config.get(f"target_modules_bd_{side}") or []) for side in "ab"}
-    return Blocks(count * hit["a"], count * hit["b"])
+def _layout(adapter: Adapter, name: str, a: LazyTensor, b: LazyTensor) -> Layout:
+    config = adapter.config
+    pooled = int(config.get("qalora_group_size") or 16) if config.get("use_qalora") else 1
+    blocks = config.get("use_bdlora")
+    if not isinstance(blocks, dict):
+        return Layout(1, _groups(a, b), pooled)
+    count = int(blocks.get("nblocks") or 1)
+    hit = {side: any(p in name for p in blocks.get(f"target_modules_bd_{side}") or []) for side in "ab"}
+    return Layout(count if hit["a"] else 1, count if hit["b"] else 1)
 
 
 def _factors(
-    a: LazyTensor, b: LazyTensor, diagonal: LazyTensor | None, scale: float, block: Blocks | None
+    a: LazyTensor, b: LazyTensor, diagonal: LazyTensor | None, scale: float, layout: Layout
 ) -> Factored:
     A, B = floats(a), floats(b)
-    groups = _groups(a, b)
-    A, B = A.reshape(A.shape[0], -1), B.reshape(B.shape[0], -1)
-    if block is not None:
-        A, B = _spread(A, block.a), _spread(B, block.b)
-    if groups > 1:
-        B = _spread(B, groups)
+    A = _spread(A.reshape(A.shape[0], -1), layout.blocks_of_a)
+    B = _spread(B.reshape(B.shape[0], -1), layout.blocks_of_b)
+    if layout.pooled > 1:
+        # QA-LoRA feeds the mean of each group times the number of groups.
+        A = np.repeat(A.astype(np.float64), layout.pooled, axis=1) * (A.shape[1] / layout.pooled)
     if diagonal is not None:
         B = B.astype(np.float64) * exact(diagonal)
     return Factored(B, A, scale)
@@ -161,7 +164,7 @@ def _embedding(adapter: Adapter, module: Module) -> Delta:
     adapter.rank_differs(module.name, t.rank, a.shape[0])
     return adapter.delta(
         module, t.method, shape=(b.shape[0], a.shape[1]), used=("lora_embedding_A", "lora_embedding_B"),
-        open=partial(_factors, a, b, None, t.scale, None),
+        open=partial(_factors, a, b, None, t.scale, Layout()),
         scale=t.scale, rank=a.shape[0], alpha=t.alpha, status=t.status,
     )  # fmt: skip
 
