@@ -3,6 +3,7 @@
 The names below are loaded when first used, so that importing the package stays cheap:
 
 - `norms(sources)` measures every ΔW and returns a `Table`;
+- `attribute(model, batches, base=…)` says which changes bought the gain;
 - `TrainingCapture()` is the trainer callback that records how far weights move;
 - `open_source(spec)` opens an adapter, a live model or a state dict;
 - `Table`, `Address`, `Delta`, `Factored`, `Dense` are the types that everything speaks.
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from tunescope.delta import Dense as Dense
     from tunescope.delta import Factored as Factored
     from tunescope.errors import TunescopeError as TunescopeError
+    from tunescope.gradient.attribution import attribute as attribute
     from tunescope.source.open import open_source as open_source
     from tunescope.table import Table as Table
     from tunescope.training.capture import TrainingCapture as TrainingCapture
@@ -32,6 +34,7 @@ _HOME = {
     "Table": "tunescope.table",
     "TrainingCapture": "tunescope.training.capture",
     "TunescopeError": "tunescope.errors",
+    "attribute": "tunescope.gradient.attribution",
     "norms": "tunescope.compare",
     "open_source": "tunescope.source.open",
 }
@@ -45,6 +48,7 @@ __all__ = [
     "TrainingCapture",
     "TunescopeError",
     "__version__",
+    "attribute",
     "norms",
     "open_source",
 ]
