@@ -24,9 +24,9 @@ def read(adapter: Adapter) -> Iterator[Delta]:
     shapes = {**inferred, **adapter.shapes}
     for module in modules:
         if kind == "bat":
-            adapter.needs(module, "miss: the block-affine form needs the base")
+            adapter.needs(module, "MiSS: the block-affine form needs the base")
         elif module.name not in shapes:
-            adapter.needs(module, "miss: the input width is not in the file; needs the base's shapes")
+            adapter.needs(module, "MiSS: the input width is not in the file; needs the base's shapes")
         else:
             yield _delta(adapter, module, shapes[module.name])
 

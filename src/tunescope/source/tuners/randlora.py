@@ -19,11 +19,11 @@ def read(adapter: Adapter) -> Iterator[Delta]:
     for module in adapter.complete(*_PARTS):
         bases = module if all(p in module for p in _BASES) else adapter.shared
         if not all(p in bases for p in _BASES):
-            adapter.needs(module, "randlora: the random bases were not saved")
+            adapter.needs(module, "RandLoRA: the random bases were not saved")
             continue
         shape = _shape(adapter, module, bases)
         if shape is None:
-            adapter.needs(module, "randlora: the layer's shape is not in the file; needs the base's shapes")
+            adapter.needs(module, "RandLoRA: the layer's shape is not in the file; needs the base's shapes")
         else:
             yield _delta(adapter, module, bases, shape)
     copies = (t.name for p, t in adapter.shared.tensors.items() if p in _BASES)

@@ -19,7 +19,7 @@ def read_shira(adapter: Adapter) -> Iterator[Delta]:
     for module in adapter.complete(*_SHIRA, indices=_SHIRA[:1]):
         shape = _shira_shape(adapter, module)
         if shape is None:
-            adapter.needs(module, "shira: the layer's shape is not in the file; needs the base's shapes")
+            adapter.needs(module, "SHiRA: the layer's shape is not in the file; needs the base's shapes")
             continue
         yield adapter.delta(
             module, "shira", shape=shape, used=_SHIRA,
@@ -53,7 +53,7 @@ def read_supertuning(adapter: Adapter) -> Iterator[Delta]:
     for module in adapter.complete("supertuning_values"):
         problem = _super_problem(adapter, module)
         if problem is not None:
-            adapter.needs(module, f"supertuning: {problem}")
+            adapter.needs(module, f"Super-Tuning: {problem}")
             continue
         hybrid = _LORA if _LORA[0] in module else ()
         if adapter.whole(module, *_SUPER, *hybrid, indices=_SUPER[:1]):

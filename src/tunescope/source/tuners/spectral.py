@@ -20,7 +20,7 @@ Matrix = NDArray[np.float64]
 def read_fourierft(adapter: Adapter) -> Iterator[Delta]:
     """One delta for each module whose shape is known from a base."""
     scale = float(adapter.config.get("scaling", 150.0))
-    for module, shape in _shaped(adapter, "fourierft"):
+    for module, shape in _shaped(adapter, "FourierFT"):
         tensor = module["fourierft_spectrum"]
         load = partial(_fourier, tensor, shape, int(adapter.config.get("random_loc_seed") or 777), scale)
         yield adapter.delta(
@@ -29,7 +29,7 @@ def read_fourierft(adapter: Adapter) -> Iterator[Delta]:
 
 
 def _shaped(adapter: Adapter, method: str) -> Iterator[tuple[Module, tuple[int, int]]]:
-    for module in adapter.complete(f"{method}_spectrum"):
+    for module in adapter.complete(f"{method.lower()}_spectrum"):
         if module.name not in adapter.shapes:
             adapter.needs(module, f"{method}: the layer's shape is not in the file; needs the base's shapes")
         elif not torch_is_there():
@@ -53,9 +53,9 @@ def read_waveft(adapter: Adapter) -> Iterator[Delta]:
     family = adapter.config.get("wavelet_family", "db1")
     transformed = bool(adapter.config.get("use_idwt", True))
     scale = float(adapter.config.get("scaling", 25.0))
-    for module, shape in _shaped(adapter, "waveft"):
+    for module, shape in _shaped(adapter, "WaveFT"):
         if transformed and family not in ("db1", "haar"):
-            adapter.needs(module, f"waveft: only the wavelet db1 is understood, not {family}")
+            adapter.needs(module, f"WaveFT: only the wavelet db1 is understood, not {family}")
             continue
         load = partial(_wave, module["waveft_spectrum"], shape, _seed(adapter), transformed, scale)
         yield adapter.delta(module, "waveft", shape=shape, used=("waveft_spectrum",), scale=scale, open=load)

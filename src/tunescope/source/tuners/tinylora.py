@@ -26,7 +26,7 @@ def read(adapter: Adapter) -> Iterator[Delta]:
         problem = _problem(module, vectors)
         vector = None if problem else _vector(adapter, module, vectors, len(modules))
         if vector is None:
-            adapter.needs(module, f"tinylora: {problem or 'its place among the modules was not found'}")
+            adapter.needs(module, f"TinyLoRA: {problem or 'its place among the modules was not found'}")
         else:
             yield _delta(adapter, module, vector)
 

@@ -24,7 +24,7 @@ def read(adapter: Adapter) -> Iterator[Delta]:
         return
     theta = adapter.shared[_THETA]
     if not any(name in module for module in adapter.modules.values() for name in _INDICES):
-        adapter.needs(adapter.shared, "unilora: which weights it adapts is not in the file; needs the base")
+        adapter.needs(adapter.shared, "Uni-LoRA: which weights it adapts is not in the file; needs the base")
         return
     for module in adapter.complete(*_INDICES, *_SCALES, indices=_INDICES):
         if adapter.whole(adapter.shared, _THETA):

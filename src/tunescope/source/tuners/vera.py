@@ -17,10 +17,15 @@ from tunescope.source.tuners.widths import input_widths
 
 @dataclass(frozen=True)
 class Vera:
-    """One of the two methods: its name, and how many times the rank A has as rows."""
+    """One of the two methods: its name as a title, and how many times the rank A has as rows."""
 
-    method: str
+    title: str
     halves: int
+
+    @property
+    def method(self) -> str:
+        """The name in lower case, which its tensors bear too."""
+        return self.title.lower()
 
     def parameter(self, name: str) -> str:
         """The name of a tensor in the file."""
@@ -33,10 +38,10 @@ class Vera:
         projections = self._projections(adapter, modules)
         for module in modules:
             if projections is None:
-                adapter.needs(module, f"{self.method}: {_reason()}")
+                adapter.needs(module, f"{self.title}: {_reason()}")
             elif module.name not in widths:
                 reason = "the input width is not in the file; needs the base's shapes"
-                adapter.needs(module, f"{self.method}: {reason}")
+                adapter.needs(module, f"{self.title}: {reason}")
             else:
                 yield self._delta(adapter, module, widths[module.name], projections)
 
@@ -101,5 +106,5 @@ def _tuner(vera: Vera) -> Tuner:
     return Tuner(frozenset(vera.parameter(n) for n in names), vera.read)
 
 
-VERA = _tuner(Vera("vera", 1))
-PVERA = _tuner(Vera("pvera", 2))
+VERA = _tuner(Vera("VeRA", 1))
+PVERA = _tuner(Vera("PVeRA", 2))
