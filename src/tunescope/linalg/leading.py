@@ -64,17 +64,13 @@ def leading(
     d_out, d_in = matrix.shape
     count = min(count, d_out, d_in)
     width = min(count + _EXTRA, d_out, d_in)
-    random = np.random.default_rng(seed).standard_normal((d_in, width))
-    if start is not None:
-        keep = min(start.shape[1], width)
-        random = np.hstack([start[:, :keep], random[:, : max(width - keep, _EXTRA)]])
-    V = orthonormal(random[:, :d_in])[0]
-    found = _rayleigh_ritz(matrix, V, count)
+    drawn = np.random.default_rng(seed).standard_normal((d_in, _EXTRA if start is not None else width))
+    block = drawn if start is None else np.hstack([start, drawn])
+    found = _rayleigh_ritz(matrix, orthonormal(block[:, :d_in])[0], count, width)
     for _ in range(_CYCLES):
         if found.residual <= tolerance:
             break
-        found_block = _rayleigh_ritz(matrix, _krylov(matrix, V), count, width)
-        found, V = found_block, found_block.V
+        found = _rayleigh_ritz(matrix, _krylov(matrix, found.V), count, width)
     return Leading(found.U[:, :count], found.values[:count], found.V[:, :count], found.residual)
 
 
@@ -84,14 +80,14 @@ def _krylov(matrix: Sum, V: Float64) -> Float64:
     for _ in range(_POWERS):
         blocks.append(orthonormal(matrix.transposed_times(matrix.times(blocks[-1])))[0])
     whole = np.hstack(blocks)
-    return orthonormal(whole[:, : whole.shape[0]] if whole.shape[1] > whole.shape[0] else whole)[0]
+    Q: Float64 = orthonormal(whole[:, : whole.shape[0]])[0]
+    return Q
 
 
-def _rayleigh_ritz(matrix: Sum, Q: Float64, count: int, width: int | None = None) -> Leading:
+def _rayleigh_ritz(matrix: Sum, Q: Float64, count: int, width: int) -> Leading:
     """Singular triplets of the matrix within the span of Q, and the residual of the first `count`."""
     left, R = orthonormal(matrix.times(Q))
     u, values, vt = np.linalg.svd(R, full_matrices=False)
-    width = len(values) if width is None else width
     U, V = left @ u[:, :width], Q @ vt[:width].T
     values = values[:width]
     rest = matrix.transposed_times(U[:, :count]) - V[:, :count] * values[:count]

@@ -148,9 +148,9 @@ def _svd(M: AnyArray, noise: float = 0.0) -> tuple[AnyArray, AnyArray, Float64]:
 
 def to_numpy(array: AnyArray) -> Float64:
     """The array in NumPy's float64, from whatever device it lies on."""
-    if not isinstance(array, np.ndarray):
-        array = array.detach().cpu().numpy()
-    return array.astype(np.float64, copy=False)  # type: ignore[no-any-return]
+    plain = array if isinstance(array, np.ndarray) else array.detach().cpu().numpy()
+    out: Float64 = plain.astype(np.float64, copy=False)
+    return out
 
 
 def cosines(a: Basis, b: Basis, of_a: str, of_b: str, cross: AnyArray | None = None) -> Float64:
@@ -216,7 +216,8 @@ def principal_cosines(cosine: Float64) -> Float64:
     """Cosines of the principal angles between the two spans, descending, `min(k, k')` of them."""
     if 0 in cosine.shape:
         return np.zeros(0)
-    return np.minimum(np.linalg.svd(cosine, compute_uv=False), 1.0)
+    values = np.asarray(np.linalg.svd(cosine, compute_uv=False), dtype=np.float64)
+    return np.minimum(values, 1.0)
 
 
 def chance_edge(k: int, other: int, d: int) -> float:

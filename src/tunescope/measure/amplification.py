@@ -14,8 +14,8 @@ from tunescope.linalg import overlap
 from tunescope.linalg.amplification import projected, projected_norms, random_directions
 from tunescope.linalg.gram import frobenius
 from tunescope.linalg.leading import Leading, Sum, leading
+from tunescope.measure.directions import Directions, Selection, directions
 from tunescope.measure.intruders import intruder_rows
-from tunescope.measure.subspace import Directions, Selection, directions
 
 SCHEMA: dict[str, Any] = {
     "model_id": pl.String,
@@ -131,7 +131,10 @@ def _amplification(model: Directions, weight: Weight, options: AgainstBase) -> l
     ranks = sorted({model.rank, *(k for k in options.ranks if k <= model.rank)})
     d_out, d_in = weight.W.shape
     top = weight.top
-    drawn = random_directions(d_out, ranks[-1], options.seed), random_directions(d_in, ranks[-1], options.seed + 1)
+    drawn = (
+        random_directions(d_out, ranks[-1], options.seed),
+        random_directions(d_in, ranks[-1], options.seed + 1),
+    )
     norms = {
         "delta": projected_norms(projected(weight.W, U, V), ranks),
         "base": {k: float(np.linalg.norm(top.values[:k])) for k in ranks if k <= len(top.values)},

@@ -1,0 +1,84 @@
+"""The readout of a subspace study as Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tunescope.render.readout import escaped, table
+from tunescope.view.findings import significant
+
+CAUTION = (
+    "Overlap is read against chance: the excess is (φ − chance)/(1 − chance), 0 for random subspaces and 1 "
+    "for equal ones. The input side of two LoRA adapters also overlaps when they merely started alike."
+)
+
+
+def subspace_markdown(document: Mapping[str, Any], coverage: Sequence[str] = ()) -> str:
+    """The whole readout: the pairs, layers and Q against V, the base, findings, coverage."""
+    lines = ["# In which directions", "", f"> {CAUTION}", "", *_pairs(document["pairs"])]
+    lines += ["", "## Findings", "", *_findings(document["findings"])]
+    if document["comparison"]:
+        lines += ["", "## Layers and modules", "", *(f"- {escaped(text)}" for text in document["comparison"])]
+    for model in document.get("base", []):
+        lines += _base(model)
+    if coverage:
+        lines += ["", "## Coverage", "", *coverage]
+    return "\n".join(lines) + "\n"
+
+
+def _pairs(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
+    header = [
+        "pair",
+        "weights",
+        "input φ",
+        "chance",
+        "excess",
+        "output φ",
+        "chance",
+        "excess",
+        "cosine of ΔW",
+    ]
+    names = (
+        "overlap_input", "overlap_input_chance", "excess_input", "overlap_output", "overlap_output_chance",
+        "excess_output", "delta_cosine",
+    )  # fmt: skip
+    rows = []
+    for pair in pairs:
+        counted = f"{pair['n_compared']} of {pair['n_components']}"
+        title = f"{escaped(pair['model_a'])} · {escaped(pair['model_b'])}"
+        rows.append([title, counted, *(_three(pair[name]) for name in names)])
+    lines = table(header, rows)
+    for pair in pairs:
+        for status, count in pair["not_compared"].items():
+            pair_name = f"{escaped(pair['model_a'])} · {escaped(pair['model_b'])}"
+            lines += ["", f"{pair_name}: {count} weights not compared, {escaped(status)}."]
+    return lines
+
+
+def _three(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"
+
+
+def _findings(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not findings:
+        return ["Nothing stands out."]
+    ordered = sorted(findings, key=lambda f: f["severity"] != "warning")
+    return [f"- **{escaped(f['kind'].replace('_', ' '))}**: {escaped(f['text'])}" for f in ordered]
+
+
+def _base(model: Mapping[str, Any]) -> list[str]:
+    lines = ["", f"## {escaped(model['model_id'])} against its base", ""]
+    header = ["rank", "along ΔW", "along W", "along random", "‖W‖", "‖ΔW‖", "amplification"]
+    names = ("along_delta", "along_base", "along_random", "base_norm", "delta_norm", "amplification_median")
+    rows = [[str(r["rank"]), *(significant(r[name]) for name in names)] for r in model["ranks"]]
+    lines += table(header, rows)
+    lines += [
+        "",
+        "‖UᵀWV‖ along each kind of direction, means over the weights; amplification ‖ΔW‖/‖UᵀWV‖, median.",
+    ]
+    if model["vectors"]:
+        lines += [
+            "",
+            f"{model['intruders']} of {model['vectors']} leading singular vectors of W + ΔW are intruders "
+            f"(largest residual of the iteration {significant(model['intruder_residual'])}).",
+        ]
+    return lines

@@ -1,0 +1,195 @@
+"""A base model's checkpoint: single or sharded safetensors, of which only the touched tensors are read."""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunescope.address import Address, parse
+from tunescope.delta import Delta
+from tunescope.errors import BadInput, Missing, Notice, printable
+from tunescope.source.container import TensorFile, read_safetensors
+from tunescope.source.disk import unreachable
+from tunescope.source.locate import Located
+from tunescope.source.names import strip_wrappers
+from tunescope.source.sharded import read_shards
+from tunescope.source.spec import HubId, parse_hub_id
+from tunescope.source.tensors import LazyTensor, is_float, to_float32
+
+_SHARD = re.compile(r"^(?P<stem>.+)-\d{5}-of-\d{5}\.safetensors$")
+_INDEX = ".safetensors.index.json"
+
+
+@dataclass(frozen=True, eq=False)
+class BaseCheckpoint:
+    """The weights of a base model by address; nothing is read before it is asked for."""
+
+    location: str
+    tensors: Mapping[Address, LazyTensor]
+    files: tuple[TensorFile, ...]
+    notices: tuple[Notice, ...] = ()
+
+    def weight(self, delta: Delta, transposed: bool = False) -> NDArray[np.float32] | str:
+        """The weight that a delta changes, float32 `(d_out, d_in)`, or a text that says why there is none.
+
+        `transposed` is for layers stored `(d_in, d_out)`, GPT-2's Conv1D. Raises `BadInput` where the
+        shapes do not fit: the adapter belongs to another base.
+        """
+        tensor = self.tensors.get(delta.address)
+        if tensor is None:
+            return "not in the base"
+        if not is_float(tensor):
+            return f"the base holds it as {tensor.dtype}, quantised"
+        shape = _as_matrix(tensor.shape)
+        wanted = (delta.d_in, delta.d_out) if transposed else (delta.d_out, delta.d_in)
+        if shape != wanted:
+            raise BadInput(
+                "other-base",
+                "the adapter does not fit this base",
+                file=self.location,
+                tensor=tensor.name,
+                expected=f"{wanted[0]}×{wanted[1]}, as {delta.component_name} needs",
+                found="×".join(map(str, tensor.shape)),
+                fix="name the base it was trained on",
+            )
+        weight = to_float32(tensor.read()).reshape(shape)
+        return np.ascontiguousarray(weight.T) if transposed else weight
+
+    def check(self, deltas: Sequence[Delta]) -> None:
+        """Refuse a base that has none of the weights the deltas change, showing names of both."""
+        if not deltas or any(delta.address in self.tensors for delta in deltas):
+            return
+        theirs = ", ".join(printable(t.name) for t in list(self.tensors.values())[:3])
+        ours = ", ".join(printable(d.tensors[0] if d.tensors else d.component_name) for d in deltas[:3])
+        raise BadInput(
+            "other-base",
+            "the base has none of the weights that the adapter changes",
+            file=self.location,
+            expected=f"such as {ours}",
+            found=f"such as {theirs}",
+            fix="name the base it was trained on",
+        )
+
+    def verify_unchanged(self) -> None:
+        """Refuse the result if a file changed while it was read."""
+        for file in self.files:
+            file.verify_unchanged()
+
+
+def _as_matrix(shape: Sequence[int]) -> tuple[int, ...]:
+    """A convolution's kernel as `(d_out, d_in·k·k)`; every other shape as it is."""
+    return (shape[0], int(np.prod(shape[1:]))) if len(shape) > 2 else tuple(shape)
+
+
+def open_checkpoint(spec: str | os.PathLike[str]) -> BaseCheckpoint:
+    """Open a base model: a safetensors file, a folder with one or with shards, or a hub id.
+
+    Raises `Missing` for what is not there, and `BadInput` for what is broken or ambiguous.
+    """
+    path = Path(spec).expanduser()
+    hub = None if os.path.lexists(path) else parse_hub_id(os.fspath(spec))
+    if hub is not None:
+        path = _fetch(hub)
+    files, notices = _open(path)
+    tensors: dict[Address, LazyTensor] = {}
+    for file in files:
+        for name, tensor in file.tensors.items():
+            if not name.endswith(".bias"):
+                tensors.setdefault(parse(strip_wrappers(name)), tensor)
+    return BaseCheckpoint(
+        str(path), tensors, tuple(files), (*notices, *(n for f in files for n in f.notices))
+    )
+
+
+def _open(path: Path) -> tuple[list[TensorFile], list[Notice]]:
+    if not os.path.lexists(path):
+        raise Missing(
+            "not-found",
+            "there is no such base model",
+            file=path,
+            found="nothing at this path; it looks local, so this was not a hub lookup",
+            fix="check the path; a hub model is written org/name[@revision]",
+        )
+    if not path.is_dir():
+        return [read_safetensors(path)], []
+    located = _locate(path)
+    if located.index is not None or len(located.files) > 1:
+        return read_shards(located)
+    return [read_safetensors(located.files[0])], []
+
+
+def _locate(folder: Path) -> Located:
+    """The one set of weights of a model folder."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError as error:
+        raise unreachable(folder, error) from None
+    weights = [n for n in names if n.endswith(".safetensors") and not n.startswith("adapter_")]
+    index = [n for n in names if n.endswith(_INDEX)]
+    shards = [n for n in weights if _SHARD.match(n)]
+    single = [n for n in weights if n not in shards]
+    pickled = [n for n in names if n.startswith("pytorch_model") and n.endswith(".bin")] if weights else []
+    kinds = [bool(single), bool(shards or index), bool(pickled)]
+    if sum(kinds) > 1 or len(single) > 1 or len(index) > 1 or len({_stem(n) for n in shards}) > 1:
+        raise BadInput(
+            "ambiguous-weights",
+            "the folder holds several files of weights, and they may differ",
+            file=folder,
+            expected="one file, or the shards of one save",
+            found=", ".join([*single, *index, *shards, *pickled][:6]),
+            fix=f"name the one you mean, such as {folder / (single or index)[0]}"
+            if single or index
+            else "remove the shards of the other save",
+        )
+    if index:
+        return Located((), folder / index[0])
+    if not weights:
+        _refuse_nothing(folder, names)
+    return Located(tuple(folder / n for n in (shards or single)))
+
+
+def _stem(name: str) -> str:
+    found = _SHARD.match(name)
+    return found["stem"] if found else name
+
+
+def _refuse_nothing(folder: Path, names: Sequence[str]) -> None:
+    pickled = [n for n in names if n.endswith((".bin", ".pt", ".pth"))]
+    raise BadInput(
+        "no-weights",
+        "the folder holds no safetensors weights of a model",
+        file=folder,
+        expected="model.safetensors, or shards with their index",
+        found=", ".join((pickled or list(names))[:6]) or "an empty folder",
+        fix="save the base with save_pretrained(..., safe_serialization=True)",
+    )
+
+
+def _fetch(hub: HubId) -> Path:
+    """The local snapshot of a hub model's weights."""
+    try:
+        import huggingface_hub  # deferred: an extra, and slow to import
+    except ImportError:
+        raise Missing(
+            "no-hub",
+            "reading from the hub needs huggingface_hub, which is not installed",
+            file=hub.repo,
+            fix="pip install 'tunescope[hub]', or name a local path",
+        ) from None
+    patterns: list[Any] = ["*.safetensors", "*.safetensors.index.json", "config.json"]
+    try:
+        found = huggingface_hub.snapshot_download(hub.repo, revision=hub.revision, allow_patterns=patterns)
+    except Exception as error:
+        raise Missing(
+            "base-not-fetched",
+            "the base model could not be fetched",
+            file=hub.repo,
+            found=f"{type(error).__name__}: {error}",
+            fix="name a local folder",
+        ) from error
+    return Path(found) / hub.folder if hub.folder else Path(found)
