@@ -23,12 +23,16 @@ from tunescope.source.tuners.adapter import fits
 from tunescope.source.weights import Format, Reading, Weights
 
 _OLD = re.compile(
-    r"^(?P<module>.+?)(?:\.processor)?\.(?P<projection>to_\w+?)_lora\.(?P<part>down|up)\.weight$"
+    r"^(?P<module>.+?)(?:\.processor)?\.(?P<projection>to_\w+?)_lora\.(?P<part>down|up)\.weight$",
+    re.DOTALL,
 )
 _NEW = re.compile(
-    r"^(?P<module>.+?)\.(?:lora(?:_linear_layer)?\.(?P<part>down|up)|lora_(?P<letter>[AB])(?:\.\w+)?)\.(?P<kind>weight|bias)$"
+    r"^(?P<module>.+?)\.(?:lora(?:_linear_layer)?\.(?P<part>down|up)|lora_(?P<letter>[AB])(?:\.\w+)?)\.(?P<kind>weight|bias)$",
+    re.DOTALL,
 )
-_BESIDE = re.compile(r"^(?P<module>.+?)\.(?P<kind>alpha|lora_magnitude_vector|dora_scale)(?:\.weight)?$")
+_BESIDE = re.compile(
+    r"^(?P<module>.+?)\.(?P<kind>alpha|lora_magnitude_vector|dora_scale)(?:\.weight)?$", re.DOTALL
+)
 _PARTS = ("unet.", "text_encoder", "transformer.", "diffusion_model.", "prior.", "controlnet.", "vae.")
 _MARKS = (
     ".lora_A.",

@@ -25,7 +25,7 @@ from tunescope.source.pairs import (
 from tunescope.source.tensors import LazyTensor, Ledger, read_shared
 from tunescope.source.weights import Format, Reading, Weights
 
-_KEY = re.compile(r"^(?P<module>.+)\.(?P<part>lora_a|lora_b|m)(?:_(?P<packed>scales|biases))?$")
+_KEY = re.compile(r"^(?P<module>.+)\.(?P<part>lora_a|lora_b|m)(?:_(?P<packed>scales|biases))?$", re.DOTALL)
 _ROLES = {"lora_a": "down", "lora_b": "up", "m": "dora"}
 
 

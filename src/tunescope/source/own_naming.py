@@ -34,14 +34,11 @@ def _partner(name: str, tensors: Mapping[str, LazyTensor]) -> tuple[str, str] | 
 
 
 def _module_name(words: list[str], side: int) -> str:
-    """The name without the word for the side and without the separator that it leaves doubled."""
-    before, after = words[:side], words[side + 1 :]
-    if before and before[-1].lower() in ("lora", "w") and len(before) > 1:
-        before = before[:-1]
-    if before and after and not before[-1][-1].isalnum() and not after[0][0].isalnum():
-        after = after[1:]
-    name = "".join((*before, *after)).strip("._-:/ ")
-    return re.sub(r"([._])(weight|lora)$", "", name).strip("._-") or "".join(words)
+    """The name without the word for the side, and without a `lora` or `weight` that stood around it."""
+    before = re.sub(r"(^|[._-])lora[._-]*$", r"\1", "".join(words[:side]), flags=re.IGNORECASE)
+    after = re.sub(r"^(lora|weight)$", "", "".join(words[side + 1 :]).lstrip("._-:/"))
+    name = before + after if after else before.rstrip("._-:/")
+    return name.strip("._-:/ ") or "".join(words)
 
 
 def _orientation(inner: LazyTensor, outer: LazyTensor) -> bool | None:
