@@ -1,5 +1,6 @@
 """`tunescope trajectory`."""
 
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,16 @@ Examples:
 """
 
 
+class _Number(click.FloatRange):
+    """A range that NaN, which compares with nothing, does not slip through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"nan is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
 @click.command(epilog=EPILOG, short_help="How the layers moved during training, animated.")
 @click.argument("runs", nargs=-1, required=True, metavar="[LABEL=]RUNS...")
 @click.option(
@@ -23,12 +34,10 @@ Examples:
 @click.option(
     "--start", type=click.Path(path_type=Path), help="Adapter or model that the checkpoints began from."
 )
-@click.option(
-    "--fps", type=click.FloatRange(0.1, 50), default=4.0, show_default=True, help="Captures shown a second."
-)
+@click.option("--fps", type=_Number(0.1, 50), default=4.0, show_default=True, help="Captures shown a second.")
 @click.option(
     "--hold",
-    type=click.FloatRange(0, 60),
+    type=_Number(0, 60),
     default=2.0,
     show_default=True,
     help="Seconds the last frame stands.",

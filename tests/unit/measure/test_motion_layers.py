@@ -1,3 +1,4 @@
+import itertools
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def test_whole_norms_and_cosines_are_those_of_the_stacked_vector() -> None:
                     delta_frobenius_norm=norm,
                     cosine_to_last=cos(part, last),
                     cosine_to_previous=None if t == 0 else cos(part, before),
-                )  # fmt: skip
+                )
             )
     found = layers.by_step(layers.frame([*rows, *(r | {"factor": "B"} for r in rows)]))
     flat = [s.reshape(-1) for s in steps]
@@ -100,7 +101,7 @@ def test_whole_norms_and_cosines_are_those_of_the_stacked_vector() -> None:
     assert found["cosine_to_last"].to_list() == pytest.approx([cos(f, flat[-1]) for f in flat])
     previous = found["cosine_to_previous"].to_list()
     assert previous[0] is None
-    assert previous[1:] == pytest.approx([cos(b, a) for a, b in zip(flat, flat[1:], strict=False)])
+    assert previous[1:] == pytest.approx([cos(b, a) for a, b in itertools.pairwise(flat)])
 
 
 def cos(a: np.ndarray, b: np.ndarray) -> float:
@@ -150,8 +151,8 @@ def test_the_bootstrap_interval_holds_the_correlation_and_repeats() -> None:
 
 def profile(factor: str, sizes: dict[str, np.ndarray]) -> pl.DataFrame:
     rows = [
-        row(run=factor, step=step, layer=i, module_type=module, family=module.split(".")[0].replace("self_attn", "attention"),
-            factor=factor, delta_frobenius_norm=float(v) * step)
+        row(run=factor, step=step, layer=i, module_type=module, factor=factor,
+            family="mlp" if module.startswith("mlp") else "attention", delta_frobenius_norm=float(v) * step)
         for module, values in sizes.items() for i, v in enumerate(values) for step in (1, 2)
     ]  # fmt: skip
     return layers.frame(rows)

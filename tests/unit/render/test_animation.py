@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,9 @@ def test_axes_labels_and_legend_are_the_same_pixels_in_all_frames(written: Path)
     frames, _ = frames_of(written / "2e-4_cpp_mean.gif")
     height, width, _ = frames[0].shape
     around = np.ones((height, width), dtype=bool)
-    around[int(0.14 * height) : int(0.88 * height), int(0.10 * width) : int(0.80 * width)] = False
+    box = Drawing(view("cpp", "python"), colours_of(["cpp", "python"])).axes.get_position()
+    top, bottom = int((1 - box.y1) * height) - 12, int((1 - box.y0) * height) + 1
+    around[top:bottom, int(box.x0 * width) : int(box.x1 * width) + 1] = False
     around[: int(0.10 * height), int(0.5 * width) :] = False
     for frame in frames[1:]:
         np.testing.assert_array_equal(frame[around], frames[0][around])
@@ -79,7 +82,7 @@ def test_lines_move_and_captions_change(written: Path) -> None:
     height, width, _ = frames[0].shape
     plot = np.s_[int(0.2 * height) : int(0.85 * height), int(0.12 * width) : int(0.75 * width)]
     caption = np.s_[: int(0.10 * height), int(0.5 * width) :]
-    for before, after in zip(frames, frames[1:], strict=False):
+    for before, after in itertools.pairwise(frames):
         assert (before[plot] != after[plot]).any()
         assert (before[caption] != after[caption]).any()
 

@@ -138,7 +138,8 @@ def test_a_sharded_whole_model_is_opened_with_all_its_weights(tmp_path: Path) ->
     parts = {
         "model-00001-of-00002.safetensors": {"model.layers.0.mlp.up_proj.weight": rng.normal(size=(4, 3))},
         "model-00002-of-00002.safetensors": {
-            "model.layers.1.mlp.up_proj.weight": rng.normal(size=(4, 3)), "model.norm.weight": rng.normal(size=4),
+            "model.layers.1.mlp.up_proj.weight": rng.normal(size=(4, 3)),
+            "model.norm.weight": rng.normal(size=4),
         },
     }  # fmt: skip
     index = {name: file for file, tensors in parts.items() for name in tensors}

@@ -22,8 +22,9 @@ def motion(
         {
             "run": "r", "step": step, "epoch": step / 100, "stack": "model", "layer": layer, "numel": 16,
             "module_type": "self_attn.q_proj", "family": "attention", "component_name": f"L{layer}_ATTN_Q",
-            "factor": factor, "reference": "start", "mean": 0.1 * norm(t, layer), "variance": norm(t, layer) ** 2,
-            "abs_mean": norm(t, layer), "abs_variance": 1.0, "delta_frobenius_norm": norm(t, layer),
+            "factor": factor, "reference": "start", "mean": 0.1 * norm(t, layer), "abs_mean": norm(t, layer),
+            "variance": norm(t, layer) ** 2,
+            "abs_variance": 1.0, "delta_frobenius_norm": norm(t, layer),
             "schedule_learning_rate": 1e-3 * (1 - t / len(STEPS)), "loss": None if loss is None else loss(t),
         } | given
         for t, step in enumerate(STEPS) for layer in range(LAYERS) for factor in "AB"
@@ -79,8 +80,8 @@ def test_a_whole_run_that_stops_is_one_plateau() -> None:
 
 
 def test_a_run_that_never_moves_is_frozen_and_says_nothing_else() -> None:
-    assert set(found(motion(lambda t, i: 0.0))) == {"frozen"}
-    assert set(found(motion(lambda t, i: 0.3 + 0.1 * i, reference="zero"))) == {"frozen"}
+    assert set(found(motion(lambda *_: 0.0))) == {"frozen"}
+    assert set(found(motion(lambda _, i: 0.3 + 0.1 * i, reference="zero"))) == {"frozen"}
 
 
 def test_a_weight_that_never_moves_is_named() -> None:

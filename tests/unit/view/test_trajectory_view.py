@@ -56,10 +56,11 @@ def run(
 ) -> pl.DataFrame:
     rows: list[dict[str, Any]] = [
         {
-            "run": name, "domain": domain, "learning_rate": rate, "seed": seed, "step": step, "epoch": step / 2,
+            "run": name, "domain": domain, "learning_rate": rate, "seed": seed, "step": step,
+            "epoch": step / 2, "numel": 4, "delta_frobenius_norm": float(step), "abs_variance": 1.0,
             "stack": "model", "layer": layer, "module_type": "self_attn.q_proj", "family": "attention",
-            "component_name": f"L{layer}", "factor": factor, "reference": "start", "mean": 1.0, "variance": 1.0,
-            "abs_mean": 1.0, "abs_variance": 1.0, "numel": 4, "delta_frobenius_norm": float(step),
+            "component_name": f"L{layer}", "factor": factor, "reference": "start", "mean": 1.0,
+            "variance": 1.0, "abs_mean": 1.0,
         }
         for step in (1, 2) for layer in range(3) for factor in factors
     ]  # fmt: skip

@@ -1,0 +1,303 @@
+"""`tunescope trajectory` from captures, from adapters, from whole models, and with bad input."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from safetensors.numpy import save_file
+
+from tunescope.cli.trajectory import command
+from tunescope.training.recording import SCHEMA, Recording
+
+Run = Callable[..., Any]
+LAYERS = 6
+MODULES = {"self_attn.q_proj": "ATTN_Q", "mlp.up_proj": "MLP_UP"}
+
+
+def capture(
+    folder: Path,
+    factors: str = "AB",
+    size: float = 1.0,
+    steps: Sequence[int] = (0, 10, 20, 30),
+    finish: bool = True,
+) -> Path:
+    """A captured run in which ‖ΔW‖ grows with step and layer."""
+    recording = Recording(folder, {})
+    folder.mkdir(parents=True)
+    recording.begin(0)
+    for step in steps:
+        rows = [
+            {
+                "step": step, "epoch": step / 40, "stack": "model", "layer": layer, "module_type": module,
+                "component_name": f"L{layer}_{name}", "factor": factor, "numel": 64,
+                "mean": 1e-5 * size * step * (1 if factor == "A" else -2), "variance": 1e-9 * step,
+                "abs_mean": 1e-4 * size * step * (layer + 1), "abs_variance": 1e-9 * step,
+                "delta_frobenius_norm": 0.01 * size * step * (layer + 1),
+                "learning_rate": 2e-4, "loss": 3 - step / 20,
+            }
+            for layer in range(LAYERS) for module, name in MODULES.items() for factor in factors
+        ]  # fmt: skip
+        recording.append(step, pl.DataFrame(rows, schema=SCHEMA))
+    if finish:
+        recording.finish()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two domains at two rates."""
+    root = tmp_path_factory.mktemp("sweep") / "runs"
+    for i, domain in enumerate(("cpp", "math solutions")):
+        for rate in ("2e-4", "1e-3"):
+            capture(root / domain / f"lr-{rate}" / "seed-0", size=1.0 + i + (rate == "1e-3"))
+    return root
+
+
+@pytest.fixture(scope="module")
+def out(sweep: Path) -> Path:
+    """The study of that sweep."""
+    folder = sweep.parent / "out"
+    assert command.main([str(sweep), "-o", str(folder)], standalone_mode=False) == 0
+    return folder
+
+
+def adapters(folder: Path, steps: Sequence[int], *, seed: int = 0, max_steps: int = 100) -> Path:
+    """A folder of PEFT checkpoints whose B grows in one direction."""
+    rng = np.random.default_rng(seed)
+    base = {
+        (layer, part): rng.normal(size=shape).astype(np.float32)
+        for layer in range(LAYERS) for part, shape in (("lora_A", (4, 16)), ("lora_B", (12, 4)))
+    }  # fmt: skip
+    config = {
+        "peft_type": "LORA",
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": ["q_proj"],
+        "task_type": "CAUSAL_LM",
+    }
+    for step in steps:
+        path = folder / f"checkpoint-{step}"
+        path.mkdir(parents=True)
+        tensors = {
+            f"base_model.model.model.layers.{layer}.self_attn.q_proj.{part}.weight": value
+            * np.float32(step / 100 if part == "lora_B" else 1)
+            for (layer, part), value in base.items()
+        }
+        save_file(tensors, path / "adapter_model.safetensors")
+        (path / "adapter_config.json").write_text(json.dumps(config))
+        log = [{"step": s, "loss": 2.0 + seed / 10 - s / 200} for s in steps if s <= step]
+        state = {"global_step": step, "max_steps": max_steps, "epoch": step / 50, "log_history": log}
+        (path / "trainer_state.json").write_text(json.dumps(state))
+    return folder
+
+
+def whole_models(folder: Path, steps: Sequence[int]) -> Path:
+    """A folder of full checkpoints: weights, a bias and a norm."""
+    rng = np.random.default_rng(5)
+    start = {f"model.layers.{i}.mlp.up_proj.weight": rng.normal(size=(8, 6)) for i in range(LAYERS)}
+    start |= {"model.layers.0.mlp.up_proj.bias": rng.normal(size=8), "model.norm.weight": np.ones(6)}
+    drift = {name: rng.normal(size=value.shape) for name, value in start.items()}
+    for step in steps:
+        path = folder / f"checkpoint-{step}"
+        path.mkdir(parents=True)
+        tensors = {n: (w + step / 1000 * drift[n]).astype(np.float32) for n, w in start.items()}
+        save_file(tensors, path / "model.safetensors")
+        (path / "trainer_state.json").write_text(json.dumps({"global_step": step, "max_steps": 90}))
+    return folder
+
+
+def frames(path: Path) -> int:
+    with Image.open(path) as image:
+        return int(getattr(image, "n_frames", 1))
+
+
+def kinds(out: Path) -> list[str]:
+    return [f["kind"] for f in json.loads((out / "tables" / "readout.json").read_text())["findings"]]
+
+
+def test_a_sweep_becomes_a_gallery(out: Path) -> None:
+    names = {p.name for p in (out / "figures").iterdir()}
+    for stem in (
+        "2e-4_all",
+        "1e-3_all",
+        "2e-4_cpp",
+        "1e-3_cpp",
+        "2e-4_math-solutions",
+        "1e-3_math-solutions",
+    ):
+        for statistic in ("mean", "abs_mean"):
+            assert {f"{stem}_{statistic}.{kind}" for kind in ("gif", "apng", "png", "svg")} <= names
+            assert frames(out / "figures" / f"{stem}_{statistic}.gif") == 4
+            assert frames(out / "figures" / f"{stem}_{statistic}.apng") == 4
+    assert {"2e-4_cpp_norm.png", "2e-4_cpp_norm.svg"} <= names
+    assert json.loads((out / "study.json").read_text())["arguments"]["command"] == "trajectory"
+
+
+def test_the_table_of_layers_has_the_published_columns(out: Path) -> None:
+    table = pl.read_csv(out / "tables" / "motion_by_layer.csv")
+    assert table.columns == [
+        "run", "domain", "learning_rate", "seed", "step", "epoch", "layer", "factor", "mean", "mean_std",
+        "abs_mean", "abs_mean_std", "variance", "abs_variance", "n_matrices", "reference",
+    ]  # fmt: skip
+    row = table.filter(
+        (pl.col("run") == "cpp/lr-2e-4/seed-0")
+        & (pl.col("step") == 30)
+        & (pl.col("layer") == 2)
+        & (pl.col("factor") == "all")
+    ).to_dicts()[0]
+    assert (row["domain"], row["learning_rate"], row["seed"], row["epoch"]) == ("cpp", 2e-4, 0, 0.75)
+    assert row["mean"] == pytest.approx(1e-5 * 30 * -0.5)
+    assert row["mean_std"] == pytest.approx(1e-5 * 30 * 1.5)
+    assert row["abs_mean"] == pytest.approx(1e-4 * 30 * 3)
+    assert (row["n_matrices"], row["reference"]) == (4, "start")
+
+
+def test_results_show_all_domains_first_and_every_image_exists(out: Path) -> None:
+    text = (out / "results.md").read_text()
+    headings = [line for line in text.splitlines() if line.startswith("#")]
+    rates = ["### Learning rate 2e-4", "### Learning rate 1e-3"]
+    assert headings == ["# Results", "## All domains", *rates, "## cpp", *rates, "## math solutions", *rates]
+    links = [part.split(")")[0] for part in text.split("](")[1:]]
+    assert len(links) == 12 + 4
+    for link in links:
+        assert (out / link).is_file()
+    assert (
+        text.index("2e-4_cpp_mean.gif")
+        < text.index("2e-4_cpp_abs_mean.gif")
+        < text.index("1e-3_cpp_mean.gif")
+    )
+    assert "late layers" in text
+
+
+def test_a_killed_run_shows_what_was_recorded(run: Run, tmp_path: Path) -> None:
+    folder = capture(tmp_path / "alone", finish=False)
+    ran = run("trajectory", folder, "-o", tmp_path / "out")
+    assert ran.code == 0
+    assert frames(tmp_path / "out" / "figures" / "alone_mean.gif") == 4
+
+
+def test_adapters_are_read_after_the_fact(run: Run, tmp_path: Path) -> None:
+    folder = adapters(tmp_path / "my-run", (25, 50, 75, 100))
+    ran = run("trajectory", folder, "-o", tmp_path / "out", "--json")
+    document = json.loads(ran.out)
+    assert ran.code == 0
+    assert document["schema_version"] == 1
+    assert document["runs"]["my-run"]["cosine_to_last"] == pytest.approx([1, 1, 1, 1])
+    assert document["findings"] == []
+    assert frames(tmp_path / "out" / "figures" / "my-run_abs_mean.gif") == 4
+    motion = pl.read_parquet(tmp_path / "out" / "tables" / "motion.parquet")
+    assert dict(motion.select("factor", "reference").unique().iter_rows()) == {
+        "A": "first_checkpoint",
+        "B": "zero",
+    }
+
+
+def test_a_given_start_is_what_everything_counts_from(run: Run, tmp_path: Path) -> None:
+    folder = adapters(tmp_path / "my-run", (50, 75, 100))
+    start = adapters(tmp_path / "begin", (25,)) / "checkpoint-25"
+    ran = run("trajectory", folder, "--start", start, "--json")
+    norms = json.loads(ran.out)["runs"]["my-run"]["delta_frobenius_norm"]
+    assert json.loads(ran.out)["runs"]["my-run"]["references"] == ["start"]
+    assert norms[1] / norms[0] == pytest.approx(2)
+    assert norms[2] / norms[0] == pytest.approx(3)
+
+
+def test_whole_models_count_from_the_first_checkpoint(run: Run, tmp_path: Path) -> None:
+    folder = whole_models(tmp_path / "full", (30, 60, 90))
+    ran = run("trajectory", folder, "-o", tmp_path / "out")
+    assert ran.code == 0
+    table = pl.read_csv(tmp_path / "out" / "tables" / "motion_by_layer.csv")
+    layers = table.filter(pl.col("layer").is_not_null())
+    assert layers["reference"].unique().to_list() == ["first_checkpoint"]
+    assert sorted(layers["factor"].unique()) == ["W", "all"]
+    assert layers["n_matrices"].unique().to_list() == [1]
+    assert (tmp_path / "out" / "figures" / "full_mean.gif").is_file()
+
+
+def test_planted_seams_are_found_at_the_first_checkpoint_of_the_later_run(run: Run, tmp_path: Path) -> None:
+    adapters(tmp_path / "mixed", (20, 40))
+    adapters(tmp_path / "mixed", (60, 80), seed=1)
+    ran = run("trajectory", tmp_path / "mixed", "--json", "--strict")
+    (seam,) = [f for f in json.loads(ran.out)["findings"] if f["kind"] == "seam"]
+    assert seam["step"] == 60
+    assert seam["evidence"]["cosine"] < 0.2
+    assert ran.code == 1
+
+
+def test_lora_is_held_against_full_fine_tuning(run: Run, tmp_path: Path) -> None:
+    for name, factors in (("lora", "AB"), ("full", "W")):
+        capture(tmp_path / name / "cpp" / "lr-2e-4" / "seed-0", factors)
+    ran = run(
+        "trajectory", f"small={tmp_path / 'lora'}", f"whole={tmp_path / 'full'}", "-o", tmp_path / "out"
+    )
+    document = json.loads((tmp_path / "out" / "tables" / "readout.json").read_text())
+    families = {r["family"]: r for r in document["lora_as_proxy"]}
+    assert set(families) == {"attention", "mlp", "all"}
+    assert families["mlp"]["spearman"] == pytest.approx(1.0)
+    assert families["mlp"]["n_layers"] == LAYERS
+    low, high = families["mlp"]["interval_95"]
+    assert 0 < low <= high <= 1
+    assert "Spearman 1.00" in ran.out
+    assert "LoRA as a proxy" in (tmp_path / "out" / "results.md").read_text()
+
+
+def test_a_half_written_checkpoint_is_skipped_aloud(run: Run, tmp_path: Path) -> None:
+    folder = adapters(tmp_path / "my-run", (25, 50, 75))
+    (folder / "checkpoint-75" / "trainer_state.json").unlink()
+    ran = run("trajectory", folder, "-o", tmp_path / "out")
+    assert ran.code == 0
+    assert "half-written" in ran.err
+    assert frames(tmp_path / "out" / "figures" / "my-run_mean.gif") == 2
+    assert kinds(tmp_path / "out") == ["half_written"]
+    assert run("trajectory", folder / "checkpoint-75").code == 3
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--fps", v) for v in ("0", "-1", "nan", "inf", "x")] + [("--hold", v) for v in ("-1", "1e9", "nan")],
+)
+def test_numbers_that_cannot_be_are_refused_with_their_range(
+    run: Run, sweep: Path, tmp_path: Path, flags: tuple[str, str]
+) -> None:
+    ran = run("trajectory", sweep, "-o", tmp_path / "out", *flags)
+    assert ran.code == 2
+    assert not (tmp_path / "out").exists()
+    assert flags[0] in ran.err
+
+
+def test_what_is_not_there_and_what_holds_no_run(run: Run, tmp_path: Path) -> None:
+    assert run("trajectory", tmp_path / "absent").code == 4
+    (tmp_path / "empty").mkdir()
+    ran = run("trajectory", tmp_path / "empty")
+    assert ran.code == 3
+    assert "no-run" in ran.err
+    assert ran.out == ""
+    assert run("trajectory").code == 2
+
+
+def test_a_torn_checkpoint_leaves_no_output(run: Run, tmp_path: Path) -> None:
+    folder = adapters(tmp_path / "my-run", (25, 50))
+    weights = folder / "checkpoint-50" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    ran = run("trajectory", folder, "-o", tmp_path / "out")
+    assert ran.code == 3
+    assert "checkpoint-50" in ran.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_that_exists_is_kept_unless_told(run: Run, sweep: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run("trajectory", sweep / "cpp" / "lr-2e-4", "-o", out).code == 0
+    assert run("trajectory", sweep / "cpp" / "lr-2e-4", "-o", out).code == 2
+    assert run("trajectory", sweep / "cpp" / "lr-2e-4", "-o", out, "--overwrite").code == 0
+
+
+def test_help_ends_with_examples(run: Run) -> None:
+    ran = run("trajectory", "--help")
+    assert ran.code == 0
+    assert "tunescope trajectory runs/ -o trajectory/" in ran.out
