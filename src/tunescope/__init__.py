@@ -5,6 +5,7 @@ The names below are loaded when first used, so that importing the package stays 
 - `norms(sources)` measures every ΔW and returns a `Table`;
 - `attribute(model, batches, base=…)` says which changes bought the gain;
 - `TrainingCapture()` is the trainer callback that records how far weights move;
+- `norm_heatmap`, `layer_profile` and `top_components` draw such a table on matplotlib axes (`ax=`);
 - `open_source(spec)` opens an adapter, a live model or a state dict;
 - `Table`, `Address`, `Delta`, `Factored`, `Dense` are the types that everything speaks.
 """
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from tunescope.delta import Factored as Factored
     from tunescope.errors import TunescopeError as TunescopeError
     from tunescope.gradient.attribution import attribute as attribute
+    from tunescope.render.norms import layer_profile as layer_profile
+    from tunescope.render.norms import norm_heatmap as norm_heatmap
+    from tunescope.render.norms import top_components as top_components
     from tunescope.source.open import open_source as open_source
     from tunescope.table import Table as Table
     from tunescope.training.capture import TrainingCapture as TrainingCapture
@@ -36,6 +40,9 @@ _HOME = {
     "TunescopeError": "tunescope.errors",
     "attribute": "tunescope.gradient.attribution",
     "norms": "tunescope.compare",
+    "layer_profile": "tunescope.render.norms",
+    "norm_heatmap": "tunescope.render.norms",
+    "top_components": "tunescope.render.norms",
     "open_source": "tunescope.source.open",
 }
 
@@ -49,8 +56,11 @@ __all__ = [
     "TunescopeError",
     "__version__",
     "attribute",
+    "layer_profile",
+    "norm_heatmap",
     "norms",
     "open_source",
+    "top_components",
 ]
 
 
