@@ -1,0 +1,104 @@
+"""The documentation is true: every command, option and error slug stands in it, and its names exist."""
+
+import ast
+import importlib
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+import tunescope
+from tunescope.cli import VERBS
+
+ROOT = Path(__file__).parents[2]
+SOURCE = ROOT / "src" / "tunescope"
+RAISED = {"UsageError", "BadInput", "Missing", "Exhausted", "TunescopeError", "Notice"}
+
+
+def command(verb: str) -> click.Command:
+    found = importlib.import_module(f"tunescope.cli.{VERBS[verb][0]}").command
+    assert isinstance(found, click.Command)
+    return found
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_command_is_in_the_readme_and_has_help_with_examples(verb: str) -> None:
+    assert f"tunescope {verb}" in (ROOT / "README.md").read_text()
+    found = command(verb)
+    assert found.help
+    assert f"tunescope {verb}" in (found.epilog or "")
+    for option in found.params:
+        if isinstance(option, click.Option):
+            assert option.help, f"{verb} {option.opts} has no help"
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_examples_in_help_and_readme_use_options_that_exist(verb: str) -> None:
+    known = {
+        name
+        for p in command(verb).params
+        if isinstance(p, click.Option)
+        for name in (*p.opts, *p.secondary_opts)
+    }
+    texts = [command(verb).epilog or "", (ROOT / "README.md").read_text()]
+    for text in texts:
+        joined = text.replace("\\\n", " ")
+        for line in re.findall(rf"tunescope {verb} (.*)", joined):
+            used = set(re.findall(r"(?<=\s)(--?[a-z][a-z-]*)", " " + line.split("#")[0].split("`")[0]))
+            assert used <= known | {"--help", "-h"}, f"{line}: {used - known}"
+
+
+def slugs() -> Iterator[tuple[str, str]]:
+    for path in sorted(SOURCE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not node.args or not isinstance(node.args[0], ast.Constant):
+                continue
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            value = node.args[0].value
+            if (name in RAISED or name == "notice") and isinstance(value, str):
+                yield value, path.name
+
+
+def test_every_slug_is_explained() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text()
+    missing = sorted({slug for slug, _ in slugs() if f"`{slug}`" not in page})
+    assert not missing, missing
+
+
+def test_the_errors_page_explains_nothing_that_is_gone() -> None:
+    page = (ROOT / "docs" / "errors.md").read_text()
+    text = "".join(path.read_text() for path in SOURCE.rglob("*.py"))
+    listed = re.findall(r"^\| `([a-z0-9_-]+)`", page, flags=re.MULTILINE)
+    assert listed
+    assert [slug for slug in listed if f'"{slug}"' not in text] == []
+
+
+def test_links_of_every_page_lead_somewhere() -> None:
+    for page in [
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "benchmarks").glob("*.md")),
+    ]:
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            if "://" not in link:
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_public_name_exists_and_has_a_docstring() -> None:
+    for name in tunescope.__all__:
+        assert getattr(tunescope, name).__doc__ or name == "__version__"
+
+
+def test_files_and_functions_stay_small() -> None:
+    """Under 300 lines a file and 40 a function, so that each can be read at once."""
+    long = []
+    for path in sorted(SOURCE.rglob("*.py")):
+        text = path.read_text()
+        if text.count("\n") > 300:
+            long.append(f"{path.name}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 40:
+                long.append(f"{path.name}: {node.name} has {(node.end_lineno or 0) - node.lineno + 1} lines")
+    assert not long, long
