@@ -188,15 +188,20 @@ def test_grouped_convolution_is_block_diagonal_in_b(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected.double().numpy(), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("targets", [["experts.down_proj", "experts.gate_up_proj"], ["experts.down_proj"]])
+@pytest.mark.parametrize(
+    "targets",
+    [["experts.down_proj", "experts.gate_up_proj"], ["mlp.experts.down_proj"], ["down_proj", "gate_up_proj"]],
+)
 def test_fused_experts_give_one_delta_each(targets: list[str], tmp_path: Path) -> None:
     """One ΔW for each expert of each parameter, under the parameter's name, with its patterns."""
-    config = lora(target_parameters=targets, rank_pattern={"mlp.experts.down_proj": 2}, target_modules=[])
+    config = lora(target_parameters=targets, rank_pattern={".*down_proj": 2}, target_modules=["q_proj"])
     model = build(config())
     deltas, entries, _ = saved(model, tmp_path)
-    assert len(deltas) == 2 * 3 * len(targets)
+    assert len(deltas) == 2 * 3 * len(targets) + 2
     assert {e.status for e in entries} == {"used"}
     for name, layer in live(model).items():
+        if "experts" not in name:
+            continue
         block, kind = int(name.split(".")[1]), f"mlp.experts.{layer.parameter_name}"
         own = [d for d in deltas if (d.address.layer, d.address.module_type) == (block, kind)]
         assert [d.address.expert for d in own] == [0, 1, 2]

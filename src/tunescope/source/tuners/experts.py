@@ -8,11 +8,11 @@ do not name the parameter: the innermost is the one that the module defines firs
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Protocol
 
 from tunescope.address import Address, parse
-from tunescope.delta import Delta, Factored
+from tunescope.delta import Array, Delta, Factored
 from tunescope.source.tensors import LazyTensor
 from tunescope.source.tuners.adapter import Adapter, Module, floats
 
@@ -36,8 +36,23 @@ class Terms(Protocol):
 
 
 def targets_parameters(adapter: Adapter, module: Module) -> bool:
-    """Whether this module's tensors adapt a parameter named in `target_parameters`."""
-    return bool(_targets(adapter, _unwrapped(module.name)))
+    """Whether this module's tensors adapt a parameter named in `target_parameters`.
+
+    A bare parameter name there may belong to any module, so a module that `target_modules` means is none.
+    """
+    name = _unwrapped(module.name)
+    return bool(_targets(adapter, name)) and not _is_target_module(adapter.config.get("target_modules"), name)
+
+
+def _is_target_module(targets: str | list[str] | None, name: str) -> bool:
+    """PEFT's rule: a string is a regular expression for the whole name, a list holds ends of names."""
+    if isinstance(targets, str):
+        return re.fullmatch(targets, name) is not None
+    return any(_ends_with(name, target) for target in targets or [])
+
+
+def _ends_with(name: str, end: str) -> bool:
+    return not end or name == end or name.endswith(f".{end}")
 
 
 def _unwrapped(name: str) -> str:
@@ -48,7 +63,7 @@ def _targets(adapter: Adapter, name: str) -> list[str]:
     """Parameters of the module `name` that the config targets, in the order PEFT wraps them."""
     targets = list(dict.fromkeys(adapter.config.get("target_parameters") or []))
     owned = [t.rpartition(".") for t in targets]
-    names = [p for owner, _, p in owned if re.fullmatch(rf"(.*\.)?{re.escape(owner)}", name)]
+    names = list(dict.fromkeys(p for owner, _, p in owned if _ends_with(name, owner)))
     known = all(n in _DEFINED for n in names)
     return sorted(names, key=_DEFINED.index) if known else names
 
@@ -98,5 +113,11 @@ def _address(owner: str, parameter: str, expert: int | None) -> Address:
 
 def _expert(a: LazyTensor, b: LazyTensor, expert: int, experts: int, scale: float) -> Factored:
     rank = a.shape[0] // experts
-    A = floats(a)[expert * rank : (expert + 1) * rank]
-    return Factored(floats(b)[:, expert::experts], A, scale)
+    A, B = _stacks(a, b)
+    return Factored(B[:, expert::experts], A[expert * rank : (expert + 1) * rank], scale)
+
+
+# The experts of one module are opened one after the other, and each needs the whole stack read.
+@lru_cache(maxsize=2)
+def _stacks(a: LazyTensor, b: LazyTensor) -> tuple[Array, Array]:
+    return floats(a), floats(b)

@@ -6,7 +6,7 @@ mean is what acts without sampling.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from tunescope.delta import Array, Delta, Factored
 from tunescope.source.tensors import LazyTensor
@@ -91,6 +91,8 @@ class Projections:
     load: Callable[[], tuple[Array, Array]]
 
 
+# Every module needs the same pair.
+@lru_cache(maxsize=1)
 def _saved(a: LazyTensor, b: LazyTensor) -> tuple[Array, Array]:
     return exact(a), exact(b)
 
