@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,8 @@ def _check_value(method: str, key: str, value: Any, file: str | Path) -> None:
         _check_number(file, key, value)
     if key in _PATTERNS:
         _check_pattern(file, method, key, value)
+    if key == "target_modules" and value is not None:
+        _check_targets(file, key, value)
     if key in _LISTS and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
         _refuse(file, key, "a list of names", value)
 
@@ -132,9 +135,25 @@ def _check_pattern(file: str | Path, method: str, key: str, value: Any) -> None:
         _refuse(file, key, "an object from pattern to value", value)
     if method in ("ADALORA", "OSF"):
         return
+    for pattern in value:
+        _check_regex(file, key, pattern)
     check = _check_count if key in _COUNT_PATTERNS else _check_number
     for pattern, entry in value.items():
         check(file, f"{key}[{pattern!r}]", entry)
+
+
+def _check_regex(file: str | Path, key: str, pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        _refuse(file, key, "regular expressions", f"{pattern}: {error}")
+
+
+def _check_targets(file: str | Path, key: str, value: Any) -> None:
+    if isinstance(value, str):
+        _check_regex(file, key, value)
+    elif not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+        _refuse(file, key, "a regular expression or a list of names", value)
 
 
 def _refuse(file: str | Path, key: str, expected: str, found: Any) -> None:

@@ -90,7 +90,8 @@ def test_an_unknown_method_lists_the_known_ones(method: Any, tmp_path: Path) -> 
         '"use_dora": "yes"', '"r": "8"', '"r": 8.5', '"r": true', '"r": 0', '"r": -3', '"r": null',
         '"lora_alpha": "16"', '"lora_alpha": NaN', '"lora_alpha": Infinity', '"lora_alpha": 1e400',
         '"rank_pattern": [1]', '"rank_pattern": {"q_proj": "4"}', '"rank_pattern": {"q_proj": 0}',
-        '"alpha_pattern": {"q_proj": NaN}', '"target_parameters": "experts"', '"fan_in_fan_out": 1',
+        '"alpha_pattern": {"q_proj": NaN}', '"rank_pattern": {"[": 4}', '"target_modules": 3',
+        '"target_parameters": "experts"', '"fan_in_fan_out": 1',
     ],
 )  # fmt: skip
 def test_wrong_types_and_values_are_refused(wrong: str, tmp_path: Path) -> None:
@@ -159,6 +160,18 @@ def test_an_empty_adapter_is_refused(arrays: dict[str, np.ndarray]) -> None:
     with pytest.raises(BadInput, match="ZeRO-3") as caught:
         read(arrays)
     assert caught.value.slug == "empty-adapter"
+
+
+def test_a_wholly_halved_adapter_does_not_flood_the_notices() -> None:
+    """Ten modules are named, the rest are counted."""
+    arrays = {}
+    for layer in range(15):
+        halves = pair(f"base_model.model.layers.{layer}.q_proj")
+        arrays.update({k: v for k, v in halves.items() if "lora_A" in k})
+    deltas, ledger = read(arrays)
+    assert deltas == []
+    assert slugs(ledger) == ["half_saved"] * 11
+    assert "5 more modules" in ledger.notices[-1].text
 
 
 def test_one_empty_factor_leaves_its_module_out() -> None:

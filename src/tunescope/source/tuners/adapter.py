@@ -16,6 +16,8 @@ from tunescope.source.tensors import Array, LazyTensor, Ledger, require_float
 
 # What PEFT saves under `base_model.` belongs to the whole adapter, not to one module.
 _OUTSIDE = "base_model"
+# How many modules of one kind of damage are named one by one.
+_SHOWN = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,7 @@ class Adapter:
     ledger: Ledger
     file: str
     shapes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    _halves: list[tuple[str, str]] = field(default_factory=list)
     _mismatches: list[str] = field(default_factory=list)
     _undetermined: dict[str, list[str]] = field(default_factory=dict)
 
@@ -90,7 +93,7 @@ class Adapter:
 
     def _half_saved(self, module: Module, missing: list[str], empty: list[str]) -> None:
         text = f"has no {', '.join(missing)}" if missing else f"has an empty {', '.join(empty)}"
-        self.ledger.notice("half_saved", f"module {module.name} {text}; it is left out", module.name)
+        self._halves.append((module.name, f"module {module.name} {text}; it is left out"))
         self.ledger.left((t.name for t in module.tensors.values()), f"incomplete module: {text}")
 
     def for_module(self, patterns: str, module: str, default: Any) -> Any:
@@ -124,6 +127,10 @@ class Adapter:
 
     def close(self) -> None:
         """Write the notices that sum up over modules."""
+        for name, text in self._halves[:_SHOWN]:
+            self.ledger.notice("half_saved", text, name)
+        if (more := len(self._halves) - _SHOWN) > 0:
+            self.ledger.notice("half_saved", f"{more} more modules are incomplete and left out; see coverage")
         if self._mismatches:
             shown = "; ".join(self._mismatches[:3]) + ("; …" if len(self._mismatches) > 3 else "")
             self.ledger.notice(
