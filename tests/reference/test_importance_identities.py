@@ -213,7 +213,7 @@ def test_tied_embeddings_are_one_row_with_the_whole_gradient():
 
 def test_fused_experts_have_a_row_each():
     """The rows of fused experts add up to their tensor, and each is its own slice's |g·w|."""
-    model, batches = mixtral(), sequences([9, 8])
+    model, batches = mixtral(torch.float32), sequences([9, 8])
     found = measure(model, batches, Options(layer_importance=False))
     entry = found.parameters.row_of("model.layers.0.mlp.experts.down_proj")
     assert entry.groups == 4
@@ -223,14 +223,14 @@ def test_fused_experts_have_a_row_each():
     by_name = {}
     for row, value in zip(found.parameters.rows, mean, strict=True):
         by_name[row.name] = by_name.get(row.name, 0) + value
-    np.testing.assert_allclose(list(by_name.values()), _brute(model, batches), rtol=1e-10)
+    np.testing.assert_allclose(list(by_name.values()), _brute(model, batches), rtol=1e-5)
     slices = np.zeros(4)
     for batch in batches:
         model.zero_grad()
         logits = model(batch["input_ids"]).logits[0, :-1]
         functional.cross_entropy(logits, batch["labels"][0, 1:], ignore_index=-100).backward()
         slices += (entry.parameter.grad * entry.parameter).detach().abs().sum((1, 2)).numpy() / 2
-    np.testing.assert_allclose(mean[entry.first : entry.first + 4], slices, rtol=1e-10)
+    np.testing.assert_allclose(mean[entry.first : entry.first + 4], slices, rtol=1e-5)
 
 
 def _kept(model):
