@@ -1,18 +1,19 @@
 """Pre-train the small language model that ships as tunescope's demo.
 
     python scripts/pretrain_demo.py gather --work build/demo
-    python scripts/pretrain_demo.py train --work build/demo --out build/demo/model --steps 6000
-    python scripts/pretrain_demo.py evaluate --work build/demo --model src/tunescope/demo/model
+    python scripts/pretrain_demo.py train --work build/demo --out build/demo/model --compile
+    python scripts/pretrain_demo.py evaluate --work build/demo --model build/demo/model
+    python scripts/pretrain_demo.py draw --model build/demo/model --out loss_curve.png
 
 ``gather`` reads this interpreter's standard library and /usr/include and generates exercises (CPU, two
 minutes); ``train`` wants a GPU; ``evaluate`` measures a model and the bigram on the held-out documents.
+To judge the shipped model elsewhere, gather with its tokenizer: --tokenizer src/tunescope/demo/model.
 Needs torch, transformers, tokenizers, numpy, safetensors and matplotlib.
 """
 
 import argparse
 import json
 import platform
-import shutil
 import sys
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -25,7 +26,7 @@ from demo_pretraining.bigram import Bigram
 from demo_pretraining.tokens import Tokens, encode, load, save
 from demo_pretraining.vocabulary import VOCABULARY
 
-EXERCISES = 150_000
+EXERCISES, STEPS = 150_000, 11_187
 
 
 def gather(arguments: argparse.Namespace) -> None:
@@ -34,7 +35,10 @@ def gather(arguments: argparse.Namespace) -> None:
     folder: Path = arguments.work
     folder.mkdir(parents=True, exist_ok=True)
     training, held_out, dropped = corpus.gather(arguments.exercises)
-    vocabulary.train(training, folder / "tokenizer")
+    if arguments.tokenizer:
+        vocabulary.copy(arguments.tokenizer, folder / "tokenizer")
+    else:
+        vocabulary.train(training, folder / "tokenizer")
     tokens = encode(training, held_out, dropped, folder / "tokenizer")
     save(tokens, folder / "tokens.npz")
     print(json.dumps(tokens.record, indent=1))
@@ -44,7 +48,7 @@ def train(arguments: argparse.Namespace) -> None:
     import torch
     from transformers import AutoTokenizer
 
-    from demo_pretraining import figure, model, training
+    from demo_pretraining import figure, model, training, vocabulary
 
     tokens = load(arguments.work / "tokens.npz")
     tokenizer = AutoTokenizer.from_pretrained(arguments.work / "tokenizer")
@@ -58,8 +62,7 @@ def train(arguments: argparse.Namespace) -> None:
         print(f"{pace * 1000:.1f} ms a step: {recipe.steps} steps", flush=True)
     curve = training.train(network, tokens, recipe, device, say=lambda text: print(text, flush=True))
     network.to(torch.bfloat16).save_pretrained(arguments.out)
-    for file in (arguments.work / "tokenizer").iterdir():
-        shutil.copy(file, arguments.out)
+    vocabulary.copy(arguments.work / "tokenizer", arguments.out)
     record = _record(tokens, recipe, curve, network) | {"held_out_loss": judge(arguments.out, tokens, device)}
     (arguments.out / "pretraining.json").write_text(json.dumps(record, indent=1) + "\n")
     figure.draw(record, arguments.out / "loss_curve.png")
@@ -106,32 +109,33 @@ def evaluate(arguments: argparse.Namespace) -> None:
     json.dump(judge(arguments.model, load(arguments.work / "tokens.npz"), "cpu"), sys.stdout, indent=1)
 
 
+def draw(arguments: argparse.Namespace) -> None:
+    from demo_pretraining import figure
+
+    figure.draw(json.loads((arguments.model / "pretraining.json").read_text()), arguments.out)
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     commands = parser.add_subparsers(required=True)
-    for function in (gather, train, evaluate):
-        command = commands.add_parser(function.__name__)
+    made = {function: commands.add_parser(function.__name__) for function in (gather, train, evaluate, draw)}
+    for function, command in made.items():
         command.set_defaults(function=function)
-        command.add_argument("--work", type=Path, required=True, help="folder of the gathered tokens")
-        if function is gather:
-            command.add_argument(
-                "--exercises",
-                type=int,
-                default=EXERCISES,
-                help="generated exercises before repetitions are dropped",
-            )
-        if function is train:
-            command.add_argument("--out", type=Path, required=True, help="folder for the trained model")
-            command.add_argument("--steps", type=int, default=6000)
-            command.add_argument(
-                "--seconds", type=float, help="choose the steps so that training takes about this long"
-            )
-            command.add_argument("--batch", type=int, default=128, help="windows of 512 tokens in a step")
-            command.add_argument("--compile", action="store_true", help="use torch.compile")
-        if function is evaluate:
-            command.add_argument("--model", type=Path, required=True)
+        if function is not draw:
+            command.add_argument("--work", type=Path, required=True, help="folder of the gathered tokens")
+        if function in (evaluate, draw):
+            command.add_argument("--model", type=Path, required=True, help="folder of a trained model")
+        if function in (train, draw):
+            command.add_argument("--out", type=Path, required=True, help="what to write")
+    made[gather].add_argument(
+        "--exercises", type=int, default=EXERCISES, help="before repetitions are dropped"
+    )
+    made[gather].add_argument("--tokenizer", type=Path, help="a model's folder, to use its tokenizer again")
+    made[train].add_argument("--steps", type=int, default=STEPS)
+    made[train].add_argument("--seconds", type=float, help="choose the steps to train about this long")
+    made[train].add_argument("--batch", type=int, default=128, help="windows of 512 tokens in a step")
+    made[train].add_argument("--compile", action="store_true", help="use torch.compile")
     arguments = parser.parse_args()
     arguments.function(arguments)
 

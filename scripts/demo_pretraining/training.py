@@ -19,7 +19,7 @@ OPENING_SHARE = 1 / 7
 
 @dataclass(frozen=True)
 class Recipe:
-    steps: int = 6000
+    steps: int = 11_187
     batch: int = 128
     learning_rate: float = 3e-3
     weight_decay: float = 0.1

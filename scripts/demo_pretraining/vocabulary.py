@@ -1,5 +1,6 @@
 """The byte-level BPE tokenizer of the small model, with a chat template, as transformers loads it."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from demo_pretraining.corpus import Document
 
 VOCABULARY = 3072
 PAD, END, USER, ASSISTANT = "<|pad|>", "<|end|>", "<|user|>", "<|assistant|>"
+FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
 SAMPLE_CHARACTERS = {"library": 10_000_000, "headers": 6_000_000}
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'assistant' %}<|assistant|>"
@@ -57,3 +59,9 @@ def train(documents: Sequence[Document], folder: Path) -> None:
     )
     fast.chat_template = CHAT_TEMPLATE
     fast.save_pretrained(folder)
+
+
+def copy(source: Path, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        shutil.copy(source / name, folder)

@@ -183,6 +183,11 @@ def test_every_conclusion_is_right(rows: Rows) -> None:
     assert used == set(REASONING)
 
 
+def balanced(side: str) -> bool:
+    """Whether this is a whole expression, not the tail of one that begins with a letter."""
+    return side.count("(") == side.count(")") and not side.startswith("- ")
+
+
 def equations(text: str) -> list[tuple[str, str]]:
     """Both sides of every equation between numbers; words around it are left out."""
     text = text.replace("\\cdot", "*").replace("$", ",")
@@ -194,7 +199,7 @@ def equations(text: str) -> list[tuple[str, str]]:
                 re.search(r"(?<![\w^])" + number + "$", before),
                 re.match(number + r"(?![\dxa-z{])", after),
             )
-            if left and right:
+            if left and right and balanced(left[0]) and balanced(right[0]):
                 found.append((left[0], right[0]))
     return found
 
