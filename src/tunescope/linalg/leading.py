@@ -66,8 +66,9 @@ def leading(
     width = min(count + _EXTRA, d_out, d_in)
     drawn = np.random.default_rng(seed).standard_normal((d_in, _EXTRA if start is not None else width))
     block = drawn if start is None else np.hstack([start, drawn])
-    found = _rayleigh_ritz(matrix, orthonormal(block[:, :d_in])[0], count, width)
-    for _ in range(_CYCLES):
+    # The first cycle comes before any residual is looked at: a start of exact vectors need not lead.
+    found = _rayleigh_ritz(matrix, _krylov(matrix, orthonormal(block[:, :d_in])[0]), count, width)
+    for _ in range(_CYCLES - 1):
         if found.residual <= tolerance:
             break
         found = _rayleigh_ritz(matrix, _krylov(matrix, found.V), count, width)
