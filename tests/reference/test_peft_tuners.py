@@ -53,6 +53,14 @@ class Convolutions(nn.Module):
         self.flat = nn.Conv2d(8, 12, 1)
 
 
+class Odd(nn.Module):
+    """One layer whose sides no wavelet divides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.odd = nn.Linear(7, 5)
+
+
 @dataclass(frozen=True)
 class Case:
     """A configuration, and how many modules it must give a delta for with and without the base."""
@@ -99,6 +107,10 @@ CASES = {
     "waveft": Case("waveft", lambda: peft.WaveFTConfig(target_modules=TARGETS, n_frequency=20), 0),
     "waveft plain": Case("waveft", lambda: peft.WaveFTConfig(target_modules=TARGETS, n_frequency=20,
                                                              use_idwt=False), 0),
+    "waveft odd": Case("waveft", lambda: peft.WaveFTConfig(target_modules=["odd"], n_frequency=20,
+                                                           random_loc_seed=0), 0, 1, Odd),
+    "fourierft odd": Case("fourierft", lambda: peft.FourierFTConfig(target_modules=["odd"], n_frequency=20,
+                                                                    random_loc_seed=0), 0, 1, Odd),
     "c3a": Case("c3a", lambda: peft.C3AConfig(target_modules=TARGETS, block_size=4)),
     "vblora": Case("vblora", lambda: peft.VBLoRAConfig(target_modules=TARGETS, r=2, num_vectors=10,
                                                        vector_length=4)),
@@ -217,6 +229,19 @@ def test_methods_that_need_the_base_are_named(name: str, tmp_path: Path) -> None
     assert deltas == []
     assert {e.reason for e in ledger.close()} == {f"{name}: needs the base"}
     assert [n.slug for n in ledger.notices] == ["needs-base"]
+
+
+@pytest.mark.parametrize("name", ["fourierft", "vera unsaved"])
+def test_seeded_numbers_are_not_made_up_without_torch(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where torch is not installed, such a module is left out and says why."""
+    save_tiny(CASES[name], tmp_path / "adapter", tmp_path)
+    for family in ("spectral", "vera"):
+        monkeypatch.setattr(f"tunescope.source.tuners.{family}.torch_is_there", lambda: False)
+    deltas, ledger = read_saved(tmp_path / "adapter")
+    assert deltas == []
+    assert all("need torch, which is not installed" in e.reason for e in ledger.close())
 
 
 def test_unilora_without_indices_names_no_module(tmp_path: Path) -> None:

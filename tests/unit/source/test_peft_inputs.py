@@ -1,6 +1,8 @@
 """PEFT adapters that are wrong, odd or renamed: refused, noticed or normalised, never silently misread."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 
 from tunescope.delta import Delta
 from tunescope.errors import BadInput
+from tunescope.source.base_shapes import base_shapes
 from tunescope.source.peft import load_peft_config, read_peft
 from tunescope.source.tensors import LazyTensor, Ledger
 
@@ -317,3 +320,49 @@ def test_tensors_of_impossible_shapes_are_refused(method: str) -> None:
     with pytest.raises(BadInput) as caught:
         read(arrays, {"peft_type": method})[0][0].open()
     assert caught.value.slug == "factor-shapes"
+
+
+def test_reading_needs_neither_torch_nor_peft() -> None:
+    """Importing the reader pulls in none of the heavy packages."""
+    code = "import sys, tunescope.source.peft; print({'torch', 'peft', 'polars'} & set(sys.modules))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
+
+
+def base_folder(folder: Path, name: str, shape: tuple[int, int]) -> Path:
+    """A folder with a safetensors file of one weight."""
+    size = 4 * shape[0] * shape[1]
+    header = {f"{name}.weight": {"dtype": "F32", "shape": shape, "data_offsets": [0, size]}}
+    raw = json.dumps(header).encode()
+    raw += b" " * (-len(raw) % 8)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = len(raw).to_bytes(8, "little") + raw + bytes(size)
+    (folder / "model.safetensors").write_bytes(content)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["encoder.q_proj", "bert.encoder.q_proj", "q_proj"])
+@pytest.mark.parametrize("flip", [False, True])
+def test_shapes_come_from_a_base_in_the_hubs_cache(
+    name: str, flip: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An id is looked up among the snapshots; the base's names may be one part longer or shorter."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    base_folder(tmp_path / "models--some--base" / "snapshots" / "abc", name, (4, 6))
+    config = {"base_model_name_or_path": "some/base", "fan_in_fan_out": flip}
+    assert base_shapes(config, ["encoder.q_proj", "other"]) == {"encoder.q_proj": (6, 4) if flip else (4, 6)}
+
+
+@pytest.mark.parametrize("base", [None, "", "some/absent", "../../etc", "a/b/c", 7, "x\0y"])
+def test_a_base_that_is_not_here_gives_no_shapes(
+    base: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is fetched, and nothing outside the cache is looked at."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    assert base_shapes({"base_model_name_or_path": base}, ["q_proj"]) == {}
+
+
+def test_a_broken_base_gives_no_shapes(tmp_path: Path) -> None:
+    """The adapter itself is sound, so the base's damage does not stop it."""
+    (base_folder(tmp_path, "q_proj", (4, 6)) / "model.safetensors").write_bytes(b"broken")
+    assert base_shapes({"base_model_name_or_path": str(tmp_path)}, ["q_proj"]) == {}

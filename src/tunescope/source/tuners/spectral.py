@@ -22,7 +22,7 @@ def read_fourierft(adapter: Adapter) -> Iterator[Delta]:
     scale = float(adapter.config.get("scaling", 150.0))
     for module, shape in _shaped(adapter, "FourierFT"):
         tensor = module["fourierft_spectrum"]
-        load = partial(_fourier, tensor, shape, int(adapter.config.get("random_loc_seed") or 777), scale)
+        load = partial(_fourier, tensor, shape, _seed(adapter), scale)
         yield adapter.delta(
             module, "fourierft", shape=shape, used=("fourierft_spectrum",), scale=scale, open=load
         )
@@ -62,7 +62,8 @@ def read_waveft(adapter: Adapter) -> Iterator[Delta]:
 
 
 def _seed(adapter: Adapter) -> int:
-    return int(adapter.config.get("random_loc_seed", 777))
+    seed = adapter.config.get("random_loc_seed")
+    return 777 if seed is None else int(seed)
 
 
 def _wave(tensor: LazyTensor, shape: tuple[int, int], seed: int, transformed: bool, scale: float) -> Dense:
