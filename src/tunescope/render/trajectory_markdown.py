@@ -50,6 +50,11 @@ def _sentences(panel: Panel, chapter: str, document: Mapping[str, Any]) -> Itera
     if len(panel.runs) == 1:
         yield from _run_lines(panel.runs[0], document)
         return
+    for comparison in document["comparisons"]:
+        if set(comparison.get("delta_frobenius_norm", ())) & set(panel.runs) or _names(
+            comparison, panel.runs
+        ):
+            yield f"- {escaped(comparison['text'])}"
     places = {"early_layers", "middle_layers", "late_layers"}
     for finding in document["findings"]:
         if finding["kind"] in places and finding["model_id"] in panel.runs:
@@ -58,10 +63,17 @@ def _sentences(panel: Panel, chapter: str, document: Mapping[str, Any]) -> Itera
         yield f"- No third of the layers stands out in any run of {escaped(chapter.lower())}."
 
 
+def _names(comparison: Mapping[str, Any], runs: Sequence[str]) -> bool:
+    return any(run in pair.split(" · ") for pair in comparison.get("spearman", ()) for run in runs)
+
+
 def _run_lines(run: str, document: Mapping[str, Any]) -> Iterator[str]:
     base = run if run in document["runs"] else run.rpartition("/")[0]
     if summary := document["runs"].get(base):
         yield f"- {_summary(summary)}"
+    for comparison in document["comparisons"]:
+        if base == comparison.get("runs", [None])[-1]:
+            yield f"- {escaped(comparison['text'])}"
     for finding in document["findings"]:
         if finding["model_id"] in (run, base) and finding["kind"] != "lora_as_proxy":
             yield f"- **{finding['kind'].replace('_', ' ')}**: {escaped(finding['text'])}"
@@ -107,6 +119,8 @@ def readout_markdown(document: Mapping[str, Any]) -> str:
     lines = ["# How the weights moved", "", f"> {CAUTION}", "", *table(header, rows)]
     if document["lora_as_proxy"]:
         lines += ["", "## LoRA as a proxy for full fine-tuning", "", *_proxies(document["lora_as_proxy"])]
+    if document["comparisons"]:
+        lines += ["", "## Together", "", *(f"- {escaped(c['text'])}" for c in document["comparisons"])]
     return "\n".join([*lines, "", "## Findings", "", *_findings(document["findings"])]) + "\n"
 
 

@@ -17,6 +17,7 @@ from tunescope.study.motion import motion_of
 from tunescope.table import SCHEMA_VERSION, Table, strict_json, write_csv, write_text
 from tunescope.view.findings import Finding
 from tunescope.view.gallery import gallery
+from tunescope.view.motion_comparison import comparisons
 from tunescope.view.motion_findings import motion_findings
 from tunescope.view.motion_readout import proxy_finding, run_summary
 from tunescope.view.seams import SavedState
@@ -59,6 +60,7 @@ def trajectory_study(specs: Sequence[str], *, start: str | Path | None = None) -
     document = {
         "schema_version": SCHEMA_VERSION,
         "runs": {run.label: run_summary(_of(by_step, run), _of(motion, run)) for run in runs},
+        "comparisons": comparisons(by_step, norms),
         "lora_as_proxy": [record for record, _ in proxies],
         "findings": [f.record() for f in (*findings, *(finding for _, finding in proxies))],
     }
