@@ -18,6 +18,7 @@ def fetch(hub: HubId) -> tuple[Path, str]:
     try:
         # Deferred: an extra, and slow to import.
         import huggingface_hub
+        from huggingface_hub import constants, errors
     except ImportError:
         raise Missing(
             "no-hub",
@@ -25,8 +26,6 @@ def fetch(hub: HubId) -> tuple[Path, str]:
             file=_spell(hub),
             fix="pip install 'tunescope[hub]', or name a local path",
         ) from None
-    from huggingface_hub import constants
-
     if constants.HF_HUB_OFFLINE:
         return _cached(huggingface_hub, hub, "the hub is switched off (HF_HUB_OFFLINE)")
     try:
@@ -34,7 +33,7 @@ def fetch(hub: HubId) -> tuple[Path, str]:
     except TunescopeError:
         raise
     except Exception as error:
-        if (refusal := _refusal(huggingface_hub.errors, error, hub)) is not None:
+        if (refusal := _refusal(errors, error, hub)) is not None:
             raise refusal from None
         if _unreachable(error):
             return _cached(huggingface_hub, hub, f"the hub cannot be reached ({type(error).__name__})")
@@ -48,8 +47,22 @@ def _download(library: Any, hub: HubId) -> tuple[Path, str]:
     wanted = adapter_names([n for n in names if "/" not in n])
     if not wanted:
         raise _no_adapter(hub, names)
-    paths = [library.hf_hub_download(hub.repo, prefix + name, revision=info.sha) for name in wanted]
-    return Path(paths[0]).parent, f"hf://{hub.repo}@{info.sha}" + (f"/{hub.folder}" if hub.folder else "")
+
+    def download(revision: str | None) -> set[Path]:
+        get = library.hf_hub_download
+        paths = [get(hub.repo, prefix + name, revision=revision) for name in wanted]
+        return {Path(path).parent for path in paths}
+
+    # By its name, so that the cache remembers the branch; by its commit where the branch moved meanwhile.
+    folders = download(hub.revision)
+    folder = folders.pop() if len(folders) == 1 else download(info.sha).pop()
+    return folder, _place(hub, folder)
+
+
+def _place(hub: HubId, folder: Path) -> str:
+    """Where a folder of the cache came from: repository, commit, folder."""
+    commit = folder.parts[folder.parts.index("snapshots") + 1] if "snapshots" in folder.parts else "unknown"
+    return f"hf://{hub.repo}@{commit}" + (f"/{hub.folder}" if hub.folder else "")
 
 
 def _no_adapter(hub: HubId, names: Sequence[str]) -> Missing:
@@ -77,14 +90,15 @@ def _cached(library: Any, hub: HubId, why: str) -> tuple[Path, str]:
         folder = library.snapshot_download(
             hub.repo, revision=hub.revision, local_files_only=True, allow_patterns=patterns
         )
-    except library.errors.LocalEntryNotFoundError as error:
+    except FileNotFoundError as error:
+        # What is not cached raises one of these; a folder known to lack files (a README, say) may do.
         folder = getattr(error, "snapshot_path", None)
         if folder is None:
             raise _not_cached(hub, why) from None
     path = Path(folder) / (hub.folder or "")
     if not path.is_dir() or not adapter_names([p.name for p in path.iterdir()]):
         raise _not_cached(hub, why)
-    return path, f"hf://{hub.repo}@{Path(folder).name}" + (f"/{hub.folder}" if hub.folder else "")
+    return path, _place(hub, path)
 
 
 def _not_cached(hub: HubId, why: str) -> Missing:

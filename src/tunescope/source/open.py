@@ -75,7 +75,7 @@ def open_sources(
         return read_published(Path(text), label)
     folder, place, name = _fetch(text)
     located = locate(folder, follow_symlinks=follow_symlinks)
-    return [_source(load(located, place), label or name, scale)]
+    return [replace(_source(load(located, place), label or name, scale), location=place)]
 
 
 def _fetch(text: str) -> tuple[Path, str, str]:
