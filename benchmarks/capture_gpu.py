@@ -6,6 +6,7 @@ table and writes JSON: `python -m benchmarks.capture_gpu --out FOLDER [--tiny]`;
 """
 
 import argparse
+import gc
 import json
 import shutil
 import statistics
@@ -138,6 +139,14 @@ def measure_alone(motion: Motion) -> float:
     return statistics.median(seconds[5:])
 
 
+def release() -> None:
+    """Give the device's memory back, so that the sweep's peak is its own."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
 def sweep(recipe: Recipe, data: dict[str, str], work: Path) -> list[dict[str, Any]]:
     """Two domains at two rates through `finetune`, with a capture at every step."""
     began = time.perf_counter()
@@ -198,6 +207,7 @@ def main() -> None:
     document = {"device": device_name(), "torch": torch.__version__, "cost": cost}
     target = options.out / "capture_gpu.json"
     target.write_text(json.dumps(document, indent=2))
+    release()
     rows = sweep(Recipe(**common, held_out_rows=16, checkpoints_per_epoch=2), data, options.work)
     document |= {"sweep": rows, "nvidia_smi": smi()}
     target.write_text(json.dumps(document, indent=2))

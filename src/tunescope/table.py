@@ -52,7 +52,7 @@ class Table:
 
     def write_parquet(self, path: str | Path) -> Path:
         """Write the table with its kind, schema version and meta in the file's own metadata."""
-        metadata = _file_metadata(self.kind, self.meta)
+        metadata = file_metadata(self.kind, self.meta)
         return write_atomically(path, lambda out: self.frame.write_parquet(out, metadata=metadata))
 
     def write_csv(self, path: str | Path) -> Path:
@@ -84,11 +84,12 @@ def read_parquet(path: str | Path) -> Table:
 
 def sink_parquet(rows: pl.LazyFrame, path: str | Path, kind: str, meta: Mapping[str, Any]) -> Path:
     """Write rows that need not fit in memory as `Table.write_parquet` would, block by block."""
-    metadata = _file_metadata(kind, meta)
+    metadata = file_metadata(kind, meta)
     return write_atomically(path, lambda out: rows.sink_parquet(out, metadata=metadata))
 
 
-def _file_metadata(kind: str, meta: Mapping[str, Any]) -> dict[str, str]:
+def file_metadata(kind: str, meta: Mapping[str, Any]) -> dict[str, str]:
+    """The entry of a Parquet file's own metadata that `read_parquet` takes kind and meta from."""
     record = {"kind": kind, "schema_version": SCHEMA_VERSION, "meta": dict(meta)}
     return {_META_KEY: json.dumps(record, sort_keys=True, default=str)}
 

@@ -3,17 +3,22 @@
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
+import torch
+from numpy.typing import NDArray
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tunescope.errors import UsageError
 from tunescope.training import guards
 from tunescope.training.motion import Motion
-from tunescope.training.recording import SCHEMA, Recording
+from tunescope.training.recording import Recording
+from tunescope.training.rows import capture_rows, labels, metadata
 from tunescope.training.start import load_start, save_start
 from tunescope.training.trainable import Trainable, trainable
 
@@ -29,16 +34,26 @@ def _never_raises(hook: Hook) -> Hook:
     def guarded(self: "TrainingCapture", *args: Any, **kwargs: Any) -> None:
         if self.failure is not None:
             return
-        began = time.perf_counter()
         try:
             hook(self, *args, **kwargs)
         except Exception as problem:
             self.failure = problem
             logger.warning("tunescope: capture has stopped, training goes on: %s", problem)
-        finally:
-            self.seconds += time.perf_counter() - began
 
     return guarded  # type: ignore[return-value]
+
+
+@dataclass(frozen=True, eq=False)
+class _Pending:
+    """A capture that waits for the loss of its step."""
+
+    step: int
+    epoch: float
+    learning_rate: float | None
+    values: NDArray[np.float64]
+
+    def frame(self, labels: pl.DataFrame, loss: float | None) -> pl.DataFrame:
+        return capture_rows(labels, self.values, self.step, self.epoch, self.learning_rate, loss)
 
 
 class TrainingCapture(TrainerCallback):  # type: ignore[misc]
@@ -81,7 +96,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         self.failure: Exception | None = None
         self._recording: Recording | None = None
         self._motion: Motion | None = None
-        self._pending: tuple[int, pl.DataFrame] | None = None
+        self._pending: _Pending | None = None
         self._epoch_before = 0.0
         self._learning_rate: float | None = None
 
@@ -160,11 +175,11 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
             save_start(folder, parts.parameters)
         start = parts.parameters if step == 0 else load_start(folder, parts.parameters)
         self._motion = Motion(parts, start)
-        self._rows = _labels(parts)
+        self._labels = labels(parts)
         for reason in sorted(set(parts.skipped.values())):
             names = [name for name, why in parts.skipped.items() if why == reason]
             logger.warning("tunescope: %d parameters not captured (%s): %s", len(names), reason, names[:5])
-        self._recording = Recording(folder, _meta(parts))
+        self._recording = Recording(folder, metadata(parts))
         self._recording.begin(step)
         self._recorded = step if step in self._recording else -1
 
@@ -180,31 +195,25 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
     def _record(self, state: TrainerState, wait: bool = False) -> None:
         if self._recording is None or self._motion is None or state.global_step == self._recorded:
             return
+        # Waiting for the step itself to end is no cost of the capture.
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        began = time.perf_counter()
         values = self._motion.measure()
-        frame = self._rows.with_columns(
-            *(pl.Series(name, column) for name, column in zip(MEASURES, values.T, strict=True)),
-            step=pl.lit(state.global_step, pl.Int64),
-            epoch=pl.lit(float(state.epoch or 0.0), pl.Float64),
-            learning_rate=pl.lit(self._learning_rate, pl.Float64),
-        )
+        self.seconds += time.perf_counter() - began
         self._recorded, self.captures = state.global_step, self.captures + 1
-        self._pending = (state.global_step, frame)
+        self._pending = _Pending(state.global_step, float(state.epoch or 0.0), self._learning_rate, values)
         if not wait:
             self._write(state)
 
     def _write(self, state: TrainerState) -> None:
         if self._pending is None or self._recording is None:
             return
-        step, frame = self._pending
-        self._pending = None
+        began = time.perf_counter()
+        pending, self._pending = self._pending, None
         loss = next((entry["loss"] for entry in reversed(state.log_history) if "loss" in entry), None)
-        frame = frame.with_columns(loss=pl.lit(loss, pl.Float64), delta_frobenius_norm=_KNOWN_NORM)
-        self._recording.append(step, frame.select(list(SCHEMA)))
-
-
-MEASURES = ("mean", "variance", "abs_mean", "abs_variance", "delta_frobenius_norm")
-# A norm that does not follow from the factors alone is null; a diverged one stays "not a number".
-_KNOWN_NORM = pl.when("known").then("delta_frobenius_norm")
+        self._recording.append(pending.step, pending.frame(self._labels, loss))
+        self.seconds += time.perf_counter() - began
 
 
 def _guard(args: TrainingArguments, model: Any) -> None:
@@ -221,35 +230,3 @@ def _guard(args: TrainingArguments, model: Any) -> None:
         widened = guards.float32_adapters(model)
         if widened:
             logger.warning("tunescope: %d adapter weights put back from bfloat16 to float32", len(widened))
-
-
-def _labels(parts: Trainable) -> pl.DataFrame:
-    """The columns of the table that name a matrix: the same in every capture."""
-    names = parts.component_names()
-    rows = [
-        {
-            "stack": matrix.address.stack,
-            "layer": matrix.address.layer,
-            "module_type": matrix.address.module_type,
-            "expert": matrix.address.expert,
-            "component_name": names[index],
-            "factor": matrix.factor,
-            "numel": matrix.view(parts.parameters[matrix.parameter]).numel(),
-            "known": module.scale is not None,
-        }
-        for index, module in enumerate(parts.modules)
-        for matrix in module.matrices
-    ]
-    wanted = ("stack", "layer", "module_type", "expert", "component_name", "factor", "numel")
-    return pl.DataFrame(rows, schema={name: SCHEMA[name] for name in wanted} | {"known": pl.Boolean})
-
-
-def _meta(parts: Trainable) -> dict[str, Any]:
-    dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in parts.parameters.values()})
-    return {
-        "reference": "start",
-        "dtypes": dtypes,
-        "skipped": dict(sorted(parts.skipped.items())),
-        "units": dict.fromkeys(("mean", "abs_mean", "delta_frobenius_norm"), "weight units")
-        | dict.fromkeys(("variance", "abs_variance"), "weight units squared"),
-    }

@@ -1,7 +1,7 @@
 """The motion of all trainable weights since the start, measured in stacked groups with one transfer."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tunescope.training.statistics import BLOCK, delta_moments, difference, low_rank_norms, moments
-from tunescope.training.trainable import Matrix, Module, Trainable, as_float
+from tunescope.training.trainable import Matrix, Module, Trainable
 
 # Statistics of one matrix: mean, variance, abs_mean, abs_variance, delta_frobenius_norm.
 COLUMNS = 5
@@ -38,7 +38,7 @@ class Motion:
         A norm is NaN where the module's ΔW does not follow from its factors alone.
         """
         with torch.no_grad():
-            results = [(group.rows, group.measure(self.trainable.parameters)) for group in self._groups]
+            results = [(group.rows, group.measure()) for group in self._groups]
         by_device: dict[torch.device, list[tuple[list[int], Tensor]]] = defaultdict(list)
         for rows, values in results:
             by_device[values.device].append((rows, values))
@@ -52,12 +52,12 @@ class Motion:
 class _WeightGroup:
     """Weights, biases and norms of one shape: `rows` are their places in the result."""
 
-    def __init__(self, rows: list[int], matrices: list[Matrix], start: Tensor) -> None:
-        self.rows, self._matrices, self._start = rows, matrices, start
+    def __init__(self, rows: list[int], now: "_Stack", start: Tensor) -> None:
+        self.rows, self._now, self._start = rows, now, start
 
-    def measure(self, parameters: Mapping[str, Tensor]) -> Tensor:
+    def measure(self) -> Tensor:
         """The statistics `(n, 5)`."""
-        now = _stacked(self._matrices, parameters)
+        now = self._now.read()
         stats = moments(now, self._start)
         # Σ Δ² = n (var + mean²), both terms non-negative: nothing cancels.
         norm = (now.shape[1] * (stats[:, 1] + stats[:, 0].square())).sqrt()
@@ -68,30 +68,59 @@ class _PairGroup:
     """LoRA modules of one shape: first all factors A, then all factors B."""
 
     def __init__(
-        self, rows: list[int], modules: list[Module], start_a: Tensor, start_b: Tensor, rank: int
+        self,
+        rows: list[int],
+        now: tuple["_Stack", "_Stack"],
+        start: tuple[Tensor, Tensor],
+        modules: list[Module],
     ) -> None:
-        self.rows, self._start_a, self._start_b, self._rank = rows, start_a, start_b, rank
-        self._matrices_a = [module.matrices[0] for module in modules]
-        self._matrices_b = [module.matrices[1] for module in modules]
+        self.rows, self._rank = rows, now[0].matrix_rows
+        self._now_a, self._now_b = now
+        self._start_a, self._start_b = start
+        self._from_zero = not bool(self._start_b.any())
         scales = [np.nan if module.scale is None else abs(module.scale) for module in modules]
-        self._scales = torch.tensor(scales, dtype=torch.float64).to(start_a.device)
+        self._scales = torch.tensor(scales, dtype=torch.float64).to(self._start_a.device)
 
-    def measure(self, parameters: Mapping[str, Tensor]) -> Tensor:
+    def measure(self) -> Tensor:
         """The statistics `(2n, 5)`; both factors of a module carry its norm."""
-        now_a = _stacked(self._matrices_a, parameters).double()
-        start_b = self._start_b.to(now_a.device).double()
-        delta_a = now_a - self._start_a.to(now_a.device).double()
-        delta_b = difference(_stacked(self._matrices_b, parameters), start_b)
+        now_a = self._now_a.read().double()
+        delta_a = difference(now_a, self._start_a)
+        delta_b = difference(self._now_b.read(), self._start_b)
         n, rank = len(now_a), self._rank
-        norms = low_rank_norms(
-            now_a.view(n, rank, -1),
-            delta_a.view(n, rank, -1),
-            delta_b.view(n, -1, rank),
-            start_b.view(n, -1, rank),
-        )
-        norms = norms * self._scales.to(norms.device)
+        start_b = None if self._from_zero else self._start_b.to(now_a.device).double().view(n, -1, rank)
+        factors = now_a.view(n, rank, -1), delta_a.view(n, rank, -1), delta_b.view(n, -1, rank)
+        norms = low_rank_norms(*factors, start_b) * self._scales.to(now_a.device)
         stats = torch.cat([delta_moments(delta_a), delta_moments(delta_b)])
         return torch.cat([stats, norms.repeat(2)[:, None]], dim=1)
+
+
+class _Stack:
+    """Equally shaped matrices that are read as one array `(n, numel)`."""
+
+    def __init__(self, matrices: Sequence[Matrix], tensors: Mapping[str, Tensor]) -> None:
+        self._matrices = matrices
+        self._tensors = [tensors[matrix.parameter] for matrix in matrices]
+
+    @property
+    def matrix_rows(self) -> int:
+        """Rows of each matrix."""
+        return int(self._matrices[0].view(self._tensors[0]).shape[0])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the array is measured: Apple's GPUs have no float64, so theirs on the host."""
+        device = self._tensors[0].device
+        return torch.device("cpu") if device.type == "mps" else device
+
+    def read(self) -> Tensor:
+        """The matrices' present values, flattened."""
+        tensors: Sequence[Tensor] = self._tensors
+        # Views cost more than the arithmetic on small matrices; only slices of experts need them.
+        if self._matrices[0].experts > 1:
+            tensors = [m.view(t) for m, t in zip(self._matrices, tensors, strict=True)]
+        stack = torch.stack(list(tensors)) if len(tensors) > 1 else tensors[0].detach()[None]
+        stack = stack.reshape(len(tensors), -1)
+        return (stack.float() if stack.element_size() == 1 else stack).to(self.device)
 
 
 Members = list[tuple[list[int], Module]]
@@ -99,17 +128,19 @@ Members = list[tuple[list[int], Module]]
 
 def _grouped(trainable: Trainable) -> Iterator[Members]:
     """Modules that can be stacked, with the rows of their matrices, in groups of bounded size."""
-    groups: dict[object, Members] = defaultdict(list)
+    groups: dict[Hashable, Members] = defaultdict(list)
     row = 0
     for module in trainable.modules:
         tensors = [trainable.parameters[matrix.parameter] for matrix in module.matrices]
-        views = [matrix.view(t) for matrix, t in zip(module.matrices, tensors, strict=True)]
-        shapes = tuple(tuple(view.shape) for view in views)
-        rows = list(range(row, row + len(views)))
-        groups[(shapes, tensors[0].dtype, tensors[0].device)].append((rows, module))
-        row += len(views)
-    for (shapes, *_), members in groups.items():  # type: ignore[misc]
-        size = max(1, BLOCK // max(1, sum(int(np.prod(shape)) for shape in shapes)))
+        shapes = tuple(tuple(tensor.shape) for tensor in tensors)
+        rows = list(range(row, row + len(tensors)))
+        key = (shapes, module.matrices[0].experts, tensors[0].dtype, tensors[0].device)
+        groups[key].append((rows, module))
+        row += len(tensors)
+    for members in groups.values():
+        module = members[0][1]
+        numel = sum(trainable.parameters[m.parameter].numel() // m.experts for m in module.matrices)
+        size = max(1, BLOCK // max(1, numel))
         for first in range(0, len(members), size):
             yield members[first : first + size]
 
@@ -118,27 +149,16 @@ def _group(
     members: Members, trainable: Trainable, start: Mapping[str, Tensor], on_device: bool
 ) -> _WeightGroup | _PairGroup:
     modules = [module for _, module in members]
-    stacks = []
+    now, starts = [], []
     for position in range(len(modules[0].matrices)):
         matrices = [module.matrices[position] for module in modules]
-        target = _device(trainable.parameters[matrices[0].parameter]) if on_device else torch.device("cpu")
+        stack = _Stack(matrices, trainable.parameters)
+        target = stack.device if on_device else torch.device("cpu")
+        now.append(stack)
         # A copy, for a stack of one would share its memory with the weight that is about to move.
-        stacks.append(_stacked(matrices, start).to(target, copy=True))
-    rows = [rows[position] for position in range(len(stacks)) for rows, _ in members]
-    if len(stacks) == 1:
-        return _WeightGroup(rows, [module.matrices[0] for module in modules], stacks[0])
-    first = modules[0].matrices[0]
-    return _PairGroup(rows, modules, stacks[0], stacks[1], first.view(start[first.parameter]).shape[0])
-
-
-def _stacked(matrices: Sequence[Matrix], tensors: Mapping[str, Tensor]) -> Tensor:
-    """The matrices, flattened, as one array `(n, numel)` on a device that has float64."""
-    views = [matrix.view(as_float(tensors[matrix.parameter])) for matrix in matrices]
-    several = len(views) > 1
-    stack = torch.stack([view.reshape(-1) for view in views]) if several else views[0].reshape(1, -1)
-    return stack.to(_device(stack))
-
-
-def _device(tensor: Tensor) -> torch.device:
-    """Apple's GPUs have no float64: their tensors are measured on the host."""
-    return torch.device("cpu") if tensor.device.type == "mps" else tensor.device
+        with torch.no_grad():
+            starts.append(_Stack(matrices, start).read().to(target, copy=True))
+    rows = [rows[position] for position in range(len(now)) for rows, _ in members]
+    if len(now) == 1:
+        return _WeightGroup(rows, now[0], starts[0])
+    return _PairGroup(rows, (now[0], now[1]), (starts[0], starts[1]), modules)

@@ -37,7 +37,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]
     def __init__(self, report: Callable[[int, int, float | None], None]) -> None:
         self._report = report
         self._loss: float | None = None
-        self._began = 0.0
+        self._began: float | None = None
         self.seconds: list[float] = []
 
     def on_step_begin(
@@ -49,12 +49,19 @@ class Meter(TrainerCallback):  # type: ignore[misc]
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Stop it, and report."""
-        self.seconds.append(time.perf_counter() - self._began)
+        """Report; where the step is about to be logged, its clock runs until the device has caught up."""
         self._report(state.global_step, state.max_steps, self._loss)
+        if not control.should_log:
+            self._stop()
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Remember the loss for the next report."""
+        """Stop the clock, since reading the loss waited for the device, and remember the loss."""
+        self._stop()
         self._loss = state.log_history[-1].get("loss", self._loss) if state.log_history else None
+
+    def _stop(self) -> None:
+        if self._began is not None:
+            self.seconds.append(time.perf_counter() - self._began)
+        self._began = None

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from tunescope.errors import Missing
-from tunescope.table import Table, read_parquet
+from tunescope.table import Table, file_metadata, read_parquet
 
 FILE = "capture.parquet"
 PARTS = "capture.parts"
@@ -43,6 +43,7 @@ class Recording:
     def __init__(self, folder: Path, meta: Mapping[str, Any]) -> None:
         self._folder, self._meta = folder, meta
         self._parts = folder / PARTS
+        self._metadata = file_metadata(KIND, meta)
 
     def begin(self, step: int) -> None:
         """Continue after `step`: what was recorded later (all of it, at step zero) is dropped."""
@@ -66,7 +67,11 @@ class Recording:
 
     def append(self, step: int, frame: pl.DataFrame) -> None:
         """Write the rows of one capture."""
-        self._table(frame).write_parquet(self._part(step))
+        path = self._part(step)
+        temporary = path.with_suffix(".part")
+        # Uncompressed, for a part is small and soon merged: its cost is a part of every captured step.
+        frame.write_parquet(temporary, compression="uncompressed", statistics=False, metadata=self._metadata)
+        temporary.replace(path)
 
     def finish(self) -> None:
         """Merge all parts into one file, then remove them."""

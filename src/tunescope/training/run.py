@@ -180,8 +180,6 @@ def arguments(run: Run, recipe: Recipe, rows: int, report_to: list[str], on_gpu:
         data_seed=run.seed,
         bf16=on_gpu,
         use_cpu=not on_gpu,
-        gradient_checkpointing=recipe.gradient_checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False},
         logging_steps=1,
         save_strategy="steps",
         save_steps=max(1, round(per_epoch / recipe.checkpoints_per_epoch)),

@@ -156,9 +156,3 @@ def _scale(layer: Any, adapter: str) -> float | None:
     if hasattr(layer, "lora_E") or not re.match(r"NoneType|_?Dora|MiCA|ALora", variant):
         return None
     return float(layer.scaling[adapter])
-
-
-def as_float(tensor: Tensor) -> Tensor:
-    """The tensor detached, in a type that arithmetic is defined for (8-bit floats are widened)."""
-    tensor = tensor.detach()
-    return tensor.float() if tensor.element_size() == 1 else tensor
