@@ -3,7 +3,7 @@
 from functools import cache
 
 import numpy as np
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import Colormap, ListedColormap
 from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
@@ -26,11 +26,10 @@ _TO_RGB = np.array(
 
 
 @cache
-def dusk() -> ListedColormap:
+def dusk() -> Colormap:
     """The map, 256 colours; grey where there is no number."""
     colours = ListedColormap(_to_srgb(_path(256)).tolist(), name="dusk")
-    colours.set_bad("#d9d9d6")
-    return colours
+    return colours.with_extremes(bad="#d9d9d6")
 
 
 def _path(count: int) -> Float64:

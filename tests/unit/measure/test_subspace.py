@@ -20,9 +20,7 @@ D_OUT, D_IN, R = 60, 50, 8
 def delta(update: Update, name: str = NAME) -> Delta:
     shape = update.dense().shape
     rank = len(update.A) if isinstance(update, Factored) else None
-    return Delta(
-        parse(name), "L0_ATTN_Q", "lora", *shape, rank, None, update.scale, (), open=lambda: update
-    )
+    return Delta(parse(name), "L0_ATTN_Q", "lora", *shape, rank, None, update.scale, (), open=lambda: update)
 
 
 def gaussian(seed: int, r: int = R, scale: float | None = 1.0) -> Factored:
@@ -81,7 +79,7 @@ def test_identical_updates_are_said_to_be_and_every_nested_cell_is_1() -> None:
     np.testing.assert_allclose(grids["phi"], 1.0, atol=1e-10)
 
 
-def test_a_common_A_under_independent_B_is_a_shared_initialisation() -> None:
+def test_common_inputs_under_independent_outputs_are_a_shared_initialisation() -> None:
     a, b = gaussian(0), gaussian(1)
     row, _ = one(a, Factored(b.B, a.A + 0.05 * b.A))
     assert row["finding"] == "shared_initialisation"

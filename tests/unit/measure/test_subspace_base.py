@@ -17,9 +17,7 @@ def setting(scale: float | None = 2.0) -> tuple[NDArray[np.float32], Factored, D
     W = random.standard_normal((D_OUT, D_IN)).astype(np.float32)
     update = Factored(random.standard_normal((D_OUT, R)), random.standard_normal((R, D_IN)), scale)
     name = "model.layers.2.self_attn.q_proj"
-    delta = Delta(
-        parse(name), "L2_ATTN_Q", "lora", D_OUT, D_IN, R, None, scale, (), open=lambda: update
-    )
+    delta = Delta(parse(name), "L2_ATTN_Q", "lora", D_OUT, D_IN, R, None, scale, (), open=lambda: update)
     return W, update, delta
 
 
@@ -67,8 +65,7 @@ def test_intruder_rows_are_those_of_the_full_svds() -> None:
     W, update, delta = setting()
     ((_, rows),) = against_base([("a", [delta])], lambda _: W, AgainstBase(intruders=6))
     before, after = (
-        np.linalg.svd(M, full_matrices=False)[0]
-        for M in (W.astype(np.float64), W + update.dense())
+        np.linalg.svd(M, full_matrices=False)[0] for M in (W.astype(np.float64), W + update.dense())
     )
     exact = np.abs(before.T @ after[:, :6]).max(axis=0)
     assert [row["index"] for row in rows] == [1, 2, 3, 4, 5, 6]

@@ -119,9 +119,7 @@ def test_32_a_tensor_outside_the_index_is_included_with_a_warning(tmp_path: Path
 
 def test_33_one_tensor_in_two_shards_with_different_bytes(tmp_path: Path) -> None:
     sharded(tmp_path, index=False)
-    save_file(
-        {f"{Q}.weight": np.zeros((6, 4), np.float32)}, tmp_path / "model-00002-of-00002.safetensors"
-    )
+    save_file({f"{Q}.weight": np.zeros((6, 4), np.float32)}, tmp_path / "model-00002-of-00002.safetensors")
     with pytest.raises(BadInput, match="tensor-in-two-shards"):
         open_checkpoint(tmp_path)
 
@@ -170,7 +168,9 @@ def test_bfloat16_is_widened_and_a_convolution_flattened(tmp_path: Path) -> None
 
 
 def test_a_layer_stored_transposed_comes_out_in_the_layers_own_shape(tmp_path: Path) -> None:
-    save_file({"transformer.h.0.attn.c_attn.weight": weights()[f"{Q}.weight"].T.copy()}, tmp_path / "m.safetensors")
+    save_file(
+        {"transformer.h.0.attn.c_attn.weight": weights()[f"{Q}.weight"].T.copy()}, tmp_path / "m.safetensors"
+    )
     found = open_checkpoint(tmp_path).weight(delta("transformer.h.0.attn.c_attn"), transposed=True)
     np.testing.assert_array_equal(found, weights()[f"{Q}.weight"])
 

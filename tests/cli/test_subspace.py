@@ -1,0 +1,194 @@
+"""`tunescope subspace` from the command line: what it writes, says and refuses."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import save_file
+
+from tunescope.table import read_parquet
+
+Run = Callable[..., Any]
+LAYERS, MODULES, D = (0, 1), ("q_proj", "v_proj"), 24
+
+
+def adapter(folder: Path, seed: int, r: int = 4, layers: tuple[int, ...] = LAYERS) -> Path:
+    random = np.random.default_rng(seed)
+    tensors = {
+        f"base_model.model.model.layers.{k}.self_attn.{m}.lora_{factor}.weight": random.standard_normal(
+            (r, D) if factor == "A" else (D, r)
+        ).astype(np.float32)
+        for k in layers
+        for m in MODULES
+        for factor in "AB"
+    }
+    folder.mkdir()
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": r, "lora_alpha": r, "target_modules": list(MODULES)}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    return folder
+
+
+def base(folder: Path) -> Path:
+    random = np.random.default_rng(99)
+    folder.mkdir()
+    names = [f"model.layers.{k}.self_attn.{m}.weight" for k in LAYERS for m in MODULES]
+    save_file(
+        {n: random.standard_normal((D, D)).astype(np.float32) for n in names}, folder / "model.safetensors"
+    )
+    return folder
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    return adapter(tmp_path / "one", 1), adapter(tmp_path / "two", 2, r=3)
+
+
+def test_a_study_holds_tables_figures_and_readout(run: Run, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    done = run(
+        "subspace", *pair, "--base", base(tmp_path / "base"), "--ranks", "2", "--side", "input", "-o", out
+    )
+    assert done.code == 0, done.err
+    table = read_parquet(out / "tables" / "subspace.parquet")
+    assert table.kind == "subspace"
+    assert table.frame.height == 2 * 4 * 4 * 3
+    assert "phi" in table.meta["units"]
+    summary = pl.read_csv(out / "tables" / "subspace_summary.csv")
+    assert summary.select("rank_a", "rank_b", "d_in", "d_out").unique().rows() == [(4, 3, D, D)]
+    assert set(summary["finding"]) == {"nothing_shared"}
+    for name in ("amplification.csv", "intruders.csv", "coverage.csv", "readout.json"):
+        assert (out / "tables" / name).stat().st_size > 0
+    figures = {path.name for path in (out / "figures").iterdir()}
+    stems = {"subspace_one_vs_two", "subspace_one_vs_two_excess", "amplification_one", "intruders_two"}
+    assert {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")} <= figures
+    assert "nothing shared" in (out / "readout.md").read_text()
+    record = json.loads((out / "study.json").read_text())
+    assert record["arguments"]["command"] == "subspace"
+    assert not [name for name in record["files"] if name.startswith("parts")]
+
+
+def test_three_sources_also_give_ordered_matrices(run: Run, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    third = adapter(tmp_path / "three", 3)
+    assert run("subspace", *pair, third, "--of", "B", "-o", out).code == 0
+    matrix = pl.read_csv(out / "tables" / "subspace_models_output.csv")
+    assert set(matrix["model_id"]) == {"one", "two", "three"}
+    by_layer = pl.read_csv(out / "tables" / "subspace_models_by_layer.csv")
+    assert set(by_layer["weights"]) == {"all weights", "L0", "L1"}
+    assert read_parquet(out / "tables" / "subspace.parquet").frame["side"].unique().to_list() == ["output"]
+    assert (out / "figures" / "subspace_models_output.svg").is_file()
+
+
+def test_without_an_output_the_readout_is_printed_and_json_is_one_document(
+    run: Run, pair: tuple[Path, Path]
+) -> None:
+    assert run("subspace", *pair).out.startswith("# In which directions")
+    document = json.loads(run("subspace", *pair, "--json").out)
+    assert document["schema_version"] == 1
+    assert document["pairs"][0]["n_compared"] == 4
+
+
+def test_layers_modules_and_max_rank_narrow_what_is_compared(
+    run: Run, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    done = run(
+        "subspace", *pair, "--layers", "1", "--modules", "q_proj", "--max-rank", "2", "--of", "B", "-o", out
+    )
+    assert done.code == 0, done.err
+    frame = read_parquet(out / "tables" / "subspace.parquet").frame
+    assert frame.select("layer", "module_type").unique().rows() == [(1, "self_attn.q_proj")]
+    assert (frame["i"].max(), frame["j"].max()) == (2, 2)
+
+
+def test_one_source_needs_against_self(run: Run, pair: tuple[Path, Path]) -> None:
+    refused = run("subspace", pair[0])
+    assert refused.code == 2
+    assert "one-source" in refused.err
+    allowed = json.loads(run("subspace", pair[0], "--against-self", "--json").out)
+    assert [finding["kind"] for finding in allowed["findings"]] == ["identical"]
+
+
+def test_the_same_folder_twice_is_identical_and_strict_says_so_by_its_exit_code(
+    run: Run, pair: tuple[Path, Path]
+) -> None:
+    same = run("subspace", f"a={pair[0]}", f"b={pair[0]}", "--json", "--strict")
+    assert same.code == 1
+    assert json.loads(same.out)["pairs"][0]["kinds"] == {"identical": 4}
+    assert run("subspace", f"a={pair[0]}", f"b={pair[0]}").code == 0
+
+
+def test_no_weight_in_common_is_refused_with_names_of_both(run: Run, tmp_path: Path) -> None:
+    one = adapter(tmp_path / "one", 1)
+    far = adapter(tmp_path / "far", 1, layers=(7,))
+    refused = run("subspace", one, far)
+    assert refused.code == 3
+    assert "nothing-in-common" in refused.err
+    assert "layer 7" in refused.err
+    assert "layer 0" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("--of", "A", "--side", "output"), 2),
+        (("--of", "C"), 2),
+        (("--vmax", "nan"), 2),
+        (("--vmax", "2"), 2),
+        (("--max-rank", "0"), 2),
+        (("--ranks", "1,x"), 2),
+        (("--epsilon", "1"), 2),
+        (("--modules", "nothing_like_it"), 2),
+        (("--base", "/nowhere/at/all"), 4),
+    ],
+)
+def test_arguments_that_cannot_work_are_refused(
+    run: Run, pair: tuple[Path, Path], arguments: tuple[str, ...], code: int
+) -> None:
+    done = run("subspace", *pair, *arguments)
+    assert done.code == code
+    assert done.out == ""
+
+
+def test_cuda_that_is_not_there_is_refused_and_auto_falls_back(
+    run: Run, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunescope.linalg.device._cuda_available", lambda: False)
+    refused = run("subspace", *pair, "--device", "cuda")
+    assert refused.code == 5
+    assert "no-device" in refused.err
+    assert run("subspace", *pair, "--device", "auto").code == 0
+
+
+def test_another_bases_weights_are_refused(run: Run, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    save_file({"encoder.block.0.x.weight": np.ones((2, 2), np.float32)}, other / "model.safetensors")
+    refused = run("subspace", *pair, "--base", other)
+    assert refused.code == 3
+    assert "other-base" in refused.err
+
+
+def test_an_untrained_adapter_is_a_warning_without_numbers(
+    run: Run, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = adapter(tmp_path / "zero", 5)
+    random = np.random.default_rng(0)
+    tensors = {
+        f"base_model.model.model.layers.{k}.self_attn.{m}.lora_{factor}.weight": np.zeros((D, 4), np.float32)
+        if factor == "B"
+        else random.standard_normal((4, D)).astype(np.float32)
+        for k in LAYERS
+        for m in MODULES
+        for factor in "AB"
+    }
+    save_file(tensors, folder / "adapter_model.safetensors")
+    done = run("subspace", pair[0], folder, "-o", tmp_path / "study")
+    assert done.code == 0, done.err
+    assert "**untrained**" in done.out
+    assert "NaN" not in (tmp_path / "study" / "tables" / "subspace_summary.csv").read_text()
