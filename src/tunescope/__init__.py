@@ -3,6 +3,7 @@
 The names below are loaded when first used, so that importing the package stays cheap:
 
 - `norms(sources)` measures every ΔW and returns a `Table`;
+- `importance(model, batches)` scores every parameter by how much the predictions depend on it;
 - `attribute(model, batches, base=…)` says which changes bought the gain;
 - `TrainingCapture()` is the trainer callback that records how far weights move;
 - `norm_heatmap`, `layer_profile` and `top_components` draw such a table on matplotlib axes (`ax=`);
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from tunescope.delta import Factored as Factored
     from tunescope.errors import TunescopeError as TunescopeError
     from tunescope.gradient.attribution import attribute as attribute
+    from tunescope.gradient.importance import importance as importance
     from tunescope.render.norms import layer_profile as layer_profile
     from tunescope.render.norms import norm_heatmap as norm_heatmap
     from tunescope.render.norms import top_components as top_components
@@ -40,6 +42,7 @@ _HOME = {
     "TunescopeError": "tunescope.errors",
     "attribute": "tunescope.gradient.attribution",
     "norms": "tunescope.compare",
+    "importance": "tunescope.gradient.importance",
     "layer_profile": "tunescope.render.norms",
     "norm_heatmap": "tunescope.render.norms",
     "top_components": "tunescope.render.norms",
@@ -56,6 +59,7 @@ __all__ = [
     "TunescopeError",
     "__version__",
     "attribute",
+    "importance",
     "layer_profile",
     "norm_heatmap",
     "norms",

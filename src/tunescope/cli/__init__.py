@@ -14,6 +14,7 @@ from tunescope.errors import Exhausted, TunescopeError, printable
 
 # verb -> (module below tunescope.cli, one-line help); the help stands here so that listing imports nothing.
 VERBS: dict[str, tuple[str, str]] = {
+    "importance": ("importance", "Which parameters the predictions depend on: layer × parameter maps."),
     "norms": ("norms", "How much each weight changed: layer × module maps of ‖ΔW‖."),
     "subspace": ("subspace", "In which directions weights changed, against chance."),
     "trajectory": ("trajectory", "How the layers moved during training, step by step, animated."),

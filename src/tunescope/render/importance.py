@@ -29,6 +29,8 @@ def importance_map(view: ImportanceMap, ax: Axes | None = None, colorbar: bool =
         ax.set_title(title_text(view.title), loc="left")
         if colorbar:
             bar = figure_of(ax).colorbar(image, ax=ax, fraction=0.05, pad=0.02, aspect=28)
+            places, texts = zip(*view.ticks, strict=True)
+            bar.set_ticks(places, labels=texts)
             bar.set_label(view.label, fontsize=8)
             bar.outline.set_visible(False)
             bar.ax.tick_params(length=2)
@@ -63,7 +65,7 @@ def importance_figure(views: Sequence[ImportanceMap]) -> Figure:
     """The maps of one method, a panel per stack, above the caption that says what the picture is worth."""
     with style():
         width, height = _size(views)
-        lines = textwrap.wrap(views[0].caption, max(40, int(width * 17)))
+        lines = textwrap.wrap(views[0].caption, max(40, int(width * 13.5)))
         figure = new_figure(width, height + 0.16 * len(lines))
         widths = [len(v.columns) + 3 for v in views]
         axes: Any = figure.subplots(1, len(views), squeeze=False, width_ratios=widths)[0]

@@ -33,7 +33,7 @@ MEANING = {
 }
 _SCALE_LABELS = {
     "linear": "score ÷ largest score",
-    "log": f"score ÷ largest score, logarithmic over {DECADES} decades",
+    "log": "score ÷ largest score, logarithmic",
     "rank": "rank of the score among all cells",
     "column": "score ÷ largest score of the column",
 }
@@ -44,8 +44,8 @@ class ImportanceMap:
     """Values in [0, 1], (layers, columns), NaN where a layer has no such parameter.
 
     `layers` are the rows from the bottom up. Where `own_scale` is set the first column is `Layer
-    Importance`, drawn on a scale of its own. `label` names the colour scale, `caption` says what the
-    picture is worth.
+    Importance`, drawn on a scale of its own. `label` names the colour scale, `ticks` are its
+    marks (place, text), `caption` says what the picture is worth.
     """
 
     title: str
@@ -55,6 +55,7 @@ class ImportanceMap:
     values: Array
     own_scale: bool
     label: str
+    ticks: tuple[tuple[float, str], ...]
     caption: str
 
 
@@ -84,10 +85,18 @@ def importance_maps(
         if bypass.height:
             columns = (LAYER_IMPORTANCE, *columns)
             scaled = np.column_stack([_own(bypass, layers, scale), scaled])
-        title = f"{method} · {stack}" if len(stacks) > 1 else method
+        title = f"Importance by {method}" + (f" · {stack}" if len(stacks) > 1 else "")
         own, label = bool(bypass.height), _label(scale, values, bool(bypass.height))
-        found.append(ImportanceMap(title, method, layers, columns, scaled, own, label, caption))
+        found.append(
+            ImportanceMap(title, method, layers, columns, scaled, own, label, _ticks(scale), caption)
+        )
     return found
+
+
+def _ticks(scale: str) -> tuple[tuple[float, str], ...]:
+    if scale == "log":
+        return tuple((1 - k / DECADES, f"10⁻{'⁰¹²³⁴'[k]}" if k else "1") for k in range(DECADES, -1, -1))
+    return tuple((k / 5, f"{k / 5:.1f}") for k in range(6))
 
 
 def _label(scale: str, values: Array, own: bool) -> str:
