@@ -51,9 +51,7 @@ def _sentences(panel: Panel, chapter: str, document: Mapping[str, Any]) -> Itera
         yield from _run_lines(panel.runs[0], document)
         return
     for comparison in document["comparisons"]:
-        if set(comparison.get("delta_frobenius_norm", ())) & set(panel.runs) or _names(
-            comparison, panel.runs
-        ):
+        if comparison["kind"] != "rate" and set(comparison["runs"]) & set(panel.runs):
             yield f"- {escaped(comparison['text'])}"
     places = {"early_layers", "middle_layers", "late_layers"}
     for finding in document["findings"]:
@@ -63,16 +61,12 @@ def _sentences(panel: Panel, chapter: str, document: Mapping[str, Any]) -> Itera
         yield f"- No third of the layers stands out in any run of {escaped(chapter.lower())}."
 
 
-def _names(comparison: Mapping[str, Any], runs: Sequence[str]) -> bool:
-    return any(run in pair.split(" · ") for pair in comparison.get("spearman", ()) for run in runs)
-
-
 def _run_lines(run: str, document: Mapping[str, Any]) -> Iterator[str]:
     base = run if run in document["runs"] else run.rpartition("/")[0]
     if summary := document["runs"].get(base):
         yield f"- {_summary(summary)}"
     for comparison in document["comparisons"]:
-        if base == comparison.get("runs", [None])[-1]:
+        if comparison["kind"] == "rate" and comparison["runs"][-1] == base:
             yield f"- {escaped(comparison['text'])}"
     for finding in document["findings"]:
         if finding["model_id"] in (run, base) and finding["kind"] != "lora_as_proxy":

@@ -29,7 +29,7 @@ def comparisons(by_step: pl.DataFrame, norms: pl.DataFrame) -> list[dict[str, An
     found: list[dict[str, Any]] = []
     for (rate,), rows in last.sort("learning_rate").group_by("learning_rate", maintain_order=True):
         if rows["domain"].n_unique() > 1:
-            found += _of_rate(float(rate), rows, norms)  
+            found += _of_rate(float(rate), rows, norms)
     for (domain, _), rows in last.group_by("domain", "seed", maintain_order=True):
         found += _of_domain(str(domain), rows.sort("learning_rate"))
     return found
@@ -44,8 +44,14 @@ def _of_rate(rate: float, rows: pl.DataFrame, norms: pl.DataFrame) -> Iterator[d
         f"({significant(least['delta_frobenius_norm'])})."
     )
     sizes = dict(zip(ordered["run"].to_list(), ordered["delta_frobenius_norm"].to_list(), strict=True))
-        runs = rows["run"].to_list()
-    yield {"kind": "furthest", "runs": runs, "learning_rate": rate, "delta_frobenius_norm": sizes, "text": text}
+    runs = rows["run"].to_list()
+    yield {
+        "kind": "furthest",
+        "runs": runs,
+        "learning_rate": rate,
+        "delta_frobenius_norm": sizes,
+        "text": text,
+    }
     values = _pairwise(runs, norms)
 
     if not values:
@@ -91,7 +97,8 @@ def _of_domain(domain: str, rows: pl.DataFrame) -> Iterator[dict[str, Any]]:
             f"{rate_text(low['learning_rate'])} ({rates:.1f}× the rate)."
         )
         yield {
-            "kind": "rate", "runs": [low["run"], high["run"]],
+            "kind": "rate",
+            "runs": [low["run"], high["run"]],
             "ratio": ratio,
             "rate_ratio": rates,
             "text": text,
