@@ -186,7 +186,8 @@ def _unet_address(name: str, found: re.Match[str]) -> Address:
     i, j = int(block or 0), int(index)
     offset = {"downsamplers": 2, "upsamplers": 2}.get(kind, j)
     layer = {"down_blocks": 3 * i + offset + 1, "mid_block": 12, "up_blocks": 13 + 3 * i + offset}[part]
-    detail = f"{j}.{rest}" if part == "mid_block" else rest
+    # The middle block has two residual blocks at one place; everywhere else the place tells them apart.
+    detail = f"{j}.{rest}" if part == "mid_block" and j else rest
     stack = _stack(name[: found.start(1)].rstrip("."))
     return Address("unet" if stack == "model" else stack, layer, f"{kind}.{detail}")
 

@@ -43,7 +43,7 @@ CASES = [
     ("model.embed_tokens.weight", "model", None, "embed_tokens", None, "embedding", "EMBED"),
     ("score", "model", None, "score", None, "other", "SCORE"),
     ("unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0", "unet", 12,
-     "attentions.0.transformer_blocks.0.attn1.to_out.0", None, "attention", "L12_ATTN_O"),
+     "attentions.transformer_blocks.0.attn1.to_out.0", None, "attention", "L12_ATTN_O"),
     ("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k", "unet", 4,
      "attentions.transformer_blocks.0.attn2.to_k", None, "attention", "L4_XATTN_K"),
 ]

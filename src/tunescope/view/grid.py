@@ -81,17 +81,29 @@ def _words(text: str) -> str:
 
 def with_component(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with a column `column`: the short label of each row's module."""
-    kinds = {m: short(Address("", 0, m).component) for m in frame["module_type"].unique().to_list()}
-    clashes = _clashing(kinds)
-    names = {m: (m if label in clashes else label) for m, label in kinds.items()}
+    kinds = {m: short(Address("", 0, m).component) for m in sorted(frame["module_type"].unique().to_list())}
+    names = {
+        module: label if len(rivals) == 1 else shortest_suffix(module, rivals)
+        for module, label in kinds.items()
+        for rivals in [[m for m, other in kinds.items() if other == label]]
+    }
     return frame.with_columns(
         pl.col("module_type").replace_strict(names, return_dtype=pl.String).alias("column")
     )
 
 
-def _clashing(kinds: dict[str, str]) -> set[str]:
-    labels = list(kinds.values())
-    return {label for label in labels if labels.count(label) > 1}
+def shortest_suffix(module: str, rivals: Sequence[str]) -> str:
+    """The shortest end of a dotted path that no rival shares.
+
+    >>> shortest_suffix("blocks.0.attn.to_q", ["blocks.0.attn.to_q", "blocks.1.attn.to_q"])
+    '0.attn.to_q'
+    """
+    parts = module.split(".")
+    for k in range(1, len(parts)):
+        tail = "." + ".".join(parts[-k:])
+        if sum(f".{rival}".endswith(tail) for rival in rivals) == 1:
+            return tail[1:]
+    return module
 
 
 def column_order(frame: pl.DataFrame) -> list[str]:
@@ -120,7 +132,6 @@ def grids(frame: pl.DataFrame, metric: str, title: str, label: str) -> list[Grid
 
     Where a layer has several rows for a column (experts), the cell is their mean and the column says so.
     """
-    frame = with_component(frame)
     out = []
     for stack in frame["stack"].unique(maintain_order=True).to_list():
         part = frame.filter(pl.col("stack") == stack)
@@ -131,12 +142,15 @@ def grids(frame: pl.DataFrame, metric: str, title: str, label: str) -> list[Grid
             out.append(_grid(inside, metric, name, label))
         if outside.height:
             out.append(
-                _grid(outside.with_columns(pl.lit(-1).alias("layer")), metric, "outside blocks", label)
+                _grid(
+                    outside.with_columns(pl.lit(-1).alias("layer")), metric, f"{name} · outside blocks", label
+                )
             )
     return out
 
 
 def _grid(part: pl.DataFrame, metric: str, title: str, label: str) -> Grid:
+    part = with_component(part)
     columns = column_order(part)
     layers = sorted(part["layer"].unique().to_list())
     row, column = {v: i for i, v in enumerate(layers)}, {v: i for i, v in enumerate(columns)}

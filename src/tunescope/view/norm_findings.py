@@ -11,7 +11,7 @@ import polars as pl
 
 from tunescope.errors import Notice
 from tunescope.view.findings import Finding, named, significant
-from tunescope.view.readout import layer_means, thirds
+from tunescope.view.readout import layer_means, main_stack, thirds
 
 # A third holds the mass when its mean exceeds the smallest third's by this factor.
 MASS_RATIO = 1.1
@@ -63,7 +63,8 @@ def _non_finite(rows: pl.DataFrame, model: str, _: str) -> Iterable[Finding]:
 
 
 def _mass(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]:
-    layers = layer_means(rows.filter(pl.col(metric).is_finite()), metric)
+    stack = main_stack(rows)
+    layers = layer_means(rows.filter(pl.col(metric).is_finite() & (pl.col("stack") == stack)), metric)
     parts = {k: v for k, v in thirds(layers).items() if v is not None}
     if layers.height < 3 or len(parts) < 3 or min(parts.values()) <= 0:
         return
@@ -74,7 +75,8 @@ def _mass(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]:
     span = layers["layer"].to_list()
     text = (
         f"{model} changed most in its {most} layers: mean {metric} {significant(parts[most])} there against "
-        f"{significant(parts[least])} in the {least} third ({ratio:.2f}×; layers {span[0]}–{span[-1]})."
+        f"{significant(parts[least])} in the {least} third "
+        f"({ratio:.2f}×; {'' if stack == 'model' else f'{stack} '}layers {span[0]}–{span[-1]})."
     )
     yield Finding(f"{most}_layers", text, model, evidence={**parts, "ratio": ratio, "threshold": MASS_RATIO})
 

@@ -36,12 +36,14 @@ def readout(
 
 def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
     usable = rows.filter(pl.col(metric).is_finite())
-    layers = layer_means(usable, metric)
+    stack = main_stack(rows)
+    layers = layer_means(usable.filter(pl.col("stack") == stack), metric)
     by_family = dict(usable.group_by("family").agg(pl.col(metric).mean()).iter_rows())
     top = usable.sort(metric, descending=True).head(1)
     return {
         "n_components": rows.height,
         "n_excluded": rows.height - usable.height,
+        "layer_stack": stack,
         "overall_mean": usable[metric].mean(),
         "family_means": {family: by_family.get(family) for family in ("mlp", "attention")},
         "top_layers": layers.sort(["mean", "layer"], descending=[True, False])["layer"].head(6).to_list(),
@@ -51,6 +53,16 @@ def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
         },
         "thirds": thirds(layers),
     }
+
+
+def main_stack(rows: pl.DataFrame) -> str:
+    """The stack with the most components in blocks, whose layers the readout speaks of."""
+    counts = rows.filter(pl.col("layer").is_not_null()).group_by("stack", maintain_order=True).len()
+    return (
+        str(counts.sort("len", descending=True, maintain_order=True)["stack"][0])
+        if counts.height
+        else "model"
+    )
 
 
 def layer_means(rows: pl.DataFrame, metric: str) -> pl.DataFrame:
@@ -86,6 +98,7 @@ def _add_focus(frame: pl.DataFrame, models: dict[str, dict[str, Any]], metric: s
     first: float | None = None
     for label, model in models.items():
         rows = frame.filter(pl.col("model_id") == label)
+        rows = rows.filter(pl.col("stack") == main_stack(rows))
         means = layer_means(rows.filter(pl.col(metric).is_finite()), metric)
         record = _standing(means.rename({"mean": "value"}), layer)
         model["focus_layer"] = {"layer": layer, **record, "mlp": _standing(_summed_mlp(rows), layer)}

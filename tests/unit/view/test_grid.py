@@ -60,7 +60,7 @@ def test_stacks_and_modules_outside_blocks_have_grids_of_their_own() -> None:
         row("m", None, "lm_head", 5.0, stack="decoder"),
     ]
     titles = [g.title for g in view.heatmaps(frame(rows), "m", "frobenius_norm_normalized")]
-    assert titles == ["m · encoder", "m · decoder", "outside blocks"]
+    assert titles == ["m · encoder", "m · decoder", "m · decoder · outside blocks"]
 
 
 def test_unknown_scale_draws_the_unscaled_norm_and_says_so() -> None:
