@@ -31,6 +31,8 @@ def _loose_config(weights: Weights) -> Mapping[str, Any]:
 
 def _read_peft(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
     config = weights.config
+    if config is None and weights.config_file is None and scale is not None:
+        return OWN_NAMING.read(weights, ledger, scale)
     if config is None and weights.config_file is None and not weights.files:
         raise BadInput(
             "no-config",
@@ -38,8 +40,6 @@ def _read_peft(weights: Weights, ledger: Ledger, scale: float | None) -> Reading
             file=weights.place,
             fix="pass config=, the content of adapter_config.json",
         )
-    if config is None and weights.config_file is None and scale is not None:
-        return OWN_NAMING.read(weights, ledger, scale)
     if config is None:
         beside = weights.files[0].path.parent / CONFIG
         config = load_peft_config(weights.config_file or beside)
