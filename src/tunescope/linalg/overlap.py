@@ -1,8 +1,9 @@
 """How far two subspaces of R^d coincide, for every pair of leading dimensions at once.
 
-One implementation for NumPy and torch arrays. A factor `M (d, r)` is held as `Q R` with orthonormal
-columns; the singular directions of a product are `Q` times a small rotation, so that two of them meet in
-one `QᵀQ'` of shape `(r, r')` and nothing of the size `d` is computed twice.
+One implementation for NumPy and torch arrays: what is of the size `d` stays where it lies, what is of
+the size `r` is done in NumPy, where a GPU's solvers are slower than the way there. A factor `M (d, r)` is
+held as `Q R` with orthonormal columns; the singular directions of a product are `Q` times a small
+rotation, so that two of them meet in one `QᵀQ'` and nothing of the size `d` is computed twice.
 """
 
 import math
@@ -40,17 +41,27 @@ def orthonormal(M: AnyArray) -> tuple[AnyArray, AnyArray]:
     >>> bool(np.allclose(Q.T @ Q, np.eye(2)) and np.allclose(Q @ R, [[3, 1], [4, 2], [0, 1]]))
     True
     """
-    xp = namespace(M)
-    first = _cholesky_pass(M) if 0 < M.shape[1] <= M.shape[0] else None
-    second = None if first is None else _cholesky_pass(first[0])
-    if first is None or second is None:
-        Q, R = xp.linalg.qr(M)
-        return Q, R
-    return second[0], second[1] @ first[1]
+    P, mend, R = _nearly_orthonormal(M)
+    return (P if mend is None else P @ mend), R
 
 
-def _cholesky_pass(M: AnyArray) -> tuple[AnyArray, AnyArray] | None:
-    """One pass of Cholesky QR, `None` where the Gram is too near singular for it."""
+def _nearly_orthonormal(M: AnyArray) -> tuple[AnyArray, AnyArray | None, AnyArray]:
+    """`P`, a small `T` and `R` with `M = P T R` and `P T` orthonormal; `None` stands for T = 1.
+
+    Whoever multiplies by a small matrix next can take T along and save one product of the size of M.
+    """
+    first = _cholesky(M) if 0 < M.shape[1] <= M.shape[0] else None
+    if first is not None:
+        P = M @ first[0]
+        second = _cholesky(P)
+        if second is not None:
+            return P, second[0], second[1] @ first[1]
+    Q, R = namespace(M).linalg.qr(M)
+    return Q, None, R
+
+
+def _cholesky(M: AnyArray) -> tuple[AnyArray, AnyArray] | None:
+    """`R⁻¹` and `R` of `MᵀM = RᵀR`, `None` where the Gram is too near singular for it."""
     xp = namespace(M)
     gram = M.T @ M
     sizes = xp.sqrt(xp.diagonal(gram))
@@ -63,28 +74,29 @@ def _cholesky_pass(M: AnyArray) -> tuple[AnyArray, AnyArray] | None:
     if float(xp.diagonal(lower).min()) < _PIVOT:
         return None
     lower = sizes[:, None] * lower
-    return M @ xp.linalg.inv(lower).T, lower.T
+    return xp.linalg.inv(lower).T, lower.T
 
 
 @dataclass(frozen=True, eq=False)
 class Basis:
     """Orthonormal directions on one side of an update.
 
-    `Q (d, r)`; per matrix that lives on this side (`A` or `B`, and `delta`) a rotation `(r, k)` whose
-    columns lead by singular value, and those values `(k,)`, only as many as the numerical rank.
+    Per matrix that lives on this side (`A` or `B`, and `delta`) a small matrix `(r, k)` that turns the
+    columns of `Q (d, r)` into its singular vectors, largest singular value first, and those values
+    `(k,)`, only as many as the numerical rank. Q itself is orthonormal only up to its conditioning.
     """
 
     Q: AnyArray
-    rotations: Mapping[str, AnyArray] = field(default_factory=dict)
+    rotations: Mapping[str, Float64] = field(default_factory=dict)
     values: Mapping[str, Float64] = field(default_factory=dict)
 
     def rank(self, of: str) -> int:
         """Numerical rank: how many directions there are."""
         return len(self.values[of])
 
-    def directions(self, of: str, count: int | None = None) -> AnyArray:
+    def directions(self, of: str, count: int | None = None) -> Float64:
         """The leading singular vectors themselves, shape `(d, count)`."""
-        return self.Q @ self.rotations[of][:, :count]
+        return to_numpy(self.Q) @ self.rotations[of][:, :count]
 
     @property
     def d(self) -> int:
@@ -100,8 +112,9 @@ def product_bases(B: AnyArray, A: AnyArray, factors: bool = True) -> tuple[Basis
     """
     B, size_B = _unit_size(B)
     A, size_A = _unit_size(A)
-    Q_B, R_B = orthonormal(B)
-    Q_A, R_A = orthonormal(A.T)
+    Q_B, T_B, R_B = _nearly_orthonormal(B)
+    Q_A, T_A, R_A = _nearly_orthonormal(A.T)
+    R_B, R_A = to_numpy(R_B), to_numpy(R_A)
     # What rounding leaves in R_B R_Aᵀ is eps times this sum, whichever gauge the factors are in.
     noise = float((_column_sizes(R_B) * _column_sizes(R_A)).sum())
     u, v, values = _svd(R_B @ R_A.T, noise)
@@ -111,16 +124,24 @@ def product_bases(B: AnyArray, A: AnyArray, factors: bool = True) -> tuple[Basis
     if factors:
         output_rotations["B"], _, output_values["B"] = _svd(R_B)
         input_rotations["A"], _, input_values["A"] = _svd(R_A)
-    return Basis(Q_A, input_rotations, input_values), Basis(Q_B, output_rotations, output_values)
+    return (
+        Basis(Q_A, _mended(T_A, input_rotations), input_values),
+        Basis(Q_B, _mended(T_B, output_rotations), output_values),
+    )
 
 
-def _column_sizes(R: AnyArray) -> AnyArray:
-    return (R * R).sum(0) ** 0.5
+def _mended(T: AnyArray | None, rotations: Mapping[str, Float64]) -> Mapping[str, Float64]:
+    return rotations if T is None else {of: to_numpy(T) @ rotation for of, rotation in rotations.items()}
+
+
+def _column_sizes(R: Float64) -> Float64:
+    sizes: Float64 = np.sqrt((R * R).sum(axis=0))
+    return sizes
 
 
 def _unit_size(M: AnyArray) -> tuple[AnyArray, float]:
     """The matrix and its size 1, or divided by its largest element where products could leave the range."""
-    largest = float(abs(M).max()) if math.prod(M.shape) else 0.0
+    largest = max(float(M.max()), -float(M.min())) if math.prod(M.shape) else 0.0
     extreme = largest > 0 and not 1e-60 < largest < 1e60
     return (M / largest, largest) if extreme else (M, 1.0)
 
@@ -129,9 +150,7 @@ def dense_bases(M: AnyArray, count: int | None = None) -> tuple[Basis, Basis]:
     """Input and output basis of a matrix `(d_out, d_in)` from its SVD, the leading `count` directions."""
     u, v, values = _svd(M)
     k = len(values) if count is None else min(len(values), count)
-    eye = u[:k, :k] * 0
-    eye[range(k), range(k)] = 1
-    bases = [Basis(side[:, :k], {"delta": eye}, {"delta": values[:k]}) for side in (v, u)]
+    bases = [Basis(side[:, :k], {"delta": np.eye(k)}, {"delta": values[:k]}) for side in (v, u)]
     return bases[0], bases[1]
 
 
@@ -159,7 +178,8 @@ def cosines(a: Basis, b: Basis, of_a: str, of_b: str, cross: AnyArray | None = N
     `cross` is `Q_aᵀ Q_b` where it is at hand.
     """
     cross = a.Q.T @ b.Q if cross is None else cross
-    return to_numpy(a.rotations[of_a].T @ cross @ b.rotations[of_b])
+    out: Float64 = a.rotations[of_a].T @ to_numpy(cross) @ b.rotations[of_b]
+    return out
 
 
 def phi_grid(cosine: Float64) -> Float64:

@@ -115,7 +115,7 @@ def pair(a: Directions, b: Directions, selection: Selection) -> Comparison:
     problem = _problem(a, b)
     if problem:
         return Comparison(_empty(), row | {"status": problem[0], "finding": problem[1]})
-    crosses = {side: a.basis(side).Q.T @ b.basis(side).Q for side in SIDES}
+    crosses = {side: overlap.to_numpy(a.basis(side).Q.T @ b.basis(side).Q) for side in SIDES}
     cosines = {
         side: overlap.cosines(a.basis(side), b.basis(side), "delta", "delta", crosses[side]) for side in SIDES
     }
