@@ -15,6 +15,8 @@ from tunescope.source.weights import Format, Reading, Weights
 
 # What is called the input side and the output side of a factorisation.
 _SIDES = (("a", "b"), ("A", "B"), ("down", "up"), ("Down", "Up"), ("lora_A", "lora_B"), ("loraA", "loraB"))
+# Layers of whole models that are named like a side: up_proj and down_proj, q_a_proj and q_b_proj, up_blocks.
+_NOT_A_SIDE = re.compile(r"^_?(proj|blocks?|sample|samplers?|log|norm|layernorm)")
 _WORD = re.compile(r"[A-Za-z]+|\d+|[^A-Za-z\d]+")
 
 
@@ -22,6 +24,8 @@ def _partner(name: str, tensors: Mapping[str, LazyTensor]) -> tuple[str, str] | 
     """The name of the output-side factor that goes with an input-side one, and the module that both name."""
     words = _WORD.findall(name)
     for i, word in reversed(list(enumerate(words))):
+        if _NOT_A_SIDE.match("".join(words[i + 1 : i + 3])):
+            continue
         for inner, outer in _SIDES:
             partner = "".join((*words[:i], outer, *words[i + 1 :]))
             if (

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tunescope.errors import BadInput
 from tunescope.source import open_source
 
 RNG = np.random.default_rng(0)
@@ -51,6 +52,20 @@ def test_what_stands_alone_is_named(tmp_path: Path) -> None:
     reasons = {e.tensor: e.reason for e in source.coverage if e.status != "used"}
     assert "incomplete" in reasons["w_a_1"]
     assert reasons["head"] == "not understood"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("model.layers.0.mlp.down_proj.weight", "model.layers.0.mlp.up_proj.weight"),
+        ("model.layers.0.self_attn.q_a_proj.weight", "model.layers.0.self_attn.q_b_proj.weight"),
+        ("down_blocks.0.attentions.0.proj_in.weight", "up_blocks.0.attentions.0.proj_in.weight"),
+    ],
+)
+def test_layers_of_a_whole_model_are_no_pairs(tmp_path: Path, one: str, other: str) -> None:
+    save_file({one: normal(2, 9), other: normal(9, 2)}, tmp_path / "x.safetensors")
+    with pytest.raises(BadInput, match="0 of 2 keys recognised"):
+        open_source(tmp_path / "x.safetensors")
 
 
 def test_peft_names_without_a_config_are_read_with_a_given_scale(tmp_path: Path) -> None:
