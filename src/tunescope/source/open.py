@@ -84,7 +84,8 @@ def _fetch(text: str) -> tuple[Path, str, str]:
     if os.path.lexists(path):
         return path, str(path), default_label(str(path))
     hub: HubId | None = parse_hub_id(text)
-    if hub is None:
+    # runs/checkpoint-5 could be an id, but not where there is a folder called runs.
+    if hub is None or (len(path.parts) > 1 and Path(path.parts[0]).is_dir()):
         return path, str(path), default_label(str(path))
     # Deferred: an extra.
     from tunescope.source.hub import fetch
