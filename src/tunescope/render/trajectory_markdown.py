@@ -6,6 +6,7 @@ from typing import Any
 from tunescope.render.readout import escaped, table
 from tunescope.view.findings import significant
 from tunescope.view.gallery import Gallery, Panel
+from tunescope.view.motion_readout import verdict
 from tunescope.view.trajectory import Animation, rate_text
 
 CAUTION = (
@@ -87,15 +88,16 @@ def _summary(run: Mapping[str, Any]) -> str:
 
 
 def _proxies(records: Sequence[Mapping[str, Any]]) -> list[str]:
-    header = ["low-rank run", "full run", "weights", "Spearman", "95 % interval", "layers"]
+    header = ["low-rank run", "full run", "weights", "Spearman", "95 % interval", "layers", "so"]
     rows = [
         [
             escaped(r["lora"]),
             escaped(r["full"]),
             r["family"],
             f"{r['spearman']:.2f}",
-            "[{:.2f}, {:.2f}]".format(*r["interval_95"]),
+            "{:.2f} to {:.2f}".format(*r["interval_95"]),
             str(r["n_layers"]),
+            verdict(r["spearman"], *r["interval_95"]),
         ]
         for r in records
     ]
@@ -132,6 +134,7 @@ def _row(label: str, run: Mapping[str, Any]) -> list[str]:
 
 
 def _findings(findings: Sequence[Mapping[str, Any]]) -> list[str]:
-    ordered = sorted(findings, key=lambda f: f["severity"] != "warning")
+    told = [f for f in findings if f["kind"] != "lora_as_proxy"]  # these stand in their table
+    ordered = sorted(told, key=lambda f: f["severity"] != "warning")
     lines = [f"- **{f['kind'].replace('_', ' ')}**: {escaped(f['text'])}" for f in ordered]
     return lines or ["None: no threshold was crossed."]

@@ -60,7 +60,7 @@ def trajectory_study(specs: Sequence[str], *, start: str | Path | None = None) -
     document = {
         "schema_version": SCHEMA_VERSION,
         "runs": {run.label: run_summary(_of(by_step, run), _of(motion, run)) for run in runs},
-        "comparisons": comparisons(by_step, norms),
+        "comparisons": comparisons(by_step, norms, _low_rank(motion)),
         "lora_as_proxy": [record for record, _ in proxies],
         "findings": [f.record() for f in (*findings, *(finding for _, finding in proxies))],
     }
@@ -99,11 +99,16 @@ def _noticed(pair: tuple[str, Notice]) -> Finding:
     return Finding(kind, f"{label}: {notice.text}", label, evidence=evidence, severity="warning")
 
 
+def _low_rank(motion: pl.DataFrame) -> list[str]:
+    found: list[str] = motion.filter(pl.col("factor") == "A")["run"].unique(maintain_order=True).to_list()
+    return found
+
+
 def _proxies(runs: Sequence[Run], motion: pl.DataFrame) -> Iterator[tuple[dict[str, Any], Finding]]:
     """Every low-rank run against every full run of the same data."""
-    factors = {run.label: set(_of(motion, run)["factor"].unique()) for run in runs}
-    low_rank = [run for run in runs if {"A", "B"} <= factors[run.label]]
-    full = [run for run in runs if factors[run.label] == {"W"}]
+    labels = _low_rank(motion)
+    low_rank = [run for run in runs if run.label in labels]
+    full = [run for run in runs if run.label not in labels]
     for a in low_rank:
         for b in full:
             if _same_data(a, b, lonely=len(low_rank) == len(full) == 1):

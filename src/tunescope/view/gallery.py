@@ -132,8 +132,9 @@ def _single(
 ) -> Panel:
     if series.placed:
         rate = rate_text(series.rate or 0.0)
-        several = sum(s.rate == series.rate for s in members) > 1
-        detail = f" · {_METHODS[series.method]} · seed {series.seed}" if several else ""
+        peers = [s for s in members if s.rate == series.rate]
+        detail = f" · {_METHODS[series.method]}" if len({s.method for s in peers}) > 1 else ""
+        detail += f" · seed {series.seed}" if len({s.seed for s in peers}) > 1 else ""
         heading, title = f"Learning rate {rate}{detail}", f"{series.domain} · learning rate {rate}{detail}"
     else:
         heading = title = series.run

@@ -1,6 +1,6 @@
 """What several runs say together: which domain moved furthest, whether in the same layers, and the rate."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -15,8 +15,12 @@ from tunescope.view.trajectory import rate_text
 ALIKE, UNLIKE = 0.7, 0.3
 
 
-def comparisons(by_step: pl.DataFrame, norms: pl.DataFrame) -> list[dict[str, Any]]:
+def comparisons(
+    by_step: pl.DataFrame, norms: pl.DataFrame, low_rank: Collection[str]
+) -> list[dict[str, Any]]:
     """Sentences, with their numbers, about runs that share a learning rate or a domain.
+
+    Runs in `low_rank` are compared with each other, and the rest with each other.
 
     ‖ΔW‖ is each run's at its last capture; layer profiles are compared by Spearman's correlation of ‖ΔW‖ per
     layer.
@@ -26,11 +30,12 @@ def comparisons(by_step: pl.DataFrame, norms: pl.DataFrame) -> list[dict[str, An
         & pl.col("learning_rate").is_not_null()
         & pl.col("delta_frobenius_norm").is_finite()
     )
+    last = last.with_columns(low=pl.col("run").is_in(list(low_rank))).sort("learning_rate", "low")
     found: list[dict[str, Any]] = []
-    for (rate,), rows in last.sort("learning_rate").group_by("learning_rate", maintain_order=True):
+    for (rate, _), rows in last.group_by("learning_rate", "low", maintain_order=True):
         if rows["domain"].n_unique() > 1:
             found += _of_rate(float(rate), rows, norms)
-    for (domain, _), rows in last.group_by("domain", "seed", maintain_order=True):
+    for (domain, *_), rows in last.group_by("domain", "seed", "low", maintain_order=True):
         found += _of_domain(str(domain), rows.sort("learning_rate"))
     return found
 

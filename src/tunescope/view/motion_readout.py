@@ -29,20 +29,27 @@ def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame) -> dict[str, Any]:
     }
 
 
+def verdict(correlation: float, low: float, high: float) -> str:
+    """What an interval of a rank correlation says.
+
+    >>> verdict(0.5, -0.1, 0.8)
+    'not decided by these runs'
+    """
+    if math.isnan(correlation):
+        return "no correlation: a profile is flat"
+    if low > 0:
+        return "they rank the layers alike"
+    if high < 0:
+        return "they rank the layers in opposite order"
+    return "not decided by these runs"
+
+
 def proxy_finding(record: Mapping[str, Any]) -> Finding:
     """What the rank correlation of a low-rank and a full run's layer profiles says, and what it does not."""
     rho, (low, high) = record["spearman"], record["interval_95"]
     family = "all weights that both train" if record["family"] == "all" else f"{record['family']} weights"
-    if math.isnan(rho):
-        verdict = "no rank correlation: one of the two profiles is flat"
-    elif low > 0:
-        verdict = "they rank the layers alike"
-    elif high < 0:
-        verdict = "they rank the layers in opposite order"
-    else:
-        verdict = "whether they rank the layers alike is not decided by these runs"
     text = (
         f"{record['lora']} and {record['full']}, {family}: Spearman {rho:.2f} "
-        f"[{low:.2f}, {high:.2f}] over {record['n_layers']} layers; {verdict}."
+        f"({low:.2f} to {high:.2f}) over {record['n_layers']} layers; {verdict(rho, low, high)}."
     )
     return Finding("lora_as_proxy", text, (record["lora"], record["full"]), evidence=dict(record))
