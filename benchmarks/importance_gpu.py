@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from tunescope.gradient.loss import mean_loss, sampled_targets, targets, token_losses
-from tunescope.gradient.parameters import parameters_of
+from tunescope.gradient.parameters import Parameters, parameters_of
 from tunescope.gradient.reducer import GradientReducer
-from tunescope.gradient.reduction import reduce_into
+from tunescope.gradient.reduction import SUMS, places, reduce_into
 
 QWEN3_8B = {
     "hidden_size": 4096,
@@ -197,8 +197,8 @@ def agreement(case: Case) -> dict[str, float]:
     """Largest relative difference between the fused sums and float64 sums over the kept gradients."""
     case.clear()
     case.plain_our_loss()
-    fused = torch.zeros(len(case.parameters), 4, dtype=torch.float64, device=case.ids.device)
-    exact = torch.zeros_like(fused)
+    fused = blank(case.parameters)
+    exact = torch.zeros(len(case.parameters), 4, dtype=torch.float64, device=fused.device)
     for entry in case.parameters.scored:
         g, w = entry.parameter.grad, entry.parameter.detach()
         reduce_into(fused[entry.first : entry.first + 1], g, w)
@@ -208,7 +208,7 @@ def agreement(case: Case) -> dict[str, float]:
             exact[entry.first] += torch.stack([*columns, product.square().sum()])
     scale = exact.abs()
     scale[:, 1] = exact[:, 0]
-    worst = ((fused - exact).abs() / scale).amax(0).tolist()
+    worst = ((fused.sum(1) - exact).abs() / scale).amax(0).tolist()
     case.clear()
     case.scored()
     again = ((case.sums.to(exact.device) - exact).abs() / scale).amax(0).tolist()
@@ -218,11 +218,18 @@ def agreement(case: Case) -> dict[str, float]:
     }
 
 
+def blank(parameters: Parameters) -> Tensor:
+    """Room for the sums of every row, as the reducer has it."""
+    device = parameters.scored[0].parameter.device
+    shape = (len(parameters), places(device, len(parameters)), SUMS)
+    return torch.zeros(shape, dtype=torch.float64, device=device)
+
+
 def kernel_speed(model: nn.Module) -> dict[str, float]:
     """The reduction of all parameters alone, against a copy of the same bytes."""
     parameters = parameters_of(model)
     gradients = [torch.randn_like(entry.parameter) for entry in parameters.scored]
-    out = torch.zeros(len(parameters), 4, dtype=torch.float64, device=gradients[0].device)
+    out = blank(parameters)
 
     def reduce() -> None:
         for entry, g in zip(parameters.scored, gradients, strict=True):
