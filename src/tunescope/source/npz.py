@@ -1,7 +1,9 @@
 """NumPy `.npz` archives of plain arrays: headers first, arrays on demand, never a pickled object."""
 
 import struct
+import tokenize
 import zipfile
+import zlib
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -15,6 +17,11 @@ from tunescope.source.disk import Snapshot, take_snapshot
 from tunescope.source.sniff import read_head
 from tunescope.source.tensors import LazyTensor
 
+# What the zip and NumPy readers raise for bytes that make no sense.
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError, EOFError, NotImplementedError,
+    ValueError, OSError, RuntimeError, SyntaxError, TypeError, KeyError, OverflowError,
+)  # fmt: skip
 # More than this many times the archive's own size is a decompression bomb, not weights.
 _LARGEST_RATIO = 100
 
@@ -28,7 +35,7 @@ def read_npz(path: str | Path) -> TensorFile:
         with zipfile.ZipFile(path) as archive:
             members = check_members(archive, path)
             tensors = {t.name: t for t in (_tensor(archive, member, snapshot) for member in members)}
-    except (zipfile.BadZipFile, struct.error, EOFError, NotImplementedError) as error:
+    except DAMAGE as error:
         raise BadInput(
             "bad-archive",
             "the archive is damaged or cut short",
@@ -49,6 +56,10 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]
             _refuse(path, "the archive holds a member twice", "every member once", member.filename)
         if member.flag_bits & 0x1:
             _refuse(path, "the archive is encrypted", "a plain archive", member.filename)
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            _refuse(
+                path, "the archive is packed in an unusual way", "stored or deflated members", member.filename
+            )
         seen.add(member.filename)
     total, size = sum(m.file_size for m in members), path.stat().st_size
     if total > _LARGEST_RATIO * size + 2**20:
@@ -93,7 +104,7 @@ def _array_header(
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
         shape, _, dtype = read(stream)
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+    except DAMAGE as error:
         raise BadInput(
             "bad-array",
             "a member of the archive is not a NumPy array",
@@ -119,7 +130,7 @@ def _read(snapshot: Snapshot, member: str, name: str) -> Array:
     try:
         with zipfile.ZipFile(snapshot.path) as archive, archive.open(member) as stream:
             array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
+    except DAMAGE as error:
         raise BadInput(
             "bad-archive",
             "a member of the archive is damaged",

@@ -18,7 +18,7 @@ from tunescope.errors import BadInput, Exhausted, Missing, Notice, TunescopeErro
 from tunescope.source.container import TensorFile, lazy, read_range
 from tunescope.source.disk import Snapshot, take_snapshot
 from tunescope.source.locate import NEVER_OPENED
-from tunescope.source.npz import check_members
+from tunescope.source.npz import DAMAGE, check_members
 from tunescope.source.sniff import read_head
 from tunescope.source.tensors import LazyTensor
 
@@ -80,7 +80,7 @@ def _check_container(path: Path, snapshot: Snapshot) -> None:
             members = check_members(archive, path)
             compressed = [m.filename for m in members if m.compress_type != zipfile.ZIP_STORED]
             damaged = None if compressed else archive.testzip()
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError) as error:
+    except DAMAGE as error:
         _refuse_archive(path, "the archive is damaged or cut short", "a complete zip archive", str(error))
     if compressed:
         _refuse_archive(
