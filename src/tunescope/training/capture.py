@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -97,6 +98,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         self._recording: Recording | None = None
         self._motion: Motion | None = None
         self._pending: _Pending | None = None
+        self._writing: Future[None] | None = None
         self._epoch_before = 0.0
         self._learning_rate: float | None = None
 
@@ -130,7 +132,11 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Read the learning rate that the step used, before the schedule moves on."""
+        """Read the learning rate that the step used, before the schedule moves on.
+
+        The capture before it has been written by then, beside the step's forward and backward pass.
+        """
+        self._settle()
         self._learning_rate = float(kwargs["optimizer"].param_groups[0]["lr"])
 
     @_never_raises
@@ -147,6 +153,13 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Write the row that waited for its loss: before the trainer saves a checkpoint of the step."""
         self._write(state)
+
+    @_never_raises
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """A checkpoint is whole only with the captures before it."""
+        self._settle()
 
     @_never_raises
     def on_epoch_end(
@@ -166,6 +179,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         if not args.load_best_model_at_end:
             self._record(state)
         if self._recording is not None:
+            self._settle()
             self._recording.finish()
             self._recording = self._motion = None
 
@@ -209,11 +223,27 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
     def _write(self, state: TrainerState) -> None:
         if self._pending is None or self._recording is None:
             return
+        self._settle()
         began = time.perf_counter()
         pending, self._pending = self._pending, None
         loss = next((entry["loss"] for entry in reversed(state.log_history) if "loss" in entry), None)
-        self._recording.append(pending.step, pending.frame(self._labels, loss))
+        recording, names = self._recording, self._labels
+        self._writing = _writer().submit(lambda: recording.append(pending.step, pending.frame(names, loss)))
         self.seconds += time.perf_counter() - began
+
+    def _settle(self) -> None:
+        """Wait for the file that is being written, and raise what went wrong with it."""
+        began = time.perf_counter()
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+        self.seconds += time.perf_counter() - began
+
+
+@cache
+def _writer() -> ThreadPoolExecutor:
+    """One thread for all captures of the process: files appear in the order of steps."""
+    return ThreadPoolExecutor(1, "tunescope-capture")
 
 
 def _guard(args: TrainingArguments, model: Any) -> None:

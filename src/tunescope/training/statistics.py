@@ -39,7 +39,11 @@ def moments(now: Tensor, start: Tensor) -> Tensor:
 
 def delta_moments(delta: Tensor) -> Tensor:
     """The four statistics of each row of a float64 Δ `(n, numel)`; returns `(n, 4)`."""
-    # Not torch.var_mean, which on the CPU takes twice as long.
+    if delta.is_cuda:
+        # One pass over the memory; on the CPU it takes twice as long as the passes below.
+        variance, mean = torch.var_mean(delta, dim=1, correction=0)
+        abs_variance, abs_mean = torch.var_mean(delta.abs(), dim=1, correction=0)
+        return torch.stack([mean, variance, abs_mean, abs_variance], dim=1)
     mean = delta.mean(dim=1)
     variance = (delta - mean[:, None]).square_().mean(dim=1)
     absolute = delta.abs()
@@ -79,5 +83,5 @@ def gram(rows: Tensor) -> Tensor:
     """X Xᵀ of each `(n, r, d)`, summed over pieces of the long side, for one piece occupies only one core."""
     n, r, d = rows.shape
     pieces = next((count for count in (16, 8, 4, 2) if d % count == 0 and d // count >= 128), 1)
-    cut = rows.reshape(n, r, pieces, d // pieces).transpose(1, 2)
-    return (cut @ cut.mT).sum(dim=1)
+    cut = rows.reshape(n, r, pieces, d // pieces).transpose(1, 2).reshape(n * pieces, r, d // pieces)
+    return torch.bmm(cut, cut.mT).view(n, pieces, r, r).sum(dim=1)

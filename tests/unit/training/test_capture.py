@@ -226,7 +226,7 @@ def test_captures_are_readable_before_the_end(trained, tmp_path):
     seen = []
 
     class Reader(TrainerCallback):
-        def on_step_begin(self, args, state, control, **kwargs):
+        def on_optimizer_step(self, args, state, control, **kwargs):
             if state.global_step:
                 seen.append(read_capture(tmp_path).frame["step"].max())
 
@@ -234,9 +234,10 @@ def test_captures_are_readable_before_the_end(trained, tmp_path):
     assert seen == [1, 2, 3, 4, 5]
 
 
-def test_a_failing_capture_never_stops_the_training(trained, monkeypatch, caplog):
+@pytest.mark.parametrize("broken", ["Motion.measure", "Recording.append", "trainable"])
+def test_a_failing_capture_never_stops_the_training(trained, monkeypatch, caplog, broken):
     capture = TrainingCapture(every_steps=2)
-    monkeypatch.setattr(capture, "_write", lambda _: 1 / 0)
+    monkeypatch.setattr(f"tunescope.training.capture.{broken}", lambda *_: 1 / 0)
     with caplog.at_level(logging.WARNING, "tunescope"):
         trainer = trained(capture)
     assert trainer.state.global_step == 6
