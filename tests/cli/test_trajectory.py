@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from tunescope.cli.trajectory import command
 from tunescope.training.recording import SCHEMA, Recording
@@ -288,6 +288,46 @@ def test_a_torn_checkpoint_leaves_no_output(run: Run, tmp_path: Path) -> None:
     assert ran.code == 3
     assert "checkpoint-50" in ran.err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_capture_that_is_none_is_named(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "capture.parquet"
+    file.write_bytes(b"PAR1 not really PAR1")
+    assert run("trajectory", tmp_path).code == 3
+    pl.DataFrame({"step": [1], "mean": [0.0]}).write_parquet(file)
+    ran = run("trajectory", file)
+    assert ran.code == 3
+    assert "bad-capture" in ran.err
+    assert "abs_mean" in ran.err
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_a_warning_not_a_crash(run: Run, tmp_path: Path, bad: float) -> None:
+    folder = adapters(tmp_path / "my-run", (25, 50, 75))
+    path = folder / "checkpoint-75" / "adapter_model.safetensors"
+    tensors = load_file(path)
+    next(t for n, t in tensors.items() if "lora_B" in n)[0, 0] = bad
+    save_file(tensors, path)
+    ran = run("trajectory", folder, "-o", tmp_path / "out", "--strict")
+    assert ran.code == 1
+    assert kinds(tmp_path / "out") == ["diverged"]
+    json.loads((tmp_path / "out" / "tables" / "readout.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_a_start_that_belongs_to_another_model_is_refused(run: Run, tmp_path: Path) -> None:
+    folder = adapters(tmp_path / "my-run", (25, 50))
+    other = whole_models(tmp_path / "other", (1,)) / "checkpoint-1"
+    ran = run("trajectory", folder, "--start", other)
+    assert ran.code == 3
+    assert "start-unrelated" in ran.err
+
+
+def test_adapters_and_whole_models_do_not_make_one_run(run: Run, tmp_path: Path) -> None:
+    folder = adapters(tmp_path / "my-run", (25, 50))
+    whole_models(folder, (75,))
+    ran = run("trajectory", folder)
+    assert ran.code == 3
+    assert "mixed-checkpoints" in ran.err
 
 
 def test_an_output_that_exists_is_kept_unless_told(run: Run, sweep: Path, tmp_path: Path) -> None:

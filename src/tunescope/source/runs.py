@@ -102,7 +102,7 @@ def find_runs(specs: Sequence[tuple[str | None, str]]) -> list[Run]:
 
 def _below(label: str | None, path: Path) -> list[Run]:
     if path.is_file():
-        if path.suffix == ".parquet":
+        if path.name == "capture.parquet":
             return [_captured(label or path.resolve().parent.name, path.parent)]
         raise BadInput("no-run", "this file is no capture of a training run", file=path,
                        expected="capture.parquet, a run folder or a folder of checkpoint-*")  # fmt: skip
@@ -153,13 +153,14 @@ def _captured(label: str, folder: Path) -> Run:
     path = _RUN_PATH.search(folder.resolve().as_posix())
     domain, rate, seed = path.groups() if path else (None, None, None)
     domain = facts.get("domain", domain)
+    number = _number(facts.get("seed", seed))
     return Run(
         label,
         folder,
         capture=True,
         domain=None if domain is None else str(domain),
         learning_rate=_number(facts.get("learning_rate", rate)),
-        seed=None if (s := facts.get("seed", seed)) is None else int(s),
+        seed=None if number is None else int(number),
         facts=facts,
     )
 

@@ -13,7 +13,7 @@ from tunescope.measure import layers
 from tunescope.measure.motion import Moments, Motion, follow
 from tunescope.source.checkpoints import Saved, open_checkpoint
 from tunescope.source.runs import Checkpoint, Run
-from tunescope.training.recording import read_capture
+from tunescope.training.recording import SCHEMA, read_capture
 
 
 def motion_of(run: Run, start: Path | None = None) -> tuple[pl.DataFrame, list[Notice]]:
@@ -24,7 +24,16 @@ def motion_of(run: Run, start: Path | None = None) -> tuple[pl.DataFrame, list[N
 
 
 def _captured(run: Run) -> pl.DataFrame:
-    frame = read_capture(run.folder).frame
+    try:
+        frame = read_capture(run.folder).frame
+    except pl.exceptions.PolarsError as error:
+        raise BadInput(
+            "bad-capture",
+            "the capture has other columns than TrainingCapture writes",
+            file=run.folder,
+            expected=", ".join(SCHEMA),
+            found=error,
+        ) from None
     if not frame.height:
         raise BadInput("empty-capture", "the capture holds no rows: was nothing trainable?", file=run.folder)
     named = _keyed(frame.rename({"learning_rate": "schedule_learning_rate"}), run)

@@ -43,6 +43,8 @@ def motion_findings(
     if any(f.evidence["still_components"] == f.evidence["components"] for f in still):
         return [*still, *breaks]
     found = [*still, *diverged(run, by_step, {f.step for f in breaks}), *breaks]
+    if not by_step["finite"].all():
+        return found
     for series in norms["run"].unique(maintain_order=True).to_list():
         rows = norms.filter(pl.col("run") == series)
         found += _mass(series, updates.filter(pl.col("run") == series))
