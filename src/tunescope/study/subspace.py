@@ -124,8 +124,9 @@ def subspace_study(
         source.verify_unchanged()
     frames = [None if table is None else table.frame for table in tables]
     document = subspace_readout(summary.frame, findings, THRESHOLDS, *frames)
-    note = "layers counted from 1" + ("; a choice of weights, subspace.parquet holds all" if partly else "")
-    return SubspaceStudy(tuple(sources), summary, document, panels, shown, note, *tables)
+    notes = ["layers counted from 1"] if any(a.layer is not None for a in shown) else []
+    notes += ["a choice of weights, subspace.parquet holds all"] if partly else []
+    return SubspaceStudy(tuple(sources), summary, document, panels, shown, "; ".join(notes), *tables)
 
 
 def _meta(sources: Sequence[Source]) -> dict[str, Any]:

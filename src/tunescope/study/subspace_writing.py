@@ -97,7 +97,7 @@ def phi_view(
     ranks = grids[shown[0]].shape
     control = view.gaussian_control(delta.d_out, delta.d_in, (ranks[0], ranks[1]), of, side)
     sides = "" if _SIDE_OF.get(of) else f", {side} side"
-    note = f"i: {a}, j: {b}{sides} · {study.note}"
+    note = " · ".join(filter(None, (f"i: {a}, j: {b}{sides}", study.note)))
     plain = settings.against_self
     return view.phi_figure(shown, grids, of, plain, vmax, control, note)
 

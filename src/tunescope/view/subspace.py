@@ -153,8 +153,8 @@ def excess_maps(summary: pl.DataFrame, model_a: str, model_b: str) -> list[Grid]
     rows = summary.filter((pl.col("model_a") == model_a) & (pl.col("model_b") == model_b))
     found: list[Grid] = []
     for side in SIDES:
-        label = "overlap above chance, (φ − chance)/(1 − chance)"
-        found += grids(rows, f"excess_{side}", f"{model_a} · {model_b}: {side} side", label)
+        label = "(φ − chance)/(1 − chance)"
+        found += grids(rows, f"excess_{side}", f"{model_a} · {model_b}, {side} side", label)
     top = max((grid.limits[1] for grid in found), default=1.0)
     top = 1.0 if top > 0.5 else float(np.ceil(top * 20) / 20)
     return [replace(grid, limits=(0.0, top)) for grid in found]

@@ -20,9 +20,11 @@ DIFFERENCE = 0.02
 
 
 def subspace_findings(summary: pl.DataFrame, thresholds: Thresholds) -> list[Finding]:
-    """One finding per pair of models and kind, over the weights that are of that kind."""
+    """One finding per pair of different models and kind, over the weights that are of that kind."""
     found = []
     for a, b in pairs_of(summary):
+        if a == b:
+            continue
         rows = of_pair(summary, a, b)
         compared = rows.filter(pl.col("finding").is_not_null())
         counts = compared["finding"].value_counts(sort=True)
