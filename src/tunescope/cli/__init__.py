@@ -14,6 +14,9 @@ from tunescope.errors import Exhausted, TunescopeError, printable
 
 # verb -> (module below tunescope.cli, one-line help); the help stands here so that listing imports nothing.
 VERBS: dict[str, tuple[str, str]] = {
+    "attribute": ("attribute", "Which of the changes bought the gain: the loss change, weight by weight."),
+    "demo": ("demo", "Fine-tune the small model that ships here, and look at the result."),
+    "finetune": ("finetune", "Fine-tune over domains and learning rates, recording the motion."),
     "importance": ("importance", "Which parameters the predictions depend on: layer × parameter maps."),
     "norms": ("norms", "How much each weight changed: layer × module maps of ‖ΔW‖."),
     "subspace": ("subspace", "In which directions weights changed, against chance."),

@@ -16,10 +16,11 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One weight that was changed: where it is, and how far it moved, ‖ΔW‖_F/√d_out."""
+    """One weight that was changed: where it is, how far it moved (‖ΔW‖_F/√d_out), how many numbers it has."""
 
     address: Address
     moved: float
+    numel: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +94,8 @@ class Changes:
     ) -> None:
         """Add a factored update, `factors` being A and B with the scale in B."""
         self.branches.append(Branch(len(self.cells), module, *factors))
-        self.cells.append(Cell(address, moved))
+        A, B = factors
+        self.cells.append(Cell(address, moved, A.shape[1] * B.shape[0]))
 
     def blend(
         self, addresses: Sequence[Address], owners: Iterable[tuple[nn.Module, str]], delta: Tensor, d_out: int
@@ -103,7 +105,7 @@ class Changes:
         self.blends.append(blend)
         squares = blend.contract(delta)
         self.cells += [
-            Cell(address, math.sqrt(float(square) / d_out))
+            Cell(address, math.sqrt(float(square) / d_out), delta.numel() // blend.groups)
             for address, square in zip(addresses, squares, strict=True)
         ]
 

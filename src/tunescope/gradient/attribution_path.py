@@ -27,6 +27,7 @@ class Path:
 
     def __init__(self, model: nn.Module, changes: Changes) -> None:
         self._model, self._changes = model, changes
+        self.dtype = str(next(p.dtype for p in model.parameters() if p.is_floating_point())).split(".")[-1]
         self._shift = predicts_next_token(model)
         self._together = not changes.blends
         self._alphas = torch.zeros(len(changes.cells), dtype=torch.float64)
