@@ -47,43 +47,25 @@ def importance(
 ) -> Table:
     """Score every parameter of a model: which ones its predictions on these data depend on.
 
-    `batches` are mappings `input_ids`, `attention_mask`, `labels` (−100 ignored), all (batch, seq).
-    `methods`: `taylor` Σ|g·w| per sequence, `curvature` ½Σw²F with the true Fisher diagonal, `fisher` ΣF,
-    `magnitude` Σ|w|, `wanda` Σ|w|·‖x‖, `ablation` (loss increase without the tensor), `noise` (measured KL
-    under relative noise of `noise_scale`, per unit variance). Unless `layer_importance` is off, rows of
-    method `bypass` say what the loss rises by without a whole block.
+    `batches`: mappings `input_ids`, `attention_mask`, `labels` (−100 ignored), all (batch, seq). `methods`
+    as in `docs/importance.md`; unless `layer_importance` is off, rows of method `bypass` tell what the loss
+    rises by without a whole block. One row per tensor or expert: the score, summed over its weights, with a
+    standard error over `n` independent samples; the meta's `summary` says how far to trust the map.
 
-    One row per tensor (per expert for mixture-of-experts tensors), with a standard error over `n`
-    independent samples, `share` of the method's sum, and `normalized` = score ÷ largest score inside
-    layers. The table's meta has the loss, tokens, hash of the data and how far the map can be trusted.
+    `shift`: position t predicts token t+1 (told from the model's class by default). `precision` stops once
+    every error is below that part of the largest score; in the folder `state` a killed run finds itself
+    again. Mode, gradients and random state of the model are restored. Raises `UsageError` for unknown
+    methods or a sharded model, `BadInput` for data without scored tokens or a loss that is not finite.
 
-    `shift`: whether position t predicts token t+1; told from the model's class by default. `precision`
-    stops as soon as every standard error is below that part of the largest score. `state` is a folder in
-    which a killed run finds itself again. The model's mode, gradients and random state are restored.
-
-    Raises `UsageError` for unknown methods or a sharded model, `BadInput` for data without scored tokens
-    or with a loss that is not finite.
-
-    >>> import torch
-    >>> class Bigram(torch.nn.Module):
-    ...     def __init__(self):
-    ...         super().__init__()
-    ...         self.table = torch.nn.Embedding(3, 3)
-    ...     def forward(self, input_ids):
-    ...         return self.table(input_ids)
-    >>> ids = torch.tensor([[0, 1, 2, 1]])
-    >>> importance(Bigram(), [{"input_ids": ids, "labels": ids}]).frame["parameter"].to_list()
-    ['table']
+    >>> ids = [[0, 1, 2, 1]]
+    >>> model = nn.Sequential(nn.Embedding(3, 3))
+    >>> model.forward = lambda input_ids: model[0](input_ids)
+    >>> importance(model, [{"input_ids": ids, "labels": ids}]).frame["method"].to_list()
+    ['taylor']
     """
+    place, wanted = None if state is None else Path(state), tuple(dict.fromkeys(methods))
     options = Options(
-        methods=tuple(dict.fromkeys(methods)),
-        layer_importance=layer_importance,
-        shift=shift,
-        seed=seed,
-        noise_scale=noise_scale,
-        precision=precision,
-        state=None if state is None else Path(state),
-        progress=progress,
+        wanted, layer_importance, shift, seed, noise_scale, precision, state=place, progress=progress
     )
     return table(measure(model, batches, options), options)
 

@@ -59,22 +59,13 @@ def importance_study(
     """
     # Deferred: loading torch takes seconds, and a refused argument should not wait for it.
     from tunescope.gradient.importance import importance
-    from tunescope.gradient.loss import predicts_next_token
-    from tunescope.gradient.pretrained import load_model, load_tokenizer, read_batches
+    from tunescope.gradient.pretrained import load_model
 
     device, notices = _device(request.device)
     if state is not None:
         state.mkdir(parents=True, exist_ok=True)
     model = load_model(request.model, request.dtype, device)
-    batches, noticed = read_batches(
-        request.data,
-        load_tokenizer(request.model),
-        sequences=request.sequences,
-        max_length=request.max_length,
-        batch_size=request.batch_size,
-        masked=not predicts_next_token(model),
-        seed=request.seed,
-    )
+    batches, noticed = _batches(model, request)
     total = sum(len(batch["input_ids"]) for batch in batches)
     table = importance(
         model,
@@ -88,6 +79,21 @@ def importance_study(
         progress=None if progress is None else lambda done: progress(done, total),
     )
     return read_out(table, request, [*notices, *noticed, *_few(request, total)])
+
+
+def _batches(model: Any, request: Request) -> tuple[list[dict[str, Any]], list[Notice]]:
+    from tunescope.gradient.loss import predicts_next_token
+    from tunescope.gradient.pretrained import load_tokenizer, read_batches
+
+    return read_batches(
+        request.data,
+        load_tokenizer(request.model),
+        sequences=request.sequences,
+        max_length=request.max_length,
+        batch_size=request.batch_size,
+        masked=not predicts_next_token(model),
+        seed=request.seed,
+    )
 
 
 def _device(wanted: str) -> tuple[str, list[Notice]]:
