@@ -116,7 +116,7 @@ def _keys(label: str, delta: Delta) -> dict[str, Any]:
 
 
 def _row(label: str, delta: Delta, numbers: Mapping[str, Any]) -> dict[str, Any]:
-    return _keys(label, delta) | {"status": "ok"} | dict(numbers)
+    return _keys(label, delta) | {"status": delta.status} | dict(numbers)
 
 
 def _amplification(model: Directions, weight: Weight, options: AgainstBase) -> list[dict[str, Any]]:

@@ -2,14 +2,16 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from tunescope.delta import Delta, Factored
+from tunescope.delta import Array, Delta, Factored
 from tunescope.errors import UsageError
 from tunescope.linalg import overlap
 from tunescope.linalg.device import float64
 from tunescope.linalg.gram import wide
+from tunescope.linalg.leading import Sum, leading
 from tunescope.linalg.overlap import Basis
 
 SIDES = ("input", "output")
@@ -17,6 +19,10 @@ SIDES = ("input", "output")
 MATRICES = {"A": ("input",), "B": ("output",), "delta": SIDES}
 # Directions that are kept of an update given as a full matrix.
 DENSE_RANK = 64
+# Matrices with both sides above this are not given a full SVD.
+_LARGE = 512
+# Of a matrix that was multiplied out in float32, what lies below this share of the largest is rounding.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,5 +82,25 @@ def directions(label: str, delta: Delta, selection: Selection) -> Directions:
         factors = any(of != "delta" for of in selection.of)
         bases = overlap.product_bases(on_device[0], on_device[1], factors)
     else:
-        bases = overlap.dense_bases(on_device[0], selection.max_rank or DENSE_RANK)
+        bases = _dense(arrays[0], on_device[0], selection.max_rank or DENSE_RANK)
     return Directions(label, delta, scale, *bases, status="ok" if bases[0].rank("delta") else "zero")
+
+
+def _dense(matrix: Array, on_device: Any, count: int) -> tuple[Basis, Basis]:
+    """Input and output basis of a full matrix: its SVD, or for a large one a block iteration."""
+    if min(matrix.shape) <= _LARGE:
+        bases = overlap.dense_bases(on_device, count)
+    else:
+        found = leading(Sum(wide(matrix)), count, tolerance=1e-5)
+        eye = {"delta": np.eye(len(found.values))}
+        bases = (Basis(found.V, eye, {"delta": found.values}), Basis(found.U, eye, {"delta": found.values}))
+    values = bases[0].values["delta"]
+    rank = len(values)
+    if matrix.dtype != np.float64 and rank:
+        rank = int((values > _ROUNDING * values[0]).sum())
+    return _cut(bases[0], rank), _cut(bases[1], rank)
+
+
+def _cut(basis: Basis, rank: int) -> Basis:
+    rotations = {of: rotation[:, :rank] for of, rotation in basis.rotations.items()}
+    return Basis(basis.Q, rotations, {of: values[:rank] for of, values in basis.values.items()})

@@ -141,11 +141,17 @@ def _key_row(a: Directions, b: Directions) -> dict[str, Any]:
         "component_name": a.delta.component_name,
         "d_in": a.delta.d_in,
         "d_out": a.delta.d_out,
-        "status": "ok",
+        "status": _part(a, b),
     }
     for which, model in (("a", a), ("b", b)):
         row[f"rank_{which}"] = model.rank if model.input is not None else model.delta.rank
     return row
+
+
+def _part(a: Directions, b: Directions) -> str:
+    """`ok`, or which part of ΔW was compared where a source holds only a part of it."""
+    said = dict.fromkeys(f"{m.label}: {m.delta.status}" for m in (a, b) if m.delta.status != "ok")
+    return "; ".join(said) or "ok"
 
 
 def _problem(a: Directions, b: Directions) -> tuple[str, str | None] | None:

@@ -27,7 +27,7 @@ class Along:
 def at_own_rank(amplification: pl.DataFrame, model: str) -> pl.DataFrame:
     """The rows of one model at each weight's largest rank."""
     key = ["stack", "layer", "module_type", "expert"]
-    rows = amplification.filter((pl.col("model_id") == model) & (pl.col("status") == "ok"))
+    rows = amplification.filter((pl.col("model_id") == model) & pl.col("projected_norm").is_not_null())
     return rows.filter(pl.col("rank") == pl.col("rank").max().over(key))
 
 

@@ -40,7 +40,7 @@ def subspace_readout(
 def _pair(rows: pl.DataFrame, a: str, b: str) -> dict[str, Any]:
     usable = rows.filter(pl.col("overlap_output").is_not_null())
     kinds = usable["finding"].drop_nulls().value_counts(sort=True)
-    left = rows.filter(pl.col("status") != "ok")
+    left = rows.filter(pl.col("overlap_output").is_null())
     return {
         "model_a": a,
         "model_b": b,
@@ -62,7 +62,7 @@ def _whole_cosine(rows: pl.DataFrame) -> float | None:
 
 def against_base(amplification: pl.DataFrame, intruders: pl.DataFrame) -> list[dict[str, Any]]:
     """Per model: the table of norms along ΔW's, W's and random directions, and how many intruders."""
-    usable = amplification.filter(pl.col("status") == "ok")
+    usable = amplification.filter(pl.col("projected_norm").is_not_null())
     out = []
     for model in amplification["model_id"].unique(maintain_order=True).to_list():
         rows = usable.filter(pl.col("model_id") == model)

@@ -1,6 +1,7 @@
 """Pairs of models at one weight: what the rows and grids say, degenerate inputs included."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -184,6 +185,16 @@ def test_a_full_matrix_is_compared_with_factors() -> None:
     assert set(grids["of"]) == {"delta"}
 
 
+def test_a_large_matrix_of_low_rank_has_that_rank_and_those_directions() -> None:
+    random = np.random.default_rng(0)
+    large = Factored(random.standard_normal((600, 5)), random.standard_normal((5, 550)))
+    dense = Dense(large.dense().astype(np.float32))
+    row, _ = one(dense, large)
+    assert row["rank_a"] == row["rank_b"] == 5
+    assert row["overlap_input"] == pytest.approx(1.0, abs=1e-6)
+    assert row["overlap_output"] == pytest.approx(1.0, abs=1e-6)
+
+
 def test_an_unknown_scale_leaves_directions_as_they_are() -> None:
     known, _ = one(gaussian(0), gaussian(1))
     unknown, _ = one(gaussian(0, scale=None), gaussian(1, scale=None))
@@ -197,6 +208,13 @@ def test_weights_that_one_model_lacks_or_shapes_that_differ_have_a_row_that_says
     rows = [found.row for found in compare([("a", a), ("b", [delta(small)])])]
     assert [row["status"] for row in rows] == ["shapes differ: 60×50 and 5×4", "only in a"]
     assert rows[1]["rank_b"] is None
+
+
+def test_a_source_that_holds_only_a_part_of_the_update_is_named() -> None:
+    part = replace(delta(gaussian(0)), status="directional part only")
+    (found,) = compare([("a", [part]), ("b", [delta(gaussian(1))])])
+    assert found.row["status"] == "a: directional part only"
+    assert found.row["overlap_output"] > 0
 
 
 def test_all_pairs_and_each_with_itself_where_asked() -> None:
