@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 FAMILIES = ("attention", "mlp", "norm", "embedding", "other")
 
@@ -130,6 +130,7 @@ _STACKS: tuple[tuple[str, str], ...] = (
     ("unet", r"(^|\.)unet($|\.)"),
     ("text", r"(^|\.)text_model($|\.)"),
     ("language", r"(^|\.)language_model($|\.)"),
+    ("single_blocks", r"(^|\.)single_(transformer_)?blocks$"),
     ("decoder", r"(^|\.)decoder($|\.)"),
     ("encoder", r"(^|\.)encoder($|\.)"),
 )
@@ -190,6 +191,25 @@ def _unet_address(name: str, found: re.Match[str]) -> Address:
     detail = f"{j}.{rest}" if part == "mid_block" and j else rest
     stack = _stack(name[: found.start(1)].rstrip("."))
     return Address("unet" if stack == "model" else stack, layer, f"{kind}.{detail}")
+
+
+def distinct_addresses(addresses: Sequence[Address]) -> list[Address]:
+    """The same addresses, where blocks that look like others of the source become a stack of their own.
+
+    >>> a = parse("blocks.0.attn.to_q")
+    >>> [b.stack for b in distinct_addresses([a, a])]
+    ['model', 'model_2']
+    """
+    seen: Counter[Address] = Counter()
+    taken, out = set(addresses), []
+    for address in addresses:
+        seen[address] += 1
+        new, k = address, seen[address]
+        while k > 1 and (new := replace(address, stack=f"{address.stack}_{k}")) in taken:
+            k += 1
+        taken.add(new)
+        out.append(new)
+    return out
 
 
 def component_names(addresses: Sequence[Address]) -> list[str]:

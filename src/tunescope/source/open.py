@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tunescope.address import component_names
+from tunescope.address import component_names, distinct_addresses
 from tunescope.delta import Delta
 from tunescope.errors import BadInput, UsageError
 from tunescope.source.container import TensorFile, read_safetensors
@@ -157,8 +157,12 @@ def _verify(files: tuple[TensorFile, ...]) -> None:
 
 
 def _named(deltas: list[Delta]) -> tuple[Delta, ...]:
-    names = component_names([delta.address for delta in deltas])
-    return tuple(replace(delta, component_name=name) for delta, name in zip(deltas, names, strict=True))
+    addresses = distinct_addresses([delta.address for delta in deltas])
+    names = component_names(addresses)
+    return tuple(
+        replace(delta, address=address, component_name=name)
+        for delta, address, name in zip(deltas, addresses, names, strict=True)
+    )
 
 
 def _check_not_empty(weights: Weights) -> None:

@@ -123,3 +123,16 @@ def test_lora_bias_and_half_a_pair_are_accounted_for(tmp_path: Path) -> None:
     assert reasons["transformer.x.lora_B.bias"] == "bias, needs base"
     assert "incomplete" in reasons["transformer.y.lora_A.weight"]
     assert "half_saved" in {notice.slug for notice in source.notices}
+
+
+def test_blocks_of_two_kinds_never_share_an_address(tmp_path: Path) -> None:
+    stems = [
+        "transformer.transformer_blocks.3.attn.to_q",
+        "transformer.single_transformer_blocks.3.attn.to_q",
+        "transformer.refiner_blocks.3.attn.to_q",
+    ]
+    tensors = {f"{stem}.lora_{f}.weight": t for stem in stems for f, t in (("A", DOWN), ("B", UP))}
+    deltas = opened(tmp_path, tensors).deltas
+    assert len({delta.address for delta in deltas}) == 3
+    assert {delta.address.layer for delta in deltas} == {3}
+    assert len({delta.component_name for delta in deltas}) == 3
