@@ -1,7 +1,6 @@
 """One contender of the norms benchmark, alone: `python -m benchmarks.norms_contenders NAME FOLDER`."""
 
 import json
-import resource
 import struct
 import sys
 import time
@@ -144,12 +143,18 @@ def main() -> None:
     name, folder = sys.argv[1], Path(sys.argv[2])
     for module in IMPORTS.get(name, ()):
         __import__(module)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _memory("VmRSS")
     start = time.process_time()
     norms = CONTENDERS[name](folder)
     seconds = time.process_time() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    peak = _memory("VmHWM") - before
     print(json.dumps(_figures(name, folder, norms, seconds, peak / 1024)))
+
+
+def _memory(field: str) -> int:
+    """Resident kilobytes now (`VmRSS`) or at the peak (`VmHWM`); rusage would count the parent's too."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith(field)))
 
 
 def _figures(name: str, folder: Path, norms: Norms, seconds: float, peak: float) -> dict[str, Any]:

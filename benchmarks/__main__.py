@@ -1,0 +1,19 @@
+"""`python -m benchmarks`: every benchmark that runs on a CPU, then the page of results."""
+
+import subprocess
+import sys
+
+from benchmarks import norms, report, subspace
+
+
+def main() -> None:
+    """Run all and write `RESULTS.md`."""
+    norms.main()
+    subspace.main()
+    out = report.HERE / "results" / "importance_cpu.json"
+    subprocess.run([sys.executable, "-m", "benchmarks.importance_cpu", "--out", str(out)], check=True)
+    print(report.write().read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""`benchmarks/RESULTS.md` from the figures in `benchmarks/results/`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import norms
+
+HERE = Path(__file__).parent
+Document = dict[str, Any]
+
+
+def write() -> Path:
+    """Write the page; a result that was not measured is said to be missing."""
+    parts = ["# Measured", "", PREFACE]
+    for title, name, section in SECTIONS:
+        path = HERE / "results" / f"{name}.json"
+        body = section(json.loads(path.read_text())) if path.exists() else ["Not measured yet."]
+        parts += ["", f"## {title}", "", *body]
+    page = HERE / "RESULTS.md"
+    page.write_text("\n".join(parts) + "\n")
+    return page
+
+
+PREFACE = """Ratios within one run, since machines are shared and noisy; medians where there are repeats.
+`make bench` repeats what runs on a CPU; the GPU figures come from the scripts named in their sections."""
+
+
+def norms_section(results: Document) -> list[str]:
+    """Norms against a Gram pass and against peers."""
+    return [
+        "`python -m benchmarks.norms`: a Llama-3-8B-shaped adapter (224 modules, r = 64, bfloat16, 336 MB),",
+        "one thread, every contender alone in a fresh interpreter, hashing apart. The notebook way is measured",
+        "on one layer and scaled by 32; weightwatcher on its two smallest modules and scaled by their number,",
+        "which flatters it. Errors are against float64 QR.",
+        "",
+        norms.table(results),
+    ]
+
+
+def subspace_section(r: Document) -> list[str]:
+    """φ grids against orthogonalisation and the definition."""
+    rows = [
+        ("both thin orthogonalisations, by Householder QR and SVD of the core (LAPACK)", 1.0),
+        ("all φ grids, both sides, ours from the factors", r["grids_over_householder"]),
+        ("the same with chance, z and the summary of every module", r["table_over_householder"]),
+    ]
+    lines = [
+        "`python -m benchmarks.subspace`: two Llama-3-8B-shaped adapters, r = 64, 224 modules, one thread.",
+        "",
+        "| | CPU time ÷ orthogonalisations |",
+        "|---|---|",
+        *(f"| {title} | {value:.2f} |" for title, value in rows),
+        "",
+        f"Over our own orthogonalisation alone: {r['grids_over_own_orthogonalisation']:.2f}×. The definition's "
+        f"double loop on the same bases takes {r['loops_over_grids']:.0f}× as long, and differs by at most "
+        f"{r['largest_difference']:.0e}. Memory stays that of one module: its peak with two modules is "
+        f"{r['peak_of_two_over_one']:.2f}× the peak with one.",
+    ]
+    gpu = HERE / "results" / "subspace_gpu.json"
+    return [*lines, *_subspace_gpu(json.loads(gpu.read_text()))] if gpu.exists() else lines
+
+
+def _subspace_gpu(r: Document) -> list[str]:
+    text = (
+        f"With `--device cuda` the same numbers come out to {r['largest_difference']:.0e} "
+        f"(`python -m benchmarks.subspace_gpu`, {r['modules']} modules)."
+    )
+    return ["", text]
+
+
+def importance_section(r: Document) -> list[str]:
+    """The scored pass against the plain one on a GPU."""
+    names = {
+        "plain": "plain forward + backward",
+        "scored": "**scored: sums of abs(g·w), g², w²g² in one backward**",
+        "usual_loop": "backward, then a loop over `.grad`",
+        "eager_hooks": "hooks with eager reductions",
+    }
+    lines = [
+        "`python -m benchmarks.importance_gpu`: Qwen3-8B shape, random weights, bfloat16, "
+        f"{r['machine']['device']}, torch {r['machine']['torch']}.",
+        "",
+        "| | tokens | time ÷ plain | peak memory |",
+        "|---|---|---|---|",
+    ]
+    for run in r["passes"]:
+        for key, title in names.items():
+            ratio, peak = run["median_ratio_to_plain"][key], run["peak_gigabytes"][key]
+            lines.append(f"| {title} | {run['tokens']} | {ratio:.2f} | {peak:.1f} GB |")
+    pruning, plain = r["torch_pruning"], r["passes"][0]["median_seconds"]["plain"]
+    return [
+        *lines,
+        "",
+        f"Torch-Pruning {pruning['version']} (Taylor importance, {pruning['groups']} groups; it covers "
+        f"{pruning['covers']}): {pruning['median_seconds'] / plain:.1f}× a plain pass, "
+        f"{pruning['peak_gigabytes']:.1f} GB, after the time of {pruning['dependency_graph_seconds'] / plain:.0f} "
+        "passes for its dependency graph.",
+    ]
+
+
+def importance_cpu_section(r: Document) -> list[str]:
+    """The scored pass against the plain one on a CPU."""
+    lines = [
+        f"`python -m benchmarks.importance_cpu`: {r['parameters'] / 1e6:.1f} M parameters, one thread.",
+        "",
+        "| tokens | scored ÷ plain (quartiles) | backward, then a loop ÷ plain |",
+        "|---|---|---|",
+    ]
+    for run in r["passes"]:
+        low, middle, high = run["quartiles_of_ratio"]["scored"]
+        loop = run["median_ratio_to_plain"]["usual_loop"]
+        lines.append(f"| {run['tokens']} | {middle:.2f} ({low:.2f}–{high:.2f}) | {loop:.2f} |")
+    return lines
+
+
+def capture_section(r: Document) -> list[str]:
+    """Capture at every step, and the sweep at 3B shape."""
+    cost = r["cost"]
+    lines = [
+        "`python -m benchmarks.capture_gpu`: Llama-3.2-3B shape, random weights, nf4 with bfloat16 compute, "
+        f"{r['device']}, torch {r['torch']}.",
+        "",
+        f"Capturing at **every** optimizer step ({cost['matrices']} matrices, "
+        f"{cost['trainable_parameters']:,} parameters) takes {1e3 * cost['capture_seconds']:.1f} ms of a "
+        f"{cost['step_seconds_without']:.2f} s step: **{100 * cost['capture_share']:.2f} %**.",
+        "",
+        "| run | steps | s/step | capture's share | peak memory | held-out loss before → after |",
+        "|---|---|---|---|---|---|",
+    ]
+    for run in r["sweep"]:
+        losses = f"{run['losses']['before']:.2f} → {run['losses']['after']:.2f}"
+        lines.append(
+            f"| {run['run']} | {run['steps']} | {run['step_seconds_median']:.2f} "
+            f"| {100 * run['capture_share']:.2f} % | {run['peak_device_bytes'] / 1e9:.1f} GB | {losses} |"
+        )
+    return lines
+
+
+Section = Callable[[Document], list[str]]
+SECTIONS: tuple[tuple[str, str, Section], ...] = (
+    ("Norms and spectra", "norms", norms_section),
+    ("Subspace similarity", "subspace", subspace_section),
+    ("Capture and sweeps", "capture_gpu", capture_section),
+    ("Importance on a GPU", "importance_gpu", importance_section),
+    ("Importance on a CPU", "importance_cpu", importance_cpu_section),
+)
+
+if __name__ == "__main__":
+    write()
