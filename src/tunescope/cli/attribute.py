@@ -35,11 +35,17 @@ _PLAIN_SECONDS = 5.0
 @click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True,
               help="Sequences side by side; whole checkpoints take them one by one.")  # fmt: skip
 @click.option(
-    "--dtype", type=click.Choice(["auto", "float32", "float64", "bfloat16", "float16"]), default="auto"
+    "--dtype",
+    type=click.Choice(["auto", "float32", "float64", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="auto: float32 on the CPU, the checkpoint's own dtype elsewhere.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--scale", type=float, metavar="X", help="Scale of an adapter that does not say it.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random weights."
+)
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write a study folder here.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier study in that folder.")
 @click.option("--spreadsheet-safe", is_flag=True, help="Quote CSV texts that a spreadsheet would run.")

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
+import torch
 from torch import nn
 
-from tunescope.errors import UsageError
+from tunescope.errors import Exhausted, UsageError
 from tunescope.gradient.attribution_cells import Changes
 from tunescope.gradient.attribution_integral import (
     MOST_NODES,
@@ -89,7 +90,15 @@ def path_of(subject: Subject, seed: int = 0) -> Iterator[Path]:
             fix="attribute on one process; `device_map` may spread it over devices",
         )
     with subject.switched_off(), opened_path(subject.model, subject.changes, seed) as path:
-        yield path
+        try:
+            yield path
+        except torch.OutOfMemoryError as error:
+            raise Exhausted(
+                "out-of-memory",
+                "the device ran out of memory",
+                found=str(error).split(". ", 1)[0],
+                fix="a smaller --batch-size or --max-length, or --dtype bfloat16",
+            ) from error
 
 
 def attribute_data(

@@ -1,6 +1,7 @@
 """The study of `tunescope attribute`: tuned model, base and data in, tables, figures and readout out."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -8,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tunescope.corpus.reading import SUFFIXES
-from tunescope.errors import Notice, UsageError
-from tunescope.source.spec import default_label, parse_spec
+from tunescope.corpus.reading import SUFFIXES, read_rows
+from tunescope.errors import Missing, Notice, UsageError
+from tunescope.source.spec import default_label, parse_hub_id, parse_spec
 from tunescope.study.folder import StudyFolder, file_stems
 from tunescope.study.norms import provenance as source_provenance
 from tunescope.study.norms import spreadsheet_safe
@@ -74,7 +75,9 @@ def attribution_study(request: Request, progress: Progress | None = None) -> Att
 
     Raises `Missing`, `BadInput` or `Exhausted` for models, data or a device that cannot be used.
     """
+    label, tuned = parse_spec(request.tuned)
     labelled = labelled_data(request.data)
+    _check_there(tuned, labelled.values())
     # Deferred: loading torch takes seconds, and a refused argument should not wait for it.
     from tunescope.gradient.attribution import attribute_data, path_of
     from tunescope.gradient.attribution_subject import open_subject
@@ -96,7 +99,7 @@ def attribution_study(request: Request, progress: Progress | None = None) -> Att
         )
         for label, place in labelled.items()
     }
-    subject = open_subject(request.tuned, model, dtype=request.dtype, device=device, scale=request.scale)
+    subject = open_subject(tuned, model, dtype=request.dtype, device=device, scale=request.scale)
     notices += [*subject.changes.notices, *(n for _, noticed in read.values() for n in noticed)]
     options = {"nodes": request.nodes, "verified": request.verify, "seed": request.seed}
     with path_of(subject, request.seed) as path:
@@ -104,7 +107,7 @@ def attribution_study(request: Request, progress: Progress | None = None) -> Att
             label: attribute_data(path, subject.changes, batches, progress=_named(progress, label), **options)
             for label, (batches, _) in read.items()
         }
-    return _read_out(request, subject, found, notices)
+    return _read_out(label or default_label(tuned), request, subject, found, notices)
 
 
 def labelled_data(specs: Sequence[str]) -> dict[str, str]:
@@ -134,6 +137,21 @@ def _data_label(place: str) -> str:
     return name
 
 
+def _check_there(tuned: str, data: Iterable[str]) -> None:
+    """Refuse what is missing or unreadable before a large base is loaded; ids on the hub wait."""
+    if not os.path.lexists(Path(tuned).expanduser()) and parse_hub_id(tuned) is None:
+        raise Missing(
+            "not-found",
+            "there is no such file or folder",
+            file=tuned,
+            found="nothing at this path; it looks local, so this was not a hub lookup",
+            fix="check the path; a hub model or adapter is written org/name[@revision][:folder]",
+        )
+    for place in data:
+        if os.path.lexists(place) or place.lower().endswith(SUFFIXES):
+            read_rows(place)
+
+
 def _device(wanted: str) -> tuple[str, list[Notice]]:
     import torch
 
@@ -151,9 +169,12 @@ def _named(progress: Progress | None, label: str) -> Progress | None:
 
 
 def _read_out(
-    request: Request, subject: "Subject", found: Mapping[str, "Attribution"], notices: Sequence[Notice]
+    label: str,
+    request: Request,
+    subject: "Subject",
+    found: Mapping[str, "Attribution"],
+    notices: Sequence[Notice],
 ) -> AttributionStudy:
-    label = parse_spec(request.tuned)[0] or default_label(parse_spec(request.tuned)[1])
     findings = [
         finding
         for data, one in found.items()
@@ -177,7 +198,7 @@ def _read_out(
 def _provenance(
     request: Request, subject: "Subject", found: Mapping[str, "Attribution"]
 ) -> list[Mapping[str, Any]]:
-    tuned = {"label": "tuned", "location": request.tuned, "files": _sizes(request.tuned)}
+    tuned = {"label": "tuned", "location": request.tuned, "files": _sizes(parse_spec(request.tuned)[1])}
     data = labelled_data(request.data).items()
     return [
         *(source_provenance([subject.source]) if subject.source else [tuned]),
