@@ -34,7 +34,9 @@ class _Number(click.FloatRange):
 @click.option(
     "--start", type=click.Path(path_type=Path), help="Adapter or model that the checkpoints began from."
 )
-@click.option("--fps", type=_Number(0.1, 50), default=4.0, show_default=True, help="Captures shown a second.")
+@click.option(
+    "--fps", type=_Number(0.1, 50), help="Captures shown a second [default: 4, more where they are many]."
+)
 @click.option(
     "--hold",
     type=_Number(0, 60),
@@ -76,14 +78,18 @@ def _check(out: Path, runs: tuple[str, ...], overwrite: bool) -> None:
 
 
 def _write(study: Any, out: Path, runs: tuple[str, ...], options: dict[str, Any]) -> None:
+    from tunescope.cli.progress import progress
     from tunescope.study.folder import study_folder
     from tunescope.study.trajectory import provenance, write_trajectory
 
     start = options["start"]
     arguments = {"command": "trajectory", "runs": list(runs), **options, "start": start and str(start)}
     sources = provenance(study.runs)
-    with study_folder(out, arguments=arguments, sources=sources, overwrite=options["overwrite"]) as folder:
-        write_trajectory(study, folder, fps=options["fps"], hold=options["hold"])
+    with (
+        study_folder(out, arguments=arguments, sources=sources, overwrite=options["overwrite"]) as folder,
+        progress("drawing") as tell,
+    ):
+        write_trajectory(study, folder, fps=options["fps"], hold=options["hold"], tell=tell)
 
 
 def _print(study: Any, as_json: bool) -> None:

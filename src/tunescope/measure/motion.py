@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +88,7 @@ class Displacement:
             pairs = zip(self._blocks(), other._blocks(), strict=True)
             return float(sum(float(np.vdot(a, b)) for a, b in pairs))
 
+    @cached_property
     def norm(self) -> float:
         """‖ΔW‖_F; NaN where a scale is unknown."""
         square = self.inner(self)
@@ -95,9 +97,11 @@ class Displacement:
     def _factors(self) -> tuple[Float64, Float64]:
         """Factors of ΔW, `[ΔB, B₀] [A; ΔA]`: every term is as small as the motion, so none cancels."""
         B, A = _scaled(self.now)
-        if self.start is None or not np.any(_scaled(self.start)[0]):
+        if self.start is None:
             return B, A
         B0, A0 = _scaled(self.start)
+        if not B0.any():
+            return B, A
         if B0.shape != B.shape:
             return np.hstack([B, -B0]), np.vstack([A, A0])
         return np.hstack([B - B0, B0]), np.vstack([A, A - A0])
@@ -158,7 +162,7 @@ def follow(
         update = first if i == present[0] else last.now if i == present[-1] else _open(openers, i)
         now = Displacement(update, begin)
         to_previous = math.nan if previous is None else cosine(now, previous)
-        yield Motion(i, _factors(update, first, begin, origin), now.norm(), to_previous, cosine(now, last))
+        yield Motion(i, _factors(update, first, begin, origin), now.norm, to_previous, cosine(now, last))
         previous = now
 
 
@@ -170,7 +174,7 @@ def _open(openers: Sequence[Callable[[], Update] | None], i: int) -> Update:
 
 def cosine(a: Displacement, b: Displacement) -> float:
     """Cosine of two ΔW as vectors, in [−1, 1]; NaN where either is zero."""
-    scale = a.norm() * b.norm()
+    scale = a.norm * b.norm
     return max(-1.0, min(1.0, a.inner(b) / scale)) if scale > 0 else math.nan
 
 

@@ -29,6 +29,15 @@ def durations(frames: int, fps: float, hold: float) -> list[int]:
     return [each] * (frames - 1) + [max(each, round(hold * 100) * 10)]
 
 
+def pace(frames: int) -> float:
+    """Frames a second: four, or so many that the animation lasts ten seconds, at most 25.
+
+    >>> pace(10), pace(100), pace(5000)
+    (4.0, 10.0, 25.0)
+    """
+    return min(max(4.0, frames / 10), 25.0)
+
+
 def write_animation(
     stem: Path, frames: Sequence[RGB], milliseconds: Sequence[int], exact: Sequence[str] = ()
 ) -> list[Path]:

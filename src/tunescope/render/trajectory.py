@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from tunescope.render.animation import RGB, durations, write_animation
+from tunescope.render.animation import RGB, durations, pace, write_animation
 from tunescope.render.grid import heatmap, title_text
 from tunescope.render.style import CYCLE, INK, QUIET, save, style
 from tunescope.view.grid import Grid
@@ -182,12 +182,12 @@ def _superscript(power: int) -> str:
 
 
 def write_trajectory(
-    view: Animation, folder: Path, colours: dict[str, str], *, fps: float, hold: float
+    view: Animation, folder: Path, colours: dict[str, str], *, fps: float | None = None, hold: float = 2.0
 ) -> list[Path]:
     """Write the animation as GIF and APNG, and its last frame as PNG and SVG, under the view's name."""
     drawing = Drawing(view, colours)
     stem = folder / view.name
-    times = durations(len(drawing), fps, hold)
+    times = durations(len(drawing), pace(len(drawing)) if fps is None else fps, hold)
     written = write_animation(stem, drawing, times, drawing.exact())
     return written + save(still(drawing), stem, dpi=150)
 

@@ -1,6 +1,6 @@
 """The study of `tunescope trajectory`: runs measured, told in sentences, written as tables and a gallery."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from tunescope.study.folder import StudyFolder
 from tunescope.study.motion import motion_of
 from tunescope.table import SCHEMA_VERSION, Table, strict_json, write_csv, write_text
 from tunescope.view.findings import Finding
-from tunescope.view.gallery import gallery
+from tunescope.view.gallery import Gallery, gallery
 from tunescope.view.motion_comparison import comparisons
 from tunescope.view.motion_findings import motion_findings
 from tunescope.view.motion_readout import proxy_finding, run_summary
@@ -135,10 +135,20 @@ def _compared(a: Run, b: Run, found: Sequence[Proxy]) -> Iterator[tuple[dict[str
         yield record, proxy_finding(record)
 
 
-def write_trajectory(study: TrajectoryStudy, folder: StudyFolder, *, fps: float, hold: float) -> None:
-    """Write tables, animations, heatmaps, `results.md` and the readout of a study into an open folder."""
+def write_trajectory(
+    study: TrajectoryStudy,
+    folder: StudyFolder,
+    *,
+    fps: float | None = None,
+    hold: float = 2.0,
+    tell: Callable[[int, int], None] = lambda *_: None,
+) -> None:
+    """Write tables, animations, heatmaps, `results.md` and the readout of a study into an open folder.
+
+    Without `fps` four captures are shown a second, more where an animation would last over ten seconds.
+    `tell(done, total)` counts the pictures.
+    """
     # Deferred: drawing needs matplotlib, measuring does not.
-    from tunescope.render import trajectory as render
     from tunescope.render.trajectory_markdown import readout_markdown, results_markdown
 
     study.motion.write_parquet(folder.tables / "motion.parquet")
@@ -146,14 +156,25 @@ def write_trajectory(study: TrajectoryStudy, folder: StudyFolder, *, fps: float,
     write_csv(study.by_step, folder.tables / "motion_by_step.csv")
     write_text(folder.tables / "readout.json", strict_json(study.document) + "\n")
     pictures = gallery(study.by_layer, study.norms)
-    colours = render.colours_of(pictures.keys)
-    for panel in pictures.panels():
-        for view in (panel.mean, panel.abs_mean):
-            render.write_trajectory(view, folder.figures, colours, fps=fps, hold=hold)
-        if panel.norm is not None:
-            render.write_norm_heatmap(panel.norm[1], folder.figures, panel.norm[0])
+    for done, total in _drawn(pictures, folder.figures, fps, hold):
+        tell(done, total)
     write_text(folder.root / "results.md", results_markdown(pictures, study.document))
     write_text(folder.root / "readout.md", readout_markdown(study.document))
+
+
+def _drawn(pictures: Gallery, figures: Path, fps: float | None, hold: float) -> Iterator[tuple[int, int]]:
+    from tunescope.render import trajectory as render
+
+    colours = render.colours_of(pictures.keys)
+    total = sum(2 + (panel.norm is not None) for panel in pictures.panels())
+    done = 0
+    for panel in pictures.panels():
+        for view in (panel.mean, panel.abs_mean):
+            render.write_trajectory(view, figures, colours, fps=fps, hold=hold)
+            yield (done := done + 1), total
+        if panel.norm is not None:
+            render.write_norm_heatmap(panel.norm[1], figures, panel.norm[0])
+            yield (done := done + 1), total
 
 
 def provenance(runs: Sequence[Run]) -> list[dict[str, Any]]:
