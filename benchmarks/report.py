@@ -31,9 +31,9 @@ def norms_section(results: Document) -> list[str]:
     """Norms against a Gram pass and against peers."""
     return [
         "`python -m benchmarks.norms`: a Llama-3-8B-shaped adapter (224 modules, r = 64, bfloat16, 336 MB),",
-        "one thread, every contender alone in a fresh interpreter, hashing apart. The notebook way is measured",
-        "on one layer and scaled by 32; weightwatcher on its two smallest modules and scaled by their number,",
-        "which flatters it. Errors are against float64 QR.",
+        "one thread, every contender alone in a fresh interpreter, hashing apart. The notebook way is",
+        "measured on one layer and scaled by 32; weightwatcher on its two smallest modules and scaled by",
+        "their number, which flatters it. Errors are against float64 QR.",
         "",
         norms.table(results),
     ]
@@ -53,8 +53,8 @@ def subspace_section(r: Document) -> list[str]:
         "|---|---|",
         *(f"| {title} | {value:.2f} |" for title, value in rows),
         "",
-        f"Over our own orthogonalisation alone: {r['grids_over_own_orthogonalisation']:.2f}×. The definition's "
-        f"double loop on the same bases takes {r['loops_over_grids']:.0f}× as long, and differs by at most "
+        f"Over our own orthogonalisation alone: {r['grids_over_own_orthogonalisation']:.2f}×. "
+        f"The definition's double loop on the same bases takes {r['loops_over_grids']:.0f}× as long, and differs by at most "
         f"{r['largest_difference']:.0e}. Memory stays that of one module: its peak with two modules is "
         f"{r['peak_of_two_over_one']:.2f}× the peak with one.",
     ]
@@ -95,8 +95,8 @@ def importance_section(r: Document) -> list[str]:
         "",
         f"Torch-Pruning {pruning['version']} (Taylor importance, {pruning['groups']} groups; it covers "
         f"{pruning['covers']}): {pruning['median_seconds'] / plain:.1f}× a plain pass, "
-        f"{pruning['peak_gigabytes']:.1f} GB, after the time of {pruning['dependency_graph_seconds'] / plain:.0f} "
-        "passes for its dependency graph.",
+        f"{pruning['peak_gigabytes']:.1f} GB, after the time of "
+        f"{pruning['dependency_graph_seconds'] / plain:.0f} passes for its dependency graph.",
     ]
 
 
