@@ -20,10 +20,10 @@ from tunescope.linalg.ranks import spearman
 
 @pytest.fixture(scope="module")
 def demo():
-    """Scores of the demo model on three batches of its own domain, with measured noise beside them."""
+    """Scores of the demo model on texts of its own domain, with measured noise beside them."""
     model = load_model(model_path())
     batches, _ = read_batches(
-        domain_paths()["python"], load_tokenizer(model_path()), sequences=12, max_length=96, batch_size=4
+        domain_paths()["python"], load_tokenizer(model_path()), sequences=4, max_length=64, batch_size=2
     )
     return tunescope.importance(model, batches, ("taylor", "curvature", "noise"))
 

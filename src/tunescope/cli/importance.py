@@ -33,7 +33,7 @@ _PLAIN_SECONDS = 5.0
 @click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True,
               help="Sequences side by side; taylor takes them one by one all the same.")  # fmt: skip
 @click.option("--dtype", type=click.Choice(["auto", "float32", "float64", "bfloat16", "float16"]),
-              default="auto", show_default=True, help="Auto is float32 on the CPU, else as stored.")  # fmt: skip
+              default="auto", show_default=True, help="auto: float32 on CPU, else as stored.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every draw.")
 @click.option("--precision", type=click.FloatRange(0, 1, min_open=True, max_open=True),

@@ -20,8 +20,7 @@ def importance_map(view: ImportanceMap, ax: Axes | None = None, colorbar: bool =
     """Draw a map: layer 0 at the bottom, parameters along x with slanted labels, 0 pale to 1 dark blue."""
     with style():
         ax = own_axes(ax, *_size([view]))
-        colours = matplotlib.colormaps[IMPORTANCE].copy()
-        colours.set_bad(MISSING)
+        colours = matplotlib.colormaps[IMPORTANCE].with_extremes(bad=MISSING)
         image = ax.imshow(
             view.values, cmap=colours, vmin=0, vmax=1, origin="lower", aspect="auto", interpolation="nearest"
         )
@@ -62,10 +61,11 @@ def _size(views: Sequence[ImportanceMap]) -> tuple[float, float]:
 
 
 def importance_figure(views: Sequence[ImportanceMap]) -> Figure:
-    """The maps of one method, a panel per stack, above the caption that says what the picture is worth."""
+    """Maps side by side (stacks, or methods) above the captions that say what the pictures are worth."""
     with style():
         width, height = _size(views)
-        lines = textwrap.wrap(views[0].caption, max(40, int(width * 13.5)))
+        captions = dict.fromkeys(view.caption for view in views)
+        lines = [line for text in captions for line in textwrap.wrap(text, max(40, int(width * 13.5)))]
         figure = new_figure(width, height + 0.16 * len(lines))
         widths = [len(v.columns) + 3 for v in views]
         axes: Any = figure.subplots(1, len(views), squeeze=False, width_ratios=widths)[0]

@@ -12,7 +12,7 @@ from tunescope.errors import Notice, UsageError
 from tunescope.study.folder import StudyFolder
 from tunescope.table import SCHEMA_VERSION, Table, strict_json, write_csv, write_json, write_text
 from tunescope.view.findings import Finding
-from tunescope.view.importance import MEANING, ORDERS, SCALES, importance_maps
+from tunescope.view.importance import MEANING, ORDERS, SCALES, ImportanceMap, importance_maps
 from tunescope.view.importance_findings import importance_findings
 
 DEFAULT_METHODS = ("taylor", "curvature")
@@ -176,9 +176,14 @@ def write_importance(
     write_json(folder.tables / "importance_summary.json", summary)
     if summary["layers"]:
         write_csv(pl.DataFrame(summary["layers"]), folder.tables / "importance_layers.csv")
+    beside: list[ImportanceMap] = []
     for method in summary["methods"]:
-        if views := importance_maps(frame, method, order=order, scale=scale, summary=summary):
+        views = importance_maps(frame, method, order=order, scale=scale, summary=summary)
+        if views:
             save(importance_figure(views), folder.figures / f"importance_{method}")
+        beside += views if method in DEFAULT_METHODS else []
+    if len({view.method for view in beside}) > 1:
+        save(importance_figure(beside), folder.figures / "importance")
     write_text(folder.tables / "readout.json", strict_json(study.document) + "\n")
     write_text(folder.root / "readout.md", importance_markdown(study.document))
 

@@ -1,0 +1,122 @@
+"""`tunescope importance` from the command line: what it writes, says and refuses."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+from tunescope.demo import model_path
+
+Run = Callable[..., Any]
+COLUMNS = "method stack layer parameter expert score stderr n unit share normalized numel".split()  # noqa: SIM905
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tokenizer = AutoTokenizer.from_pretrained(model_path())
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=24, num_hidden_layers=4,
+        num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=64,
+    )  # fmt: skip
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data") / "texts.jsonl"
+    rows = [{"prompt": f"{k} + {k} =", "completion": f" {2 * k}, as {k} and {k} make"} for k in range(6)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def test_a_study_holds_the_tables_maps_and_readout(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "study"
+    done = run("importance", model, "--data", data, "--sequences", 6, "--device", "cpu", "-o", out)
+    assert done.code == 0, done.err
+    frame = pl.read_csv(out / "tables" / "importance.csv")
+    assert frame.columns == COLUMNS
+    assert frame["method"].unique(maintain_order=True).to_list() == ["taylor", "curvature", "bypass"]
+    layers = frame.filter(pl.col("parameter") == "Layer Importance")
+    assert layers["method"].unique().to_list() == ["bypass"]
+    assert layers.height == 4
+    summary = json.loads((out / "tables" / "importance_summary.json").read_text())
+    assert summary["sequences"] == 6
+    assert set(summary["methods"]["taylor"]) >= {"split_half_spearman", "spearman_numel"}
+    assert len(summary["data_hash"]) == 64
+    for name in ("importance_taylor.png", "importance_taylor.svg", "importance_curvature.png"):
+        assert (out / "figures" / name).stat().st_size > 1000
+    assert "## curvature" in (out / "readout.md").read_text()
+    assert done.out == (out / "readout.md").read_text()
+    assert not list(tmp_path.glob(".study*"))
+
+
+def test_json_is_one_document(run: Run, model: Path, data: Path) -> None:
+    done = run(
+        "importance", model, "--data", data, "--method", "taylor,ablation,magnitude", "--sequences", 99,
+        "--batch-size", 50, "--no-layer-importance", "--json", "--device", "cpu",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert [m["method"] for m in document["methods"]] == ["taylor", "ablation", "magnitude"]
+    assert document["methods"][0]["spearman_ablation"] is not None
+    assert any("few-sequences" in notice for notice in document["notices"])
+    assert any("batch-larger-than-data" in notice for notice in document["notices"])
+
+
+def test_the_same_seed_writes_the_same_bytes(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        done = run(
+            "importance", model, "--data", data, "--sequences", 3, "--device", "cpu", "-o", tmp_path / name
+        )
+        assert done.code == 0, done.err
+    for file in ("tables/importance.csv", "tables/importance_summary.json", "figures/importance_taylor.svg"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "slug"),
+    [
+        (["--method", "tailor"], 2, "unknown-method"),
+        (["--method", ","], 2, "unknown-method"),
+        (["--precision", "2"], 2, "precision"),
+        (["--sequences", "0"], 2, "sequences"),
+        (["--scale", "cubic"], 2, "scale"),
+        (["--max-length", "2"], 3, "data-all-cut"),
+    ],
+)
+def test_arguments_that_cannot_work(
+    run: Run, model: Path, data: Path, arguments: list[str], code: int, slug: str
+) -> None:
+    done = run("importance", model, "--data", data, "--device", "cpu", *arguments)
+    assert (done.code, done.out) == (code, "")
+    assert slug in done.err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_an_error_when_asked_for(run: Run, model: Path, data: Path) -> None:
+    done = run("importance", model, "--data", data, "--device", "cuda")
+    assert (done.code, done.out) == (5, "")
+    assert "no-device" in done.err
+
+
+def test_missing_model_and_data(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
+    assert run("importance", tmp_path / "nothing", "--data", data, "--device", "cpu").code == 4
+    assert run("importance", model, "--data", tmp_path / "nothing.jsonl", "--device", "cpu").code == 4
+
+
+def test_an_output_that_exists_is_refused_before_anything_is_loaded(
+    run: Run, model: Path, data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("mine")
+    done = run("importance", model, "--data", data, "-o", tmp_path)
+    assert done.code == 2
+    assert "output-exists" in done.err
