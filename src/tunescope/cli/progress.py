@@ -1,44 +1,63 @@
-"""Progress on stderr: a bar on a terminal, a plain line every few seconds elsewhere."""
+"""A sweep's progress on stderr: bars on a terminal, a plain line every few seconds elsewhere."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
-# Seconds between two lines where there is no terminal.
-_PAUSE = 5.0
+if TYPE_CHECKING:
+    from tunescope.training.progress import Event
 
-Tell = Callable[[int, int], None]
+# Seconds between two lines of one run where there is no terminal.
+_PAUSE = 5.0
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Tell]:
-    """Yields `tell(done, total)`, to be called as often as one likes."""
+def shown_progress() -> Iterator[Callable[["Event"], None]]:
+    """Yields a listener that shows what a sweep is doing."""
     if sys.stderr.isatty():
-        yield from _bar(what)
+        yield from _bars()
     else:
-        yield _lines(what)
+        yield _Lines()
 
 
-def _bar(what: str) -> Iterator[Tell]:
+def _bars() -> Iterator[Callable[["Event"], None]]:
     # Deferred: pipes and tests never draw a bar.
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        sweep, run = bars.add_task("runs", total=None), bars.add_task("steps", total=None)
+
+        def listen(event: "Event") -> None:
+            ended = event.phase in ("done", "skipped")
+            bars.update(sweep, completed=event.index + ended, total=event.runs)
+            bars.update(run, description=described(event), completed=event.step, total=event.steps or None)
+
+        yield listen
 
 
-def _lines(what: str) -> Tell:
-    last = time.monotonic()
+class _Lines:
+    """Prints a line at every new phase, and every few seconds within one."""
 
-    def tell(done: int, total: int) -> None:
-        nonlocal last
-        if time.monotonic() - last >= _PAUSE:
-            last = time.monotonic()
-            click.echo(f"{what}: {done:,} of {total:,}", err=True)
+    def __init__(self) -> None:
+        self._shown: tuple[int, str] | None = None
+        self._last = 0.0
 
-    return tell
+    def __call__(self, event: "Event") -> None:
+        now = time.monotonic()
+        if (event.index, event.phase) != self._shown or now - self._last >= _PAUSE:
+            self._shown, self._last = (event.index, event.phase), now
+            click.echo(f"[{event.index + 1}/{event.runs}] {described(event)}", err=True)
+
+
+def described(event: "Event") -> str:
+    """The event in a few words: run, phase, step and loss."""
+    text = f"{event.run}: {event.phase}"
+    if event.steps:
+        text += f", step {event.step:,} of {event.steps:,}"
+    return text if event.loss is None else f"{text}, loss {event.loss:.4f}"

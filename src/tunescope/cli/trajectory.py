@@ -78,7 +78,7 @@ def _check(out: Path, runs: tuple[str, ...], overwrite: bool) -> None:
 
 
 def _write(study: Any, out: Path, runs: tuple[str, ...], options: dict[str, Any]) -> None:
-    from tunescope.cli.progress import progress
+    from tunescope.cli.counting import counted
     from tunescope.study.folder import study_folder
     from tunescope.study.trajectory import provenance, write_trajectory
 
@@ -87,7 +87,7 @@ def _write(study: Any, out: Path, runs: tuple[str, ...], options: dict[str, Any]
     sources = provenance(study.runs)
     with (
         study_folder(out, arguments=arguments, sources=sources, overwrite=options["overwrite"]) as folder,
-        progress("drawing") as tell,
+        counted("drawing") as tell,
     ):
         write_trajectory(study, folder, fps=options["fps"], hold=options["hold"], tell=tell)
 
