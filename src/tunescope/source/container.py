@@ -1,6 +1,8 @@
 """safetensors files: a strict header, then tensors that are read only when asked for."""
 
-from collections.abc import Callable, Mapping
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -58,12 +60,27 @@ def read_safetensors(path: str | Path) -> TensorFile:
     snapshot = take_snapshot(path)
     length = _header_length(snapshot)
     raw = snapshot.read(8, length).tobytes()
-    header = parse_header(raw, snapshot.size - 8 - length, path)
-    tensors = {
-        name: lazy(name, slot.dtype, slot.shape, slot.end - slot.begin, _reader(snapshot, 8 + length, slot))
-        for name, slot in header.slots.items()
-    }
+    with _no_collection():
+        header = parse_header(raw, snapshot.size - 8 - length, path)
+        tensors = {
+            name: lazy(
+                name, slot.dtype, slot.shape, slot.end - slot.begin, _reader(snapshot, 8 + length, slot)
+            )
+            for name, slot in header.slots.items()
+        }
     return TensorFile(path, header.metadata, tensors, list(header.notices), snapshot)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Hold off the cyclic collector, which else walks the growing header again and again (half the time)."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def lazy(name: str, dtype: str, shape: tuple[int, ...], nbytes: int, read: Callable[[], Array]) -> LazyTensor:
