@@ -296,6 +296,13 @@ def test_entry_23_fifo(tmp_path: Path) -> None:
     assert "FIFO" in str(error.found)
 
 
+def test_entry_23_config_that_is_a_fifo(adapter: Writer) -> None:
+    folder = adapter()
+    (folder / "adapter_config.json").unlink()
+    os.mkfifo(folder / "adapter_config.json")
+    assert "FIFO" in str(refused(folder).found)
+
+
 def test_entry_23_socket_and_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX) as listener:
@@ -317,6 +324,19 @@ def test_entry_24_no_read_permission(adapter: Writer, monkeypatch: pytest.Monkey
     assert (error.slug, error.exit_code) == ("denied", 4)
     assert "owner uid" in str(error.found)
     assert stat.filemode(stat.S_IFREG) in str(error.found)
+
+
+def test_entry_24_no_permission_to_read_the_config(adapter: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = adapter()
+
+    # Tests may run as root, whom modes do not stop.
+    def denied(*_: object) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    with pytest.raises(Missing) as raised:
+        open_source(folder)
+    assert "adapter_config.json" in str(raised.value.file)
 
 
 def test_entry_25_dangling_link_of_the_hub_cache(tmp_path: Path) -> None:

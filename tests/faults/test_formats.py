@@ -37,7 +37,7 @@ def test_entry_50_peft_names_without_a_config(adapter: Made) -> None:
     assert "adapter_config.json" in str(error.file)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "null", "\ufeff[1]"])
+@pytest.mark.parametrize("text", ["{", "[]", "null", "\ufeff[1]", '{"lora_alpha": 4, "lora_alpha": 400}'])
 def test_entry_50_config_that_is_no_object(adapter: Made, text: str) -> None:
     folder = adapter()
     (folder / "adapter_config.json").write_text(text)

@@ -59,7 +59,7 @@ def take_snapshot(path: Path) -> Snapshot:
     if not stat.S_ISREG(status.st_mode):
         raise BadInput(
             "not-a-file",
-            f"this is a {_kind(status.st_mode)}, not a file of weights",
+            f"this is a {_kind(status.st_mode)}, not a regular file",
             file=path,
             expected="a regular file",
             found=_kind(status.st_mode),

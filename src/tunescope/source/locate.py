@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing, Notice
-from tunescope.source.disk import unreachable
+from tunescope.source.disk import take_snapshot, unreachable
 
 CONFIG = "adapter_config.json"
 # Written by trainers beside the weights; they hold no adapter, and unpickling some of them runs code.
@@ -125,6 +125,9 @@ def _unfinished(names: Iterable[str]) -> tuple[Notice, ...]:
 def _located(paths: list[Path], folder: Path, notices: tuple[Notice, ...] = ()) -> Located:
     config = folder / CONFIG
     beside = config if os.path.lexists(config) else None
+    if beside is not None:
+        # A config that is a FIFO would make its reader wait for ever.
+        take_snapshot(beside)
     if len(paths) == 1 and paths[0].name.endswith(_INDEX):
         return Located((), paths[0], beside, notices)
     return Located(tuple(paths), None, beside, notices)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.errors import BadInput
+from tunescope.source.disk import unreachable
 from tunescope.source.peft_fields import METHODS, fields
 from tunescope.source.tensors import Ledger
 
@@ -48,7 +49,9 @@ def load_peft_config(path: str | Path) -> dict[str, Any]:
             fix="put the adapter's own adapter_config.json beside the weights",
         )
     try:
-        config = json.loads(path.read_bytes().decode("utf-8-sig"))
+        config = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_each_once)
+    except OSError as error:
+        raise unreachable(path, error) from error
     except (ValueError, RecursionError) as error:
         what = "the adapter's config is not JSON"
         raise BadInput("adapter-config", what, file=path, found=error) from error
@@ -62,6 +65,15 @@ def load_peft_config(path: str | Path) -> dict[str, Any]:
         )
     check_peft_config(config, path)
     return config
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object, refused where a key stands twice: one of two alphas would silently win."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise ValueError(f"the key {twice!r} stands there twice")
+    return document
 
 
 def check_peft_config(config: Mapping[str, Any], file: str | Path) -> None:
