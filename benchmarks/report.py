@@ -54,7 +54,8 @@ def subspace_section(r: Document) -> list[str]:
         *(f"| {title} | {value:.2f} |" for title, value in rows),
         "",
         f"Over our own orthogonalisation alone: {r['grids_over_own_orthogonalisation']:.2f}×. "
-        f"The definition's double loop on the same bases takes {r['loops_over_grids']:.0f}× as long, and differs by at most "
+        "The definition's double loop on the same bases takes "
+        f"{r['loops_over_grids']:.0f}× as long, and differs by at most "
         f"{r['largest_difference']:.0e}. Memory stays that of one module: its peak with two modules is "
         f"{r['peak_of_two_over_one']:.2f}× the peak with one.",
     ]
