@@ -91,8 +91,7 @@ def _map(part: FigureBase, view: Map) -> None:
     main, top, side, bar = axes[1, 0], axes[0, 0], axes[1, 1], axes[1, 2]
     for empty in (axes[0, 1], axes[0, 2]):
         empty.set_axis_off()
-    colours = matplotlib.colormaps[DIFFERENCE].copy()
-    colours.set_bad(MISSING)
+    colours = matplotlib.colormaps[DIFFERENCE].with_extremes(bad=MISSING)
     scale = Normalize(*view.grid.limits)
     image = main.imshow(view.grid.values, cmap=colours, norm=scale, aspect="auto", interpolation="nearest")
     _ticks(main, view)
