@@ -1,12 +1,13 @@
 """`finetune`: one call for a whole sweep."""
 
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
-from tunescope.errors import UsageError
+from tunescope.errors import Exhausted, UsageError
 from tunescope.table import write_json
 from tunescope.training.domains import read_domains
 from tunescope.training.guards import few_threads, refuse_degraded_launch
@@ -46,14 +47,22 @@ def finetune(
     few_threads()
     root = checked_root(Path(output))
     runs = plan(root, data, rates, seeds)
-    with _processes() as main_process, locked(root, main_process), _without_progress_bars():
+    with _processes() as main_process, locked(root, main_process), _quiet_libraries():
         if main_process:
             write_json(root / "sweep.json", _record(recipe, data, rates, seeds))
         tokenizer = load_tokenizer(recipe.model)
         domains = read_domains(data, tokenizer, recipe)
         sweep = Sweep(runs, recipe, domains, tokenizer, list(report_to), listener if main_process else silent)
         sweep.check()
-        sweep.do(main_process)
+        try:
+            sweep.do(main_process)
+        except torch.OutOfMemoryError as problem:
+            raise Exhausted(
+                "device-memory",
+                "the device ran out of memory",
+                found=str(problem).split(". ", 1)[0],
+                fix="--batch-size 1, a shorter --max-length, or --gradient-checkpointing",
+            ) from problem
         if main_process:
             write_transfer(root, runs)
     return runs
@@ -101,15 +110,17 @@ def _processes() -> Iterator[bool]:
 
 
 @contextmanager
-def _without_progress_bars() -> Iterator[None]:
-    """The listener shows the progress; bars for every file of every run would drown it."""
+def _quiet_libraries() -> Iterator[None]:
+    """The listener shows the progress; the libraries' own bars and notes to each other would drown it."""
     # Deferred: an extra.
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
     finally:
         if shown:
             logging.enable_progress_bar()

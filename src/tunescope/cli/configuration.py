@@ -1,0 +1,116 @@
+"""`--config FILE`: options from YAML or TOML, weaker than flags and the environment."""
+
+import difflib
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tunescope.errors import Missing, UsageError
+
+MAX_BYTES = 1 << 20
+MAX_ALIASES = 20
+
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def config_option() -> Decorator:
+    """The `--config` option of a command; its file gives defaults to the command's other options."""
+    return click.option(
+        "--config",
+        type=click.Path(path_type=Path),
+        is_eager=True,
+        expose_value=False,
+        callback=_apply,
+        help="YAML or TOML file with these options; flags and environment win over it.",
+    )
+
+
+def _apply(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is None:
+        return
+    names = {
+        option.lstrip("-").replace("-", "_"): parameter
+        for parameter in ctx.command.params
+        for option in parameter.opts
+        if option.startswith("--")
+    }
+    given = read_config(path, [name for name in names if name not in ("config", "help")])
+    ctx.default_map = {str(names[name].name): _as_option(names[name], value) for name, value in given.items()}
+
+
+def _as_option(parameter: click.Parameter, value: Any) -> Any:
+    """Mappings as `KEY=VALUE`, and one value as a list where the option may be repeated."""
+    if isinstance(value, dict):
+        value = [f"{key}={item}" for key, item in value.items()]
+    repeated = bool(getattr(parameter, "multiple", False))
+    return [value] if repeated and not isinstance(value, list) else value
+
+
+def read_config(path: Path, known: list[str]) -> dict[str, Any]:
+    """The file's keys, spelled with `_` or `-`, each of them known.
+
+    Raises `Missing` for a file that is not there, `UsageError` for one that cannot be used.
+    """
+    try:
+        text = path.read_bytes()[:MAX_BYTES].decode()
+    except OSError as problem:
+        raise Missing(
+            "config-missing", "the configuration cannot be read", file=path, found=problem
+        ) from problem
+    except UnicodeDecodeError as problem:
+        raise UsageError(
+            "bad-config", "the configuration is not UTF-8", file=path, found=problem
+        ) from problem
+    document = _toml(path, text) if path.suffix.lower() == ".toml" else _yaml(path, text)
+    if not isinstance(document, dict):
+        raise UsageError(
+            "bad-config", "the configuration is no list of options", file=path, expected="key: value"
+        )
+    given = {str(key).replace("-", "_"): value for key, value in document.items()}
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            fix = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+            raise UsageError("unknown-key", f"there is no option {key}", file=path, found=key, fix=fix)
+    return given
+
+
+def _toml(path: Path, text: str) -> Any:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise UsageError("bad-config", "the configuration is not TOML", file=path, found=problem) from problem
+
+
+def _yaml(path: Path, text: str) -> Any:
+    # Deferred: --help must not wait for it.
+    import yaml
+
+    class Strict(yaml.SafeLoader):
+        """Refuses keys given twice, and floods of aliases."""
+
+        aliases = 0
+
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.events.AliasEvent):
+                self.aliases += 1
+                if self.aliases > MAX_ALIASES:
+                    raise yaml.YAMLError(f"more than {MAX_ALIASES} aliases")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            seen: set[Any] = set()
+            for key, _ in node.value:
+                if key.value in seen:
+                    raise yaml.YAMLError(f"line {key.start_mark.line + 1}: {key.value} is given twice")
+                seen.add(key.value)
+            return super().construct_mapping(node, deep)
+
+    try:
+        return yaml.load(text, Strict)
+    except yaml.YAMLError as problem:
+        raise UsageError("bad-config", "the configuration is not YAML", file=path, found=problem) from problem

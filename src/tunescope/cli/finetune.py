@@ -1,0 +1,164 @@
+"""`tunescope finetune`."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tunescope.cli.configuration import config_option
+from tunescope.cli.progress import shown_progress
+from tunescope.errors import UsageError, printable
+
+EPILOG = """\b
+Examples:
+  tunescope finetune --model org/model --data cpp=a.jsonl --data python=b.jsonl --lr 2e-4 --lr 1e-3 -o runs/
+  tunescope finetune --model org/model --data math=org/dataset:train --targets mlp --epochs 2 -o runs/
+  tunescope finetune --model ./small-model --data cpp=cpp.jsonl --full -o full-runs/
+  tunescope finetune --config sweep.yaml -o runs/
+  torchrun --nproc_per_node 2 -m tunescope finetune --config sweep.yaml -o runs/
+"""
+
+
+@click.command(
+    epilog=EPILOG,
+    short_help="Fine-tune over domains and rates, recording the motion.",
+    context_settings={"auto_envvar_prefix": "TUNESCOPE_FINETUNE", "show_default": True},
+)
+@config_option()
+@click.option("--model", required=True, help="Folder or hub id of the base model.")
+@click.option(
+    "--data", multiple=True, required=True, metavar="NAME=SOURCE", help="A domain: file or hub data set."
+)
+@click.option("--lr", "rates", multiple=True, type=float, default=[2e-4], help="Learning rate; give several.")
+@click.option(
+    "--seed", "seeds", multiple=True, type=click.IntRange(min=0), default=[0], help="Seed; give several."
+)
+@click.option("--epochs", type=float, default=1.0, help="Passes over the training rows.")
+@click.option("--max-steps", type=int, help="Stop after this many optimizer steps.")
+@click.option("--rank", type=int, default=16, help="Rank of the adapters.")
+@click.option("--alpha", type=float, default=32.0, help="Alpha of the adapters: their scale is alpha / rank.")
+@click.option("--dropout", type=float, default=0.0, help="Dropout before the adapters.")
+@click.option("--targets", default="attention", help="attention | mlp | all | NAME,...: the layers adapted.")
+@click.option(
+    "--quantize", type=click.Choice(["nf4", "int8", "none"]), show_default="nf4", help="The base's form."
+)
+@click.option("--full", is_flag=True, help="Train all weights, in float32, instead of adapters.")
+@click.option("--batch-size", type=int, default=2, help="Rows of one forward pass on one process.")
+@click.option("--accumulate", type=int, default=4, help="Forward passes of one optimizer step.")
+@click.option("--max-length", type=int, default=512, help="Tokens after which a row is cut.")
+@click.option("--schedule", default="linear", help="linear | cosine | constant | constant_with_warmup.")
+@click.option("--warmup", type=float, default=0.03, help="Share of the steps in which the rate rises.")
+@click.option("--weight-decay", type=float, default=0.0, help="Weight decay of AdamW.")
+@click.option(
+    "--optimizer", default="adamw_torch", help="An optimizer name of the trainer, as paged_adamw_8bit."
+)
+@click.option("--gradient-checkpointing", is_flag=True, help="Less memory for more time.")
+@click.option("--captures-per-epoch", type=int, default=10, help="Records of the motion in one epoch.")
+@click.option(
+    "--checkpoints-per-epoch", type=int, default=4, help="Checkpoints that a killed run resumes from."
+)
+@click.option("--keep-checkpoints", type=int, default=2, help="Checkpoints kept of each run.")
+@click.option(
+    "--held-out", type=float, default=0.1, help="Share of each domain's rows that losses are taken on."
+)
+@click.option("--held-out-rows", type=int, default=64, help="At most this many of them.")
+@click.option("--report-to", multiple=True, help="tensorboard | wandb | trackio, as the trainer knows them.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the runs.")
+@click.option("--json", "as_json", is_flag=True, help="Print the runs and their losses as one document.")
+def command(
+    data: tuple[str, ...],
+    rates: tuple[float, ...],
+    seeds: tuple[int, ...],
+    report_to: tuple[str, ...],
+    out: Path,
+    as_json: bool,
+    **settings: Any,
+) -> int:
+    """Fine-tune one model on every domain, at every learning rate, from every seed.
+
+    Every run records how its weights move. A sweep that was stopped goes on where it was when the same
+    command is given again; runs that are whole are not done again.
+    """
+    domains = parse_domains(data)
+    settings["quantize"] = settings["quantize"] or ("none" if settings["full"] else "nf4")
+    runs = _finetune(settings, domains, out, rates, seeds, report_to)
+    # Of several processes one speaks.
+    if os.environ.get("RANK", "0") == "0":
+        _print(runs, out, as_json)
+    return 0
+
+
+def _finetune(
+    settings: dict[str, Any],
+    domains: dict[str, str],
+    out: Path,
+    rates: tuple[float, ...],
+    seeds: tuple[int, ...],
+    report_to: tuple[str, ...],
+) -> Any:
+    # Deferred: --help must not load torch.
+    with training_errors(), shown_progress() as listener:
+        from tunescope.training import Recipe, finetune
+
+        return finetune(
+            Recipe(**settings), domains, out, rates=rates, seeds=seeds, report_to=report_to, listener=listener
+        )
+
+
+@contextmanager
+def training_errors() -> Iterator[None]:
+    """Name the extra where a training library is missing, and keep libraries' own notices off the screen."""
+    # It says that an optional kernel package is not there, each time it is imported.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    try:
+        yield
+    except ModuleNotFoundError as problem:
+        raise UsageError(
+            "extra-missing", f"training needs {problem.name}", fix="pip install 'tunescope[train]'"
+        ) from problem
+
+
+def parse_domains(texts: tuple[str, ...]) -> dict[str, str]:
+    """`NAME=SOURCE` options as a mapping; a name may be given once."""
+    domains: dict[str, str] = {}
+    for text in texts:
+        name, sign, source = text.partition("=")
+        if not (sign and name and source):
+            raise UsageError(
+                "bad-data", "--data cannot be read", expected="NAME=SOURCE", found=printable(text)
+            )
+        if name in domains:
+            raise UsageError(
+                "bad-data", f"--data names {printable(name)} twice", fix="give every domain its name"
+            )
+        domains[name] = source
+    return domains
+
+
+def _print(runs: Any, out: Path, as_json: bool) -> None:
+    from tunescope.table import strict_json
+
+    if as_json:
+        records = [{"run": run.name, "folder": str(run.folder), **run.record} for run in runs]
+        click.echo(strict_json({"schema_version": 1, "runs": records}))
+        return
+    click.echo("\n".join(loss_lines(runs)))
+    click.echo(f"{len(runs)} runs in {out}. Next: tunescope trajectory {out} -o trajectory/", err=True)
+
+
+def loss_lines(runs: Any) -> list[str]:
+    """Held-out loss of each run: before and after on its own domain, and its change on all others."""
+    width = max(len(run.name) for run in runs)
+    names = list(dict.fromkeys(name for run in runs for name in run.record["losses"]))
+    columns = " ".join(f"{name[:14]:>14}" for name in names)
+    lines = [f"{'change of held-out loss, nats a token':{width}} {columns}"]
+    for run in runs:
+        losses = run.record["losses"]
+        cells = [losses[n]["after"] - losses[n]["before"] if n in losses else None for n in names]
+        row = " ".join(f"{'' if cell is None else f'{cell:+.4f}':>14}" for cell in cells)
+        lines.append(f"{run.name:{width}} {row}")
+    return lines

@@ -1,0 +1,118 @@
+"""The demonstration: fine-tune what ships with the package, then look at it with the other commands."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunescope.demo import domain_paths, model_path
+from tunescope.errors import UsageError
+from tunescope.table import write_json
+
+RECORD = "demo.json"
+RATES = (2e-4, 1e-3)
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Where the demonstration has put what, and what the two studies say."""
+
+    runs: Any
+    places: Mapping[str, Path]
+    norms: Mapping[str, Any]
+    trajectory: Mapping[str, Any]
+
+
+def settings() -> dict[str, Any]:
+    """The recipe of the demonstration: the published one, with rows that a small model can hold."""
+    return {
+        "model": str(model_path()),
+        "quantize": "nf4",
+        "rank": 16,
+        "alpha": 32.0,
+        "targets": "attention",
+        "batch_size": 8,
+        "accumulate": 1,
+        "max_length": 128,
+        "held_out_rows": 16,
+        "checkpoints_per_epoch": 1,
+        "captures_per_epoch": 12,
+    }
+
+
+def run_demo(
+    output: str | Path,
+    *,
+    overwrite: bool = False,
+    listener: Any = None,
+    changes: Mapping[str, Any] | None = None,
+) -> Demo:
+    """QLoRA over the five shipped domains at two rates, then norms and trajectories, all below `output`.
+
+    `changes` replaces settings of the recipe. Raises `UsageError` where `output` holds something else.
+    """
+    # Deferred: training needs torch, which reading commands never load.
+    from tunescope.training import Recipe, finetune
+    from tunescope.training.progress import silent
+
+    root = _prepared(Path(output), overwrite)
+    recipe = Recipe(**settings() | dict(changes or {}))
+    data = {name: str(path) for name, path in domain_paths().items()}
+    runs = finetune(recipe, data, root / "runs", rates=RATES, listener=listener or silent)
+    norms = _norms(root / "norms", runs)
+    trajectory = _trajectory(root / "trajectory", root / "runs")
+    places = {
+        "results": root / "trajectory" / "results.md",
+        "animations": root / "trajectory" / "figures",
+        "norms": root / "norms" / "readout.md",
+        "losses": root / "runs" / "tables" / "transfer.csv",
+    }
+    return Demo(runs, places, norms, trajectory)
+
+
+def _prepared(root: Path, overwrite: bool) -> Path:
+    """An empty folder marked as the demonstration's; one of an earlier demonstration may be emptied."""
+    if root.exists() and not root.is_dir():
+        raise UsageError("output-exists", f"{root} is a file", file=root, fix="name a folder")
+    if root.is_dir() and any(root.iterdir()):
+        ours = (root / RECORD).is_file()
+        if not (ours and overwrite):
+            fix = "--overwrite, or another -o" if ours else "choose another -o"
+            raise UsageError("output-exists", "the output folder is not empty", file=root, fix=fix)
+        for name in json.loads((root / RECORD).read_text())["folders"]:
+            if name in FOLDERS:
+                shutil.rmtree(root / name, ignore_errors=True)
+    root.mkdir(parents=True, exist_ok=True)
+    write_json(root / RECORD, {"schema_version": 1, "folders": list(FOLDERS)})
+    return root
+
+
+FOLDERS = ("runs", "norms", "trajectory")
+
+
+def _norms(out: Path, runs: Any) -> dict[str, Any]:
+    """The norms of the five adapters of the higher rate."""
+    from tunescope.study.folder import study_folder
+    from tunescope.study.norms import norms_study, provenance, write_norms
+
+    chosen = [run for run in runs if run.learning_rate == max(RATES)]
+    sources = [f"{run.domain}={run.folder / 'adapter'}" for run in chosen]
+    study = norms_study(sources)
+    arguments = {"command": "norms", "sources": sources}
+    with study_folder(out, arguments=arguments, sources=provenance(study.sources)) as folder:
+        write_norms(study, folder, shared_scale=True)
+    return dict(study.document)
+
+
+def _trajectory(out: Path, runs: Path) -> dict[str, Any]:
+    """The trajectories of all ten runs."""
+    from tunescope.study.folder import study_folder
+    from tunescope.study.trajectory import provenance, trajectory_study, write_trajectory
+
+    study = trajectory_study([str(runs)])
+    arguments = {"command": "trajectory", "runs": [str(runs)]}
+    with study_folder(out, arguments=arguments, sources=provenance(study.runs)) as folder:
+        write_trajectory(study, folder, fps=4.0, hold=2.0)
+    return dict(study.document)
