@@ -13,6 +13,8 @@ from tunescope.view.trajectory import rate_text
 
 # Layer profiles are called alike from this rank correlation on, and unlike below the other.
 ALIKE, UNLIKE = 0.7, 0.3
+# One domain moved further than another when its ‖ΔW‖ is larger by this factor.
+FURTHER = 1.1
 
 
 def comparisons(
@@ -43,11 +45,15 @@ def comparisons(
 def _of_rate(rate: float, rows: pl.DataFrame, norms: pl.DataFrame) -> Iterator[dict[str, Any]]:
     ordered = rows.sort("delta_frobenius_norm", descending=True)
     most, least = ordered.row(0, named=True), ordered.row(-1, named=True)
-    text = (
-        f"At {rate_text(rate)}, {most['domain']} moved the weights furthest (‖ΔW‖ "
-        f"{significant(most['delta_frobenius_norm'])}) and {least['domain']} least "
-        f"({significant(least['delta_frobenius_norm'])})."
-    )
+    high, low = most["delta_frobenius_norm"], least["delta_frobenius_norm"]
+    if high >= FURTHER * low:
+        text = (
+            f"At {rate_text(rate)}, {most['domain']} moved the weights furthest (‖ΔW‖ {significant(high)}) "
+            f"and {least['domain']} least ({significant(low)})."
+        )
+    else:
+        span = f"{significant(low)} to {significant(high)}"
+        text = f"At {rate_text(rate)}, all domains moved the weights about equally far (‖ΔW‖ {span})."
     sizes = dict(zip(ordered["run"].to_list(), ordered["delta_frobenius_norm"].to_list(), strict=True))
     runs = rows["run"].to_list()
     yield {

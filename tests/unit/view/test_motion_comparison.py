@@ -55,3 +55,9 @@ def test_a_single_run_has_nothing_to_be_compared_with() -> None:
 def test_low_rank_and_full_runs_are_not_mixed() -> None:
     both = tables({("cpp", 2e-4): UP, ("physics", 2e-4): 3 * UP})
     assert comparisons(*both, ["cpp/0.0002"]) == []
+
+
+def test_small_differences_between_domains_are_called_equal() -> None:
+    found = comparisons(*tables({("cpp", 2e-4): UP, ("physics", 2e-4): 1.05 * UP}), [])
+    (furthest,) = [c for c in found if c["kind"] == "furthest"]
+    assert "about equally far" in furthest["text"]
