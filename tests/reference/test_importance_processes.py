@@ -13,9 +13,10 @@ from tunescope.errors import BadInput
 from tunescope.gradient.measurement import Options, measure
 
 from .importance_models import qwen3, sequences
-from .importance_worker import LENGTHS, METHODS
+from .importance_worker import LENGTHS, METHODS, SHARDED_METHODS
 
 _WORKER = str(Path(__file__).with_name("importance_worker.py"))
+_LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 _ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
 
 
@@ -27,14 +28,29 @@ def alone():
 def test_two_processes_equal_one(alone, tmp_path):
     """Every process takes every other sequence; means, errors and counts are those of one process."""
     out = tmp_path / "two.npz"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    subprocess.run([*launch, _WORKER, str(out)], check=True, env=_ENVIRONMENT, capture_output=True)
+    subprocess.run([*_LAUNCH, _WORKER, str(out)], check=True, env=_ENVIRONMENT, capture_output=True)
     with np.load(out) as two:
         for method in (*METHODS, "bypass", "loss"):
             one = alone.moments(method)
             assert int(two[f"{method}/n"]) == one.n
             np.testing.assert_allclose(two[f"{method}/mean"], one.mean, rtol=1e-12)
             np.testing.assert_allclose(two[f"{method}/stderr"], one.stderr(), rtol=1e-7)
+
+
+def test_a_sharded_model_scores_as_a_whole_one(tmp_path):
+    """Two processes hold half of every weight each (FSDP2): sums over the halves are those of the whole."""
+    out = tmp_path / "sharded.npz"
+    subprocess.run(
+        [*_LAUNCH, _WORKER, str(out), "sharded"], check=True, env=_ENVIRONMENT, capture_output=True
+    )
+    whole = measure(qwen3(), sequences(LENGTHS), Options(methods=SHARDED_METHODS))
+    with np.load(out) as parts:
+        np.testing.assert_allclose(parts["magnitude"], whole.magnitude, rtol=1e-12)
+        for method in ("taylor", "curvature", "fisher", "bypass", "loss"):
+            one = whole.moments(method)
+            assert int(parts[f"{method}/n"]) == one.n
+            np.testing.assert_allclose(parts[f"{method}/mean"], one.mean, rtol=1e-10)
+            np.testing.assert_allclose(parts[f"{method}/stderr"], one.stderr(), rtol=1e-6)
 
 
 def test_a_killed_run_goes_on_to_the_same_bits(alone, tmp_path):

@@ -4,22 +4,22 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tunescope.gradient.batches import Batch
 from tunescope.gradient.parameters import Parameters
+from tunescope.gradient.processes import local, summed
 from tunescope.gradient.setting import Array, Samples, Setting
 
 
 def magnitudes(parameters: Parameters) -> Array:
     """Σ|w| of every row, summed in float64."""
-    found = np.zeros(len(parameters))
+    found = torch.zeros(len(parameters), dtype=torch.float64)
     for entry in parameters.scored:
         for group in range(entry.groups):
-            found[entry.first + group] = float(entry.part(group).abs().sum(dtype=torch.float64))
-    return found
+            found[entry.first + group] = local(entry.part(group)).abs().sum(dtype=torch.float64)
+    return (summed(found) if parameters.sharded else found).numpy()
 
 
 class Wanda:

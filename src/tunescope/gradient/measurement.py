@@ -34,8 +34,8 @@ UNITS = {
     "bypass": "nats/token of loss",
 }
 METHODS = tuple(name for name in UNITS if name != "bypass")
-# What a process sees of a sharded model is a part of each weight, and its gradient is an average over all.
-_WHOLE_MODELS_ONLY = tuple(name for name in METHODS if name != "magnitude")
+# They change weights in place, or read columns, of which a process of a sharded model holds only parts.
+_WHOLE_WEIGHTS_ONLY = ("wanda", "ablation", "noise")
 
 
 @dataclass(eq=False)
@@ -60,7 +60,8 @@ class Measurement:
 def measure(model: nn.Module, batches: Iterable[Mapping[str, Any]], options: Options) -> Measurement:
     """Run every method over the batches; the model is given back as it was.
 
-    With several processes each takes every n-th batch, and all return the same numbers.
+    With several processes, all given the same batches, each takes every n-th of them; where they share a
+    sharded model (FSDP2) they go through all together. All return the same numbers.
 
     Raises `UsageError` for unknown methods and for scores that sharding would falsify, `BadInput` for data
     without a scored token and for a loss or score that is not finite.
@@ -107,13 +108,20 @@ def check(model: nn.Module, options: Options) -> None:
     for name, value in (("precision", options.precision), ("noise scale", options.noise_scale)):
         if value is not None and not 0 < value < 1:
             raise UsageError("out-of-range", f"the {name} is out of range", expected="0 to 1", found=value)
-    refused = [name for name in options.methods if name in _WHOLE_MODELS_ONLY]
-    if refused and is_sharded(model):
+    if is_sharded(model):
+        _check_sharded(options)
+
+
+def _check_sharded(options: Options) -> None:
+    if refused := [name for name in options.methods if name in _WHOLE_WEIGHTS_ONLY]:
         raise UsageError(
             "sharded-model",
             f"{', '.join(refused)} would be false: the model's weights are sharded over processes",
-            fix="one replica per process, device_map over the GPUs of one process, or magnitude only",
+            fix="one replica per process, device_map over the GPUs of one process, or other methods",
         )
+    if options.state is not None:
+        text = "a sharded model cannot be gone on with: its processes stop at different places"
+        raise UsageError("sharded-model", text, fix="leave out the state")
 
 
 def _scorers(

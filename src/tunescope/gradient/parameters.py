@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from tunescope.address import parse
 from tunescope.errors import BadInput
+from tunescope.gradient.processes import is_sharded as is_sharded
 
 _WRAPPERS = re.compile(r"(^|\.)(_orig_mod|_fsdp_wrapped_module)(?=\.)|^(module|base_model\.model)\.(?=.)")
 
@@ -49,6 +49,7 @@ class Parameters:
     scored: Sequence[Scored]
     rows: Sequence[Row]
     left_out: dict[str, str]
+    sharded: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -62,12 +63,14 @@ def parameters_of(model: nn.Module) -> Parameters:
     """The parameters of a model as rows; one tensor used in two places (tied embeddings) is one row.
 
     Parameters that hold no floating-point numbers (4-bit weights) or no data (offloaded ones) are left out
-    with a reason. Raises `BadInput` where nothing is left.
+    with a reason. In a sharded model the experts of one tensor share a row, because shards may cut across
+    them. Raises `BadInput` where nothing is left.
     """
     scored: list[Scored] = []
     rows: list[Row] = []
     left_out: dict[str, str] = {}
-    experts = _fused_experts(model)
+    sharded = is_sharded(model)
+    experts = {} if sharded else _fused_experts(model)
     for name, parameter in model.named_parameters():
         if reason := _why_not(parameter):
             left_out[name] = reason
@@ -78,7 +81,7 @@ def parameters_of(model: nn.Module) -> Parameters:
     if not rows:
         text = "the model has no parameter that can be scored"
         raise BadInput("no-parameters", text, found=f"{len(left_out)} left out")
-    return Parameters(scored, rows, left_out)
+    return Parameters(scored, rows, left_out, sharded)
 
 
 def _why_not(parameter: nn.Parameter) -> str | None:
@@ -114,12 +117,3 @@ def _fused_experts(model: nn.Module) -> dict[str, int]:
         counts = {p.shape[0] for _, p in own if p.dim() == 3}
         found |= {name: p.shape[0] for name, p in own if len(counts) == 1 and p.shape[0] in counts}
     return found
-
-
-def is_sharded(model: nn.Module) -> bool:
-    """Whether any parameter is split over processes (FSDP2's `DTensor`)."""
-    if not torch.distributed.is_available():
-        return False
-    from torch.distributed.tensor import DTensor
-
-    return any(isinstance(parameter, DTensor) for parameter in model.parameters())

@@ -1,9 +1,9 @@
-"""Several processes, one replica of the model each: only the measured numbers travel."""
+"""Several processes: one replica of the model each, or one model sharded over all; only sums travel."""
 
 from typing import Any
 
 import torch
-from torch import distributed
+from torch import Tensor, distributed, nn
 
 
 def world() -> tuple[int, int]:
@@ -21,6 +21,28 @@ def gathered(value: Any) -> list[Any]:
     values: list[Any] = [None] * size
     distributed.all_gather_object(values, value)
     return values
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether any parameter is split over processes (FSDP2's `DTensor`)."""
+    return any(local(parameter) is not parameter for parameter in model.parameters())
+
+
+def local(tensor: Tensor) -> Tensor:
+    """This process's part of a sharded tensor; any other tensor itself."""
+    if not distributed.is_available() or not distributed.is_initialized():
+        return tensor
+    # Deferred: not part of every build of torch.
+    from torch.distributed.tensor import DTensor
+
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def summed(tensor: Tensor) -> Tensor:
+    """The sum over all processes, in place, where there are several."""
+    if world()[1] > 1:
+        distributed.all_reduce(tensor)
+    return tensor
 
 
 def join_group() -> bool:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from tunescope.gradient.parameters import Parameters, Scored
+from tunescope.gradient.processes import local, summed
 from tunescope.gradient.reduction import SUMS, places, reduce_into
 
 
@@ -55,7 +56,7 @@ class GradientReducer:
 
         def reduce(parameter: nn.Parameter) -> None:
             assert parameter.grad is not None
-            reduce_into(out, parameter.grad, parameter)
+            reduce_into(out, local(parameter.grad), local(parameter))
             parameter.grad = None
             self.reached.add(entry.name)
 
@@ -69,7 +70,7 @@ class GradientReducer:
         for other in others:
             # Rows of a model spread over several devices are zero everywhere but on their own.
             first += other.to(first.device)
-        return first
+        return summed(first) if self.parameters.sharded else first
 
 
 def _register(parameter: nn.Parameter, hook: Callable[[nn.Parameter], None]) -> RemovableHandle:

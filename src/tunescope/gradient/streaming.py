@@ -5,13 +5,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tunescope.errors import BadInput
 from tunescope.gradient.batches import Batch, DataHash
 from tunescope.gradient.moments import Halves
-from tunescope.gradient.processes import gathered, world
+from tunescope.gradient.processes import gathered, local, world
 from tunescope.gradient.resume import Progress
 from tunescope.gradient.setting import Samples, Scorer, Setting
 
@@ -42,16 +43,18 @@ class Pass:
         self, setting: Setting, scorers: Sequence[Scorer], options: Options, reached: set[str]
     ) -> None:
         self.setting, self.scorers, self.options, self.reached = setting, scorers, options, reached
-        self.rank, self.size = world()
+        rank, size = world()
+        # Processes that share one model go through the same batches together.
+        self.rank, self.size = (0, 1) if setting.parameters.sharded else (rank, size)
         self.hash = DataHash()
         self.sequences = 0
-        name = f"process-{self.rank}-of-{self.size}"
+        name = f"process-{rank}-of-{size}"
         self.saved = Progress(options.state, name, _fingerprint(setting, options), options.save_every)
         self.found, self.notes = self.saved.load()
         self.done = int(self.notes.get("done", 0))
         setting.skipped.update(self.notes.get("skipped", ()))
         reached.update(self.notes.get("reached", ()))
-        self.looked_from = max(gathered(self.done))
+        self.looked_from = max(self._gathered(self.done))
 
     def over(self, batches: Iterable[Batch]) -> None:
         for batch in batches:
@@ -107,6 +110,9 @@ class Pass:
                 fix="delete the state, or give the same data",
             )  # fmt: skip
 
+    def _gathered(self, value: Any) -> list[Any]:
+        return [value] if self.setting.parameters.sharded else gathered(value)
+
     def _precise(self, batches: int) -> bool:
         look = batches % (_LOOK_EVERY * self.size) == 0 and batches > self.looked_from
         if self.options.precision is None or not look:
@@ -118,7 +124,7 @@ class Pass:
 
     def _together(self) -> dict[str, Halves]:
         merged: dict[str, Halves] = {}
-        for found in gathered(self.found):
+        for found in self._gathered(self.found):
             for method, halves in found.items():
                 merged.setdefault(method, Halves()).merge(halves)
         return merged
@@ -137,7 +143,7 @@ class Pass:
 
     def reached_anywhere(self) -> set[str]:
         """Names of the parameters that had a gradient in any process."""
-        return set().union(*gathered(self.reached))
+        return set().union(*self._gathered(self.reached))
 
 
 def _error(found: Mapping[str, Halves], method: str) -> float:
@@ -152,7 +158,7 @@ def _fingerprint(setting: Setting, options: Options) -> str:
     asked = (options.methods, options.layer_importance, setting.shift, options.seed, options.noise_scale)
     digest = hashlib.sha256(repr(asked).encode())
     for entry in setting.parameters.scored:
-        sample = entry.parameter.detach().flatten()[:64].double().sum()
+        sample = local(entry.parameter.detach()).flatten()[:64].double().sum()
         digest.update(
             f"{entry.name}{tuple(entry.parameter.shape)}{entry.parameter.dtype}{float(sample)!r}".encode()
         )

@@ -1,5 +1,7 @@
 """Scores and their edges: bad data, bad arguments, blocks, classes of equal tensors, early stops."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -106,11 +108,12 @@ def test_arguments_that_cannot_work_are_refused(model, batches, options):
         measure(model, batches, options)
 
 
-def test_sharded_models_are_refused_for_what_sharding_would_falsify(model, batches, monkeypatch):
-    """A process of a sharded model sees a part of each weight: only the magnitude could be told."""
+@pytest.mark.parametrize("options", [Options(methods=("taylor", "noise")), Options(state=Path("nowhere"))])
+def test_sharded_models_are_refused_what_sharding_would_falsify(model, batches, options, monkeypatch):
+    """A process of a sharded model holds a part of each weight, and cannot go on alone."""
     monkeypatch.setattr("tunescope.gradient.measurement.is_sharded", lambda _: True)
     with pytest.raises(UsageError, match="sharded-model"):
-        measure(model, batches, Options(methods=("taylor",)))
+        measure(model, batches, options)
 
 
 @pytest.mark.parametrize("family", ["qwen3", "llama"])
