@@ -56,15 +56,16 @@ def command(tuned: str, out: Path | None, as_json: bool, strict: bool, **options
 
     TUNED is an adapter or a whole checkpoint, --base the model it was tuned from. The loss is taken on
     completions and on the assistant's turns, in nats per token; negative contributions lowered it, and
-    all together are the tuned loss minus the base loss. Without -o the readout is printed.
+    all together are the tuned loss minus the base loss. Without -o the readout is printed; with it, a
+    killed run goes on where it stopped when it is started again.
     """
     # Deferred: --help must not load the numeric libraries.
-    from tunescope.study.attribution import attribution_study
+    from tunescope.study.attribution import attribution_study, state_folder
 
     request = _request(tuned, options)
     if out is not None:
         _check(out, request, options["overwrite"])
-    study = attribution_study(request, progress_line())
+    study = attribution_study(request, progress_line(), None if out is None else state_folder(out))
     if out is not None:
         _write(study, request, out, options)
     _print(study, as_json)
@@ -105,7 +106,8 @@ def _check(out: Path, request: Any, overwrite: bool) -> None:
 def _write(study: Any, request: Any, out: Path, options: dict[str, Any]) -> None:
     from dataclasses import asdict
 
-    from tunescope.study.attribution import write_attribution
+    from tunescope.gradient.attribution_state import forget
+    from tunescope.study.attribution import state_folder, write_attribution
     from tunescope.study.folder import study_folder
 
     arguments = {"command": "attribute", **asdict(request), "data": list(request.data)}
@@ -113,6 +115,7 @@ def _write(study: Any, request: Any, out: Path, options: dict[str, Any]) -> None
         out, arguments=arguments, sources=study.sources, overwrite=options["overwrite"]
     ) as folder:
         write_attribution(study, folder, safe=options["spreadsheet_safe"])
+    forget(state_folder(out))
 
 
 def _print(study: Any, as_json: bool) -> None:

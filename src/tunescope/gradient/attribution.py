@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from typing import Any
 
 import polars as pl
@@ -111,12 +112,13 @@ def attribute_data(
     verified: int = 0,
     seed: int = 0,
     progress: Progress | None = None,
+    state: FilePath | None = None,
 ) -> Attribution:
-    """The attribution on one data set along an open path."""
+    """The attribution on one data set along an open path; a killed run goes on from the folder `state`."""
     taken = list(checked(batches))
     if not taken:
         raise UsageError("no-batches", "there are no batches", expected="one batch or more")
-    integral = integrate(path, taken, nodes=nodes, most=most, progress=progress)
+    integral = integrate(path, taken, nodes=nodes, most=most, progress=progress, state=state)
     mean, error = per_token(integral.parts, integral.tokens)
     frame = cell_frame(changes, mean, error)
     summary = {**sums(integral, frame, changes), "dtype": path.dtype}

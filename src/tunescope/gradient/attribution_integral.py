@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from tunescope.errors import BadInput, UsageError
 from tunescope.gradient.attribution_path import Path
+from tunescope.gradient.attribution_state import NodeStore
 from tunescope.gradient.batches import Batch, DataHash
 
 Array = NDArray[np.float64]
@@ -88,11 +90,13 @@ def integrate(
     nodes: int = 8,
     most: int = MOST_NODES,
     progress: Progress | None = None,
+    state: FilePath | None = None,
 ) -> Integral:
     """∫₀¹⟨∇L(W₀ + αΔW), ΔW_c⟩dα of every cell c, the nodes doubled until the sum is L(tuned) − L(base).
 
-    `nodes` is where it starts and `most` where it stops, whether or not the sum fits by then. Raises
-    `BadInput` where no token has a label, or where a loss is not finite.
+    `nodes` is where it starts and `most` where it stops, whether or not the sum fits by then. Nodes that a
+    killed run finished are found again in the folder `state`. Raises `BadInput` where no token has a
+    label, or where a loss is not finite.
     """
     if nodes < 1:
         raise UsageError("nodes", "an integral needs one node or more", found=nodes)
@@ -101,9 +105,10 @@ def integrate(
     tuned, _ = losses_at(path, batches, 1.0)
     _check(base, tuned, tokens)
     digest = _digest(batches)
+    store = NodeStore(state, (base, tuned, tokens, path.moved))
     history: list[tuple[int, float]] = []
     while True:
-        parts = _quadrature(path, batches, nodes, tell)
+        parts = _quadrature(path, batches, nodes, tell, store)
         residual = float((parts.sum() - (tuned - base).sum()) / tokens.sum())
         history.append((nodes, residual))
         found = Integral(parts, base, tuned, tokens, tuple(history), digest)
@@ -119,16 +124,20 @@ def losses_at(path: Path, batches: Sequence[Batch], alphas: torch.Tensor | float
     return tuple(torch.cat(column).numpy() for column in zip(*found, strict=True))  # type: ignore[return-value]
 
 
-def _quadrature(path: Path, batches: Sequence[Batch], nodes: int, tell: Progress) -> Array:
+def _quadrature(path: Path, batches: Sequence[Batch], nodes: int, tell: Progress, store: NodeStore) -> Array:
     points, weights = np.polynomial.legendre.leggauss(nodes)
     total: Array | float = 0.0
     for i, (point, weight) in enumerate(zip((points + 1) / 2, weights / 2, strict=True)):
-        path.place(float(point))
-        rows = []
-        for j, batch in enumerate(batches):
-            tell(f"{nodes} nodes", i * len(batches) + j, nodes * len(batches))
-            rows.append(path.derivatives(batch).numpy())
-        total = total + weight * np.concatenate(rows)
+        values = store.load(nodes, i)
+        if values is None:
+            path.place(float(point))
+            rows = []
+            for j, batch in enumerate(batches):
+                tell(f"{nodes} nodes", i * len(batches) + j, nodes * len(batches))
+                rows.append(path.derivatives(batch).numpy())
+            values = np.concatenate(rows)
+            store.save(nodes, i, values)
+        total = total + weight * values
     return np.asarray(total)
 
 

@@ -1,10 +1,13 @@
 """A model moved between its base and its tuned weights, and what each cell does to the loss on the way."""
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tunescope.corpus.encoding import IGNORED
@@ -30,11 +33,18 @@ class Path:
         self.dtype = str(next(p.dtype for p in model.parameters() if p.is_floating_point())).split(".")[-1]
         self._shift = predicts_next_token(model)
         self._together = not changes.blends
+        self._device = next(model.parameters()).device
+        self._options = _without_cache(model)
         self._alphas = torch.zeros(len(changes.cells), dtype=torch.float64)
         self._gates: tuple[Tensor, ...] = ()
         self._shape: tuple[int, ...] = ()
-        self._found = torch.zeros(len(changes.cells), dtype=torch.float64)
+        self._found = torch.zeros(len(changes.cells), dtype=torch.float64, device=self._device)
         self._blended: list[tuple[Blend, nn.Parameter, Tensor]] = []
+
+    @property
+    def moved(self) -> NDArray[np.float64]:
+        """‖ΔW‖_F/√d_out of every cell."""
+        return np.array([cell.moved for cell in self._changes.cells])
 
     def place(self, alphas: Tensor | float) -> None:
         """Move to a point: one α for all cells, or one per cell, (cells,)."""
@@ -65,24 +75,23 @@ class Path:
         return iter((batch,)) if _padded_right(batch) else batch.sequences()
 
     def _forward(self, batch: Batch, gates: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        device = next(self._model.parameters()).device
-        batch = batch.on(device)
+        batch = batch.on(self._device)
         chosen = self._alphas[:, None] if gates is None else gates
         self._gates, self._shape = chosen.unbind(0), tuple(batch.input_ids.shape)
-        found: Any = self._model(**batch.inputs())
+        found: Any = self._model(**batch.inputs(), **self._options)
         logits = found if isinstance(found, Tensor) else found.logits
         target = targets(batch.labels, batch.mask, self._shift).to(logits.device)
         nats = token_losses(logits, target).double().sum(1)
         return nats, (target != IGNORED).sum(1).double()
 
     def _backward(self, batch: Batch) -> Tensor:
-        gates = self._alphas[:, None].repeat(1, len(batch)).requires_grad_()
+        gates = self._alphas[:, None].repeat(1, len(batch)).to(self._device).requires_grad_()
         self._found.zero_()
         total = self._forward(batch, gates)[0].sum()
         if total.requires_grad:
             total.backward()  # type: ignore[no-untyped-call]
         own = torch.zeros_like(gates) if gates.grad is None else gates.grad
-        return own.T + self._found[None]
+        return (own.T + self._found[None]).cpu()
 
     def add_branch(self, branch: Branch) -> Callable[[nn.Module, tuple[Any, ...], Any], Tensor]:
         """The forward hook that adds a branch, gated, to its layer's output."""
@@ -104,10 +113,15 @@ class Path:
 
         def contract(parameter: nn.Parameter) -> None:
             assert parameter.grad is not None
-            self._found[cells] += blend.contract(parameter.grad).cpu()
+            self._found[cells] += blend.contract(parameter.grad).to(self._device)
             parameter.grad = None
 
         parameter.register_post_accumulate_grad_hook(contract)  # type: ignore[no-untyped-call]
+
+
+def _without_cache(model: nn.Module) -> dict[str, Any]:
+    """Keys and values of earlier tokens would only be kept for nothing."""
+    return {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
 
 
 def _padded_right(batch: Batch) -> bool:

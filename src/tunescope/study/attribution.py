@@ -70,44 +70,60 @@ class AttributionStudy:
         )
 
 
-def attribution_study(request: Request, progress: Progress | None = None) -> AttributionStudy:
-    """Load, attribute on every data set, and read out.
+def attribution_study(
+    request: Request, progress: Progress | None = None, state: Path | None = None
+) -> AttributionStudy:
+    """Load, attribute on every data set, and read out; with `state`, a killed run goes on from there.
 
     Raises `Missing`, `BadInput` or `Exhausted` for models, data or a device that cannot be used.
     """
-    label, tuned = parse_spec(request.tuned)
-    labelled = labelled_data(request.data)
-    _check_there(tuned, labelled.values())
+    said, tuned = parse_spec(request.tuned)
+    _check_there(tuned, labelled_data(request.data).values())
     # Deferred: loading torch takes seconds, and a refused argument should not wait for it.
     from tunescope.gradient.attribution import attribute_data, path_of
     from tunescope.gradient.attribution_subject import open_subject
-    from tunescope.gradient.loss import predicts_next_token
-    from tunescope.gradient.pretrained import load_model, load_tokenizer, read_batches
+    from tunescope.gradient.pretrained import load_model
 
     device, notices = _device(request.device)
-    tokenizer = load_tokenizer(request.base)
     model = load_model(request.base, request.dtype, device)
-    read = {
-        label: read_batches(
-            place,
-            tokenizer,
-            sequences=request.sequences,
-            max_length=request.max_length,
-            batch_size=request.batch_size,
-            masked=not predicts_next_token(model),
-            seed=request.seed,
-        )
-        for label, place in labelled.items()
-    }
+    read, noticed = _batches(request, model)
     subject = open_subject(tuned, model, dtype=request.dtype, device=device, scale=request.scale)
-    notices += [*subject.changes.notices, *(n for _, noticed in read.values() for n in noticed)]
-    options = {"nodes": request.nodes, "verified": request.verify, "seed": request.seed}
+    options: dict[str, Any] = {"nodes": request.nodes, "verified": request.verify, "seed": request.seed}
     with path_of(subject, request.seed) as path:
         found = {
-            label: attribute_data(path, subject.changes, batches, progress=_named(progress, label), **options)
-            for label, (batches, _) in read.items()
+            name: attribute_data(
+                path, subject.changes, batches, progress=_named(progress, name), state=state, **options
+            )
+            for name, batches in read.items()
         }
-    return _read_out(label or default_label(tuned), request, subject, found, notices)
+    notices = [*notices, *subject.changes.notices, *noticed]
+    return _read_out(said or default_label(tuned), request, subject, found, notices)
+
+
+def _batches(request: Request, model: Any) -> tuple[dict[str, list[Any]], list[Notice]]:
+    """The batches of every data set, and what was noticed on the way."""
+    # Deferred, as above.
+    from tunescope.gradient.loss import predicts_next_token
+    from tunescope.gradient.pretrained import load_tokenizer, read_batches
+
+    tokenizer = load_tokenizer(request.base)
+    limits = {
+        "sequences": request.sequences,
+        "max_length": request.max_length,
+        "batch_size": request.batch_size,
+    }
+    masked, seed = not predicts_next_token(model), request.seed
+    read = {
+        name: read_batches(place, tokenizer, masked=masked, seed=seed, **limits)
+        for name, place in labelled_data(request.data).items()
+    }
+    notices = [notice for _, noticed in read.values() for notice in noticed]
+    return {name: batches for name, (batches, _) in read.items()}, notices
+
+
+def state_folder(out: Path) -> Path:
+    """Where a run keeps what it has finished so far: a hidden folder beside its output."""
+    return out.absolute().parent / f".{out.name}.attribute-state"
 
 
 def labelled_data(specs: Sequence[str]) -> dict[str, str]:
