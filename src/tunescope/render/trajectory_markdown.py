@@ -24,7 +24,7 @@ def results_markdown(gallery: Gallery, document: Mapping[str, Any]) -> str:
         for panel in panels:
             if panel.title != title:
                 lines += ["", f"### {escaped(panel.title)}"]
-            lines += ["", *_pictures(panel), "", *_sentences(panel, title, document)]
+            lines += ["", *_pictures(panel), "", *_sentences(panel, document)]
     if document["lora_as_proxy"]:
         lines += ["", "## LoRA as a proxy for full fine-tuning", "", *_proxies(document["lora_as_proxy"])]
     return "\n".join(lines).rstrip() + "\n"
@@ -46,7 +46,7 @@ def _image(view: Animation) -> str:
     return f"![{escaped(view.alt())}](figures/{view.name}.gif)"
 
 
-def _sentences(panel: Panel, chapter: str, document: Mapping[str, Any]) -> Iterator[str]:
+def _sentences(panel: Panel, document: Mapping[str, Any]) -> Iterator[str]:
     """What the numbers say of a panel's run; of several runs, one line each on where the change lies."""
     if len(panel.runs) == 1:
         yield from _run_lines(panel.runs[0], document)
@@ -59,7 +59,7 @@ def _sentences(panel: Panel, chapter: str, document: Mapping[str, Any]) -> Itera
         if finding["kind"] in places and finding["model_id"] in panel.runs:
             yield f"- {escaped(finding['text'])}"
     if not any(f["kind"] in places and f["model_id"] in panel.runs for f in document["findings"]):
-        yield f"- No third of the layers stands out in any run of {escaped(chapter.lower())}."
+        yield "- In none of these runs does a third of the layers stand out."
 
 
 def _run_lines(run: str, document: Mapping[str, Any]) -> Iterator[str]:
@@ -84,7 +84,8 @@ def _summary(run: Mapping[str, Any]) -> str:
     cosines = run["cosine_to_last"]
     if cosines[0] is not None and len(steps) > 1:
         text += f"; ΔW at step {steps[0]:,} has cosine {cosines[0]:.2f} with the last"
-    return text + "."
+    off, of = run["layers_off_zero"]
+    return f"{text}; at the end the mean of Δ lies more than one std from zero in {off} of {of} layers."
 
 
 def _proxies(records: Sequence[Mapping[str, Any]]) -> list[str]:

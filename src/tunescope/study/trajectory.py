@@ -54,20 +54,20 @@ def trajectory_study(specs: Sequence[str], *, start: str | Path | None = None) -
         notices += [(run.label, notice) for notice in (*run.notices, *noticed)]
     motion = pl.concat(parts)
     towers = layers.by_tower(motion)
-    by_step, norms = layers.by_step(motion), layers.norms_by_layer(towers)
+    by_step, norms, by_layer = layers.by_step(motion), layers.norms_by_layer(towers), layers.by_layer(towers)
     findings = [*_findings(runs, motion, towers, by_step, norms), *map(_noticed, notices)]
     proxies = list(_proxies(runs, motion))
     document = {
         "schema_version": SCHEMA_VERSION,
-        "runs": {run.label: run_summary(_of(by_step, run), _of(motion, run)) for run in runs},
+        "runs": {
+            run.label: run_summary(_of(by_step, run), _of(motion, run), _of(by_layer, run)) for run in runs
+        },
         "comparisons": comparisons(by_step, norms, _low_rank(motion)),
         "lora_as_proxy": [record for record, _ in proxies],
         "findings": [f.record() for f in (*findings, *(finding for _, finding in proxies))],
     }
     table = Table(motion, "motion", {"units": layers.units(), "sources": provenance(runs)})
-    return TrajectoryStudy(
-        tuple(runs), table, layers.by_layer(towers), by_step, norms, document, tuple(notices)
-    )
+    return TrajectoryStudy(tuple(runs), table, by_layer, by_step, norms, document, tuple(notices))
 
 
 def _of(frame: pl.DataFrame, run: Run) -> pl.DataFrame:

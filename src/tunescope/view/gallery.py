@@ -146,7 +146,7 @@ def _single(
 
 
 def _panel(inside: pl.DataFrame, members: Sequence[_Series], name: str, heading: str, title: str) -> Panel:
-    rows = {s.run: _drawn(inside.filter(pl.col("run") == s.run)) for s in members}
+    rows = {s.run: drawn(inside.filter(pl.col("run") == s.run)) for s in members}
     subtitle = _subtitle(pl.concat(list(rows.values())))
     views = {}
     for statistic in ("mean", "abs_mean"):
@@ -163,7 +163,7 @@ def _track(rows: pl.DataFrame, statistic: str, series: _Series, members: Sequenc
     return track(rows, statistic, label=label, key=series.key)
 
 
-def _drawn(rows: pl.DataFrame) -> pl.DataFrame:
+def drawn(rows: pl.DataFrame) -> pl.DataFrame:
     """All factors together, or B alone where A and B count from different origins."""
     together = rows.filter(pl.col("factor") == "all")
     if (together["reference"] == "mixed").any() and (rows["factor"] == "B").any():

@@ -7,10 +7,17 @@ from typing import Any
 import polars as pl
 
 from tunescope.view.findings import Finding
+from tunescope.view.gallery import drawn
 
 
-def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame) -> dict[str, Any]:
-    """Captures, first and last step, the whole ‖ΔW‖ and its cosine to the last checkpoint at every step."""
+def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame, by_layer: pl.DataFrame) -> dict[str, Any]:
+    """Captures, first and last step, the whole ‖ΔW‖ and its cosine to the last checkpoint at every step.
+
+    `layers_off_zero` counts the layers whose mean of Δ at the last step exceeds its standard deviation
+    across the layer's matrices, of all layers.
+    """
+    last = drawn(by_layer.filter(pl.col("layer").is_not_null() & (pl.col("step") == pl.col("step").max())))
+    off = last.filter(pl.col("mean").abs() > pl.col("mean_std"))
     rows = by_step.sort("step")
     known = rows.filter(pl.col("loss").is_not_null())["loss"].to_list()
     return {
@@ -24,6 +31,7 @@ def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame) -> dict[str, Any]:
         "references": motion["reference"].unique().sort().to_list(),
         "delta_frobenius_norm": rows["delta_frobenius_norm"].to_list(),
         "cosine_to_last": rows["cosine_to_last"].to_list(),
+        "layers_off_zero": [off.height, last.height],
         "loss_first": known[0] if known else None,
         "loss_last": known[-1] if known else None,
     }
