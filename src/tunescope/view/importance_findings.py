@@ -13,6 +13,7 @@ from tunescope.view.importance import size_spearman
 
 GRADIENT = 0.6  # |Spearman| of a layer's sum with its depth from which a map has a direction
 HALF = 0.5  # share of the sum that a band of layers must hold
+EVEN = 0.45  # part of the layers that the band must stay below for it to be a place
 UNIFORM = 0.25  # coefficient of variation over layers below which norms count as uniform
 DISAGREE = 0.5  # Spearman between Layer Importance and the layers' sums below which they disagree
 SIZE = 0.7  # |Spearman| with the number of weights from which size explains a map
@@ -48,20 +49,23 @@ def _depth(part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
     start, stop = densest_band(sums)
     share = float(sums[start:stop].sum() / sums.sum())
     expected = (stop - start) / len(layers)
-    kind = _place(start, stop, len(layers))
     direction = ""
     if abs(rho) >= GRADIENT:
-        direction = f" and {'rises' if rho > 0 else 'falls'} with depth (Spearman {rho:.2f})"
-    text = (
-        f"{method}: layers {layers[start]} to {layers[stop - 1]} ({stop - start} of {len(layers)}) hold "
-        f"{share:.0%} of the sum over the layers{direction}."
-    )
+        direction = f", which {'rises' if rho > 0 else 'falls'} with depth (Spearman {rho:.2f})"
+    band = f"layers {layers[start]} to {layers[stop - 1]}, {stop - start} of {len(layers)},"
+    if expected < EVEN:
+        kind, text = (
+            _place(start, stop, len(layers)),
+            f"{band} hold {share:.0%} of the layers' sum{direction}.",
+        )
+    else:
+        kind, text = "evenly_spread", f"it takes {band} to hold half of the layers' sum{direction}."
     evidence = {
         "method": method, "first_layer": int(layers[start]), "last_layer": int(layers[stop - 1]),
-        "share": share, "share_of_layers": expected, "threshold_share": HALF,
+        "share": share, "share_of_layers": expected, "threshold_share": HALF, "threshold_even": EVEN,
         "spearman_depth": rho, "threshold_spearman": GRADIENT,
     }  # fmt: skip
-    yield Finding(kind, text, model_id, evidence=evidence)
+    yield Finding(kind, f"{method}: {text}", model_id, evidence=evidence)
 
 
 def densest_band(sums: np.ndarray[Any, Any], share: float = HALF) -> tuple[int, int]:

@@ -125,6 +125,14 @@ def test_rising_mass_is_late_layers():
     assert _kinds(frame)["late_layers"].evidence["last_layer"] == 7
 
 
+def test_mass_that_is_everywhere_is_nowhere():
+    """Where half of the layers are needed for half of the mass, no place is named."""
+    frame = table({"mlp.down_proj": lambda _: 1.0})
+    found = _kinds(frame)
+    assert found["evenly_spread"].evidence["share_of_layers"] == 0.5
+    assert not {"early_layers", "middle_layers", "late_layers"} & set(found)
+
+
 def test_uniform_norms_are_found_and_others_are_not():
     """Norm weights that score alike in every layer; those that do not are no finding."""
     assert _kinds(table(FALLING))["uniform_norms"].evidence["variation"] == {"input_layernorm": 0}
