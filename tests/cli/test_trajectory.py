@@ -322,6 +322,23 @@ def test_a_start_that_belongs_to_another_model_is_refused(run: Run, tmp_path: Pa
     assert "start-unrelated" in ran.err
 
 
+def test_weights_that_come_go_or_change_shape_are_named(run: Run, tmp_path: Path) -> None:
+    folder = whole_models(tmp_path / "full", (30, 60, 90))
+    path = folder / "checkpoint-30" / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["model.norm.weight"], tensors["model.layers.1.mlp.up_proj.weight"]
+    tensors["model.layers.0.mlp.up_proj.weight"] = np.ones((5, 6), dtype=np.float32)
+    tensors["lm_head.weight"] = np.ones((7, 6), dtype=np.float32)
+    save_file(tensors, path)
+    ran = run("trajectory", folder, "-o", tmp_path / "out")
+    assert ran.code == 0
+    assert "LM_HEAD, L1_MLP_UP and NORM (3 in all) [weights-differ]" in ran.err
+    assert "L0_MLP_UP (1 in all) [shapes-differ]" in ran.err
+    motion = pl.read_parquet(tmp_path / "out" / "tables" / "motion.parquet")
+    steps = motion.filter((pl.col("layer") == 0) & (pl.col("module_type") == "mlp.up_proj"))["step"]
+    assert steps.to_list() == [60, 90]
+
+
 def test_adapters_and_whole_models_do_not_make_one_run(run: Run, tmp_path: Path) -> None:
     folder = adapters(tmp_path / "my-run", (25, 50))
     whole_models(folder, (75,))

@@ -118,6 +118,18 @@ def test_two_real_runs_in_one_folder_meet_at_a_seam(real: Path, tmp_path: Path) 
     assert seams[0]["evidence"]["cosine"] < 0.1
 
 
+def test_runs_of_two_people_in_one_folder_meet_at_a_seam(real: Path, tmp_path: Path) -> None:
+    """Other data, other rank, other modules, other schedule; the base model and the step order fit."""
+    copied(real / ROBERTA / "checkpoint-500", tmp_path / "checkpoint-500")
+    copied(real / AGNEWS / "checkpoint-1200", tmp_path / "checkpoint-1200")
+    study = trajectory_study([str(tmp_path)])
+    (seam,) = [f for f in study.document["findings"] if f["kind"] == "seam"]
+    assert seam["step"] == 1200
+    assert seam["evidence"]["cosine"] < seam["evidence"]["cosine_threshold"]
+    assert (seam["evidence"]["max_steps_before"], seam["evidence"]["max_steps_after"]) == (8610, 1200)
+    assert [n.slug for _, n in study.notices] == ["weights-differ", "shapes-differ"]
+
+
 def test_a_real_run_that_stands_still_is_frozen(real: Path, tmp_path: Path) -> None:
     for step in (500, 1000, 1500):
         copied(real / ROBERTA / "checkpoint-500", tmp_path / f"checkpoint-{step}", step=step)

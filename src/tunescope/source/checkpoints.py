@@ -25,6 +25,7 @@ class Weight:
     """One trained weight of a checkpoint; `whole` is true for a weight itself, false for an update ΔW."""
 
     address: Address
+    shape: tuple[int, ...]
     whole: bool
     open: Callable[[], Update]
 
@@ -56,7 +57,10 @@ def open_checkpoint(folder: Path) -> Saved:
 def _adapter(folder: Path) -> Saved:
     # A path object, so that a folder whose name holds "=" is not taken for LABEL=SOURCE.
     source = open_source(folder)
-    weights = {delta.address: Weight(delta.address, False, delta.open) for delta in source.deltas}
+    weights = {
+        delta.address: Weight(delta.address, (delta.d_out, delta.d_in), False, delta.open)
+        for delta in source.deltas
+    }
     beside = {entry.tensor for entry in source.coverage if _trained_whole(entry)}
     if beside:
         tensors = load(locate(folder), str(folder)).tensors
@@ -74,7 +78,7 @@ def _whole(tensors: Mapping[str, LazyTensor]) -> dict[Address, Weight]:
     for name, tensor in tensors.items():
         if is_float(tensor):
             address = parse(_SAVED.sub("", strip_wrappers(name)))
-            weights.setdefault(address, Weight(address, True, partial(_read_whole, tensor)))
+            weights.setdefault(address, Weight(address, tensor.shape, True, partial(_read_whole, tensor)))
     return weights
 
 

@@ -14,6 +14,7 @@ from tunescope.measure.motion import Moments, Motion, follow
 from tunescope.source.checkpoints import Saved, open_checkpoint
 from tunescope.source.runs import Checkpoint, Run
 from tunescope.training.recording import SCHEMA, read_capture
+from tunescope.view.findings import named
 
 
 def motion_of(run: Run, start: Path | None = None) -> tuple[pl.DataFrame, list[Notice]]:
@@ -77,13 +78,19 @@ def _from_checkpoints(run: Run, start: Saved | None) -> tuple[pl.DataFrame, list
 
 
 def _followed(address: Address, opened: Sequence[Saved], start: Saved | None) -> Iterator[Motion]:
+    """The motion of one weight over the checkpoints in which it has the shape that it has at the end."""
     weights = [saved.weights.get(address) for saved in opened]
+    shape = _last_shape(address, opened)
+    openers = [w.open if w is not None and w.shape == shape else None for w in weights]
     origin = None if start is None else start.weights.get(address)
     whole = any(weight is not None and weight.whole for weight in weights)
-    openers = [None if weight is None else weight.open for weight in weights]
     return follow(
         openers, None if origin is None else origin.open, origin="first_checkpoint" if whole else "zero"
     )
+
+
+def _last_shape(address: Address, opened: Sequence[Saved]) -> tuple[int, ...]:
+    return next(saved.weights[address].shape for saved in reversed(opened) if address in saved.weights)
 
 
 def _row(
@@ -138,26 +145,41 @@ def _refuse_mixture(run: Run, opened: Sequence[Saved]) -> None:
 
 
 def _refuse_unrelated(run: Run, opened: Sequence[Saved], start: Saved | None) -> None:
-    if start is None or any(address in start.weights for saved in opened for address in saved.weights):
+    if start is None:
+        return
+    trained = {address for saved in opened for address in saved.weights}
+    shared = [address for address in trained if address in start.weights]
+    other = [a for a in shared if start.weights[a].shape != _last_shape(a, opened)]
+    if shared and not other:
         return
     raise BadInput(
         "start-unrelated",
-        "the start that was given has none of the weights of this run",
+        "the start that was given is not this run's",
         file=run.folder,
-        expected=f"the run's own beginning ({opened[0].kind})",
-        found=start.kind,
+        tensor=None if not other else component_names(other)[0],
+        expected=f"{opened[0].kind} weights" if not other else _last_shape(other[0], opened),
+        found=f"{start.kind} weights of other modules" if not other else start.weights[other[0]].shape,
         fix="give the adapter as it was initialised, or the base of a full fine-tune",
     )
 
 
 def _notices(opened: Sequence[Saved]) -> list[Notice]:
     found = [n for saved in opened for n in saved.notices]
-    everywhere = set.intersection(*(set(saved.weights) for saved in opened))
-    partial = sorted({a for saved in opened for a in saved.weights} - everywhere)
-    if partial:
-        names = ", ".join(component_names(partial)[:4])
-        text = (
-            f"{len(partial)} weights are not in every checkpoint ({names}); they are followed where they are"
-        )
+    everything = list(dict.fromkeys(address for saved in opened for address in saved.weights))
+    lacking = [a for a in everything if any(a not in saved.weights for saved in opened)]
+    changed = [
+        a
+        for a in everything
+        if any(a in saved.weights and saved.weights[a].shape != _last_shape(a, opened) for saved in opened)
+    ]
+    if lacking:
+        text = f"not in every checkpoint, and followed where they are: {_few(lacking)}"
         found.append(Notice("weights-differ", text))
+    if changed:
+        text = f"of another shape in other checkpoints, which are other models then: {_few(changed)}"
+        found.append(Notice("shapes-differ", text))
     return list(dict.fromkeys(found))
+
+
+def _few(addresses: Sequence[Address]) -> str:
+    return f"{named(component_names(addresses))} ({len(addresses)} in all)"
