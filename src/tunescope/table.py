@@ -103,6 +103,8 @@ def square(
     labels: Sequence[str], values: Sequence[Sequence[float | None]], corner: str = "model_id"
 ) -> pl.DataFrame:
     """A labelled square matrix: labels as first column and as header."""
+    while corner in labels:
+        corner += "_"
     columns: dict[str, Any] = {corner: list(labels)}
     for j, label in enumerate(labels):
         columns[label] = pl.Series([row[j] for row in values], dtype=pl.Float64)

@@ -157,7 +157,9 @@ def test_layers_and_modules_select(run: Run, two: tuple[Path, Path], tmp_path: P
     assert set(rows["module_type"]) == {"self_attn.q_proj", "mlp.up_proj", "mlp.down_proj"}
 
 
-@pytest.mark.parametrize("metric", ["stable_rank", "spectral_norm", "lora_B_norm", "energy_rank_90"])
+@pytest.mark.parametrize(
+    "metric", ["stable_rank", "spectral_norm", "lora_B_norm", "energy_rank_90", "lora_rank", "d_out"]
+)
 def test_metric_takes_any_numeric_column(
     run: Run, two: tuple[Path, Path], tmp_path: Path, metric: str
 ) -> None:
@@ -289,6 +291,25 @@ def test_entry_68_strangers_have_null_similarity_and_it_is_said(run: Run, tmp_pa
     assert matrix["b"][0] is None
 
 
+def test_strangers_among_many_are_said_once_for_each(run: Run, tmp_path: Path) -> None:
+    """Ten strangers make 45 pairs."""
+    folders = []
+    for i in range(10):
+        other = {f"base_model.model.only{i}.lora_{x}.weight": np.ones((2, 2), np.float32) for x in "AB"}
+        folders.append(lora(tmp_path / f"m{i}", layers=0, change=lambda tensors, o=other: tensors.update(o)))
+    document = json.loads(run("norms", *folders, "--json").out)
+    strangers = [f for f in document["findings"] if f["kind"] == "nothing_in_common"]
+    assert [len(f["model_id"]) for f in strangers] == list(range(10, 1, -1))
+
+
+def test_a_model_called_like_the_label_column_keeps_its_row(
+    run: Run, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert run("norms", f"model_id={two[0]}", f"b={two[1]}", "-o", tmp_path / "s").code == 0
+    matrix = pl.read_csv(tmp_path / "s" / "tables" / "similarity_delta_cosine.csv")
+    assert matrix.rows()[0][:2] == ("model_id", 1.0)
+
+
 def test_entry_73_hostile_names_harm_nothing(run: Run, tmp_path: Path) -> None:
     def hostile(tensors: dict[str, Any]) -> None:
         A, B = np.ones((2, 16), np.float32), np.ones((16, 2), np.float32)
@@ -297,10 +318,11 @@ def test_entry_73_hostile_names_harm_nothing(run: Run, tmp_path: Path) -> None:
             tensors[f"{stem}.lora_A.weight"], tensors[f"{stem}.lora_B.weight"] = A, B
 
     folder = lora(tmp_path / "a", change=hostile)
-    ran = run("norms", f"<b>={folder}", "-o", tmp_path / "s", "--spreadsheet-safe")
+    ran = run("norms", f"<b>\u202e\x1b={folder}", "-o", tmp_path / "s", "--spreadsheet-safe")
     assert ran.code == 0, ran.err
     assert "\x1b" not in ran.out + ran.err
     assert "\u202e" not in ran.out
+    assert not {"\x1b", "\u202e"} & set((tmp_path / "s" / "readout.md").read_text())
     assert "<script>" not in (tmp_path / "s" / "readout.md").read_text()
     rows = pl.read_csv(tmp_path / "s" / "tables" / "weight_norms_all_models.csv")
     assert not any(value.startswith("=") for value in rows["module_type"])

@@ -39,7 +39,10 @@ SCHEMA: dict[str, tuple[Any, str]] = {
     "energy_rank_99": (pl.Float64, "least k with 99 % of Σσ²"),
     "status": (pl.String, ""),
 }
-METRICS = tuple(name for name, (dtype, _) in SCHEMA.items() if dtype == pl.Float64 and name != "lora_alpha")
+# Every number but those that say where a row belongs.
+METRICS = tuple(
+    name for name, (dtype, _) in SCHEMA.items() if dtype != pl.String and name not in ("layer", "expert")
+)
 
 
 def units() -> dict[str, str]:

@@ -110,7 +110,7 @@ def delta_cosine(table: pl.DataFrame, labels: Sequence[str]) -> list[list[float 
     usable = table.filter(
         pl.col("inner").is_finite() & pl.col("norm_a").is_finite() & pl.col("norm_b").is_finite()
     )
-    sums = usable.group_by("model_a", "model_b").agg(
+    sums = usable.group_by("model_a", "model_b", maintain_order=True).agg(
         pl.col("inner").sum(), (pl.col("norm_a") ** 2).sum(), (pl.col("norm_b") ** 2).sum()
     )
     found = {(a, b): _cosine(dot, aa, bb) for a, b, dot, aa, bb in sums.iter_rows()}

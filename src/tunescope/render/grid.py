@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from tunescope.errors import printable
 from tunescope.render.style import (
@@ -117,6 +117,9 @@ def profile(view: Profile, ax: Axes | None = None, legend: bool = True, order: S
         ax.set(title=view.title, xlabel="layer", ylabel=f"mean of {view.label}")
         if far_apart([line.values for line in view.lines]):
             ax.set_yscale("log")
+            # The usual formatter writes mathematical markup, which the house style leaves unparsed.
+            ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            ax.yaxis.set_minor_formatter(NullFormatter())
         else:
             ax.set_ylim(bottom=0)
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))

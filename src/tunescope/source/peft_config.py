@@ -1,8 +1,8 @@
 """`adapter_config.json`: read, and refused where a wrong value would change what the weights mean."""
 
 import json
-import math
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ _NUMBERS = _words("lora_alpha alpha randlora_alpha scaling delora_lambda shadow_
 _COUNT_PATTERNS = _words("rank_pattern n_frequency_pattern block_size_pattern")
 _PATTERNS = _COUNT_PATTERNS | _words("alpha_pattern lambda_pattern")
 _LISTS = _words("target_parameters modules_to_save")
+_LARGEST_COUNT = 2**31
 _MAY_BE_NULL = frozenset({("SUPERTUNING", "r"), ("SUPERTUNING", "lora_alpha"), ("DEFT", "alpha")})
 
 # OFT states either its rank or its block size, GraLoRA may be all hybrid.
@@ -133,12 +134,15 @@ def _check_count(file: str | Path, key: str, value: Any, may_be_zero: bool = Fal
         _refuse(file, key, "a whole number", value)
     if value < 0 or (value == 0 and not may_be_zero):
         _refuse(file, key, "a number above 0", value)
+    if value >= _LARGEST_COUNT:
+        _refuse(file, key, f"a number below {_LARGEST_COUNT}", value)
 
 
 def _check_number(file: str | Path, key: str, value: Any) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         _refuse(file, key, "a number", value)
-    if not math.isfinite(value):
+    # A whole number in JSON may be too large for any float.
+    if abs(value) > sys.float_info.max or value != value:
         _refuse(file, key, "a finite number", value)
 
 

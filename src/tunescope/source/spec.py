@@ -31,6 +31,8 @@ def parse_spec(text: str) -> tuple[str | None, str]:
     >>> parse_spec("org/name@main")
     (None, 'org/name@main')
     """
+    if not text.strip():
+        raise UsageError("bad-spec", "a SOURCE is empty", expected="[LABEL=]SOURCE", found=repr(text))
     label, sign, source = text.partition("=")
     if not sign or os.path.lexists(text) or "/" in label or os.sep in label:
         return None, text

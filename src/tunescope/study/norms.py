@@ -180,15 +180,18 @@ def _compared(labels: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def coverage_lines(coverage: pl.DataFrame) -> list[str]:
     """What was read and what was not, per model, as Markdown list items."""
+    # Deferred: the readout is only needed where something is printed.
+    from tunescope.render.readout import escaped
+
     lines = []
     for label in coverage["model_id"].unique(maintain_order=True).to_list():
         rows = coverage.filter(pl.col("model_id") == label)
         used = rows.filter(pl.col("status") == "used")
         text = f"{used.height} of {rows.height} tensors ({_bytes(used)} of {_bytes(rows)}) are part of a ΔW"
         left = rows.filter(pl.col("status") != "used")
-        reasons = left.group_by("reason").len().sort("len", descending=True).iter_rows()
-        rest = "; ".join(f"{count} {reason}" for reason, count in reasons)
-        lines.append(f"- {label}: {text}" + (f"; not used: {rest}." if rest else "."))
+        reasons = left.group_by("reason").len().sort(["len", "reason"], descending=[True, False]).iter_rows()
+        rest = "; ".join(f"{count} {escaped(reason)}" for reason, count in reasons)
+        lines.append(f"- {escaped(label)}: {text}" + (f"; not used: {rest}." if rest else "."))
     return lines
 
 

@@ -84,7 +84,7 @@ def _mass(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]:
 def _tilt(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]:
     means = dict(
         rows.filter(pl.col(metric).is_finite() & pl.col("family").is_in(["mlp", "attention"]))
-        .group_by("family")
+        .group_by("family", maintain_order=True)
         .agg(pl.col(metric).mean())
         .iter_rows()
     )
@@ -176,17 +176,29 @@ def _pair_findings(pairs: pl.DataFrame) -> list[Finding]:
 
 
 def _strangers(frame: pl.DataFrame, pairs: pl.DataFrame) -> list[Finding]:
-    """Pairs of models without a comparable module: their cosine is null, and this says why."""
+    """Models without a comparable module: their cosine is null, and this says why, once for each model."""
     models = frame.filter(pl.col("status") != "published")["model_id"].unique(maintain_order=True).to_list()
     usable = pairs.filter(pl.col("inner").is_not_null())
-    comparable = set(usable.select("model_a", "model_b").iter_rows())
-    found = []
-    for a, b in combinations(models, 2):
-        if (a, b) in comparable or (b, a) in comparable:
-            continue
-        rows = pairs.filter((pl.col("model_a") == a) & (pl.col("model_b") == b))
-        why = rows["status"][0] if rows.height else "no module of the same name"
-        text = f"{a} and {b} have no module in common to compare ({why}); their similarity is null."
-        evidence = {"shared_names": rows.height}
-        found.append(Finding("nothing_in_common", text, (a, b), evidence=evidence, severity="warning"))
-    return found
+    comparable = {frozenset(pair) for pair in usable.select("model_a", "model_b").iter_rows()}
+    strange = [pair for pair in combinations(models, 2) if frozenset(pair) not in comparable]
+    return [
+        _stranger(model, others, pairs)
+        for model in models
+        if (others := [b for a, b in strange if a == model])
+    ]
+
+
+def _stranger(model: str, others: Sequence[str], pairs: pl.DataFrame) -> Finding:
+    rows = pairs.filter((pl.col("model_a") == model) & pl.col("model_b").is_in(others))
+    reasons = rows["status"].unique(maintain_order=True).to_list()
+    if rows["model_b"].n_unique() < len(others):
+        reasons = ["no module of the same name", *reasons]
+    whose = "their similarity is" if len(others) == 1 else "these similarities are"
+    who = (
+        f"{model} and {others[0]} have no module in common to compare"
+        if len(others) == 1
+        else f"{model} has no module in common to compare with {named(others)}"
+    )
+    text = f"{who} ({named(reasons, 2)}); {whose} null."
+    evidence = {"shared_names": rows.height}
+    return Finding("nothing_in_common", text, (model, *others), evidence=evidence, severity="warning")

@@ -80,14 +80,15 @@ def _lines(part: pl.DataFrame, metric: str) -> list[Line]:
 
 
 def rankings(frame: pl.DataFrame, metric: str, most: int = 15) -> list[Ranking]:
-    """The components with the largest values, per model."""
+    """The components with the largest values, per model; unscaled ones where its scale is unknown."""
     out = []
     for model in frame["model_id"].unique(maintain_order=True).to_list():
-        part = frame.filter((pl.col("model_id") == model) & pl.col(metric).is_finite())
-        top = part.sort(metric, descending=True).head(most)
+        part = frame.filter(pl.col("model_id") == model)
+        column = drawable(part, metric)
+        top = part.filter(pl.col(column).is_finite()).sort(column, descending=True).head(most)
         if top.height:
             names, families = tuple(top["component_name"].to_list()), tuple(top["family"].to_list())
-            out.append(Ranking(model, names, top[metric].to_numpy(), families, label_of(metric)))
+            out.append(Ranking(model, names, top[column].to_numpy(), families, label_of(column)))
     return out
 
 

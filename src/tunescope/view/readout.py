@@ -38,7 +38,7 @@ def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
     usable = rows.filter(pl.col(metric).is_finite())
     stack = main_stack(rows)
     layers = layer_means(usable.filter(pl.col("stack") == stack), metric)
-    by_family = dict(usable.group_by("family").agg(pl.col(metric).mean()).iter_rows())
+    by_family = dict(usable.group_by("family", maintain_order=True).agg(pl.col(metric).mean()).iter_rows())
     top = usable.sort(metric, descending=True).head(1)
     return {
         "n_components": rows.height,
@@ -68,7 +68,9 @@ def main_stack(rows: pl.DataFrame) -> str:
 def layer_means(rows: pl.DataFrame, metric: str) -> pl.DataFrame:
     """Mean of the metric over each layer's components: columns `layer`, `mean`, ordered by layer."""
     inside = rows.filter(pl.col("layer").is_not_null())
-    return inside.group_by("layer").agg(pl.col(metric).mean().alias("mean")).sort("layer")
+    return (
+        inside.group_by("layer", maintain_order=True).agg(pl.col(metric).mean().alias("mean")).sort("layer")
+    )
 
 
 def thirds(layers: pl.DataFrame) -> dict[str, float | None]:
@@ -112,7 +114,7 @@ def _summed_mlp(rows: pl.DataFrame) -> pl.DataFrame:
     usable = rows.filter(
         (pl.col("family") == "mlp") & pl.col("layer").is_not_null() & pl.col(raw).is_finite()
     )
-    return usable.group_by("layer").agg(pl.col(raw).sum().alias("value"))
+    return usable.group_by("layer", maintain_order=True).agg(pl.col(raw).sum().alias("value"))
 
 
 def _standing(values: pl.DataFrame, layer: int) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def test_existing_path_with_an_equals_sign_wins(tmp_path: Path, monkeypatch: pyt
     assert parse_spec("lr=1e-4") == (None, "lr=1e-4")
 
 
-@pytest.mark.parametrize("text", ["=x", "a=", " = "])
+@pytest.mark.parametrize("text", ["=x", "a=", " = ", "", " "])
 def test_half_a_label(text: str) -> None:
     with pytest.raises(UsageError, match="bad-spec"):
         parse_spec(text)
