@@ -103,9 +103,9 @@ def _text_records(path: Path, head: bytes) -> Numbered:
     text = _decode(path, head)
     start = text[:512].lstrip()
     if start.startswith("version https://git-lfs"):
-        raise BadInput("git-lfs-pointer", f"{path} is a Git LFS pointer", file=path, fix="run git lfs pull")
+        raise BadInput("lfs-pointer", f"{path} is a Git LFS pointer", file=path, fix="run git lfs pull")
     if start[:14].lower().startswith(("<!doctype html", "<html")):
-        raise BadInput("html-instead-of-data", f"{path} is an HTML page", file=path, fix="download it again")
+        raise BadInput("html-page", f"{path} is an HTML page", file=path, fix="download it again")
     if suffix in (".csv", ".tsv"):
         return _csv(text, "\t" if suffix == ".tsv" else ",")
     if start.startswith("["):

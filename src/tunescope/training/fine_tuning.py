@@ -48,21 +48,14 @@ def finetune(
     root = checked_root(Path(output))
     runs = plan(root, data, rates, seeds)
     with _processes() as main_process, locked(root, main_process), _quiet_libraries():
-        if main_process:
-            write_json(root / "sweep.json", _record(recipe, data, rates, seeds))
         tokenizer = load_tokenizer(recipe.model)
         domains = read_domains(data, tokenizer, recipe)
         sweep = Sweep(runs, recipe, domains, tokenizer, list(report_to), listener if main_process else silent)
         sweep.check()
-        try:
+        if main_process:
+            write_json(root / "sweep.json", _record(recipe, data, rates, seeds))
+        with _named_exhaustion():
             sweep.do(main_process)
-        except torch.OutOfMemoryError as problem:
-            raise Exhausted(
-                "device-memory",
-                "the device ran out of memory",
-                found=str(problem).split(". ", 1)[0],
-                fix="--batch-size 1, a shorter --max-length, or --gradient-checkpointing",
-            ) from problem
         if main_process:
             write_transfer(root, runs)
     return runs
@@ -107,6 +100,19 @@ def _processes() -> Iterator[bool]:
     state = PartialState(cpu=not torch.cuda.is_available())
     yield bool(state.is_main_process)
     state.wait_for_everyone()
+
+
+@contextmanager
+def _named_exhaustion() -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as problem:
+        raise Exhausted(
+            "device-memory",
+            "the device ran out of memory",
+            found=str(problem).split(". ", 1)[0],
+            fix="--batch-size 1, a shorter --max-length, or --gradient-checkpointing",
+        ) from problem
 
 
 @contextmanager

@@ -38,4 +38,10 @@ def locked(folder: Path, wanted: bool = True) -> Iterator[None]:
         stream.truncate(0)
         stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         stream.flush()
-        yield
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            # A folder in which nothing was done is not left behind.
+            if not any(folder.iterdir()):
+                folder.rmdir()

@@ -53,7 +53,8 @@ class Sweep:
         """Raise `UsageError` where a run that is there was made with other settings."""
         for run in self.runs:
             there, wanted = run.record.get("settings"), self._settings(run)
-            if there is None or there == wanted:
+            trained = run.complete or latest_checkpoint(run.folder) is not None
+            if there is None or there == wanted or not trained:
                 continue
             other = [name for name in wanted if there.get(name) != wanted[name]]
             raise UsageError(
@@ -76,10 +77,10 @@ class Sweep:
 
     def _do(self, index: int, run: Run, main_process: bool) -> None:
         self._tell("loading", index)
+        before = self._base.measure(self._padding, main_process)
         if main_process:
             run.folder.mkdir(parents=True, exist_ok=True)
             write_json(run.folder / "run.json", self._record(run, "begun"))
-        before = self._base.measure(self._padding, main_process)
         session = Session(run, self._recipe, self._domains[run.domain], self._tokenizer, self._report_to)
         meter = Meter(lambda step, steps, loss: self._tell("training", index, step, steps, loss))
         effort = session.train(meter, main_process)
