@@ -108,6 +108,18 @@ def test_a_gpu_that_is_not_there_is_an_error_when_asked_for(run: Run, model: Pat
     assert "no-device" in done.err
 
 
+def test_memory_that_runs_out_is_said(
+    run: Run, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
+
+    monkeypatch.setattr("tunescope.gradient.importance.measure", full)
+    done = run("importance", model, "--data", data, "--device", "cpu")
+    assert (done.code, done.out) == (5, "")
+    assert "--batch-size" in done.err
+
+
 def test_missing_model_and_data(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
     assert run("importance", tmp_path / "nothing", "--data", data, "--device", "cpu").code == 4
     assert run("importance", model, "--data", tmp_path / "nothing.jsonl", "--device", "cpu").code == 4

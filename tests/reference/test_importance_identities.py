@@ -154,7 +154,7 @@ def test_curvature_is_the_fisher_by_enumeration_of_labels(batch_size):
     parameters = parameters_of(model)
     draws: dict[str, list] = {"curvature": [], "fisher": []}
     with scoring_session(model), GradientReducer(parameters) as reducer:
-        for seed in range(200):
+        for seed in range(120):
             scorer = GradientScores(Setting(model, parameters, True, seed), reducer, tuple(draws))
             found = [samples for batch in checked(batches) for samples in scorer(batch)]
             for method, values in draws.items():

@@ -1,6 +1,6 @@
 """One pass over a data set: every method's samples, streamed into means with standard errors."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,15 +101,20 @@ def _measurement(run: Pass, blocks: list[Block]) -> Measurement:
 
 def check(model: nn.Module, options: Options) -> None:
     """Refuse unknown methods, a precision outside (0, 1), and scores that sharding would falsify."""
-    if unknown := [name for name in options.methods if name not in METHODS]:
-        raise UsageError("unknown-method", f"there is no method {unknown[0]!r}", expected=", ".join(METHODS))
-    if not options.methods:
-        raise UsageError("unknown-method", "no method is named", expected=", ".join(METHODS))
+    check_methods(options.methods)
     for name, value in (("precision", options.precision), ("noise scale", options.noise_scale)):
         if value is not None and not 0 < value < 1:
             raise UsageError("out-of-range", f"the {name} is out of range", expected="0 to 1", found=value)
     if is_sharded(model):
         _check_sharded(options)
+
+
+def check_methods(methods: Sequence[str]) -> None:
+    """Refuse methods that do not exist, and none at all."""
+    if unknown := [name for name in methods if name not in METHODS]:
+        raise UsageError("unknown-method", f"there is no method {unknown[0]!r}", expected=", ".join(METHODS))
+    if not methods:
+        raise UsageError("unknown-method", "no method is named", expected=", ".join(METHODS))
 
 
 def _check_sharded(options: Options) -> None:

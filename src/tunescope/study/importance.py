@@ -1,14 +1,15 @@
 """The study of `tunescope importance`: model and data in, tables, maps and readout out."""
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from tunescope.errors import Notice, UsageError
+from tunescope.errors import Exhausted, Notice, UsageError
 from tunescope.study.folder import StudyFolder
 from tunescope.table import SCHEMA_VERSION, Table, strict_json, write_csv, write_json, write_text
 from tunescope.view.findings import Finding
@@ -59,26 +60,44 @@ def importance_study(
     """
     # Deferred: loading torch takes seconds, and a refused argument should not wait for it.
     from tunescope.gradient.importance import importance
+    from tunescope.gradient.measurement import check_methods
     from tunescope.gradient.pretrained import load_model
 
+    check_methods(request.methods)
     device, notices = _device(request.device)
     if state is not None:
         state.mkdir(parents=True, exist_ok=True)
     model = load_model(request.model, request.dtype, device)
     batches, noticed = _batches(model, request)
     total = sum(len(batch["input_ids"]) for batch in batches)
-    table = importance(
-        model,
-        batches,
-        request.methods,
-        layer_importance=request.layer_importance,
-        seed=request.seed,
-        noise_scale=request.noise_scale,
-        precision=request.precision,
-        state=state,
-        progress=None if progress is None else lambda done: progress(done, total),
-    )
+    with _memory_errors():
+        table = importance(
+            model,
+            batches,
+            request.methods,
+            layer_importance=request.layer_importance,
+            seed=request.seed,
+            noise_scale=request.noise_scale,
+            precision=request.precision,
+            state=state,
+            progress=None if progress is None else lambda done: progress(done, total),
+        )
     return read_out(table, request, [*notices, *noticed, *_few(request, total)])
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise Exhausted(
+            "out-of-memory",
+            "the memory of the device ran out while scoring",
+            found=str(error).split(".")[0],
+            fix="a smaller --batch-size or --max-length, or --dtype bfloat16",
+        ) from error
 
 
 def _batches(model: Any, request: Request) -> tuple[list[dict[str, Any]], list[Notice]]:
