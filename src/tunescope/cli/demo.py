@@ -33,9 +33,10 @@ def command(out: Path, overwrite: bool) -> int:
         demo = run_demo(out, overwrite=overwrite, listener=listener)
     click.echo("\n".join(loss_lines(demo.runs)))
     click.echo()
-    for document in (demo.norms, demo.trajectory):
-        for finding in document["findings"]:
-            click.echo(f"- {finding['text']}")
+    findings = [
+        finding["text"] for document in (demo.norms, demo.trajectory) for finding in document["findings"]
+    ]
+    click.echo("\n".join(f"- {text}" for text in findings) or "No finding crossed its threshold.")
     click.echo(f"\nDone in {time.monotonic() - began:.0f} s. Look at:")
     for name, path in demo.places.items():
         click.echo(f"  {name:11} {path}")

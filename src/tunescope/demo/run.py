@@ -36,7 +36,7 @@ def settings() -> dict[str, Any]:
         "batch_size": 8,
         "accumulate": 1,
         "max_length": 128,
-        "max_steps": 20,
+        "max_steps": 26,
         "held_out_rows": 16,
         "checkpoints_per_epoch": 1,
         "captures_per_epoch": 24,

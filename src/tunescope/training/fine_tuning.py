@@ -1,5 +1,6 @@
 """`finetune`: one call for a whole sweep."""
 
+import importlib.util
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ def finetune(
     `BadInput` and `Missing` for data and models, `Exhausted` while another process sweeps the same folder.
     """
     refuse_degraded_launch()
+    check_libraries(recipe, report_to)
     few_threads()
     root = checked_root(Path(output))
     runs = plan(root, data, rates, seeds)
@@ -59,6 +61,22 @@ def finetune(
         if main_process:
             write_transfer(root, runs)
     return runs
+
+
+def check_libraries(recipe: Recipe, report_to: Iterable[str]) -> None:
+    """Raise `UsageError` for a tracker, optimizer or quantisation that no installed library has."""
+    from transformers.integrations import get_available_reporting_integrations
+    from transformers.training_args import OptimizerNames
+
+    trackers = get_available_reporting_integrations()
+    optimizers = [str(name.value) for name in OptimizerNames]
+    given = [("report-to", name, trackers) for name in report_to]
+    for option, name, known in [*given, ("optimizer", recipe.optimizer, optimizers)]:
+        if name not in known:
+            raise UsageError("not-installed", f"--{option} {name} is not there", expected=known, found=name)
+    if recipe.quantize != "none" and importlib.util.find_spec("bitsandbytes") is None:
+        fix = "pip install 'tunescope[train]', or --quantize none"
+        raise UsageError("extra-missing", "quantised training needs bitsandbytes", fix=fix)
 
 
 def plan(root: Path, data: Mapping[str, str], rates: Sequence[float], seeds: Sequence[int]) -> list[Run]:

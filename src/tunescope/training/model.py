@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from tunescope.address import parse
-from tunescope.errors import Missing, UsageError
+from tunescope.errors import BadInput, Missing, UsageError
 from tunescope.training.guards import (
     float32_adapters,
     keep_4bit_weights_unpacked,
@@ -83,6 +84,14 @@ def _from_hub(name: str, load: Any) -> Any:
             file=name,
             found=str(problem).split("\n", 1)[0],
             fix="check the name; gated models need `hf auth login`; offline, download it first",
+        ) from problem
+    except (ValueError, KeyError, SafetensorError) as problem:
+        raise BadInput(
+            "model-unusable",
+            f"{name} is no causal language model that can be loaded",
+            file=name,
+            found=str(problem).split("\n", 1)[0],
+            fix="name a text-generation model; download it again if its files are broken",
         ) from problem
 
 

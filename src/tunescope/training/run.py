@@ -27,6 +27,7 @@ from tunescope.training.evaluation import HeldOutLoss, held_out_loss
 from tunescope.training.progress import Meter
 from tunescope.training.recipe import Recipe, rate_name
 from tunescope.training.recording import PARTS, Recording, read_capture
+from tunescope.training.start import FILE as START
 
 MARKER = "complete"
 RECORD = "run.json"
@@ -145,6 +146,9 @@ class Session:
         finish_recording(self.run.folder)
         target = self.run.folder / ("model" if self.recipe.full else "adapter")
         self.model.save_pretrained(target)
+        if self.recipe.full:
+            # The base model is the same weights, and they are as large as it is.
+            (self.run.folder / START).unlink(missing_ok=True)
         self._tokenizer.save_pretrained(target)
 
 

@@ -107,6 +107,7 @@ def test_full_fine_tuning_is_captured_alike(recipe, data_files, tmp_path):
     assert set(frame["factor"]) == {"W"}
     assert (frame["delta_frobenius_norm"] > 0).all()
     assert AutoModelForCausalLM.from_pretrained(run.folder / "model").num_parameters() > 0
+    assert not (run.folder / "capture.start.safetensors").exists()
 
 
 @pytest.mark.parametrize(("targets", "modules"), [("mlp", 3), ("all", 7), ("q_proj, up_proj", 2)])
@@ -218,3 +219,20 @@ def test_rates_that_cannot_work_are_refused(recipe, data_files, tmp_path, rate):
 def test_an_unknown_target_is_refused_with_the_known_ones(recipe, data_files, tmp_path):
     with pytest.raises(UsageError, match="q_proj"):
         finetune(recipe(targets="query"), data_files, tmp_path)
+
+
+@pytest.mark.parametrize("changes", [{"optimizer": "sgdd"}, {"report_to": ["paper"]}])
+def test_what_the_libraries_do_not_have_is_refused(recipe, data_files, tmp_path, changes):
+    report_to = changes.pop("report_to", [])
+    with pytest.raises(UsageError, match="is not there"):
+        finetune(recipe(**changes), data_files, tmp_path / "x", report_to=report_to)
+
+
+def test_a_model_that_is_none_is_refused(recipe, data_files, tmp_path, model_folder):
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(model_folder, broken)
+    (broken / "model.safetensors").write_bytes(b"not weights")
+    with pytest.raises(BadInput, match="can be loaded"):
+        finetune(recipe(model=str(broken)), data_files, tmp_path / "x")
