@@ -134,6 +134,7 @@ def opened_path(model: nn.Module, changes: Changes, seed: int = 0) -> Iterator[P
     path = Path(model, changes)
     with ExitStack() as stack:
         stack.enter_context(scoring_session(model, seed))
+        _keep_unpacked(model, stack)
         for parameter in model.parameters():
             parameter.requires_grad_(False)
         for branch in changes.branches:
@@ -149,6 +150,14 @@ def opened_path(model: nn.Module, changes: Changes, seed: int = 0) -> Iterator[P
             path.add_blend(blend, parameter, base.detach())
         path.place(0.0)
         yield path
+
+
+def _keep_unpacked(model: nn.Module, stack: ExitStack) -> None:
+    """Stop bitsandbytes from repacking 4-bit weights on a CPU: no gradient would pass them any more."""
+    for module in model.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            stack.callback(setattr, module, "support_avx512bf16_for_cpu", True)
+            module.support_avx512bf16_for_cpu = False
 
 
 def _replace(module: nn.Module, name: str, parameter: nn.Parameter, stack: ExitStack) -> None:

@@ -4,9 +4,10 @@ import copy
 
 import pytest
 import torch
-from peft import IA3Config, LoraConfig, PromptTuningConfig, get_peft_model
+from peft import IA3Config, LoraConfig, PeftModel, PromptTuningConfig, get_peft_model
 from torch import nn
 from transformers import (
+    BitsAndBytesConfig,
     GPT2Config,
     GPT2LMHeadModel,
     Qwen3Config,
@@ -18,6 +19,7 @@ from transformers import (
 from tunescope.errors import BadInput, Missing, UsageError
 from tunescope.gradient.attribution import attribute
 from tunescope.gradient.attribution_subject import open_subject
+from tunescope.training.guards import keep_4bit_weights_unpacked
 
 SIZES = {
     "vocab_size": 23,
@@ -205,3 +207,26 @@ def test_a_nan_is_refused_by_name():
     with pytest.raises(BadInput, match="not finite") as caught:
         attribute(tuned, [BATCH], base=small())
     assert caught.value.tensor == "lm_head.weight"
+
+
+def test_an_adapter_on_a_4_bit_base_is_attributed(tmp_path):
+    """Branches need no gradient of the quantised weights; the losses are those of PEFT's own model."""
+    small(hidden_size=64, head_dim=32, intermediate_size=64).save_pretrained(tmp_path / "base")
+    four_bit = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=torch.float32
+    )
+    options = {"quantization_config": four_bit, "dtype": torch.float32, "device_map": {"": "cpu"}}
+    base = Qwen3ForCausalLM.from_pretrained(tmp_path / "base", **options).eval()
+    keep_4bit_weights_unpacked(base)
+    config = LoraConfig(r=2, target_modules=["q_proj", "down_proj"])
+    randomised(small(hidden_size=64, head_dim=32, intermediate_size=64), config).save_pretrained(
+        tmp_path / "lora"
+    )
+    before = loss(base)
+    summary = attribute(tmp_path / "lora", [BATCH], base=base, nodes=64).meta["summary"]
+    assert summary["base_loss"] == pytest.approx(before, abs=1e-5)
+    assert loss(base) == before
+    assert abs(summary["gain"]) > 1e-3
+    assert abs(summary["residual"]) < 1e-3 * abs(summary["gain"])
+    tuned = PeftModel.from_pretrained(base, tmp_path / "lora").eval()
+    assert summary["tuned_loss"] == pytest.approx(loss(tuned), abs=1e-4)
