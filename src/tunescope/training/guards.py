@@ -88,16 +88,18 @@ def few_threads() -> bool:
 
 
 def refuse_degraded_launch(environment: Mapping[str, str] | None = None) -> None:
-    """Raise `UsageError` where a launcher was asked for several processes and started one.
+    """Raise `UsageError` under `accelerate launch --cpu`, which starts one process however many it is asked for.
 
-    `accelerate launch --cpu --num_processes 2` does so, without a word.
+    Its `mpirun` way does start several, and is let through.
     """
     environment = os.environ if environment is None else environment
     on_cpu = environment.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes", "on")
+    # The launcher sets these; a user who only wants the CPU sets neither.
+    launched = "MASTER_ADDR" in environment or "ACCELERATE_DYNAMO_BACKEND" in environment
     alone = not any(int(environment.get(name, "1") or 1) > 1 for name in _MULTI_PROCESS)
-    if on_cpu and "MASTER_ADDR" in environment and alone:
+    if on_cpu and launched and alone:
         raise UsageError(
             "one-process",
-            "accelerate launch was asked for several processes on the CPU and started one",
-            fix="torchrun --nproc_per_node N -m tunescope finetune ...",
+            "accelerate launch on the CPU starts one process, however many it is asked for",
+            fix="torchrun --nproc_per_node N -m tunescope finetune ..., or no launcher for one process",
         )

@@ -182,6 +182,7 @@ def test_threads_do_not_fight_unless_asked_to(given, expected, monkeypatch):
         ({"ACCELERATE_USE_CPU": "true", "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "1"}, True),
         ({"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "2"}, False),
         ({"ACCELERATE_USE_CPU": "True", "MASTER_ADDR": "127.0.0.1", "PMI_SIZE": "2"}, False),
+        ({"ACCELERATE_USE_CPU": "True", "ACCELERATE_DYNAMO_BACKEND": "NO"}, True),
         ({"ACCELERATE_USE_CPU": "True"}, False),
         ({"MASTER_ADDR": "127.0.0.1", "WORLD_SIZE": "1"}, False),
         ({}, False),
