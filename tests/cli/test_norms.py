@@ -232,6 +232,16 @@ def test_entry_66_non_finite_values_never_enter_a_mean(run: Run, tmp_path: Path)
     assert np.isfinite(document["models"]["a"]["overall_mean"])
 
 
+def test_entry_54_a_scale_of_zero_leaves_no_spectrum(
+    run: Run, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    assert run("norms", f"a={two[0]}", "--scale", "a=0", "-o", tmp_path / "s").code == 0
+    rows = pl.read_csv(tmp_path / "s" / "tables" / "weight_norms_a.csv")
+    assert rows["frobenius_norm"].to_list() == [0.0] * rows.height
+    assert rows["stable_rank"].is_nan().all()
+    assert (rows["unscaled_frobenius_norm"] > 0).all()
+
+
 def test_entry_59_untrained_adapter_is_said(run: Run, tmp_path: Path) -> None:
     def zero(tensors: dict[str, Any]) -> None:
         for name in tensors:

@@ -120,3 +120,24 @@ def test_inner_products_equal_dense(shape: tuple[int, int, int, int]) -> None:
     B2, A2, dense2 = factors(seed + 1, d_out, d_in, rank + 1)
     expected = float((dense * dense2).sum())
     assert gram.inner(B, A, B2, A2) == pytest.approx(expected, abs=1e-9 * (1 + np.linalg.norm(dense) ** 2))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**31), st.sampled_from([1.0, 0.5, 0.3, 0.1, 1e-2, 1e-3, 1e-5]))
+def test_cancelling_directions_keep_their_digits(seed: int, left: float) -> None:
+    """Two halves of the rank undo each other but for a share `left` of one of them."""
+    rng = np.random.default_rng(seed)
+    B, rest = rng.normal(size=(2, 300, 6)).astype(np.float32)
+    A = rng.normal(size=(6, 400)).astype(np.float32)
+    B, A = np.hstack([B, np.float32(left) * rest - B]), np.vstack([A, A])
+    values = np.linalg.svd(B.astype(float) @ A.astype(float), compute_uv=False)[:12]
+    assert gram.product_frobenius(B, A)[0] == pytest.approx(np.linalg.norm(values), rel=1e-6)
+    found, norms = spectrum.product_spectrum(B, A)
+    assert norms[0] == pytest.approx(np.linalg.norm(values), rel=1e-6)
+    assert found == pytest.approx(values, rel=1e-6, abs=1e-8 * values[0])
+
+
+def test_a_product_beyond_the_largest_float_is_infinite() -> None:
+    B, A, _ = factors(0, 5, 7, 2, np.float64)
+    assert gram.product_frobenius(B * 1e180, A * 1e180)[0] == np.inf
+    assert np.isnan(spectrum.product_spectrum(B * 1e180, A * 1e180)[0]).all()

@@ -16,8 +16,9 @@ Float64 = NDArray[np.float64]
 
 # Rows of a factor multiplied at once: it stays in the cache, and its float32 sums are good to 4e-7.
 _BLOCK = 512
-# Below this share of the sum of absolute terms, the terms of ‖BA‖² cancel too far for float32 Grams.
-_CANCELLATION = 1e-2
+# Below these shares of the sum of absolute terms, the terms of ‖BA‖² cancel too far for Grams in float32
+# (whose norms then err by more than 1e-6) and in float64.
+_CANCELLATION_32, _CANCELLATION = 0.5, 1e-2
 # Elements of a flat array that are squared and summed at once.
 _FLAT = 1 << 16
 
@@ -82,7 +83,13 @@ def frobenius(array: Array) -> float:
     if largest == 0 or math.isinf(largest):
         return largest
     exponent = math.frexp(largest)[1]
-    return math.ldexp(math.sqrt(sum(_square_sum(block, exponent) for block in blocks)), exponent)
+    return _times_power(math.sqrt(sum(_square_sum(block, exponent) for block in blocks)), exponent)
+
+
+def _times_power(value: float, exponent: int) -> float:
+    """`value · 2^exponent`, infinite where a float cannot hold it."""
+    with np.errstate(over="ignore"):
+        return float(np.ldexp(value, exponent))
 
 
 def _square_sum(block: Array, exponent: int) -> float:
@@ -99,7 +106,15 @@ def product_frobenius(B: Array, A: Array, exact: bool = False) -> tuple[float, f
     (10.0, 5.0, 2.0)
     """
     with np.errstate(all="ignore"):
-        return norms_from_grams(gram_columns(B, exact=exact), gram_rows(A, exact=exact), B, A)
+        columns, rows = gram_columns(B, exact=exact), gram_rows(A, exact=exact)
+        if not exact and in_range(columns) and in_range(rows) and _share(columns * rows) < _CANCELLATION_32:
+            columns, rows = gram_columns(B, exact=True), gram_rows(A, exact=True)
+        return norms_from_grams(columns, rows, B, A)
+
+
+def _share(terms: Float64) -> float:
+    """The sum of terms against the sum of their absolute values, in [−1, 1]."""
+    return float(terms.sum() / np.abs(terms).sum())
 
 
 def norms_from_grams(columns: Float64, rows: Float64, B: Array, A: Array) -> tuple[float, float, float]:
@@ -108,15 +123,14 @@ def norms_from_grams(columns: Float64, rows: Float64, B: Array, A: Array) -> tup
         return _through_qr(B, A), frobenius(A), frobenius(B)
     norm_A, norm_B = math.sqrt(np.trace(rows)), math.sqrt(np.trace(columns))
     terms = rows * columns
-    total = float(terms.sum())
-    if total > _CANCELLATION * float(np.abs(terms).sum()):
-        return math.sqrt(total), norm_A, norm_B
+    if _share(terms) > _CANCELLATION:
+        return math.sqrt(terms.sum()), norm_A, norm_B
     return _through_qr(B, A), norm_A, norm_B
 
 
 def _through_qr(B: Array, A: Array) -> float:
     matrix, exponent = core(B, A)
-    return math.ldexp(frobenius(matrix), exponent)
+    return _times_power(frobenius(matrix), exponent)
 
 
 def core(B: Array, A: Array) -> tuple[Float64, int]:
@@ -148,4 +162,5 @@ def _exponents(matrix: Float64, axis: int) -> NDArray[np.int_]:
 
 def inner(B: Array, A: Array, B2: Array, A2: Array) -> float:
     """⟨BA, B'A'⟩ = Σ (BᵀB')∘(AA'ᵀ), for two products of equal shape, with float64 products."""
-    return float((gram_columns(B, B2, exact=True) * gram_rows(A, A2, exact=True)).sum())
+    with np.errstate(all="ignore"):
+        return float((gram_columns(B, B2, exact=True) * gram_rows(A, A2, exact=True)).sum())

@@ -7,13 +7,15 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from tunescope.linalg.gram import core, gram_columns, gram_rows, in_range, norms_from_grams, wide
+from tunescope.linalg.gram import core, frobenius, gram_columns, gram_rows, in_range, norms_from_grams, wide
 
 Array = NDArray[Any]
 Float64 = NDArray[np.float64]
 
 # A Cholesky factor of a unit-diagonal Gram with a smaller pivot is taken from a QR instead.
 _PIVOT = 1e-5
+# ‖LᵀK‖ and ‖BA‖ are computed in two ways; they agree to this unless digits were lost.
+_AGREEMENT = 1e-10
 
 
 def product_spectrum(B: Array, A: Array) -> tuple[Float64, tuple[float, float, float]]:
@@ -33,6 +35,9 @@ def product_spectrum(B: Array, A: Array) -> tuple[Float64, tuple[float, float, f
         return np.full(count, math.nan), norms
     L, K = _cholesky(columns), _cholesky(rows)
     matrix, exponent = (core(B, A)) if L is None or K is None else (L.T @ K, 0)
+    # Where the large directions of B and A cancel, the small ones that remain are not in the Grams.
+    if exponent == 0 and abs(frobenius(matrix) - norms[0]) > _AGREEMENT * norms[0]:
+        matrix, exponent = core(B, A)
     return np.ldexp(_values(matrix)[:count], exponent), norms
 
 

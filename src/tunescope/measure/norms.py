@@ -70,7 +70,8 @@ def measure(delta: Delta, model_id: str, spectra: bool = True) -> dict[str, Any]
         scaled = norm * abs(delta.scale)
         row |= {"frobenius_norm": scaled, "frobenius_norm_normalized": scaled / root}
     if values is not None:
-        row |= _shape_of(values)
+        # A scale of zero leaves no ΔW whose spectrum could have a shape.
+        row |= _shape_of(values if delta.scale != 0 else np.zeros_like(values))
         row["spectral_norm"] = None if delta.scale is None else float(values[0]) * abs(delta.scale)
     if not math.isfinite(norm):
         row["status"] = _non_finite(update)

@@ -197,6 +197,8 @@ def rankings(views: Sequence[Ranking]) -> Figure:
         limit = (
             None if far_apart([v.values for v in views]) else 1.04 * max(float(v.values.max()) for v in views)
         )
+        # Updates of zero leave the limit to matplotlib.
+        limit = limit or None
         for view, ax in zip(views, axes, strict=False):
             ranking(view, ax=ax, limit=limit)
         for ax in axes[len(views) :]:
