@@ -1,13 +1,16 @@
 """The data of a sweep: each domain's training examples and the held-out ones that losses are taken on."""
 
+import logging
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tunescope.corpus import Example, Row, Rows, data_hash, encode, read_rows
 from tunescope.errors import BadInput
 from tunescope.training.recipe import Recipe
+
+logger = logging.getLogger("tunescope")
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,25 @@ class Domain:
 
 def read_domains(data: Mapping[str, str], tokenizer: Any, recipe: Recipe) -> dict[str, Domain]:
     """Read, split and encode every domain; the split depends on the rows alone, never on a run's seed."""
-    return {name: _domain(name, read_rows(source), tokenizer, recipe) for name, source in data.items()}
+    domains = {name: _domain(name, read_rows(source), tokenizer, recipe) for name, source in data.items()}
+    for domain in domains.values():
+        for notice in _notices(domain):
+            logger.warning("tunescope: %s: %s", domain.name, notice)
+    return domains
+
+
+def _notices(domain: Domain) -> Iterator[str]:
+    record = domain.record
+    if rejected := record["rejected"]:
+        named = "; ".join(f"line {bad['line']}: {bad['reason']}" for bad in rejected[:3])
+        more = f" and {record['rejected_rows'] - 3} more" if record["rejected_rows"] > 3 else ""
+        yield f"{record['rejected_rows']} rows rejected ({named}{more})"
+    if record["cut_rows"]:
+        yield f"{record['cut_rows']} rows left out, for their answer lies behind the last token kept"
+    if record["truncated_rows"]:
+        yield f"{record['truncated_rows']} rows lost their end"
+    if record["also_held_out"]:
+        yield f"{record['also_held_out']} rows not trained on, for they equal held-out ones"
 
 
 def _domain(name: str, rows: Rows, tokenizer: Any, recipe: Recipe) -> Domain:

@@ -88,7 +88,7 @@ def few_threads() -> bool:
 
 
 def refuse_degraded_launch(environment: Mapping[str, str] | None = None) -> None:
-    """Raise `UsageError` under `accelerate launch --cpu`, which starts one process however many it is asked for.
+    """Raise `UsageError` under `accelerate launch --cpu`, which starts one process whatever it is asked for.
 
     Its `mpirun` way does start several, and is let through.
     """
