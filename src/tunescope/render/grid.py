@@ -122,7 +122,7 @@ def profile(view: Profile, ax: Axes | None = None, legend: bool = True, order: S
             ax.yaxis.set_minor_formatter(NullFormatter())
         else:
             ax.set_ylim(bottom=0)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         ax.grid(axis="y", color="#e4e4e0", linewidth=0.7)
         ax.set_axisbelow(True)
         if legend:

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 import tunescope
 from tunescope.errors import UsageError
-from tunescope.render.grid import far_apart, heatmap
-from tunescope.render.style import save
+from tunescope.render.grid import far_apart, heatmap, profile
+from tunescope.render.style import figure_of, save
 from tunescope.table import Table
-from tunescope.view.grid import Grid
+from tunescope.view.grid import Grid, Line, Profile
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +101,14 @@ def test_a_table_without_values_has_nothing_to_draw(table: Table) -> None:
     )
     with pytest.raises(UsageError, match="nothing-to-draw"):
         tunescope.top_components(empty, "a")
+
+
+def test_profiles_label_whole_layers_and_plain_numbers() -> None:
+    """One layer alone has no halves beside it; far-apart models share a logarithmic axis without markup."""
+    one = profile(Profile("mlp", (Line("a", np.array([9]), np.array([2.0])),), "size"))
+    figure_of(one).canvas.draw()
+    assert [t.get_text() for t in one.get_xticklabels()] == ["8", "9", "10"]
+    lines = tuple(Line(n, np.array([0, 1]), v * np.array([1.0, 2.0])) for n, v in (("a", 1.0), ("b", 200.0)))
+    far = profile(Profile("mlp", lines, "size"))
+    figure_of(far).canvas.draw()
+    assert "100" in [t.get_text() for t in far.get_yticklabels()]
