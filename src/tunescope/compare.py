@@ -210,7 +210,10 @@ def _published(source: Source) -> pl.DataFrame:
 
 def pairs(sources: Sequence[Source]) -> pl.DataFrame:
     """Inner products, norms and equality of every module that two sources share."""
-    return _similarity.pairs([(source.label, source.deltas) for source in sources])
+    found = _similarity.pairs([(source.label, source.deltas) for source in sources])
+    for source in sources:
+        source.verify_unchanged()
+    return found
 
 
 def notices(sources: Sequence[Source]) -> list[tuple[str, Notice]]:
