@@ -195,3 +195,64 @@ def test_an_untrained_adapter_is_a_warning_without_numbers(
     assert done.code == 0, done.err
     assert "**untrained**" in done.out
     assert "NaN" not in (tmp_path / "study" / "tables" / "subspace_summary.csv").read_text()
+
+
+def test_another_width_is_refused_with_the_first_three_mismatches(
+    run: Run, pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "D", 16)
+    narrow = adapter(tmp_path / "narrow", 1)
+    refused = run("subspace", pair[0], narrow, "-o", tmp_path / "study")
+    assert refused.code == 3
+    assert "different bases" in refused.err
+    assert refused.err.count("16×16") == 3
+    assert not (tmp_path / "study").exists()
+
+
+def test_a_base_of_another_name_is_a_warning(run: Run, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    for folder, name in zip(pair, ("org/alpha", "org/beta"), strict=True):
+        config = json.loads((folder / "adapter_config.json").read_text())
+        (folder / "adapter_config.json").write_text(json.dumps(config | {"base_model_name_or_path": name}))
+    document = json.loads(run("subspace", *pair, "--base", base(tmp_path / "alpha"), "--json").out)
+    texts = [f["text"] for f in document["findings"] if f["kind"] == "base_name"]
+    assert len(texts) == 2
+    assert "one: org/alpha, two: org/beta" in texts[0]
+    assert "two: it says it was tuned from org/beta" in texts[1]
+
+
+def test_what_was_noticed_while_reading_is_in_the_readout(
+    run: Run, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    config = json.loads((pair[0] / "adapter_config.json").read_text())
+    (pair[0] / "adapter_config.json").write_text(json.dumps(config | {"r": 9}))
+    place = base(tmp_path / "base")
+    shard = place / "model-00001-of-00001.safetensors"
+    (place / "model.safetensors").rename(shard)
+    (place / "model.safetensors.index.json").write_text(
+        json.dumps({"metadata": {"total_size": 1}, "weight_map": shard_map(shard)})
+    )
+    out = run("subspace", *pair, "--base", place).out
+    assert "**rank mismatch**" in out
+    assert "the index states 1 bytes" in out
+
+
+def shard_map(shard: Path) -> dict[str, str]:
+    return {f"model.layers.{k}.self_attn.{m}.weight": shard.name for k in LAYERS for m in MODULES}
+
+
+def test_a_source_without_a_single_update_says_why(run: Run, pair: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "fourier"
+    folder.mkdir()
+    name = "base_model.model.model.layers.0.self_attn.q_proj.fourierft_spectrum"
+    save_file({name: np.ones(20, np.float32)}, folder / "adapter_model.safetensors")
+    config = {"peft_type": "FOURIERFT", "n_frequency": 20, "target_modules": ["q_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    refused = run("subspace", pair[0], folder)
+    assert refused.code == 3
+    assert "no-directions" in refused.err
+    assert "shape is not in the file" in refused.err
+
+
+def test_spans_that_fill_the_space_are_said_not_to_be_judged(run: Run, tmp_path: Path) -> None:
+    one, two = adapter(tmp_path / "one", 1, r=D), adapter(tmp_path / "two", 2)
+    assert "4 weights not judged" in run("subspace", one, two).out

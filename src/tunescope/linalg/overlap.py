@@ -82,8 +82,9 @@ class Basis:
     """Orthonormal directions on one side of an update.
 
     Per matrix that lives on this side (`A` or `B`, and `delta`) a small matrix `(r, k)` that turns the
-    columns of `Q (d, r)` into its singular vectors, largest singular value first, and those values
-    `(k,)`, only as many as the numerical rank. Q itself is orthonormal only up to its conditioning.
+    columns of `Q (d, r)` into its singular vectors, largest singular value first, and those values,
+    only as many as the numerical rank. Where directions were left out, one more value says whether the
+    last one kept is unique. Q itself is orthonormal only up to its conditioning.
     """
 
     Q: AnyArray
@@ -91,8 +92,8 @@ class Basis:
     values: Mapping[str, Float64] = field(default_factory=dict)
 
     def rank(self, of: str) -> int:
-        """Numerical rank: how many directions there are."""
-        return len(self.values[of])
+        """How many directions there are: the numerical rank, or as many as were kept."""
+        return int(self.rotations[of].shape[1])
 
     def directions(self, of: str, count: int | None = None) -> Float64:
         """The leading singular vectors themselves, shape `(d, count)`."""
@@ -150,7 +151,7 @@ def dense_bases(M: AnyArray, count: int | None = None) -> tuple[Basis, Basis]:
     """Input and output basis of a matrix `(d_out, d_in)` from its SVD, the leading `count` directions."""
     u, v, values = _svd(M)
     k = len(values) if count is None else min(len(values), count)
-    bases = [Basis(side[:, :k], {"delta": np.eye(k)}, {"delta": values[:k]}) for side in (v, u)]
+    bases = [Basis(side[:, :k], {"delta": np.eye(k)}, {"delta": values[: k + 1]}) for side in (v, u)]
     return bases[0], bases[1]
 
 

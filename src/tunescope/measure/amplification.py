@@ -1,5 +1,6 @@
 """Does ΔW strengthen what `W` already does, or something else? Amplification and intruder dimensions."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -89,9 +90,13 @@ def _at_weight(
     found = read(having[0][1])
     if isinstance(found, str):
         return [_row(label, delta, {"status": found}) for label, delta in having], []
+    size = frobenius(found)
+    if not math.isfinite(size):
+        said = {"status": "the base holds NaN or infinite values"}
+        return [_row(label, delta, said) for label, delta in having], []
     held = [directions(label, delta, Selection(of=("delta",))) for label, delta in having]
     count = max([options.intruders + 10, *options.ranks, *(model.rank for model in held)])
-    weight = Weight(found, frobenius(found), leading(Sum(found), count, seed=options.seed))
+    weight = Weight(found, size, leading(Sum(found), count, seed=options.seed))
     amplifications: list[dict[str, Any]] = []
     intruders: list[dict[str, Any]] = []
     for model in held:
@@ -126,8 +131,7 @@ def _amplification(model: Directions, weight: Weight, options: AgainstBase) -> l
     U = overlap.to_numpy(model.basis("output").directions("delta"))
     V = overlap.to_numpy(model.basis("input").directions("delta"))
     scale = model.delta.scale
-    size = float(np.linalg.norm(model.basis("input").values["delta"]))
-    delta_norm = None if scale is None else size * abs(scale)
+    delta_norm = None if scale is None else model.norm
     ranks = sorted({model.rank, *(k for k in options.ranks if k <= model.rank)})
     d_out, d_in = weight.W.shape
     top = weight.top

@@ -30,7 +30,8 @@ SCHEMA: dict[str, Any] = {
 }
 UNITS = {
     "singular_value": "of W + ΔW",
-    "best_cosine": "largest |cosine| with a left singular vector of W; an upper bound where not exact",
+    "best_cosine": "largest |cosine| with a left singular vector of W; where not exact, only its side of ε",
+    "intruder": "best_cosine < ε; null where undecided",
     "residual": "‖Mᵀu − σv‖/σ₁, largest over the vectors",
 }
 
@@ -41,21 +42,23 @@ def intruder_rows(
     """One row per leading left singular vector of `W + ΔW` [Shuttleworth et al. 2024].
 
     The block iteration starts from W's own leading right singular vectors `top.V` and ΔW's row space. A
-    vector is an intruder when its best |cosine| with any left singular vector of `W` is below `epsilon`.
+    vector is an intruder when its best |cosine| with any left singular vector of `W` is below `epsilon`;
+    `None` where that could not be decided.
     """
     matrix, rows_of_delta = _changed(W, update)
     start = np.hstack([top.V[:, :count], rows_of_delta])
     changed = leading(matrix, count, start=start)
-    cosines = best_cosines(W, changed.U, top, epsilon)
-    direct = np.abs(top.U.T @ changed.U).max(axis=0)
+    cosines, exact = best_cosines(W, changed.U, top, epsilon)
+    direct = np.abs(top.U.T @ changed.U).max(axis=0, initial=0.0)
+    undecided = (cosines >= epsilon) & ~exact & (direct < epsilon)
     return [
         {
             **keys,
             "index": i + 1,
             "singular_value": float(changed.values[i]),
             "best_cosine": float(cosines[i]),
-            "exact": bool(direct[i] == cosines[i]),
-            "intruder": bool(cosines[i] < epsilon),
+            "exact": bool(exact[i]),
+            "intruder": None if undecided[i] else bool(cosines[i] < epsilon),
             "epsilon": epsilon,
             "residual": max(changed.residual, top.residual),
         }

@@ -216,10 +216,8 @@ def _summary(a: Directions, b: Directions, cosines: dict[str, Any]) -> dict[str,
 
 
 def _sizes(a: Directions, b: Directions, cosines: dict[str, Any]) -> dict[str, Any]:
-    """⟨ΔW, ΔW'⟩ = Σ σ_k σ'_l (UᵀU')_kl (VᵀV')_kl and the norms, from the directions at hand."""
-    values_a, values_b = a.basis("input").values["delta"], b.basis("input").values["delta"]
-    inner = float(values_a @ (cosines["input"] * cosines["output"]) @ values_b) * a.sign * b.sign
-    norms = [float(np.linalg.norm(v)) * abs(m.sign) for v, m in ((values_a, a), (values_b, b))]
+    """⟨ΔW, ΔW'⟩, the norms and their cosine."""
+    inner, norms = a.inner(b, cosines), [a.norm, b.norm]
     product = norms[0] * norms[1]
     cosine = max(-1.0, min(1.0, inner / product)) if product > 0 else None
     return {"inner": inner, "norm_a": norms[0], "norm_b": norms[1], "delta_cosine": cosine}

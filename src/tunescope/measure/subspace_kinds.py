@@ -29,27 +29,31 @@ def kind_of(row: Mapping[str, Any], rank: int) -> str | None:
     if incoming is None or outgoing is None:
         return None
     if row["dimensions_shared_output"] == 0 and outgoing < THRESHOLDS["little"]:
-        return _at_chance_outside(incoming, row["dimensions_shared_input"], rank)
+        return _at_chance_outside(incoming, row["dimensions_shared_input"], row["excess_leading"], rank)
     together = (row["delta_cosine"] or 0.0) >= THRESHOLDS["same_run_cosine"]
     if incoming >= THRESHOLDS["same_start"] and outgoing >= THRESHOLDS["little"] and together:
         return "same_run"
     return _learned(row["dimensions_shared_output"], row["excess_leading"], outgoing, rank)
 
 
-def _at_chance_outside(incoming: float, shared_inputs: int, rank: int) -> str:
-    """The word for an output side at chance."""
-    if incoming >= THRESHOLDS["most"]:
-        return "shared_initialisation"
+def _at_chance_outside(incoming: float, shared_inputs: int, leading: float | None, rank: int) -> str:
+    """The word for an output side at chance: what is in common on the input side alone was not learned."""
+    if incoming < THRESHOLDS["most"] and _only_first(shared_inputs, leading, rank):
+        return "first_directions_shared"
     if incoming < THRESHOLDS["little"] and shared_inputs == 0:
         return "nothing_shared"
-    return "first_directions_shared" if 0 < 2 * shared_inputs <= rank else "shared_directions"
+    return "shared_initialisation"
 
 
 def _learned(shared: int, leading: float | None, outgoing: float, rank: int) -> str:
     """The word for an output side above chance."""
-    few = 0 < 2 * shared <= rank and outgoing < THRESHOLDS["most"]
-    lead = leading is not None and leading >= THRESHOLDS["most"]
-    return "first_directions_shared" if few and lead else "shared_directions"
+    few = outgoing < THRESHOLDS["most"] and _only_first(shared, leading, rank)
+    return "first_directions_shared" if few else "shared_directions"
+
+
+def _only_first(shared: int, leading: float | None, rank: int) -> bool:
+    """Whether at most half of the dimensions are shared, and these are the leading ones."""
+    return 0 < 2 * shared <= rank and leading is not None and leading >= THRESHOLDS["most"]
 
 
 def _identical(row: Mapping[str, Any]) -> bool:

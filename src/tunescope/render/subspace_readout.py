@@ -11,6 +11,8 @@ CAUTION = (
     "for equal ones. The input side of two LoRA adapters also overlaps when they merely started alike."
 )
 
+FILLED = "as one of the two spans fills a side's whole space, and any other lies in it"
+
 
 def subspace_markdown(document: Mapping[str, Any], coverage: Sequence[str] = ()) -> str:
     """The whole readout: the pairs, layers and Q against V, the base, findings, coverage."""
@@ -44,14 +46,19 @@ def _pairs(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
     rows = []
     for pair in pairs:
         counted = f"{pair['n_compared']} of {pair['n_components']}"
-        title = f"{escaped(pair['model_a'])} · {escaped(pair['model_b'])}"
-        rows.append([title, counted, *(_three(pair[name]) for name in names)])
+        rows.append([_title(pair), counted, *(_three(pair[name]) for name in names)])
     lines = table(header, rows)
     for pair in pairs:
         for status, count in pair["not_compared"].items():
-            pair_name = f"{escaped(pair['model_a'])} · {escaped(pair['model_b'])}"
-            lines += ["", f"{pair_name}: {count} weights not compared, {escaped(status)}."]
+            lines += ["", f"{_title(pair)}: {count} weights not compared, {escaped(status)}."]
+        if pair["not_judged"]:
+            lines += ["", f"{_title(pair)}: {pair['not_judged']} weights not judged, {FILLED}."]
     return lines
+
+
+def _title(pair: Mapping[str, Any]) -> str:
+    """The two models of a pair."""
+    return f"{escaped(pair['model_a'])} · {escaped(pair['model_b'])}"
 
 
 def _three(value: float | None) -> str:
@@ -71,14 +78,17 @@ def _base(model: Mapping[str, Any]) -> list[str]:
     names = ("along_delta", "along_base", "along_random", "base_norm", "delta_norm", "amplification_median")
     rows = [[str(r["rank"]), *(significant(r[name]) for name in names)] for r in model["ranks"]]
     lines += table(header, rows)
+    for status, count in model["not_measured"].items():
+        lines += ["", f"{count} weights not measured: {escaped(status)}."]
     lines += [
         "",
         "‖UᵀWV‖ along each kind of direction, means over the weights; amplification ‖ΔW‖/‖UᵀWV‖, median.",
     ]
     if model["vectors"]:
+        left = f", {model['undecided']} are undecided" if model["undecided"] else ""
         lines += [
             "",
-            f"{model['intruders']} of {model['vectors']} leading singular vectors of W + ΔW are intruders "
-            f"(largest residual of the iteration {significant(model['intruder_residual'])}).",
+            f"{model['intruders']} of {model['vectors']} leading singular vectors of W + ΔW are "
+            f"intruders{left} (largest residual of the iteration {significant(model['intruder_residual'])}).",
         ]
     return lines

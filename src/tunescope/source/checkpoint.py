@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,16 @@ _INDEX = ".safetensors.index.json"
 
 @dataclass(frozen=True, eq=False)
 class BaseCheckpoint:
-    """The weights of a base model by address; nothing is read before it is asked for."""
+    """The weights of a base model by address; nothing is read before it is asked for.
+
+    `location` is where they lie, `spec` what was asked for: a path or a hub id.
+    """
 
     location: str
     tensors: Mapping[Address, LazyTensor]
     files: tuple[TensorFile, ...]
     notices: tuple[Notice, ...] = ()
+    spec: str = ""
 
     def weight(self, delta: Delta, transposed: bool = False) -> NDArray[np.float32] | str:
         """The weight that a delta changes, float32 `(d_out, d_in)`, or a text that says why there is none.
@@ -45,24 +49,20 @@ class BaseCheckpoint:
             return "not in the base"
         if not is_float(tensor):
             return f"the base holds it as {tensor.dtype}, quantised"
-        shape = _as_matrix(tensor.shape)
-        wanted = (delta.d_in, delta.d_out) if transposed else (delta.d_out, delta.d_in)
-        if shape != wanted:
-            raise BadInput(
-                "other-base",
-                "the adapter does not fit this base",
-                file=self.location,
-                tensor=tensor.name,
-                expected=f"{wanted[0]}×{wanted[1]}, as {delta.component_name} needs",
-                found="×".join(map(str, tensor.shape)),
-                fix="name the base it was trained on",
-            )
-        weight = to_float32(tensor.read()).reshape(shape)
-        return np.ascontiguousarray(weight.T) if transposed else weight
+        flip = _flipped(delta, tensor, transposed)
+        if flip is None:
+            self._refuse([(delta, tensor)])
+        weight = to_float32(tensor.read()).reshape(_as_matrix(tensor.shape))
+        return np.ascontiguousarray(weight.T) if flip else weight
 
-    def check(self, deltas: Sequence[Delta]) -> None:
-        """Refuse a base that has none of the weights the deltas change, showing names of both."""
-        if not deltas or any(delta.address in self.tensors for delta in deltas):
+    def check(self, deltas: Sequence[Delta], transposed: bool = False) -> None:
+        """Refuse a base that has none of the weights the deltas change, or has them in other shapes."""
+        wanted = {delta.address: delta for delta in deltas}.values()
+        having = [(delta, self.tensors[delta.address]) for delta in wanted if delta.address in self.tensors]
+        floats = [(delta, tensor) for delta, tensor in having if is_float(tensor)]
+        if unfit := [(d, tensor) for d, tensor in floats if _flipped(d, tensor, transposed) is None]:
+            self._refuse(unfit)
+        if having or not deltas:
             return
         theirs = ", ".join(printable(t.name) for t in list(self.tensors.values())[:3])
         ours = ", ".join(printable(d.tensors[0] if d.tensors else d.component_name) for d in deltas[:3])
@@ -75,10 +75,36 @@ class BaseCheckpoint:
             fix="name the base it was trained on",
         )
 
+    def _refuse(self, unfit: Sequence[tuple[Delta, LazyTensor]]) -> NoReturn:
+        listed = unfit[:3]
+        more = f" and {len(unfit) - 3} more" if len(unfit) > 3 else ""
+        raise BadInput(
+            "other-base",
+            f"the adapter does not fit this base: {len(unfit)} shapes differ",
+            file=self.location,
+            tensor=", ".join(printable(tensor.name) for _, tensor in listed) + more,
+            expected=", ".join(f"{d.d_out}×{d.d_in} as {d.component_name} needs" for d, _ in listed),
+            found=", ".join("×".join(map(str, tensor.shape)) for _, tensor in listed),
+            fix="name the base it was trained on",
+        )
+
     def verify_unchanged(self) -> None:
         """Refuse the result if a file changed while it was read."""
         for file in self.files:
             file.verify_unchanged()
+
+
+def _flipped(delta: Delta, tensor: LazyTensor, transposed: bool) -> bool | None:
+    """Whether the base holds the weight as `(d_in, d_out)`; `None` where its shape does not fit at all.
+
+    An embedding is a table `(vocabulary, d)`, of which the layer applies the transpose. An adapter that
+    says its layers are stored transposed may also change a plain linear one.
+    """
+    shape = _as_matrix(tensor.shape)
+    upright, turned = shape == (delta.d_out, delta.d_in), shape == (delta.d_in, delta.d_out)
+    if turned and (transposed or any("lora_embedding" in name for name in delta.tensors)):
+        return True
+    return False if upright else None
 
 
 def _as_matrix(shape: Sequence[int]) -> tuple[int, ...]:
@@ -101,9 +127,8 @@ def open_checkpoint(spec: str | os.PathLike[str]) -> BaseCheckpoint:
         for name, tensor in file.tensors.items():
             if not name.endswith(".bias"):
                 tensors.setdefault(parse(strip_wrappers(name)), tensor)
-    return BaseCheckpoint(
-        str(path), tensors, tuple(files), (*notices, *(n for f in files for n in f.notices))
-    )
+    noticed = (*notices, *(n for f in files for n in f.notices))
+    return BaseCheckpoint(str(path), tensors, tuple(files), noticed, os.fspath(spec))
 
 
 def _open(path: Path) -> tuple[list[TensorFile], list[Notice]]:

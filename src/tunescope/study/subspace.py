@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 
 from tunescope.address import Address
-from tunescope.errors import BadInput, UsageError, printable
 from tunescope.measure import amplification as amplify
 from tunescope.measure import intruders
 from tunescope.measure import subspace as measure
@@ -18,6 +17,7 @@ from tunescope.measure.directions import Selection
 from tunescope.measure.subspace_kinds import THRESHOLDS
 from tunescope.source.checkpoint import BaseCheckpoint
 from tunescope.source.opened import Source
+from tunescope.study.subspace_sources import check_comparable, source_findings, stored_transposed
 from tunescope.table import Table, sink_parquet
 from tunescope.view import subspace as view
 from tunescope.view.subspace_findings import subspace_findings
@@ -111,14 +111,14 @@ def subspace_study(
 
     Raises `BadInput` where two sources have no weight in common.
     """
-    _check_comparable(sources, settings.against_self)
+    check_comparable(sources, settings.against_self)
     if base is not None:
-        base.check([delta for source in sources for delta in source.deltas])
+        base.check([delta for source in sources for delta in source.deltas], stored_transposed(sources))
     models = [(source.label, source.deltas) for source in sources]
     shown, partly = _shown(sources, settings)
     rows, panels = _compare(models, settings, set(shown), sink)
     summary = Table(pl.DataFrame(rows, schema=measure.SUMMARY_SCHEMA), "subspace_summary", _meta(sources))
-    findings = subspace_findings(summary.frame, THRESHOLDS)
+    findings = subspace_findings(summary.frame, THRESHOLDS) + source_findings(sources, base)
     tables = _against_base(models, sources, base, settings.base) if base is not None else (None, None)
     for source in sources:
         source.verify_unchanged()
@@ -135,49 +135,6 @@ def _meta(sources: Sequence[Source]) -> dict[str, Any]:
         "thresholds": dict(THRESHOLDS),
         "sources": {s.label: {"location": s.location, "format": s.format} for s in sources},
     }
-
-
-def _check_comparable(sources: Sequence[Source], against_self: bool) -> None:
-    for source in sources:
-        if not source.deltas:
-            raise BadInput(
-                "no-directions",
-                "a table of norms has no directions to compare",
-                file=source.location,
-                fix="name the adapter itself",
-            )
-    if len(sources) < 2 and not against_self:
-        raise UsageError(
-            "one-source",
-            "there is nothing to compare with",
-            expected="two sources or more",
-            found=len(sources),
-            fix="name a second one, or use --against-self",
-        )
-    for k, a in enumerate(sources):
-        for b in sources[k + 1 :]:
-            if not {d.address for d in a.deltas} & {d.address for d in b.deltas}:
-                _refuse_pair(a, b)
-
-
-def _refuse_pair(a: Source, b: Source) -> None:
-    names = [", ".join(printable(_path(d.address)) for d in s.deltas[:3]) for s in (a, b)]
-    tails = [{d.address.module_type.rsplit(".", 1)[-1] for d in s.deltas} for s in (a, b)]
-    common = ", ".join(sorted(tails[0] & tails[1])[:4])
-    hint = f"both end in {common}: the models lay their blocks out differently" if common else None
-    raise BadInput(
-        "nothing-in-common",
-        f"{a.label} and {b.label} change no weight in common",
-        file=b.location,
-        expected=f"{a.label}: {names[0]}",
-        found=f"{b.label}: {names[1]}",
-        fix=hint or "compare adapters of one base",
-    )
-
-
-def _path(address: Address) -> str:
-    layer = "" if address.layer is None else f"layer {address.layer} "
-    return f"{address.stack} {layer}{address.module_type}"
 
 
 def _shown(sources: Sequence[Source], settings: Settings) -> tuple[list[Address], bool]:
@@ -210,7 +167,7 @@ def _compare(
 def _against_base(
     models: Sequence[tuple[str, Any]], sources: Sequence[Source], base: BaseCheckpoint, options: AgainstBase
 ) -> tuple[Table, Table]:
-    transposed = any(bool(source.config.get("fan_in_fan_out")) for source in sources)
+    transposed = stored_transposed(sources)
     along: list[dict[str, Any]] = []
     strangers: list[dict[str, Any]] = []
     for rows, more in amplify.against_base(models, lambda d: base.weight(d, transposed), options):

@@ -35,7 +35,7 @@ def norm_findings(
         rows = frame.filter(pl.col("model_id") == model)
         for check in _CHECKS:
             found += check(rows, model, metric)
-    found += [_noticed(label, notice) for label, notice in notices]
+    found += [noticed(label, notice) for label, notice in notices]
     return found if pairs is None else found + _pair_findings(pairs) + _strangers(frame, pairs)
 
 
@@ -147,7 +147,8 @@ _KINDS = {"half-saved": "half_saved", "half_saved": "half_saved", "not-understoo
 _ONLY_SAID = {"published-norms"}
 
 
-def _noticed(label: str, notice: Notice) -> Finding:
+def noticed(label: str, notice: Notice) -> Finding:
+    """What was noticed while reading a source, as a finding."""
     kind = _KINDS.get(notice.slug, notice.slug.replace("-", "_"))
     evidence = {"tensor": notice.tensor} if notice.tensor else {}
     text = notice.text if notice.text.startswith(f"{label}:") else f"{label}: {notice.text}"

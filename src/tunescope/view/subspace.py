@@ -74,8 +74,8 @@ def panels_shown(addresses: Sequence[Address], layers: bool, modules: bool) -> t
 
 
 def _network_order(address: Address) -> tuple[Any, ...]:
-    order = {"ATTN_Q": 0, "ATTN_K": 1, "ATTN_V": 2, "ATTN_O": 3}
-    rank = order.get(address.component, 4)
+    order = ("ATTN_Q", "ATTN_K", "ATTN_V", "ATTN_O", "MLP_GATE", "MLP_UP", "MLP_DOWN")
+    rank = order.index(address.component) if address.component in order else len(order)
     return (address.stack, address.layer or 0, rank, address.module_type, address.expert or 0)
 
 

@@ -17,6 +17,8 @@ _NUMBERS = (
 )  # fmt: skip
 # Layers or modules are said to differ when one's mean overlap above chance exceeds the other's by this much.
 DIFFERENCE = 0.02
+# A mean z below it is nothing that random subspaces would not give.
+LARGE_Z = 3.0
 
 
 def subspace_findings(summary: pl.DataFrame, thresholds: Thresholds) -> list[Finding]:
@@ -76,11 +78,13 @@ def _same_run(n: Mapping[str, Any], a: str, b: str, where: str, limits: Threshol
 
 
 def _initialisation(n: Mapping[str, Any], a: str, b: str, where: str, limits: Thresholds) -> str:
+    share = "" if n["excess_input"] >= limits["most"] else "in part "
     return (
-        f"{a} and {b} share their input directions but not their output directions in {where}: overlap above "
-        f"chance {_two(n['excess_input'])} on the input side (threshold {limits['most']:g}) against "
-        f"{_two(n['excess_output'])} on the output side (below {limits['little']:g}). That is a common "
-        "initialisation, such as a library's default seed, not something both have learned."
+        f"{a} and {b} share their input directions {share}but not their output directions in {where}: "
+        f"overlap above chance {_two(n['excess_input'])} on the input side, with "
+        f"{_one(n['dimensions_shared_input'])} dimensions shared, against {_two(n['excess_output'])} on the "
+        f"output side (below {limits['little']:g}), with none. That is what a common initialisation leaves, "
+        "such as a library's default seed; it is not something both have learned."
     )
 
 
@@ -90,31 +94,36 @@ def _directions(n: Mapping[str, Any], a: str, b: str, where: str, limits: Thresh
         f"{_two(n['excess_output'])} on the output side and {_two(n['excess_input'])} on the input side, "
         f"where adapters of one base without anything in common stay below {limits['little']:g}; "
         f"{_one(n['dimensions_shared_output'])} output and {_one(n['dimensions_shared_input'])} input "
-        "dimensions are shared on average."
+        f"dimensions are shared on average. Cosine of ΔW: {_two(n['delta_cosine'])}."
     )
 
 
 def _first(n: Mapping[str, Any], a: str, b: str, where: str, limits: Thresholds) -> str:
-    shared = max(n["dimensions_shared_output"], n["dimensions_shared_input"])
+    output, inputs = (n[f"dimensions_shared_{side}"] for side in ("output", "input"))
+    alone = "" if output else " Nothing is in common on the output side."
     return (
-        f"{a} and {b} share only their first directions in {where}, {_one(shared)} of them on average: "
-        f"those lie at least {limits['most']:g} above chance in one another, the whole spans only "
-        f"{_two(n['excess_output'])} (output) and {_two(n['excess_input'])} (input)."
+        f"{a} and {b} share only their first directions in {where}, on average {_one(output)} on the "
+        f"output side and {_one(inputs)} on the input side: those lie at least {limits['most']:g} above "
+        f"chance in one another, the whole spans only {_two(n['excess_output'])} (output) and "
+        f"{_two(n['excess_input'])} (input).{alone}"
     )
 
 
 def _nothing(n: Mapping[str, Any], a: str, b: str, where: str, limits: Thresholds) -> str:
+    zs = [n["overlap_input_z"], n["overlap_output_z"]]
+    large = max((abs(z) for z in zs if z is not None), default=0.0) >= LARGE_Z
+    meaning = "only says that trained updates are not random matrices" if large else "is what chance gives"
     return (
         f"{a} and {b} share nothing in {where}: overlap above chance {_two(n['excess_input'])} on the input "
         f"side and {_two(n['excess_output'])} on the output side, below {limits['little']:g}. Their z of "
-        f"{significant(n['overlap_input_z'])} and {significant(n['overlap_output_z'])} only says that "
-        "trained updates are not random matrices."
+        f"{significant(zs[0])} and {significant(zs[1])} {meaning}."
     )
 
 
 def _untrained(_: Mapping[str, Any], a: str, b: str, where: str, __: Thresholds) -> str:
     return (
-        f"{a} and {b} cannot be compared in {where}: ΔW is exactly zero in one of them, it was never trained."
+        f"{a} and {b} cannot be compared in {where}: ΔW is exactly zero in one of them. It was never "
+        "trained, its keys did not match when it was saved, or its scale is 0."
     )
 
 
@@ -135,7 +144,8 @@ _TEXTS: dict[str, Callable[[Mapping[str, Any], str, str, str, Thresholds], str]]
 
 
 def _two(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.2f}"
+    # Adding zero takes the sign from a rounded -0.00.
+    return "n/a" if value is None else f"{round(value, 2) + 0.0:.2f}"
 
 
 def _one(value: float | None) -> str:

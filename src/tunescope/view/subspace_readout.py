@@ -47,6 +47,7 @@ def _pair(rows: pl.DataFrame, a: str, b: str) -> dict[str, Any]:
         "n_components": rows.height,
         "n_compared": usable.height,
         "not_compared": dict(left["status"].value_counts(sort=True).iter_rows()),
+        "not_judged": usable.filter(pl.col("finding").is_null()).height,
         **{name: usable[name].mean() for name in _MEANS},
         "delta_cosine": _whole_cosine(usable),
         "kinds": dict(kinds.iter_rows()),
@@ -74,10 +75,19 @@ def against_base(amplification: pl.DataFrame, intruders: pl.DataFrame) -> list[d
                 "ranks": [_at_rank(rows, rank) for rank in own["rank"].unique().sort().to_list()],
                 "vectors": strangers.height,
                 "intruders": int(strangers["intruder"].sum()),
+                "undecided": strangers["intruder"].null_count(),
                 "intruder_residual": strangers["residual"].max(),
+                "not_measured": _without_numbers(amplification, model),
             }
         )
     return out
+
+
+def _without_numbers(amplification: pl.DataFrame, model: str) -> dict[str, int]:
+    """Why weights of a model have no numbers, and how many."""
+    rows = amplification.filter((pl.col("model_id") == model) & pl.col("projected_norm").is_null())
+    rows = rows.filter(pl.col("rank").is_null())
+    return dict(rows["status"].value_counts(sort=True).iter_rows())
 
 
 def _at_rank(rows: pl.DataFrame, rank: int) -> dict[str, Any]:

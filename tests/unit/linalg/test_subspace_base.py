@@ -72,7 +72,7 @@ def test_intruders_are_those_that_the_full_svds_give(
     top = leading(Sum(W), 15, tolerance=1e-8)
     start = np.hstack([top.V[:, :8], orthonormal(A.T)[0]])
     changed = leading(Sum(W, B, A), 8, start=start, tolerance=1e-8)
-    found = best_cosines(W, changed.U, top, epsilon=0.5)
+    found, _ = best_cosines(W, changed.U, top, epsilon=0.5)
 
     before, after = (np.linalg.svd(M, full_matrices=False)[0] for M in (W, W + B @ A))
     exact = np.abs(before.T @ after[:, :8]).max(axis=0)
@@ -82,7 +82,21 @@ def test_intruders_are_those_that_the_full_svds_give(
     assert bool((exact < 0.5).any()) is (size > 1)
 
 
+@pytest.mark.parametrize("shape", [(192, 48), (120, 120)])
+def test_directions_outside_a_tall_or_fading_matrix_are_told_apart_too(shape: tuple[int, int]) -> None:
+    random = np.random.default_rng(2)
+    W = random.standard_normal(shape) * np.exp(-np.arange(shape[1]) / 16)
+    W = W.astype(np.float32)
+    top = leading(Sum(W), 12)
+    directions = np.linalg.qr(random.standard_normal((shape[0], 6)))[0]
+    found, sure = best_cosines(W, directions, top, epsilon=0.5)
+    exact = np.abs(np.linalg.svd(W.astype(np.float64), full_matrices=False)[0].T @ directions).max(axis=0)
+    np.testing.assert_array_equal(found < 0.5, exact < 0.5)
+    np.testing.assert_allclose(found[sure], exact[sure], atol=1e-3)
+    assert (found >= exact - 1e-3).all()
+
+
 def test_an_unchanged_weight_has_no_intruders() -> None:
     W = weight((40, 40), 0.6)
     top = leading(Sum(W), 12, tolerance=1e-8)
-    np.testing.assert_allclose(best_cosines(W, top.U[:, :5], top, 0.5), 1.0, atol=1e-7)
+    np.testing.assert_allclose(best_cosines(W, top.U[:, :5], top, 0.5)[0], 1.0, atol=1e-7)

@@ -226,3 +226,41 @@ def test_all_pairs_and_each_with_itself_where_asked() -> None:
 def test_a_matrix_without_the_asked_side_is_refused() -> None:
     with pytest.raises(UsageError, match="no-such-side"):
         list(compare([], Selection(of=("A",), sides=("output",))))
+
+
+@pytest.mark.parametrize("max_rank", [None, 3])
+def test_norms_and_cosine_of_a_full_matrix_are_those_of_the_whole(max_rank: int | None) -> None:
+    random = np.random.default_rng(4)
+    full = Dense(random.standard_normal((90, 80)), 0.5)
+    other = Factored(random.standard_normal((90, 4)), random.standard_normal((4, 80)), -2.0)
+    for b in (other, Dense(full.matrix + random.standard_normal((90, 80)))):
+        row, _ = one(full, b, max_rank=max_rank)
+        products = np.vdot(full.dense(), b.dense()), np.linalg.norm(full.dense()), np.linalg.norm(b.dense())
+        assert row["rank_a"] == (max_rank or 64)
+        assert (row["inner"], row["norm_a"], row["norm_b"]) == pytest.approx(products)
+        assert row["delta_cosine"] == pytest.approx(products[0] / products[1] / products[2])
+
+
+def test_a_tie_with_the_first_direction_left_out_is_seen() -> None:
+    tied = Dense(np.diag([3.0, 2.0, 2.0, 1.0]))
+    _, grids = one(tied, tied, max_rank=2)
+    assert grids.filter((pl.col("i") == 1) & (pl.col("j") == 1))["unique"].all()
+    assert not grids.filter(pl.col("i") == 2)["unique"].any()
+
+
+def test_a_scale_of_zero_is_an_update_of_zero() -> None:
+    row, grids = one(gaussian(0), gaussian(1, scale=0.0))
+    assert (row["finding"], row["status"]) == ("untrained", "ΔW of b is zero")
+    assert grids.height == 0
+
+
+def test_a_start_that_training_has_half_left_is_not_called_learned() -> None:
+    random = np.random.default_rng(1)
+    start = random.standard_normal((R, 400))
+    a, b = (
+        Factored(random.standard_normal((400, R)), start + 0.8 * random.standard_normal((R, 400)))
+        for _ in range(2)
+    )
+    row, _ = one(a, b)
+    assert 0.15 < row["excess_input"] < 0.5
+    assert row["finding"] == "shared_initialisation"

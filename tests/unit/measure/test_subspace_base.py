@@ -1,11 +1,14 @@
 """Amplification and intruder rows against dense algebra."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tunescope.address import parse
-from tunescope.delta import Delta, Factored
+from tunescope.delta import Delta, Dense, Factored
 from tunescope.measure.amplification import SCHEMA, AgainstBase, against_base
 from tunescope.measure.intruders import SCHEMA as INTRUDER_SCHEMA
 
@@ -88,3 +91,24 @@ def test_a_weight_that_cannot_be_read_is_a_row_that_says_so() -> None:
     ((rows, intruders),) = against_base([("a", [delta])], lambda _: "not in the base")
     assert [row["status"] for row in rows] == ["not in the base"]
     assert intruders == []
+
+
+def test_the_norm_of_an_update_given_as_a_matrix_is_that_of_the_whole() -> None:
+    W = np.random.default_rng(3).standard_normal((90, 80)).astype(np.float32)
+    matrix = np.random.default_rng(4).standard_normal((90, 80))
+    _, _, plain = setting()
+    dense = replace(plain, d_out=90, d_in=80, rank=None, scale=0.5, open=lambda: Dense(matrix, 0.5))
+    ((rows, _),) = against_base([("a", [dense])], lambda _: W)
+    assert rows[0]["delta_norm"] == pytest.approx(0.5 * np.linalg.norm(matrix))
+
+
+def test_a_base_that_is_not_finite_is_said_and_one_of_zeros_is_measured() -> None:
+    W, _, delta = setting()
+    W[1, 1] = np.inf
+    ((rows, intruders),) = against_base([("a", [delta])], lambda _: W)
+    assert [row["status"] for row in rows] == ["the base holds NaN or infinite values"]
+    assert intruders == []
+    ((rows, intruders),) = against_base([("a", [delta])], lambda _: np.zeros_like(W))
+    assert rows[0]["projected_norm"] == 0.0
+    assert rows[0]["amplification"] is None
+    assert all(math.isfinite(row["best_cosine"]) for row in intruders)

@@ -1,6 +1,7 @@
 """The base checkpoint: single or sharded, only the touched tensors read, catalogue cases 29-38."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import ml_dtypes
@@ -197,3 +198,24 @@ def test_nothing_there_and_nothing_inside(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(BadInput, match="no-weights"):
         open_checkpoint(tmp_path)
+
+
+def test_57_an_embeddings_table_is_read_as_the_layer_applies_it(tmp_path: Path) -> None:
+    table = np.arange(24, dtype=np.float32).reshape(6, 4)
+    save_file({"model.embed_tokens.weight": table}, tmp_path / "model.safetensors")
+    embedding = delta("model.embed_tokens", d_out=4, d_in=6)
+    tensors = ("base_model.model.model.embed_tokens.lora_embedding_A",)
+    found = open_checkpoint(tmp_path).weight(replace(embedding, tensors=tensors))
+    np.testing.assert_array_equal(found, table.T)
+
+
+def test_62_the_first_three_mismatches_are_shown_before_anything_is_read(tmp_path: Path) -> None:
+    names = [f"model.layers.{k}.self_attn.q_proj" for k in range(5)]
+    save_file(
+        {f"{name}.weight": np.zeros((6, 4), np.float32) for name in names}, tmp_path / "model.safetensors"
+    )
+    base = open_checkpoint(tmp_path)
+    base.check([delta(name) for name in names])
+    with pytest.raises(BadInput, match=r"5 shapes differ(.|\n)*layers\.2\.\S+ and 2 more") as refused:
+        base.check([delta(name, d_in=5) for name in names] * 2)
+    assert refused.value.found == "6×4, 6×4, 6×4"

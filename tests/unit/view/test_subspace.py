@@ -41,6 +41,12 @@ def test_without_a_choice_four_layers_over_the_depth_and_query_and_value_are_sho
     assert partly
 
 
+def test_the_modules_of_a_layer_stand_in_network_order() -> None:
+    modules = ["mlp.down_proj", "mlp.gate_proj", "mlp.up_proj", "self_attn.v_proj", "self_attn.q_proj"]
+    shown, _ = view.panels_shown([Address("model", 0, m) for m in modules], layers=True, modules=True)
+    assert [a.module_type.split(".")[1][0] for a in shown] == ["q", "v", "g", "u", "d"]
+
+
 def test_modules_without_layers_are_shown_too() -> None:
     shown, _ = view.panels_shown([Address("model", None, "lm_head")], layers=False, modules=False)
     assert figure(shown).rows[0][0].title == "$\\Delta W$ Lm head"
@@ -118,6 +124,20 @@ def test_a_shared_initialisation_is_a_warning_that_says_what_it_is_not() -> None
     assert "0.93 on the input side" in found.text
     assert "0.04 on the output side" in found.text
     assert "not something both have learned" in found.text
+
+
+@pytest.mark.parametrize(("z", "said"), [(0.4, "is what chance gives"), (25.0, "are not random matrices")])
+def test_nothing_shared_says_what_its_z_means(z: float, said: str) -> None:
+    more = {"excess_input": 0.01, "overlap_input_z": z, "overlap_output_z": 0.1}
+    (found,) = subspace_findings(summary([numbers("nothing_shared", **more)]), THRESHOLDS)
+    assert said in found.text
+
+
+def test_first_directions_of_the_input_side_alone_are_said_to_be_that() -> None:
+    row = numbers("first_directions_shared", dimensions_shared_input=2)
+    (found,) = subspace_findings(summary([row]), THRESHOLDS)
+    assert "0 on the output side and 2 on the input side" in found.text
+    assert "Nothing is in common on the output side" in found.text
 
 
 def test_layers_and_q_against_v_are_compared_in_words() -> None:
