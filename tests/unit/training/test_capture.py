@@ -353,3 +353,20 @@ def expert_layers(model):
 def test_an_impossible_spacing_is_refused(spacing):
     with pytest.raises(UsageError):
         TrainingCapture(**spacing)
+
+
+def test_weights_sharded_by_fsdp_are_named_as_skipped():
+    from torch.distributed import HashStore, destroy_process_group, init_process_group
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    try:
+        model = llama()
+        fully_shard(model.model.layers[0], mesh=init_device_mesh("cpu", (1,)))
+        parts = trainable(model)
+    finally:
+        destroy_process_group()
+    assert len(parts.skipped) == 9
+    assert all(".layers.0." in name and "sharded" in reason for name, reason in parts.skipped.items())
+    assert not any(".layers.0." in name for name in parts.parameters)

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 from peft import PeftModel
+from polars.testing import assert_frame_equal
 from transformers import Trainer
 
 from tunescope.errors import UsageError
@@ -15,6 +16,8 @@ from tunescope.training.capture import TrainingCapture
 from tunescope.training.model import load_base, prepare
 from tunescope.training.recipe import Recipe
 from tunescope.training.recording import read_capture
+from tunescope.training.run import Run
+from tunescope.training.run import arguments as run_arguments
 
 from .conftest import Tokens, arguments
 
@@ -111,23 +114,37 @@ def test_a_merge_after_an_evaluation_is_right(base, tmp_path):
     assert (found - expected).norm() < 0.2 * expected.norm()
 
 
-@pytest.mark.parametrize("late", [False, True])
-def test_sft_adapters_move_in_float32(base, tmp_path, late):
-    """trl narrows the adapter of a quantised model to bfloat16, where steps of 2e-5 mostly vanish."""
+def supervised(model, folder, callbacks, **changes):
+    """trl's trainer on ready-made tokens, with its defaults that slow a CPU down switched off."""
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     rows = Dataset.from_list([{"input_ids": row.tolist(), "labels": row.tolist()} for row in Tokens(16).ids])
-    settings = SFTConfig(
-        output_dir=str(tmp_path), max_steps=3, per_device_train_batch_size=2, learning_rate=2e-5,
-        use_cpu=True, bf16=False, gradient_checkpointing=False, save_strategy="no", report_to="none",
-        disable_tqdm=True,
-        dataset_kwargs={"skip_prepare_dataset": True}, logging_steps=1, max_length=None,
-        dataloader_pin_memory=False,
-    )  # fmt: skip
+    settings = {
+        "output_dir": str(folder),
+        "max_steps": 4,
+        "per_device_train_batch_size": 2,
+        "learning_rate": 2e-5,
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "logging_steps": 1,
+        "max_length": None,
+        "dataloader_pin_memory": False,
+    }
+    args = SFTConfig(**settings | changes)
+    return SFTTrainer(model=model, args=args, train_dataset=rows, callbacks=callbacks)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_sft_adapters_move_in_float32(base, tmp_path, late):
+    """trl narrows the adapter of a quantised model to bfloat16, where steps of 2e-5 mostly vanish."""
     capture = TrainingCapture(every_steps=1)
-    model = base()
-    trainer = SFTTrainer(model=model, args=settings, train_dataset=rows, callbacks=[] if late else [capture])
+    trainer = supervised(base(), tmp_path, [] if late else [capture])
     trainable = [p for p in trainer.model.parameters() if p.requires_grad]
     if late:
         assert {p.dtype for p in trainable} == {torch.bfloat16}
@@ -140,6 +157,38 @@ def test_sft_adapters_move_in_float32(base, tmp_path, late):
     # Adam's first step moves every weight by the learning rate, which bfloat16 would round to 0 or to more.
     first = table.frame.filter(step=1, factor="B")
     assert first["abs_mean"].to_list() == pytest.approx([2e-5] * first.height, rel=0.05)
+
+
+def test_a_resumed_sft_run_gives_the_rows_of_an_uninterrupted_one(base, tmp_path):
+    saving = {"save_strategy": "steps", "save_steps": 2, "gradient_accumulation_steps": 2}
+    supervised(base(), tmp_path, [TrainingCapture(every_steps=1)], **saving).train()
+    straight = read_capture(tmp_path).frame
+    again = supervised(base(), tmp_path, [TrainingCapture(every_steps=1)], **saving)
+    again.train(resume_from_checkpoint=str(tmp_path / "checkpoint-2"))
+    resumed = read_capture(tmp_path).frame
+    assert resumed["step"].unique().sort().to_list() == [1, 2, 3, 4]
+    assert_frame_equal(resumed.drop("loss"), straight.drop("loss"), rel_tol=1e-6, abs_tol=1e-12)
+
+
+def test_trls_own_defaults_are_captured_as_they_are(base, tmp_path):
+    """It trains under bfloat16 autocast with checkpointing and logs every tenth step."""
+    defaults = {"bf16": True, "gradient_checkpointing": True, "logging_steps": 10}
+    capture = TrainingCapture(every_steps=1)
+    supervised(base(), tmp_path, [capture], **defaults).train()
+    frame = read_capture(tmp_path).frame
+    assert capture.failure is None
+    assert frame["loss"].is_null().all()
+    assert (frame.filter(factor="B")["abs_mean"] > 0).all()
+
+
+def test_what_changes_numbers_is_not_left_to_a_trainers_defaults(tmp_path):
+    run = Run("d", 1e-3, 5, tmp_path)
+    recipe = Recipe(model="x", batch_size=2, accumulate=4, epochs=2, warmup=0.1, checkpoints_per_epoch=2)
+    found = run_arguments(run, recipe, 100, [], on_gpu=False)
+    assert (found.bf16, found.fp16, found.logging_steps, found.use_cpu) == (False, False, 1, True)
+    assert (found.seed, found.data_seed, found.learning_rate, found.num_train_epochs) == (5, 5, 1e-3, 2)
+    # 50 batches make 13 steps of an epoch.
+    assert (found.save_steps, found.warmup_steps, found.weight_decay) == (6, 2, 0.0)
 
 
 def test_half_precision_adapters_are_left_alone_in_other_trainers(base, tmp_path):
