@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 
 from tunescope.errors import Exhausted, UsageError
 from tunescope.table import write_json
@@ -56,7 +57,7 @@ def finetune(
         sweep.check()
         if main_process:
             write_json(root / "sweep.json", _record(recipe, data, rates, seeds))
-        with _named_exhaustion():
+        with _named_exhaustion(root):
             sweep.do(main_process)
         if main_process:
             write_transfer(root, runs)
@@ -121,7 +122,8 @@ def _processes() -> Iterator[bool]:
 
 
 @contextmanager
-def _named_exhaustion() -> Iterator[None]:
+def _named_exhaustion(root: Path) -> Iterator[None]:
+    """Memory and disk that ran out under the trainer, as our own error; the sweep can go on afterwards."""
     try:
         yield
     except torch.OutOfMemoryError as problem:
@@ -130,6 +132,13 @@ def _named_exhaustion() -> Iterator[None]:
             "the device ran out of memory",
             found=str(problem).split(". ", 1)[0],
             fix="--batch-size 1, a shorter --max-length, or --gradient-checkpointing",
+        ) from problem
+    except (OSError, RuntimeError, SafetensorError) as problem:
+        # Each library that writes a part of a checkpoint words this in its own exception.
+        if "No space left" not in str(problem):
+            raise
+        raise Exhausted(
+            "disk-full", "the disk is full", file=root, found=problem, fix="make room and repeat the command"
         ) from problem
 
 

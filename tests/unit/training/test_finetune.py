@@ -5,9 +5,10 @@ import json
 import polars as pl
 import pytest
 from peft import PeftModel
+from polars.testing import assert_frame_equal
 from transformers import AutoModelForCausalLM
 
-from tunescope.errors import BadInput, Missing, UsageError
+from tunescope.errors import BadInput, Exhausted, Missing, UsageError
 from tunescope.training.fine_tuning import finetune
 from tunescope.training.recipe import Recipe
 from tunescope.training.recording import read_capture
@@ -187,7 +188,6 @@ def test_a_missing_model_and_missing_data_are_named(recipe, data_files, tmp_path
 
 
 def test_a_second_process_on_the_same_folder_is_refused(recipe, data_files, tmp_path):
-    from tunescope.errors import Exhausted
     from tunescope.training.lock import locked
 
     with locked(tmp_path), pytest.raises(Exhausted, match="another process"):
@@ -236,3 +236,28 @@ def test_a_model_that_is_none_is_refused(recipe, data_files, tmp_path, model_fol
     (broken / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(BadInput, match="can be loaded"):
         finetune(recipe(model=str(broken)), data_files, tmp_path / "x")
+
+
+@pytest.mark.parametrize("kind", [OSError, RuntimeError])
+def test_a_full_disk_is_named_and_the_sweep_goes_on_afterwards(recipe, data_files, tmp_path, kind):
+    data = {"sums": data_files["sums"]}
+
+    def fill(event):
+        if event.step == 2:
+            raise kind("No space left on device (os error 28)")
+
+    with pytest.raises(Exhausted, match="disk is full"):
+        finetune(recipe(), data, tmp_path, listener=fill)
+    (run,) = finetune(recipe(), data, tmp_path)
+    assert run.complete
+
+
+@pytest.mark.parametrize("changes", [{"quantize": "nf4"}, {"quantize": "none"}, {"full": True}])
+def test_gradient_checkpointing_changes_memory_and_not_the_motion(recipe, data_files, tmp_path, changes):
+    data = {"sums": data_files["sums"]}
+    frames = []
+    for wanted in (False, True):
+        settings = recipe(gradient_checkpointing=wanted, max_steps=2, **changes)
+        (run,) = finetune(settings, data, tmp_path / str(wanted))
+        frames.append(read_capture(run.folder).frame)
+    assert_frame_equal(frames[0], frames[1], rel_tol=1e-4, abs_tol=1e-9)
