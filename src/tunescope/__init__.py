@@ -3,6 +3,7 @@
 The names below are loaded when first used, so that importing the package stays cheap:
 
 - `norms(sources)` measures every ΔW and returns a `Table`;
+- `subspace(a, b)` compares the directions of two or more models' changes with each other and with chance;
 - `importance(model, batches)` scores every parameter by how much the predictions depend on it;
 - `attribute(model, batches, base=…)` says which changes bought the gain;
 - `TrainingCapture()` is the trainer callback that records how far weights move;
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tunescope.render.norms import norm_heatmap as norm_heatmap
     from tunescope.render.norms import top_components as top_components
     from tunescope.source.open import open_source as open_source
+    from tunescope.study.subspace_table import subspace as subspace
     from tunescope.table import Table as Table
     from tunescope.training.capture import TrainingCapture as TrainingCapture
 
@@ -47,6 +49,7 @@ _HOME = {
     "norm_heatmap": "tunescope.render.norms",
     "top_components": "tunescope.render.norms",
     "open_source": "tunescope.source.open",
+    "subspace": "tunescope.study.subspace_table",
 }
 
 __all__ = [
@@ -64,6 +67,7 @@ __all__ = [
     "norm_heatmap",
     "norms",
     "open_source",
+    "subspace",
     "top_components",
 ]
 

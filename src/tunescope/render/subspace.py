@@ -48,14 +48,12 @@ def ticks(count: int, most: int) -> list[int]:
 
 
 def phi_figure(view: PhiFigure) -> Figure:
-    """All panels of one pair with the Gaussian control last, and one colour bar."""
+    """All panels of one pair with the Gaussian controls last, and one colour bar."""
     with style():
-        rows, columns = len(view.rows), max(map(len, view.rows))
-        width = _PANEL * (columns + 1) + 1.0
-        figure = new_figure(width, (_PANEL + 0.3) * rows + 0.8)
-        grid = GridSpec(rows, columns + 1, figure=figure)
-        placed = {(r, c): panel for r, panels in enumerate(view.rows) for c, panel in enumerate(panels)}
-        placed[rows - 1, columns] = view.control
+        placed = _placed(view)
+        rows, columns = (max(at[axis] for at in placed) + 1 for axis in (0, 1))
+        figure = new_figure(_PANEL * columns + 1.0, (_PANEL + 0.3) * rows + 0.8)
+        grid = GridSpec(rows, columns, figure=figure)
         alike = len({panel.values.shape for panel in placed.values()}) == 1
         drawn = []
         for (r, c), panel in placed.items():
@@ -67,6 +65,15 @@ def phi_figure(view: PhiFigure) -> Figure:
         figure.supxlabel(view.note, fontsize=7, color=QUIET)
         _freeze(figure)
     return figure
+
+
+def _placed(view: PhiFigure) -> dict[tuple[int, int], Panel]:
+    """Row and column of every panel; controls fill the last row, then further columns from below."""
+    placed = {(r, c): panel for r, panels in enumerate(view.rows) for c, panel in enumerate(panels)}
+    rows, columns = len(view.rows), max(map(len, view.rows))
+    free = [(rows - 1, c) for c in range(len(view.rows[-1]), columns)]
+    free += [(rows - 1 - k % rows, columns + k // rows) for k in range(len(view.controls))]
+    return placed | dict(zip(free, view.controls, strict=False))
 
 
 def _label(ax: Axes, left: bool, bottom: bool, alike: bool) -> None:

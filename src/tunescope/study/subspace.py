@@ -117,7 +117,7 @@ def subspace_study(
     models = [(source.label, source.deltas) for source in sources]
     shown, partly = _shown(sources, settings)
     rows, panels = _compare(models, settings, set(shown), sink)
-    summary = Table(pl.DataFrame(rows, schema=measure.SUMMARY_SCHEMA), "subspace_summary", _meta(sources))
+    summary = Table(pl.DataFrame(rows, schema=measure.SUMMARY_SCHEMA), "subspace_summary", meta_of(sources))
     findings = subspace_findings(summary.frame, THRESHOLDS) + source_findings(sources, base)
     tables = _against_base(models, sources, base, settings.base) if base is not None else (None, None)
     for source in sources:
@@ -129,7 +129,8 @@ def subspace_study(
     return SubspaceStudy(tuple(sources), summary, document, panels, shown, "; ".join(notes), *tables)
 
 
-def _meta(sources: Sequence[Source]) -> dict[str, Any]:
+def meta_of(sources: Sequence[Source]) -> dict[str, Any]:
+    """Units, thresholds and where the sources lie, for a table's own metadata."""
     return {
         "units": UNITS,
         "thresholds": dict(THRESHOLDS),

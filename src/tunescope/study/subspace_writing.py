@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 import polars as pl
 
@@ -93,13 +94,17 @@ def phi_view(
     if not shown:
         return None
     a, b, of, side = key
-    delta = next(d for s in study.sources if s.label == a for d in s.deltas if d.address == shown[0])
-    ranks = grids[shown[0]].shape
-    control = view.gaussian_control(delta.d_out, delta.d_in, (ranks[0], ranks[1]), of, side)
+    shapes = {d.address: (d.d_out, d.d_in) for s in study.sources if s.label == a for d in s.deltas}
+    controls: dict[int, Any] = {}
+    for address in shown:
+        (d_out, d_in), (i, j) = shapes[address], grids[address].shape
+        dimension = d_in if side == "input" else d_out
+        if dimension not in controls:
+            controls[dimension] = view.gaussian_control(d_out, d_in, (i, j), of, side)
     sides = "" if _SIDE_OF.get(of) else f", {side} side"
     note = " · ".join(filter(None, (f"i: {a}, j: {b}{sides}", study.note)))
     plain = settings.against_self
-    return view.phi_figure(shown, grids, of, plain, vmax, control, note)
+    return view.phi_figure(shown, grids, of, plain, vmax, controls, note)
 
 
 def _write_models(study: SubspaceStudy, folder: StudyFolder) -> None:

@@ -30,14 +30,14 @@ class Panel:
 
 @dataclass(frozen=True, eq=False)
 class PhiFigure:
-    """Panels in rows, a control with random Gaussian matrices, one colour scale from 0 to `vmax`.
+    """Panels in rows, a control with random Gaussian matrices per dimension, one colour scale up to `vmax`.
 
     `formula` is the title; `clipped` the share of cells above `vmax`.
     """
 
     formula: str
     rows: tuple[tuple[Panel, ...], ...]
-    control: Panel
+    controls: tuple[Panel, ...]
     vmax: float
     clipped: float
     note: str = ""
@@ -92,24 +92,33 @@ def _query_and_value(kinds: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def phi_figure(
     shown: Sequence[Address], values: Mapping[Address, Float64], of: str, plain: bool,
-    vmax: float | None, control: Float64, note: str = "",
+    vmax: float | None, controls: Mapping[int, Float64], note: str = "",
 ) -> PhiFigure:  # fmt: skip
-    """The figure of one pair, matrix and side; `plain` leaves out the primes (ranks of one model)."""
+    """The figure of one pair, matrix and side; `plain` leaves out the primes (ranks of one model).
+
+    `controls` holds the grid of random matrices for every dimension d of the panels' spaces.
+    """
     panels = [(a, Panel(_panel_title(a), values[a])) for a in shown]
     every = [p.values for _, p in panels]
     top = vmax if vmax is not None else max(float(v.max(initial=0.0)) for v in every)
     top = top if top > 0 else 1.0
     cells = np.concatenate([v.ravel() for v in every])
     formula = _formula(of, [v.shape for v in every], plain)
-    return PhiFigure(
-        formula, _arranged(panels), Panel("Random Gaussian", control), top, float((cells > top).mean()), note
-    )
+    return PhiFigure(formula, _arranged(panels), _controls(controls), top, float((cells > top).mean()), note)
+
+
+def _controls(grids: Mapping[int, Float64]) -> tuple[Panel, ...]:
+    if len(grids) == 1:
+        return tuple(Panel("Random Gaussian", grid) for grid in grids.values())
+    return tuple(Panel(f"Random Gaussian, $d={d}$", grid) for d, grid in grids.items())
 
 
 def _panel_title(address: Address) -> str:
     """`Layer 1 · ΔW_q`: layers are counted from 1, as in the paper."""
     name = _SUBSCRIPT.get(address.component) or short(address.component)
     matrix = f"$\\Delta W_{{{name}}}$" if len(name) == 1 else f"$\\Delta W$ {name}"
+    if address.expert is not None:
+        matrix += f", expert {address.expert}"
     return matrix if address.layer is None else f"Layer {address.layer + 1}: {matrix}"
 
 
@@ -122,7 +131,7 @@ def _formula(of: str, shapes: Sequence[tuple[int, ...]], plain: bool) -> str:
 
 
 def _arranged(panels: Sequence[tuple[Address, Panel]]) -> tuple[tuple[Panel, ...], ...]:
-    """Rows of whole layers, at most four panels wide: for four layers of q and v, two above two."""
+    """Rows of whole layers, about four panels wide: for four layers of q and v, two above two."""
     layers: dict[tuple[str, int | None], list[Panel]] = {}
     for address, panel in panels:
         layers.setdefault((address.stack, address.layer), []).append(panel)
@@ -130,9 +139,10 @@ def _arranged(panels: Sequence[tuple[Address, Panel]]) -> tuple[tuple[Panel, ...
     per_row = max(1, PANELS_PER_ROW // widest)
     groups = list(layers.values())
     rows = [list(chain(*groups[k : k + per_row])) for k in range(0, len(groups), per_row)]
-    if widest > 2 * PANELS_PER_ROW:
+    most = PANELS_PER_ROW if len(groups) == 1 else 2 * PANELS_PER_ROW
+    if widest > most:
         flat = [panel for _, panel in panels]
-        rows = [flat[k : k + 2 * PANELS_PER_ROW] for k in range(0, len(flat), 2 * PANELS_PER_ROW)]
+        rows = [flat[k : k + most] for k in range(0, len(flat), most)]
     return tuple(map(tuple, rows))
 
 

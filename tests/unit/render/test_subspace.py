@@ -24,7 +24,18 @@ def test_a_panel_has_i_down_j_across_and_the_origin_at_the_top_left() -> None:
 def figure(vmax: float = 1.0, clipped: float = 0.0) -> PhiFigure:
     row = tuple(Panel(f"panel {k}", GRID[:8, :8]) for k in range(4))
     formula = "$\\phi(A_{r=8},\\ A'_{r=8},\\ i,\\ j)$"
-    return PhiFigure(formula, (row, row), Panel("Random Gaussian", GRID[:8, :8] * 0), vmax, clipped)
+    control = Panel("Random Gaussian", GRID[:8, :8] * 0)
+    return PhiFigure(formula, (row, row), (control,), vmax, clipped)
+
+
+def test_controls_fill_the_last_row_and_then_a_column_of_their_own() -> None:
+    panels = tuple(Panel(f"{k}", GRID[:8, :8]) for k in range(7))
+    controls = tuple(Panel(name, GRID[:8, :8]) for name in ("one", "two"))
+    drawn = phi_figure(PhiFigure("$x$", (panels[:4], panels[4:]), controls, 1.0, 0.0))
+    boxes = {ax.get_title(): ax.get_position() for ax in drawn.axes[:-1]}
+    assert boxes["one"].x0 == pytest.approx(boxes["3"].x0)
+    assert [boxes[k].y0 for k in ("one", "two")] == pytest.approx([boxes["4"].y0] * 2)
+    assert boxes["two"].x0 > boxes["one"].x0
 
 
 def test_all_panels_share_one_scale_and_one_colour_bar_and_the_control_is_last() -> None:

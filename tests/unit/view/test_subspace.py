@@ -18,7 +18,7 @@ def addresses(layers: int, modules: tuple[str, ...] = ("q_proj", "k_proj", "v_pr
 
 def figure(shown: list[Address], shape: tuple[int, int] = (64, 64), **options: object) -> view.PhiFigure:
     values = {a: np.full(shape, 0.5) for a in shown}
-    settings = {"of": "A", "plain": False, "vmax": None, "control": np.zeros(shape)} | options
+    settings = {"of": "A", "plain": False, "vmax": None, "controls": {768: np.zeros(shape)}} | options
     return view.phi_figure(shown, values, **settings)  # type: ignore[arg-type]
 
 
@@ -65,6 +65,19 @@ def test_clipping_is_counted() -> None:
     assert figure(shown, vmax=0.4).clipped == 1.0
     assert figure(shown, vmax=0.8).clipped == 0.0
     assert figure(shown).vmax == 0.5
+
+
+def test_every_dimension_of_the_panels_has_a_control_of_its_own() -> None:
+    shown = addresses(1)[:1]
+    assert [panel.title for panel in figure(shown).controls] == ["Random Gaussian"]
+    several = figure(shown, controls={896: np.zeros((4, 4)), 128: np.ones((4, 4))})
+    assert [panel.title.split()[-1] for panel in several.controls] == ["$d=896$", "$d=128$"]
+
+
+def test_seven_modules_of_one_layer_stand_in_two_rows() -> None:
+    names = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    assert [len(row) for row in figure(addresses(1, names)).rows] == [4, 3]
+    assert [len(row) for row in figure(addresses(2, names)).rows] == [7, 7]
 
 
 def test_the_gaussian_control_has_the_grids_shape_and_lies_at_chance() -> None:
