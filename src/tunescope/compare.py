@@ -136,7 +136,10 @@ def select(sources: Sequence[Source], selection: Selection) -> list[Source]:
     if addresses and not any(map(selection.takes, addresses)):
         layers = sorted({a.layer for a in addresses if a.layer is not None})
         raise UsageError(
-            "nothing-selected", "no layer is left", expected=f"layers among {layers}", found=selection
+            "nothing-selected",
+            "no layer is left",
+            expected=f"layers among {layers}",
+            found=sorted(selection.layers or ()),
         )
     return [replace(s, deltas=tuple(d for d in s.deltas if selection.takes(d.address))) for s in sources]
 

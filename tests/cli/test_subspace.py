@@ -144,6 +144,8 @@ def test_no_weight_in_common_is_refused_with_names_of_both(run: Run, tmp_path: P
         (("--max-rank", "0"), 2),
         (("--ranks", "1,x"), 2),
         (("--epsilon", "1"), 2),
+        (("--epsilon", "nan"), 2),
+        (("--ranks", "2"), 2),
         (("--modules", "nothing_like_it"), 2),
         (("--base", "/nowhere/at/all"), 4),
     ],

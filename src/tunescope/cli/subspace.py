@@ -55,7 +55,13 @@ Examples:
     help="With --base: an intruder's best cosine lies below it.",
 )
 @click.option("--vmax", type=float, help="End of the colour scale [default: the largest φ shown].")
-@click.option("--device", default="cpu", show_default=True, type=click.Choice(["cpu", "cuda", "auto"]))
+@click.option(
+    "--device",
+    default="cpu",
+    show_default=True,
+    type=click.Choice(["cpu", "cuda", "auto"]),
+    help="Where the large products are done; auto takes a GPU where torch finds one.",
+)
 @click.option(
     "--scale", "scales", multiple=True, metavar="LABEL=X", help="Scale of a source that does not say it."
 )
@@ -94,6 +100,12 @@ def _settings(options: dict[str, Any]) -> Any:
     if options["vmax"] is not None and not (0 < options["vmax"] <= 1 and math.isfinite(options["vmax"])):
         raise UsageError(
             "bad-vmax", "--vmax is out of range", expected="0 < vmax <= 1", found=options["vmax"]
+        )
+    if math.isnan(options["epsilon"]):
+        raise UsageError("bad-epsilon", "--epsilon is out of range", expected="0 < epsilon < 1", found="nan")
+    if options["ranks"].strip() and not options["base"]:
+        raise UsageError(
+            "no-base", "--ranks belong to the amplification table", fix="give the base with --base"
         )
     of = tuple(dict.fromkeys(options["of"])) or ("A", "B", "delta")
     sides = tuple(dict.fromkeys(options["side"])) or SIDES

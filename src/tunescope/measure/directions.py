@@ -116,8 +116,8 @@ def _dense(matrix: Array, on_device: Any, count: int) -> tuple[Basis, Basis]:
         bases = overlap.dense_bases(on_device, count)
     else:
         found = leading(Sum(wide(matrix)), count + 1, tolerance=1e-5)
-        eye, values = {"delta": np.eye(len(found.values))}, {"delta": found.values}
-        bases = (Basis(found.V, eye, values), Basis(found.U, eye, values))
+        eye, held = {"delta": np.eye(len(found.values))}, {"delta": found.values}
+        bases = (Basis(found.V, eye, held), Basis(found.U, eye, held))
     values = bases[0].values["delta"]
     rank = len(values)
     if matrix.dtype != np.float64 and rank:

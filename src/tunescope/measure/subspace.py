@@ -218,6 +218,10 @@ def _summary(a: Directions, b: Directions, cosines: dict[str, Any]) -> dict[str,
 def _sizes(a: Directions, b: Directions, cosines: dict[str, Any]) -> dict[str, Any]:
     """⟨ΔW, ΔW'⟩, the norms and their cosine."""
     inner, norms = a.inner(b, cosines), [a.norm, b.norm]
+    if (a.delta.scale is None) != (b.delta.scale is None):
+        # One has a scale and the other does not say its own: sizes cannot be held against each other.
+        bare = max(-1.0, min(1.0, inner / (norms[0] * norms[1])))
+        return {"inner": None, "norm_a": None, "norm_b": None, "delta_cosine": bare}
     product = norms[0] * norms[1]
     cosine = max(-1.0, min(1.0, inner / product)) if product > 0 else None
     return {"inner": inner, "norm_a": norms[0], "norm_b": norms[1], "delta_cosine": cosine}

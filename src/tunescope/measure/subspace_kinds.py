@@ -57,6 +57,8 @@ def _only_first(shared: int, leading: float | None, rank: int) -> bool:
 
 
 def _identical(row: Mapping[str, Any]) -> bool:
+    if row["inner"] is None:
+        return False
     together = row["norm_a"] ** 2 + row["norm_b"] ** 2
     distance = together - 2 * row["inner"]
     return bool(together > 0 and distance <= THRESHOLDS["identical_distance"] ** 2 * together)

@@ -31,6 +31,8 @@ UNITS = {
     "z": "(φ − chance) / its deviation for random subspaces; null where that is 0",
     "unique": "false where singular values tie at i or j, so that φ depends on a choice",
     "dimensions_shared": "the larger of the two sides' counts of principal directions above chance",
+    "delta_cosine": "⟨ΔW, ΔW'⟩/(‖ΔW‖_F‖ΔW'‖_F), in [-1, 1]",
+    "norm_a": "‖ΔW‖_F; ‖BA‖_F where neither scale is known, null where one is not",
     "excess_leading": "excess of φ(k, k), k the dimensions shared on the output (else the input) side",
 }
 PanelKey = tuple[str, str, str, str]

@@ -264,3 +264,10 @@ def test_a_start_that_training_has_half_left_is_not_called_learned() -> None:
     row, _ = one(a, b)
     assert 0.15 < row["excess_input"] < 0.5
     assert row["finding"] == "shared_initialisation"
+
+
+def test_one_unknown_scale_leaves_sizes_null_and_claims_nothing_about_them() -> None:
+    row, _ = one(gaussian(0), gaussian(0, scale=None))
+    assert row["norm_a"] is None
+    assert row["delta_cosine"] == pytest.approx(1.0)
+    assert row["finding"] == "same_run"
