@@ -1,6 +1,8 @@
 """`tunescope importance` from the command line: what it writes, says and refuses."""
 
 import json
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -91,6 +93,10 @@ def test_the_same_seed_writes_the_same_bytes(run: Run, model: Path, data: Path, 
         (["--sequences", "0"], 2, "sequences"),
         (["--scale", "cubic"], 2, "scale"),
         (["--max-length", "2"], 3, "data-all-cut"),
+        (["--seed", str(2**70)], 2, "--seed"),
+        (["--device", "abacus"], 2, "bad-device"),
+        (["--device", "meta"], 2, "bad-device"),
+        (["--method", "noise", "--noise-scale", "1e-30"], 2, "out-of-range"),
     ],
 )
 def test_arguments_that_cannot_work(
@@ -118,6 +124,52 @@ def test_memory_that_runs_out_is_said(
     done = run("importance", model, "--data", data, "--device", "cpu")
     assert (done.code, done.out) == (5, "")
     assert "--batch-size" in done.err
+
+
+def test_a_refused_run_leaves_nothing_behind(run: Run, data: Path, tmp_path: Path) -> None:
+    """No state folder for a run that never measured; missing data are said before the model is loaded."""
+    out = tmp_path / "study"
+    assert run("importance", tmp_path / "nothing", "--data", data, "--device", "cpu", "-o", out).code == 4
+    done = run(
+        "importance", tmp_path / "nothing", "--data", tmp_path / "no.jsonl", "--device", "cpu", "-o", out
+    )
+    assert "data-missing" in done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_run_into_the_same_output_is_refused(
+    run: Run, model: Path, data: Path, tmp_path: Path
+) -> None:
+    """Both would write the same state; the lock names a process that lives."""
+    lock = tmp_path / "..study.importance-state.lock"
+    lock.write_text(f"{os.getpid()} {socket.gethostname()}")
+    done = run("importance", model, "--data", data, "--device", "cpu", "-o", tmp_path / "study")
+    assert (done.code, done.out) == (5, "")
+    assert "locked" in done.err
+    assert lock.exists()
+
+
+def test_sequences_longer_than_the_model_are_cut_and_said(run: Run, model: Path, tmp_path: Path) -> None:
+    """The model's 64 positions bound --max-length, which is 512 by default."""
+    path = tmp_path / "long.jsonl"
+    path.write_text(json.dumps({"text": "alpha beta " * 100}))
+    done = run("importance", model, "--data", path, "--method", "taylor", "--device", "cpu", "--json")
+    document = json.loads(done.out)
+    assert document["summary"]["tokens"] == 63
+    assert any("model-length" in notice for notice in document["notices"])
+
+
+def test_an_early_stop_is_said(run: Run, model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "same.jsonl"
+    path.write_text("\n".join([json.dumps({"text": "one text, many times"})] * 20))
+    done = run(
+        "importance", model, "--data", path, "--method", "taylor", "--device", "cpu", "--precision", "0.5",
+        "--no-layer-importance", "--json",
+    )  # fmt: skip
+    document = json.loads(done.out)
+    assert document["summary"]["sequences"] == 8
+    assert any("after 8 of 20 sequences" in notice for notice in document["notices"])
+    assert "scored 8 of 8 sequences" in done.err
 
 
 def test_missing_model_and_data(run: Run, model: Path, data: Path, tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def test_a_state_of_other_data_or_arguments_is_refused(tmp_path):
     batches = sequences(LENGTHS)
     measure(qwen3(), batches[:4], Options(state=tmp_path, save_every=0))
     with pytest.raises(BadInput, match="other-data"):
+        measure(qwen3(), batches[:2], Options(state=tmp_path))
+    with pytest.raises(BadInput, match="other-data"):
         measure(qwen3(), sequences(LENGTHS, seed=9), Options(state=tmp_path))
     with pytest.raises(BadInput, match="other-state"):
         measure(qwen3(), batches, Options(methods=("curvature",), state=tmp_path))

@@ -35,7 +35,9 @@ _PLAIN_SECONDS = 5.0
 @click.option("--dtype", type=click.Choice(["auto", "float32", "float64", "bfloat16", "float16"]),
               default="auto", show_default=True, help="auto: float32 on CPU, else as stored.")  # fmt: skip
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of every draw.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of every draw."
+)
 @click.option("--precision", type=click.FloatRange(0, 1, min_open=True, max_open=True),
               help="Stop once every standard error is below this part of the largest score.")  # fmt: skip
 @click.option("--noise-scale", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05,

@@ -57,18 +57,51 @@ class Batch:
         return Batch(self.index, self.first + row, ids, mask, labels, extra)
 
 
-def checked(batches: Iterable[Mapping[str, Any]]) -> Iterator[Batch]:
+def checked(batches: Iterable[Mapping[str, Any]], vocabulary: int | None = None) -> Iterator[Batch]:
     """The caller's mappings `input_ids`, `attention_mask`, `labels` as batches, numbered from zero.
 
     Arrays or nested lists of integers, all (batch, seq); a missing mask means that nothing is padding.
+    Padding is moved behind the tokens, so that a model with absolute positions counts from the first token.
 
-    Raises `BadInput` for missing or misshapen tensors.
+    Raises `BadInput` for missing or misshapen tensors, and for ids that are not below `vocabulary`.
     """
     first = 0
     for index, mapping in enumerate(batches):
-        batch = _batch(mapping, index, first)
+        batch = _padded_right(_batch(mapping, index, first))
+        _check_ids(batch, vocabulary)
         first += len(batch)
         yield batch
+
+
+def _padded_right(batch: Batch) -> Batch:
+    padding = batch.mask == 0
+    shapes = {value.shape for value in batch.extra.values() if value.dim() > 1}
+    if not (padding[:, :-1] & ~padding[:, 1:]).any() or shapes - {batch.mask.shape}:
+        return batch
+    order = padding.long().argsort(dim=1, stable=True)
+
+    def moved(tensor: Tensor) -> Tensor:
+        return tensor.gather(1, order.to(tensor.device)) if tensor.dim() > 1 else tensor
+
+    extra = {name: moved(value) for name, value in batch.extra.items()}
+    ids, mask, labels = moved(batch.input_ids), moved(batch.mask), moved(batch.labels)
+    return Batch(batch.index, batch.first, ids, mask, labels, extra)
+
+
+def _check_ids(batch: Batch, vocabulary: int | None) -> None:
+    if not batch.input_ids.numel():
+        return
+    wanted = batch.labels[(batch.labels != IGNORED) & (batch.mask != 0)]
+    for name, ids in (("input_ids", batch.input_ids), ("labels", wanted)):
+        wrong = ids[(ids < 0) | (ids >= vocabulary if vocabulary else False)]
+        if wrong.numel():
+            raise BadInput(
+                "token-range",
+                f"{wrong.numel()} {name} of batch {batch.index} are no tokens of the model",
+                expected=f"0 to {vocabulary - 1}" if vocabulary else "0 or more, in labels also -100",
+                found=int(wrong[0]),
+                fix="use the tokenizer that belongs to the model",
+            )
 
 
 def _batch(mapping: Mapping[str, Any], index: int, first: int) -> Batch:
@@ -80,7 +113,7 @@ def _batch(mapping: Mapping[str, Any], index: int, first: int) -> Batch:
             found=", ".join(map(str, mapping)),
             fix="labels are token ids, -100 where no loss is taken",
         )
-    tensors = {name: torch.as_tensor(value) for name, value in mapping.items() if value is not None}
+    tensors = {name: _tensor(name, value, index) for name, value in mapping.items() if value is not None}
     ids, labels = tensors.pop("input_ids"), tensors.pop("labels")
     mask = tensors.pop("attention_mask", torch.ones_like(ids))
     for name, tensor in (("input_ids", ids), ("attention_mask", mask), ("labels", labels)):
@@ -92,6 +125,14 @@ def _batch(mapping: Mapping[str, Any], index: int, first: int) -> Batch:
                 found=f"{tensor.dtype} of shape {tuple(tensor.shape)}",
             )
     return Batch(index, first, ids, mask, labels, tensors)
+
+
+def _tensor(name: str, value: Any, index: int) -> Tensor:
+    try:
+        return torch.as_tensor(value)
+    except (ValueError, TypeError, RuntimeError) as error:
+        text = f"{name} of batch {index} is misshapen"
+        raise BadInput("batch-shape", text, expected="numbers, (batch, seq)", found=error) from error
 
 
 def padded(examples: Sequence[Example], batch_size: int, pad_id: int = 0) -> list[dict[str, Tensor]]:

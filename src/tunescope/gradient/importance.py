@@ -14,6 +14,7 @@ from tunescope.gradient.setting import Array
 from tunescope.gradient.streaming import Options
 from tunescope.linalg.ranks import spearman
 from tunescope.table import Table
+from tunescope.view.importance import size_spearman
 
 LAYER_IMPORTANCE = "Layer Importance"
 SCHEMA = {
@@ -173,7 +174,7 @@ def _reliability(found: Measurement, frame: pl.DataFrame, method: str) -> dict[s
     rows = frame.filter((pl.col("method") == method) & pl.col("score").is_not_null())
     numbers: dict[str, Any] = {
         "split_half_spearman": _split_half(found, method),
-        "spearman_numel": correlation(rows["score"], rows["numel"]),
+        "spearman_numel": size_spearman(frame, method),
     }
     for truth in ("ablation", "noise"):
         other = frame.filter(pl.col("method") == truth)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tunescope.errors import BadInput
 from tunescope.gradient.batches import Batch
 from tunescope.gradient.parameters import Parameters
 from tunescope.gradient.processes import local, summed
@@ -14,12 +15,17 @@ from tunescope.gradient.setting import Array, Samples, Setting
 
 
 def magnitudes(parameters: Parameters) -> Array:
-    """Σ|w| of every row, summed in float64."""
+    """Σ|w| of every row, summed in float64; `BadInput` where weights are not finite."""
     found = torch.zeros(len(parameters), dtype=torch.float64)
     for entry in parameters.scored:
         for group in range(entry.groups):
             found[entry.first + group] = local(entry.part(group)).abs().sum(dtype=torch.float64)
-    return (summed(found) if parameters.sharded else found).numpy()
+    found = summed(found) if parameters.sharded else found
+    if not found.isfinite().all():
+        broken = [row.name for row, good in zip(parameters.rows, found.isfinite(), strict=True) if not good]
+        raise BadInput("not-finite", f"{len(broken)} tensors hold NaN or infinity", tensor=broken[0],
+                       expected="finite weights", found=", ".join(broken[:3]))  # fmt: skip
+    return found.numpy()
 
 
 class Wanda:

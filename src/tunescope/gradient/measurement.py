@@ -74,7 +74,7 @@ def measure(model: nn.Module, batches: Iterable[Mapping[str, Any]], options: Opt
         setting = Setting(model, parameters, shift, options.seed)
         reducer = GradientReducer(parameters)
         run = Pass(setting, _scorers(setting, stack, reducer, options, blocks), options, reducer.reached)
-        run.over(checked(batches))
+        run.over(checked(batches, _vocabulary(model)))
         measurement = _measurement(run, blocks)
     if "magnitude" in options.methods:
         measurement.magnitude = magnitudes(parameters)
@@ -100,13 +100,26 @@ def _measurement(run: Pass, blocks: list[Block]) -> Measurement:
 
 
 def check(model: nn.Module, options: Options) -> None:
-    """Refuse unknown methods, a precision outside (0, 1), and scores that sharding would falsify."""
+    """Refuse unknown methods, numbers out of range, and scores that sharding would falsify."""
     check_methods(options.methods)
     for name, value in (("precision", options.precision), ("noise scale", options.noise_scale)):
         if value is not None and not 0 < value < 1:
             raise UsageError("out-of-range", f"the {name} is out of range", expected="0 to 1", found=value)
+    if not 0 <= options.seed < 2**63:
+        text = "the seed is out of range"
+        raise UsageError("out-of-range", text, expected="0 to 2⁶³ − 1", found=options.seed)
     if is_sharded(model):
         _check_sharded(options)
+
+
+def _vocabulary(model: nn.Module) -> int | None:
+    """How many tokens the model embeds, where it says so."""
+    try:
+        table = model.get_input_embeddings()  # type: ignore[operator]
+    except (AttributeError, NotImplementedError):
+        return None
+    count = getattr(table, "num_embeddings", None)
+    return count if isinstance(count, int) else None
 
 
 def check_methods(methods: Sequence[str]) -> None:

@@ -5,10 +5,17 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from tunescope.errors import UsageError
 from tunescope.gradient.batches import Batch
 from tunescope.gradient.loss import IGNORED, divergences
 from tunescope.gradient.parameters import Scored
 from tunescope.gradient.setting import Samples, Setting
+
+
+def _lowest_scale(kind: torch.dtype) -> float:
+    """Below this, weights round back to themselves, or the divergence (quadratic) is all error."""
+    wide = torch.promote_types(kind, torch.float32)
+    return float(max(torch.finfo(kind).eps, torch.finfo(wide).eps ** 0.5))
 
 
 class Noise:
@@ -20,6 +27,12 @@ class Noise:
 
     def __init__(self, setting: Setting, scale: float) -> None:
         self.setting, self.scale = setting, scale
+        kinds = {entry.parameter.dtype for entry in setting.parameters.scored}
+        lowest = max(_lowest_scale(kind) for kind in kinds)
+        if scale < lowest:
+            kind = max(kinds, key=_lowest_scale)
+            raise UsageError("out-of-range", f"noise of this scale would drown in the rounding of {kind}",
+                             expected=f"{lowest:.1g} to 1", found=scale)  # fmt: skip
 
     def __call__(self, batch: Batch) -> Iterator[Samples]:
         tokens = sum(self.setting.scored_tokens(batch))

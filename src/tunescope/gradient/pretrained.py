@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from tunescope.corpus.encoding import IGNORED, Example, encode
@@ -71,7 +72,13 @@ def load_tokenizer(spec: str | Path) -> Any:
 
     name, options = _located(spec)
     with _quietly(transformers):
-        return _from(spec, lambda: transformers.AutoTokenizer.from_pretrained(name, **options))
+        found = _from(spec, lambda: transformers.AutoTokenizer.from_pretrained(name, **options), "tokenizer")
+    if len(found) <= len(found.all_special_tokens):
+        # What transformers makes of some models that have no tokenizer files: every text would be unknown.
+        text = "the tokenizer cannot be loaded: it knows special tokens only"
+        raise BadInput("model-unreadable", text, file=spec, found=f"{len(found)} tokens",
+                       fix="put the tokenizer's files beside the model")  # fmt: skip
+    return found
 
 
 def read_batches(
@@ -151,13 +158,24 @@ def _located(spec: str | Path) -> tuple[str, dict[str, Any]]:
     return hub.repo, {key: value for key, value in options.items() if value}
 
 
-def _from(spec: str | Path, load: Callable[[], Any]) -> Any:
+def longest(model: nn.Module) -> int | None:
+    """How many tokens a sequence may hold for the model, where its config says so."""
+    config: Any = getattr(model, "config", None)
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    limit = getattr(config, "max_position_embeddings", None)
+    return limit if isinstance(limit, int) and limit > 0 else None
+
+
+def _from(spec: str | Path, load: Callable[[], Any], what: str = "model") -> Any:
     try:
         return load()
     except OSError as error:
+        if isinstance(error.__context__, ValueError):
+            text = f"a file of the {what} cannot be read"
+            raise BadInput("model-unreadable", text, file=spec, found=_first_line(error)) from error
         raise Missing(
             "model-missing",
-            "the model cannot be loaded",
+            f"the {what} cannot be loaded",
             file=spec,
             found=_first_line(error),
             fix="check the name; gated models need `hf auth login`; offline, download it first",
@@ -166,13 +184,13 @@ def _from(spec: str | Path, load: Callable[[], Any]) -> Any:
         raise Exhausted(
             "out-of-memory", "the model does not fit", file=spec, found=_first_line(error)
         ) from error
-    except (ValueError, KeyError, RuntimeError) as error:
+    except (ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise BadInput(
             "model-unreadable",
-            "the model cannot be loaded",
+            f"the {what} cannot be loaded",
             file=spec,
             found=_first_line(error),
-            fix="a language model in the format of transformers is needed",
+            fix="a language model in the format of transformers is needed, and its tokenizer beside it",
         ) from error
 
 

@@ -50,6 +50,7 @@ class Progress:
         arrays = _arrays(found) | {"notes": np.frombuffer(text, dtype=np.uint8)}
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         temporary = self.path.with_suffix(".part")
         temporary.write_bytes(buffer.getvalue())
         temporary.replace(self.path)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tunescope.errors import BadInput
 from tunescope.gradient.batches import Batch
 from tunescope.gradient.loss import IGNORED, sequence_losses, targets, token_losses
 from tunescope.gradient.parameters import Parameters
@@ -50,8 +51,17 @@ class Setting:
         return targets(batch.labels, batch.mask, self.shift)
 
     def logits(self, batch: Batch) -> Tensor:
-        """The prediction, (batch, seq, vocab)."""
-        output = self.model(**self._accepted(batch.on(self.device).inputs()))
+        """The prediction, (batch, seq, vocab); `BadInput` for tokens or positions outside its tables."""
+        try:
+            output = self.model(**self._accepted(batch.on(self.device).inputs()))
+        except IndexError as error:
+            raise BadInput(
+                "outside-table",
+                f"the model has no entry for a token or a position of batch {batch.index}",
+                expected="tokens of the model, in sequences within its length",
+                found=f"{batch.input_ids.shape[1]} tokens: {error}",
+                fix="a smaller --max-length, and the tokenizer that belongs to the model",
+            ) from error
         logits: Tensor = getattr(output, "logits", output)
         return logits
 

@@ -57,7 +57,9 @@ class Pass:
         self.looked_from = max(self._gathered(self.done))
 
     def over(self, batches: Iterable[Batch]) -> None:
+        count = 0
         for batch in batches:
+            count += 1
             self.hash.add(batch)
             self.sequences += len(batch)
             if batch.index >= self.done:
@@ -72,6 +74,8 @@ class Pass:
             raise BadInput(
                 "no-sequences", "the data set is empty: there is no batch", fix="name a file with rows"
             )
+        if count < self.done:
+            self._refuse_other_data()
 
     def _take(self, batch: Batch) -> None:
         if batch.index % self.size == self.rank:
@@ -96,7 +100,7 @@ class Pass:
                 "not-finite",
                 f"{samples.method} is not finite in {bad} of {len(finite)} samples of batch {batch.index}",
                 expected="finite numbers",
-                found="NaN or infinity",
+                found=_broken_weights(self.setting) or "NaN or infinity, from finite weights",
                 fix="check the data and the weights; in float16 use --dtype bfloat16 or float32",
             )
         halves = self.found.setdefault(samples.method, Halves())
@@ -105,10 +109,13 @@ class Pass:
 
     def _check_data(self) -> None:
         if self.hash.hex() != self.notes.get("data"):
-            raise BadInput(
-                "other-data", "the data differ from those of the run that is resumed", file=self.saved.path,
-                fix="delete the state, or give the same data",
-            )  # fmt: skip
+            self._refuse_other_data()
+
+    def _refuse_other_data(self) -> None:
+        raise BadInput(
+            "other-data", "the data differ from those of the run that is resumed", file=self.saved.path,
+            fix="delete the state, or give the same data",
+        )  # fmt: skip
 
     def _gathered(self, value: Any) -> list[Any]:
         return [value] if self.setting.parameters.sharded else gathered(value)
@@ -152,6 +159,12 @@ def _error(found: Mapping[str, Halves], method: str) -> float:
     if moments.n < _ENOUGH:
         return math.inf
     return float(np.nanmax(moments.stderr()) / max(np.nanmax(np.abs(moments.mean)), np.finfo(float).tiny))
+
+
+def _broken_weights(setting: Setting) -> str:
+    """The first parameters that hold NaN or infinity, if any does."""
+    broken = [e.name for e in setting.parameters.scored if not local(e.parameter.detach()).isfinite().all()]
+    return f"NaN or infinity in {', '.join(broken[:3])}" if broken else ""
 
 
 def _fingerprint(setting: Setting, options: Options) -> str:

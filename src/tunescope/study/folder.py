@@ -76,7 +76,7 @@ def study_folder(
     With `overwrite`, files that the earlier study recorded are replaced or removed; nothing else is touched.
     """
     out = Path(out)
-    with _locked(out):
+    with locked(out):
         work = Path(tempfile.mkdtemp(prefix=f".{out.name[:40]}.", suffix=".part", dir=out.absolute().parent))
         try:
             folder = StudyFolder(work)
@@ -125,7 +125,8 @@ def _recorded(out: Path) -> list[str]:
 
 
 @contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
+def locked(out: Path) -> Iterator[None]:
+    """Hold the lock beside `out`; `Exhausted` where a living process has it."""
     lock = out.absolute().parent / f".{out.name}.lock"
     me = f"{os.getpid()} {socket.gethostname()}"
     _take(lock, me)

@@ -1,5 +1,6 @@
 """The study of `tunescope importance`: model and data in, tables, maps and readout out."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,8 +10,9 @@ from typing import Any
 
 import polars as pl
 
+from tunescope.corpus.reading import SUFFIXES, read_rows
 from tunescope.errors import Exhausted, Notice, UsageError
-from tunescope.study.folder import StudyFolder
+from tunescope.study.folder import StudyFolder, locked
 from tunescope.table import SCHEMA_VERSION, Table, strict_json, write_csv, write_json, write_text
 from tunescope.view.findings import Finding
 from tunescope.view.importance import MEANING, ORDERS, SCALES, ImportanceMap, importance_maps
@@ -64,13 +66,12 @@ def importance_study(
     from tunescope.gradient.pretrained import load_model
 
     check_methods(request.methods)
+    _check_data(request.data)
     device, notices = _device(request.device)
-    if state is not None:
-        state.mkdir(parents=True, exist_ok=True)
     model = load_model(request.model, request.dtype, device)
     batches, noticed = _batches(model, request)
     total = sum(len(batch["input_ids"]) for batch in batches)
-    with _memory_errors():
+    with _alone(state), _memory_errors():
         table = importance(
             model,
             batches,
@@ -82,7 +83,26 @@ def importance_study(
             state=state,
             progress=None if progress is None else lambda done: progress(done, total),
         )
-    return read_out(table, request, [*notices, *noticed, *_few(request, total)])
+    scored = table.meta["summary"]["sequences"]
+    if progress is not None and scored < total:
+        progress(scored, scored)
+    return read_out(table, request, [*notices, *noticed, *_few(request, total), *_early(scored, total)])
+
+
+def _check_data(data: str) -> None:
+    """Refuse a data file that is missing or unusable before a large model is loaded; hub ids wait."""
+    if os.path.lexists(data) or data.lower().endswith(SUFFIXES):
+        read_rows(data)
+
+
+@contextmanager
+def _alone(state: Path | None) -> Iterator[None]:
+    """Keep a second run off the same state; processes of one run share it, and the first holds it."""
+    if state is None or not writes():
+        yield
+        return
+    with locked(state):
+        yield
 
 
 @contextmanager
@@ -102,17 +122,22 @@ def _memory_errors() -> Iterator[None]:
 
 def _batches(model: Any, request: Request) -> tuple[list[dict[str, Any]], list[Notice]]:
     from tunescope.gradient.loss import predicts_next_token
-    from tunescope.gradient.pretrained import load_tokenizer, read_batches
+    from tunescope.gradient.pretrained import load_tokenizer, longest, read_batches
 
-    return read_batches(
+    limit = min(request.max_length, longest(model) or request.max_length)
+    batches, notices = read_batches(
         request.data,
         load_tokenizer(request.model),
         sequences=request.sequences,
-        max_length=request.max_length,
+        max_length=limit,
         batch_size=request.batch_size,
         masked=not predicts_next_token(model),
         seed=request.seed,
     )
+    if limit < request.max_length and any(notice.slug == "data-cut" for notice in notices):
+        text = f"the model takes {limit} tokens, so sequences were cut there and not at {request.max_length}"
+        notices.append(Notice("model-length", text))
+    return batches, notices
 
 
 def _device(wanted: str) -> tuple[str, list[Notice]]:
@@ -122,21 +147,40 @@ def _device(wanted: str) -> tuple[str, list[Notice]]:
 
     join_group()
     if wanted != "auto":
-        return wanted, []
+        return _known(wanted), []
     if torch.cuda.is_available():
         return f"cuda:{torch.cuda.current_device()}", []
     return "cpu", [Notice("no-cuda", "no CUDA device is there; the scores are computed on the CPU")]
 
 
+def _known(device: str) -> str:
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = "meta"
+    if kind == "meta":
+        raise UsageError(
+            "bad-device", f"there is no device {device!r}", expected="auto, cpu, cuda or cuda:N", found=device
+        )
+    return device
+
+
 def _few(request: Request, total: int) -> list[Notice]:
     found = []
     if total < request.sequences:
-        text = f"the data have {total} sequences, {request.sequences} were asked for"
+        text = f"{total} sequences could be scored, {request.sequences} were asked for"
         found.append(Notice("few-sequences", text))
     if total < request.batch_size:
         text = f"a batch was to hold {request.batch_size} sequences; all {total} make one batch"
         found.append(Notice("batch-larger-than-data", text))
     return found
+
+
+def _early(scored: int, total: int) -> list[Notice]:
+    text = f"every error was below the precision asked for after {scored} of {total} sequences"
+    return [Notice("stopped-early", text)] if scored < total else []
 
 
 def read_out(table: Table, request: Request, notices: Sequence[Notice] = ()) -> ImportanceStudy:
@@ -209,7 +253,8 @@ def write_importance(
 
 def state_folder(out: Path) -> Path:
     """Where a run keeps what it has measured so far: a hidden folder beside its output."""
-    return out.absolute().parent / f".{out.name}.importance-state"
+    place = out.resolve()
+    return place.parent / f".{place.name}.importance-state"
 
 
 def forget_state(out: Path) -> None:

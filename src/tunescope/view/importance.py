@@ -153,8 +153,13 @@ def _own(bypass: pl.DataFrame, layers: Sequence[int], scale: str) -> Array:
 
 
 def size_spearman(frame: pl.DataFrame, method: str) -> float | None:
-    """Spearman between a map's scores and the numbers of weights, over the cells inside layers."""
-    cells = _cells(frame.filter((pl.col("method") == method) & pl.col("layer").is_not_null()))
+    """Spearman between a map's scores and the numbers of weights, over its cells.
+
+    The cells are those inside layers with experts added up; of a model without layers, all parameters.
+    """
+    rows = frame.filter(pl.col("method") == method)
+    inside = rows.filter(pl.col("layer").is_not_null())
+    cells = _cells(inside if inside.height else rows)
     if cells.height < 3:
         return None
     found = spearman(cells["score"].to_numpy(), cells["numel"].cast(pl.Float64).to_numpy())

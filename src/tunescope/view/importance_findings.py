@@ -52,11 +52,13 @@ def _depth(part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
     direction = ""
     if abs(rho) >= GRADIENT:
         direction = f", which {'rises' if rho > 0 else 'falls'} with depth (Spearman {rho:.2f})"
-    band = f"layers {layers[start]} to {layers[stop - 1]}, {stop - start} of {len(layers)},"
+    one = stop - start == 1
+    named_band = f"layer {layers[start]}" if one else f"layers {layers[start]} to {layers[stop - 1]}"
+    band = f"{named_band}, {stop - start} of {len(layers)},"
     if expected < EVEN:
         kind, text = (
             _place(start, stop, len(layers)),
-            f"{band} hold {share:.0%} of the layers' sum{direction}.",
+            f"{band} {'holds' if one else 'hold'} {share:.0%} of the layers' sum{direction}.",
         )
     else:
         kind, text = "evenly_spread", f"it takes {band} to hold half of the layers' sum{direction}."

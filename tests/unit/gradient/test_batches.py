@@ -61,3 +61,32 @@ def test_empty_batch_size_is_refused():
     """A batch holds at least one sequence."""
     with pytest.raises(UsageError):
         padded(EXAMPLES, 0)
+
+
+def test_padding_goes_behind_the_tokens() -> None:
+    """A model with absolute positions would otherwise count the padding before the first token."""
+    left = {
+        "input_ids": [[9, 9, 1, 2], [3, 4, 5, 6], [1, 9, 2, 9]],
+        "attention_mask": [[0, 0, 1, 1], [1, 1, 1, 1], [1, 0, 1, 0]],
+        "labels": [[7, 7, 1, 2], [3, 4, 5, 6], [1, 7, 2, 7]],
+    }
+    (batch,) = checked([left])
+    assert batch.mask.tolist() == [[1, 1, 0, 0], [1, 1, 1, 1], [1, 1, 0, 0]]
+    assert [row[:2] for row in batch.input_ids.tolist()] == [[1, 2], [3, 4], [1, 2]]
+    assert batch.labels.tolist()[1] == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("key", "wrong"), [("input_ids", -1), ("labels", -1), ("input_ids", 5), ("labels", 5), ("labels", -101)]
+)
+def test_ids_that_are_no_tokens_are_refused(key: str, wrong: int) -> None:
+    """A label of −1 is no token and not the −100 that leaves a token out: it must not count as token 0."""
+    batch = {"input_ids": [[1, 2, 3]], "labels": [[-100, 2, 3]]}
+    list(checked([batch], vocabulary=5))
+    with pytest.raises(BadInput, match="token-range"):
+        list(checked([batch | {key: [[1, wrong, 3]]}], vocabulary=5))
+
+
+def test_ragged_batches_are_refused() -> None:
+    with pytest.raises(BadInput, match="batch-shape"):
+        list(checked([{"input_ids": [[1, 2], [3]], "labels": [[1, 2], [3]]}]))

@@ -4,13 +4,20 @@ import json
 
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 
 from tunescope.corpus.encoding import IGNORED, Example
 from tunescope.errors import BadInput, Missing, UsageError
 from tunescope.gradient.attribution import attribute
 from tunescope.gradient.loss import predicts_next_token
-from tunescope.gradient.pretrained import hidden, load_model, read_batches
+from tunescope.gradient.pretrained import hidden, load_model, load_tokenizer, longest, read_batches
 
 SIZES = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
          "num_attention_heads": 2, "max_position_embeddings": 32}  # fmt: skip
@@ -55,10 +62,27 @@ def test_what_cannot_be_loaded_is_named(tmp_path):
     (tmp_path / "strange" / "config.json").write_text(json.dumps({"model_type": "no-such-type"}))
     with pytest.raises(BadInput, match="cannot be loaded"):
         load_model(tmp_path / "strange")
+    (tmp_path / "strange" / "config.json").write_text("{")
+    with pytest.raises(BadInput, match="not a valid JSON file"):
+        load_model(tmp_path / "strange")
+    with pytest.raises(BadInput, match="the tokenizer cannot be loaded"):
+        load_tokenizer(tmp_path / "masked")
+    weights = tmp_path / "masked" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(BadInput, match="deserializing"):
+        load_model(tmp_path / "masked")
     masked_model(0).bert.save_pretrained(tmp_path / "headless")
     with pytest.raises(BadInput, match="lacks") as caught:
         load_model(tmp_path / "headless")
     assert caught.value.slug == "weights-missing"
+
+
+def test_how_long_a_sequence_may_be():
+    """The config says it, under whatever name; a model without a config says nothing."""
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2, n_positions=24))
+    assert longest(gpt2) == 24
+    assert longest(masked_model(0)) == 32
+    assert longest(torch.nn.Linear(2, 2)) is None
 
 
 def test_hidden_tokens_are_few_fixed_and_never_special():
