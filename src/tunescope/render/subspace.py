@@ -44,7 +44,9 @@ def ticks(count: int, most: int) -> list[int]:
     >>> ticks(64, 10)[:3], ticks(64, 12)[:3], ticks(8, 10)
     ([1, 7, 13], [1, 6, 11], [1, 2, 3, 4, 5, 6, 7, 8])
     """
-    return list(range(1, count + 1, max(1, count // most)))
+    step = max(1, count // most)
+    # Two-digit labels at every step of a small panel would run into each other.
+    return list(range(1, count + 1, 2 if step == 1 and count > most else step))
 
 
 def phi_figure(view: PhiFigure) -> Figure:
