@@ -1,6 +1,7 @@
 """`tunescope trajectory` from captures, from adapters, from whole models, and with bad input."""
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from tunescope.cli.trajectory import command
+from tunescope.table import Table, read_parquet
 from tunescope.training.recording import SCHEMA, Recording
 
 Run = Callable[..., Any]
@@ -299,6 +301,53 @@ def test_a_capture_that_is_none_is_named(run: Run, tmp_path: Path) -> None:
     assert ran.code == 3
     assert "bad-capture" in ran.err
     assert "abs_mean" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        (lambda f: f.with_columns(factor=pl.lit("Z")), "unknown factor"),
+        (lambda f: f.with_columns(step=pl.lit(None, pl.Int64)), "without a step"),
+        (lambda f: pl.concat([f, f]), "L0_ATTN_Q (A) at step 0"),
+        (lambda f: f.drop("mean").with_columns(pl.col("numel").cast(pl.String)), "mean is missing, numel is"),
+    ],
+)
+def test_a_capture_with_rows_that_cannot_be_is_refused(
+    run: Run, tmp_path: Path, spoilt: Callable[[pl.DataFrame], pl.DataFrame], said: str
+) -> None:
+    folder = capture(tmp_path / "run")
+    found = read_parquet(folder / "capture.parquet")
+    Table(spoilt(found.frame), found.kind, found.meta).write_parquet(folder / "capture.parquet")
+    ran = run("trajectory", folder)
+    assert (ran.code, ran.out) == (3, "")
+    assert "bad-capture" in ran.err
+    assert said in ran.err
+
+
+def test_two_checkpoints_of_one_step_are_refused(run: Run, tmp_path: Path) -> None:
+    folder = adapters(tmp_path / "my-run", (25, 50))
+    shutil.copytree(folder / "checkpoint-50", folder / "checkpoint-050")
+    ran = run("trajectory", folder)
+    assert ran.code == 3
+    assert "checkpoint-050 and checkpoint-50" in ran.err
+
+
+def test_a_checkpoint_without_weights_is_skipped_aloud(run: Run, tmp_path: Path) -> None:
+    folder = adapters(tmp_path / "my-run", (25, 50, 75))
+    (folder / "checkpoint-75" / "adapter_model.safetensors").unlink()
+    ran = run("trajectory", folder)
+    assert ran.code == 0
+    assert "checkpoint-75 is half written (no adapter or model weights)" in ran.err
+
+
+def test_a_single_capture_is_told_as_one(run: Run, tmp_path: Path) -> None:
+    """At step zero nothing has moved yet, which is no finding."""
+    out = tmp_path / "out"
+    assert run("trajectory", capture(tmp_path / "run", steps=(0,)), "-o", out).code == 0
+    assert kinds(out) == []
+    text = (out / "results.md").read_text()
+    assert "one capture, at step 0; ‖ΔW‖ 0; training loss 3;" in text
+    assert "over layers, 1 capture; at step 0" in text
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from tunescope.render.animation import RGB, durations, pace, write_animation
 from tunescope.render.grid import heatmap, title_text
-from tunescope.render.style import CYCLE, INK, QUIET, save, style
+from tunescope.render.style import BROKEN, CYCLE, INK, QUIET, save, style
+from tunescope.view.findings import named
 from tunescope.view.grid import Grid
 from tunescope.view.trajectory import Animation, Track
 
@@ -48,6 +49,7 @@ class Drawing(Sequence[RGB]):
             self.axes = self._still_axes(shared)
             self._lines = [self._line(track, shared) for track in view.tracks]
             self._caption, self._bar = self._header()
+            self._broken = self._warning()
             canvas.draw()
             self._still = canvas.copy_from_bbox(self.figure.bbox)
             self._canvas = canvas
@@ -78,6 +80,7 @@ class Drawing(Sequence[RGB]):
             spread = track.spread[capture] / 10.0**self._power
             line.set_data(track.layers, centre)
             band.set_xy(_outline(track.layers, centre, spread))
+        self._broken.set_text(_broken(self.view.tracks, moment.captures))
         self._caption.set_text(moment.caption)
         self._bar.set_width(moment.progress)
 
@@ -88,7 +91,7 @@ class Drawing(Sequence[RGB]):
     def moving(self) -> list[Any]:
         """The artists that change from frame to frame, in drawing order."""
         bands = [band for _, band in self._lines]
-        return [*bands, *(line for line, _ in self._lines), self._caption, self._bar]
+        return [*bands, *(line for line, _ in self._lines), self._caption, self._bar, self._broken]
 
     def _still_axes(self, shared: bool) -> Axes:
         right = 0.965 - (_legend_width(self.view) if shared else 0.0)
@@ -132,6 +135,12 @@ class Drawing(Sequence[RGB]):
         self.axes.add_line(line)
         return line, band
 
+    def _warning(self) -> Text:
+        return self.axes.text(
+            0.5, 0.94, "", transform=self.axes.transAxes, ha="center", va="center", fontsize=10,
+            fontweight="bold", color=BROKEN, animated=True,
+        )  # fmt: skip
+
     def _header(self) -> tuple[Text, Rectangle]:
         left, right = 0.105, 0.965
         self.figure.text(
@@ -149,6 +158,17 @@ class Drawing(Sequence[RGB]):
         bar = Rectangle((0, 0), 0, 1, color=QUIET, linewidth=0, animated=True)
         track_ax.add_patch(bar)
         return caption, bar
+
+
+def _broken(tracks: Sequence[Track], captures: Sequence[int]) -> str:
+    """Which lines of a frame have gaps because their values are NaN or infinite."""
+    shown = [(t, t.broken[capture]) for t, capture in zip(tracks, captures, strict=True)]
+    gaps = [(t, broken) for t, broken in shown if broken.any()]
+    if not gaps:
+        return ""
+    which = "" if len(tracks) == 1 else f": {named((title_text(t.label, _LONGEST_KEY) for t, _ in gaps), 3)}"
+    layers = "" if all(broken.all() for _, broken in gaps) else " in some layers"
+    return f"not finite{layers}{which}"
 
 
 def _legend_width(view: Animation) -> float:

@@ -19,6 +19,8 @@ CAUTION = (
 def results_markdown(gallery: Gallery, document: Mapping[str, Any]) -> str:
     """The gallery: all domains first, then each; rates as sections, mean beside absolute mean."""
     lines = ["# Results", "", f"> {CAUTION}"]
+    if not gallery.chapters:
+        lines += ["", "None of these weights lies in a numbered layer, so there is no picture over layers."]
     for title, panels in gallery.chapters:
         lines += ["", f"## {escaped(title)}"]
         for panel in panels:
@@ -76,16 +78,25 @@ def _run_lines(run: str, document: Mapping[str, Any]) -> Iterator[str]:
 
 def _summary(run: Mapping[str, Any]) -> str:
     steps, norms = run["steps"], run["delta_frobenius_norm"]
-    text = f"{run['captures']} captures, step {steps[0]:,} to {steps[-1]:,}"
+    one = len(steps) == 1
+    text = (
+        f"one capture, at step {steps[0]:,}"
+        if one
+        else f"{run['captures']} captures, step {steps[0]:,} to {steps[-1]:,}"
+    )
     if norms[-1] is not None:
-        text += f"; ‖ΔW‖ {significant(norms[0])} → {significant(norms[-1])}"
+        text += f"; ‖ΔW‖ {_first_to_last(norms[0], norms[-1], one)}"
     if run["loss_first"] is not None:
-        text += f"; training loss {significant(run['loss_first'])} → {significant(run['loss_last'])}"
+        text += f"; training loss {_first_to_last(run['loss_first'], run['loss_last'], one)}"
     cosines = run["cosine_to_last"]
     if cosines[0] is not None and len(steps) > 1:
         text += f"; ΔW at step {steps[0]:,} has cosine {cosines[0]:.2f} with the last"
     off, of = run["layers_off_zero"]
     return f"{text}; at the end the mean of Δ lies more than one std from zero in {off} of {of} layers."
+
+
+def _first_to_last(first: float | None, last: float | None, one: bool) -> str:
+    return significant(last) if one else f"{significant(first)} → {significant(last)}"
 
 
 def _proxies(records: Sequence[Mapping[str, Any]]) -> list[str]:

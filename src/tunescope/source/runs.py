@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -167,8 +168,13 @@ def _captured(label: str, folder: Path) -> Run:
 
 def _timeline(label: str, folder: Path, paths: Iterable[Path]) -> Run:
     """A folder of checkpoints in order of step; those half written are left out with a notice."""
-    found, notices = [], []
+    found: list[Checkpoint] = []
+    notices: list[Notice] = []
+    paths = list(paths)
     present = [path for path in paths if _holds_weights(path)]
+    for path in sorted(set(paths) - set(present)):
+        text = f"{path.name} is half written (no adapter or model weights) and was skipped"
+        notices.append(Notice("half-written", text))
     stateless = [path for path in present if not (path / "trainer_state.json").is_file()]
     for path in present:
         if path in stateless and len(stateless) < len(present):
@@ -179,9 +185,23 @@ def _timeline(label: str, folder: Path, paths: Iterable[Path]) -> Run:
     if stateless and len(stateless) == len(present):
         text = "no checkpoint has a trainer_state.json: steps come from the folder names, epochs are unknown"
         notices.append(Notice("no-trainer-state", text))
+    found.sort(key=lambda c: (c.step, c.folder.name))
+    _refuse_same_step(folder, found)
     for checkpoint in found:
         notices += _disagreement(checkpoint)
-    return Run(label, folder, False, tuple(sorted(found, key=lambda c: c.step)), notices=tuple(notices))
+    return Run(label, folder, False, tuple(found), notices=tuple(notices))
+
+
+def _refuse_same_step(folder: Path, found: Sequence[Checkpoint]) -> None:
+    for before, after in pairwise(found):
+        if before.step == after.step:
+            raise BadInput(
+                "same-step",
+                "two checkpoints are of one step",
+                file=folder,
+                found=f"{before.folder.name} and {after.folder.name}",
+                fix="keep one of them, or name the checkpoints one by one",
+            )
 
 
 def _named_checkpoints(label: str | None, folder: Path, paths: Sequence[Path]) -> Run:

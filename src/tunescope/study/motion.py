@@ -13,7 +13,7 @@ from tunescope.measure import layers
 from tunescope.measure.motion import Moments, Motion, follow
 from tunescope.source.checkpoints import Saved, open_checkpoint
 from tunescope.source.runs import Checkpoint, Run
-from tunescope.training.recording import SCHEMA, read_capture
+from tunescope.study.captured import recorded_rows
 from tunescope.view.findings import named
 
 
@@ -25,18 +25,7 @@ def motion_of(run: Run, start: Path | None = None) -> tuple[pl.DataFrame, list[N
 
 
 def _captured(run: Run) -> pl.DataFrame:
-    try:
-        frame = read_capture(run.folder).frame
-    except pl.exceptions.PolarsError as error:
-        raise BadInput(
-            "bad-capture",
-            "the capture has other columns than TrainingCapture writes",
-            file=run.folder,
-            expected=", ".join(SCHEMA),
-            found=error,
-        ) from None
-    if not frame.height:
-        raise BadInput("empty-capture", "the capture holds no rows: was nothing trainable?", file=run.folder)
+    frame = recorded_rows(run.folder)
     named = _keyed(frame.rename({"learning_rate": "schedule_learning_rate"}), run)
     named = named.with_columns(
         reference=pl.lit("start"),

@@ -100,7 +100,8 @@ def recorded(folder: Path) -> pl.DataFrame:
     if (folder / FILE).exists():
         merged = read_parquet(folder / FILE).frame
         # A kill between merging and removing the parts leaves steps in both.
-        frames.append(merged.filter(~pl.col("step").is_in([int(_step(path)) for path in parts])))
+        in_parts = pl.col("step").is_in([int(_step(path)) for path in parts])
+        frames.append(merged.filter(~in_parts.fill_null(False)))
     frames += [read_parquet(path).frame for path in parts]
     return pl.concat(frames).sort("step", maintain_order=True)
 

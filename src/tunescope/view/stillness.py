@@ -14,6 +14,7 @@ GROWTH = 10.0
 # Training loss at the end against the beginning: both the factor and the rise in nats must be exceeded.
 LOSS_RATIO, LOSS_RISE = 1.2, 0.2
 _WEIGHT = ("stack", "layer", "module_type", "expert", "component_name")
+_EQUALS = ("it equals the one before", "each equals the one before")
 _NUMBERS = ("mean", "variance", "abs_mean", "abs_variance")
 
 
@@ -23,6 +24,8 @@ def frozen(run: str, motion: pl.DataFrame) -> Iterator[Finding]:
     A single capture counts as still where Δ is zero. Evidence counts the still weights and all weights.
     """
     captures = motion["step"].n_unique()
+    if motion["step"].max() == 0:
+        return  # the start itself, recorded before the first step
     same = pl.all_horizontal(pl.col(c).n_unique() == 1 for c in _NUMBERS) & pl.lit(captures > 1)
     factors = motion.group_by(*_WEIGHT, "factor", maintain_order=True).agg(
         (pl.col("abs_mean").is_finite().all() & (same | (pl.col("abs_mean") == 0).all())).alias("still")
@@ -31,7 +34,10 @@ def frozen(run: str, motion: pl.DataFrame) -> Iterator[Finding]:
     still = weights.filter("still")["component_name"].to_list()
     evidence = {"still_components": len(still), "components": weights.height, "captures": captures}
     if still and len(still) == weights.height:
-        text = f"{run} never moves: every trained weight is the same in all {captures} captures."
+        where = (
+            f"the same in all {captures} captures" if captures > 1 else "where it began in the one capture"
+        )
+        text = f"{run} never moves: every trained weight is {where}."
         yield Finding("frozen", text, run, evidence=evidence, severity="warning")
         return
     if still:
@@ -51,7 +57,8 @@ def _pauses(run: str, motion: pl.DataFrame, components: int) -> Iterator[Finding
     if not still:
         return
     which = named(f"{step:,}" for step in still)
-    text = f"no weight of {run} has moved in the capture of step {which}: it equals the one before."
+    captured = "capture of step" if len(still) == 1 else "captures of steps"
+    text = f"no weight of {run} has moved in the {captured} {which}: {_EQUALS[len(still) > 1]}."
     evidence = {"still_components": 0, "components": components, "steps": still}
     yield Finding("frozen", text, run, step=still[0], evidence=evidence, severity="warning")
 
@@ -101,10 +108,12 @@ def _rising_loss(run: str, rows: pl.DataFrame) -> Iterator[Finding]:
     few = min(3, len(losses) // 2)
     start, end = float(np.median(losses[:few])), float(np.median(losses[-few:]))
     if not math.isfinite(end) or (end > LOSS_RATIO * start and end > start + LOSS_RISE):
-        best = int(known["step"][int(np.nanargmin(losses))])
+        finite = np.where(np.isfinite(losses), losses, np.inf)
+        best = int(known["step"][int(finite.argmin())])
+        lowest = f" (lowest at step {best:,})" if np.isfinite(finite).any() else ""
         text = (
-            f"{run} has diverged: its training loss ends at {significant(end)} after {significant(start)} at "
-            f"the beginning (lowest at step {best:,})."
+            f"{run} has diverged: its training loss ends at {_loss(end)} after {_loss(start)} at the "
+            f"beginning{lowest}."
         )
         evidence = {
             "loss_start": start,
@@ -113,3 +122,7 @@ def _rising_loss(run: str, rows: pl.DataFrame) -> Iterator[Finding]:
             "rise_threshold": LOSS_RISE,
         }
         yield Finding("diverged", text, run, step=best, evidence=evidence, severity="warning")
+
+
+def _loss(value: float) -> str:
+    return significant(value) if math.isfinite(value) else "a number that is not finite"

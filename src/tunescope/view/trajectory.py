@@ -23,7 +23,8 @@ class Track:
     """One run's statistic over layers, capture by capture.
 
     `centre` and `spread` have shape `(captures, layers)`: the mean over a layer's matrices and the
-    population standard deviation across them. `key` decides the colour; tracks of one key share it.
+    population standard deviation across them; `broken` says where a layer was captured with a mean that is
+    not finite. `key` decides the colour; tracks of one key share it.
     """
 
     label: str
@@ -33,6 +34,7 @@ class Track:
     epochs: Float64
     centre: Float64
     spread: Float64
+    broken: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +63,15 @@ class Animation:
         lead = self.moments[-1]
         parts = []
         for track, capture in zip(self.tracks, lead.captures, strict=True):
-            values = track.centre[capture]
+            values = np.where(track.broken[capture], np.nan, track.centre[capture])
             if np.isfinite(values).any():
                 top = int(np.nanargmax(np.abs(values)))
                 parts.append(f"{track.label} largest at layer {track.layers[top]} ({values[top]:.2e})")
-        return (
-            f"{self.label} over layers, {len(self.moments)} captures; at {lead.caption}: {'; '.join(parts)}."
-        )
+            else:
+                parts.append(f"{track.label} is not finite in any layer")
+        count = len(self.moments)
+        captures = f"{count} capture{'' if count == 1 else 's'}"
+        return f"{self.label} over layers, {captures}; at {lead.caption}: {'; '.join(parts)}."
 
 
 def track(by_layer: pl.DataFrame, statistic: str, *, label: str, key: str) -> Track | None:
@@ -81,13 +85,15 @@ def track(by_layer: pl.DataFrame, statistic: str, *, label: str, key: str) -> Tr
     column = {int(layer): j for j, layer in enumerate(layers)}
     centre = np.full((len(row), len(column)), np.nan)
     spread = np.full_like(centre, np.nan)
+    broken = np.zeros(centre.shape, dtype=bool)
     wanted = rows.select("step", "layer", statistic, STATISTICS[statistic][0])
     for step, layer, value, deviation in wanted.iter_rows():
         at = row[step], column[layer]
         centre[at] = math.nan if value is None else value
+        broken[at] = not math.isfinite(centre[at])
         spread[at] = math.nan if deviation is None else deviation
     epochs = steps["epoch"].cast(pl.Float64).fill_null(math.nan).to_numpy()
-    return Track(label, key, layers, steps["step"].to_numpy(), epochs, centre, spread)
+    return Track(label, key, layers, steps["step"].to_numpy(), epochs, centre, spread, broken)
 
 
 def animation(name: str, title: str, subtitle: str, statistic: str, tracks: Sequence[Track]) -> Animation:

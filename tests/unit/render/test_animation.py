@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ def tracks(domains: tuple[str, ...] = ("cpp",), captures: int = CAPTURES) -> lis
         t = np.linspace(0, 1, captures)[:, None]
         centre = 3e-4 * t * rng.normal(size=LAYERS)
         steps = np.arange(captures) * 10
-        out.append(Track(domain, domain, np.arange(LAYERS), steps, steps / 40, centre, np.abs(centre) * 0.3))
+        whole = np.zeros(centre.shape, dtype=bool)
+        spread = np.abs(centre) * 0.3
+        out.append(Track(domain, domain, np.arange(LAYERS), steps, steps / 40, centre, spread, whole))
     return out
 
 
@@ -184,3 +187,21 @@ def test_heatmaps_of_few_and_many_steps(tmp_path: Path, columns: int) -> None:
     with Image.open(png) as image:
         assert image.width < 1600
     assert svg.exists()
+
+
+def test_a_frame_says_where_its_line_breaks_off() -> None:
+    """Layers that were not captured are gaps without a word; values that are not finite get one."""
+    (one,) = tracks()
+    assert _said(one, np.zeros_like(one.broken)) == ""
+    some = np.zeros_like(one.broken)
+    some[-1, 3] = True
+    assert _said(one, some) == "not finite in some layers"
+    assert _said(one, np.ones_like(one.broken)) == "not finite"
+
+
+def _said(of: Track, broken: np.ndarray) -> str:
+    centre = np.where(broken, np.nan, of.centre)
+    drawn = animation("x", "x", "", "mean", [replace(of, centre=centre, broken=broken)])
+    drawing = Drawing(drawn, colours_of(["cpp"]))
+    drawing.draw(len(drawing) - 1)
+    return "".join(text.get_text() for text in drawing.axes.texts)

@@ -167,3 +167,15 @@ def test_growth_across_a_seam_is_not_the_runs() -> None:
     kinds = found(motion(lambda t, i: steady(t, i) * (100 if t >= 7 else 1)), states)
     assert "seam" in kinds
     assert "diverged" not in kinds
+
+
+def test_a_loss_that_is_never_finite_is_a_divergence_without_a_lowest_step() -> None:
+    finding = found(motion(steady, loss=lambda _: float("nan")))["diverged"]
+    assert "ends at a number that is not finite" in finding.text
+    assert "lowest" not in finding.text
+
+
+def test_a_single_capture_at_zero_is_where_training_began_not_frozen() -> None:
+    start = motion(lambda *_: 0.0).filter(pl.col("step") == STEPS[0])
+    assert found(start.with_columns(step=pl.lit(0, pl.Int64))) == {}
+    assert "where it began in the one capture" in found(start)["frozen"].text

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from tunescope.view.trajectory import Track, animation, file_stem, norm_grid, tr
 def simple(label: str, steps: list[int], epochs: list[float], scale: float = 1.0) -> Track:
     centre = scale * np.outer(np.arange(len(steps)), np.linspace(-1, 1, 4))
     return Track(
-        label, label, np.arange(4), np.array(steps), np.array(epochs), centre, np.full_like(centre, 0.5)
-    )
+        label, label, np.arange(4), np.array(steps), np.array(epochs), centre, np.full_like(centre, 0.5),
+        np.zeros(centre.shape, dtype=bool),
+    )  # fmt: skip
 
 
 def test_limits_hold_every_band_of_every_capture() -> None:
@@ -41,7 +43,7 @@ def test_unknown_epochs_are_left_out_and_steps_align() -> None:
 
 def test_a_run_that_stays_at_zero_still_has_limits() -> None:
     flat = simple("a", [0], [0.0])
-    still = Track("a", "a", flat.layers, flat.steps, flat.epochs, flat.centre * 0, flat.spread * 0)
+    still = replace(flat, centre=flat.centre * 0, spread=flat.spread * 0)
     assert animation("x", "", "", "mean", [still]).limits == (-1, 1)
     assert animation("x", "", "", "abs_mean", [still]).limits == (0, 1)
 

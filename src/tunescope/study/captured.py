@@ -1,0 +1,55 @@
+"""The rows of a capture, refused where they are not what TrainingCapture writes."""
+
+from pathlib import Path
+from typing import Any, NoReturn
+
+import polars as pl
+
+from tunescope.errors import BadInput
+from tunescope.training.recording import FILE, PARTS, SCHEMA, read_capture
+
+_FACTORS = ("A", "B", "W")
+_ROW = ("step", "stack", "layer", "module_type", "expert", "component_name", "factor")
+
+
+def recorded_rows(folder: Path) -> pl.DataFrame:
+    """What a run recorded, finished or not: one row per step, weight and factor.
+
+    Raises `BadInput` for other columns, for a step or factor that is none, for a weight that a step holds
+    twice, and for a capture without rows.
+    """
+    try:
+        frame = read_capture(folder).frame
+    except pl.exceptions.PolarsError as error:
+        _refuse(folder, "has other columns than TrainingCapture writes", ", ".join(SCHEMA),
+                _strange(folder) or str(error).splitlines()[0])  # fmt: skip
+    if not frame.height:
+        raise BadInput("empty-capture", "the capture holds no rows: was nothing trainable?", file=folder)
+    if unknown := frame["step"].null_count():
+        _refuse(folder, "holds rows without a step", "the optimizer step of every row", f"{unknown} without")
+    if unknown := frame.filter(~pl.col("factor").is_in(_FACTORS) | pl.col("factor").is_null()).height:
+        _refuse(folder, "holds an unknown factor", ", ".join(_FACTORS), f"{unknown} rows with another")
+    twice = frame.filter(frame.select(_ROW).is_duplicated())
+    if twice.height:
+        row = twice.row(0, named=True)
+        _refuse(folder, "holds a weight twice in one step", "one row per step, weight and factor",
+                f"{row['component_name']} ({row['factor']}) at step {row['step']}")  # fmt: skip
+    return frame
+
+
+def _refuse(folder: Path, text: str, expected: object, found: object) -> NoReturn:
+    raise BadInput(
+        "bad-capture", f"the capture {text}", file=folder, expected=expected, found=found
+    ) from None
+
+
+def _strange(folder: Path) -> str:
+    """Which columns a file of the capture lacks, has besides, or holds in another type."""
+    for path in [*sorted((folder / PARTS).glob("step-*.parquet")), *folder.glob(FILE)]:
+        found: dict[str, Any] = dict(pl.read_parquet_schema(path))
+        rows = [f"{name} is missing" for name in SCHEMA if name not in found]
+        rows += [f"{name} is unknown" for name in found if name not in SCHEMA]
+        rows += [f"{n} is {t}" for n, t in found.items() if n in SCHEMA and t != SCHEMA[n]]
+        if rows:
+            return f"{path.name}: {', '.join(rows)}"
+    return ""
