@@ -12,8 +12,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from tunescope import importance
 from tunescope.errors import BadInput, UsageError
 from tunescope.gradient.measurement import Options, measure
+from tunescope.gradient.pretrained import load_model
 
-from .importance_models import mixtral, qwen3, sequences
+from .importance_models import llama, mixtral, qwen3, sequences
 
 ALONE = {"layer_importance": False}
 
@@ -90,6 +91,54 @@ def test_padding_does_not_matter_to_absolute_positions(left):
         np.testing.assert_allclose(
             together.moments(method).mean, apart.moments(method).mean, rtol=1e-9, atol=1e-12
         )
+
+
+def test_a_tensor_that_two_layers_share_is_ablated_by_itself():
+    """Zeroing it takes away more than its own block's branch, so it stands in no class of that block."""
+    model, batches = llama(), sequences([9, 8])
+    shared = model.model.layers[0].mlp.up_proj.weight
+    model.model.layers[2].mlp.up_proj.weight = shared
+    found = measure(model, batches, Options(methods=("ablation",), **ALONE))
+    kept = shared.detach().clone()
+    rises = []
+    with torch.no_grad():
+        for batch in batches:
+            before = _loss(model, batch)
+            shared.zero_()
+            rises.append(_loss(model, batch) - before)
+            shared.copy_(kept)
+    row = found.parameters.row_of("model.layers.0.mlp.up_proj.weight").first
+    assert found.moments("ablation").mean[row] == pytest.approx(np.mean(rises), rel=1e-9)
+
+
+def _loss(model, batch):
+    logits = model(batch["input_ids"]).logits[0, :-1]
+    return float(functional.cross_entropy(logits, batch["labels"][0, 1:]))
+
+
+def test_scoring_works_inside_inference_mode():
+    """Whoever evaluates under no gradients gets the same scores, and stays in that mode."""
+    model, batches = qwen3(), sequences([9, 8])
+    expected = importance(model, batches, "taylor").frame
+    with torch.inference_mode():
+        assert importance(model, batches).frame.equals(expected)
+        assert torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize("batch", [1, "text", [1, 2]])
+def test_a_batch_that_is_no_mapping_is_refused(batch):
+    with pytest.raises(BadInput, match="batch-keys"):
+        importance(qwen3(), [batch])
+
+
+def test_mixtures_of_experts_load_in_float64(tmp_path):
+    """The fused products of their experts have no float64: another path is chosen for it."""
+    mixtral(torch.float32).save_pretrained(tmp_path)
+    narrow, wide = (
+        measure(load_model(tmp_path, dtype), sequences([9]), Options(**ALONE)).moments("taylor").mean
+        for dtype in ("float32", "float64")
+    )
+    np.testing.assert_allclose(wide, narrow, rtol=1e-3)
 
 
 def test_the_correlation_with_size_is_that_of_the_map():

@@ -1,7 +1,7 @@
 """`ablation` and `bypass`: how much the loss rises without a tensor, or without a block."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -66,11 +66,13 @@ def equal_classes(model: nn.Module, parameters: Parameters) -> list[list[Place]]
     """Rows grouped so that zeroing any of a group has one effect; most groups hold one row."""
     known = getattr(getattr(model, "config", None), "model_type", None) in _LIKE_LLAMA
     biased = any(row.layer is not None and row.parameter.endswith("bias") for row in parameters.rows)
+    uses = Counter(id(parameter) for _, parameter in model.named_parameters(remove_duplicate=False))
     groups: dict[object, list[Place]] = defaultdict(list)
     for entry in parameters.scored:
         for group in range(entry.groups):
             row = parameters.rows[entry.first + group]
-            key = _class(row) if known and not biased else None
+            # A tensor that other layers use too does more than its own block's branch.
+            key = _class(row) if known and not biased and uses[id(entry.parameter)] == 1 else None
             groups[key or (entry.name, group)].append((entry, group))
     return list(groups.values())
 

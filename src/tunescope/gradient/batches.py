@@ -105,12 +105,13 @@ def _check_ids(batch: Batch, vocabulary: int | None) -> None:
 
 
 def _batch(mapping: Mapping[str, Any], index: int, first: int) -> Batch:
+    mapping = mapping if isinstance(mapping, Mapping) else {}
     if missing := [key for key in ("input_ids", "labels") if key not in mapping]:
         raise BadInput(
             "batch-keys",
             f"batch {index} has no {' and no '.join(missing)}",
             expected="a mapping with input_ids, attention_mask and labels",
-            found=", ".join(map(str, mapping)),
+            found=", ".join(map(str, mapping)) or None,
             fix="labels are token ids, -100 where no loss is taken",
         )
     tensors = {name: _tensor(name, value, index) for name, value in mapping.items() if value is not None}

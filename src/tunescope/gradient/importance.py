@@ -64,11 +64,15 @@ def importance(
     >>> importance(model, [{"input_ids": ids, "labels": ids}]).frame["method"].to_list()
     ['taylor']
     """
-    place, wanted = None if state is None else Path(state), tuple(dict.fromkeys(methods))
+    place, wanted = None if state is None else Path(state), _named(methods)
     options = Options(
         wanted, layer_importance, shift, seed, noise_scale, precision, state=place, progress=progress
     )
     return table(measure(model, batches, options), options)
+
+
+def _named(methods: Iterable[str]) -> tuple[str, ...]:
+    return (methods,) if isinstance(methods, str) else tuple(dict.fromkeys(methods))
 
 
 def table(found: Measurement, options: Options) -> Table:

@@ -37,7 +37,7 @@ def load_model(spec: str | Path, dtype: str = "auto", device: str = "cpu") -> nn
         model, found = _from(
             spec,
             lambda: family.from_pretrained(
-                name, dtype=_dtype(dtype, device), output_loading_info=True, **options
+                name, dtype=_dtype(dtype, device), output_loading_info=True, **_experts(dtype), **options
             ),
         )
     if missing := sorted(found["missing_keys"]):
@@ -216,6 +216,11 @@ def _dtype(name: str, device: str) -> torch.dtype | str:
         return torch.float32 if torch.device(device).type == "cpu" else "auto"
     chosen: torch.dtype = getattr(torch, name)
     return chosen
+
+
+def _experts(dtype: str) -> dict[str, str]:
+    # Grouped products of mixture-of-experts layers have no float64.
+    return {"experts_implementation": "eager"} if dtype == "float64" else {}
 
 
 @contextmanager

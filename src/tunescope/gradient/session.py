@@ -24,6 +24,7 @@ def scoring_session(model: nn.Module, seed: int = 0) -> Iterator[list[str]]:
     with ExitStack() as stack:
         stack.callback(_restore, modes, wanted, gradients)
         stack.enter_context(_seeded(model, seed))
+        stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.enable_grad())
         model.eval()
         for parameter in model.parameters():

@@ -34,7 +34,7 @@ MEANING = {
 _SCALE_LABELS = {
     "linear": "score ÷ largest score",
     "log": "score ÷ largest score, logarithmic",
-    "rank": "rank of the score among all cells",
+    "rank": "rank of the score ÷ number of cells",
     "column": "score ÷ largest score of the column",
 }
 
@@ -74,7 +74,7 @@ def importance_maps(
     """
     inside = frame.filter((pl.col("method") == method) & pl.col("layer").is_not_null())
     stacks = inside["stack"].unique(maintain_order=True).to_list()
-    top = float(np.nanmax(_cells(inside)["score"].abs().to_numpy(), initial=0.0))
+    top = float(np.nanmax(_cells(inside)["score"].to_numpy(), initial=0.0))
     caption = " ".join([MEANING[method], *_worth(frame, method, summary or {})])
     found = []
     for stack in stacks:
@@ -149,7 +149,7 @@ def _scaled(values: Array, scale: str, top: float) -> Array:
 def _own(bypass: pl.DataFrame, layers: Sequence[int], scale: str) -> Array:
     scores = dict(bypass.select("layer", "score").iter_rows())
     values = np.array([[scores.get(layer, np.nan)] for layer in layers], dtype=np.float64)
-    return _scaled(values, scale, float(np.nanmax(np.abs(values), initial=0.0)))[:, 0]
+    return _scaled(values, scale, float(np.nanmax(values, initial=0.0)))[:, 0]
 
 
 def size_spearman(frame: pl.DataFrame, method: str) -> float | None:
