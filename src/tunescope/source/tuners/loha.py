@@ -63,6 +63,4 @@ def _pair(module: Module, which: str) -> Pair:
     return a.T, core.reshape(core.shape[0], -1)
 
 
-TUNER = Tuner(
-    frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"}), read
-)
+TUNER = Tuner(frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"}), read)
