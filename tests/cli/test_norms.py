@@ -441,6 +441,7 @@ def test_entry_89_a_killed_run_leaves_no_torn_output(
     again = subprocess.run(command("norms", two[0], "-o", out), capture_output=True, timeout=60, check=False)
     assert again.returncode == 0, again.stderr
     assert (out / "study.json").exists()
+    assert {p.name for p in tmp_path.iterdir()} == {"one", "two", "s"}
 
 
 def test_help_and_import_load_nothing_heavy() -> None:

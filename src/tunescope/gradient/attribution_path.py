@@ -154,7 +154,8 @@ def opened_path(model: nn.Module, changes: Changes, seed: int = 0) -> Iterator[P
 
 def _keep_unpacked(model: nn.Module, stack: ExitStack) -> None:
     """Stop bitsandbytes from repacking 4-bit weights on a CPU: no gradient would pass them any more."""
-    for module in model.modules():
+    modules: list[Any] = list(model.modules())
+    for module in modules:
         if getattr(module, "support_avx512bf16_for_cpu", False):
             stack.callback(setattr, module, "support_avx512bf16_for_cpu", True)
             module.support_avx512bf16_for_cpu = False

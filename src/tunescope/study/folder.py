@@ -77,7 +77,8 @@ def study_folder(
     """
     out = Path(out)
     with locked(out):
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name[:40]}.", suffix=".part", dir=out.absolute().parent))
+        _clear_leftovers(out)
+        work = Path(tempfile.mkdtemp(prefix=_prefix(out), suffix=".part", dir=out.absolute().parent))
         try:
             folder = StudyFolder(work)
             yield folder
@@ -87,6 +88,18 @@ def study_folder(
             raise Exhausted("cannot-write", "writing the study failed", file=out, found=error) from error
         finally:
             shutil.rmtree(work, ignore_errors=True)
+
+
+def _prefix(out: Path) -> str:
+    return f".{out.name[:40]}."
+
+
+def _clear_leftovers(out: Path) -> None:
+    """Remove the hidden neighbours of runs into this output that were killed; the lock says none is alive."""
+    for path in out.absolute().parent.iterdir():
+        ours = path.name.startswith(_prefix(out)) and path.name.endswith(".part")
+        if ours and (path / "tables").is_dir():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _record(folder: StudyFolder, arguments: Mapping[str, Any], sources: Sequence[Mapping[str, Any]]) -> None:
