@@ -151,7 +151,6 @@ def test_bad_input_is_refused_with_its_exit_code(models: Path, tmp_path: Path, r
     empty.write_text("")
     cases = [
         (models / "wide", models / "base", data, (), 3, "other-base"),
-        (models / "base", models / "base", data, (), 3, "no-change"),
         (tmp_path / "absent", models / "base", data, (), 4, "not-found"),
         (models / "lora", tmp_path / "absent", data, (), 4, "not-found"),
         (models / "lora", models / "base", tmp_path / "absent.jsonl", (), 4, "data-missing"),
@@ -167,6 +166,23 @@ def test_bad_input_is_refused_with_its_exit_code(models: Path, tmp_path: Path, r
     wide = run("attribute", models / "wide", "--base", models / "base", "--data", data, *FEW)
     assert "ΔW [64, 64] on a weight of [32, 32]" in wide.err
     assert "more" in wide.err
+
+
+def test_a_model_held_against_itself_gains_nothing(models: Path, tmp_path: Path, run: Run) -> None:
+    """No cell, no gain and no figure, for one data set and for two; the models are called identical."""
+    out, data = tmp_path / "study", domain_paths()
+    arguments = ("--data", data["cpp"], "--data", data["physics"], *FEW, "--verify", 2, "-o", out)
+    done = run("attribute", models / "base", "--base", models / "base", *arguments)
+    assert done.code == 0, done.err
+    assert "identical" in done.out
+    cells = table(out, "attribution")
+    assert cells.columns == ["data", *COLUMNS]
+    assert cells.height == 0
+    assert not (out / "figures").exists()
+    for found in summary(out)["data_sets"].values():
+        assert found["base_loss"] == found["tuned_loss"] > 0
+        assert (found["gain"], found["sum"], found["residual"]) == (0, 0, 0)
+        assert found["converged"]
 
 
 def test_the_demo_model_s_fine_tune_is_attributed(tmp_path: Path, run: Run) -> None:

@@ -122,7 +122,7 @@ def attribute_data(
     mean, error = per_token(integral.parts, integral.tokens)
     frame = cell_frame(changes, mean, error)
     summary = {**sums(integral, frame, changes), "dtype": path.dtype}
-    if not verified:
+    if not verified or not changes.cells:
         return Attribution(ordered(frame), summary)
     checks = verify(path, taken, integral, choose(mean, verified, seed), progress)
     rows = checked_frame(frame, checks)

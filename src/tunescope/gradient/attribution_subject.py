@@ -48,7 +48,7 @@ def open_subject(
 
     `tuned` is an adapter (a folder, file or hub id), a whole checkpoint, a live model, or a live `PeftModel`,
     whose own base is used; `base` is a checkpoint or a live model. Raises `BadInput` where the two do not
-    belong together, or nothing was changed.
+    belong together, or differ only in buffers; two equal models have no cell and a notice.
     """
     if isinstance(tuned, nn.Module) and base is None:
         subject = _live(tuned)
@@ -66,13 +66,23 @@ def open_subject(
         else:
             other = load_model(tuned, dtype, str(next(model.parameters()).device))
             subject = Subject(model, pair_changes(model, other), "checkpoint")
-    if not subject.changes.cells:
-        raise BadInput(
-            "no-change",
-            "the tuned model and the base have the same weights, so there is no gain",
-            found=f"{subject.changes.unchanged} tensors compared, all equal",
-        )
+    _notice_same(subject.changes)
     return subject
+
+
+def _notice_same(changes: Changes) -> None:
+    """Say that two models are the same; refuse a pair that differs only where no gradient reaches."""
+    if changes.cells:
+        return
+    if changes.left:
+        raise BadInput(
+            "not-attributable",
+            "the two models differ only in tensors that no gradient reaches",
+            expected="a changed weight",
+            found="; ".join(f"{name}: {why}" for name, why in list(changes.left.items())[:3]),
+        )
+    text = f"the tuned model and the base are identical: {changes.unchanged} tensors compared, all equal"
+    changes.notices.append(Notice("no-change", text))
 
 
 def _adapter(tuned: Place, scale: float | None) -> Source | None:

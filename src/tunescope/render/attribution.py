@@ -33,7 +33,12 @@ _CELL_W, _CELL_H = 0.52, 0.21
 _BARS, _SCALE = 0.75, 0.9
 _FADED = 0.35
 # Which multiples of a power of ten get a label on an axis of more than so many decades.
-_SUBDIVISIONS = ((2.5, (1,)), (1.0, (1, 2, 5)), (0.0, (1, 1.5, 2, 3, 4, 6, 8)))
+_SUBDIVISIONS = (
+    (2.5, (1,)),
+    (1.0, (1, 2, 5)),
+    (0.4, (1, 1.5, 2, 3, 4, 6, 8)),
+    (0.0, (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 6.5, 7, 8, 9)),
+)
 _TINTS = {"moved_without_effect": "#f4e6c8", "effect_without_motion": "#d9e8f5"}
 _WORDS = {
     "moved_without_effect": "moved much, little effect",
@@ -215,7 +220,7 @@ def _legend(ax: Axes, view: Scatter) -> None:
             Line2D([], [], marker="s", markersize=9, linestyle="", color=_TINTS[k], label=_WORDS[k])
             for k in _TINTS
         ]
-    figure_of(ax).legend(handles=marks, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    figure_of(ax).legend(handles=marks, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
 
 
 def verification(view: Checks, ax: Axes | None = None) -> Axes:

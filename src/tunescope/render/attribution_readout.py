@@ -42,11 +42,15 @@ def _trust(name: str, summary: Mapping[str, Any]) -> str:
     put_back = "not measured (`--verify`)" if checked is None else significant(checked["spearman"], 2)
     return (
         f"- {escaped(name)}: {summary['tokens']} tokens of {summary['sequences']} sequences "
-        f"(sha256 {summary['data_sha256'][:12]}), {summary['dtype']}, {summary['cells']} cells. Spearman "
+        f"(sha256 {summary['data_sha256'][:12]}), {summary['dtype']}, {_cells(summary['cells'])}. Spearman "
         f"between halves of the data {significant(summary['split_half_spearman'], 2)}, with the number of "
         f"weights {significant(summary['spearman_numel'], 2)}, with the change "
         f"{significant(summary['spearman_change_effect'], 2)}, with the measured effect {put_back}."
     )
+
+
+def _cells(count: int) -> str:
+    return f"{count} cell{'' if count == 1 else 's'}"
 
 
 def _findings(findings: list[Mapping[str, Any]]) -> list[str]:

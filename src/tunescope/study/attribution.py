@@ -272,7 +272,9 @@ def _write_figures(study: AttributionStudy, folder: StudyFolder) -> None:
     from tunescope.render.style import figure_of, save
 
     stems = file_stems(list(study.found))
-    for data, one in study.found.items():
+    # Equal models have no cell, and nothing to draw.
+    drawable = {data: one for data, one in study.found.items() if one.frame.height}
+    for data, one in drawable.items():
         title, tail = f"{study.label} on {data}", f"_{stems[data]}" if len(stems) > 1 else ""
         drawn = render.attribution_maps(view.maps(one.frame, title), view.caption(one.summary))
         save(drawn, folder.figures / f"attribution{tail}")
@@ -281,7 +283,7 @@ def _write_figures(study: AttributionStudy, folder: StudyFolder) -> None:
         if one.verification is not None:
             checks = view.checks(one.verification, title, view.agreement(one.summary["verification"]))
             save(figure_of(render.verification(checks)), folder.figures / f"verification{tail}")
-    for a, b, frame in differences(study):
+    for a, b, frame in differences(study) if drawable else ():
         maps = view.difference_maps(frame, f"{study.label}: {b} − {a}", a, b)
         drawn = render.attribution_maps(maps, view.difference_caption(a, b))
         save(drawn, folder.figures / f"attribution_difference_{stems[b]}_minus_{stems[a]}")

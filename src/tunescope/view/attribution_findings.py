@@ -50,6 +50,11 @@ def _gain(case: Case) -> Iterable[Finding]:
     summary, model, data = case.summary, case.model, case.data
     gain, error = summary["gain"], summary["gain_stderr"]
     evidence = {k: summary[k] for k in ("base_loss", "tuned_loss", "gain", "gain_stderr")} | {"data": data}
+    if not case.frame["frobenius_norm_normalized"].sum():
+        text = f"the tuned model and the base are identical: their loss on {data} is "
+        text += f"{summary['base_loss']:.4g} nats per token, and there is no gain."
+        yield Finding("no_gain", text, model, evidence=evidence, severity="warning")
+        return
     both = f"from {summary['base_loss']:.4g} to {summary['tuned_loss']:.4g} nats per token"
     if error is not None and abs(gain) <= CLEAR * error:
         text = f"fine-tuning moved the loss on {data} {both}, within {CLEAR:g} standard errors of nothing."
@@ -125,9 +130,10 @@ def _half(case: Case) -> Iterable[Finding]:
         return
     count = int((effect["effect"].cum_sum() < 0.5 * total).sum()) + 1
     top = effect["component_name"].head(min(count, 3)).to_list()
+    s = "s" if count == 1 else ""
     text = (
-        f"{count} of {frame.height} changed weights hold half of all that was moved in the loss on {data}; "
-        f"the largest {'is' if len(top) == 1 else 'are'} {named(top)}."
+        f"{count} of {frame.height} changed weights hold{s} half of all that was moved in the loss on "
+        f"{data}; the largest {'is' if len(top) == 1 else 'are'} {named(top)}."
     )
     evidence = {"cells": count, "of": frame.height, "share_of_cells": count / frame.height, "data": data}
     yield Finding("hot_cell", text, model, top[0], evidence=evidence)

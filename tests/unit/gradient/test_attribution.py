@@ -267,7 +267,7 @@ def test_the_models_are_given_back_as_they_were():
 
 
 def test_bad_input_is_refused():
-    """No base, no labels, no batches, equal models, no nodes: each says so."""
+    """No base, no labels, no batches, no nodes: each says so."""
     base = small(num_hidden_layers=1)
     empty = [{**batch, "labels": torch.full_like(batch["labels"], -100)} for batch in batches()]
     with pytest.raises(UsageError, match="base="):
@@ -276,8 +276,6 @@ def test_bad_input_is_refused():
         attribute(adapted(base), empty)
     with pytest.raises(UsageError, match="no batches"):
         attribute(adapted(base), [])
-    with pytest.raises(BadInput, match="same weights"):
-        attribute(copy.deepcopy(base), batches(), base=base)
     with pytest.raises(UsageError, match="one node"):
         attribute(adapted(base), batches(), nodes=0)
     broken = shifted(base)
@@ -285,6 +283,21 @@ def test_bad_input_is_refused():
     with pytest.raises(BadInput, match="not finite") as caught:
         attribute(broken, batches(), base=base)
     assert caught.value.tensor == "lm_head.weight"
+
+
+def test_equal_models_have_no_cell_and_no_gain_but_a_buffer_between_them_is_refused():
+    """Nothing is divided by nothing; a difference that no weight explains is not called identical."""
+    base = small(num_hidden_layers=1)
+    base.register_buffer("calibration", torch.zeros(2))
+    same = copy.deepcopy(base)
+    found = attribute(same, batches(), base=base, verify=3)
+    assert found.frame.height == 0
+    sums = found.meta["summary"]
+    assert sums["base_loss"] == sums["tuned_loss"]
+    assert (sums["gain"], sums["sum"], sums["residual"], sums["nodes"]) == (0, 0, 0, 8)
+    same.calibration += 1
+    with pytest.raises(BadInput, match="no gradient reaches"):
+        attribute(same, batches(), base=base)
 
 
 def test_the_package_offers_it():
