@@ -44,6 +44,22 @@ def test_a_sweep_from_a_file_the_environment_and_flags(run, sums, tmp_path, monk
     assert "rank" in other.err
 
 
+def test_rates_and_seeds_from_the_environment_and_lists_from_a_file(run, sums, tmp_path, monkeypatch):
+    config = tmp_path / "sweep.yaml"
+    config.write_text(
+        f"model: {model_path()}\ndata: {{sums: {sums}}}\nquantize: none\nmax-steps: 1\n"
+        "rank: 2\nepochs: null\nlr: [1e-5]\nseed: 9\ntargets: [q_proj, up_proj]\n"
+    )
+    monkeypatch.setenv("TUNESCOPE_FINETUNE_LR", "1e-3 2e-3")
+    monkeypatch.setenv("TUNESCOPE_FINETUNE_SEED", "4")
+    done = run("finetune", "--config", config, "-o", tmp_path / "runs", "--json")
+    assert done.code == 0, done.err
+    records = json.loads(done.out)["runs"]
+    assert [record["run"] for record in records] == ["sums/lr-1e-3/seed-4", "sums/lr-2e-3/seed-4"]
+    assert records[0]["settings"]["targets"] == "q_proj,up_proj"
+    assert records[0]["settings"]["epochs"] == 1
+
+
 def test_one_process_of_several_is_refused(run, sums, tmp_path, monkeypatch):
     monkeypatch.setenv("ACCELERATE_USE_CPU", "True")
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
@@ -64,12 +80,17 @@ def test_one_process_of_several_is_refused(run, sums, tmp_path, monkeypatch):
         (["--model", "./nowhere"], 4),
         (["--data", "x=/no/such/file.jsonl"], 4),
         (["--data", "nonsense"], 2),
+        (["--data", "tables=x.jsonl"], 2),
+        (["--data", "x" * 300 + "=x.jsonl"], 2),
+        (["--seed", 2**32], 2),
+        (["--report-to", "carrier-pigeon"], 2),
+        (["-o", "/proc/runs"], 5),
     ],
 )
 def test_bad_arguments(run, sums, tmp_path, arguments, code):
     out = tmp_path / "runs"
     given = ["--model", model_path(), "--data", f"sums={sums}", "--max-steps", 1, "--quantize", "none"]
-    done = run("finetune", *given, *arguments, "-o", out)
+    done = run("finetune", *given, "-o", out, *arguments)
     assert done.code == code, done.err
     assert done.out == ""
     # A target is looked for in the loaded model; everything else is refused before anything is written.
@@ -92,6 +113,7 @@ KNOWN = ["model", "data", "lr", "batch_size"]
         ("a.yaml", "modle: x", "unknown-key"),
         ("a.yaml", "model: x\nmodel: y", "bad-config"),
         ("a.yaml", "- model", "bad-config"),
+        ("a.yaml", "? [1, 2]\n: x", "bad-config"),
         ("a.yaml", "model: [", "bad-config"),
         ("a.yaml", "model: !!python/object/apply:os.getcwd []", "bad-config"),
         ("a.yaml", "lr: &a [1]\ndata: [" + "*a, " * 40 + "]", "bad-config"),
@@ -107,6 +129,20 @@ def test_a_config_that_cannot_be_used_is_refused(tmp_path, name, text, slug):
     assert caught.value.slug == slug
     if slug == "unknown-key":
         assert "model" in str(caught.value.fix)
+
+
+@pytest.mark.parametrize(
+    "line", ["rank: 2.5", "rank: [2, 3]", "data: {a: }", "data: {a: [x, y]}", "lr: {x: 1}"]
+)
+def test_values_of_the_wrong_kind_are_refused(run, sums, tmp_path, line):
+    """The number 2.5 is not the integer 2."""
+    config = tmp_path / "a.yaml"
+    config.write_text(f"model: {model_path()}\n{line}\n")
+    data = () if line.startswith("data") else ("--data", f"sums={sums}")
+    done = run("finetune", "--config", config, *data, "-o", tmp_path / "runs")
+    assert done.code == 2
+    assert line.split(":")[0] in done.err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_configs_in_yaml_and_toml_say_the_same(tmp_path):

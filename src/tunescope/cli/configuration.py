@@ -39,15 +39,29 @@ def _apply(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
         if option.startswith("--")
     }
     given = read_config(path, [name for name in names if name not in ("config", "help")])
-    ctx.default_map = {str(names[name].name): _as_option(names[name], value) for name, value in given.items()}
+    ctx.default_map = {
+        str(names[name].name): _as_option(names[name], value)
+        for name, value in given.items()
+        if value is not None
+    }
 
 
 def _as_option(parameter: click.Parameter, value: Any) -> Any:
-    """Mappings as `KEY=VALUE`, and one value as a list where the option may be repeated."""
+    """The value as it would be typed: mappings as `KEY=VALUE`, a list as one option each or with commas."""
     if isinstance(value, dict):
-        value = [f"{key}={item}" for key, item in value.items()]
-    repeated = bool(getattr(parameter, "multiple", False))
-    return [value] if repeated and not isinstance(value, list) else value
+        value = [f"{key}={_typed(parameter, item)}" for key, item in value.items()]
+    values = value if isinstance(value, list) else [value]
+    typed = [_typed(parameter, item) for item in values]
+    return typed if getattr(parameter, "multiple", False) else ",".join(typed)
+
+
+def _typed(parameter: click.Parameter, value: Any) -> str:
+    # As text, for the parser would turn the number 2.5 into the integer 2.
+    if value is None or isinstance(value, dict | list):
+        raise UsageError(
+            "bad-config", f"{parameter.opts[-1]} has a value that is no text or number", found=value
+        )
+    return str(value)
 
 
 def read_config(path: Path, known: list[str]) -> dict[str, Any]:
@@ -105,6 +119,8 @@ def _yaml(path: Path, text: str) -> Any:
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             seen: set[Any] = set()
             for key, _ in node.value:
+                if not isinstance(key.value, str):
+                    raise yaml.YAMLError(f"line {key.start_mark.line + 1}: a name is no text")
                 if key.value in seen:
                     raise yaml.YAMLError(f"line {key.start_mark.line + 1}: {key.value} is given twice")
                 seen.add(key.value)

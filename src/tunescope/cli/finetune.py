@@ -1,7 +1,6 @@
 """`tunescope finetune`."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from tunescope.cli.configuration import config_option
-from tunescope.cli.progress import shown_progress
+from tunescope.cli.progress import shown_progress, speaks
 from tunescope.errors import UsageError, printable
 
 EPILOG = """\b
@@ -33,9 +32,23 @@ Examples:
 @click.option(
     "--data", multiple=True, required=True, metavar="NAME=SOURCE", help="A domain: file or hub data set."
 )
-@click.option("--lr", "rates", multiple=True, type=float, default=[2e-4], help="Learning rate; give several.")
 @click.option(
-    "--seed", "seeds", multiple=True, type=click.IntRange(min=0), default=[0], help="Seed; give several."
+    "--lr",
+    "rates",
+    multiple=True,
+    type=float,
+    default=[2e-4],
+    envvar="TUNESCOPE_FINETUNE_LR",
+    help="Learning rate; give several.",
+)
+@click.option(
+    "--seed",
+    "seeds",
+    multiple=True,
+    type=click.IntRange(0, 2**32 - 1),
+    default=[0],
+    envvar="TUNESCOPE_FINETUNE_SEED",
+    help="Seed; give several.",
 )
 @click.option("--epochs", type=float, default=1.0, help="Passes over the training rows.")
 @click.option("--max-steps", type=int, help="Stop after this many optimizer steps.")
@@ -68,7 +81,13 @@ Examples:
 @click.option("--held-out-rows", type=int, default=64, help="At most this many of them.")
 @click.option("--report-to", multiple=True, help="tensorboard | wandb | trackio, as the trainer knows them.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the runs.")
-@click.option("--json", "as_json", is_flag=True, help="Print the runs and their losses as one document.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    envvar="TUNESCOPE_FINETUNE_JSON",
+    help="Print the runs and their losses as one document.",
+)
 def command(
     data: tuple[str, ...],
     rates: tuple[float, ...],
@@ -87,7 +106,7 @@ def command(
     settings["quantize"] = settings["quantize"] or ("none" if settings["full"] else "nf4")
     runs = _finetune(settings, domains, out, rates, seeds, report_to)
     # Of several processes one speaks.
-    if os.environ.get("RANK", "0") == "0":
+    if speaks():
         _print(runs, out, as_json)
     return 0
 
@@ -114,6 +133,8 @@ def training_errors() -> Iterator[None]:
     """Name the extra where a training library is missing, and keep libraries' own notices off the screen."""
     # It says that an optional kernel package is not there, each time it is imported.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if not speaks():
+        logging.getLogger("tunescope").setLevel(logging.ERROR)
     try:
         yield
     except ModuleNotFoundError as problem:
@@ -147,18 +168,25 @@ def _print(runs: Any, out: Path, as_json: bool) -> None:
         click.echo(strict_json({"schema_version": 1, "runs": records}))
         return
     click.echo("\n".join(loss_lines(runs)))
-    click.echo(f"{len(runs)} runs in {out}. Next: tunescope trajectory {out} -o trajectory/", err=True)
+    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    click.echo(f"{count} in {out}. Next: tunescope trajectory {out} -o trajectory/", err=True)
 
 
 def loss_lines(runs: Any) -> list[str]:
     """Held-out loss of each run: before and after on its own domain, and its change on all others."""
+    # Deferred: --help must not load polars.
+    from tunescope.training.transfer import change
+
     width = max(len(run.name) for run in runs)
     names = list(dict.fromkeys(name for run in runs for name in run.record["losses"]))
     columns = " ".join(f"{name[:14]:>14}" for name in names)
     lines = [f"{'change of held-out loss, nats a token':{width}} {columns}"]
     for run in runs:
         losses = run.record["losses"]
-        cells = [losses[n]["after"] - losses[n]["before"] if n in losses else None for n in names]
-        row = " ".join(f"{'' if cell is None else f'{cell:+.4f}':>14}" for cell in cells)
+        row = " ".join(f"{_cell(change(losses[n])) if n in losses else '':>14}" for n in names)
         lines.append(f"{run.name:{width}} {row}")
     return lines
+
+
+def _cell(value: float | None) -> str:
+    return "not a number" if value is None else f"{value:+.4f}"

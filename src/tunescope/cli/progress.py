@@ -1,5 +1,6 @@
 """A sweep's progress on stderr: bars on a terminal, a plain line every few seconds elsewhere."""
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +19,21 @@ _PAUSE = 5.0
 @contextmanager
 def shown_progress() -> Iterator[Callable[["Event"], None]]:
     """Yields a listener that shows what a sweep is doing."""
-    if sys.stderr.isatty():
+    if not speaks():
+        yield _ignore
+    elif sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
         yield from _bars()
     else:
         yield _Lines()
+
+
+def speaks() -> bool:
+    """Whether this process is the one of its launch that writes to the terminal."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _ignore(event: "Event") -> None:
+    del event
 
 
 def _bars() -> Iterator[Callable[["Event"], None]]:
@@ -36,7 +48,9 @@ def _bars() -> Iterator[Callable[["Event"], None]]:
         def listen(event: "Event") -> None:
             ended = event.phase in ("done", "skipped")
             bars.update(sweep, completed=event.index + ended, total=event.runs)
-            bars.update(run, description=described(event), completed=event.step, total=event.steps or None)
+            # A run that is evaluated keeps the steps that it has done.
+            step = event.step if event.steps or event.phase == "loading" else None
+            bars.update(run, description=described(event), completed=step, total=event.steps or None)
 
         yield listen
 

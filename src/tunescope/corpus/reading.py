@@ -111,6 +111,7 @@ def _text_records(path: Path, head: bytes) -> Numbered:
     if start.startswith("["):
         return _json(path, text)
     if start.startswith("{") or suffix in (".jsonl", ".ndjson"):
+        _refuse_one_object(path, text)
         return _jsonl(text)
     if not start:
         raise BadInput("data-empty", f"{path} is empty", file=path, fix="is the download complete?")
@@ -147,6 +148,22 @@ def _jsonl(text: str) -> Iterator[tuple[int, object]]:
             yield number, _parsed(line)
 
 
+def _refuse_one_object(path: Path, text: str) -> None:
+    """One JSON object over many lines is no list of records, whatever lies inside it."""
+    if text.lstrip().partition("\n")[0].rstrip() != "{":
+        return
+    document = _parsed(text)
+    if isinstance(document, dict):
+        raise BadInput(
+            "data-json",
+            f"{path} holds one JSON object",
+            file=path,
+            expected="a list of records, or one record a line",
+            found=f"fields {', '.join(map(str, list(document)[:8]))}",
+            fix="save the list of records that lies inside it",
+        )
+
+
 def _parsed(line: str) -> object:
     try:
         return json.loads(line)
@@ -163,6 +180,8 @@ def _json(path: Path, text: str) -> Numbered:
 
 
 def _csv(text: str, delimiter: str) -> Iterator[tuple[int, object]]:
+    # One field may be a whole document; the limit is of 128 KiB, and for the whole process.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     while True:
         try:
@@ -170,8 +189,8 @@ def _csv(text: str, delimiter: str) -> Iterator[tuple[int, object]]:
         except StopIteration:
             return
         except csv.Error as problem:
-            yield reader.line_num, ValueError(f"not CSV: {problem}")
-            return
+            yield reader.reader.line_num, ValueError(f"not CSV: {problem}")
+            continue
         if record.pop(None, None) is not None:
             yield reader.line_num, ValueError("more fields than the header names")
         else:

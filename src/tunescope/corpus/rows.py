@@ -84,6 +84,17 @@ def _text(fields: Mapping[str, object], *names: str, empty: bool = False) -> str
         raise ValueError(f"field {name!r} is {type(value).__name__}, not text")
     if not empty and not value.strip():
         raise ValueError(f"field {name!r} is empty")
+    return _unicode(value, name)
+
+
+def _unicode(value: str, name: str) -> str:
+    """The text itself, unless it holds half of a character, which JSON can spell and no tokenizer takes."""
+    if value.isascii():
+        return value
+    try:
+        value.encode()
+    except UnicodeEncodeError as problem:
+        raise ValueError(f"field {name!r} holds half of a character at {problem.start}") from problem
     return value
 
 
@@ -130,7 +141,7 @@ def _turn(message: object, name: str) -> Message:
     role, content = message.get("role"), message.get("content")
     if not isinstance(role, str) or not isinstance(content, str):
         raise ValueError(f"field {name!r}: a message's role and content must be text")
-    return {"role": role, "content": content}
+    return {"role": role, "content": _unicode(content, name)}
 
 
 # The first shape whose fields are all there wins: the most specific stand first.

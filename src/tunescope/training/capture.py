@@ -37,7 +37,8 @@ def _never_raises(hook: Hook) -> Hook:
             return
         try:
             hook(self, *args, **kwargs)
-        except Exception as problem:
+        # What panics below polars is no `Exception`.
+        except (Exception, pl.exceptions.PanicException) as problem:
             self.failure = problem
             logger.warning("tunescope: capture has stopped, training goes on: %s", problem)
 
@@ -94,7 +95,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         self._every_steps = every_steps
         self._per_epoch = 10 if every_steps is None and per_epoch is None else per_epoch
         self.captures, self.seconds = 0, 0.0
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
         self._recording: Recording | None = None
         self._motion: Motion | None = None
         self._pending: _Pending | None = None

@@ -2,12 +2,13 @@
 
 import logging
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tunescope.corpus import Example, Row, Rows, data_hash, encode, read_rows
 from tunescope.errors import BadInput
+from tunescope.training.model import Limits
 from tunescope.training.recipe import Recipe
 
 logger = logging.getLogger("tunescope")
@@ -23,13 +24,37 @@ class Domain:
     record: dict[str, Any] = field(default_factory=dict)
 
 
-def read_domains(data: Mapping[str, str], tokenizer: Any, recipe: Recipe) -> dict[str, Domain]:
-    """Read, split and encode every domain; the split depends on the rows alone, never on a run's seed."""
-    domains = {name: _domain(name, read_rows(source), tokenizer, recipe) for name, source in data.items()}
+def read_domains(
+    data: Mapping[str, str], tokenizer: Any, recipe: Recipe, limits: Limits | None = None
+) -> dict[str, Domain]:
+    """Read, split and encode every domain; the split depends on the rows alone, never on a run's seed.
+
+    Rows are cut at `--max-length` or at the model's own length. Raises `BadInput` for tokens that the model
+    has no embedding for.
+    """
+    limits = limits or Limits()
+    length = min(recipe.max_length, limits.length or recipe.max_length)
+    domains = {
+        name: _domain(name, read_rows(source), tokenizer, recipe, length) for name, source in data.items()
+    }
+    _check_vocabulary(domains.values(), limits.vocabulary)
     for domain in domains.values():
         for notice in _notices(domain):
             logger.warning("tunescope: %s: %s", domain.name, notice)
     return domains
+
+
+def _check_vocabulary(domains: Iterable[Domain], vocabulary: int | None) -> None:
+    ids = (token for at in domains for example in at.train + at.held_out for token in example.input_ids)
+    largest = max(ids, default=0)
+    if vocabulary is not None and largest >= vocabulary:
+        raise BadInput(
+            "other-tokenizer",
+            "the tokenizer gives tokens that the model has no embedding for",
+            expected=f"ids below {vocabulary}",
+            found=largest,
+            fix="use the tokenizer that the model was trained with",
+        )
 
 
 def _notices(domain: Domain) -> Iterator[str]:
@@ -41,12 +66,12 @@ def _notices(domain: Domain) -> Iterator[str]:
     if record["cut_rows"]:
         yield f"{record['cut_rows']} rows left out, for their answer lies behind the last token kept"
     if record["truncated_rows"]:
-        yield f"{record['truncated_rows']} rows lost their end"
+        yield f"{record['truncated_rows']} rows lost their end, after {record['max_length']} tokens"
     if record["also_held_out"]:
         yield f"{record['also_held_out']} rows not trained on, for they equal held-out ones"
 
 
-def _domain(name: str, rows: Rows, tokenizer: Any, recipe: Recipe) -> Domain:
+def _domain(name: str, rows: Rows, tokenizer: Any, recipe: Recipe, length: int) -> Domain:
     train_rows, held_rows = split(rows, recipe.held_out, recipe.held_out_rows)
     if not train_rows:
         raise BadInput(
@@ -56,14 +81,15 @@ def _domain(name: str, rows: Rows, tokenizer: Any, recipe: Recipe) -> Domain:
             expected="2 or more",
             found=len(rows),
         )
-    train = encode(train_rows, tokenizer, recipe.max_length)
-    held_out = encode(held_rows, tokenizer, recipe.max_length)
+    train = encode(train_rows, tokenizer, length)
+    held_out = encode(held_rows, tokenizer, length)
     record = {
         "source": rows.source,
         "sha256": data_hash(rows),
         "rows": len(rows),
         "rejected": [{"line": bad.line, "reason": bad.reason} for bad in rows.rejected[:100]],
         "rejected_rows": len(rows.rejected),
+        "max_length": length,
         "train_rows": len(train),
         "held_out_rows": len(held_out),
         "also_held_out": len(rows) - len(train_rows) - len(held_rows),

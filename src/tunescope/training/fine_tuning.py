@@ -14,7 +14,7 @@ from tunescope.table import write_json
 from tunescope.training.domains import read_domains
 from tunescope.training.guards import few_threads, refuse_degraded_launch
 from tunescope.training.lock import locked
-from tunescope.training.model import load_tokenizer
+from tunescope.training.model import load_tokenizer, model_limits
 from tunescope.training.progress import Listener, silent
 from tunescope.training.recipe import Recipe, check_rate
 from tunescope.training.run import SCHEMA_VERSION, Run
@@ -22,6 +22,9 @@ from tunescope.training.sweep import Sweep, checked_root, versions
 from tunescope.training.transfer import write_transfer
 
 FORBIDDEN = set('/\\:*?"<>|')
+# What lies beside the domains in a sweep's folder, and the longest name of a folder.
+TAKEN = ("tables", "sweep.json", "base_losses.json")
+LONGEST = 100
 
 
 def finetune(
@@ -52,7 +55,7 @@ def finetune(
     runs = plan(root, data, rates, seeds)
     with _processes() as main_process, locked(root, main_process), _quiet_libraries():
         tokenizer = load_tokenizer(recipe.model)
-        domains = read_domains(data, tokenizer, recipe)
+        domains = read_domains(data, tokenizer, recipe, model_limits(recipe.model))
         sweep = Sweep(runs, recipe, domains, tokenizer, list(report_to), listener if main_process else silent)
         sweep.check()
         if main_process:
@@ -66,18 +69,32 @@ def finetune(
 
 def check_libraries(recipe: Recipe, report_to: Iterable[str]) -> None:
     """Raise `UsageError` for a tracker, optimizer or quantisation that no installed library has."""
-    from transformers.integrations import get_available_reporting_integrations
     from transformers.training_args import OptimizerNames
 
-    trackers = get_available_reporting_integrations()
+    for name in report_to:
+        _check_tracker(name)
     optimizers = [str(name.value) for name in OptimizerNames]
-    given = [("report-to", name, trackers) for name in report_to]
-    for option, name, known in [*given, ("optimizer", recipe.optimizer, optimizers)]:
-        if name not in known:
-            raise UsageError("not-installed", f"--{option} {name} is not there", expected=known, found=name)
+    if (name := recipe.optimizer) not in optimizers:
+        raise UsageError("not-installed", f"there is no --optimizer {name}", expected=optimizers, found=name)
     if recipe.quantize != "none" and importlib.util.find_spec("bitsandbytes") is None:
         fix = "pip install 'tunescope[train]', or --quantize none"
         raise UsageError("extra-missing", "quantised training needs bitsandbytes", fix=fix)
+
+
+def _check_tracker(name: str) -> None:
+    from transformers.integrations import INTEGRATION_TO_CALLBACK, get_available_reporting_integrations
+
+    installed = get_available_reporting_integrations()
+    if name in installed:
+        return
+    known = ", ".join(INTEGRATION_TO_CALLBACK)
+    raise UsageError(
+        "not-installed",
+        f"--report-to {name} cannot be used",
+        expected=installed or "no tracker is installed",
+        found=name,
+        fix=f"install the package {name}" if name in INTEGRATION_TO_CALLBACK else f"one of {known}",
+    )
 
 
 def plan(root: Path, data: Mapping[str, str], rates: Sequence[float], seeds: Sequence[int]) -> list[Run]:
@@ -87,14 +104,25 @@ def plan(root: Path, data: Mapping[str, str], rates: Sequence[float], seeds: Seq
     ['cpp/lr-2e-4/seed-0', 'cpp/lr-1e-3/seed-0']
     """
     for name in data:
-        if not name or name.startswith(".") or set(name) & FORBIDDEN or not name.isprintable():
+        if not _names_a_folder(name):
             raise UsageError(
-                "domain-name", f"{name!r} cannot name a domain", fix="use letters, digits, - and _"
+                "domain-name",
+                f"{name[:LONGEST]!r} cannot name a domain",
+                expected=f"at most {LONGEST} characters, none of them in {' '.join(sorted(FORBIDDEN))}",
+                fix="use letters, digits, - and _",
             )
+    for seed in seeds:
+        if not 0 <= seed < 1 << 32:
+            raise UsageError("bad-setting", "--seed is out of range", expected="0 to 2^32 - 1", found=seed)
     if not (data and rates and seeds):
         raise UsageError("nothing-to-do", "a sweep needs a domain, a learning rate and a seed")
     pairs = [(check_rate(rate), seed) for rate in dict.fromkeys(rates) for seed in dict.fromkeys(seeds)]
     return [Run(name, rate, seed, root) for name in data for rate, seed in pairs]
+
+
+def _names_a_folder(name: str) -> bool:
+    plain = name.isprintable() and not set(name) & FORBIDDEN and not name.startswith(".")
+    return plain and 0 < len(name.encode()) <= LONGEST and name not in TAKEN
 
 
 def _record(

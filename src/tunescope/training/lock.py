@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from tunescope.errors import Exhausted
 
@@ -21,9 +22,8 @@ def locked(folder: Path, wanted: bool = True) -> Iterator[None]:
     if not wanted:
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
-    with path.open("a+") as stream:
+    with _opened(path) as stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:
@@ -45,3 +45,17 @@ def locked(folder: Path, wanted: bool = True) -> Iterator[None]:
             # A folder in which nothing was done is not left behind.
             if not any(folder.iterdir()):
                 folder.rmdir()
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("a+")
+    except OSError as problem:
+        raise Exhausted(
+            "read-only",
+            "the output cannot be written",
+            file=path.parent,
+            found=problem,
+            fix="choose a writable place",
+        ) from problem

@@ -52,8 +52,10 @@ class Recording:
             if step == 0 or _step(path) > step:
                 path.unlink()
         merged = self._folder / FILE
-        if merged.exists():
-            earlier = read_parquet(merged).frame.filter(pl.col("step") <= (step or -1))
+        if step == 0:
+            merged.unlink(missing_ok=True)
+        elif merged.exists():
+            earlier = read_parquet(merged).frame.filter(pl.col("step") <= step)
             if earlier.height:
                 self._table(earlier).write_parquet(merged)
             else:

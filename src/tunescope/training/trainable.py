@@ -108,8 +108,8 @@ def clean_name(name: str) -> str:
 
 
 def _full(name: str) -> Module:
-    path = re.sub(r"\.(modules_to_save|original_module)\.[^.]+(?=\.|$)", "", clean_name(name))
-    path = re.sub(r"(\.lora_[A-Za-z_]+)\.[^.]+(?=\.weight$|\.bias$|$)", r"\1", path)
+    path = re.sub(r"\.(modules_to_save|original_module)\.[^.]+(?=\.|$)", "", _module_path(name))
+    path = re.sub(r"(\.(?:lora_[A-Za-z_]+|\w+_delta))\.[^.]+(?=\.weight$|\.bias$|$)", r"\1", path)
     return Module((Matrix(name, "W", parse(path)),), None if ".lora_" in name else 1.0)
 
 

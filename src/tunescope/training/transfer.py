@@ -1,6 +1,6 @@
 """What each run gained and forgot: held-out loss before and after, on its own domain and all others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -22,15 +22,24 @@ SCHEMA = {
 
 
 def transfer(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row a whole run and domain: loss before, after and their difference, in nats a token."""
+    """One row a whole run and domain: loss before, after and their difference, in nats a token.
+
+    The difference is null where a loss is not a number.
+    """
     rows = [
         (run.name, run.domain, run.learning_rate, run.seed, name, at["before"], at["after"],
-         at["after"] - at["before"], at["tokens"])
+         change(at), at["tokens"])
         for run in runs
         if run.complete
         for name, at in run.record["losses"].items()
     ]  # fmt: skip
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
+
+
+def change(losses: Mapping[str, float | None]) -> float | None:
+    """Loss after training less that before; None where one of them is not a number."""
+    before, after = losses["before"], losses["after"]
+    return None if before is None or after is None else after - before
 
 
 def write_transfer(root: Path, runs: Sequence[Run]) -> None:

@@ -144,3 +144,38 @@ def test_the_hash_follows_text_and_order():
     a, b = Row("p", "c"), Row(messages=({"role": "assistant", "content": "x"},))
     assert data_hash([a, b]) != data_hash([b, a])
     assert data_hash([Row("pc", "")]) != data_hash([a])
+
+
+def test_half_a_character_is_named_by_its_line(tmp_path):
+    path = tmp_path / "a.jsonl"
+    chat = '{"messages": [{"role": "assistant", "content": "\\udfff"}]}'
+    path.write_text('{"text": "b\\u00e9"}\n{"text": "\\ud800"}\n' + chat + "\n")
+    rows = read_rows(path)
+    assert rows.rows == (Row("", "bé"),)
+    assert [bad.line for bad in rows.rejected] == [2, 3]
+    assert "half of a character" in rows.rejected[0].reason
+
+
+def test_a_broken_csv_line_costs_only_itself(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('prompt,completion\na,b\n"c"d,e\nf,g\n')
+    rows = read_rows(path)
+    assert rows.rows == (Row("a", "b"), Row("f", "g"))
+    assert [bad.line for bad in rows.rejected] == [3]
+
+
+def test_a_csv_field_may_be_a_whole_document(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("text\n" + "x" * 200_000 + "\nshort\n")
+    rows = read_rows(path)
+    assert [len(row.completion) for row in rows] == [200_000, 5]
+    assert rows.rejected == []
+
+
+def test_one_object_over_many_lines_is_refused_as_such(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({"data": SUMS}, indent=1))
+    with pytest.raises(BadInput) as caught:
+        read_rows(path)
+    assert caught.value.slug == "data-json"
+    assert "data" in str(caught.value.found)

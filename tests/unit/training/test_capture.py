@@ -245,6 +245,46 @@ def test_a_failing_capture_never_stops_the_training(trained, monkeypatch, caplog
     assert caplog.text.count("capture has stopped") == 1
 
 
+def test_a_panic_below_the_writer_never_stops_the_training(trained, monkeypatch):
+    """It reaches Python as something that is no `Exception`."""
+
+    def panic(*_):
+        raise pl.exceptions.PanicException("out of bounds")
+
+    monkeypatch.setattr("tunescope.training.capture.Recording.append", panic)
+    capture = TrainingCapture(every_steps=2)
+    assert trained(capture).state.global_step == 6
+    assert isinstance(capture.failure, pl.exceptions.PanicException)
+
+
+def test_a_torn_file_of_an_earlier_run_is_replaced(trained, tmp_path):
+    (tmp_path / "capture.parquet").write_bytes(b"PAR1 torn")
+    capture = TrainingCapture(every_steps=3)
+    trained(capture)
+    assert capture.failure is None
+    assert read_capture(tmp_path).frame["step"].unique().sort().to_list() == [3, 6]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "module_type"),
+    [
+        ({"bias": "all"}, "L1_ATTN_Q_BIAS", "self_attn.q_proj.bias"),
+        (
+            {"trainable_token_indices": [3, 4]},
+            "EMBED_TRAINABLE_TOKENS_DELTA",
+            "embed_tokens.token_adapter.trainable_tokens_delta",
+        ),
+        ({"modules_to_save": ["lm_head"]}, "LM_HEAD", "lm_head"),
+    ],
+)
+def test_names_are_the_bare_models_and_free_of_wrappers(settings, name, module_type):
+    parts = trainable(adapted(llama(attention_bias=True), **settings))
+    found = {module.matrices[0].address.module_type: i for i, module in enumerate(parts.modules)}
+    assert parts.modules[found[module_type]].matrices[0].factor == "W"
+    assert name in parts.component_names().values()
+    assert not any("base_layer" in path or "default" in path for path in found)
+
+
 def test_an_output_that_cannot_be_written_never_stops_the_training(trained, tmp_path):
     (tmp_path / "file").write_text("")
     capture = TrainingCapture(tmp_path / "file" / "below", every_steps=1)

@@ -3,12 +3,15 @@
 import json
 import logging
 
+import pytest
 import torch
 
 from tunescope.corpus import Row, Rows
+from tunescope.errors import BadInput
 from tunescope.training.collation import Padding
 from tunescope.training.domains import read_domains, split
 from tunescope.training.evaluation import held_out_loss
+from tunescope.training.model import Limits
 from tunescope.training.recipe import Recipe
 
 from .conftest import byte_tokenizer, llama
@@ -56,3 +59,21 @@ def test_the_loss_is_the_mean_over_tokens_whatever_the_batches(tmp_path):
     assert {at.tokens for at in losses} == {sum(len(e.labels) - 1 for e in domain.held_out)}
     torch.testing.assert_close(losses[1].loss, losses[0].loss, rtol=1e-5, atol=0)
     torch.testing.assert_close(losses[2].loss, losses[0].loss, rtol=1e-5, atol=0)
+
+
+def test_rows_are_cut_at_the_models_own_length(tmp_path, caplog):
+    path = tmp_path / "long.jsonl"
+    path.write_text("".join(json.dumps({"text": f"{i} " * 30}) + "\n" for i in range(5)))
+    recipe = Recipe(model="unused", max_length=64)
+    with caplog.at_level(logging.WARNING, "tunescope"):
+        domain = read_domains({"a": str(path)}, byte_tokenizer(), recipe, Limits(259, 16))["a"]
+    assert max(len(example.input_ids) for example in domain.train) == 16
+    assert "5 rows lost their end, after 16 tokens" in caplog.text
+
+
+def test_tokens_without_an_embedding_are_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": f"row {i}"}) + "\n" for i in range(3)))
+    with pytest.raises(BadInput) as caught:
+        read_domains({"a": str(path)}, byte_tokenizer(), Recipe(model="unused"), Limits(64))
+    assert caught.value.slug == "other-tokenizer"

@@ -1,13 +1,16 @@
 """Whole sweeps on a tiny model: layout, losses, resuming, refusing."""
 
 import json
+import shutil
 
 import polars as pl
 import pytest
 from peft import PeftModel
 from polars.testing import assert_frame_equal
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from tunescope.cli.finetune import loss_lines
 from tunescope.errors import BadInput, Exhausted, Missing, UsageError
 from tunescope.training.fine_tuning import finetune
 from tunescope.training.recipe import Recipe
@@ -224,7 +227,7 @@ def test_an_unknown_target_is_refused_with_the_known_ones(recipe, data_files, tm
 @pytest.mark.parametrize("changes", [{"optimizer": "sgdd"}, {"report_to": ["paper"]}])
 def test_what_the_libraries_do_not_have_is_refused(recipe, data_files, tmp_path, changes):
     report_to = changes.pop("report_to", [])
-    with pytest.raises(UsageError, match="is not there"):
+    with pytest.raises(UsageError, match="not-installed"):
         finetune(recipe(**changes), data_files, tmp_path / "x", report_to=report_to)
 
 
@@ -261,3 +264,48 @@ def test_gradient_checkpointing_changes_memory_and_not_the_motion(recipe, data_f
         (run,) = finetune(settings, data, tmp_path / str(wanted))
         frames.append(read_capture(run.folder).frame)
     assert_frame_equal(frames[0], frames[1], rel_tol=1e-4, abs_tol=1e-9)
+
+
+@pytest.fixture
+def changed_model(model_folder, tmp_path):
+    """A copy of the model with its weights changed."""
+
+    def make(change):
+        folder = tmp_path / "changed"
+        shutil.copytree(model_folder, folder)
+        weights = load_file(folder / "model.safetensors")
+        change(weights)
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+        return str(folder)
+
+    return make
+
+
+def test_a_model_that_lacks_weights_is_refused(recipe, data_files, changed_model, tmp_path):
+    folder = changed_model(lambda weights: weights.pop("model.layers.1.mlp.up_proj.weight"))
+    with pytest.raises(BadInput) as caught:
+        finetune(recipe(model=folder), data_files, tmp_path / "runs")
+    assert caught.value.slug == "model-incomplete"
+    assert "layers.1.mlp.up_proj" in str(caught.value.found)
+
+
+def test_losses_that_are_no_numbers_stay_visible(recipe, data_files, changed_model, tmp_path):
+    folder = changed_model(lambda weights: weights["model.norm.weight"].fill_(float("nan")))
+    data = {"sums": data_files["sums"]}
+    for _ in range(2):
+        (run,) = finetune(recipe(model=folder, max_steps=1), data, tmp_path / "runs")
+    table = pl.read_csv(tmp_path / "runs" / "tables" / "transfer.csv")
+    assert table["change"].is_null().all()
+    assert table["tokens"].item() > 0
+    assert "not a number" in loss_lines([run])[1]
+
+
+def test_a_model_without_its_tokenizer_is_named(recipe, data_files, model_folder, tmp_path):
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(model_folder / name, bare)
+    with pytest.raises(BadInput) as caught:
+        finetune(recipe(model=str(bare)), data_files, tmp_path / "runs")
+    assert caught.value.slug == "tokenizer-missing"
+    assert not (tmp_path / "runs").exists()
