@@ -41,7 +41,7 @@ def along(amplification: pl.DataFrame, model: str) -> list[Along]:
 
 
 def _along(rows: pl.DataFrame, title: str) -> Along:
-    means = rows.group_by("layer", "directions").agg(
+    means = rows.group_by("layer", "directions", maintain_order=True).agg(
         pl.col("projected_norm", "base_norm", "delta_norm").mean()
     )
     layers = sorted(means["layer"].unique().to_list())

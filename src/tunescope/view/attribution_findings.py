@@ -105,7 +105,9 @@ def _tilt(case: Case) -> Iterable[Finding]:
     if not _clear(summary):
         return
     shares: dict[str, float] = {}
-    for module, share in frame.group_by("module_type").agg(pl.col("share").sum()).iter_rows():
+    for module, share in (
+        frame.group_by("module_type", maintain_order=True).agg(pl.col("share").sum()).iter_rows()
+    ):
         family = Address("", 0, module).family
         shares[family] = shares.get(family, 0.0) + (share or 0.0)
     mlp, attention = shares.get("mlp", 0.0), shares.get("attention", 0.0)

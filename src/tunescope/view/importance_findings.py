@@ -37,7 +37,7 @@ def importance_findings(frame: pl.DataFrame, model_id: str, summary: Mapping[str
 
 
 def _layer_sums(part: pl.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    sums = part.group_by("layer").agg(pl.col("score").sum()).sort("layer")
+    sums = part.group_by("layer", maintain_order=True).agg(pl.col("score").sum()).sort("layer")
     return sums["layer"].to_numpy(), sums["score"].to_numpy()
 
 
@@ -99,7 +99,7 @@ def _families(rows: pl.DataFrame, method: str, model_id: str) -> Iterator[Findin
     families = [_family(p) for p in rows["parameter"].to_list()]
     totals = (
         rows.with_columns(pl.Series("family", families))
-        .group_by("family")
+        .group_by("family", maintain_order=True)
         .agg(pl.col("share").sum(), pl.col("numel").sum())
         .sort("share", descending=True)
     )

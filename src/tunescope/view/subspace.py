@@ -189,7 +189,7 @@ def _matrix(summary: pl.DataFrame, labels: Sequence[str], side: str) -> Float64:
     at = {label: k for k, label in enumerate(labels)}
     out = np.full((len(labels), len(labels)), np.nan)
     np.fill_diagonal(out, 1.0)
-    means = summary.group_by("model_a", "model_b").agg(pl.col(f"excess_{side}").mean())
+    means = summary.group_by("model_a", "model_b", maintain_order=True).agg(pl.col(f"excess_{side}").mean())
     for a, b, value in means.iter_rows():
         if value is not None and a != b:
             out[at[a], at[b]] = out[at[b], at[a]] = value

@@ -165,7 +165,7 @@ def comparison_sentences(summary: pl.DataFrame) -> list[str]:
 def _depth(rows: pl.DataFrame) -> Iterable[str]:
     layers = (
         rows.filter(pl.col("layer").is_not_null())
-        .group_by("layer")
+        .group_by("layer", maintain_order=True)
         .agg(pl.col("excess_input", "excess_output").mean())
         .sort("layer")
     )

@@ -92,7 +92,9 @@ def _without_numbers(amplification: pl.DataFrame, model: str) -> dict[str, int]:
 
 def _at_rank(rows: pl.DataFrame, rank: int) -> dict[str, Any]:
     at = rows.filter(pl.col("rank") == rank)
-    along = dict(at.group_by("directions").agg(pl.col("projected_norm").mean()).iter_rows())
+    along = dict(
+        at.group_by("directions", maintain_order=True).agg(pl.col("projected_norm").mean()).iter_rows()
+    )
     own = at.filter(pl.col("directions") == "delta")
     return {
         "rank": rank,
