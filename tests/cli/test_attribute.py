@@ -158,6 +158,7 @@ def test_bad_input_is_refused_with_its_exit_code(models: Path, tmp_path: Path, r
         (models / "lora", models / "base", data, ("--data", data), 2, "duplicate-label"),
         (models / "lora", models / "base", data, ("--nodes", 0), 2, "--nodes"),
         (models / "lora", models / "base", data, ("-o", models), 2, "output"),
+        (models / "lora", models / "base", data, ("--device", "banana"), 2, "bad-device"),
     ]
     for tuned, base, texts, more, code, said in cases:
         done = run("attribute", tuned, "--base", base, "--data", texts, *FEW, *more)

@@ -82,9 +82,10 @@ def attribution_study(
     # Deferred: loading torch takes seconds, and a refused argument should not wait for it.
     from tunescope.gradient.attribution import attribute_data, path_of
     from tunescope.gradient.attribution_subject import open_subject
+    from tunescope.gradient.device import chosen_device
     from tunescope.gradient.pretrained import load_model
 
-    device, notices = _device(request.device)
+    device, notices = chosen_device(request.device)
     model = load_model(request.base, request.dtype, device)
     read, noticed = _batches(request, model)
     subject = open_subject(tuned, model, dtype=request.dtype, device=device, scale=request.scale)
@@ -166,16 +167,6 @@ def _check_there(tuned: str, data: Iterable[str]) -> None:
     for place in data:
         if os.path.lexists(place) or place.lower().endswith(SUFFIXES):
             read_rows(place)
-
-
-def _device(wanted: str) -> tuple[str, list[Notice]]:
-    import torch
-
-    if wanted != "auto":
-        return wanted, []
-    if torch.cuda.is_available():
-        return "cuda", []
-    return "cpu", [Notice("no-cuda", "no CUDA device is there; the gradients are computed on the CPU")]
 
 
 def _named(progress: Progress | None, label: str) -> Progress | None:

@@ -141,30 +141,11 @@ def _batches(model: Any, request: Request) -> tuple[list[dict[str, Any]], list[N
 
 
 def _device(wanted: str) -> tuple[str, list[Notice]]:
-    import torch
-
+    from tunescope.gradient.device import chosen_device
     from tunescope.gradient.processes import join_group
 
     join_group()
-    if wanted != "auto":
-        return _known(wanted), []
-    if torch.cuda.is_available():
-        return f"cuda:{torch.cuda.current_device()}", []
-    return "cpu", [Notice("no-cuda", "no CUDA device is there; the scores are computed on the CPU")]
-
-
-def _known(device: str) -> str:
-    import torch
-
-    try:
-        kind = torch.device(device).type
-    except RuntimeError:
-        kind = "meta"
-    if kind == "meta":
-        raise UsageError(
-            "bad-device", f"there is no device {device!r}", expected="auto, cpu, cuda or cuda:N", found=device
-        )
-    return device
+    return chosen_device(wanted)
 
 
 def _few(request: Request, total: int) -> list[Notice]:
