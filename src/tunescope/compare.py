@@ -115,7 +115,9 @@ def _scaled(specs: Sequence[Any], opened: list[Source], scales: Mapping[str, flo
 
 
 def _rescaled(source: Source, scale: float) -> Source:
-    return replace(source, deltas=tuple(_rescaled_delta(delta, scale) for delta in source.deltas))
+    still = tuple(notice for notice in source.notices if notice.slug != "scale-unknown")
+    deltas = tuple(_rescaled_delta(delta, scale) for delta in source.deltas)
+    return replace(source, deltas=deltas, notices=still)
 
 
 def _rescaled_delta(delta: Delta, scale: float) -> Delta:
@@ -123,10 +125,10 @@ def _rescaled_delta(delta: Delta, scale: float) -> Delta:
 
 
 def select(sources: Sequence[Source], selection: Selection) -> list[Source]:
-    """The sources with only the selected deltas; a word or layer that selects nothing anywhere is refused."""
+    """The sources with only what is selected; a word or layers that select nothing anywhere are refused."""
     if selection == EVERYTHING:
         return list(sources)
-    addresses = [delta.address for source in sources for delta in source.deltas]
+    addresses = [address for source in sources for address in _addresses(source)]
     for word in selection.modules or ():
         if not any(_named_by(word, address) for address in addresses):
             there = sorted({address.module_type for address in addresses})
@@ -141,7 +143,22 @@ def select(sources: Sequence[Source], selection: Selection) -> list[Source]:
             expected=f"layers among {layers}",
             found=sorted(selection.layers or ()),
         )
-    return [replace(s, deltas=tuple(d for d in s.deltas if selection.takes(d.address))) for s in sources]
+    return [_selected(source, selection) for source in sources]
+
+
+def _selected(source: Source, selection: Selection) -> Source:
+    if source.published is not None:
+        rows = source.published.frame.filter(list(map(selection.takes, _addresses(source))))
+        return replace(source, published=replace(source.published, frame=rows))
+    return replace(source, deltas=tuple(d for d in source.deltas if selection.takes(d.address)))
+
+
+def _addresses(source: Source) -> list[Address]:
+    """Where the updates of a source sit; for a published table, in its rows' order."""
+    if source.published is None:
+        return [delta.address for delta in source.deltas]
+    rows = source.published.frame.select("layer", "module_type")
+    return [Address("model", layer, module) for layer, module in rows.iter_rows()]
 
 
 def norms(
@@ -189,9 +206,7 @@ def _published(source: Source) -> pl.DataFrame:
     """The rows as they stand, in our columns; stack, family and component name follow from the module."""
     assert source.published is not None
     rows = source.published.to_polars()
-    addresses = [
-        Address("model", layer, module) for layer, module in rows.select("layer", "module_type").iter_rows()
-    ]
+    addresses = _addresses(source)
     derived = pl.DataFrame(
         {
             "model_id": [source.label] * rows.height,

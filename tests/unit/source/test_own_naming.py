@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tunescope import compare
 from tunescope.errors import BadInput
 from tunescope.source import open_source
 
@@ -77,3 +78,12 @@ def test_peft_names_without_a_config_are_read_with_a_given_scale(tmp_path: Path)
     (delta,) = open_source(tmp_path, scale=0.5).deltas
     assert delta.component_name == "L0_ATTN_Q"
     np.testing.assert_allclose(delta.open().dense(), 0.5 * b.astype(np.float64) @ a)
+
+
+def test_a_scale_given_for_the_files_own_label_is_not_called_unknown(tmp_path: Path) -> None:
+    save_file({"w_a_0": normal(2, 9), "w_b_0": normal(7, 2)}, tmp_path / "x.safetensors")
+    (silent,) = compare.open_labelled([tmp_path / "x.safetensors"])
+    assert [notice.slug for notice in silent.notices] == ["scale-unknown"]
+    (given,) = compare.open_labelled([tmp_path / "x.safetensors"], {"x": 1.0})
+    assert given.notices == ()
+    assert given.deltas[0].scale == 1.0

@@ -5,6 +5,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tunescope import compare
 from tunescope.errors import BadInput, Missing, UsageError
 from tunescope.source import open_source, open_sources
 from tunescope.table import Table
@@ -84,3 +85,14 @@ def test_empty_and_missing_tables(tmp_path: Path) -> None:
         open_sources(written(tmp_path, "<!DOCTYPE html><html></html>"))
     with pytest.raises(Missing, match="not-found"):
         open_sources(tmp_path / "gone.csv")
+
+
+def test_layers_and_modules_select_rows_of_a_published_table(tmp_path: Path) -> None:
+    text = HEADER + "a,0,self_attn.q_proj,L0_Q,1\na,1,mlp.up_proj,L1_U,2\nb,0,self_attn.q_proj,L0_Q,3\n"
+    path = written(tmp_path, text)
+    norms = compare.norms([path], selection=compare.Selection(frozenset({1}))).frame
+    assert norms.select("model_id", "layer", "frobenius_norm").rows() == [("a", 1, 2.0)]
+    norms = compare.norms([path], selection=compare.Selection(modules=("attention",))).frame
+    assert norms["frobenius_norm"].to_list() == [1.0, 3.0]
+    with pytest.raises(UsageError, match="nothing-selected"):
+        compare.norms([path], selection=compare.Selection(frozenset({7})))
