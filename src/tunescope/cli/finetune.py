@@ -57,7 +57,9 @@ Examples:
 @click.option("--dropout", type=float, default=0.0, help="Dropout before the adapters.")
 @click.option("--targets", default="attention", help="attention | mlp | all | NAME,...: the layers adapted.")
 @click.option(
-    "--quantize", type=click.Choice(["nf4", "int8", "none"]), show_default="nf4", help="The base's form."
+    "--quantize",
+    type=click.Choice(["nf4", "int8", "none"]),
+    help="The base's form.  [default: nf4; with --full: none]",
 )
 @click.option("--full", is_flag=True, help="Train all weights, in float32, instead of adapters.")
 @click.option("--batch-size", type=int, default=2, help="Rows of one forward pass on one process.")
