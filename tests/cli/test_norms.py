@@ -171,6 +171,15 @@ def test_metric_takes_any_numeric_column(
     assert (tmp_path / "s" / "figures" / f"norm_heatmap_a_{metric}.png").exists()
 
 
+@pytest.mark.parametrize("metric", ["lora_rank", "d_out", "stable_rank"])
+def test_only_a_norm_is_called_a_change(run: Run, two: tuple[Path, Path], metric: str) -> None:
+    ran = run("norms", f"a={two[0]}", "--metric", metric)
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith("# What changed: ")
+    assert "changed most" not in ran.out
+    assert run("norms", f"a={two[0]}").out.startswith("# How much changed: ")
+
+
 def test_scale_gives_the_scale_of_a_file_without_one(run: Run, real: Path, tmp_path: Path) -> None:
     source = real / "sam_lora_own-naming" / "lora_rank4.safetensors"
     assert run("norms", f"sam={source}", "-o", tmp_path / "without").code == 0

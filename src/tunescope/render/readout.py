@@ -40,7 +40,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def readout_markdown(document: Mapping[str, Any], coverage: Sequence[str] = ()) -> str:
     """The whole readout: one table of the models, ratios, findings, coverage."""
     metric = document["metric"]
-    lines = [f"# How much changed: {label_of(metric)}", "", f"> {CAUTION}", "", *_models(document["models"])]
+    lines = [
+        f"# {'How much changed' if 'norm' in metric else 'What changed'}: {label_of(metric)}",
+        "",
+        f"> {CAUTION}",
+        "",
+        *_models(document["models"]),
+    ]
     lines += _focus(document["models"])
     lines += _ratios(document["models"], document["ratios"])
     lines += ["", "## Findings", "", *_findings(document["findings"])]
@@ -111,7 +117,7 @@ def top_rows(frame: pl.DataFrame, metric: str, most: int = 12) -> list[str]:
     """The rows with the largest `metric`, as a Markdown table."""
     columns = ["model_id", "component_name", "d_out", "d_in", "lora_rank", "scale"]
     numbers = ["frobenius_norm", "frobenius_norm_normalized", "stable_rank", "effective_rank"]
-    numbers += [] if metric in numbers else [metric]
+    numbers += [] if metric in (*columns, *numbers) else [metric]
     top = frame.sort(metric, descending=True, nulls_last=True).head(most)
     rows = [
         [

@@ -74,11 +74,20 @@ def _mass(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]:
         return
     span = layers["layer"].to_list()
     text = (
-        f"{model} changed most in its {most} layers: mean {metric} {significant(parts[most])} there against "
-        f"{significant(parts[least])} in the {least} third "
+        f"{model} {_most(metric)} in its {most} layers: mean {metric} {significant(parts[most])} there "
+        f"against {significant(parts[least])} in the {least} third "
         f"({ratio:.2f}×; {'' if stack == 'model' else f'{stack} '}layers {span[0]}–{span[-1]})."
     )
     yield Finding(f"{most}_layers", text, model, evidence={**parts, "ratio": ratio, "threshold": MASS_RATIO})
+
+
+def _is_size(metric: str) -> bool:
+    return "norm" in metric
+
+
+def _most(metric: str) -> str:
+    """Only a norm says how much a weight changed; a rank or a shape is merely large."""
+    return "changed most" if _is_size(metric) else "has the largest values"
 
 
 def _tilt(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]:
@@ -96,6 +105,10 @@ def _tilt(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]:
         text = (
             f"{model} changed its {most} weights {ratio:.2f}× as much as its {least} weights (mean {metric})."
         )
+        if not _is_size(metric):
+            text = (
+                f"Mean {metric} of {model} is {ratio:.2f}× as large in {most} weights as in {least} weights."
+            )
         evidence = {**means, "ratio": ratio, "threshold": TILT_RATIO}
         yield Finding("family_tilt", text, model, evidence=evidence)
 
