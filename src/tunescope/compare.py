@@ -125,7 +125,7 @@ def _rescaled_delta(delta: Delta, scale: float) -> Delta:
 
 
 def select(sources: Sequence[Source], selection: Selection) -> list[Source]:
-    """The sources with only what is selected; a word or layers that select nothing anywhere are refused."""
+    """The sources with only what is selected; a word or layer that no source has is refused."""
     if selection == EVERYTHING:
         return list(sources)
     addresses = [address for source in sources for address in _addresses(source)]
@@ -135,14 +135,11 @@ def select(sources: Sequence[Source], selection: Selection) -> list[Source]:
             raise UsageError(
                 "nothing-selected", f"no module is called {word!r}", expected=", ".join(there[:20])
             )
-    if addresses and not any(map(selection.takes, addresses)):
-        layers = sorted({a.layer for a in addresses if a.layer is not None})
-        raise UsageError(
-            "nothing-selected",
-            "no layer is left",
-            expected=f"layers among {layers}",
-            found=sorted(selection.layers or ()),
-        )
+    layers = {address.layer for address in addresses if address.layer is not None}
+    absent = sorted((selection.layers or frozenset()) - layers)
+    if addresses and (absent or not any(map(selection.takes, addresses))):
+        what = f"no update lies in layer {', '.join(map(str, absent[:8]))}" if absent else "no update is left"
+        raise UsageError("nothing-selected", what, expected=f"layers among {sorted(layers)}")
     return [_selected(source, selection) for source in sources]
 
 

@@ -201,6 +201,7 @@ def test_scale_gives_the_scale_of_a_file_without_one(run: Run, real: Path, tmp_p
         (["--layers", "5-2"], "bad-layers"),
         (["--layers", "x"], "bad-layers"),
         (["--layers", "77"], "nothing-selected"),
+        (["--layers", "0,31"], "layer 31"),
         (["--modules", "k_proj"], "nothing-selected"),
         (["--scale", "a"], "bad-scale"),
         (["--scale", "a=nan"], "bad-scale"),
