@@ -32,6 +32,7 @@ check: $(VENV)/.ready
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/cli/test_docs.py
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[bench]"
