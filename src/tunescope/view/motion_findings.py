@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tunescope.view.findings import Finding, named, significant
-from tunescope.view.readout import layer_means, thirds
+from tunescope.view.readout import layer_means, leading_third
 from tunescope.view.seams import SavedState, seams
 from tunescope.view.stillness import diverged, frozen
 
@@ -56,13 +56,9 @@ def motion_findings(
 def _mass(run: str, updates: pl.DataFrame) -> Iterator[Finding]:
     last = updates.filter((pl.col("step") == pl.col("step").max()) & pl.col("layer").is_not_null())
     layers = layer_means(last.filter(pl.col("delta_frobenius_norm").is_finite()), "delta_frobenius_norm")
-    parts = {k: v for k, v in thirds(layers).items() if v is not None}
-    if layers.height < 3 or len(parts) < 3 or min(parts.values()) <= 0:
+    if (leading := leading_third(layers, MASS_RATIO)) is None:
         return
-    most, least = max(parts, key=lambda k: parts[k]), min(parts, key=lambda k: parts[k])
-    ratio = parts[most] / parts[least]
-    if ratio < MASS_RATIO:
-        return
+    most, least, ratio, parts = leading
     top = layers.sort("mean", descending=True)["layer"].head(3).to_list()
     text = (
         f"{run} changed most in its {most} layers: mean ‖ΔW‖ {significant(parts[most])} there against "

@@ -11,7 +11,7 @@ import polars as pl
 
 from tunescope.errors import Notice
 from tunescope.view.findings import Finding, named, significant
-from tunescope.view.readout import layer_means, main_stack, thirds
+from tunescope.view.readout import layer_means, leading_third, main_stack
 
 # A third holds the mass when its mean exceeds the smallest third's by this factor.
 MASS_RATIO = 1.1
@@ -65,13 +65,9 @@ def _non_finite(rows: pl.DataFrame, model: str, _: str) -> Iterable[Finding]:
 def _mass(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]:
     stack = main_stack(rows)
     layers = layer_means(rows.filter(pl.col(metric).is_finite() & (pl.col("stack") == stack)), metric)
-    parts = {k: v for k, v in thirds(layers).items() if v is not None}
-    if layers.height < 3 or len(parts) < 3 or min(parts.values()) <= 0:
+    if (leading := leading_third(layers, MASS_RATIO)) is None:
         return
-    most, least = max(parts, key=lambda k: parts[k]), min(parts, key=lambda k: parts[k])
-    ratio = parts[most] / parts[least]
-    if ratio < MASS_RATIO:
-        return
+    most, least, ratio, parts = leading
     span = layers["layer"].to_list()
     text = (
         f"{model} {_most(metric)} in its {most} layers: mean {metric} {significant(parts[most])} there "

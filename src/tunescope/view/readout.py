@@ -81,6 +81,21 @@ def thirds(layers: pl.DataFrame) -> dict[str, float | None]:
     return {name: _mean(layers["mean"][cuts[i] : cuts[i + 1]]) if n else None for i, name in enumerate(names)}
 
 
+def leading_third(
+    layers: pl.DataFrame, least_ratio: float
+) -> tuple[str, str, float, dict[str, float]] | None:
+    """The third with the largest mean, the one with the smallest, their ratio and all three means.
+
+    `None` below three layers, where a mean is zero, or where the ratio stays under `least_ratio`.
+    """
+    parts = {name: mean for name, mean in thirds(layers).items() if mean is not None}
+    if layers.height < 3 or len(parts) < 3 or min(parts.values()) <= 0:
+        return None
+    most, least = max(parts, key=lambda name: parts[name]), min(parts, key=lambda name: parts[name])
+    ratio = parts[most] / parts[least]
+    return (most, least, ratio, parts) if ratio >= least_ratio else None
+
+
 def _mean(values: pl.Series) -> float | None:
     return float(values.mean()) if len(values) else None  # type: ignore[arg-type]
 
