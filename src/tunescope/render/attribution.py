@@ -13,7 +13,7 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from tunescope.render.grid import title_text
+from tunescope.render.grid import label_cells, title_text
 from tunescope.render.labels import place_labels
 from tunescope.render.style import (
     CYCLE,
@@ -99,7 +99,7 @@ def _map(part: FigureBase, view: Map) -> None:
     colours = matplotlib.colormaps[DIFFERENCE].with_extremes(bad=MISSING)
     scale = Normalize(*view.grid.limits)
     image = main.imshow(view.grid.values, cmap=colours, norm=scale, aspect="auto", interpolation="nearest")
-    _ticks(main, view)
+    label_cells(main, view.grid)
     _sums(top, side, view)
     top.set_title(title_text(view.grid.title))
     scale_bar = part.colorbar(image, cax=bar)
@@ -107,19 +107,6 @@ def _map(part: FigureBase, view: Map) -> None:
     scale_bar.outline.set_visible(False)
     scale_bar.ax.axhline(0, color=INK, linewidth=1.2)
     scale_bar.formatter.set_powerlimits((-3, 4))  # type: ignore[attr-defined]
-
-
-def _ticks(ax: Axes, view: Map) -> None:
-    rows, columns = view.grid.values.shape
-    every = -(-rows // 50)
-    ax.set_yticks(range(0, rows, every), view.grid.rows[::every], fontsize=7.5)
-    names = [title_text(column, 32) for column in view.grid.columns]
-    ax.set_xticks(range(columns), names, fontsize=8, rotation=45, ha="right", rotation_mode="anchor")
-    ax.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
-    ax.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
-    ax.grid(which="minor", color="white", linewidth=0.6)
-    ax.tick_params(which="both", length=0)
-    ax.spines[:].set_visible(False)
 
 
 def _sums(top: Axes, side: Axes, view: Map) -> None:

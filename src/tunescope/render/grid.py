@@ -44,7 +44,7 @@ def heatmap(grid: Grid, ax: Axes | None = None, cmap: str = CHANGE, colorbar: bo
         image = ax.imshow(
             grid.values, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="nearest"
         )
-        _ticks(ax, grid)
+        label_cells(ax, grid)
         for y, x in np.argwhere(grid.broken):
             _cross(ax, int(y), int(x))
         ax.set_title(title_text(grid.title))
@@ -53,7 +53,8 @@ def heatmap(grid: Grid, ax: Axes | None = None, cmap: str = CHANGE, colorbar: bo
     return ax
 
 
-def _ticks(ax: Axes, grid: Grid) -> None:
+def label_cells(ax: Axes, grid: Grid) -> None:
+    """Name rows and columns on the axes and part the cells with white lines."""
     rows, columns = grid.values.shape
     every = max(1, int(np.ceil(rows / 50)))
     ax.set_yticks(range(0, rows, every), [title_text(r, 20) for r in grid.rows[::every]], fontsize=7.5)
