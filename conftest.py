@@ -2,4 +2,6 @@
 
 import importlib.util
 
-collect_ignore = [] if importlib.util.find_spec("triton") else ["src/tunescope/gradient/triton_reduction.py"]
+collect_ignore = (
+    [] if importlib.util.find_spec("triton") else ["src/tunescope/questions/importance/triton_reduction.py"]
+)

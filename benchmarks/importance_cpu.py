@@ -18,9 +18,9 @@ import torch
 from torch import nn
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from tunescope.gradient.loss import mean_loss, targets, token_losses
-from tunescope.gradient.parameters import parameters_of
-from tunescope.gradient.reducer import GradientReducer
+from tunescope.lm.loss import mean_loss, targets, token_losses
+from tunescope.lm.parameters import parameters_of
+from tunescope.questions.importance.reducer import GradientReducer
 
 SHAPE = {
     "hidden_size": 512,

@@ -22,10 +22,10 @@ import torch
 from torch import Tensor, nn
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from tunescope.gradient.loss import mean_loss, sampled_targets, targets, token_losses
-from tunescope.gradient.parameters import Parameters, parameters_of
-from tunescope.gradient.reducer import GradientReducer
-from tunescope.gradient.reduction import SUMS, places, reduce_into
+from tunescope.lm.loss import mean_loss, sampled_targets, targets, token_losses
+from tunescope.lm.parameters import Parameters, parameters_of
+from tunescope.questions.importance.reducer import GradientReducer
+from tunescope.questions.importance.reduction import SUMS, places, reduce_into
 
 QWEN3_8B = {
     "hidden_size": 4096,

@@ -65,7 +65,7 @@ def notebook(folder: Path) -> Norms:
 
 
 def _tunescope(folder: Path, spectra: bool) -> Norms:
-    from tunescope.compare import norms
+    from tunescope.source.selection import norms
 
     rows = norms(str(folder), spectra=spectra).frame
     return {
@@ -117,8 +117,8 @@ CONTENDERS: dict[str, Callable[[Path], Norms]] = {
 }
 # Imported before the clock starts, so that every contender is timed without its imports.
 IMPORTS = {
-    "tunescope_no_spectra": ("polars", "scipy.linalg", "ml_dtypes", "tunescope.compare"),
-    "tunescope_full": ("polars", "scipy.linalg", "ml_dtypes", "tunescope.compare"),
+    "tunescope_no_spectra": ("polars", "scipy.linalg", "ml_dtypes", "tunescope.source.selection"),
+    "tunescope_full": ("polars", "scipy.linalg", "ml_dtypes", "tunescope.source.selection"),
     "gradience": ("torch", "safetensors.torch", "gradience.vnext.audit.lora_audit"),
     "weightwatcher": ("torch", "safetensors.torch", "weightwatcher"),
 }

@@ -20,8 +20,8 @@ from tunescope.address import parse
 from tunescope.delta import Delta, Factored
 from tunescope.linalg import overlap
 from tunescope.linalg.device import float64
-from tunescope.measure.directions import Selection
-from tunescope.measure.subspace import compare
+from tunescope.questions.subspace.directions import Selection
+from tunescope.questions.subspace.measure import compare
 
 RESULT = Path(__file__).parent / "results" / "subspace.json"
 RANK = 64

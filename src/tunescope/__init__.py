@@ -17,22 +17,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tunescope.address import Address as Address
-    from tunescope.compare import norms as norms
     from tunescope.delta import Delta as Delta
     from tunescope.delta import Dense as Dense
     from tunescope.delta import Factored as Factored
     from tunescope.errors import TunescopeError as TunescopeError
-    from tunescope.gradient.attribution import attribute as attribute
-    from tunescope.gradient.importance import importance as importance
-    from tunescope.render.norms import layer_profile as layer_profile
-    from tunescope.render.norms import norm_heatmap as norm_heatmap
-    from tunescope.render.norms import top_components as top_components
+    from tunescope.questions.attribution.attribution import attribute as attribute
+    from tunescope.questions.importance.scores import importance as importance
+    from tunescope.questions.norms.figures import layer_profile as layer_profile
+    from tunescope.questions.norms.figures import norm_heatmap as norm_heatmap
+    from tunescope.questions.norms.figures import top_components as top_components
+    from tunescope.questions.norms.table import norms as norms
+    from tunescope.questions.subspace.table import subspace as subspace
     from tunescope.source.open import open_source as open_source
-    from tunescope.study.subspace_table import subspace as subspace
     from tunescope.table import Table as Table
     from tunescope.training.capture import TrainingCapture as TrainingCapture
 
-__version__ = "0.1.0"
+from tunescope.version import __version__
 
 _HOME = {
     "Address": "tunescope.address",
@@ -42,14 +42,14 @@ _HOME = {
     "Table": "tunescope.table",
     "TrainingCapture": "tunescope.training.capture",
     "TunescopeError": "tunescope.errors",
-    "attribute": "tunescope.gradient.attribution",
-    "norms": "tunescope.compare",
-    "importance": "tunescope.gradient.importance",
-    "layer_profile": "tunescope.render.norms",
-    "norm_heatmap": "tunescope.render.norms",
-    "top_components": "tunescope.render.norms",
+    "attribute": "tunescope.questions.attribution.attribution",
+    "norms": "tunescope.questions.norms.table",
+    "importance": "tunescope.questions.importance.scores",
+    "layer_profile": "tunescope.questions.norms.figures",
+    "norm_heatmap": "tunescope.questions.norms.figures",
+    "top_components": "tunescope.questions.norms.figures",
     "open_source": "tunescope.source.open",
-    "subspace": "tunescope.study.subspace_table",
+    "subspace": "tunescope.questions.subspace.table",
 }
 
 __all__ = [

@@ -152,3 +152,12 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
     return value
+
+
+def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:
+    """Strings that a spreadsheet would run as a formula get an apostrophe in front."""
+    text = [name for name, dtype in frame.schema.items() if dtype == pl.String]
+    risky = pl.col(text).str.contains(r"^[=+\-@\t\r]")
+    return frame.with_columns(
+        pl.when(risky).then(pl.lit("'") + pl.col(text)).otherwise(pl.col(text)).name.keep()
+    )

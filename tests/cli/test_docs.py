@@ -18,7 +18,7 @@ RAISED = {"UsageError", "BadInput", "Missing", "Exhausted", "TunescopeError", "N
 
 
 def command(verb: str) -> click.Command:
-    found = importlib.import_module(f"tunescope.cli.{VERBS[verb][0]}").command
+    found = importlib.import_module(f"tunescope.{VERBS[verb][0]}").command
     assert isinstance(found, click.Command)
     return found
 

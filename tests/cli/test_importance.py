@@ -120,7 +120,7 @@ def test_memory_that_runs_out_is_said(
     def full(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB")
 
-    monkeypatch.setattr("tunescope.gradient.importance.measure", full)
+    monkeypatch.setattr("tunescope.questions.importance.scores.measure", full)
     done = run("importance", model, "--data", data, "--device", "cpu")
     assert (done.code, done.out) == (5, "")
     assert "--batch-size" in done.err

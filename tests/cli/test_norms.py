@@ -437,7 +437,7 @@ def test_entry_89_a_killed_run_leaves_no_torn_output(
     out = tmp_path / "s"
     script = (
         "import os, sys\n"
-        "from tunescope.study import norms\n"
+        "from tunescope.questions.norms import study as norms\n"
         "write = norms._write_figures\n"
         f"norms._write_figures = lambda *a: (write(*a), os.kill(os.getpid(), {int(sent)}))\n"
         "sys.argv = ['tunescope', 'norms', sys.argv[1], '-o', sys.argv[2]]\n"

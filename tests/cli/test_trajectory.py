@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load_file, save_file
 
-from tunescope.cli.trajectory import command
+from tunescope.questions.trajectory.command import command
 from tunescope.table import Table, read_parquet
 from tunescope.training.recording import SCHEMA, Recording
 

@@ -15,8 +15,8 @@ from safetensors.numpy import save_file
 
 from tunescope.errors import BadInput, Missing, TunescopeError
 from tunescope.source import open_source
-from tunescope.source.container import read_safetensors
-from tunescope.source.header import LARGEST_HEADER
+from tunescope.source.files.container import read_safetensors
+from tunescope.source.files.header import LARGEST_HEADER
 
 Writer = Callable[..., Path]
 

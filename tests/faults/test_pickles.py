@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 from tunescope.errors import BadInput, Exhausted
-from tunescope.source import open_source, unpickle
-from tunescope.source.pickled import read_pickled
+from tunescope.source import open_source
+from tunescope.source.files import unpickle
+from tunescope.source.files.pickled import read_pickled
 
 torch = pytest.importorskip("torch")
 
@@ -34,7 +35,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(unpickle, "_limit_memory", lambda _: None)
-    monkeypatch.setattr("tunescope.source.pickled.subprocess.run", run)
+    monkeypatch.setattr("tunescope.source.files.pickled.subprocess.run", run)
 
 
 def sound() -> dict[str, Any]:
@@ -264,7 +265,9 @@ def test_entry_49_tensors_of_kinds_that_cannot_be_read(tmp_path: Path) -> None:
 def test_loading_is_stopped_at_the_memory_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path, {"x": torch.ones(2**21)})
     # A budget below zero leaves no room beyond what the process has in use.
-    monkeypatch.setattr("tunescope.source.pickled._LARGEST_RATIO", -(2**29) / 3 / path.stat().st_size - 3)
+    monkeypatch.setattr(
+        "tunescope.source.files.pickled._LARGEST_RATIO", -(2**29) / 3 / path.stat().st_size - 3
+    )
     with pytest.raises(Exhausted) as raised:
         read_pickled(path)
     assert (raised.value.slug, raised.value.exit_code) == ("pickle-memory", 5)

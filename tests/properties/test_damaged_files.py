@@ -14,8 +14,8 @@ from safetensors.numpy import save
 
 from tunescope.errors import TunescopeError
 from tunescope.source import open_source
-from tunescope.source.container import read_safetensors
-from tunescope.source.npz import read_npz
+from tunescope.source.files.container import read_safetensors
+from tunescope.source.files.npz import read_npz
 
 RNG = np.random.default_rng(0)
 STEM = "base_model.model.model.layers.{}.self_attn.q_proj.lora_{}.weight"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tunescope.delta import Dense, Factored
-from tunescope.measure.motion import Displacement, cosine
+from tunescope.questions.trajectory.motion import Displacement, cosine
 
 SIZES = st.integers(1, 9)
 

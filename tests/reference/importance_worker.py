@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from importance_models import qwen3, sequences
 
-from tunescope.gradient.measurement import Options, measure
-from tunescope.gradient.processes import join_group, world
+from tunescope.lm.processes import join_group, world
+from tunescope.questions.importance.measurement import Options, measure
 
 SHARDED_METHODS = ("taylor", "curvature", "fisher", "magnitude")
 METHODS = ("taylor", "curvature", "wanda", "noise")

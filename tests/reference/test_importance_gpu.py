@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from tunescope.gradient.measurement import Options, measure
-from tunescope.gradient.reduction import places, reduce_blocked, reduce_into
+from tunescope.questions.importance.measurement import Options, measure
+from tunescope.questions.importance.reduction import places, reduce_blocked, reduce_into
 
 from .importance_models import llama, mixtral, qwen3, sequences, side_by_side
 

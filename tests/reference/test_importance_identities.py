@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch.nn import functional
 
-from tunescope.gradient.batches import checked
-from tunescope.gradient.gradient_scores import GradientScores
-from tunescope.gradient.loss import mean_loss, token_losses
-from tunescope.gradient.measurement import Options, measure
-from tunescope.gradient.parameters import parameters_of
-from tunescope.gradient.reducer import GradientReducer
-from tunescope.gradient.session import scoring_session
-from tunescope.gradient.setting import Setting
+from tunescope.lm.batches import checked
+from tunescope.lm.loss import mean_loss, token_losses
+from tunescope.lm.parameters import parameters_of
+from tunescope.lm.session import scoring_session
+from tunescope.questions.importance.gradient_scores import GradientScores
+from tunescope.questions.importance.measurement import Options, measure
+from tunescope.questions.importance.reducer import GradientReducer
+from tunescope.questions.importance.setting import Setting
 
 from .importance_models import llama, mixtral, qwen3, sequences, side_by_side
 

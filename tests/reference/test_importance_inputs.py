@@ -11,8 +11,8 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from tunescope import importance
 from tunescope.errors import BadInput, UsageError
-from tunescope.gradient.measurement import Options, measure
-from tunescope.gradient.pretrained import load_model
+from tunescope.lm.pretrained import load_model
+from tunescope.questions.importance.measurement import Options, measure
 
 from .importance_models import llama, mixtral, qwen3, sequences
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tunescope.errors import BadInput
-from tunescope.gradient.measurement import Options, measure
+from tunescope.questions.importance.measurement import Options, measure
 
 from .importance_models import qwen3, sequences
 from .importance_worker import LENGTHS, METHODS, SHARDED_METHODS

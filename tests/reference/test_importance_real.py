@@ -9,9 +9,9 @@ from torch.nn import functional
 
 import tunescope
 from tunescope.demo import domain_paths, model_path
-from tunescope.gradient.measurement import Options, measure
-from tunescope.gradient.pretrained import load_model, load_tokenizer, read_batches
 from tunescope.linalg.ranks import spearman
+from tunescope.lm.pretrained import load_model, load_tokenizer, read_batches
+from tunescope.questions.importance.measurement import Options, measure
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tunescope.study.norms import norms_study
+from tunescope.questions.norms.study import norms_study
 
 METRIC = "unscaled_frobenius_norm_normalized"
 PUBLISHED: dict[str, dict[str, Any]] = {
@@ -104,7 +104,7 @@ def test_the_published_csv_is_a_source_and_is_not_recomputed(outside: Path) -> N
 
 
 def test_heatmap_of_the_gemma_shape_is_26_by_7(outside: Path) -> None:
-    from tunescope.view.norms import heatmaps
+    from tunescope.questions.norms.views import heatmaps
 
     path = outside / "reference" / "llm_morality_weight_norms_all_models.csv"
     study = norms_study([str(path)])

@@ -5,8 +5,8 @@ import dataclasses
 import pytest
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
-from tunescope.source.leftovers import NEEDS_BASE, NO_MATRIX
-from tunescope.source.peft_fields import METHODS, fields
+from tunescope.source.formats.leftovers import NEEDS_BASE, NO_MATRIX
+from tunescope.source.formats.peft_fields import METHODS, fields
 from tunescope.source.tuners import TUNERS
 
 CLASSES = {method.value: config for method, config in PEFT_TYPE_TO_CONFIG_MAPPING.items()}

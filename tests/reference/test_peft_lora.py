@@ -13,9 +13,9 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from tunescope.delta import Delta, Factored
-from tunescope.source.container import read_safetensors
-from tunescope.source.peft import load_peft_config, read_peft
-from tunescope.source.tensors import Entry, Ledger
+from tunescope.source.files.container import read_safetensors
+from tunescope.source.files.tensors import Entry, Ledger
+from tunescope.source.formats.peft import load_peft_config, read_peft
 
 # PEFT warns about its own defaults; what is tested here are numbers.
 pytestmark = pytest.mark.filterwarnings("ignore:::peft", "ignore:::torch")

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tunescope.source.container import read_safetensors
-from tunescope.source.peft import load_peft_config, read_peft
-from tunescope.source.tensors import Ledger
+from tunescope.source.files.container import read_safetensors
+from tunescope.source.files.tensors import Ledger
+from tunescope.source.formats.peft import load_peft_config, read_peft
 
 EXPECTED = {
     "open-calm-1b_r1_fp16": (24, 48),

@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from torch import nn
 
 from tunescope.delta import Delta
-from tunescope.source.container import read_safetensors
+from tunescope.source.files.container import read_safetensors
+from tunescope.source.files.tensors import Ledger
+from tunescope.source.formats.peft import load_peft_config, read_peft
 from tunescope.source.open import open_source
-from tunescope.source.peft import load_peft_config, read_peft
-from tunescope.source.tensors import Ledger
 
 # PEFT warns about its own defaults; what is tested here are numbers.
 pytestmark = pytest.mark.filterwarnings("ignore:::peft", "ignore:::torch")

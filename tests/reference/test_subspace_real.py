@@ -5,9 +5,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tunescope.compare import open_labelled
-from tunescope.measure.directions import Selection
-from tunescope.study.subspace import Settings, SubspaceStudy, subspace_study
+from tunescope.questions.subspace.directions import Selection
+from tunescope.questions.subspace.study import Settings, SubspaceStudy, subspace_study
+from tunescope.source.selection import open_labelled
 
 DELTA = Settings(selection=Selection(of=("delta",)))
 

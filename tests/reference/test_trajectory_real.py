@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
-from tunescope.study.trajectory import TrajectoryStudy, trajectory_study
+from tunescope.questions.trajectory.study import TrajectoryStudy, trajectory_study
 
 ROBERTA, QWEN, AGNEWS = (
     "roberta-base_portuguese-news_r8",

@@ -12,15 +12,25 @@ import click
 
 from tunescope.errors import Exhausted, TunescopeError, printable
 
-# verb -> (module below tunescope.cli, one-line help); the help stands here so that listing imports nothing.
+# verb -> (module below tunescope, one-line help); the help stands here so that listing imports nothing.
+_QUESTION = "questions.{}.command"
 VERBS: dict[str, tuple[str, str]] = {
-    "attribute": ("attribute", "Which of the changes bought the gain: the loss change, weight by weight."),
-    "demo": ("demo", "Fine-tune the small model that ships here, and look at the result."),
-    "finetune": ("finetune", "Fine-tune over domains and learning rates, recording the motion."),
-    "importance": ("importance", "Which parameters the predictions depend on: layer × parameter maps."),
-    "norms": ("norms", "How much each weight changed: layer × module maps of ‖ΔW‖."),
-    "subspace": ("subspace", "In which directions weights changed, against chance."),
-    "trajectory": ("trajectory", "How the layers moved during training, step by step, animated."),
+    "attribute": (
+        _QUESTION.format("attribution"),
+        "Which of the changes bought the gain: the loss change, weight by weight.",
+    ),
+    "demo": ("cli.demo", "Fine-tune the small model that ships here, and look at the result."),
+    "finetune": ("cli.finetune", "Fine-tune over domains and learning rates, recording the motion."),
+    "importance": (
+        _QUESTION.format("importance"),
+        "Which parameters the predictions depend on: layer × parameter maps.",
+    ),
+    "norms": (_QUESTION.format("norms"), "How much each weight changed: layer × module maps of ‖ΔW‖."),
+    "subspace": (_QUESTION.format("subspace"), "In which directions weights changed, against chance."),
+    "trajectory": (
+        _QUESTION.format("trajectory"),
+        "How the layers moved during training, step by step, animated.",
+    ),
 }
 
 
@@ -41,7 +51,7 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module = importlib.import_module(f"tunescope.cli.{VERBS[cmd_name][0]}")
+        module = importlib.import_module(f"tunescope.{VERBS[cmd_name][0]}")
         return module.command  # type: ignore[no-any-return]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -95,8 +95,9 @@ FOLDERS = ("runs", "norms", "trajectory")
 
 def _norms(out: Path, runs: Any) -> dict[str, Any]:
     """The norms of the five adapters of the higher rate."""
+    from tunescope.questions.norms.study import norms_study, write_norms
+    from tunescope.source.ledger import provenance
     from tunescope.study.folder import study_folder
-    from tunescope.study.norms import norms_study, provenance, write_norms
 
     chosen = [run for run in runs if run.learning_rate == max(RATES)]
     sources = [f"{run.domain}={run.folder / 'adapter'}" for run in chosen]
@@ -109,8 +110,8 @@ def _norms(out: Path, runs: Any) -> dict[str, Any]:
 
 def _trajectory(out: Path, runs: Path) -> dict[str, Any]:
     """The trajectories of all ten runs."""
+    from tunescope.questions.trajectory.study import provenance, trajectory_study, write_trajectory
     from tunescope.study.folder import study_folder
-    from tunescope.study.trajectory import provenance, trajectory_study, write_trajectory
 
     study = trajectory_study([str(runs)])
     arguments = {"command": "trajectory", "runs": [str(runs)]}

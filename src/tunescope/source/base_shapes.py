@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.errors import TunescopeError
-from tunescope.source.container import read_safetensors
+from tunescope.source.files.container import read_safetensors
 
 Shapes = dict[str, tuple[int, int]]
 

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from tunescope.address import Address, parse
 from tunescope.delta import Delta
 from tunescope.errors import BadInput, Missing, Notice, printable
-from tunescope.source.container import TensorFile, read_safetensors
-from tunescope.source.disk import unreachable
+from tunescope.source.files.container import TensorFile, read_safetensors
+from tunescope.source.files.disk import unreachable
+from tunescope.source.files.sharded import read_shards
+from tunescope.source.files.tensors import LazyTensor, is_float, to_float32
+from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.locate import Located
-from tunescope.source.names import strip_wrappers
-from tunescope.source.sharded import read_shards
 from tunescope.source.spec import HubId, parse_hub_id
-from tunescope.source.tensors import LazyTensor, is_float, to_float32
 
 _SHARD = re.compile(r"^(?P<stem>.+)-\d{5}-of-\d{5}\.safetensors$")
 _INDEX = ".safetensors.index.json"

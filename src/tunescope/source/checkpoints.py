@@ -9,10 +9,10 @@ from pathlib import Path
 from tunescope.address import Address, parse
 from tunescope.delta import Dense, Update
 from tunescope.errors import Notice
+from tunescope.source.files.tensors import Entry, LazyTensor, is_float
+from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.locate import Located, locate
-from tunescope.source.names import strip_wrappers
 from tunescope.source.open import load, open_source
-from tunescope.source.tensors import Entry, LazyTensor, is_float
 
 # Tensors saved beside an adapter that train, but of which the file alone has no ΔW.
 _TRAINED_WHOLE = re.compile(r"^(saved module|saved embedding layer|bias)\b")

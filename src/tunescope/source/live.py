@@ -9,9 +9,9 @@ import numpy as np
 
 from tunescope.delta import Array, read_only
 from tunescope.errors import BadInput, UsageError
-from tunescope.source.container import DTYPE_NAMES, lazy
-from tunescope.source.names import strip_wrappers
-from tunescope.source.tensors import LazyTensor
+from tunescope.source.files.container import DTYPE_NAMES, lazy
+from tunescope.source.files.tensors import LazyTensor
+from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.weights import Weights
 
 _TORCH_NAMES = {

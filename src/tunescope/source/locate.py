@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing, Notice
-from tunescope.source.disk import take_snapshot, unreachable
+from tunescope.source.files.disk import take_snapshot, unreachable
 
 CONFIG = "adapter_config.json"
 # Written by trainers beside the weights; they hold no adapter, and unpickling some of them runs code.

@@ -10,12 +10,12 @@ from typing import Any, NoReturn
 from tunescope.address import component_names, distinct_addresses
 from tunescope.delta import Delta
 from tunescope.errors import BadInput, UsageError
-from tunescope.source.container import TensorFile, read_safetensors
-from tunescope.source.formats import FORMATS
+from tunescope.source.files.container import TensorFile, read_safetensors
+from tunescope.source.files.tensors import Ledger
+from tunescope.source.formats.registry import FORMATS
 from tunescope.source.locate import SHARD, Located, locate
 from tunescope.source.opened import Source
 from tunescope.source.spec import HubId, default_label, parse_hub_id, parse_spec
-from tunescope.source.tensors import Ledger
 from tunescope.source.weights import Weights
 
 _TABLES = (".csv", ".parquet")
@@ -70,7 +70,7 @@ def open_sources(
     text = os.fspath(spec)
     if text.lower().endswith(_TABLES):
         # Deferred: reading tables pulls in polars.
-        from tunescope.source.published import read_published
+        from tunescope.source.formats.published import read_published
 
         return read_published(Path(text), label)
     folder, place, name = _fetch(text)
@@ -98,7 +98,7 @@ def load(located: Located, place: str) -> Weights:
     """The tensors of located files as one mapping, none of them read yet."""
     if located.index is not None or SHARD.match(located.files[0].name):
         # Deferred: sharded adapters are rare.
-        from tunescope.source.sharded import read_shards
+        from tunescope.source.files.sharded import read_shards
 
         files, notices = read_shards(located)
     else:
@@ -119,11 +119,11 @@ def read_file(path: Path) -> TensorFile:
     suffix = path.suffix.lower()
     if suffix == ".npz":
         # Deferred, as the next: rare formats.
-        from tunescope.source.npz import read_npz
+        from tunescope.source.files.npz import read_npz
 
         return read_npz(path)
     if suffix in (".bin", ".pt", ".pth", ".ckpt"):
-        from tunescope.source.pickled import read_pickled
+        from tunescope.source.files.pickled import read_pickled
 
         return read_pickled(path)
     return read_safetensors(path)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunescope.delta import Delta
 from tunescope.errors import Notice
-from tunescope.source.tensors import Entry
+from tunescope.source.files.tensors import Entry
 
 if TYPE_CHECKING:
     # Tables pull in polars, which opening an adapter does not need.

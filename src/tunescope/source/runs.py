@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.errors import BadInput, Missing, Notice
-from tunescope.source.disk import unreachable
+from tunescope.source.files.disk import unreachable
 
 _CHECKPOINT = re.compile(r"^checkpoint-(\d+)$")
 _RUN_PATH = re.compile(r"(?:^|/)([^/]+)/lr-([^/]+)/seed-(\d+)$")

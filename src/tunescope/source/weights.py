@@ -7,8 +7,8 @@ from typing import Any
 
 from tunescope.delta import Delta
 from tunescope.errors import Notice
-from tunescope.source.container import TensorFile
-from tunescope.source.tensors import LazyTensor, Ledger
+from tunescope.source.files.container import TensorFile
+from tunescope.source.files.tensors import LazyTensor, Ledger
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunescope import __version__
 from tunescope.errors import Exhausted, UsageError
 from tunescope.table import SCHEMA_VERSION, write_json
+from tunescope.version import __version__
 
 RECORD = "study.json"
 

@@ -13,7 +13,7 @@ from tunescope.address import parse
 from tunescope.delta import Delta, Factored
 from tunescope.errors import BadInput, Missing
 from tunescope.source.checkpoint import open_checkpoint
-from tunescope.source.disk import Snapshot
+from tunescope.source.files.disk import Snapshot
 
 Q = "model.layers.0.self_attn.q_proj"
 V = "model.layers.1.self_attn.v_proj"

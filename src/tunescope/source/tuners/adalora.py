@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from tunescope.delta import Delta, Factored
-from tunescope.source.tensors import LazyTensor, require_float
+from tunescope.source.files.tensors import LazyTensor, require_float
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner, exact, floats
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tunescope.address import Address, parse
 from tunescope.delta import Delta, Update
 from tunescope.errors import BadInput
-from tunescope.source.tensors import Array, LazyTensor, Ledger, require_float
+from tunescope.source.files.tensors import Array, LazyTensor, Ledger, require_float
 
 # What PEFT saves under `base_model.` belongs to the whole adapter, not to one module.
 _OUTSIDE = "base_model"

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from tunescope.address import Address, parse
 from tunescope.delta import Array, Delta, Factored
-from tunescope.source.tensors import LazyTensor
+from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.tuners.adapter import Adapter, Module, floats
 
 # The order in which the models define the parameters of their experts modules.

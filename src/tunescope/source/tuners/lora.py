@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tunescope.delta import Array, Delta, Factored
-from tunescope.source.tensors import LazyTensor, require_float
+from tunescope.source.files.tensors import LazyTensor, require_float
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner, exact, floats, lora_scale
 from tunescope.source.tuners.experts import expert_deltas, targets_parameters
 

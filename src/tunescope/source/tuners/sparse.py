@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from tunescope.delta import Array, Delta, Dense
-from tunescope.source.tensors import LazyTensor
+from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner, exact, floats
 
 _SHIRA = ("shira_indices", "shira_weight")

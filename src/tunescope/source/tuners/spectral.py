@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.delta import Delta, Dense
-from tunescope.source.tensors import LazyTensor
+from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner, exact
 from tunescope.source.tuners.seeded import WITHOUT_TORCH, permutation, torch_is_there
 

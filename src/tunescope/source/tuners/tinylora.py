@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from tunescope.delta import Delta, Factored
-from tunescope.source.tensors import LazyTensor
+from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner, exact
 from tunescope.source.tuners.seeded import WITHOUT_TORCH, normal, torch_is_there
 

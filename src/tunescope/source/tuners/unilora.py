@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.delta import Delta, Factored
-from tunescope.source.tensors import LazyTensor
+from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner, exact
 
 _INDICES = ("unilora_indices_A", "unilora_indices_B")

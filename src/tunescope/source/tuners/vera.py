@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 from tunescope.delta import Array, Delta, Factored
-from tunescope.source.tensors import LazyTensor
+from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner, exact
 from tunescope.source.tuners.seeded import WITHOUT_TORCH, kaiming_uniform_pair, torch_is_there
 from tunescope.source.tuners.widths import input_widths

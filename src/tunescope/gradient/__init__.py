@@ -1,1 +1,0 @@
-"""Model and data to scores of parameters: importance, attribution, ablation. Needs torch."""

@@ -1,0 +1,1 @@
+"""A model, its tokens, its loss, its devices: the only place that scores text. Needs torch."""

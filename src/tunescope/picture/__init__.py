@@ -1,0 +1,1 @@
+"""Values to figures: grids, profiles, animation, colour. Nothing here knows a question."""

@@ -1,0 +1,1 @@
+"""The questions: one folder each, independent of one another."""

@@ -1,0 +1,1 @@
+"""Which of the changes bought the gain?"""

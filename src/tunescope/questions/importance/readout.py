@@ -1,0 +1,71 @@
+"""The readout of an importance study as Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tunescope.study.finding import significant
+from tunescope.study.markdown import escaped, table
+
+
+def importance_markdown(document: Mapping[str, Any]) -> str:
+    """The whole readout: what was measured on what, each method with its parameters, layers, findings."""
+    summary = document["summary"]
+    lines = [
+        f"# What {escaped(document['model'])} depends on",
+        "",
+        f"{summary['sequences']} sequences with {summary['tokens']} scored tokens of "
+        f"{escaped(document['data'])}, {summary['dtype']}; loss {significant(summary['loss'], 4)} "
+        f"± {significant(summary['loss_stderr'], 2)} nats/token.",
+    ]
+    for method in document["methods"]:
+        lines += ["", *_method(method)]
+    if document["layers"]:
+        lines += ["", "## Layers", "", *_layers(document["layers"])]
+    lines += ["", "## Findings", ""]
+    lines += [f"- **{f['kind'].replace('_', ' ')}**: {escaped(f['text'])}" for f in document["findings"]]
+    if document["notices"]:
+        lines += ["", "## Notices", "", *[f"- {escaped(text)}" for text in document["notices"]]]
+    return "\n".join(lines) + "\n"
+
+
+_TRUST = {
+    "split_half_spearman": "two halves of the data agree at",
+    "spearman_numel": "number of weights",
+    "spearman_ablation": "measured ablation",
+    "spearman_noise": "measured noise",
+}
+
+
+def _method(method: Mapping[str, Any]) -> list[str]:
+    known = [f"{text} {method[key]:.2f}" for key, text in _TRUST.items() if method.get(key) is not None]
+    rows = [
+        [escaped(row["parameter"]), significant(row["score"]), f"{row['share']:.1%}", str(row["numel"])]
+        for row in method["top"]
+    ]
+    return [
+        f"## {method['method']}",
+        "",
+        f"{method['meaning']} Unit: {method['unit']}.",
+        "",
+        *([f"Spearman: {', '.join(known)}.", ""] if known else []),
+        *table(["parameter", "sum over layers", "share", "weights"], rows),
+    ]
+
+
+def _layers(layers: Sequence[Mapping[str, Any]]) -> list[str]:
+    names = [
+        key
+        for key in layers[0]
+        if key not in ("stack", "layer", "layer_importance", "layer_importance_stderr")
+    ]
+    several = len({row["stack"] for row in layers}) > 1
+    whole = "layer_importance" in layers[0]
+    header = ["layer", *(["Layer Importance"] if whole else []), *(f"sum of {name}" for name in names)]
+    rows = []
+    for row in layers:
+        label = f"{row['stack']} {row['layer']}" if several else str(row["layer"])
+        error = row.get("layer_importance_stderr")
+        around = f" ± {significant(error, 2)}" if error is not None else ""
+        own = [significant(row["layer_importance"]) + around] if whole else []
+        rows.append([label, *own, *(significant(row[name]) for name in names)])
+    return table(header, rows)

@@ -1,0 +1,76 @@
+"""What a killed run leaves behind, so that the next one goes on from there with the same numbers."""
+
+import io
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunescope.errors import BadInput
+from tunescope.questions.importance.moments import Halves, Moments
+
+
+class Progress:
+    """Saved moments of one process, in a folder; nothing is kept without a folder.
+
+    `fingerprint` says what was asked and of which model: another one in the folder is refused.
+    """
+
+    def __init__(self, folder: Path | None, name: str, fingerprint: str, every: float = 10.0) -> None:
+        self.path = None if folder is None else folder / f"{name}.npz"
+        self.fingerprint, self.every = fingerprint, every
+        self._saved = time.monotonic()
+
+    def load(self) -> tuple[dict[str, Halves], dict[str, Any]]:
+        """The moments and the notes saved with them; both empty where there is nothing yet."""
+        if self.path is None or not self.path.exists():
+            return {}, {}
+        try:
+            with np.load(self.path, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            notes = json.loads(bytes(arrays.pop("notes").tobytes()))
+        except (OSError, ValueError, KeyError) as error:
+            raise BadInput("bad-state", "the state of the earlier run cannot be read", file=self.path,
+                           found=error, fix="delete it and start anew") from error  # fmt: skip
+        if notes.pop("fingerprint") != self.fingerprint:
+            raise BadInput("other-state", "the earlier run was of another model or with other arguments",
+                           file=self.path, fix="delete it, or repeat the earlier arguments")  # fmt: skip
+        return _halves(arrays), notes
+
+    def save(self, found: Mapping[str, Halves], notes: Mapping[str, Any], force: bool = False) -> None:
+        """Write the state, through a temporary file, if the last time is long enough ago."""
+        if self.path is None or not (force or time.monotonic() - self._saved >= self.every):
+            return
+        self._saved = time.monotonic()
+        text = json.dumps({**notes, "fingerprint": self.fingerprint}).encode()
+        arrays = _arrays(found) | {"notes": np.frombuffer(text, dtype=np.uint8)}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)  # type: ignore[arg-type]
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_suffix(".part")
+        temporary.write_bytes(buffer.getvalue())
+        temporary.replace(self.path)
+
+
+def _arrays(found: Mapping[str, Halves]) -> dict[str, NDArray[Any]]:
+    return {
+        f"{method}/{half}/{name}": array
+        for method, halves in found.items()
+        for half, moments in (("even", halves.even), ("odd", halves.odd))
+        for name, array in moments.arrays().items()
+    }
+
+
+def _halves(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Halves]:
+    grouped: dict[str, dict[str, dict[str, Any]]] = {}
+    for key, array in arrays.items():
+        method, half, name = key.split("/")
+        grouped.setdefault(method, {}).setdefault(half, {})[name] = array
+    return {
+        method: Halves(Moments.of_arrays(halves["even"]), Moments.of_arrays(halves["odd"]))
+        for method, halves in grouped.items()
+    }

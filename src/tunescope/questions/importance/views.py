@@ -1,0 +1,187 @@
+"""The importance map: layers × parameters on a scale from 0 to 1, with the words beside it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tunescope.linalg.ranks import ranks, spearman
+from tunescope.study.finding import named
+
+Array = NDArray[np.float64]
+
+LAYER_IMPORTANCE = "Layer Importance"
+SCALES = ("linear", "log", "rank", "column")
+ORDERS = ("score", "network")
+# What the logarithmic scale spans below the largest score.
+DECADES = 4
+
+MEANING = {
+    "taylor": "Σ|g·w|, mean over sequences: how strongly the loss of a text pulls at the weights, each pull "
+    "counted whatever its direction. It grows with the number of weights.",
+    "curvature": "½Σw²F with the true Fisher information: by how many nats the prediction moves when every "
+    "weight of the tensor is jittered relative to its size. It predicts damage.",
+    "fisher": "ΣF, the true Fisher information: how sharply the prediction depends on the weights, not on "
+    "their size.",
+    "magnitude": "Σ|w|: size alone, no data; a control.",
+    "wanda": "Σ|w|·‖x‖: weights times the size of what they multiply; a control, linear layers only.",
+    "ablation": "Increase of the loss when the tensor is set to zero.",
+    "noise": "Measured movement of the prediction under relative noise on the tensor, per unit variance.",
+}
+_SCALE_LABELS = {
+    "linear": "score ÷ largest score",
+    "log": "score ÷ largest score, logarithmic",
+    "rank": "rank of the score ÷ number of cells",
+    "column": "score ÷ largest score of the column",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ImportanceMap:
+    """Values in [0, 1], (layers, columns), NaN where a layer has no such parameter.
+
+    `layers` are the rows from the bottom up. Where `own_scale` is set the first column is `Layer
+    Importance`, drawn on a scale of its own. `label` names the colour scale, `ticks` are its
+    marks (place, text), `caption` says what the picture is worth.
+    """
+
+    title: str
+    method: str
+    layers: tuple[int, ...]
+    columns: tuple[str, ...]
+    values: Array
+    own_scale: bool
+    label: str
+    ticks: tuple[tuple[float, str], ...]
+    caption: str
+
+
+def importance_maps(
+    frame: pl.DataFrame,
+    method: str,
+    *,
+    order: str = "score",
+    scale: str = "linear",
+    summary: Mapping[str, Any] | None = None,
+) -> list[ImportanceMap]:
+    """One map per stack of blocks; experts of a layer are added up in its cell.
+
+    `order`: columns by their total, largest first, or in `network` order. `scale`: one for all parameter
+    columns (`linear`, `log`, `rank`), or `column` by column.
+    """
+    inside = frame.filter((pl.col("method") == method) & pl.col("layer").is_not_null())
+    stacks = inside["stack"].unique(maintain_order=True).to_list()
+    top = float(np.nanmax(_cells(inside)["score"].to_numpy(), initial=0.0))
+    caption = " ".join([MEANING[method], *_worth(frame, method, summary or {})])
+    found = []
+    for stack in stacks:
+        part = inside.filter(pl.col("stack") == stack)
+        layers, columns, values = _grid(part, order)
+        scaled = _scaled(values, scale, top)
+        bypass = frame.filter((pl.col("method") == "bypass") & (pl.col("stack") == stack))
+        if bypass.height:
+            columns = (LAYER_IMPORTANCE, *columns)
+            scaled = np.column_stack([_own(bypass, layers, scale), scaled])
+        title = f"Importance by {method}" + (f" · {stack}" if len(stacks) > 1 else "")
+        own, label = bool(bypass.height), _label(scale, values, bool(bypass.height))
+        found.append(
+            ImportanceMap(title, method, layers, columns, scaled, own, label, _ticks(scale), caption)
+        )
+    return found
+
+
+def _ticks(scale: str) -> tuple[tuple[float, str], ...]:
+    if scale == "log":
+        return tuple((1 - k / DECADES, f"10⁻{'⁰¹²³⁴'[k]}" if k else "1") for k in range(DECADES, -1, -1))
+    return tuple((k / 5, f"{k / 5:.1f}") for k in range(6))
+
+
+def _label(scale: str, values: Array, own: bool) -> str:
+    text = _SCALE_LABELS[scale]
+    negative = int((values < 0).sum())
+    text += f" ({negative} below 0 drawn as 0)" if negative else ""
+    return f"{text}\n{LAYER_IMPORTANCE}: its own scale" if own else text
+
+
+def _cells(inside: pl.DataFrame) -> pl.DataFrame:
+    """One row per layer and parameter, experts added up."""
+    known = inside.filter(pl.col("score").is_not_null())
+    return known.group_by("stack", "layer", "parameter", maintain_order=True).agg(
+        pl.col("score").sum(), pl.col("numel").sum()
+    )
+
+
+def _grid(part: pl.DataFrame, order: str) -> tuple[tuple[int, ...], tuple[str, ...], Array]:
+    cells = _cells(part)
+    layers = sorted(cells["layer"].unique().to_list())
+    columns = cells["parameter"].unique(maintain_order=True).to_list()
+    values = np.full((len(layers), len(columns)), np.nan)
+    row, column = {v: i for i, v in enumerate(layers)}, {v: i for i, v in enumerate(columns)}
+    for layer, parameter, score in cells.select("layer", "parameter", "score").iter_rows():
+        values[row[layer], column[parameter]] = score
+    if order == "score":
+        by_total = np.argsort(-np.nansum(values, axis=0), kind="stable")
+        columns, values = [columns[i] for i in by_total], values[:, by_total]
+    return tuple(layers), tuple(columns), values
+
+
+def _scaled(values: Array, scale: str, top: float) -> Array:
+    """Values from 0 to 1; what lies below zero becomes 0."""
+    clipped = np.clip(values, 0, None)
+    if scale == "rank":
+        out = np.full_like(values, np.nan)
+        known = np.isfinite(values)
+        out[known] = ranks(clipped[known]) / max(1, known.sum())
+        return out
+    if scale == "column":
+        largest = np.nanmax(clipped, axis=0)
+        return np.asarray(clipped / np.where(largest > 0, largest, 1))
+    relative = clipped / (top or 1.0)
+    if scale == "linear":
+        return np.asarray(relative)
+    floor = 10.0**-DECADES
+    return np.asarray(1 + np.log10(np.maximum(relative, floor)) / DECADES)
+
+
+def _own(bypass: pl.DataFrame, layers: Sequence[int], scale: str) -> Array:
+    scores = dict(bypass.select("layer", "score").iter_rows())
+    values = np.array([[scores.get(layer, np.nan)] for layer in layers], dtype=np.float64)
+    return _scaled(values, scale, float(np.nanmax(values, initial=0.0)))[:, 0]
+
+
+def size_spearman(frame: pl.DataFrame, method: str) -> float | None:
+    """Spearman between a map's scores and the numbers of weights, over its cells.
+
+    The cells are those inside layers with experts added up; of a model without layers, all parameters.
+    """
+    rows = frame.filter(pl.col("method") == method)
+    inside = rows.filter(pl.col("layer").is_not_null())
+    cells = _cells(inside if inside.height else rows)
+    if cells.height < 3:
+        return None
+    found = spearman(cells["score"].to_numpy(), cells["numel"].cast(pl.Float64).to_numpy())
+    return found if np.isfinite(found) else None
+
+
+def _worth(frame: pl.DataFrame, method: str, summary: Mapping[str, Any]) -> list[str]:
+    """Sentences on what explains the picture and how reliable it is."""
+    sentences = []
+    rho = size_spearman(frame, method)
+    if rho is not None:
+        sentences.append(
+            f"Tensor size alone explains {rho**2:.0%} of the picture's order "
+            f"(Spearman with the number of weights {rho:.2f})."
+        )
+    numbers = summary.get("methods", {}).get(method, {})
+    if (halves := numbers.get("split_half_spearman")) is not None:
+        sentences.append(f"Two halves of the {summary['sequences']} sequences agree at {halves:.3f}.")
+    outside = frame.filter((pl.col("method") == method) & pl.col("layer").is_null())
+    if outside.height:
+        shares = outside.sort("share", descending=True, nulls_last=True)
+        parts = [f"{p} {s:.0%}" for p, s in shares.select("parameter", "share").iter_rows() if s is not None]
+        if parts:
+            sentences.append(f"Outside the layers: {named(parts)} of the sum.")
+    return sentences

@@ -1,0 +1,1 @@
+"""How much did each weight change?"""

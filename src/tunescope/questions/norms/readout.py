@@ -1,0 +1,102 @@
+"""The readout of a norms study as Markdown."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from tunescope.questions.norms.views import label_of
+from tunescope.study.finding import significant
+from tunescope.study.markdown import escaped, finding_lines, table
+
+CAUTION = (
+    "A magnitude map is not a causal map: it shows where weights changed and by how much, "
+    "not which of the changes the model's behaviour depends on."
+)
+
+
+def readout_markdown(document: Mapping[str, Any], coverage: Sequence[str] = ()) -> str:
+    """The whole readout: one table of the models, ratios, findings, coverage."""
+    metric = document["metric"]
+    lines = [
+        f"# {'How much changed' if 'norm' in metric else 'What changed'}: {label_of(metric)}",
+        "",
+        f"> {CAUTION}",
+        "",
+        *_models(document["models"]),
+    ]
+    lines += _focus(document["models"])
+    lines += _ratios(document["models"], document["ratios"])
+    lines += ["", "## Findings", "", *finding_lines(document["findings"])]
+    if coverage:
+        lines += ["", "## Coverage", "", *coverage]
+    return "\n".join(lines) + "\n"
+
+
+def _models(models: Mapping[str, Any]) -> list[str]:
+    header = ["model", "mean", "MLP", "attention", "early · middle · late", "top layers", "largest cell"]
+    return table(header, [_row(label, model) for label, model in models.items()])
+
+
+def _row(label: str, model: Mapping[str, Any]) -> list[str]:
+    family, thirds, cell = model["family_means"], model["thirds"], model["max_cell"]
+    if model["overall_mean"] is None:
+        why = "no update" if not model["n_components"] else "null: scale unknown, or no finite value"
+        return [escaped(label), why, "", "", "", "", ""]
+    return [
+        escaped(label),
+        significant(model["overall_mean"]),
+        significant(family["mlp"]),
+        significant(family["attention"]),
+        " · ".join(significant(thirds[k]) for k in ("early", "middle", "late")),
+        " ".join(map(str, model["top_layers"])),
+        f"{escaped(cell['component_name'])} {significant(cell['value'])}",
+    ]
+
+
+def _focus(models: Mapping[str, Any]) -> list[str]:
+    focused = {label: m["focus_layer"] for label, m in models.items() if "focus_layer" in m}
+    if not focused:
+        return []
+    layer = next(iter(focused.values()))["layer"]
+    lines = ["", f"## Layer {layer}", ""]
+    for label, f in focused.items():
+        if f["rank"] is None:
+            lines.append(f"- {escaped(label)}: no update in this layer.")
+            continue
+        standing = f"rank {f['rank']} of {f['of']} (percentile {f['percentile']:.1f})"
+        text = f"{standing}, value {significant(f['value'])}"
+        growth = "" if f["growth"] is None else f", {f['growth']:.2f}× the first model's"
+        mlp = f["mlp"]
+        raw = "" if mlp["rank"] is None else f"; summed raw MLP norm at percentile {mlp['percentile']:.1f}"
+        lines.append(f"- {escaped(label)}: {text}{growth}{raw}.")
+    return lines
+
+
+def _ratios(models: Mapping[str, Any], ratios: Mapping[str, float | None]) -> list[str]:
+    labels = list(models)
+    if len(labels) < 2:
+        return []
+    rows = [
+        [escaped(a), *("—" if a == b else significant(ratios[f"{a}/{b}"]) for b in labels)] for a in labels
+    ]
+    lead = ["", "## Ratios of the overall means", "", "Row over column.", ""]
+    return lead + table(["", *map(escaped, labels)], rows)
+
+
+def top_rows(frame: pl.DataFrame, metric: str, most: int = 12) -> list[str]:
+    """The rows with the largest `metric`, as a Markdown table."""
+    columns = ["model_id", "component_name", "d_out", "d_in", "lora_rank", "scale"]
+    numbers = ["frobenius_norm", "frobenius_norm_normalized", "stable_rank", "effective_rank"]
+    numbers += [] if metric in (*columns, *numbers) else [metric]
+    top = frame.sort(metric, descending=True, nulls_last=True).head(most)
+    rows = [
+        [
+            *("" if v is None else escaped(str(v)) for v in row[: len(columns)]),
+            *map(significant, row[len(columns) :]),
+        ]
+        for row in top.select(*columns, *numbers).iter_rows()
+    ]
+    return table([*columns, *numbers], rows) + (
+        [f"… {frame.height - most} more rows"] if frame.height > most else []
+    )

@@ -1,0 +1,100 @@
+"""The readout of a norms study: the numbers that sum up each model, and the document with its findings."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from tunescope.measure.depth import layer_means, main_stack, thirds
+from tunescope.study.finding import Finding
+from tunescope.table import SCHEMA_VERSION
+
+
+def readout(
+    frame: pl.DataFrame,
+    labels: Sequence[str],
+    metric: str,
+    findings: Sequence[Finding],
+    focus: int | None = None,
+) -> dict[str, Any]:
+    """The readout document: per-model sums, ratios of the overall means, findings.
+
+    Every mean is over the finite values of `metric`; a model without any has nulls.
+    """
+    models = {label: _model(frame.filter(pl.col("model_id") == label), metric) for label in labels}
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "metric": metric,
+        "models": models,
+        "ratios": _ratios(models),
+        "findings": [finding.record() for finding in findings],
+    }
+    if focus is not None:
+        _add_focus(frame, models, metric, focus)
+    return document
+
+
+def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
+    usable = rows.filter(pl.col(metric).is_finite())
+    stack = main_stack(rows)
+    layers = layer_means(usable.filter(pl.col("stack") == stack), metric)
+    by_family = dict(usable.group_by("family", maintain_order=True).agg(pl.col(metric).mean()).iter_rows())
+    top = usable.sort(metric, descending=True).head(1)
+    return {
+        "n_components": rows.height,
+        "n_excluded": rows.height - usable.height,
+        "layer_stack": stack,
+        "overall_mean": usable[metric].mean(),
+        "family_means": {family: by_family.get(family) for family in ("mlp", "attention")},
+        "top_layers": layers.sort(["mean", "layer"], descending=[True, False])["layer"].head(6).to_list(),
+        "max_cell": {
+            "component_name": top["component_name"][0] if top.height else None,
+            "value": top[metric][0] if top.height else None,
+        },
+        "thirds": thirds(layers),
+    }
+
+
+def _ratios(models: dict[str, dict[str, Any]]) -> dict[str, float | None]:
+    means = {label: model["overall_mean"] for label, model in models.items()}
+    return {
+        f"{a}/{b}": means[a] / means[b] if means[a] is not None and means[b] else None
+        for a in means
+        for b in means
+        if a != b
+    }
+
+
+def _add_focus(frame: pl.DataFrame, models: dict[str, dict[str, Any]], metric: str, layer: int) -> None:
+    """Rank, percentile and growth of one layer, in the metric and in its summed raw MLP norms."""
+    first: float | None = None
+    for label, model in models.items():
+        rows = frame.filter(pl.col("model_id") == label)
+        rows = rows.filter(pl.col("stack") == main_stack(rows))
+        means = layer_means(rows.filter(pl.col(metric).is_finite()), metric)
+        record = _standing(means.rename({"mean": "value"}), layer)
+        model["focus_layer"] = {"layer": layer, **record, "mlp": _standing(_summed_mlp(rows), layer)}
+        value = record["value"]
+        first = value if first is None else first
+        model["focus_layer"]["growth"] = value / first if value is not None and first else None
+
+
+def _summed_mlp(rows: pl.DataFrame) -> pl.DataFrame:
+    raw = "unscaled_frobenius_norm"
+    usable = rows.filter(
+        (pl.col("family") == "mlp") & pl.col("layer").is_not_null() & pl.col(raw).is_finite()
+    )
+    return usable.group_by("layer", maintain_order=True).agg(pl.col(raw).sum().alias("value"))
+
+
+def _standing(values: pl.DataFrame, layer: int) -> dict[str, Any]:
+    """Where a layer stands: `rank` 1 is the largest; `percentile` is the share of layers at or below it."""
+    mine = values.filter(pl.col("layer") == layer)["value"].to_list()
+    if not mine:
+        return {"value": None, "rank": None, "of": values.height, "percentile": None}
+    return {
+        "value": mine[0],
+        "rank": int((values["value"] > mine[0]).sum()) + 1,
+        "of": values.height,
+        "percentile": 100.0 * int((values["value"] <= mine[0]).sum()) / values.height,
+    }

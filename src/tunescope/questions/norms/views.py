@@ -1,0 +1,109 @@
+"""The pictures of a norms table as data: heatmaps, layer profiles, top components, differences."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+
+from tunescope.picture.views import Grid, Line, Profile, Ranking, grids, limits_of
+
+LABELS = {
+    "frobenius_norm": "‖ΔW‖_F",
+    "frobenius_norm_normalized": "‖ΔW‖_F / √d_out",
+    "unscaled_frobenius_norm": "‖BA‖_F (scale not applied)",
+    "unscaled_frobenius_norm_normalized": "‖BA‖_F / √d_out (scale not applied)",
+    "spectral_norm": "σ₁(ΔW)",
+    "stable_rank": "stable rank ‖ΔW‖_F² / σ₁²",
+    "effective_rank": "effective rank exp H(σ/Σσ)",
+    "participation_ratio": "participation ratio (Σσ²)² / Σσ⁴",
+    "energy_rank_90": "directions holding 90 % of ‖ΔW‖_F²",
+    "energy_rank_99": "directions holding 99 % of ‖ΔW‖_F²",
+    "lora_A_norm": "‖A‖_F",
+    "lora_B_norm": "‖B‖_F",
+    "scale": "scale s",
+}
+
+
+def label_of(metric: str) -> str:
+    """The name of a metric on an axis or a colour bar."""
+    return LABELS.get(metric, metric)
+
+
+def has_values(frame: pl.DataFrame, metric: str) -> bool:
+    """Whether any row has a number for this metric."""
+    return metric in frame.columns and frame[metric].is_not_null().any()
+
+
+def drawable(frame: pl.DataFrame, metric: str) -> str:
+    """The metric, or its unscaled twin where the model's scale is unknown."""
+    twin = f"unscaled_{metric}"
+    return twin if not has_values(frame, metric) and has_values(frame, twin) else metric
+
+
+def heatmaps(frame: pl.DataFrame, model_id: str, metric: str) -> list[Grid]:
+    """One grid per stack of one model."""
+    part = frame.filter(pl.col("model_id") == model_id)
+    metric = drawable(part, metric)
+    return grids(part, metric, model_id, label_of(metric))
+
+
+def share_limits(groups: Sequence[Sequence[Grid]]) -> list[list[Grid]]:
+    """The same grids with one colour scale for all that measure the same thing."""
+    labels = {grid.label for group in groups for grid in group}
+    limits = {
+        label: limits_of([g.values for group in groups for g in group if g.label == label])
+        for label in labels
+    }
+    return [[replace(grid, limits=limits[grid.label]) for grid in group] for group in groups]
+
+
+def profiles(frame: pl.DataFrame, metric: str) -> list[Profile]:
+    """Mean over a layer's modules, one profile per stack and family, one line per model."""
+    inside = frame.filter(pl.col("layer").is_not_null() & pl.col(metric).is_finite())
+    out = []
+    for stack in inside["stack"].unique(maintain_order=True).to_list():
+        in_stack = inside.filter(pl.col("stack") == stack)
+        lead = f"{stack}: " if inside["stack"].n_unique() > 1 else ""
+        for family in ("mlp", "attention", "norm", "embedding", "other"):
+            part = in_stack.filter(pl.col("family") == family)
+            if part.height:
+                out.append(Profile(f"{lead}{family}", tuple(_lines(part, metric)), label_of(metric)))
+    return out
+
+
+def _lines(part: pl.DataFrame, metric: str) -> list[Line]:
+    means = part.group_by("model_id", "layer", maintain_order=True).agg(pl.col(metric).mean()).sort("layer")
+    models = part["model_id"].unique(maintain_order=True).to_list()
+    chosen = [(m, means.filter(pl.col("model_id") == m)) for m in models]
+    return [Line(m, rows["layer"].to_numpy(), rows[metric].to_numpy()) for m, rows in chosen]
+
+
+def rankings(frame: pl.DataFrame, metric: str, most: int = 15) -> list[Ranking]:
+    """The components with the largest values, per model; unscaled ones where its scale is unknown."""
+    out = []
+    for model in frame["model_id"].unique(maintain_order=True).to_list():
+        part = frame.filter(pl.col("model_id") == model)
+        column = drawable(part, metric)
+        top = part.filter(pl.col(column).is_finite()).sort(column, descending=True).head(most)
+        if top.height:
+            names, families = tuple(top["component_name"].to_list()), tuple(top["family"].to_list())
+            out.append(Ranking(model, names, top[column].to_numpy(), families, label_of(column)))
+    return out
+
+
+def differences(frame: pl.DataFrame, model_a: str, model_b: str, metric: str) -> list[Grid]:
+    """Grids of `metric` in `model_b` minus `model_a` over the components both have; centred limits."""
+    key = ["stack", "layer", "module_type", "expert"]
+    a, b = (
+        frame.filter(pl.col("model_id") == m).select(*key, "component_name", pl.col(metric).alias("value"))
+        for m in (model_a, model_b)
+    )
+    joined = b.join(a, on=key, how="inner", nulls_equal=True, suffix="_a").with_columns(
+        (pl.col("value") - pl.col("value_a")).alias("difference")
+    )
+    if not joined["difference"].is_not_null().any():
+        return []
+    found = grids(joined, "difference", f"{model_b} − {model_a}", f"difference of {label_of(metric)}")
+    top = max(float(np.nanmax(np.abs(g.values), initial=0.0)) for g in found) or 1.0
+    return [replace(grid, limits=(-top, top)) for grid in found]

@@ -1,0 +1,1 @@
+"""In which directions did weights change, against chance?"""

@@ -1,0 +1,159 @@
+"""φ panels, models-by-models matrices, amplification and intruders as matplotlib figures."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+
+from tunescope.picture.dusk import dusk
+from tunescope.picture.grid import title_text
+from tunescope.picture.style import QUIET, new_figure, own_axes, style
+from tunescope.questions.subspace.views import Matrix, Panel, PhiFigure
+
+_PANEL = 2.05
+
+
+def phi_panel(panel: Panel, vmax: float = 1.0, ax: Axes | None = None) -> Axes:
+    """Draw one φ grid: i down, j across, the origin at the top left."""
+    with style():
+        ax = own_axes(ax, 3.4, 3.4)
+        rows, columns = panel.values.shape
+        ax.imshow(
+            panel.values, cmap=dusk(), norm=Normalize(0.0, vmax), origin="upper", interpolation="nearest",
+            aspect="auto", extent=(0.5, columns + 0.5, rows + 0.5, 0.5),
+        )  # fmt: skip
+        ax.set_box_aspect(1)
+        ax.set_xticks(ticks(columns, 12))
+        ax.set_yticks(ticks(rows, 10))
+        ax.tick_params(labelsize=6.5, length=2, pad=1.5)
+        ax.tick_params(axis="x", rotation=90 if columns > 20 else 0)
+        ax.set_title(panel.title, parse_math=True, fontsize=9.5, fontweight="normal", pad=4)
+        for spine in ax.spines.values():
+            spine.set(visible=True, linewidth=0.5, edgecolor=QUIET)
+    return ax
+
+
+def ticks(count: int, most: int) -> list[int]:
+    """1, 1 + s, 1 + 2s, … with about `most` of them.
+
+    >>> ticks(64, 10)[:3], ticks(64, 12)[:3], ticks(8, 10)
+    ([1, 7, 13], [1, 6, 11], [1, 2, 3, 4, 5, 6, 7, 8])
+    """
+    step = max(1, count // most)
+    # Two-digit labels at every step of a small panel would run into each other.
+    return list(range(1, count + 1, 2 if step == 1 and count > most else step))
+
+
+def phi_figure(view: PhiFigure) -> Figure:
+    """All panels of one pair with the Gaussian controls last, and one colour bar."""
+    with style():
+        placed = _placed(view)
+        rows, columns = (max(at[axis] for at in placed) + 1 for axis in (0, 1))
+        figure = new_figure(_PANEL * columns + 1.0, (_PANEL + 0.3) * rows + 0.8)
+        grid = GridSpec(rows, columns, figure=figure)
+        alike = len({panel.values.shape for panel in placed.values()}) == 1
+        drawn = []
+        for (r, c), panel in placed.items():
+            ax = phi_panel(panel, view.vmax, figure.add_subplot(grid[r, c]))
+            _label(ax, left=c == 0, bottom=(r + 1, c) not in placed, alike=alike)
+            drawn.append(ax)
+        figure.suptitle(view.formula, parse_math=True, fontsize=13)
+        _bar(figure, drawn, view)
+        figure.supxlabel(view.note, fontsize=7, color=QUIET)
+        _freeze(figure)
+    return figure
+
+
+def _placed(view: PhiFigure) -> dict[tuple[int, int], Panel]:
+    """Row and column of every panel; controls fill the last row, then further columns from below."""
+    placed = {(r, c): panel for r, panels in enumerate(view.rows) for c, panel in enumerate(panels)}
+    rows, columns = len(view.rows), max(map(len, view.rows))
+    free = [(rows - 1, c) for c in range(len(view.rows[-1]), columns)]
+    free += [(rows - 1 - k % rows, columns + k // rows) for k in range(len(view.controls))]
+    return placed | dict(zip(free, view.controls, strict=False))
+
+
+def _label(ax: Axes, left: bool, bottom: bool, alike: bool) -> None:
+    """Axis names at the edges of the figure; tick labels too, where all panels have the same ones."""
+    if left:
+        ax.set_ylabel("$i$", parse_math=True, fontsize=10, rotation=0, labelpad=7, va="center")
+    if bottom:
+        ax.set_xlabel("$j$", parse_math=True, fontsize=10, labelpad=2)
+    if alike:
+        ax.tick_params(labelleft=left, labelbottom=bottom)
+
+
+def _freeze(figure: Figure) -> None:
+    """Lay the figure out once, instead of again for every format it is saved in."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+        figure.set_layout_engine("none")
+
+
+def _bar(figure: Figure, axes: Sequence[Axes], view: PhiFigure) -> None:
+    mappable = ScalarMappable(Normalize(0.0, view.vmax), dusk())
+    extend: Any = "max" if view.clipped else "neither"
+    bar = figure.colorbar(mappable, ax=list(axes), extend=extend, fraction=0.025, pad=0.015, aspect=30)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=2, labelsize=8)
+    if view.clipped:
+        share = f"{100 * view.clipped:.2g} %"
+        bar.set_label(f"clipped at {view.vmax:g}: {share} of the cells lie above", fontsize=7.5)
+
+
+def matrices(views: Sequence[Matrix], heading: str) -> Figure:
+    """Models by models: the overall matrix large, one small matrix per layer beside it."""
+    with style():
+        overall, layers = views[0], views[1:]
+        per_row = min(8, max(1, int(np.ceil(np.sqrt(2 * len(layers)))))) if layers else 0
+        rows = -(-len(layers) // per_row) if layers else 1
+        size = max(3.6, 0.5 * len(overall.labels) + 2.0)
+        small = 1.25
+        figure = new_figure(size + small * per_row + 0.8, max(size, small * rows + 1.0))
+        ratios = [size, small * per_row] if layers else [size]
+        parts = figure.subfigures(1, len(ratios), width_ratios=ratios, squeeze=False)[0]
+        first = parts[0]
+        image = _matrix(first.subplots(), overall, named=True)
+        for ax, view in zip(_small_axes(parts, layers, rows, per_row), layers, strict=False):
+            _matrix(ax, view, named=False)
+        bar = first.colorbar(image, ax=first.axes, location="bottom", fraction=0.05, pad=0.03, aspect=30)
+        bar.set_label("(φ − chance)/(1 − chance), mean over weights", fontsize=8)
+        bar.outline.set_visible(False)
+        figure.suptitle(title_text(heading), fontsize=11, fontweight="bold")
+    return figure
+
+
+def _small_axes(parts: Any, layers: Sequence[Matrix], rows: int, per_row: int) -> list[Axes]:
+    if not layers:
+        return []
+    axes = list(parts[1].subplots(rows, per_row, squeeze=False).ravel())
+    for ax in axes[len(layers) :]:
+        ax.set_visible(False)
+    return axes
+
+
+def _matrix(ax: Axes, view: Matrix, named: bool) -> Any:
+    image = ax.imshow(view.values, cmap=dusk(), vmin=0.0, vmax=1.0, interpolation="nearest")
+    ax.set_title(view.title, fontsize=10 if named else 7.5, fontweight="bold" if named else "normal", pad=3)
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    if not named:
+        ax.set_xticks([])
+        ax.set_yticks([])
+        return image
+    at = range(len(view.labels))
+    labels = [title_text(label, 24) for label in view.labels]
+    ax.set_xticks(at, labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+    ax.set_yticks(at, labels, fontsize=8)
+    if len(view.labels) <= 12:
+        for (y, x), value in np.ndenumerate(view.values):
+            text = "–" if np.isnan(value) else f"{value:.2f}"
+            dark = np.isnan(value) or value > 0.55
+            ax.text(x, y, text, ha="center", va="center", fontsize=7.5, color="#2b2b2b" if dark else "white")
+    return image

@@ -1,0 +1,1 @@
+"""When did the layers move during training?"""

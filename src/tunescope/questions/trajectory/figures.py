@@ -1,0 +1,241 @@
+"""Animated layer profiles: axes drawn once, lines and bands moved frame by frame."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Polygon, Rectangle
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from tunescope.picture.animation import RGB, durations, pace, write_animation
+from tunescope.picture.grid import heatmap, title_text
+from tunescope.picture.style import BROKEN, CYCLE, INK, QUIET, save, style
+from tunescope.picture.views import Grid
+from tunescope.questions.trajectory.views import Animation, Track
+from tunescope.study.finding import named
+
+# Inches, and pixels an inch in the animations.
+_WIDTH, _HEIGHT, _DPI = 7.6, 4.3, 100
+_GRID = "#e4e4e0"
+_BAND, _BAND_SHARED = 0.20, 0.12
+_MOST_LEGEND, _LONGEST_KEY = 12, 24
+# Steps that are named below a heatmap, and columns that still get a rule between them.
+_MOST_STEPS, _MOST_RULED = 12, 60
+
+
+def colours_of(keys: Sequence[str]) -> dict[str, str]:
+    """A colour for every key, the same whatever order they come in."""
+    return {key: CYCLE[i % len(CYCLE)] for i, key in enumerate(sorted(set(keys)))}
+
+
+class Drawing(Sequence[RGB]):
+    """The frames of an animation, drawn when asked for; `draw(i)` also leaves the figure at frame i."""
+
+    def __init__(self, view: Animation, colours: dict[str, str]) -> None:
+        self.view, self.colours = view, colours
+        self._power = _power(view.limits)
+        canvas: Any
+        with style():
+            self.figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI)
+            canvas = FigureCanvasAgg(self.figure)
+            shared = len(view.tracks) > 1
+            self.axes = self._still_axes(shared)
+            self._lines = [self._line(track, shared) for track in view.tracks]
+            self._caption, self._bar = self._header()
+            self._broken = self._warning()
+            canvas.draw()
+            self._still = canvas.copy_from_bbox(self.figure.bbox)
+            self._canvas = canvas
+
+    def __len__(self) -> int:
+        return len(self.view.moments)
+
+    @overload
+    def __getitem__(self, i: int) -> RGB: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[RGB]: ...
+    def __getitem__(self, i: int | slice) -> RGB | Sequence[RGB]:
+        if isinstance(i, slice):
+            return [self[k] for k in range(*i.indices(len(self)))]
+        self.draw(i)
+        with style():
+            self._canvas.restore_region(self._still)
+            for artist in self.moving():
+                self.axes.draw_artist(artist)
+        pixels = np.asarray(self._canvas.buffer_rgba())
+        return np.ascontiguousarray(pixels[..., :3])
+
+    def draw(self, i: int) -> None:
+        """Move lines, bands, caption and progress to frame `i`."""
+        moment = self.view.moments[i]
+        for (line, band), track, capture in zip(self._lines, self.view.tracks, moment.captures, strict=True):
+            centre = track.centre[capture] / 10.0**self._power
+            spread = track.spread[capture] / 10.0**self._power
+            line.set_data(track.layers, centre)
+            band.set_xy(_outline(track.layers, centre, spread))
+        self._broken.set_text(_broken(self.view.tracks, moment.captures))
+        self._caption.set_text(moment.caption)
+        self._bar.set_width(moment.progress)
+
+    def exact(self) -> list[str]:
+        """Colours that no palette may change."""
+        return ["#ffffff", INK, QUIET, _GRID, *dict.fromkeys(self.colours[t.key] for t in self.view.tracks)]
+
+    def moving(self) -> list[Any]:
+        """The artists that change from frame to frame, in drawing order."""
+        bands = [band for _, band in self._lines]
+        return [*bands, *(line for line, _ in self._lines), self._caption, self._bar, self._broken]
+
+    def _still_axes(self, shared: bool) -> Axes:
+        right = 0.965 - (_legend_width(self.view) if shared else 0.0)
+        ax = self.figure.add_axes((0.105, 0.125, right - 0.105, 0.70))
+        low, high = (limit / 10.0**self._power for limit in self.view.limits)
+        layers = np.concatenate([t.layers for t in self.view.tracks])
+        ax.set_xlim(layers.min() - 0.5, layers.max() + 0.5)
+        ax.set_ylim(low, high)
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=13, integer=True))
+        ax.set_xlabel("layer")
+        unit = f" (×10{_superscript(self._power)})" if self._power else ""
+        ax.set_ylabel(self.view.label + unit)
+        ax.grid(axis="y", color=_GRID, linewidth=0.8)
+        ax.set_axisbelow(True)
+        if low < 0 < high:
+            ax.axhline(0, color=QUIET, linewidth=0.9, zorder=1)
+        if shared:
+            self._legend(ax)
+        return ax
+
+    def _legend(self, ax: Axes) -> None:
+        keys = list(dict.fromkeys(t.key for t in self.view.tracks))
+        marks = [Line2D([], [], color=self.colours[key], linewidth=2.2) for key in keys[:_MOST_LEGEND]]
+        names = [title_text(key, _LONGEST_KEY) for key in keys[:_MOST_LEGEND]]
+        ax.legend(
+            marks, names, loc="upper left", bbox_to_anchor=(1.015, 1.0), frameon=False, handlelength=1.4,
+            labelspacing=0.7, borderaxespad=0,
+        )  # fmt: skip
+
+    def _line(self, track: Track, shared: bool) -> tuple[Line2D, Polygon]:
+        colour = self.colours[track.key]
+        band = Polygon(
+            np.zeros((1, 2)), closed=True, facecolor=colour, edgecolor="none",
+            alpha=_BAND_SHARED if shared else _BAND, animated=True, zorder=2,
+        )  # fmt: skip
+        line = Line2D(
+            [], [], color=colour, linewidth=2.0, solid_joinstyle="round", animated=True, zorder=3,
+            marker="o", markersize=3.2, markeredgewidth=0,
+        )  # fmt: skip
+        self.axes.add_patch(band)
+        self.axes.add_line(line)
+        return line, band
+
+    def _warning(self) -> Text:
+        return self.axes.text(
+            0.5, 0.94, "", transform=self.axes.transAxes, ha="center", va="center", fontsize=10,
+            fontweight="bold", color=BROKEN, animated=True,
+        )  # fmt: skip
+
+    def _header(self) -> tuple[Text, Rectangle]:
+        left, right = 0.105, 0.965
+        self.figure.text(
+            left, 0.94, title_text(self.view.title), fontsize=11.5, fontweight="bold", va="center"
+        )
+        self.figure.text(
+            left, 0.885, title_text(self.view.subtitle, 110), fontsize=8.2, color=QUIET, va="center"
+        )
+        caption = self.figure.text(right, 0.94, "", fontsize=10.5, ha="right", va="center", animated=True)
+        rail = self.axes.get_position()
+        track_ax = self.figure.add_axes((rail.x0, 0.842, rail.width, 0.006))
+        track_ax.set_axis_off()
+        track_ax.set(xlim=(0, 1), ylim=(0, 1))
+        track_ax.add_patch(Rectangle((0, 0), 1, 1, color=_GRID, linewidth=0))
+        bar = Rectangle((0, 0), 0, 1, color=QUIET, linewidth=0, animated=True)
+        track_ax.add_patch(bar)
+        return caption, bar
+
+
+def _broken(tracks: Sequence[Track], captures: Sequence[int]) -> str:
+    """Which lines of a frame have gaps because their values are NaN or infinite."""
+    shown = [(t, t.broken[capture]) for t, capture in zip(tracks, captures, strict=True)]
+    gaps = [(t, broken) for t, broken in shown if broken.any()]
+    if not gaps:
+        return ""
+    which = "" if len(tracks) == 1 else f": {named((title_text(t.label, _LONGEST_KEY) for t, _ in gaps), 3)}"
+    layers = "" if all(broken.all() for _, broken in gaps) else " in some layers"
+    return f"not finite{layers}{which}"
+
+
+def _legend_width(view: Animation) -> float:
+    """Room for the longest name, as a share of the figure's width."""
+    longest = max(len(title_text(track.key, _LONGEST_KEY)) for track in view.tracks)
+    return 0.06 + 0.0102 * longest
+
+
+def _outline(
+    layers: NDArray[np.int64], centre: NDArray[np.float64], spread: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The corners of the band between centre − spread and centre + spread, where both are finite."""
+    ok = np.isfinite(centre) & np.isfinite(spread)
+    if not ok.any():
+        return np.zeros((1, 2))
+    x = layers[ok].astype(np.float64)
+    lower, upper = centre[ok] - spread[ok], centre[ok] + spread[ok]
+    return np.column_stack([np.concatenate([x, x[::-1]]), np.concatenate([lower, upper[::-1]])])
+
+
+def _power(limits: tuple[float, float]) -> int:
+    """The power of ten that the axis is divided by: none between 0.1 and 1,000."""
+    top = max(abs(limit) for limit in limits)
+    if not top or 0.1 <= top < 1000:
+        return 0
+    return int(np.floor(np.log10(top)))
+
+
+def _superscript(power: int) -> str:
+    return str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+
+
+def write_trajectory(
+    view: Animation, folder: Path, colours: dict[str, str], *, fps: float | None = None, hold: float = 2.0
+) -> list[Path]:
+    """Write the animation as GIF and APNG, and its last frame as PNG and SVG, under the view's name."""
+    drawing = Drawing(view, colours)
+    stem = folder / view.name
+    times = durations(len(drawing), pace(len(drawing)) if fps is None else fps, hold)
+    written = write_animation(stem, drawing, times, drawing.exact())
+    return written + save(still(drawing), stem, dpi=150)
+
+
+def still(drawing: Drawing) -> Figure:
+    """The drawing's figure at its last frame, as a picture that stands on its own."""
+    drawing.draw(len(drawing) - 1)
+    for artist in drawing.moving():
+        artist.set_animated(False)
+    return drawing.figure
+
+
+def write_norm_heatmap(view: Grid, folder: Path, name: str) -> list[Path]:
+    """Write the layer × step map of ‖ΔW‖ as PNG and SVG."""
+    rows, columns = view.values.shape
+    width, height = min(max(3.2, 0.5 * columns), 8.0), min(max(2.2, 0.2 * rows), 8.0)
+    with style():
+        # Margins in inches: a computed layout would draw everything several times.
+        figure = Figure(figsize=(width + 1.7, height + 0.95))
+        FigureCanvasAgg(figure)
+        across, up = width + 1.7, height + 0.95
+        ax = figure.add_axes((0.55 / across, 0.5 / up, width / across, height / up))
+        bar = figure.add_axes(((0.75 + width) / across, 0.5 / up, 0.16 / across, height / up))
+        heatmap(view, ax, colorbar=False)
+        every = max(1, -(-columns // _MOST_STEPS))
+        ax.set_xticks(range(0, columns, every), view.columns[::every], rotation=0, ha="center")
+        if columns > _MOST_RULED:
+            ax.set_xticks([], minor=True)
+        ax.set_xlabel("step")
+        figure.colorbar(ax.images[0], cax=bar, label=view.label).outline.set_visible(False)
+    return save(figure, folder / name)

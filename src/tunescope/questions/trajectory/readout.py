@@ -1,0 +1,152 @@
+"""The pages of a trajectory study: the gallery `results.md` and the readout `readout.md`."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tunescope.questions.trajectory.gallery import Gallery, Panel
+from tunescope.questions.trajectory.summary import verdict
+from tunescope.questions.trajectory.views import Animation, rate_text
+from tunescope.study.finding import significant
+from tunescope.study.markdown import escaped, table
+
+CAUTION = (
+    "These pictures show how far weights moved, layer by layer, not which of the movements the model's "
+    "behaviour depends on. Δ of A and of B alone depends on how the product BA is split between them; "
+    "‖ΔW‖ does not."
+)
+
+
+def results_markdown(gallery: Gallery, document: Mapping[str, Any]) -> str:
+    """The gallery: all domains first, then each; rates as sections, mean beside absolute mean."""
+    lines = ["# Results", "", f"> {CAUTION}"]
+    if not gallery.chapters:
+        lines += ["", "None of these weights lies in a numbered layer, so there is no picture over layers."]
+    for title, panels in gallery.chapters:
+        lines += ["", f"## {escaped(title)}"]
+        for panel in panels:
+            if panel.title != title:
+                lines += ["", f"### {escaped(panel.title)}"]
+            lines += ["", *_pictures(panel), "", *_sentences(panel, document)]
+    if document["lora_as_proxy"]:
+        lines += ["", "## LoRA as a proxy for full fine-tuning", "", *_proxies(document["lora_as_proxy"])]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _pictures(panel: Panel) -> list[str]:
+    lines = [
+        "| mean of Δ | mean of \\|Δ\\| |",
+        "|---|---|",
+        f"| {_image(panel.mean)} | {_image(panel.abs_mean)} |",
+    ]
+    if panel.norm is not None:
+        name, grid = panel.norm
+        lines += ["", f"![‖ΔW‖ of every layer at every step, {escaped(grid.title)}](figures/{name}.png)"]
+    return lines
+
+
+def _image(view: Animation) -> str:
+    return f"![{escaped(view.alt())}](figures/{view.name}.gif)"
+
+
+def _sentences(panel: Panel, document: Mapping[str, Any]) -> Iterator[str]:
+    """What the numbers say of a panel's run; of several runs, one line each on where the change lies."""
+    if len(panel.runs) == 1:
+        yield from _run_lines(panel.runs[0], document)
+        return
+    for comparison in document["comparisons"]:
+        if comparison["kind"] != "rate" and set(comparison["runs"]) & set(panel.runs):
+            yield f"- {escaped(comparison['text'])}"
+    places = {"early_layers", "middle_layers", "late_layers"}
+    for finding in document["findings"]:
+        if finding["kind"] in places and finding["model_id"] in panel.runs:
+            yield f"- {escaped(finding['text'])}"
+    if not any(f["kind"] in places and f["model_id"] in panel.runs for f in document["findings"]):
+        yield "- In none of these runs does a third of the layers stand out."
+
+
+def _run_lines(run: str, document: Mapping[str, Any]) -> Iterator[str]:
+    base = run if run in document["runs"] else run.rpartition("/")[0]
+    if summary := document["runs"].get(base):
+        yield f"- {_summary(summary)}"
+    for comparison in document["comparisons"]:
+        if comparison["kind"] == "rate" and comparison["runs"][-1] == base:
+            yield f"- {escaped(comparison['text'])}"
+    for finding in document["findings"]:
+        if finding["model_id"] in (run, base) and finding["kind"] != "lora_as_proxy":
+            yield f"- **{finding['kind'].replace('_', ' ')}**: {escaped(finding['text'])}"
+
+
+def _summary(run: Mapping[str, Any]) -> str:
+    steps, norms = run["steps"], run["delta_frobenius_norm"]
+    one = len(steps) == 1
+    text = (
+        f"one capture, at step {steps[0]:,}"
+        if one
+        else f"{run['captures']} captures, step {steps[0]:,} to {steps[-1]:,}"
+    )
+    if norms[-1] is not None:
+        text += f"; ‖ΔW‖ {_first_to_last(norms[0], norms[-1], one)}"
+    if run["loss_first"] is not None:
+        text += f"; training loss {_first_to_last(run['loss_first'], run['loss_last'], one)}"
+    cosines = run["cosine_to_last"]
+    if cosines[0] is not None and len(steps) > 1:
+        text += f"; ΔW at step {steps[0]:,} has cosine {cosines[0]:.2f} with the last"
+    off, of = run["layers_off_zero"]
+    return f"{text}; at the end the mean of Δ lies more than one std from zero in {off} of {of} layers."
+
+
+def _first_to_last(first: float | None, last: float | None, one: bool) -> str:
+    return significant(last) if one else f"{significant(first)} → {significant(last)}"
+
+
+def _proxies(records: Sequence[Mapping[str, Any]]) -> list[str]:
+    header = ["low-rank run", "full run", "weights", "Spearman", "95 % interval", "layers", "so"]
+    rows = [
+        [
+            escaped(r["lora"]),
+            escaped(r["full"]),
+            r["family"],
+            f"{r['spearman']:.2f}",
+            "{:.2f} to {:.2f}".format(*r["interval_95"]),
+            str(r["n_layers"]),
+            verdict(r["spearman"], *r["interval_95"]),
+        ]
+        for r in records
+    ]
+    note = (
+        "Rank correlation of the two runs' ‖ΔW‖ per layer at their last captures, over the weights that both "
+        "train; the interval comes from drawing layers with replacement."
+    )
+    return [*table(header, rows), "", note]
+
+
+def readout_markdown(document: Mapping[str, Any]) -> str:
+    """The readout: one table of the runs, their findings, and the proxy table where there is one."""
+    header = ["run", "rate", "captures", "last step", "‖ΔW‖ first → last", "loss first → last"]
+    rows = [_row(label, run) for label, run in document["runs"].items()]
+    lines = ["# How the weights moved", "", f"> {CAUTION}", "", *table(header, rows)]
+    if document["lora_as_proxy"]:
+        lines += ["", "## LoRA as a proxy for full fine-tuning", "", *_proxies(document["lora_as_proxy"])]
+    if document["comparisons"]:
+        lines += ["", "## Together", "", *(f"- {escaped(c['text'])}" for c in document["comparisons"])]
+    return "\n".join([*lines, "", "## Findings", "", *_findings(document["findings"])]) + "\n"
+
+
+def _row(label: str, run: Mapping[str, Any]) -> list[str]:
+    norms = run["delta_frobenius_norm"]
+    rate = run["learning_rate"]
+    return [
+        escaped(label),
+        "n/a" if rate is None else rate_text(rate),
+        str(run["captures"]),
+        f"{run['steps'][-1]:,}",
+        f"{significant(norms[0])} → {significant(norms[-1])}",
+        f"{significant(run['loss_first'])} → {significant(run['loss_last'])}",
+    ]
+
+
+def _findings(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    told = [f for f in findings if f["kind"] != "lora_as_proxy"]  # these stand in their table
+    ordered = sorted(told, key=lambda f: f["severity"] != "warning")
+    lines = [f"- **{f['kind'].replace('_', ' ')}**: {escaped(f['text'])}" for f in ordered]
+    return lines or ["None: no threshold was crossed."]

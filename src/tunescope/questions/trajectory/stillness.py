@@ -1,0 +1,128 @@
+"""Runs that went wrong: weights that never move, captures between which nothing moves, runs that diverge."""
+
+import math
+from collections.abc import Collection, Iterator
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tunescope.study.finding import Finding, named, significant
+
+# Growth of ‖ΔW‖ after the first third of a run; a warm-up over the whole run reaches about nine.
+GROWTH = 10.0
+# Training loss at the end against the beginning: both the factor and the rise in nats must be exceeded.
+LOSS_RATIO, LOSS_RISE = 1.2, 0.2
+_WEIGHT = ("stack", "layer", "module_type", "expert", "component_name")
+_EQUALS = ("it equals the one before", "each equals the one before")
+_NUMBERS = ("mean", "variance", "abs_mean", "abs_variance")
+
+
+def frozen(run: str, motion: pl.DataFrame) -> Iterator[Finding]:
+    """Weights that hold the same numbers in all captures, and captures in which no weight does anything else.
+
+    A single capture counts as still where Δ is zero. Evidence counts the still weights and all weights.
+    """
+    captures = motion["step"].n_unique()
+    if motion["step"].max() == 0:
+        return  # the start itself, recorded before the first step
+    same = pl.all_horizontal(pl.col(c).n_unique() == 1 for c in _NUMBERS) & pl.lit(captures > 1)
+    factors = motion.group_by(*_WEIGHT, "factor", maintain_order=True).agg(
+        (pl.col("abs_mean").is_finite().all() & (same | (pl.col("abs_mean") == 0).all())).alias("still")
+    )
+    weights = factors.group_by(*_WEIGHT, maintain_order=True).agg(pl.col("still").all())
+    still = weights.filter("still")["component_name"].to_list()
+    evidence = {"still_components": len(still), "components": weights.height, "captures": captures}
+    if still and len(still) == weights.height:
+        where = (
+            f"the same in all {captures} captures" if captures > 1 else "where it began in the one capture"
+        )
+        text = f"{run} never moves: every trained weight is {where}."
+        yield Finding("frozen", text, run, evidence=evidence, severity="warning")
+        return
+    if still:
+        text = f"{len(still)} of {weights.height} trained weights of {run} never move ({named(still)})."
+        yield Finding(
+            "frozen", text, run, still[0], evidence={**evidence, "names": still}, severity="warning"
+        )
+    yield from _pauses(run, motion, weights.height)
+
+
+def _pauses(run: str, motion: pl.DataFrame, components: int) -> Iterator[Finding]:
+    key = [*_WEIGHT, "factor"]
+    before = [pl.col(c).eq_missing(pl.col(c).shift(1).over(key)) for c in _NUMBERS]
+    first = pl.col("step") == pl.col("step").min()
+    steps = motion.sort("step", maintain_order=True).with_columns(same=pl.all_horizontal(before) & ~first)
+    still = steps.group_by("step").agg(pl.col("same").all()).filter("same")["step"].sort().to_list()
+    if not still:
+        return
+    which = named(f"{step:,}" for step in still)
+    captured = "capture of step" if len(still) == 1 else "captures of steps"
+    text = f"no weight of {run} has moved in the {captured} {which}: {_EQUALS[len(still) > 1]}."
+    evidence = {"still_components": 0, "components": components, "steps": still}
+    yield Finding("frozen", text, run, step=still[0], evidence=evidence, severity="warning")
+
+
+def diverged(run: str, by_step: pl.DataFrame, seams: Collection[int | None]) -> Iterator[Finding]:
+    """A run whose weights stop being finite, whose ΔW explodes, or whose loss ends far above its start.
+
+    Growth across a seam is the seam's, not the run's.
+    """
+    rows = by_step.sort("step")
+    norms = rows["delta_frobenius_norm"].cast(pl.Float64).to_numpy()
+    steps = rows["step"].to_numpy()
+    broken = np.flatnonzero(~rows["finite"].to_numpy())
+    if len(broken):
+        at = int(steps[broken[0]])
+        text = f"{run} has diverged: from step {at:,} on its weights are not finite."
+        evidence = {"non_finite_captures": len(broken), "captures": len(steps)}
+        yield Finding("diverged", text, run, step=at, evidence=evidence, severity="warning")
+        return
+    if not seams:
+        yield from _exploded(run, steps, norms)
+    yield from _rising_loss(run, rows)
+
+
+def _exploded(run: str, steps: NDArray[np.int64], norms: NDArray[np.float64]) -> Iterator[Finding]:
+    if len(steps) < 3 or not np.isfinite(norms).all():
+        return
+    third = int(np.argmax(steps >= steps[-1] / 3))
+    if norms[third] <= 0 or norms[-1] <= GROWTH * norms[third]:
+        return
+    growth = norms[1:] / np.maximum(norms[:-1], np.finfo(float).tiny)
+    at = int(steps[third + 1 + int(np.argmax(growth[third:]))])
+    ratio = float(norms[-1] / norms[third])
+    text = (
+        f"{run} has diverged: ‖ΔW‖ grows {ratio:.0f}× after the first third of the run (from "
+        f"{significant(float(norms[third]))} to {significant(float(norms[-1]))}), most of it at step {at:,}."
+    )
+    evidence = {"growth": ratio, "threshold": GROWTH, "from_step": int(steps[third])}
+    yield Finding("diverged", text, run, step=at, evidence=evidence, severity="warning")
+
+
+def _rising_loss(run: str, rows: pl.DataFrame) -> Iterator[Finding]:
+    known = rows.filter(pl.col("loss").is_not_null())
+    losses = known["loss"].to_numpy()
+    if len(losses) < 3:
+        return
+    few = min(3, len(losses) // 2)
+    start, end = float(np.median(losses[:few])), float(np.median(losses[-few:]))
+    if not math.isfinite(end) or (end > LOSS_RATIO * start and end > start + LOSS_RISE):
+        finite = np.where(np.isfinite(losses), losses, np.inf)
+        best = int(known["step"][int(finite.argmin())])
+        lowest = f" (lowest at step {best:,})" if np.isfinite(finite).any() else ""
+        text = (
+            f"{run} has diverged: its training loss ends at {_loss(end)} after {_loss(start)} at the "
+            f"beginning{lowest}."
+        )
+        evidence = {
+            "loss_start": start,
+            "loss_end": end,
+            "ratio_threshold": LOSS_RATIO,
+            "rise_threshold": LOSS_RISE,
+        }
+        yield Finding("diverged", text, run, step=best, evidence=evidence, severity="warning")
+
+
+def _loss(value: float) -> str:
+    return significant(value) if math.isfinite(value) else "a number that is not finite"

@@ -1,1 +1,0 @@
-"""Views into figures, animations and text. The only place that knows matplotlib."""

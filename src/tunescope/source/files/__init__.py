@@ -1,0 +1,1 @@
+"""Bytes on disk to named tensors: containers, pickles, shards."""

@@ -1,0 +1,142 @@
+"""safetensors files: a strict header, then tensors that are read only when asked for."""
+
+import gc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import ml_dtypes
+import numpy as np
+
+from tunescope.delta import Array, read_only
+from tunescope.errors import BadInput, Notice
+from tunescope.source.files.disk import Snapshot, take_snapshot
+from tunescope.source.files.header import LARGEST_HEADER, Slot, parse_header
+from tunescope.source.files.sniff import read_head
+from tunescope.source.files.tensors import LazyTensor
+
+NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_), "U8": np.dtype("u1"), "I8": np.dtype("i1"), "U16": np.dtype("<u2"),
+    "I16": np.dtype("<i2"), "U32": np.dtype("<u4"), "I32": np.dtype("<i4"), "U64": np.dtype("<u8"),
+    "I64": np.dtype("<i8"), "F16": np.dtype("<f2"), "F32": np.dtype("<f4"), "F64": np.dtype("<f8"),
+    "C64": np.dtype("<c8"), "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2), "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
+    "F8_E4M3FNUZ": np.dtype(ml_dtypes.float8_e4m3fnuz), "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
+}  # fmt: skip
+DTYPE_NAMES: Mapping[np.dtype[Any], str] = {dtype: name for name, dtype in NUMPY_DTYPES.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class TensorFile:
+    """A file of named tensors, in the order of their bytes, none of them read yet.
+
+    `listed` is true where they came as a bare list and their names are only positions.
+    """
+
+    path: Path
+    metadata: Mapping[str, str]
+    tensors: Mapping[str, LazyTensor]
+    notices: list[Notice] = field(default_factory=list)
+    snapshot: Snapshot | None = None
+    listed: bool = False
+
+    def verify_unchanged(self) -> None:
+        """Refuse the file if its size or time of change is no longer what it was when it was opened."""
+        if self.snapshot is not None:
+            self.snapshot.verify()
+
+
+def read_safetensors(path: str | Path) -> TensorFile:
+    """Open a safetensors file: its header is checked whole, its tensors are read on demand.
+
+    Raises `BadInput` for a file that breaks the format (its slug says how), `Missing` for one that is
+    not there or may not be read.
+    """
+    path = Path(path)
+    snapshot = take_snapshot(path)
+    length = _header_length(snapshot)
+    raw = snapshot.read(8, length).tobytes()
+    with _no_collection():
+        header = parse_header(raw, snapshot.size - 8 - length, path)
+        tensors = {
+            name: lazy(
+                name, slot.dtype, slot.shape, slot.end - slot.begin, _reader(snapshot, 8 + length, slot)
+            )
+            for name, slot in header.slots.items()
+        }
+    return TensorFile(path, header.metadata, tensors, list(header.notices), snapshot)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Hold off the cyclic collector, which else walks the growing header again and again (half the time)."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def lazy(name: str, dtype: str, shape: tuple[int, ...], nbytes: int, read: Callable[[], Array]) -> LazyTensor:
+    """A tensor whose dtype decides whether it can be read as numbers."""
+    return LazyTensor(name, dtype, shape, nbytes, read, dtype in NUMPY_DTYPES)
+
+
+def _reader(snapshot: Snapshot, data_start: int, slot: Slot) -> Callable[[], Array]:
+    return partial(
+        read_range, snapshot, data_start + slot.begin, slot.end - slot.begin, slot.dtype, slot.shape
+    )
+
+
+def read_range(snapshot: Snapshot, offset: int, nbytes: int, dtype: str, shape: tuple[int, ...]) -> Array:
+    """One tensor from a byte range of a file, read-only."""
+    if dtype not in NUMPY_DTYPES:
+        raise BadInput(
+            "unsupported-dtype",
+            "a tensor has a dtype that cannot be read as numbers",
+            file=snapshot.path,
+            expected=", ".join(NUMPY_DTYPES),
+            found=dtype,
+        )
+    return read_only(snapshot.read(offset, nbytes).view(NUMPY_DTYPES[dtype]).reshape(shape))
+
+
+def _header_length(snapshot: Snapshot) -> int:
+    head, behind = read_head(snapshot, "safetensors file"), snapshot.size - 8
+    length = int.from_bytes(head[:8], "little")
+    if behind < 0:
+        _refuse(
+            snapshot,
+            "too-small",
+            "the file is too small to hold a safetensors header",
+            "at least 8 bytes",
+            f"{snapshot.size} bytes",
+        )
+    if length > behind:
+        _refuse(
+            snapshot,
+            "truncated",
+            "the file is truncated, or it is not safetensors at all",
+            f"a header of {length} bytes",
+            f"{behind} bytes behind the length",
+        )
+    if length > LARGEST_HEADER:
+        _refuse(
+            snapshot,
+            "header-too-large",
+            "the header is larger than the format allows",
+            f"at most {LARGEST_HEADER} bytes",
+            f"{length} bytes",
+        )
+    return length
+
+
+def _refuse(snapshot: Snapshot, slug: str, what: str, expected: str, found: str) -> NoReturn:
+    fix = "download or copy the file again"
+    raise BadInput(slug, what, file=snapshot.path, expected=expected, found=found, fix=fix)

@@ -1,0 +1,157 @@
+"""Adapters split into shards: the index, the shards it names, and whether both agree."""
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NoReturn
+
+from tunescope.errors import BadInput, Missing, Notice, printable
+from tunescope.source.files.container import TensorFile, read_safetensors
+from tunescope.source.locate import SHARD, Located
+
+
+def read_shards(located: Located) -> tuple[list[TensorFile], list[Notice]]:
+    """All shards of one save, checked against their index, or without one against their own names."""
+    if located.index is None:
+        paths, notices = list(located.files), [_without_index(located.files)]
+        _check_one_save(paths)
+        files = [read_safetensors(path) for path in paths]
+    else:
+        weight_map, total = _read_index(located.index)
+        folder = located.index.parent
+        paths = [folder / name for name in dict.fromkeys(weight_map.values())]
+        _check_present(paths, located.index)
+        _check_one_save(paths)
+        files = [read_safetensors(path) for path in paths]
+        notices = _compare(files, weight_map, total, located.index)
+    _check_no_doubles(files)
+    return files, notices
+
+
+def _read_index(index: Path) -> tuple[Mapping[str, str], int | None]:
+    try:
+        document = json.loads(index.read_bytes().decode("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise BadInput(
+            "bad-index",
+            "the shard index is not JSON",
+            file=f"{index}:{error.lineno}",
+            found=error.msg,
+            expected="JSON with a weight_map",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise BadInput("bad-index", "the shard index is not JSON", file=index, found=error) from error
+    weight_map = document.get("weight_map") if isinstance(document, dict) else None
+    if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
+        raise BadInput(
+            "bad-index",
+            "the shard index has no usable weight_map",
+            file=f"{index}:1",
+            expected='{"weight_map": {tensor: file}}',
+            found=type(weight_map).__name__,
+        )
+    for tensor, name in weight_map.items():
+        _check_name(name, tensor, index)
+    metadata = document.get("metadata")
+    total = metadata.get("total_size") if isinstance(metadata, dict) else None
+    return weight_map, total if isinstance(total, int) else None
+
+
+def _check_name(name: str, tensor: str, index: Path) -> None:
+    """A shard is a plain file name: nothing that could lead out of the folder."""
+    if not re.fullmatch(r"[^/\\\0:]+", name) or name in (".", "..") or not name.endswith(".safetensors"):
+        raise BadInput(
+            "unsafe-shard-name",
+            "the shard index names something that is no plain file beside it",
+            file=index,
+            tensor=tensor,
+            expected="a file name ending in .safetensors",
+            found=printable(name),
+        )
+
+
+def _check_present(paths: list[Path], index: Path) -> None:
+    if missing := [path.name for path in paths if not os.path.lexists(path)]:
+        raise Missing(
+            "missing-shards",
+            f"{len(missing)} of {len(paths)} shards are not there",
+            file=index,
+            found="missing: " + ", ".join(missing),
+            fix="download the missing files",
+        )
+
+
+def _check_one_save(paths: list[Path]) -> None:
+    found = {match["total"] for path in paths if (match := SHARD.match(path.name))}
+    if len(found) > 1:
+        raise BadInput(
+            "mixed-shards",
+            "the shards belong to different saves",
+            file=paths[0].parent,
+            expected="one total in all names",
+            found=", ".join(f"-of-{t}" for t in sorted(found)),
+            fix="remove the shards of the other save",
+        )
+
+
+def _without_index(paths: tuple[Path, ...]) -> Notice:
+    totals = {int(m["total"]) for p in paths if (m := SHARD.match(p.name))}
+    numbers = {int(m["number"]) for p in paths if (m := SHARD.match(p.name))}
+    if len(totals) == 1 and (missing := sorted(set(range(1, max(totals) + 1)) - numbers)):
+        raise Missing(
+            "missing-shards",
+            f"{len(missing)} of {max(totals)} shards are not there",
+            file=paths[0].parent,
+            found="missing numbers: " + ", ".join(map(str, missing)),
+            fix="download the missing files",
+        )
+    return Notice("no-index", "the shard index is missing; it was rebuilt from the shards' headers")
+
+
+def _compare(
+    files: list[TensorFile], weight_map: Mapping[str, str], total: int | None, index: Path
+) -> list[Notice]:
+    held = {name: file.path.name for file in files for name in file.tensors}
+    if lost := [
+        n
+        for n, shard in weight_map.items()
+        if n not in next(f for f in files if f.path.name == shard).tensors
+    ]:
+        raise BadInput(
+            "index-mismatch",
+            f"{len(lost)} tensors of the index are not in their shards",
+            file=index,
+            tensor=lost[0],
+            expected=f"in {weight_map[lost[0]]}",
+            found=", ".join(printable(n) for n in lost[:5]),
+        )
+    notices = []
+    if extra := [n for n in held if n not in weight_map]:
+        text = f"{len(extra)} tensors stand in the shards but not in the index, such as {printable(extra[0])}"
+        notices.append(Notice("not-in-index", text + "; they were included", extra[0]))
+    size = sum(t.nbytes for file in files for t in file.tensors.values())
+    if total is not None and total != size:
+        notices.append(Notice("wrong-total-size", f"the index states {total} bytes, the shards hold {size}"))
+    return notices
+
+
+def _check_no_doubles(files: list[TensorFile]) -> None:
+    seen: dict[str, TensorFile] = {}
+    for file in files:
+        for name, tensor in file.tensors.items():
+            if name in seen and tensor.read().tobytes() != seen[name].tensors[name].read().tobytes():
+                _refuse_double(name, seen[name].path, file.path)
+            seen[name] = file
+
+
+def _refuse_double(name: str, first: Path, second: Path) -> NoReturn:
+    raise BadInput(
+        "tensor-in-two-shards",
+        "two shards hold the same tensor with different bytes",
+        file=second,
+        tensor=name,
+        expected="every tensor in one shard",
+        found=f"also in {first.name}",
+    )

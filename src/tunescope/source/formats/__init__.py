@@ -1,0 +1,1 @@
+"""Named tensors to factors with addresses: one file for each adapter format."""

@@ -1,0 +1,129 @@
+"""kohya-ss, ComfyUI and LyCORIS files: `lora_down`/`lora_up`/`alpha`, `hada_…`, `lokr_…`, `diff`."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+
+from tunescope.address import parse
+from tunescope.delta import Delta, Update
+from tunescope.source.files.tensors import LazyTensor, Ledger
+from tunescope.source.formats.flat_names import dotted
+from tunescope.source.formats.pairs import (
+    DIRECTIONAL,
+    Pair,
+    collect,
+    full_delta,
+    half_saved,
+    leave_aside,
+    notice_scale,
+    pair_delta,
+    read_alpha,
+)
+from tunescope.source.formats.peft import read_peft
+from tunescope.source.weights import Format, Reading, Weights
+
+_PARAMETER = re.compile(
+    r"^(?P<module>.+)\.(?P<parameter>lora_down|lora_up|lora_mid|alpha|dora_scale|diff|diff_b|w_norm|b_norm|"
+    r"hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2|bias)(?:\.weight)?$",
+    re.DOTALL,
+)
+_ROLES = {
+    "lora_down": "down", "lora_up": "up", "lora_mid": "mid", "dora_scale": "dora", "diff_b": "bias",
+    "b_norm": "norm", "w_norm": "norm_weight",
+}  # fmt: skip
+_MARKS = (".lora_down.", ".hada_w", ".lokr_w", ".diff")
+
+
+def _split(name: str) -> tuple[str, str] | None:
+    found = _PARAMETER.match(name)
+    return None if found is None else (found["module"], _ROLES.get(found["parameter"], found["parameter"]))
+
+
+def _recognises(weights: Weights) -> bool:
+    return any(mark in name and _split(name) is not None for name in weights.tensors for mark in _MARKS)
+
+
+def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
+    deltas: list[Delta] = []
+    for flat, roles in collect(weights.tensors, _split).items():
+        deltas += _module(flat, roles, weights, ledger, scale)
+        leave_aside(roles, ledger)
+        if "norm_weight" in roles:
+            ledger.left([roles["norm_weight"].name], "norm, needs base")
+    notice_scale(deltas, ledger)
+    return Reading(deltas)
+
+
+def _module(
+    flat: str, roles: Mapping[str, LazyTensor], weights: Weights, ledger: Ledger, scale: float | None
+) -> Iterator[Delta]:
+    file = weights.place
+    if "down" in roles and "up" in roles:
+        yield from filter(None, [pair_delta(_pair(flat, roles, ledger, file, scale), ledger, file)])
+    elif any(role.startswith("hada_") for role in roles):
+        yield from _product(flat, "LOHA", roles, ledger, file, scale)
+    elif any(role.startswith("lokr_") for role in roles):
+        yield from _product(flat, "LOKR", roles, ledger, file, scale)
+    elif "diff" in roles and len(roles["diff"].shape) > 1:
+        yield full_delta(dotted(flat), roles["diff"], scale, ledger, file)
+    elif "diff" in roles:
+        ledger.left([roles["diff"].name], "norm or bias, needs base")
+    elif "down" in roles or "up" in roles:
+        half_saved(dotted(flat), roles, ledger)
+
+
+def _pair(flat: str, roles: Mapping[str, LazyTensor], ledger: Ledger, file: str, scale: float | None) -> Pair:
+    alpha = read_alpha(roles["alpha"], ledger, file) if "alpha" in roles else None
+    rank = max(roles["down"].shape[0] if roles["down"].shape else 0, 1)
+    stated = None if alpha is None else alpha / rank
+    return Pair(
+        address=parse(dotted(flat)),
+        down=roles["down"],
+        up=roles["up"],
+        mid=roles.get("mid"),
+        scale=stated if scale is None else scale,
+        alpha=alpha,
+        method="dora" if "dora" in roles else "lora",
+        status=DIRECTIONAL if "dora" in roles else "ok",
+        beside=() if alpha is None else (roles["alpha"].name,),
+    )
+
+
+def _product(
+    flat: str, method: str, roles: Mapping[str, LazyTensor], ledger: Ledger, file: str, scale: float | None
+) -> list[Delta]:
+    """LoHa and LoKr share PEFT's formulas and parameter names; only the scale is stated by a tensor."""
+    alpha = read_alpha(roles["alpha"], ledger, file) if "alpha" in roles else None
+    rank = _rank(roles)
+    factors = {r: t for r, t in roles.items() if r.startswith(("hada_", "lokr_"))}
+    if any(not t.supported for t in factors.values()):
+        ledger.left((t.name for t in factors.values()), "unsupported dtype in the module")
+        return []
+    named = {f"{dotted(flat)}.{role}": tensor for role, tensor in factors.items()}
+    deltas = read_peft(named, {"peft_type": method, "r": rank or 1, "alpha": rank or 1}, ledger, file=file)
+    if alpha is not None:
+        ledger.used([roles["alpha"].name])
+    # Without any decomposed factor LyCORIS takes the scale as 1, whatever alpha says.
+    stated = 1.0 if rank is None else None if alpha is None else alpha / rank
+    known = stated if scale is None else scale
+    status = DIRECTIONAL.replace("BA", "ΔW") if "dora" in roles else "ok"
+    return [_scaled(replace(d, rank=rank, alpha=alpha, status=status), known) for d in deltas]
+
+
+def _rank(roles: Mapping[str, LazyTensor]) -> int | None:
+    for role in ("hada_w1_b", "lokr_w1_b", "lokr_w2_b"):
+        if role in roles and roles[role].shape:
+            return roles[role].shape[0] or None
+    return None
+
+
+def _scaled(delta: Delta, scale: float | None) -> Delta:
+    return replace(delta, scale=scale, open=partial(_open_scaled, delta.open, scale))
+
+
+def _open_scaled(open: Callable[[], Update], scale: float | None) -> Update:
+    return replace(open(), scale=scale)
+
+
+KOHYA = Format("kohya", _recognises, _read)

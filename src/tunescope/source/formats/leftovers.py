@@ -1,0 +1,62 @@
+"""Why a tensor of an adapter is not part of any ΔW: saved modules, biases, base copies, whole methods."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tunescope.source.files.tensors import LazyTensor, Ledger
+from tunescope.source.formats.names import strip_wrappers
+
+# Methods whose weights say nothing about ΔW without the base weight or the data, by the name people know.
+NEEDS_BASE = {
+    "ADAMSS": "AdaMSS", "BOFT": "BOFT", "DEFT": "DEFT", "FROD": "FRoD", "GLORA": "GLoRA", "HIRA": "HiRA",
+    "HRA": "HRA", "IA3": "IA³", "LN_TUNING": "LN tuning", "OFT": "OFT", "OSF": "OSF", "PEANUT": "PEANuT",
+    "PSOFT": "PSOFT", "ROAD": "RoAd", "TRAINABLE_TOKENS": "trainable tokens",
+}  # fmt: skip
+NO_MATRIX = {
+    "ADAPTION_PROMPT": "adaption prompt", "BEFT": "BEFT (biases)", "CARTRIDGE": "cartridge", "CPT": "CPT",
+    "LILY": "Lily", "MULTITASK_PROMPT_TUNING": "multitask prompt tuning", "POLY": "Poly",
+    "P_TUNING": "P-tuning", "PREFIX_TUNING": "prefix tuning", "PROMPT_TUNING": "prompt tuning",
+    "SHADOW": "Shadow", "XLORA": "X-LoRA",
+}  # fmt: skip
+
+_EMBEDDINGS = ("embed_tokens", "lm_head")
+
+
+def account(
+    tensors: Mapping[str, LazyTensor], config: Mapping[str, Any], ledger: Ledger, method: str
+) -> None:
+    """Give every tensor that no tuner used its reason, and say what is left over in one notice each."""
+    for name in ledger.unclaimed():
+        if name in tensors and (reason := _reason(tensors[name], config)):
+            ledger.left([name], reason)
+    if method in NEEDS_BASE:
+        text = f"{NEEDS_BASE[method]}: needs the base"
+        ledger.left(ledger.unclaimed(), text)
+        ledger.notice("needs-base", f"{text}; the file alone has no ΔW")
+    elif method in NO_MATRIX:
+        ledger.left(ledger.unclaimed(), f"{NO_MATRIX[method]}: no update of a single weight")
+        ledger.notice("no-delta", f"{NO_MATRIX[method]} adds no fixed matrix to any weight")
+    if unknown := [n for n in ledger.unclaimed() if n in tensors]:
+        shown = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
+        ledger.notice("not_understood", f"{len(unknown)} tensors were not understood: {shown}", unknown[0])
+
+
+def _reason(tensor: LazyTensor, config: Mapping[str, Any]) -> str | None:
+    name = strip_wrappers(tensor.name)
+    parts = name.split(".")
+    if "token_adapter" in parts or parts[-1].startswith("trainable_tokens"):
+        return "trainable tokens, needs base"
+    if "modules_to_save" in parts or _is_saved(name, config.get("modules_to_save") or []):
+        return "saved module, needs base"
+    if name.endswith("base_layer.bias") or (parts[-1] == "bias" and config.get("bias", "none") != "none"):
+        return "bias, needs base"
+    if "base_layer" in parts:
+        return "copy of the base layer"
+    if len(parts) > 1 and parts[-2] in _EMBEDDINGS:
+        return "saved embedding layer, needs base"
+    return None if tensor.supported else f"unsupported dtype {tensor.dtype}"
+
+
+def _is_saved(name: str, modules: list[str]) -> bool:
+    return any(re.match(rf"(.*\.)?{re.escape(module)}\.", name) for module in modules)

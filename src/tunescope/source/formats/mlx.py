@@ -1,0 +1,141 @@
+"""MLX adapters: `lora_a` of shape (d_in, r), `lora_b` of shape (r, d_out), scale from the config.
+
+Experts (`switch_mlp`) are stored stacked, (E, r, d_in) and (E, d_out, r): one ΔW per expert.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from tunescope.address import parse
+from tunescope.delta import Array, Delta
+from tunescope.errors import BadInput
+from tunescope.source.files.tensors import LazyTensor, Ledger, read_shared
+from tunescope.source.formats.pairs import (
+    DIRECTIONAL,
+    Pair,
+    collect,
+    half_saved,
+    leave_aside,
+    notice_scale,
+    pair_delta,
+)
+from tunescope.source.weights import Format, Reading, Weights
+
+_KEY = re.compile(r"^(?P<module>.+)\.(?P<part>lora_a|lora_b|m)(?:_(?P<packed>scales|biases))?$", re.DOTALL)
+_ROLES = {"lora_a": "down", "lora_b": "up", "m": "dora"}
+
+
+def _split(name: str) -> tuple[str, str] | None:
+    found = _KEY.match(name)
+    if found is None:
+        return None
+    return found["module"], f"packed_{found['part']}_{found['packed']}" if found["packed"] else _ROLES[
+        found["part"]
+    ]
+
+
+def _recognises(weights: Weights) -> bool:
+    return any(name.endswith((".lora_a", ".lora_b")) for name in weights.tensors)
+
+
+def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
+    config = dict(weights.config) if weights.config is not None else _config(weights)
+    stated = _scale(config, weights) if scale is None else scale
+    deltas: list[Delta] = []
+    for module, roles in collect(weights.tensors, _split).items():
+        if any(role.startswith("packed_") for role in roles):
+            ledger.left((t.name for t in roles.values()), "quantised factors")
+        elif "down" in roles and "up" in roles:
+            deltas += _module(module, roles, stated, ledger, weights.place)
+        elif "down" in roles or "up" in roles:
+            half_saved(module, roles, ledger)
+        leave_aside(roles, ledger)
+    notice_scale(deltas, ledger)
+    return Reading(deltas, config)
+
+
+def _config(weights: Weights) -> dict[str, Any]:
+    if weights.config_file is None:
+        return {}
+    try:
+        document = json.loads(weights.config_file.read_bytes().decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise BadInput(
+            "adapter-config", "the adapter's config is not JSON", file=weights.config_file, found=error
+        ) from error
+    if not isinstance(document, dict):
+        raise BadInput(
+            "adapter-config",
+            "the adapter's config is not a JSON object",
+            file=weights.config_file,
+            expected='{"lora_parameters": {"scale": …}}',
+            found=type(document).__name__,
+        )
+    return document
+
+
+def _scale(config: Mapping[str, Any], weights: Weights) -> float | None:
+    parameters = config.get("lora_parameters")
+    value = parameters.get("scale") if isinstance(parameters, dict) else None
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or value - value != 0:
+        raise BadInput(
+            "config-value",
+            "lora_parameters.scale has a value that cannot be used",
+            file=weights.config_file or weights.place,
+            expected="a finite number",
+            found=value,
+        )
+    return float(value)
+
+
+def _module(
+    module: str, roles: Mapping[str, LazyTensor], scale: float | None, ledger: Ledger, file: str
+) -> Iterator[Delta]:
+    pair = Pair(
+        parse(module),
+        roles["down"],
+        roles["up"],
+        transposed=True,
+        scale=scale,
+        method="dora" if "dora" in roles else "lora",
+        status=DIRECTIONAL if "dora" in roles else "ok",
+    )
+    if len(roles["up"].shape) == 3:
+        yield from _experts(pair, ledger, file)
+    elif (delta := pair_delta(pair, ledger, file)) is not None:
+        yield delta
+
+
+def _experts(pair: Pair, ledger: Ledger, file: str) -> Iterator[Delta]:
+    """One delta for each slice of stacked factors; older files store `lora_a` as (E·r, d_in)."""
+    a, b = pair.down, pair.up
+    count, d_out, rank = b.shape
+    inside = count * rank * a.shape[-1] == a.numel
+    for expert in range(count):
+        of_expert = replace(
+            pair,
+            address=replace(pair.address, expert=expert),
+            down=replace(
+                a, shape=(rank, a.shape[-1]) if inside else a.shape, read=partial(_slice, a, expert, count)
+            ),
+            up=replace(b, shape=(d_out, rank), read=partial(_slice, b, expert, count)),
+            transposed=False,
+        )
+        if (delta := pair_delta(of_expert, ledger, file)) is None:
+            return
+        yield delta
+
+
+def _slice(tensor: LazyTensor, expert: int, count: int) -> Array:
+    whole = read_shared(tensor)
+    one: Array = whole.reshape(count, -1, whole.shape[-1])[expert]
+    return one
+
+
+MLX = Format("mlx", _recognises, _read)

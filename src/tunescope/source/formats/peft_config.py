@@ -1,0 +1,182 @@
+"""`adapter_config.json`: read, and refused where a wrong value would change what the weights mean."""
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tunescope.errors import BadInput
+from tunescope.source.files.disk import unreachable
+from tunescope.source.files.tensors import Ledger
+from tunescope.source.formats.peft_fields import METHODS, fields
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_FLAGS = _words(
+    """
+    use_dora use_rslora use_qalora fan_in_fan_out lora_bias decompose_both use_effective_conv2d
+    save_projection use_idwt proportional_parameters save_only_topk_weights save_indices sparse very_sparse
+    """
+)
+_COUNTS = _words("r init_r target_r n_frequency theta_d_length vector_length topk")
+_NUMBERS = _words("lora_alpha alpha randlora_alpha scaling delora_lambda shadow_alpha psoft_alpha")
+_COUNT_PATTERNS = _words("rank_pattern n_frequency_pattern block_size_pattern")
+_PATTERNS = _COUNT_PATTERNS | _words("alpha_pattern lambda_pattern")
+_LISTS = _words("target_parameters modules_to_save")
+_LARGEST_COUNT = 2**31
+_MAY_BE_NULL = frozenset({("SUPERTUNING", "r"), ("SUPERTUNING", "lora_alpha"), ("DEFT", "alpha")})
+
+# OFT states either its rank or its block size, GraLoRA may be all hybrid.
+_RANK_MAY_BE_ZERO = frozenset({"OFT", "GRALORA"})
+
+
+def load_peft_config(path: str | Path) -> dict[str, Any]:
+    """The configuration in an `adapter_config.json`, checked by `check_peft_config`.
+
+    A byte-order mark is accepted. Raises `BadInput` where the file is missing, not JSON, not an object, or
+    states something that cannot be used.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise BadInput(
+            "no-adapter-config",
+            "the weights have PEFT's names, but there is no adapter_config.json",
+            file=path,
+            fix="put the adapter's own adapter_config.json beside the weights",
+        )
+    try:
+        config = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_each_once)
+    except OSError as error:
+        raise unreachable(path, error) from error
+    except (ValueError, RecursionError) as error:
+        what = "the adapter's config is not JSON"
+        raise BadInput("adapter-config", what, file=path, found=error) from error
+    if not isinstance(config, dict):
+        raise BadInput(
+            "adapter-config",
+            "the adapter's config is not a JSON object",
+            file=path,
+            expected='an object such as {"peft_type": "LORA", "r": 8, …}',
+            found=type(config).__name__,
+        )
+    check_peft_config(config, path)
+    return config
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object, refused where a key stands twice: one of two alphas would silently win."""
+    document = dict(pairs)
+    if len(document) < len(pairs):
+        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
+        raise ValueError(f"the key {twice!r} stands there twice")
+    return document
+
+
+def check_peft_config(config: Mapping[str, Any], file: str | Path) -> None:
+    """Refuse a configuration of an unknown method, or with values of wrong types or ranges."""
+    method = config.get("peft_type")
+    if method is None or fields(str(method)) is None:
+        raise BadInput(
+            "peft-type",
+            "the config does not say which PEFT method this is" if method is None else "unknown PEFT method",
+            file=file,
+            expected="peft_type one of " + ", ".join(METHODS),
+            found=method,
+        )
+    for key, value in config.items():
+        _check_value(str(method), key, value, file)
+
+
+def notice_config(config: Mapping[str, Any], ledger: Ledger, file: str | Path) -> None:
+    """Note unknown keys that say nothing, refuse those that say something, note an alpha of zero."""
+    method = str(config["peft_type"])
+    known = fields(method) or frozenset()
+    for key in sorted(set(config) - known):
+        if config[key] in (None, False, "") or config[key] == [] or config[key] == {}:
+            ledger.notice("unknown-config-key", f"the config has an unknown key {key!r} without content")
+        else:
+            raise BadInput(
+                "unknown-config-key",
+                f"the config key {key!r} is unknown and may change the meaning of the weights",
+                file=file,
+                found=f"{key} = {config[key]!r}",
+                fix="remove the key if it does not, or update tunescope",
+            )
+    alphas = {key: config.get(key) for key in ("lora_alpha", "alpha", "randlora_alpha") if key in known}
+    if any(value == 0 and value is not False for value in alphas.values()):
+        ledger.notice("alpha-zero", "alpha is 0 in adapter_config.json: the adapter has no effect")
+
+
+def _check_value(method: str, key: str, value: Any, file: str | Path) -> None:
+    if value is None and (key in _PATTERNS | _LISTS or (method, key) in _MAY_BE_NULL or key in _FLAGS):
+        return
+    if key in _FLAGS and not isinstance(value, bool):
+        _refuse(file, key, "true or false", value)
+    if key in _COUNTS:
+        _check_count(file, key, value, may_be_zero=key == "r" and method in _RANK_MAY_BE_ZERO)
+    if key in _NUMBERS:
+        _check_number(file, key, value)
+    if key in _PATTERNS:
+        _check_pattern(file, method, key, value)
+    if key == "target_modules" and value is not None:
+        _check_targets(file, key, value)
+    if key in _LISTS and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+        _refuse(file, key, "a list of names", value)
+
+
+def _check_count(file: str | Path, key: str, value: Any, may_be_zero: bool = False) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        _refuse(file, key, "a whole number", value)
+    if value < 0 or (value == 0 and not may_be_zero):
+        _refuse(file, key, "a number above 0", value)
+    if value >= _LARGEST_COUNT:
+        _refuse(file, key, f"a number below {_LARGEST_COUNT}", value)
+
+
+def _check_number(file: str | Path, key: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        _refuse(file, key, "a number", value)
+    # A whole number in JSON may be too large for any float.
+    if abs(value) > sys.float_info.max or value != value:
+        _refuse(file, key, "a finite number", value)
+
+
+def _check_pattern(file: str | Path, method: str, key: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        _refuse(file, key, "an object from pattern to value", value)
+    if method in ("ADALORA", "OSF"):
+        return
+    for pattern in value:
+        _check_regex(file, key, pattern)
+    check = _check_count if key in _COUNT_PATTERNS else _check_number
+    for pattern, entry in value.items():
+        check(file, f"{key}[{pattern!r}]", entry)
+
+
+def _check_regex(file: str | Path, key: str, pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as error:
+        _refuse(file, key, "regular expressions", f"{pattern}: {error}")
+
+
+def _check_targets(file: str | Path, key: str, value: Any) -> None:
+    if isinstance(value, str):
+        _check_regex(file, key, value)
+    elif not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
+        _refuse(file, key, "a regular expression or a list of names", value)
+
+
+def _refuse(file: str | Path, key: str, expected: str, found: Any) -> None:
+    raise BadInput(
+        "config-value",
+        f"the config key {key!r} has a value that cannot be used",
+        file=file,
+        expected=expected,
+        found=f"{found!r} ({type(found).__name__})",
+    )

@@ -1,0 +1,105 @@
+"""A published table of norms as a source: drawn and compared as it is, never recomputed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from tunescope.errors import BadInput, Notice, UsageError
+from tunescope.source.files.disk import take_snapshot
+from tunescope.source.files.sniff import read_head
+from tunescope.source.opened import Source
+from tunescope.table import Table, read_parquet
+
+if TYPE_CHECKING:
+    from tunescope.source.files.disk import Snapshot
+
+_REQUIRED = ("layer", "module_type", "frobenius_norm")
+_KEYS = {"model_id": pl.String, "layer": pl.Int64, "module_type": pl.String, "component_name": pl.String}
+_TEXT = {"stack", "family", "method", "status", "component"}
+
+
+def read_published(path: Path, label: str | None = None) -> list[Source]:
+    """One source for each `model_id` of a `weight_norms*.csv` (or a norms Parquet file), rows as they stand.
+
+    Raises `Missing` where there is no such file, `BadInput` where it is not a table of norms, and
+    `UsageError` for a label that would have to name several models.
+    """
+    snapshot = take_snapshot(path)
+    frame, meta = _read_frame(path, snapshot)
+    missing = [name for name in _REQUIRED if name not in frame.columns]
+    if missing or not frame.height:
+        raise BadInput(
+            "not-a-norm-table",
+            "the file is not a table of norms",
+            file=path,
+            expected="columns " + ", ".join((*_KEYS, "frobenius_norm")) + " and at least one row",
+            found="no column " + ", ".join(missing) if missing else "no rows",
+        )
+    frame = _typed(frame, path)
+    models = frame["model_id"].unique(maintain_order=True).to_list()
+    if label is not None and len(models) > 1:
+        raise UsageError(
+            "several-models",
+            "one label cannot name several models",
+            file=path,
+            expected="one model_id",
+            found=", ".join(map(str, models)),
+            fix="leave the label out",
+        )
+    return [_source(frame, model, label or str(model), snapshot, meta) for model in models]
+
+
+def _read_frame(path: Path, snapshot: "Snapshot") -> tuple[pl.DataFrame, Mapping[str, object]]:
+    if path.suffix.lower() == ".parquet":
+        table = read_parquet(path)
+        return table.frame, table.meta
+    read_head(snapshot, "CSV table")
+    try:
+        # Norms spread over decades and layers may be empty, so types are found over the whole file.
+        return pl.read_csv(path, infer_schema_length=None), {}
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        raise BadInput("bad-table", "the CSV file cannot be read", file=path, found=error) from error
+
+
+def _typed(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
+    if "model_id" not in frame.columns:
+        frame = frame.with_columns(pl.lit(path.stem.removeprefix("weight_norms_")).alias("model_id"))
+    try:
+        columns = [pl.col(c).cast(t) for c, t in _KEYS.items() if c in frame.columns]
+        norms = [pl.col(c).cast(pl.Float64) for c in frame.columns if "norm" in c and c not in _TEXT]
+        frame = frame.with_columns(*columns, *norms)
+    except pl.exceptions.PolarsError as error:
+        raise BadInput(
+            "bad-table",
+            "a column of the table has values that do not fit it",
+            file=path,
+            expected="whole layers and numbers for norms",
+            found=error,
+        ) from error
+    if frame["model_id"].null_count():
+        raise BadInput(
+            "bad-table", "rows of the table have no model_id", file=path, found="an empty model_id"
+        )
+    return frame
+
+
+def _source(
+    frame: pl.DataFrame, model: str, label: str, snapshot: "Snapshot", meta: Mapping[str, object]
+) -> Source:
+    rows = frame.filter(pl.col("model_id") == model).with_columns(pl.lit(label).alias("model_id"))
+    said = Notice(
+        "published-norms", f"{label}: norms are taken from the table as they stand; nothing is recomputed"
+    )
+    return Source(
+        label=label,
+        location=str(snapshot.path),
+        format="published-norms",
+        deltas=(),
+        coverage=(),
+        notices=(said,),
+        files=(snapshot.path,),
+        published=Table(rows, "norms", dict(meta)),
+        verify_unchanged=snapshot.verify,
+    )

@@ -1,0 +1,70 @@
+"""The adapter formats, in the order in which they are tried."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tunescope.errors import BadInput
+from tunescope.source.files.tensors import Ledger
+from tunescope.source.formats.diffusers import DIFFUSERS
+from tunescope.source.formats.first_sd import FIRST_SD
+from tunescope.source.formats.kohya import KOHYA
+from tunescope.source.formats.mlx import MLX
+from tunescope.source.formats.own_naming import OWN_NAMING
+from tunescope.source.formats.peft import load_peft_config, read_peft
+from tunescope.source.locate import CONFIG
+from tunescope.source.weights import Format, Reading, Weights
+
+_PEFT_MARKS = (".lora_A.", ".lora_B.", "base_model.model.", "lora_embedding_A", "base_model.vera_")
+
+
+def _loose_config(weights: Weights) -> Mapping[str, Any]:
+    """The config as far as it can be read; what is wrong with it is said when it is needed."""
+    if weights.config_file is None:
+        return {}
+    try:
+        document = json.loads(weights.config_file.read_bytes().decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _read_peft(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
+    config = weights.config
+    if config is None and weights.config_file is None and scale is not None:
+        return OWN_NAMING.read(weights, ledger, scale)
+    if config is None and weights.config_file is None and not weights.files:
+        raise BadInput(
+            "no-config",
+            "the state dict has PEFT's names but comes without its config",
+            file=weights.place,
+            fix="pass config=, the content of adapter_config.json",
+        )
+    if config is None:
+        beside = weights.files[0].path.parent / CONFIG
+        config = load_peft_config(weights.config_file or beside)
+    deltas = read_peft(
+        weights.tensors, config, ledger, scale=scale, file=weights.place, shapes=weights.shapes
+    )
+    return Reading(deltas, config)
+
+
+def _recognises_config(weights: Weights) -> bool:
+    config = weights.config if weights.config is not None else _loose_config(weights)
+    return "peft_type" in config
+
+
+def _recognises_marks(weights: Weights) -> bool:
+    return any(mark in name for name in weights.tensors for mark in _PEFT_MARKS)
+
+
+# PEFT's parameter names occur in other formats too, so its config decides first and its names late.
+FORMATS: tuple[Format, ...] = (
+    Format("peft", _recognises_config, _read_peft),
+    FIRST_SD,
+    KOHYA,
+    DIFFUSERS,
+    MLX,
+    Format("peft", _recognises_marks, _read_peft),
+    OWN_NAMING,
+)

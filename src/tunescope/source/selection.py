@@ -1,0 +1,151 @@
+"""Several sources at once: each with a label of its own, and only what was selected of it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tunescope.address import Address
+from tunescope.delta import Delta
+from tunescope.errors import UsageError
+from tunescope.source.open import open_sources
+from tunescope.source.opened import Source
+from tunescope.source.spec import parse_spec
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which modules to measure: layer indices, and module names, last parts of them, or families.
+
+    >>> Selection(modules=("q_proj",)).takes(Address("model", 3, "self_attn.q_proj"))
+    True
+    """
+
+    layers: frozenset[int] | None = None
+    modules: tuple[str, ...] | None = None
+
+    def takes(self, address: Address) -> bool:
+        """Whether the address is selected."""
+        if self.layers is not None and address.layer not in self.layers:
+            return False
+        return self.modules is None or any(_named_by(word, address) for word in self.modules)
+
+
+def _named_by(word: str, address: Address) -> bool:
+    module = address.module_type
+    return (
+        word in (module, address.family, address.component)
+        or word in module.split(".")
+        or (module.endswith(f".{word}"))
+    )
+
+
+EVERYTHING = Selection()
+
+
+def open_labelled(specs: Sequence[Any], scales: Mapping[str, float] | None = None) -> list[Source]:
+    """Open every source and give each a label of its own.
+
+    `specs` are paths, ids, live models or state dicts, each optionally `LABEL=…`; `scales` maps labels
+    to the scale of sources that do not say it. Two equal labels that were asked for are refused; equal
+    ones that come from folder names get their parent folder in front.
+    """
+    scales = dict(scales or {})
+    opened: list[Source] = []
+    explicit: list[bool] = []
+    for spec in specs:
+        said = parse_spec(spec)[0] if isinstance(spec, str) else None
+        found = open_sources(spec) if said not in scales else open_sources(spec, scale=scales[str(said)])
+        opened += found
+        explicit += [said is not None and len(found) == 1] * len(found)
+    opened = _own_labels(opened, explicit)
+    return _scaled(specs, opened, scales)
+
+
+def _own_labels(opened: list[Source], explicit: list[bool]) -> list[Source]:
+    asked = Counter(source.label for source, said in zip(opened, explicit, strict=True) if said)
+    if twice := [label for label, count in asked.items() if count > 1]:
+        raise UsageError(
+            "duplicate-label", f"the label {twice[0]!r} is given twice", fix="give each source its own"
+        )
+    counts = Counter(source.label for source in opened)
+    taken: set[str] = set()
+    out = []
+    for source, said in zip(opened, explicit, strict=True):
+        label = source.label
+        if not said and counts[label] > 1:
+            label = f"{_parent(source) or 'source'}/{label}"
+        unique, k = label, 2
+        while unique in taken:
+            unique, k = f"{label}-{k}", k + 1
+        taken.add(unique)
+        out.append(replace(source, label=unique))
+    return out
+
+
+def _parent(source: Source) -> str:
+    """The folder above the adapter's own, which tells one run's `checkpoint-100` from another's."""
+    path = Path(source.location).absolute()
+    folder = path if path.is_dir() else path.parent
+    return folder.parent.name
+
+
+def _scaled(specs: Sequence[Any], opened: list[Source], scales: Mapping[str, float]) -> list[Source]:
+    labels = {source.label for source in opened}
+    if unknown := [label for label in scales if label not in labels]:
+        raise UsageError(
+            "unknown-label",
+            f"--scale names {unknown[0]!r}, which no source has",
+            expected=", ".join(sorted(labels)),
+        )
+    given = {parse_spec(s)[0] for s in specs if isinstance(s, str)}
+    out = []
+    for source in opened:
+        late = source.label in scales and source.label not in given and source.published is None
+        out.append(_rescaled(source, scales[source.label]) if late else source)
+    return out
+
+
+def _rescaled(source: Source, scale: float) -> Source:
+    still = tuple(notice for notice in source.notices if notice.slug != "scale-unknown")
+    deltas = tuple(_rescaled_delta(delta, scale) for delta in source.deltas)
+    return replace(source, deltas=deltas, notices=still)
+
+
+def _rescaled_delta(delta: Delta, scale: float) -> Delta:
+    return replace(delta, scale=scale, open=lambda: replace(delta.open(), scale=scale))
+
+
+def select(sources: Sequence[Source], selection: Selection) -> list[Source]:
+    """The sources with only what is selected; a word or layer that no source has is refused."""
+    if selection == EVERYTHING:
+        return list(sources)
+    addresses = [address for source in sources for address in addresses_of(source)]
+    for word in selection.modules or ():
+        if not any(_named_by(word, address) for address in addresses):
+            there = sorted({address.module_type for address in addresses})
+            raise UsageError(
+                "nothing-selected", f"no module is called {word!r}", expected=", ".join(there[:20])
+            )
+    layers = {address.layer for address in addresses if address.layer is not None}
+    absent = sorted((selection.layers or frozenset()) - layers)
+    if addresses and (absent or not any(map(selection.takes, addresses))):
+        what = f"no update lies in layer {', '.join(map(str, absent[:8]))}" if absent else "no update is left"
+        raise UsageError("nothing-selected", what, expected=f"layers among {sorted(layers)}")
+    return [_selected(source, selection) for source in sources]
+
+
+def _selected(source: Source, selection: Selection) -> Source:
+    if source.published is not None:
+        rows = source.published.frame.filter(list(map(selection.takes, addresses_of(source))))
+        return replace(source, published=replace(source.published, frame=rows))
+    return replace(source, deltas=tuple(d for d in source.deltas if selection.takes(d.address)))
+
+
+def addresses_of(source: Source) -> list[Address]:
+    """Where the updates of a source sit; for a published table, in its rows' order."""
+    if source.published is None:
+        return [delta.address for delta in source.deltas]
+    rows = source.published.frame.select("layer", "module_type")
+    return [Address("model", layer, module) for layer, module in rows.iter_rows()]

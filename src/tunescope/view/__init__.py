@@ -1,1 +1,0 @@
-"""Tables into what a picture or a sentence needs: order, labels, limits, words. No pixels."""

@@ -1,0 +1,138 @@
+"""Models and texts by name: causal and masked, what is missing, what is cut."""
+
+import json
+
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+
+from tunescope.corpus.encoding import IGNORED, Example
+from tunescope.errors import BadInput, Missing, UsageError
+from tunescope.lm.loss import predicts_next_token
+from tunescope.lm.pretrained import hidden, load_model, load_tokenizer, longest, read_batches
+from tunescope.questions.attribution.attribution import attribute
+
+SIZES = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
+         "num_attention_heads": 2, "max_position_embeddings": 32}  # fmt: skip
+
+
+class Letters:
+    """A tokenizer with a token per letter, 0 to pad with, 1 to hide with, 2 at the end."""
+
+    pad_token_id, mask_token_id, eos_token_id, bos_token_id = 0, 1, 2, None
+    all_special_ids = (0, 1, 2)
+
+    def __call__(self, text, **_):
+        return {"input_ids": [3 + (ord(letter) - 97) % 26 for letter in text]}
+
+
+def masked_model(seed):
+    torch.manual_seed(seed)
+    return BertForMaskedLM(BertConfig(**SIZES)).eval()
+
+
+def test_the_architecture_decides_causal_or_masked(tmp_path):
+    """A saved model comes back as what it is, in float32 on the CPU, with the same numbers."""
+    masked_model(0).save_pretrained(tmp_path / "masked")
+    causal = LlamaForCausalLM(LlamaConfig(**SIZES)).bfloat16()
+    causal.save_pretrained(tmp_path / "causal")
+    assert not predicts_next_token(load_model(tmp_path / "masked"))
+    found = load_model(tmp_path / "causal")
+    assert predicts_next_token(found)
+    assert found.dtype == torch.float32
+    assert torch.equal(found.lm_head.weight, causal.lm_head.weight.float())
+    assert load_model(tmp_path / "causal", "bfloat16").dtype == torch.bfloat16
+
+
+def test_what_cannot_be_loaded_is_named(tmp_path):
+    """Missing paths, broken configs, unknown dtypes; never a model with made-up weights."""
+    with pytest.raises(Missing, match="not a hub lookup"):
+        load_model(tmp_path / "absent")
+    masked_model(0).save_pretrained(tmp_path / "masked")
+    with pytest.raises(UsageError, match="int3"):
+        load_model(tmp_path / "masked", "int3")
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "config.json").write_text(json.dumps({"model_type": "no-such-type"}))
+    with pytest.raises(BadInput, match="cannot be loaded"):
+        load_model(tmp_path / "strange")
+    (tmp_path / "strange" / "config.json").write_text("{")
+    with pytest.raises(BadInput, match="not a valid JSON file"):
+        load_model(tmp_path / "strange")
+    with pytest.raises(BadInput, match="the tokenizer cannot be loaded"):
+        load_tokenizer(tmp_path / "masked")
+    weights = tmp_path / "masked" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(BadInput, match="deserializing"):
+        load_model(tmp_path / "masked")
+    masked_model(0).bert.save_pretrained(tmp_path / "headless")
+    with pytest.raises(BadInput, match="lacks") as caught:
+        load_model(tmp_path / "headless")
+    assert caught.value.slug == "weights-missing"
+
+
+def test_how_long_a_sequence_may_be():
+    """The config says it, under whatever name; a model without a config says nothing."""
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2, n_positions=24))
+    assert longest(gpt2) == 24
+    assert longest(masked_model(0)) == 32
+    assert longest(torch.nn.Linear(2, 2)) is None
+
+
+def test_hidden_tokens_are_few_fixed_and_never_special():
+    """15 % behind the mask token, labelled with what they were; the row and the seed decide which."""
+    example = Example([5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 2], [-100] * 14, row=3)
+    first = hidden(example, Letters(), seed=1)
+    places = [i for i, token in enumerate(first.input_ids) if token == 1]
+    assert len(places) == 2
+    assert 13 not in places
+    assert [first.labels[i] for i in places] == [example.input_ids[i] for i in places]
+    assert sum(label != IGNORED for label in first.labels) == 2
+    assert hidden(example, Letters(), seed=1).input_ids == first.input_ids
+    others = [hidden(example, Letters(), seed).input_ids for seed in range(2, 6)]
+    assert any(other != first.input_ids for other in others)
+
+
+def test_batches_say_what_was_left_out(tmp_path):
+    """Records that are no examples, answers behind the cut, texts that were shortened."""
+    rows = [
+        {"text": "abcdefghijkl"},
+        {"prompt": "a" * 30, "completion": "b"},
+        {"nothing": 1},
+        {"text": "abc"},
+    ]
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    batches, notices = read_batches(path, Letters(), max_length=8, batch_size=4)
+    assert [tuple(b["input_ids"].shape) for b in batches] == [(2, 8)]
+    assert [notice.slug for notice in notices] == ["data-rejected", "data-left-out", "data-cut"]
+    assert batches[0]["attention_mask"].sum(1).tolist() == [8, 4]
+    assert read_batches(path, Letters(), sequences=1)[0][0]["input_ids"].shape == (1, 13)
+
+
+def test_a_masked_model_s_gain_is_attributed(tmp_path):
+    """Hidden tokens predicted in place: base and tuned loss are torch's, and the cells add up."""
+    path = tmp_path / "data.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text}) for text in ("abcdefgh", "hgfedcbaabc", "bdfh")))
+    batches, _ = read_batches(path, Letters(), batch_size=2, masked=True)
+    base, tuned = masked_model(0), masked_model(1)
+    table = attribute(tuned, batches, base=base, nodes=16)
+    summary = table.meta["summary"]
+    for model, key in ((base, "base_loss"), (tuned, "tuned_loss")):
+        with torch.no_grad():
+            pairs = [(model(b["input_ids"], b["attention_mask"]).logits, b["labels"]) for b in batches]
+        nats = sum(
+            torch.nn.functional.cross_entropy(
+                x.flatten(0, 1), y.flatten(), ignore_index=-100, reduction="sum"
+            )
+            for x, y in pairs
+        )
+        assert summary[key] == pytest.approx(nats.item() / summary["tokens"], rel=1e-5)
+    assert summary["tokens"] == sum(int((b["labels"] != -100).sum()) for b in batches)
+    assert summary["converged"]

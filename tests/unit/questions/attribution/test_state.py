@@ -1,0 +1,77 @@
+"""A killed attribution goes on where it stopped."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tunescope.lm.batches import checked
+from tunescope.questions.attribution.integral import integrate
+from tunescope.questions.attribution.pair import pair_changes
+from tunescope.questions.attribution.path import opened_path
+from tunescope.questions.attribution.state import forget
+
+
+class Bigram(nn.Module):
+    """Predicts the next token from the last one alone."""
+
+    def __init__(self, seed):
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.table = nn.Parameter(torch.randn(5, 5, generator=generator))
+        self.bias = nn.Parameter(torch.randn(5, generator=generator))
+
+    def forward(self, input_ids, attention_mask):
+        return self.table[input_ids] + self.bias
+
+
+def data(count):
+    ids = torch.arange(4 * 6).reshape(4, 6) % 5
+    return [{"input_ids": row[None], "labels": row[None]} for row in ids[:count]]
+
+
+def run(batches, state, nodes=4, killed_at=None):
+    """The integral, and the passes that were made for it."""
+    base = Bigram(0)
+    seen = []
+
+    def progress(*told):
+        seen.append(told[1])
+        if len(seen) == killed_at:
+            raise KeyboardInterrupt
+
+    with opened_path(base, pair_changes(base, Bigram(1))) as path:
+        taken = list(checked(batches))
+        try:
+            return integrate(path, taken, nodes=nodes, most=nodes, progress=progress, state=state), seen
+        except KeyboardInterrupt:
+            return None, seen
+
+
+def test_a_killed_run_goes_on_where_it_stopped(tmp_path):
+    """Killed in the third of four nodes: the next run computes the last two, and has the same numbers."""
+    assert run(data(2), tmp_path, killed_at=5)[0] is None
+    resumed, seen = run(data(2), tmp_path)
+    assert seen == [4, 5, 6, 7]
+    whole, seen = run(data(2), None)
+    assert seen == list(range(8))
+    np.testing.assert_array_equal(resumed.parts, whole.parts)
+
+
+@pytest.mark.parametrize("change", ["data", "nodes"])
+def test_what_another_run_kept_is_not_used(tmp_path, change):
+    """Other data or other nodes start anew in the same folder."""
+    run(data(2), tmp_path)
+    _, seen = run(data(3 if change == "data" else 2), tmp_path, nodes=5 if change == "nodes" else 4)
+    assert len(seen) == (12 if change == "data" else 10)
+
+
+def test_only_what_was_kept_is_removed(tmp_path):
+    """A finished run clears its own files and nothing else."""
+    run(data(1), tmp_path / "state")
+    forget(tmp_path / "state")
+    assert not (tmp_path / "state").exists()
+    run(data(1), tmp_path / "state")
+    (tmp_path / "state" / "mine.txt").write_text("kept")
+    forget(tmp_path / "state")
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["mine.txt"]

@@ -1,0 +1,50 @@
+"""The importance map as a drawing: what stands where, read back from the axes."""
+
+import numpy as np
+import pytest
+
+from tunescope.questions.importance.figures import importance_figure, importance_map
+from tunescope.questions.importance.views import ImportanceMap
+
+
+@pytest.fixture
+def view():
+    values = np.linspace(0, 1, 30).reshape(6, 5)
+    values[2, 3] = np.nan
+    columns = ("Layer Importance", "mlp.down_proj", "mlp.up_proj", "self_attn.q_proj", "self_attn.q_norm")
+    ticks = tuple((k / 5, f"{k / 5:.1f}") for k in range(6))
+    layers, caption = tuple(range(6)), "Words. " * 40
+    return ImportanceMap("Importance", "taylor", layers, columns, values, True, "score", ticks, caption)
+
+
+def test_layers_rise_from_zero_with_even_ticks(view):
+    """Layer 0 at the bottom, every second layer named."""
+    ax = importance_map(view)
+    low, high = ax.get_ylim()
+    assert low < high
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["0", "2", "4"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("Parameter", "Layer")
+
+
+def test_columns_are_named_at_an_angle_in_their_order(view):
+    """Every column has its name below, at 45 degrees."""
+    ax = importance_map(view)
+    assert [label.get_text() for label in ax.get_xticklabels()] == list(view.columns)
+    assert {label.get_rotation() for label in ax.get_xticklabels()} == {45.0}
+
+
+def test_the_scale_runs_from_zero_to_one_and_dark_is_more(view):
+    """Colours are anchored at zero; the largest cell is the darkest."""
+    ax = importance_map(view)
+    image = ax.images[0]
+    assert image.get_clim() == (0, 1)
+    colours = image.to_rgba(view.values)[..., :3].sum(-1)
+    assert colours[0, 0] > colours[5, 4]
+    np.testing.assert_array_equal(np.isnan(np.ma.filled(image.get_array(), np.nan)), np.isnan(view.values))
+
+
+def test_a_figure_holds_every_stack_and_the_whole_caption(view):
+    """Two stacks, two panels, and no word of the caption lost."""
+    figure = importance_figure([view, view])
+    assert len([ax for ax in figure.axes if ax.get_xlabel() == "Parameter"]) == 2
+    assert figure.get_supxlabel().split() == view.caption.split()

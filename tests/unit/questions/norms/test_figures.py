@@ -1,0 +1,114 @@
+"""Figures draw on given axes, name their colour bar, and survive hostile labels."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import polars as pl
+import pytest
+from matplotlib.figure import Figure
+
+import tunescope
+from tunescope.errors import UsageError
+from tunescope.picture.grid import far_apart, heatmap, profile
+from tunescope.picture.style import figure_of, save
+from tunescope.picture.views import Grid, Line, Profile
+from tunescope.table import Table
+
+
+@pytest.fixture(scope="module")
+def table() -> Table:
+    from tunescope.questions.norms.measure import frame
+
+    rows = [
+        {
+            "model_id": model,
+            "layer": i,
+            "module_type": module,
+            "component_name": f"L{i}_{module}",
+            "stack": "model",
+            "family": "mlp" if module.startswith("mlp") else "attention",
+            "frobenius_norm_normalized": 0.1 * (i + 1),
+            "status": "ok",
+        }
+        for model in ("a", "b")
+        for i in range(4)
+        for module in ("self_attn.q_proj", "mlp.up_proj")
+    ]
+    return Table(frame(rows), "norms")
+
+
+def test_heatmap_draws_on_the_axes_given(table: Table) -> None:
+    ax = Figure().add_subplot()
+    assert tunescope.norm_heatmap(table, "a", ax=ax) is ax
+    image = ax.images[0].get_array()
+    np.testing.assert_allclose(image[:, 0], 0.1 * np.arange(1, 5))
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["Up", "Q"]
+    assert ax.get_title() == "a"
+
+
+def test_colour_bar_names_the_measure(table: Table) -> None:
+    ax = tunescope.norm_heatmap(table, "b")
+    assert [a.get_ylabel() for a in ax.get_figure().axes if a is not ax] == ["‖ΔW‖_F / √d_out"]
+
+
+def test_profile_and_ranking_draw_on_the_axes_given(table: Table) -> None:
+    ax = Figure().add_subplot()
+    assert tunescope.layer_profile(table, "mlp", ax=ax) is ax
+    assert len(ax.lines) == 2
+    bars = tunescope.top_components(table, "a", most=3)
+    assert len(bars.patches) == 3
+
+
+def test_wrong_names_are_usage_errors(table: Table) -> None:
+    for wrong in (
+        lambda: tunescope.norm_heatmap(table),
+        lambda: tunescope.norm_heatmap(table, "z"),
+        lambda: tunescope.norm_heatmap(table, "a", metric="size"),
+        lambda: tunescope.norm_heatmap(table, "a", stack=3),
+        lambda: tunescope.layer_profile(table, "norm"),
+    ):
+        with pytest.raises(UsageError):
+            wrong()
+
+
+def test_broken_cells_are_marked_and_absent_ones_pale() -> None:
+    values = np.array([[1.0, np.nan], [np.nan, 2.0]])
+    broken = np.array([[False, True], [False, False]])
+    grid = Grid("t", ("L0", "L1"), ("Q", "K"), values, broken, "norm", (0.0, 2.0))
+    ax = heatmap(grid)
+    assert [(p.get_x(), p.get_y()) for p in ax.patches] == [(0.5, -0.5)]
+
+
+def test_hostile_labels_give_valid_files(tmp_path: Path) -> None:
+    name = "$\\frac{<script>\x1b\u202e" + "x" * 500
+    grid = Grid(name, (name,), (name,), np.ones((1, 1)), np.zeros((1, 1), bool), "norm", (0.0, 1.0))
+    png, svg = save(heatmap(grid).get_figure(root=True), tmp_path / "f")  # type: ignore[arg-type]
+    assert png.read_bytes().startswith(b"\x89PNG")
+    ElementTree.fromstring(svg.read_text())
+    assert "<script>" not in svg.read_text()
+
+
+def test_models_far_apart_are_told_from_near_ones() -> None:
+    assert far_apart([np.array([1.0]), np.array([50.0])])
+    assert not far_apart([np.array([1.0]), np.array([5.0])])
+    assert not far_apart([np.array([0.0]), np.array([50.0])])
+
+
+def test_a_table_without_values_has_nothing_to_draw(table: Table) -> None:
+    empty = Table(
+        table.frame.with_columns(pl.lit(None, pl.Float64).alias("frobenius_norm_normalized")), "norms"
+    )
+    with pytest.raises(UsageError, match="nothing-to-draw"):
+        tunescope.top_components(empty, "a")
+
+
+def test_profiles_label_whole_layers_and_plain_numbers() -> None:
+    """One layer alone has no halves beside it; far-apart models share a logarithmic axis without markup."""
+    one = profile(Profile("mlp", (Line("a", np.array([9]), np.array([2.0])),), "size"))
+    figure_of(one).canvas.draw()
+    assert [t.get_text() for t in one.get_xticklabels()] == ["8", "9", "10"]
+    lines = tuple(Line(n, np.array([0, 1]), v * np.array([1.0, 2.0])) for n, v in (("a", 1.0), ("b", 200.0)))
+    far = profile(Profile("mlp", lines, "size"))
+    figure_of(far).canvas.draw()
+    assert "100" in [t.get_text() for t in far.get_yticklabels()]

@@ -1,0 +1,177 @@
+"""What the φ figure shows, how models are ordered, and what is said about them."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tunescope.address import Address
+from tunescope.questions.subspace import views as view
+from tunescope.questions.subspace.findings import comparison_sentences, subspace_findings
+from tunescope.questions.subspace.kinds import KINDS, THRESHOLDS
+from tunescope.questions.subspace.measure import SUMMARY_SCHEMA
+from tunescope.questions.subspace.summary import subspace_readout
+
+
+def addresses(layers: int, modules: tuple[str, ...] = ("q_proj", "k_proj", "v_proj")) -> list[Address]:
+    return [Address("model", k, f"self_attn.{m}") for k in range(layers) for m in modules]
+
+
+def figure(shown: list[Address], shape: tuple[int, int] = (64, 64), **options: object) -> view.PhiFigure:
+    values = {a: np.full(shape, 0.5) for a in shown}
+    settings = {"of": "A", "plain": False, "vmax": None, "controls": {768: np.zeros(shape)}} | options
+    return view.phi_figure(shown, values, **settings)  # type: ignore[arg-type]
+
+
+def test_four_layers_of_q_and_v_stand_in_two_rows_of_four() -> None:
+    chosen = [a for a in addresses(96) if a.layer in (0, 31, 63, 95) and "k_proj" not in a.module_type]
+    shown, partly = view.panels_shown(chosen, layers=True, modules=True)
+    titles = [[panel.title for panel in row] for row in figure(shown).rows]
+    q, v = "$\\Delta W_{q}$", "$\\Delta W_{v}$"
+    assert titles == [
+        [f"Layer 1: {q}", f"Layer 1: {v}", f"Layer 32: {q}", f"Layer 32: {v}"],
+        [f"Layer 64: {q}", f"Layer 64: {v}", f"Layer 96: {q}", f"Layer 96: {v}"],
+    ]
+    assert not partly
+
+
+def test_without_a_choice_four_layers_over_the_depth_and_query_and_value_are_shown() -> None:
+    shown, partly = view.panels_shown(addresses(32), layers=False, modules=False)
+    assert sorted({a.layer for a in shown if a.layer is not None}) == [0, 10, 21, 31]
+    assert {a.component for a in shown} == {"ATTN_Q", "ATTN_V"}
+    assert partly
+
+
+def test_the_modules_of_a_layer_stand_in_network_order() -> None:
+    modules = ["mlp.down_proj", "mlp.gate_proj", "mlp.up_proj", "self_attn.v_proj", "self_attn.q_proj"]
+    shown, _ = view.panels_shown([Address("model", 0, m) for m in modules], layers=True, modules=True)
+    assert [a.module_type.split(".")[1][0] for a in shown] == ["q", "v", "g", "u", "d"]
+
+
+def test_modules_without_layers_are_shown_too() -> None:
+    shown, _ = view.panels_shown([Address("model", None, "lm_head")], layers=False, modules=False)
+    assert figure(shown).rows[0][0].title == "$\\Delta W$ Lm head"
+
+
+def test_the_title_names_matrix_ranks_and_the_second_model_by_a_prime() -> None:
+    shown = addresses(1)[:1]
+    assert figure(shown).formula == "$\\phi(A_{r=64},\\ A'_{r=64},\\ i,\\ j)$"
+    ranks = figure(shown, (8, 64), plain=True)
+    assert ranks.formula == "$\\phi(A_{r=8},\\ A_{r=64},\\ i,\\ j)$"
+    assert figure(shown, of="delta").formula.startswith("$\\phi(\\Delta W_{r=64}")
+
+
+def test_clipping_is_counted() -> None:
+    shown = addresses(1)[:1]
+    assert figure(shown, vmax=0.4).clipped == 1.0
+    assert figure(shown, vmax=0.8).clipped == 0.0
+    assert figure(shown).vmax == 0.5
+
+
+def test_every_dimension_of_the_panels_has_a_control_of_its_own() -> None:
+    shown = addresses(1)[:1]
+    assert [panel.title for panel in figure(shown).controls] == ["Random Gaussian"]
+    several = figure(shown, controls={896: np.zeros((4, 4)), 128: np.ones((4, 4))})
+    assert [panel.title.split()[-1] for panel in several.controls] == ["$d=896$", "$d=128$"]
+
+
+def test_seven_modules_of_one_layer_stand_in_two_rows() -> None:
+    names = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    assert [len(row) for row in figure(addresses(1, names)).rows] == [4, 3]
+    assert [len(row) for row in figure(addresses(2, names)).rows] == [7, 7]
+
+
+def test_the_gaussian_control_has_the_grids_shape_and_lies_at_chance() -> None:
+    control = view.gaussian_control(200, 100, (8, 4), "A", "input")
+    assert control.shape == (8, 4)
+    assert control[-1, -1] == pytest.approx(8 / 100, abs=0.06)
+
+
+def summary(rows: list[dict[str, object]]) -> pl.DataFrame:
+    keys = {"model_a": "a", "model_b": "b", "stack": "model", "status": "ok", "layer": 0}
+    return pl.DataFrame([keys | {"module_type": "self_attn.q_proj"} | row for row in rows], SUMMARY_SCHEMA)
+
+
+def test_models_that_are_alike_come_to_stand_beside_each_other() -> None:
+    alike = {("a", "c"), ("b", "d")}
+    rows = [
+        {"model_a": a, "model_b": b, "excess_output": 0.9 if (a, b) in alike else 0.1}
+        for k, a in enumerate("abcd")
+        for b in "abcd"[k + 1 :]
+    ]
+    overall, per_layer = view.model_matrices(summary(rows), "abcd", "output")
+    order = "".join(overall.labels)
+    assert any(pair in order for pair in ("ac", "ca"))
+    assert any(pair in order for pair in ("bd", "db"))
+    assert per_layer.labels == overall.labels
+    np.testing.assert_array_equal(overall.values, overall.values.T)
+
+
+def test_a_pair_without_numbers_is_nan_and_still_ordered() -> None:
+    rows = [{"model_a": "a", "model_b": "b", "excess_output": 0.5}]
+    overall = view.model_matrices(summary(rows), "abc", "output")[0]
+    assert np.isnan(overall.values).sum() == 4
+
+
+def numbers(kind: str, **more: float) -> dict[str, object]:
+    plain = {
+        "excess_input": 0.93, "excess_output": 0.04, "overlap_input_chance": 0.01,
+        "overlap_output_chance": 0.01, "overlap_input_z": 400.0, "overlap_output_z": 15.0,
+        "delta_cosine": 0.02, "dimensions_shared_input": 8, "dimensions_shared_output": 0,
+    }  # fmt: skip
+    return plain | {"finding": kind, "component_name": "L0_ATTN_Q"} | more
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_a_sentence_with_evidence_and_thresholds(kind: str) -> None:
+    (found,) = subspace_findings(summary([numbers(kind)]), THRESHOLDS)
+    assert found.kind == kind
+    assert found.model_id == ("a", "b")
+    assert "a and b" in found.text
+    assert found.evidence["thresholds"] == THRESHOLDS
+    assert found.component_name == "L0_ATTN_Q"
+
+
+def test_a_shared_initialisation_is_a_warning_that_says_what_it_is_not() -> None:
+    (found,) = subspace_findings(summary([numbers("shared_initialisation")]), THRESHOLDS)
+    assert found.severity == "warning"
+    assert "0.93 on the input side" in found.text
+    assert "0.04 on the output side" in found.text
+    assert "not something both have learned" in found.text
+
+
+@pytest.mark.parametrize(("z", "said"), [(0.4, "is what chance gives"), (25.0, "are not random matrices")])
+def test_nothing_shared_says_what_its_z_means(z: float, said: str) -> None:
+    more = {"excess_input": 0.01, "overlap_input_z": z, "overlap_output_z": 0.1}
+    (found,) = subspace_findings(summary([numbers("nothing_shared", **more)]), THRESHOLDS)
+    assert said in found.text
+
+
+def test_first_directions_of_the_input_side_alone_are_said_to_be_that() -> None:
+    row = numbers("first_directions_shared", dimensions_shared_input=2)
+    (found,) = subspace_findings(summary([row]), THRESHOLDS)
+    assert "0 on the output side and 2 on the input side" in found.text
+    assert "Nothing is in common on the output side" in found.text
+
+
+def test_layers_and_q_against_v_are_compared_in_words() -> None:
+    rows = [
+        numbers("shared_directions", excess_output=0.1 * layer + (0.3 if kind == "q_proj" else 0.0))
+        | {"layer": layer, "module_type": f"self_attn.{kind}"}
+        for layer in range(4)
+        for kind in ("q_proj", "v_proj")
+    ]
+    text = "\n".join(comparison_sentences(summary(rows)))
+    assert "on the input side all layers overlap alike, 0.93" in text
+    assert "on the output side L3 overlaps most (0.45 above chance) and L0 least (0.15)" in text
+    assert "on the output side Q overlaps more than V: 0.45 against 0.15" in text
+    assert "on the input side Q and V overlap alike (0.93 and 0.93" in text
+
+
+def test_the_readout_counts_what_was_not_compared() -> None:
+    rows = [numbers("same_run") | {"inner": 3.0, "norm_a": 2.0, "norm_b": 2.0, "overlap_output": 0.5}]
+    rows.append({"status": "only in b", "layer": 1})
+    document = subspace_readout(summary(rows), [], THRESHOLDS)
+    (pair,) = document["pairs"]
+    assert (pair["n_components"], pair["n_compared"]) == (2, 1)
+    assert pair["not_compared"] == {"only in b": 1}
+    assert pair["delta_cosine"] == 0.75

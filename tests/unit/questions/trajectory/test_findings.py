@@ -1,0 +1,181 @@
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tunescope.questions.trajectory import layers
+from tunescope.questions.trajectory.findings import motion_findings
+from tunescope.questions.trajectory.seams import SavedState
+from tunescope.study.finding import Finding
+
+STEPS = tuple(range(10, 110, 10))
+LAYERS = 9
+
+
+def motion(
+    norm: Callable[[int, int], float], *, loss: Callable[[int], float] | None = None, **given: Any
+) -> pl.DataFrame:
+    """Rows of one run whose ‖ΔW‖ at (step index, layer) is given; B and A of one module a layer."""
+    rows = [
+        {
+            "run": "r", "step": step, "epoch": step / 100, "stack": "model", "layer": layer, "numel": 16,
+            "module_type": "self_attn.q_proj", "family": "attention", "component_name": f"L{layer}_ATTN_Q",
+            "factor": factor, "reference": "start", "mean": 0.1 * norm(t, layer), "abs_mean": norm(t, layer),
+            "variance": norm(t, layer) ** 2,
+            "abs_variance": 1.0, "delta_frobenius_norm": norm(t, layer),
+            "schedule_learning_rate": 1e-3 * (1 - t / len(STEPS)), "loss": None if loss is None else loss(t),
+        } | given
+        for t, step in enumerate(STEPS) for layer in range(LAYERS) for factor in "AB"
+    ]  # fmt: skip
+    return layers.frame(rows)
+
+
+def found(frame: pl.DataFrame, states: list[SavedState] | None = None) -> dict[str, Finding]:
+    updates = layers.updates(layers.matrices(frame))
+    by_step, norms = layers.by_step(frame), layers.norms_by_layer(frame)
+    findings = motion_findings("r", frame, updates, by_step, norms, states or [])
+    return {f.kind: f for f in findings}
+
+
+def steady(t: int, _: int) -> float:
+    return 0.1 * (t + 1)
+
+
+def test_a_steady_even_run_has_nothing_to_say() -> None:
+    assert found(motion(steady, loss=lambda t: 2.0 - 0.1 * t)) == {}
+
+
+@pytest.mark.parametrize(("place", "layer"), [("early", 1), ("middle", 4), ("late", 8)])
+def test_the_third_that_holds_the_mass_is_named(place: str, layer: int) -> None:
+    kinds = found(motion(lambda t, i: steady(t, i) * (3 if i == layer else 1)))
+    assert set(kinds) == {f"{place}_layers"}
+    finding = kinds[f"{place}_layers"]
+    assert finding.step == 100
+    assert finding.evidence["ratio"] == pytest.approx(5 / 3)
+    assert finding.evidence["top_layers"][0] == layer
+    assert "matter" not in finding.text
+
+
+def test_layers_that_move_first_are_told_from_those_that_move_last() -> None:
+    kinds = found(motion(lambda t, i: min(1.0, 0.1 * (t + 1) * (4 if i < 2 else 1))))
+    assert kinds["moves_first"].evidence["first_layers"][:2] == [0, 1]
+    assert kinds["moves_first"].evidence["halfway_step"]["0"] == pytest.approx(12.5)
+    assert kinds["moves_first"].evidence["halfway_step"]["8"] == pytest.approx(50)
+
+
+def test_layers_that_stop_are_a_plateau_with_the_rate_at_which_they_did() -> None:
+    kinds = found(motion(lambda t, i: min(1.0, 0.1 * (t + 1) * (2 if i == 3 else 1))))
+    plateau = kinds["plateau"]
+    assert plateau.evidence["stopped_at"] == {"3": 50}
+    assert plateau.step == 50
+    assert plateau.evidence["learning_rate_share"] == pytest.approx(0.6)
+
+
+def test_a_whole_run_that_stops_is_one_plateau() -> None:
+    kinds = found(motion(lambda t, _: min(0.4, 0.1 * (t + 1))))
+    assert kinds["plateau"].evidence["layers"] == len(kinds["plateau"].evidence["stopped_at"]) == LAYERS
+    assert "all 9 layers" in kinds["plateau"].text
+
+
+def test_a_run_that_never_moves_is_frozen_and_says_nothing_else() -> None:
+    assert set(found(motion(lambda *_: 0.0))) == {"frozen"}
+    assert set(found(motion(lambda _, i: 0.3 + 0.1 * i, reference="zero"))) == {"frozen"}
+
+
+def test_a_weight_that_never_moves_is_named() -> None:
+    kinds = found(motion(lambda t, i: 0.0 if i == 5 else steady(t, i)))
+    assert kinds["frozen"].component_name == "L5_ATTN_Q"
+    assert kinds["frozen"].evidence["still_components"] == 1
+    assert kinds["frozen"].severity == "warning"
+
+
+def test_a_capture_equal_to_the_one_before_is_found() -> None:
+    kinds = found(motion(lambda t, i: steady(6 if t == 7 else t, i)))
+    assert kinds["frozen"].step == 80
+    assert kinds["frozen"].evidence["steps"] == [80]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_weights_that_stop_being_finite_diverge_at_that_step(bad: float) -> None:
+    kinds = found(motion(lambda t, i: bad if t >= 6 else steady(t, i)))
+    assert kinds["diverged"].step == 70
+
+
+def test_weights_that_explode_diverge() -> None:
+    kinds = found(motion(lambda t, i: steady(t, i) * (100 if t >= 7 else 1)))
+    assert kinds["diverged"].step == 80
+    assert kinds["diverged"].evidence["growth"] == pytest.approx(250)
+
+
+def test_a_long_warm_up_is_no_divergence() -> None:
+    assert "diverged" not in found(motion(lambda t, _: 0.001 * (t + 1) ** 2))
+
+
+def test_a_loss_that_ends_far_above_its_start_diverges_at_its_lowest_step() -> None:
+    kinds = found(motion(steady, loss=lambda t: 2.0 - 0.3 * t if t < 4 else 2.0 + t))
+    assert kinds["diverged"].step == 40
+    noisy = found(motion(steady, loss=lambda t: 0.01 + 0.02 * (t % 2)))
+    assert "diverged" not in noisy
+
+
+def cosines(frame: pl.DataFrame, at: int, value: float) -> pl.DataFrame:
+    return frame.with_columns(
+        cosine_to_previous=pl.when(pl.col("step") == at)
+        .then(value)
+        .when(pl.col("step") > STEPS[0])
+        .then(0.95),
+        cosine_to_last=pl.lit(0.9),
+    )
+
+
+def test_a_sudden_turn_of_delta_w_is_a_seam() -> None:
+    kinds = found(cosines(motion(steady), 60, 0.03))
+    assert kinds["seam"].step == 60
+    assert kinds["seam"].evidence["cosine"] == pytest.approx(0.03)
+    assert "seam" not in found(cosines(motion(steady), 60, 0.6))
+
+
+def test_checkpoints_far_apart_may_turn_more() -> None:
+    frame = cosines(motion(steady), 60, 0.15).filter(pl.col("step").is_in([10, 60]))
+    assert found(frame)["seam"].evidence["cosine_threshold"] == pytest.approx(0.5 * (1 / 6) ** 0.5)
+    assert "seam" not in found(cosines(frame, 60, 0.25))
+
+
+def test_a_changed_schedule_is_a_seam() -> None:
+    states = [SavedState(step, 100 if step < 70 else 250) for step in STEPS]
+    seam = found(motion(steady), states)["seam"]
+    assert (seam.step, seam.evidence["max_steps_before"], seam.evidence["max_steps_after"]) == (70, 100, 250)
+    assert "seam" not in found(motion(steady), [SavedState(step, 100) for step in STEPS])
+
+
+def test_logs_that_disagree_about_one_step_are_a_seam() -> None:
+    logs = [{s: 2.0 - s / 100 for s in STEPS if s <= step} for step in STEPS]
+    same = [SavedState(step, 100, log) for step, log in zip(STEPS, logs, strict=True)]
+    assert "seam" not in found(motion(steady), same)
+    other = [
+        *same[:4],
+        *(SavedState(s.step, 100, {k: v + 0.1 for k, v in s.losses.items()}) for s in same[4:]),
+    ]
+    seam = found(motion(steady), other)["seam"]
+    assert (seam.step, seam.evidence["logged_step"]) == (50, 10)
+
+
+def test_growth_across_a_seam_is_not_the_runs() -> None:
+    states = [SavedState(step, 100 if step < 80 else 250) for step in STEPS]
+    kinds = found(motion(lambda t, i: steady(t, i) * (100 if t >= 7 else 1)), states)
+    assert "seam" in kinds
+    assert "diverged" not in kinds
+
+
+def test_a_loss_that_is_never_finite_is_a_divergence_without_a_lowest_step() -> None:
+    finding = found(motion(steady, loss=lambda _: float("nan")))["diverged"]
+    assert "ends at a number that is not finite" in finding.text
+    assert "lowest" not in finding.text
+
+
+def test_a_single_capture_at_zero_is_where_training_began_not_frozen() -> None:
+    start = motion(lambda *_: 0.0).filter(pl.col("step") == STEPS[0])
+    assert found(start.with_columns(step=pl.lit(0, pl.Int64))) == {}
+    assert "where it began in the one capture" in found(start)["frozen"].text

@@ -1,0 +1,99 @@
+"""Published tables of norms as sources."""
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tunescope import norms as measured_norms
+from tunescope.errors import BadInput, Missing, UsageError
+from tunescope.source import open_source, open_sources
+from tunescope.source import selection as compare
+from tunescope.table import Table
+
+HEADER = "model_id,layer,module_type,component_name,frobenius_norm\n"
+
+
+def written(tmp_path: Path, text: str, name: str = "weight_norms_x.csv") -> Path:
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def test_published_table_is_one_source_for_each_model(outside: Path) -> None:
+    path = outside / "reference" / "llm_morality_weight_norms_all_models.csv"
+    sources = open_sources(path)
+    assert [s.label for s in sources] == ["PT2_COREDe", "PT3_COREDe", "PT3_COREUt", "PT4_COREDe"]
+    reference = pl.read_csv(path)
+    for source in sources:
+        assert source.deltas == ()
+        assert source.published is not None
+        rows = reference.filter(pl.col("model_id") == source.label)
+        assert source.published.frame.height == rows.height == 182
+        assert source.published.frame["frobenius_norm"].to_list() == rows["frobenius_norm"].to_list()
+        source.verify_unchanged()
+
+
+def test_one_model_may_be_relabelled(tmp_path: Path) -> None:
+    path = written(tmp_path, HEADER + "a,0,self_attn.q_proj,L0_ATTN_Q,1.5\n")
+    source = open_source(f"mine={path}")
+    assert source.label == "mine"
+    assert source.published is not None
+    assert source.published.frame["model_id"].to_list() == ["mine"]
+
+
+def test_label_for_several_models(tmp_path: Path) -> None:
+    path = written(tmp_path, HEADER + "a,0,q,L0_Q,1.5\nb,0,q,L0_Q,1.5\n")
+    with pytest.raises(UsageError, match="several-models"):
+        open_sources(f"mine={path}")
+    with pytest.raises(UsageError, match="several-models"):
+        open_source(path)
+
+
+def test_table_without_model_id_is_named_by_its_file(tmp_path: Path) -> None:
+    path = written(tmp_path, "layer,module_type,frobenius_norm\n0,q,1.5\n,lm_head,2\n")
+    source = open_source(path)
+    assert source.label == "x"
+    assert source.published is not None
+    assert source.published.frame["layer"].to_list() == [0, None]
+
+
+def test_norms_table_in_parquet(tmp_path: Path) -> None:
+    frame = pl.DataFrame({"model_id": ["a"], "layer": [1], "module_type": ["q"], "frobenius_norm": [0.5]})
+    path = Table(frame, "norms", {"unit": "1"}).write_parquet(tmp_path / "norms.parquet")
+    assert open_source(path).label == "a"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b\n1,2\n",
+        HEADER,
+        HEADER + "a,zero,q,L0_Q,1.5\n",
+        HEADER + "a,0,q,L0_Q,many\n",
+        HEADER + ",0,q,L0_Q,1\n",
+    ],
+)
+def test_what_is_no_table_of_norms(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BadInput):
+        open_sources(written(tmp_path, text))
+
+
+def test_empty_and_missing_tables(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="empty-file"):
+        open_sources(written(tmp_path, ""))
+    with pytest.raises(BadInput, match="html-page"):
+        open_sources(written(tmp_path, "<!DOCTYPE html><html></html>"))
+    with pytest.raises(Missing, match="not-found"):
+        open_sources(tmp_path / "gone.csv")
+
+
+def test_layers_and_modules_select_rows_of_a_published_table(tmp_path: Path) -> None:
+    text = HEADER + "a,0,self_attn.q_proj,L0_Q,1\na,1,mlp.up_proj,L1_U,2\nb,0,self_attn.q_proj,L0_Q,3\n"
+    path = written(tmp_path, text)
+    norms = measured_norms([path], selection=compare.Selection(frozenset({1}))).frame
+    assert norms.select("model_id", "layer", "frobenius_norm").rows() == [("a", 1, 2.0)]
+    norms = measured_norms([path], selection=compare.Selection(modules=("attention",))).frame
+    assert norms["frobenius_norm"].to_list() == [1.0, 3.0]
+    with pytest.raises(UsageError, match="nothing-selected"):
+        measured_norms([path], selection=compare.Selection(frozenset({7})))
