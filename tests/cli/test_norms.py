@@ -236,7 +236,7 @@ def test_entry_66_non_finite_values_never_enter_a_mean(run: Run, tmp_path: Path)
     assert ran.code == 1
     document = json.loads((tmp_path / "s" / "tables" / "readout.json").read_text())
     found = [f for f in document["findings"] if f["kind"] == "non_finite"]
-    assert [f["component_name"] for f in found] == ["L1_MLP_UP", "L2_MLP_UP"]
+    assert [f["components"] for f in found] == [["L1_MLP_UP"], ["L2_MLP_UP"]]
     assert "1 of 48 values of B" in found[0]["text"]
     assert document["models"]["a"]["n_excluded"] == 2
     assert np.isfinite(document["models"]["a"]["overall_mean"])
@@ -293,7 +293,7 @@ def test_collapsed_and_hot_components_are_said(run: Run, tmp_path: Path) -> None
         tensors["base_model.model.model.layers.4.self_attn.q_proj.lora_B.weight"] *= 30
 
     found = json.loads(run("norms", lora(tmp_path / "a", change=plant), "--json").out)["findings"]
-    said = {(f["kind"], f["component_name"]) for f in found}
+    said = {(f["kind"], *f["components"]) for f in found}
     assert ("collapsed", "L2_MLP_UP") in said
     assert ("hot_cell", "L4_ATTN_Q") in said
 
@@ -319,7 +319,7 @@ def test_strangers_among_many_are_said_once_for_each(run: Run, tmp_path: Path) -
         folders.append(lora(tmp_path / f"m{i}", layers=0, change=lambda tensors, o=other: tensors.update(o)))
     document = json.loads(run("norms", *folders, "--json").out)
     strangers = [f for f in document["findings"] if f["kind"] == "nothing_in_common"]
-    assert [len(f["model_id"]) for f in strangers] == list(range(10, 1, -1))
+    assert [len(f["models"]) for f in strangers] == list(range(10, 1, -1))
 
 
 def test_a_model_called_like_the_label_column_keeps_its_row(

@@ -1,42 +1,87 @@
 """A finding is data: what was found, where, the numbers with the threshold they crossed, one sentence."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from tunescope.errors import Notice
+
+Severity = Literal["warning", "note"]
 
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """One finding; `evidence` holds the measured numbers beside the thresholds they were held against."""
+    """One finding about some models, all of whose numbers stand in `evidence`.
+
+    `models` are labels, `components` the names of the weights meant (none: the whole), `step` an optimizer
+    step. `evidence` has `statistic, value, threshold, null, p, n` where a test was made, and what more the
+    text rests on. `strength` orders findings of one severity: the larger the effect, the larger it is.
+    """
 
     kind: str
     text: str
-    model_id: str | tuple[str, ...]
-    component_name: str | None = None
+    models: tuple[str, ...]
+    components: tuple[str, ...] = ()
     step: int | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
-    severity: str = "note"
+    severity: Severity = "note"
+    strength: float = 0.0
 
     def record(self) -> dict[str, Any]:
         """The finding as plain JSON types."""
-        models = [self.model_id] if isinstance(self.model_id, str) else list(self.model_id)
         return {
             "kind": self.kind,
-            "model_id": models[0] if len(models) == 1 else models,
-            "component_name": self.component_name,
+            "severity": self.severity,
+            "models": list(self.models),
+            "components": list(self.components),
             "step": self.step,
             "evidence": dict(self.evidence),
-            "severity": self.severity,
+            "strength": float(self.strength),
             "text": self.text,
         }
 
 
-def sentences(findings: Iterable[Finding]) -> list[str]:
-    """Markdown list items, warnings first."""
-    ordered = sorted(findings, key=lambda f: f.severity != "warning")
-    return [f"- **{f.kind.replace('_', ' ')}**: {f.text}" for f in ordered]
+def ordered(findings: Iterable[Finding]) -> list[Finding]:
+    """What may be wrong with the data first, then the strongest; equals keep their order.
+
+    >>> weak, strong = Finding("a", "", ("m",), strength=1.1), Finding("b", "", ("m",), strength=3.0)
+    >>> wrong = Finding("untrained", "", ("m",), severity="warning")
+    >>> [finding.kind for finding in ordered([weak, wrong, strong])]
+    ['untrained', 'b', 'a']
+    """
+    return sorted(findings, key=lambda f: (f.severity != "warning", -f.strength))
+
+
+def merged(
+    findings: Iterable[Finding],
+    fact: Callable[[Finding], Hashable],
+    tell: Callable[[Sequence[Finding]], str],
+) -> list[Finding]:
+    """One finding for each fact: those with an equal `fact` become one, with the text that `tell` gives them.
+
+    It names the models and components of all, is as severe as the most severe of them, and carries the
+    evidence of the strongest with that of every model under `each`. A fact of a single finding is left as
+    it is.
+    """
+    groups: dict[Hashable, list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault(fact(finding), []).append(finding)
+    return [group[0] if len(group) == 1 else _together(group, tell(group)) for group in groups.values()]
+
+
+def _together(group: Sequence[Finding], text: str) -> Finding:
+    strongest = max(group, key=lambda f: f.strength)
+    steps = {finding.step for finding in group}
+    return Finding(
+        strongest.kind,
+        text,
+        tuple(dict.fromkeys(label for finding in group for label in finding.models)),
+        tuple(dict.fromkeys(name for finding in group for name in finding.components)),
+        step=steps.pop() if len(steps) == 1 else None,
+        evidence={**strongest.evidence, "each": {" · ".join(f.models): dict(f.evidence) for f in group}},
+        severity="warning" if any(f.severity == "warning" for f in group) else "note",
+        strength=strongest.strength,
+    )
 
 
 def named(names: Iterable[str], most: int = 4) -> str:
@@ -61,16 +106,13 @@ def significant(value: float | None, digits: int = 3) -> str:
     return "n/a" if value is None or value != value else f"{value:.{digits}g}"
 
 
-_KINDS = {"half-saved": "half_saved", "half_saved": "half_saved", "not-understood": "not_understood"}
-
 # Notices that only say what was done.
 _ONLY_SAID = {"published-norms"}
 
 
 def noticed(label: str, notice: Notice) -> Finding:
     """What was noticed while reading a source, as a finding."""
-    kind = _KINDS.get(notice.slug, notice.slug.replace("-", "_"))
     evidence = {"tensor": notice.tensor} if notice.tensor else {}
     text = notice.text if notice.text.startswith(f"{label}:") else f"{label}: {notice.text}"
-    severity = "note" if notice.slug in _ONLY_SAID else "warning"
-    return Finding(kind, text, label, evidence=evidence, severity=severity)
+    severity: Severity = "note" if notice.slug in _ONLY_SAID else "warning"
+    return Finding(notice.slug.replace("-", "_"), text, (label,), evidence=evidence, severity=severity)

@@ -28,9 +28,24 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     return [line(header), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(line, rows)]
 
 
-def finding_lines(findings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The findings of a document as list items, warnings first."""
-    if not findings:
-        return ["Nothing stands out."]
-    ordered = sorted(findings, key=lambda f: f["severity"] != "warning")
-    return [f"- **{escaped(f['kind'].replace('_', ' '))}**: {escaped(f['text'])}" for f in ordered]
+# More findings than this are folded below the first ones.
+FIRST_PAGE = 5
+
+
+def finding_lines(
+    findings: Sequence[Mapping[str, Any]], nothing: str = "Nothing stands out.", most: int = FIRST_PAGE
+) -> list[str]:
+    """The ordered findings of a document as list items: `most` of them, the rest folded below.
+
+    `nothing` is said where there are none.
+    """
+    lines = [f"- {_LEAD.get(f['severity'], '')}{escaped(f['text'])}" for f in findings]
+    if not lines:
+        return [nothing]
+    if len(lines) <= most:
+        return lines
+    fold = f"<details><summary>{len(lines) - most} more</summary>"
+    return [*lines[:most], "", fold, "", *lines[most:], "", "</details>"]
+
+
+_LEAD = {"warning": "**Check first:** "}

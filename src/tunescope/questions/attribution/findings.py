@@ -53,22 +53,22 @@ def _gain(case: Case) -> Iterable[Finding]:
     if not case.frame["frobenius_norm_normalized"].sum():
         text = f"the tuned model and the base are identical: their loss on {data} is "
         text += f"{summary['base_loss']:.4g} nats per token, and there is no gain."
-        yield Finding("no_gain", text, model, evidence=evidence, severity="warning")
+        yield Finding("no_gain", text, (model,), evidence=evidence, severity="warning")
         return
     both = f"from {summary['base_loss']:.4g} to {summary['tuned_loss']:.4g} nats per token"
     if error is not None and abs(gain) <= CLEAR * error:
         text = f"fine-tuning moved the loss on {data} {both}, within {CLEAR:g} standard errors of nothing."
         yield Finding(
-            "no_gain", text, model, evidence={**evidence, "threshold": CLEAR * error}, severity="warning"
+            "no_gain", text, (model,), evidence={**evidence, "threshold": CLEAR * error}, severity="warning"
         )
         return
     give = "" if error is None else f" ± {significant(error, 2)}"
     if gain <= 0:
         text = f"fine-tuning raised the loss on {data} {both}, by {significant(-gain)}{give}."
-        yield Finding("no_gain", text, model, evidence=evidence, severity="warning")
+        yield Finding("no_gain", text, (model,), evidence=evidence, severity="warning")
         return
     text = f"fine-tuning lowered the loss on {data} {both}: a gain of {significant(gain)}{give}."
-    yield Finding("gain", text, model, evidence=evidence)
+    yield Finding("gain", text, (model,), evidence=evidence)
 
 
 def _not_converged(case: Case) -> Iterable[Finding]:
@@ -81,7 +81,7 @@ def _not_converged(case: Case) -> Iterable[Finding]:
         f"{significant(summary['residual'])} is still above {significant(summary['tolerance'])}."
     )
     evidence = {k: summary[k] for k in ("sum", "gain", "residual", "tolerance", "nodes")} | {"data": data}
-    yield Finding("not_converged", text, model, evidence=evidence, severity="warning")
+    yield Finding("not_converged", text, (model,), evidence=evidence, severity="warning")
 
 
 def _thirds(case: Case) -> Iterable[Finding]:
@@ -97,7 +97,7 @@ def _thirds(case: Case) -> Iterable[Finding]:
         return
     span = parts[most]
     text = f"layers {span[0]}–{span[-1]} hold {_percent(shares[most])} of the {_whole(summary)} on {data}."
-    yield Finding(f"{most}_layers", text, model, evidence={**shares, "threshold": HOLDS, "data": data})
+    yield Finding(f"{most}_layers", text, (model,), evidence={**shares, "threshold": HOLDS, "data": data})
 
 
 def _tilt(case: Case) -> Iterable[Finding]:
@@ -120,7 +120,10 @@ def _tilt(case: Case) -> Iterable[Finding]:
         f"{_family(least)} weights for {_percent(shares[least])} ({ratio:.1f}×)."
     )
     yield Finding(
-        "family_tilt", text, model, evidence={**shares, "ratio": ratio, "threshold": TILT_RATIO, "data": data}
+        "family_tilt",
+        text,
+        (model,),
+        evidence={**shares, "ratio": ratio, "threshold": TILT_RATIO, "data": data},
     )
 
 
@@ -138,7 +141,7 @@ def _half(case: Case) -> Iterable[Finding]:
         f"{data}; the largest {'is' if len(top) == 1 else 'are'} {named(top)}."
     )
     evidence = {"cells": count, "of": frame.height, "share_of_cells": count / frame.height, "data": data}
-    yield Finding("hot_cell", text, model, top[0], evidence=evidence)
+    yield Finding("hot_cell", text, (model,), tuple(top), evidence=evidence)
 
 
 def _against(case: Case) -> Iterable[Finding]:
@@ -158,7 +161,7 @@ def _against(case: Case) -> Iterable[Finding]:
         f"{significant(abs(total))} nats per token together: {named(_names(rows))}."
     )
     evidence = {"cells": rows.height, "sum": total, "threshold": f"{CLEAR:g} standard errors", "data": data}
-    yield Finding("works_against", text, model, _names(rows)[0], evidence=evidence)
+    yield Finding("works_against", text, (model,), tuple(_names(rows)), evidence=evidence)
 
 
 def _strangers(case: Case) -> Iterable[Finding]:
@@ -182,7 +185,7 @@ def _stranger(case: Case, kind: str, row: Mapping[str, Any], count: int) -> Find
     more = f"‖ΔW‖/√d_out {significant(change)}, {significant(effect)} nats per token on {case.data}"
     evidence = {"change": change, "attribution": effect, "stderr": error, "quarter": QUARTER}
     evidence |= {"cells_of_this_kind": count, "data": case.data}
-    return Finding(kind, f"{name} {text} ({more}).", case.model, name, evidence=evidence)
+    return Finding(kind, f"{name} {text} ({more}).", (case.model,), (name,), evidence=evidence)
 
 
 def _size(case: Case) -> Iterable[Finding]:
@@ -195,7 +198,7 @@ def _size(case: Case) -> Iterable[Finding]:
         if found is not None and found >= EXPLAINS:
             text = f"{what} explains most of the map on {data}: Spearman {found:.2f} with |attribution|."
             evidence = {key: found, "threshold": EXPLAINS, "data": data}
-            yield Finding("size_explains_map", text, model, evidence=evidence)
+            yield Finding("size_explains_map", text, (model,), evidence=evidence)
 
 
 def _left(case: Case) -> Iterable[Finding]:
@@ -207,8 +210,8 @@ def _left(case: Case) -> Iterable[Finding]:
         yield Finding(
             "not_attributed",
             text,
-            model,
-            next(iter(left)),
+            (model,),
+            tuple(left),
             evidence={"tensors": len(left)},
             severity="warning",
         )
@@ -227,7 +230,7 @@ def _verified(summary: Summary, rows: pl.DataFrame, model: str, data: str) -> It
     text += ": without one of them the others make up for most of its part." if abs(ratio) < 0.5 else "."
     low = correlation is None or correlation < AGREES
     evidence = {**found, "slope_measured_on_attributed": ratio, "threshold": AGREES, "data": data}
-    yield Finding("attribution_disagrees" if low else "attribution_agrees", text, model, evidence=evidence,
+    yield Finding("attribution_disagrees" if low else "attribution_agrees", text, (model,), evidence=evidence,
                   severity="warning" if low else "note")  # fmt: skip
 
 
@@ -243,7 +246,9 @@ def difference_findings(
             gains = {d: summaries[d]["gain"] for d in (a, b)}
             sides = f"{significant(gains[a])} nats per token on {a} and cost {significant(-gains[b])} on {b}"
             text = f"the fine-tune gained {sides}."
-            found.append(Finding("gain_here_cost_there", text, model, evidence={**gains, "threshold": CLEAR}))
+            found.append(
+                Finding("gain_here_cost_there", text, (model,), evidence={**gains, "threshold": CLEAR})
+            )
             found += _trades(frames[a], frames[b], model, a, b)
     return found
 
@@ -258,7 +263,7 @@ def _trades(first: pl.DataFrame, second: pl.DataFrame, model: str, a: str, b: st
         worst = named(_names(rows), 3)
         text = f"{rows.height} weights lowered the loss on {a} and raised it on {b}, most of all {worst}."
         evidence = {"cells": rows.height, "threshold": f"{CLEAR:g} standard errors on both"}
-        yield Finding("trade_off", text, model, _names(rows)[0], evidence=evidence)
+        yield Finding("trade_off", text, (model,), tuple(_names(rows)), evidence=evidence)
 
 
 def _clear(summary: Summary) -> bool:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tunescope.study.finding import significant
-from tunescope.study.markdown import escaped, table
+from tunescope.study.markdown import escaped, finding_lines, table
 
 MEANING = (
     "Each changed weight is given its part of the loss change from base to tuned, in nats per token: "
@@ -23,7 +23,7 @@ def attribution_markdown(document: Mapping[str, Any]) -> str:
     )
     lines += ["", "## How far to trust it", ""]
     lines += [_trust(name, summary) for name, summary in sets.items()]
-    lines += ["", "## Findings", "", *_findings(document["findings"])]
+    lines += ["", "## Findings", "", *finding_lines(document["findings"])]
     if document["notices"]:
         lines += ["", "## Notices", "", *(f"- {escaped(notice)}" for notice in document["notices"])]
     return "\n".join(lines) + "\n"
@@ -51,10 +51,3 @@ def _trust(name: str, summary: Mapping[str, Any]) -> str:
 
 def _cells(count: int) -> str:
     return f"{count} cell{'' if count == 1 else 's'}"
-
-
-def _findings(findings: list[Mapping[str, Any]]) -> list[str]:
-    if not findings:
-        return ["Nothing stands out."]
-    ordered = sorted(findings, key=lambda f: f["severity"] != "warning")
-    return [f"- **{escaped(f['kind'].replace('_', ' '))}**: {escaped(f['text'])}" for f in ordered]

@@ -15,7 +15,7 @@ from tunescope.questions.attribution import views as view
 from tunescope.questions.attribution.findings import attribution_findings, difference_findings
 from tunescope.source.ledger import provenance as source_provenance
 from tunescope.source.spec import default_label, parse_hub_id, parse_spec
-from tunescope.study.finding import Finding
+from tunescope.study.finding import Finding, ordered
 from tunescope.study.folder import StudyFolder, file_stems
 from tunescope.table import (
     SCHEMA_VERSION,
@@ -203,7 +203,7 @@ def _read_out(
         "kind": subject.kind,
         **(next(iter(summaries.values())) if len(summaries) == 1 else {}),
         "data_sets": summaries,
-        "findings": [finding.record() for finding in findings],
+        "findings": [finding.record() for finding in ordered(findings)],
         "notices": [str(notice) for notice in notices],
     }
     return AttributionStudy(label, found, findings, document, _provenance(request, subject, found))

@@ -67,7 +67,7 @@ def _depth(part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
         "share": share, "share_of_layers": expected, "threshold_share": HALF, "threshold_even": EVEN,
         "spearman_depth": rho, "threshold_spearman": GRADIENT,
     }  # fmt: skip
-    yield Finding(kind, f"{method}: {text}", model_id, evidence=evidence)
+    yield Finding(kind, f"{method}: {text}", (model_id,), evidence=evidence)
 
 
 def densest_band(sums: np.ndarray[Any, Any], share: float = HALF) -> tuple[int, int]:
@@ -118,7 +118,7 @@ def _families(rows: pl.DataFrame, method: str, model_id: str) -> Iterator[Findin
         "share": dict(totals.select("family", "share").iter_rows()),
         "density": dict(dense.select("family", "density").iter_rows()),
     }
-    yield Finding("family_tilt", text, model_id, evidence=evidence)
+    yield Finding("family_tilt", text, (model_id,), evidence=evidence)
 
 
 def _norms(part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
@@ -134,7 +134,7 @@ def _norms(part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
             f"(standard deviation under {UNIFORM:.0%} of the mean)."
         )
         evidence = {"method": method, "variation": variation, "threshold": UNIFORM}
-        yield Finding("uniform_norms", text, model_id, evidence=evidence)
+        yield Finding("uniform_norms", text, (model_id,), evidence=evidence)
 
 
 def _disagreement(frame: pl.DataFrame, part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
@@ -157,7 +157,7 @@ def _disagreement(frame: pl.DataFrame, part: pl.DataFrame, method: str, model_id
         "method": method, "spearman": rho, "threshold": DISAGREE, "layer_underrated": more,
         "layer_overrated": less,
     }  # fmt: skip
-    yield Finding("layer_importance_disagrees", text, model_id, evidence=evidence)
+    yield Finding("layer_importance_disagrees", text, (model_id,), evidence=evidence)
 
 
 def _size(frame: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
@@ -168,14 +168,14 @@ def _size(frame: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
             f"{rho**2:.0%} of its order): compare layers within a column, not columns."
         )
         evidence = {"method": method, "spearman_numel": rho, "threshold": SIZE}
-        yield Finding("size_explains_map", text, model_id, evidence=evidence)
+        yield Finding("size_explains_map", text, (model_id,), evidence=evidence)
 
 
 def _left_out(summary: Mapping[str, Any], model_id: str) -> Iterator[Finding]:
     if left := summary.get("parameters_not_scored"):
         text = f"{len(left)} parameters could not be scored: {named(left)}."
         evidence = {"parameters": dict(left)}
-        yield Finding("not_understood", text, model_id, evidence=evidence, severity="warning")
+        yield Finding("not_understood", text, (model_id,), evidence=evidence, severity="warning")
     if silent := summary.get("parameters_without_gradient"):
         text = f"{len(silent)} parameters play no part in the loss and score zero: {named(silent)}."
-        yield Finding("without_gradient", text, model_id, evidence={"parameters": list(silent)})
+        yield Finding("without_gradient", text, (model_id,), evidence={"parameters": list(silent)})

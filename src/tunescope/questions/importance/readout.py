@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunescope.study.finding import significant
-from tunescope.study.markdown import escaped, table
+from tunescope.study.markdown import escaped, finding_lines, table
 
 
 def importance_markdown(document: Mapping[str, Any]) -> str:
@@ -21,8 +21,7 @@ def importance_markdown(document: Mapping[str, Any]) -> str:
         lines += ["", *_method(method)]
     if document["layers"]:
         lines += ["", "## Layers", "", *_layers(document["layers"])]
-    lines += ["", "## Findings", ""]
-    lines += [f"- **{f['kind'].replace('_', ' ')}**: {escaped(f['text'])}" for f in document["findings"]]
+    lines += ["", "## Findings", "", *finding_lines(document["findings"])]
     if document["notices"]:
         lines += ["", "## Notices", "", *[f"- {escaped(text)}" for text in document["notices"]]]
     return "\n".join(lines) + "\n"

@@ -14,7 +14,7 @@ from tunescope.corpus.reading import SUFFIXES, read_rows
 from tunescope.errors import Exhausted, Notice, UsageError
 from tunescope.questions.importance.findings import importance_findings
 from tunescope.questions.importance.views import MEANING, ORDERS, SCALES, ImportanceMap, importance_maps
-from tunescope.study.finding import Finding
+from tunescope.study.finding import Finding, ordered
 from tunescope.study.folder import StudyFolder, locked
 from tunescope.table import SCHEMA_VERSION, Table, strict_json, write_csv, write_json, write_text
 
@@ -175,7 +175,7 @@ def read_out(table: Table, request: Request, notices: Sequence[Notice] = ()) -> 
         "summary": {key: value for key, value in summary.items() if key != "notices"},
         "methods": [_method(table.frame, method, summary) for method in summary["methods"]],
         "layers": summary["layers"],
-        "findings": [finding.record() for finding in findings],
+        "findings": [finding.record() for finding in ordered(findings)],
         "notices": [*map(str, notices), *summary["notices"]],
     }
     return ImportanceStudy(table, findings, document)

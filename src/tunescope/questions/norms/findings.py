@@ -46,10 +46,10 @@ def _untrained(rows: pl.DataFrame, model: str, _: str) -> Iterable[Finding]:
     evidence = {"zero_components": zero.height, "components": rows.height}
     if zero.height == rows.height:
         text = f"every ΔW of {model} is exactly zero: never trained, or its keys did not match when saved."
-        yield Finding("untrained", text, model, evidence=evidence, severity="warning")
+        yield Finding("untrained", text, (model,), evidence=evidence, severity="warning")
     else:
         text = f"{zero.height} of {rows.height} updates of {model} are exactly zero ({named(_names(zero))})."
-        yield Finding("untrained", text, model, _names(zero)[0], evidence=evidence, severity="warning")
+        yield Finding("untrained", text, (model,), tuple(_names(zero)), evidence=evidence, severity="warning")
 
 
 def _non_finite(rows: pl.DataFrame, model: str, _: str) -> Iterable[Finding]:
@@ -59,7 +59,7 @@ def _non_finite(rows: pl.DataFrame, model: str, _: str) -> Iterable[Finding]:
         .iter_rows()
     ):
         text = f"{name} of {model} is {status}; it is left out of every mean."
-        yield Finding("non_finite", text, model, name, evidence={"status": status}, severity="warning")
+        yield Finding("non_finite", text, (model,), (name,), evidence={"status": status}, severity="warning")
 
 
 def _mass(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]:
@@ -74,7 +74,9 @@ def _mass(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]:
         f"against {significant(parts[least])} in the {least} third "
         f"({ratio:.2f}×; {'' if stack == 'model' else f'{stack} '}layers {span[0]}–{span[-1]})."
     )
-    yield Finding(f"{most}_layers", text, model, evidence={**parts, "ratio": ratio, "threshold": MASS_RATIO})
+    yield Finding(
+        f"{most}_layers", text, (model,), evidence={**parts, "ratio": ratio, "threshold": MASS_RATIO}
+    )
 
 
 def _is_size(metric: str) -> bool:
@@ -106,7 +108,7 @@ def _tilt(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]:
                 f"Mean {metric} of {model} is {ratio:.2f}× as large in {most} weights as in {least} weights."
             )
         evidence = {**means, "ratio": ratio, "threshold": TILT_RATIO}
-        yield Finding("family_tilt", text, model, evidence=evidence)
+        yield Finding("family_tilt", text, (model,), evidence=evidence)
 
 
 def _hot(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]:
@@ -124,7 +126,7 @@ def _hot(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]:
             times = f"{value / median:.1f}× the median component"
             text = f"{name} of {model} stands out: {significant(value)}, {times}."
             evidence = {"value": value, "median": median, "mad": deviation, "threshold": edge}
-            yield Finding("hot_cell", text, model, name, evidence=evidence)
+            yield Finding("hot_cell", text, (model,), (name,), evidence=evidence)
 
 
 def _collapsed(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]:
@@ -139,7 +141,7 @@ def _collapsed(rows: pl.DataFrame, model: str, metric: str) -> Iterable[Finding]
             f"median of {significant(median)}."
         )
         evidence = {"value": value, "median": median, "threshold": COLLAPSE_SHARE * median}
-        yield Finding("collapsed", text, model, name, evidence=evidence, severity="warning")
+        yield Finding("collapsed", text, (model,), (name,), evidence=evidence, severity="warning")
 
 
 Check = Callable[[pl.DataFrame, str, str], Iterable[Finding]]
@@ -165,7 +167,7 @@ def _pair_findings(pairs: pl.DataFrame) -> list[Finding]:
             which = f"{same} of {count} components ({named(_names(rows))})"
             text = f"{which} are identical in {a} and {b}: frozen between them."
             found.append(
-                Finding("frozen", text, (a, b), _names(rows)[0], evidence=evidence, severity="warning")
+                Finding("frozen", text, (a, b), tuple(_names(rows)), evidence=evidence, severity="warning")
             )
     return found
 

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from tunescope.measure.depth import layer_means, main_stack, thirds
-from tunescope.study.finding import Finding
+from tunescope.study.finding import Finding, ordered
 from tunescope.table import SCHEMA_VERSION
 
 
@@ -27,7 +27,7 @@ def readout(
         "metric": metric,
         "models": models,
         "ratios": _ratios(models),
-        "findings": [finding.record() for finding in findings],
+        "findings": [finding.record() for finding in ordered(findings)],
     }
     if focus is not None:
         _add_focus(frame, models, metric, focus)

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from tunescope.address import Address
-from tunescope.study.finding import Finding, named, significant
+from tunescope.study.finding import Finding, Severity, named, significant
 
 Thresholds = Mapping[str, float]
 _NUMBERS = (
@@ -56,11 +56,10 @@ def _finding(kind: str, part: pl.DataFrame, total: int, a: str, b: str, threshol
     )
     text = _TEXTS[kind](numbers, a, b, where, thresholds)
     evidence = numbers | {"components": part.height, "compared": total, "thresholds": dict(thresholds)}
-    severity = (
+    severity: Severity = (
         "warning" if kind in ("shared_initialisation", "untrained", "non_finite", "identical") else "note"
     )
-    component = names[0] if part.height == 1 else None
-    return Finding(kind, text, (a, b), component, evidence=evidence, severity=severity)
+    return Finding(kind, text, (a, b), tuple(names), evidence=evidence, severity=severity)
 
 
 def _identical(_: Mapping[str, Any], a: str, b: str, where: str, limits: Thresholds) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunescope.study.finding import significant
-from tunescope.study.markdown import escaped, table
+from tunescope.study.markdown import escaped, finding_lines, table
 
 CAUTION = (
     "Overlap is read against chance: the excess is (φ − chance)/(1 − chance), 0 for random subspaces and 1 "
@@ -17,7 +17,7 @@ FILLED = "as one of the two spans fills a side's whole space, and any other lies
 def subspace_markdown(document: Mapping[str, Any], coverage: Sequence[str] = ()) -> str:
     """The whole readout: the pairs, layers and Q against V, the base, findings, coverage."""
     lines = ["# In which directions", "", f"> {CAUTION}", "", *_pairs(document["pairs"])]
-    lines += ["", "## Findings", "", *_findings(document["findings"])]
+    lines += ["", "## Findings", "", *finding_lines(document["findings"])]
     if document["comparison"]:
         lines += ["", "## Layers and modules", "", *(f"- {escaped(text)}" for text in document["comparison"])]
     for model in document.get("base", []):
@@ -63,13 +63,6 @@ def _title(pair: Mapping[str, Any]) -> str:
 
 def _three(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
-
-
-def _findings(findings: Sequence[Mapping[str, Any]]) -> list[str]:
-    if not findings:
-        return ["Nothing stands out."]
-    ordered = sorted(findings, key=lambda f: f["severity"] != "warning")
-    return [f"- **{escaped(f['kind'].replace('_', ' '))}**: {escaped(f['text'])}" for f in ordered]
 
 
 def _base(model: Mapping[str, Any]) -> list[str]:

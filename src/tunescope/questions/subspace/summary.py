@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 
 from tunescope.questions.subspace.findings import comparison_sentences, of_pair, pairs_of
-from tunescope.study.finding import Finding
+from tunescope.study.finding import Finding, ordered
 from tunescope.table import SCHEMA_VERSION
 
 _MEANS = (
@@ -30,7 +30,7 @@ def subspace_readout(
         "thresholds": dict(thresholds),
         "pairs": [_pair(of_pair(summary, a, b), a, b) for a, b in pairs_of(summary)],
         "comparison": comparison_sentences(summary),
-        "findings": [finding.record() for finding in findings],
+        "findings": [finding.record() for finding in ordered(findings)],
     }
     if amplification is not None and intruders is not None:
         document["base"] = against_base(amplification, intruders)

@@ -65,7 +65,7 @@ def _mass(run: str, updates: pl.DataFrame) -> Iterator[Finding]:
         f"{significant(parts[least])} in the {least} third ({ratio:.2f}×); most of all layer {top[0]}."
     )
     evidence = {**parts, "ratio": ratio, "threshold": MASS_RATIO, "top_layers": top}
-    yield Finding(f"{most}_layers", text, run, step=int(last["step"].max()), evidence=evidence)  # type: ignore[arg-type]
+    yield Finding(f"{most}_layers", text, (run,), step=int(last["step"].max()), evidence=evidence)  # type: ignore[arg-type]
 
 
 def _grid(norms: pl.DataFrame) -> tuple[list[int], NDArray[np.float64], NDArray[np.float64]]:
@@ -104,7 +104,7 @@ def _order(run: str, norms: pl.DataFrame) -> Iterator[Finding]:
         "first_layers": first,
         "last_layers": last,
     }
-    yield Finding("moves_first", text, run, step=round(float(half.min())), evidence=evidence)
+    yield Finding("moves_first", text, (run,), step=round(float(half.min())), evidence=evidence)
 
 
 def _halfway(steps: NDArray[np.float64], norms: NDArray[np.float64]) -> float:
@@ -137,7 +137,7 @@ def _plateau(run: str, norms: pl.DataFrame, by_step: pl.DataFrame) -> Iterator[F
         "learning_rate_share": rate,
     }
     rest = "" if rate is None else f"; the learning rate stood at {rate:.0%} of its peak there"
-    yield Finding("plateau", f"{text}{rest}.", run, step=step, evidence=evidence)
+    yield Finding("plateau", f"{text}{rest}.", (run,), step=step, evidence=evidence)
 
 
 def _stops(steps: NDArray[np.float64], norms: NDArray[np.float64]) -> float:

@@ -7,7 +7,7 @@ from tunescope.questions.trajectory.gallery import Gallery, Panel
 from tunescope.questions.trajectory.summary import verdict
 from tunescope.questions.trajectory.views import Animation, rate_text
 from tunescope.study.finding import significant
-from tunescope.study.markdown import escaped, table
+from tunescope.study.markdown import escaped, finding_lines, table
 
 CAUTION = (
     "These pictures show how far weights moved, layer by layer, not which of the movements the model's "
@@ -58,9 +58,9 @@ def _sentences(panel: Panel, document: Mapping[str, Any]) -> Iterator[str]:
             yield f"- {escaped(comparison['text'])}"
     places = {"early_layers", "middle_layers", "late_layers"}
     for finding in document["findings"]:
-        if finding["kind"] in places and finding["model_id"] in panel.runs:
+        if finding["kind"] in places and set(finding["models"]) & set(panel.runs):
             yield f"- {escaped(finding['text'])}"
-    if not any(f["kind"] in places and f["model_id"] in panel.runs for f in document["findings"]):
+    if not any(f["kind"] in places and set(f["models"]) & set(panel.runs) for f in document["findings"]):
         yield "- In none of these runs does a third of the layers stand out."
 
 
@@ -72,8 +72,8 @@ def _run_lines(run: str, document: Mapping[str, Any]) -> Iterator[str]:
         if comparison["kind"] == "rate" and comparison["runs"][-1] == base:
             yield f"- {escaped(comparison['text'])}"
     for finding in document["findings"]:
-        if finding["model_id"] in (run, base) and finding["kind"] != "lora_as_proxy":
-            yield f"- **{finding['kind'].replace('_', ' ')}**: {escaped(finding['text'])}"
+        if {run, base} & set(finding["models"]) and finding["kind"] != "lora_as_proxy":
+            yield from finding_lines([finding])
 
 
 def _summary(run: Mapping[str, Any]) -> str:
@@ -129,7 +129,9 @@ def readout_markdown(document: Mapping[str, Any]) -> str:
         lines += ["", "## LoRA as a proxy for full fine-tuning", "", *_proxies(document["lora_as_proxy"])]
     if document["comparisons"]:
         lines += ["", "## Together", "", *(f"- {escaped(c['text'])}" for c in document["comparisons"])]
-    return "\n".join([*lines, "", "## Findings", "", *_findings(document["findings"])]) + "\n"
+    # What LoRA and full fine-tuning share stands in its table.
+    told = [f for f in document["findings"] if f["kind"] != "lora_as_proxy"]
+    return "\n".join([*lines, "", "## Findings", "", *finding_lines(told)]) + "\n"
 
 
 def _row(label: str, run: Mapping[str, Any]) -> list[str]:
@@ -143,10 +145,3 @@ def _row(label: str, run: Mapping[str, Any]) -> list[str]:
         f"{significant(norms[0])} → {significant(norms[-1])}",
         f"{significant(run['loss_first'])} → {significant(run['loss_last'])}",
     ]
-
-
-def _findings(findings: Sequence[Mapping[str, Any]]) -> list[str]:
-    told = [f for f in findings if f["kind"] != "lora_as_proxy"]  # these stand in their table
-    ordered = sorted(told, key=lambda f: f["severity"] != "warning")
-    lines = [f"- **{f['kind'].replace('_', ' ')}**: {escaped(f['text'])}" for f in ordered]
-    return lines or ["None: no threshold was crossed."]

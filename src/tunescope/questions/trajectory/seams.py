@@ -43,7 +43,7 @@ def seams(run: str, by_step: pl.DataFrame, states: Sequence[SavedState]) -> Iter
             reasons += _log(known[before], known[after], evidence)
         if reasons:
             text = f"{run} mixes runs: between step {before:,} and step {after:,} {' and '.join(reasons)}."
-            yield Finding("seam", text, run, step=after, evidence=evidence, severity="warning")
+            yield Finding("seam", text, (run,), step=after, evidence=evidence, severity="warning")
 
 
 def _direction(before: int, after: int, cosine: float | None, evidence: dict[str, Any]) -> list[str]:

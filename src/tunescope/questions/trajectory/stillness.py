@@ -38,12 +38,12 @@ def frozen(run: str, motion: pl.DataFrame) -> Iterator[Finding]:
             f"the same in all {captures} captures" if captures > 1 else "where it began in the one capture"
         )
         text = f"{run} never moves: every trained weight is {where}."
-        yield Finding("frozen", text, run, evidence=evidence, severity="warning")
+        yield Finding("frozen", text, (run,), evidence=evidence, severity="warning")
         return
     if still:
         text = f"{len(still)} of {weights.height} trained weights of {run} never move ({named(still)})."
         yield Finding(
-            "frozen", text, run, still[0], evidence={**evidence, "names": still}, severity="warning"
+            "frozen", text, (run,), tuple(still), evidence={**evidence, "names": still}, severity="warning"
         )
     yield from _pauses(run, motion, weights.height)
 
@@ -60,7 +60,7 @@ def _pauses(run: str, motion: pl.DataFrame, components: int) -> Iterator[Finding
     captured = "capture of step" if len(still) == 1 else "captures of steps"
     text = f"no weight of {run} has moved in the {captured} {which}: {_EQUALS[len(still) > 1]}."
     evidence = {"still_components": 0, "components": components, "steps": still}
-    yield Finding("frozen", text, run, step=still[0], evidence=evidence, severity="warning")
+    yield Finding("frozen", text, (run,), step=still[0], evidence=evidence, severity="warning")
 
 
 def diverged(run: str, by_step: pl.DataFrame, seams: Collection[int | None]) -> Iterator[Finding]:
@@ -76,7 +76,7 @@ def diverged(run: str, by_step: pl.DataFrame, seams: Collection[int | None]) -> 
         at = int(steps[broken[0]])
         text = f"{run} has diverged: from step {at:,} on its weights are not finite."
         evidence = {"non_finite_captures": len(broken), "captures": len(steps)}
-        yield Finding("diverged", text, run, step=at, evidence=evidence, severity="warning")
+        yield Finding("diverged", text, (run,), step=at, evidence=evidence, severity="warning")
         return
     if not seams:
         yield from _exploded(run, steps, norms)
@@ -97,7 +97,7 @@ def _exploded(run: str, steps: NDArray[np.int64], norms: NDArray[np.float64]) ->
         f"{significant(float(norms[third]))} to {significant(float(norms[-1]))}), most of it at step {at:,}."
     )
     evidence = {"growth": ratio, "threshold": GROWTH, "from_step": int(steps[third])}
-    yield Finding("diverged", text, run, step=at, evidence=evidence, severity="warning")
+    yield Finding("diverged", text, (run,), step=at, evidence=evidence, severity="warning")
 
 
 def _rising_loss(run: str, rows: pl.DataFrame) -> Iterator[Finding]:
@@ -121,7 +121,7 @@ def _rising_loss(run: str, rows: pl.DataFrame) -> Iterator[Finding]:
             "ratio_threshold": LOSS_RATIO,
             "rise_threshold": LOSS_RISE,
         }
-        yield Finding("diverged", text, run, step=best, evidence=evidence, severity="warning")
+        yield Finding("diverged", text, (run,), step=best, evidence=evidence, severity="warning")
 
 
 def _loss(value: float) -> str:

@@ -18,7 +18,7 @@ from tunescope.questions.trajectory.seams import SavedState
 from tunescope.questions.trajectory.summary import proxy_finding, run_summary
 from tunescope.source.runs import Run, find_runs
 from tunescope.source.spec import parse_spec
-from tunescope.study.finding import Finding
+from tunescope.study.finding import Finding, ordered
 from tunescope.study.folder import StudyFolder
 from tunescope.table import SCHEMA_VERSION, Table, strict_json, write_csv, write_text
 
@@ -64,7 +64,7 @@ def trajectory_study(specs: Sequence[str], *, start: str | Path | None = None) -
         },
         "comparisons": comparisons(by_step, norms, _low_rank(motion)),
         "lora_as_proxy": [record for record, _ in proxies],
-        "findings": [f.record() for f in (*findings, *(finding for _, finding in proxies))],
+        "findings": [f.record() for f in ordered([*findings, *(finding for _, finding in proxies)])],
     }
     table = Table(motion, "motion", {"units": layers.units(), "sources": provenance(runs)})
     return TrajectoryStudy(tuple(runs), table, by_layer, by_step, norms, document, tuple(notices))
@@ -96,7 +96,7 @@ def _noticed(pair: tuple[str, Notice]) -> Finding:
     label, notice = pair
     kind = notice.slug.replace("-", "_")
     evidence = {"tensor": notice.tensor} if notice.tensor else {}
-    return Finding(kind, f"{label}: {notice.text}", label, evidence=evidence, severity="warning")
+    return Finding(kind, f"{label}: {notice.text}", (label,), evidence=evidence, severity="warning")
 
 
 def _low_rank(motion: pl.DataFrame) -> list[str]:

@@ -106,7 +106,7 @@ def test_planted_outliers_are_found_and_named():
     assert [view.names[i] for i in view.named] == [last, first]
     assert not view.clear[view.names.index(last)]
     findings = found(frame)
-    assert findings["moved_without_effect"].component_name == last
+    assert findings["moved_without_effect"].components == (last,)
     assert "told from zero" in findings["moved_without_effect"].text
     assert findings["effect_without_motion"].evidence["change"] == pytest.approx(0.01)
 
@@ -161,7 +161,7 @@ def test_cells_that_work_against_the_whole_are_named():
     values[[2, 5]] = 0.05, 0.0015
     frame = cells(attribution=values)
     finding = found(frame)["works_against"]
-    assert finding.component_name == frame["component_name"][2]
+    assert finding.components[0] == frame["component_name"][2]
     assert (finding.evidence["cells"], finding.evidence["sum"]) == (1, pytest.approx(0.05))
 
 
@@ -211,7 +211,7 @@ def test_gains_here_and_costs_there_are_told_apart():
     summaries = {name: summary(frame) for name, frame in frames.items()}
     listed = {f.kind: f for f in difference_findings(frames, summaries, "tuned")}
     assert listed["gain_here_cost_there"].evidence["prose"] < 0
-    assert (listed["trade_off"].component_name, listed["trade_off"].evidence["cells"]) == (
+    assert (listed["trade_off"].components[0], listed["trade_off"].evidence["cells"]) == (
         here["component_name"][0],
         1,
     )

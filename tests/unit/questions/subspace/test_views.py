@@ -125,10 +125,10 @@ def numbers(kind: str, **more: float) -> dict[str, object]:
 def test_every_kind_has_a_sentence_with_evidence_and_thresholds(kind: str) -> None:
     (found,) = subspace_findings(summary([numbers(kind)]), THRESHOLDS)
     assert found.kind == kind
-    assert found.model_id == ("a", "b")
+    assert found.models == ("a", "b")
     assert "a and b" in found.text
     assert found.evidence["thresholds"] == THRESHOLDS
-    assert found.component_name == "L0_ATTN_Q"
+    assert found.components == ("L0_ATTN_Q",)
 
 
 def test_a_shared_initialisation_is_a_warning_that_says_what_it_is_not() -> None:

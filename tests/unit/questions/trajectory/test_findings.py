@@ -86,7 +86,7 @@ def test_a_run_that_never_moves_is_frozen_and_says_nothing_else() -> None:
 
 def test_a_weight_that_never_moves_is_named() -> None:
     kinds = found(motion(lambda t, i: 0.0 if i == 5 else steady(t, i)))
-    assert kinds["frozen"].component_name == "L5_ATTN_Q"
+    assert kinds["frozen"].components == ("L5_ATTN_Q",)
     assert kinds["frozen"].evidence["still_components"] == 1
     assert kinds["frozen"].severity == "warning"
 

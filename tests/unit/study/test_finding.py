@@ -1,0 +1,57 @@
+"""Findings as data: what a record holds, in which order they are told, one fact told once."""
+
+import json
+
+from tunescope.study.finding import Finding, merged, ordered
+from tunescope.study.markdown import finding_lines
+
+
+def finding(model: str, strength: float = 1.0, **more: object) -> Finding:
+    """A finding of one model and one component named after it."""
+    given = {"evidence": {"value": strength}, "strength": strength, **more}
+    return Finding("hot_cell", f"{model} is hot.", (model,), (f"{model}_Q",), **given)  # type: ignore[arg-type]
+
+
+def test_a_record_has_exactly_the_documented_fields_as_json_types() -> None:
+    record = finding("a", step=3).record()
+    assert list(record) == [
+        "kind", "severity", "models", "components", "step", "evidence", "strength", "text",
+    ]  # fmt: skip
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_what_may_be_wrong_with_the_data_comes_before_what_is_strong() -> None:
+    listed = [finding("weak"), finding("strong", 9.0), finding("wrong", 0.0, severity="warning")]
+    assert [f.models[0] for f in ordered(listed)] == ["wrong", "strong", "weak"]
+
+
+def test_the_same_fact_in_several_models_is_one_finding_that_names_them() -> None:
+    listed = [finding("a"), finding("b", 3.0), finding("c")]
+    together, alone = merged(
+        listed,
+        fact=lambda f: f.models[0] == "c",
+        tell=lambda group: f"{len(group)} models are hot.",
+    )
+    assert (together.models, together.components) == (("a", "b"), ("a_Q", "b_Q"))
+    assert together.text == "2 models are hot."
+    assert together.strength == 3.0
+    assert together.evidence["each"] == {"a": {"value": 1.0}, "b": {"value": 3.0}}
+    assert alone is listed[2]
+
+
+def test_merged_findings_are_as_severe_as_the_most_severe_of_them() -> None:
+    listed = [finding("a"), finding("b", severity="warning")]
+    (together,) = merged(listed, fact=lambda f: f.kind, tell=lambda _: "Both.")
+    assert together.severity == "warning"
+
+
+def test_the_first_page_has_five_findings_and_folds_the_rest() -> None:
+    lines = finding_lines([finding(str(i)).record() for i in range(7)])
+    fold = lines.index("<details><summary>2 more</summary>")
+    assert sum(line.startswith("- ") for line in lines[:fold]) == 5
+    assert sum(line.startswith("- ") for line in lines[fold:]) == 2
+    assert lines[-1] == "</details>"
+
+
+def test_nothing_found_is_said_in_the_words_given() -> None:
+    assert finding_lines([], "12 layers were looked at.") == ["12 layers were looked at."]
