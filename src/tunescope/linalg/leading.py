@@ -43,13 +43,16 @@ class Sum:
 class Leading:
     """The leading singular triplets: `U (d_out, k)`, `values (k,)`, `V (d_in, k)`.
 
-    `residual` is the largest ‖Mᵀu − σv‖/σ₁ over them: how far they are from exact.
+    `residual` is the largest ‖Mᵀu − σv‖/σ₁ over them: how far they are from exact. `errors (k,)` bounds the
+    angle between each vector and the true one in radians, its residual over the distance of its value to the
+    next [Davis & Kahan 1970]; π/2 where values coincide.
     """
 
     U: Float64
     values: Float64
     V: Float64
     residual: float
+    errors: Float64
 
 
 def leading(
@@ -72,7 +75,9 @@ def leading(
         if found.residual <= tolerance:
             break
         found = _rayleigh_ritz(matrix, _krylov(matrix, found.V), count, width)
-    return Leading(found.U[:, :count], found.values[:count], found.V[:, :count], found.residual)
+    return Leading(
+        found.U[:, :count], found.values[:count], found.V[:, :count], found.residual, found.errors[:count]
+    )
 
 
 def _krylov(matrix: Sum, V: Float64) -> Float64:
@@ -93,5 +98,14 @@ def _rayleigh_ritz(matrix: Sum, Q: Float64, count: int, width: int) -> Leading:
     values = values[:width]
     rest = matrix.transposed_times(U[:, :count]) - V[:, :count] * values[:count]
     top = values[0] if len(values) and values[0] > 0 else 1.0
-    residual = float(np.linalg.norm(rest, axis=0).max(initial=0.0) / top)
-    return Leading(U, values, V, residual)
+    sizes = np.linalg.norm(rest, axis=0)
+    return Leading(U, values, V, float(sizes.max(initial=0.0) / top), _angles(sizes, values))
+
+
+def _angles(residuals: Float64, values: Float64) -> Float64:
+    """Residuals over the distance of each of the first values to its nearest neighbour, π/2 at most."""
+    steps = np.concatenate([[np.inf], values[:-1] - values[1:], values[-1:]])
+    gaps = np.minimum(steps[:-1], steps[1:])[: len(residuals)]
+    limit = np.full(len(residuals), np.pi / 2)
+    bounds: Float64 = np.minimum(np.divide(residuals, gaps, out=limit.copy(), where=gaps > 0), limit)
+    return bounds

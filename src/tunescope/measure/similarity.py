@@ -118,7 +118,8 @@ def delta_cosine(table: pl.DataFrame, labels: Sequence[str]) -> list[list[float 
 
 
 def _cosine(dot: float, aa: float, bb: float) -> float | None:
-    return max(-1.0, min(1.0, dot / math.sqrt(aa * bb))) if aa > 0 and bb > 0 else None
+    # Two roots, as the product of two small squares can be 0.
+    return max(-1.0, min(1.0, dot / (math.sqrt(aa) * math.sqrt(bb)))) if aa > 0 and bb > 0 else None
 
 
 def norm_maps(

@@ -100,3 +100,37 @@ def test_an_unchanged_weight_has_no_intruders() -> None:
     W = weight((40, 40), 0.6)
     top = leading(Sum(W), 12, tolerance=1e-8)
     np.testing.assert_allclose(best_cosines(W, top.U[:, :5], top, 0.5)[0], 1.0, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(200, 64), (64, 200), (90, 90)])
+def test_a_cosine_that_is_called_exact_is_that_of_the_full_svd_also_for_a_steep_spectrum(
+    shape: tuple[int, int],
+) -> None:
+    random, k = np.random.default_rng(7), min(shape)
+    left, right = (np.linalg.qr(random.standard_normal((d, k)))[0] for d in shape)
+    W = ((left * 10.0 ** -np.linspace(0, 6, k)) @ right.T).astype(np.float32)
+    B, A = random.standard_normal((shape[0], 8)), random.standard_normal((8, shape[1]))
+    B *= 3 / np.linalg.norm(B @ A, 2)
+    top, changed = leading(Sum(W), 20), leading(Sum(W, B, A), 10)
+    found, sure = best_cosines(W, changed.U, top, 0.5, changed.errors)
+    before, after = (np.linalg.svd(M, full_matrices=False)[0] for M in (W.astype(float), W + B @ A))
+    exact = np.abs(before.T @ after[:, :10]).max(axis=0)
+    assert sure.sum() >= 5
+    np.testing.assert_allclose(found[sure], exact[sure], atol=1e-3)
+
+
+def test_a_direction_that_may_be_off_is_never_called_exact() -> None:
+    W = weight((60, 40), 0.5)
+    top = leading(Sum(W), 12, tolerance=1e-8)
+    turned = np.cos(0.3) * top.U[:, :2] + np.sin(0.3) * top.U[:, 2:4]
+    assert best_cosines(W, turned, top, 0.5)[1].all()
+    assert not best_cosines(W, turned, top, 0.5, np.full(2, 0.1))[1].any()
+
+
+def test_errors_bound_the_angle_to_the_true_vectors() -> None:
+    W = weight((150, 120), 0.7)
+    U = np.linalg.svd(W)[0]
+    for tolerance in (1e-2, 1e-4, 1e-6):
+        found = leading(Sum(W), 6, tolerance=tolerance)
+        cosines = np.minimum(np.abs(np.sum(found.U * U[:, :6], axis=0)), 1.0)
+        assert (np.arccos(cosines) <= 1.5 * found.errors + 1e-7).all()

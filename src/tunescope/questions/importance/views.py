@@ -86,7 +86,7 @@ def importance_maps(
             columns = (LAYER_IMPORTANCE, *columns)
             scaled = np.column_stack([_own(bypass, layers, scale), scaled])
         title = f"Importance by {method}" + (f" · {stack}" if len(stacks) > 1 else "")
-        own, label = bool(bypass.height), _label(scale, values, bool(bypass.height))
+        own, label = bool(bypass.height), _label(scale, values, bypass)
         found.append(
             ImportanceMap(title, method, layers, columns, scaled, own, label, _ticks(scale), caption)
         )
@@ -99,11 +99,17 @@ def _ticks(scale: str) -> tuple[tuple[float, str], ...]:
     return tuple((k / 5, f"{k / 5:.1f}") for k in range(6))
 
 
-def _label(scale: str, values: Array, own: bool) -> str:
-    text = _SCALE_LABELS[scale]
-    negative = int((values < 0).sum())
-    text += f" ({negative} below 0 drawn as 0)" if negative else ""
-    return f"{text}\n{LAYER_IMPORTANCE}: its own scale" if own else text
+def _label(scale: str, values: Array, bypass: pl.DataFrame) -> str:
+    """What the colours mean, and how many values below zero they cannot show."""
+    text = _SCALE_LABELS[scale] + _clipped(int((values < 0).sum()))
+    if not bypass.height:
+        return text
+    below = int((bypass["score"] < 0).sum())
+    return f"{text}\n{LAYER_IMPORTANCE}: its own scale{_clipped(below)}"
+
+
+def _clipped(count: int) -> str:
+    return f" ({count} below 0 drawn as 0)" if count else ""
 
 
 def _cells(inside: pl.DataFrame) -> pl.DataFrame:

@@ -48,7 +48,7 @@ def intruder_rows(
     matrix, rows_of_delta = _changed(W, update)
     start = np.hstack([top.V[:, :count], rows_of_delta])
     changed = leading(matrix, count, start=start)
-    cosines, exact = best_cosines(W, changed.U, top, epsilon)
+    cosines, exact = best_cosines(W, changed.U, top, epsilon, changed.errors)
     direct = np.abs(top.U.T @ changed.U).max(axis=0, initial=0.0)
     undecided = (cosines >= epsilon) & ~exact & (direct < epsilon)
     return [

@@ -57,7 +57,7 @@ def _pair(rows: pl.DataFrame, a: str, b: str) -> dict[str, Any]:
 def _whole_cosine(rows: pl.DataFrame) -> float | None:
     """Cosine of the whole ΔW over the weights that were compared."""
     norms = [float((rows[name] ** 2).sum()) for name in ("norm_a", "norm_b")]
-    product = math.sqrt(norms[0] * norms[1])
+    product = math.sqrt(norms[0]) * math.sqrt(norms[1])
     return max(-1.0, min(1.0, float(rows["inner"].sum()) / product)) if product > 0 else None
 
 

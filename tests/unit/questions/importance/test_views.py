@@ -57,6 +57,21 @@ def test_one_linear_scale_for_parameters_and_its_own_for_the_layers():
     assert view.own_scale
 
 
+def test_blocks_whose_removal_lowers_the_loss_are_counted_in_their_own_scale():
+    """Layer Importance below zero is drawn as zero, and the label says how many; so for the other columns."""
+    (view,) = importance_maps(table(FALLING, [-0.1, 1, -0.2, 2, 3, 4, -1e-9, 0]), "taylor")
+    assert view.values[[0, 2, 6], 0].tolist() == [0, 0, 0]
+    assert view.label.splitlines() == [
+        "score ÷ largest score",
+        "Layer Importance: its own scale (3 below 0 drawn as 0)",
+    ]
+    (view,) = importance_maps(table({"mlp.down_proj": lambda layer: layer - 2.0}, range(1, 9)), "taylor")
+    assert view.label.splitlines() == [
+        "score ÷ largest score (2 below 0 drawn as 0)",
+        "Layer Importance: its own scale",
+    ]
+
+
 @pytest.mark.parametrize(
     ("scale", "largest", "smallest"), [("log", 1.0, 1 + np.log10(0.1 / 8) / 4), ("rank", 1.0, 4.5 / 24)]
 )
