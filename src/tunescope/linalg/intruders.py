@@ -106,7 +106,7 @@ def _bound(matrix: Sum, u: Float64, known: Float64, epsilon: float) -> tuple[flo
 
 
 def _largest_weight(alphas: Float64, betas: Float64, shape: tuple[int, int]) -> tuple[float, bool]:
-    """Root of the largest weight of a Ritz value, and whether that value is found and no other can rival it."""
+    """Root of the largest weight of a Ritz value, and whether it is found and nothing hidden rivals it."""
     off = betas[:-1]
     nodes, vectors = np.linalg.eigh(np.diag(alphas) + np.diag(off, 1) + np.diag(off, -1))
     weights = vectors[0] ** 2
