@@ -20,10 +20,11 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Trainer
 
+from tunescope.lm.pretrained import load_tokenizer
 from tunescope.training import Recipe, TrainingCapture, finetune
 from tunescope.training.collation import Examples, Padding
 from tunescope.training.domains import read_domains
-from tunescope.training.model import load_base, load_tokenizer, prepare
+from tunescope.training.model import load_base, prepare
 from tunescope.training.motion import Motion
 from tunescope.training.progress import Meter
 from tunescope.training.recording import Recording

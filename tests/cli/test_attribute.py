@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from tunescope.demo import domain_paths, model_path
-from tunescope.lm.pretrained import read_batches
+from tunescope.lm.texts import read_batches
 
 Run = Callable[..., Any]
 COLUMNS = [

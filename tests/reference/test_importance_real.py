@@ -10,7 +10,8 @@ from torch.nn import functional
 import tunescope
 from tunescope.demo import domain_paths, model_path
 from tunescope.linalg.ranks import spearman
-from tunescope.lm.pretrained import load_model, load_tokenizer, read_batches
+from tunescope.lm.pretrained import load_model, load_tokenizer
+from tunescope.lm.texts import read_batches
 from tunescope.questions.importance.measurement import Options, measure
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tunescope.errors import Missing, UsageError
+from tunescope.errors import BadInput, Missing, UsageError
 
 
 def hub_records(spec: str) -> Iterator[tuple[int, object]]:
@@ -16,8 +16,19 @@ def hub_records(spec: str) -> Iterator[tuple[int, object]]:
         ) from problem
     name, revision, config, split = parse_spec(spec)
     try:
-        records = datasets.load_dataset(name, config, split=split, revision=revision)
-    except (OSError, ValueError, ConnectionError) as problem:
+        records = datasets.load_dataset(name, config, split=split, revision=revision, trust_remote_code=False)
+    except RuntimeError as problem:
+        if "scripts are no longer supported" not in str(problem):
+            raise
+        raise BadInput(
+            "remote-code",
+            "this data set is made by a script of its own, which tunescope never runs",
+            file=spec,
+            expected="a data set of Parquet, JSON or CSV files",
+            found=str(problem).split("\n", 1)[0],
+            fix="name one of its files, or a revision that holds Parquet files",
+        ) from problem
+    except (OSError, ValueError) as problem:
         raise Missing(
             "data-hub",
             f"the data set {spec} could not be loaded from the hub",

@@ -1,44 +1,65 @@
-"""Models, tokenizers and texts by name, as a gradient score needs them."""
+"""Configs, models and tokenizers by name, never with code of their own."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from tunescope.corpus.encoding import IGNORED, Example, encode
-from tunescope.corpus.reading import read_rows
-from tunescope.errors import BadInput, Exhausted, Missing, Notice, UsageError
-from tunescope.lm.batches import padded
-from tunescope.source.spec import parse_hub_id
+from tunescope.errors import BadInput, Exhausted, Missing, UsageError
+from tunescope.lm.foreign_code import TRUST, is_about_code, refuse_foreign_code, refuse_remote
+from tunescope.lm.place import located
 
 DTYPES = ("auto", "float32", "float64", "bfloat16", "float16")
-# Share of the tokens that a masked language model is asked for [Devlin et al. 2018, arXiv 1810.04805].
-MASKED_SHARE = 0.15
 
 
 def load_model(spec: str | Path, dtype: str = "auto", device: str = "cpu") -> nn.Module:
     """The causal or masked language model in a folder or on the hub (`org/name@revision:folder`).
 
     `dtype` `auto` is float32 on the CPU and the checkpoint's own dtype elsewhere. Raises `Missing` where
-    there is no such model, and `BadInput` where it cannot be loaded or its file lacks weights.
+    there is no such model, and `BadInput` where it cannot be loaded, lacks weights or brings its own code.
     """
     # Deferred: slow to import, and not needed by whoever passes a model.
     import transformers
 
-    name, options = _located(spec)
+    family = _family(transformers, load_config(spec))
+    return moved(_whole(family, spec, dtype=_dtype(dtype, device), **_experts(dtype)), device)
+
+
+def load_causal_model(spec: str | Path, **options: Any) -> Any:
+    """The causal language model of a place, with further options of `from_pretrained`; errors as above."""
+    # Deferred, as above.
+    import transformers
+
+    load_config(spec)
+    return _whole(transformers.AutoModelForCausalLM, spec, **options)
+
+
+def load_config(spec: str | Path) -> Any:
+    """The config of a model; `BadInput` where it names code of the model's own."""
+    # Deferred, as above.
+    import transformers
+
+    name, options = located(spec)
+    document, _ = _from(spec, lambda: transformers.PreTrainedConfig.get_config_dict(name, **options))
+    refuse_foreign_code(document, spec)
     with _quietly(transformers):
-        config = _from(spec, lambda: transformers.AutoConfig.from_pretrained(name, **options))
-        family = _family(transformers, config)
+        return _from(spec, lambda: transformers.AutoConfig.from_pretrained(name, **TRUST, **options))
+
+
+def _whole(family: Any, spec: str | Path, **options: Any) -> Any:
+    """The model with all its weights: those that the files lack would be drawn at random."""
+    # Deferred, as above.
+    import transformers
+
+    name, place = located(spec)
+    with _quietly(transformers):
         model, found = _from(
             spec,
-            lambda: family.from_pretrained(
-                name, dtype=_dtype(dtype, device), output_loading_info=True, **_experts(dtype), **options
-            ),
+            lambda: family.from_pretrained(name, output_loading_info=True, **TRUST, **place, **options),
         )
     if missing := sorted(found["missing_keys"]):
         raise BadInput(
@@ -47,9 +68,9 @@ def load_model(spec: str | Path, dtype: str = "auto", device: str = "cpu") -> nn
             file=spec,
             expected="every weight of the model",
             found=", ".join(missing[:3]),
-            fix="they would be random; name the whole model",
+            fix="they would be random; name the whole model, or download it again",
         )
-    return moved(model, device)
+    return model
 
 
 def moved(model: nn.Module, device: str) -> nn.Module:
@@ -66,116 +87,50 @@ def moved(model: nn.Module, device: str) -> nn.Module:
 
 
 def load_tokenizer(spec: str | Path) -> Any:
-    """The tokenizer beside a model, with a token to pad with."""
+    """The tokenizer beside a model; `BadInput` where there is none, or one with code of its own."""
     # Deferred, as above.
     import transformers
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
-    name, options = _located(spec)
+    load_config(spec)
+    name, options = located(spec)
     with _quietly(transformers):
-        found = _from(spec, lambda: transformers.AutoTokenizer.from_pretrained(name, **options), "tokenizer")
+        try:
+            refuse_foreign_code(get_tokenizer_config(name, **options), spec)
+            found = transformers.AutoTokenizer.from_pretrained(name, **TRUST, **options)
+        except BadInput:
+            raise
+        # The libraries have no error of their own for a tokenizer that cannot be made.
+        except Exception as error:
+            if is_about_code(error):
+                refuse_remote(spec, error)
+            _refuse_tokenizer(spec, _first_line(error), error)
     if len(found) <= len(found.all_special_tokens):
         # What transformers makes of some models that have no tokenizer files: every text would be unknown.
-        text = "the tokenizer cannot be loaded: it knows special tokens only"
-        raise BadInput("model-unreadable", text, file=spec, found=f"{len(found)} tokens",
-                       fix="put the tokenizer's files beside the model")  # fmt: skip
+        _refuse_tokenizer(spec, f"it knows special tokens only, {len(found)} of them")
     return found
 
 
-def read_batches(
-    data: str | Path,
-    tokenizer: Any,
-    *,
-    sequences: int = 128,
-    max_length: int = 512,
-    batch_size: int = 8,
-    masked: bool = False,
-    seed: int = 0,
-) -> tuple[list[dict[str, torch.Tensor]], list[Notice]]:
-    """The first `sequences` rows of a data file as batches, and what was noticed on the way.
-
-    For a masked language model 15 % of every sequence's tokens are hidden, at places that `seed` fixes.
-    Raises as `read_rows` and `encode`.
-    """
-    rows = read_rows(str(data))
-    examples = encode(rows.rows[:sequences], tokenizer, max_length)
-    notices = _noticed(str(data), len(rows.rejected), min(sequences, len(rows)), examples)
-    if masked:
-        examples = [hidden(example, tokenizer, seed) for example in examples]
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    return padded(examples, batch_size, pad), notices
+def _refuse_tokenizer(spec: str | Path, found: str, cause: Exception | None = None) -> NoReturn:
+    raise BadInput(
+        "tokenizer-missing",
+        "the tokenizer cannot be loaded",
+        file=spec,
+        found=found,
+        fix="put the tokenizer's files beside the model",
+    ) from cause
 
 
-def _noticed(data: str, rejected: int, rows: int, examples: list[Example]) -> list[Notice]:
-    cut, lost = sum(e.truncated for e in examples), rows - len(examples)
-    found = []
-    if rejected:
-        found.append(
-            Notice("data-rejected", f"{rejected} records of {data} are no examples and were left out")
-        )
-    if lost:
-        text = (
-            f"{lost} of {rows} sequences of {data} have nothing to score within the length and were left out"
-        )
-        found.append(Notice("data-left-out", text))
-    if cut:
-        found.append(Notice("data-cut", f"{cut} of {rows} sequences of {data} were cut at their end"))
-    return found
-
-
-def hidden(example: Example, tokenizer: Any, seed: int = 0) -> Example:
-    """The example with 15 % of its tokens behind the mask token, and labels only there.
-
-    Special tokens stay; which tokens are hidden depends on `seed` and on the example's row alone.
-    """
-    if tokenizer.mask_token_id is None:
-        raise BadInput("no-mask-token", "the model's tokenizer has no mask token", fix="use a causal model")
-    special = set(tokenizer.all_special_ids)
-    places = [i for i, token in enumerate(example.input_ids) if token not in special]
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + example.row)
-    count = min(len(places), max(1, round(MASKED_SHARE * len(places))))
-    chosen = {places[i] for i in torch.randperm(len(places), generator=generator)[:count].tolist()}
-    pairs = list(enumerate(example.input_ids))
-    ids = [tokenizer.mask_token_id if i in chosen else token for i, token in pairs]
-    return Example(ids, [t if i in chosen else IGNORED for i, t in pairs], example.row, example.truncated)
-
-
-def _located(spec: str | Path) -> tuple[str, dict[str, Any]]:
-    """Path or repository, and the revision and folder within it."""
-    text = os.fspath(spec)
-    path = Path(text).expanduser()
-    if os.path.lexists(path):
-        return str(path), {}
-    hub = parse_hub_id(text)
-    if hub is None or (text.count("/") > 1 and not text.startswith("hf://")):
-        raise Missing(
-            "not-found",
-            "there is no such model",
-            file=text,
-            found="nothing at this path; it looks local, so this was not a hub lookup",
-            fix="check the path; a hub model is written org/name[@revision][:folder]",
-        )
-    options = {"revision": hub.revision, "subfolder": hub.folder}
-    return hub.repo, {key: value for key, value in options.items() if value}
-
-
-def longest(model: nn.Module) -> int | None:
-    """How many tokens a sequence may hold for the model, where its config says so."""
-    config: Any = getattr(model, "config", None)
-    config = config.get_text_config() if hasattr(config, "get_text_config") else config
-    limit = getattr(config, "max_position_embeddings", None)
-    return limit if isinstance(limit, int) and limit > 0 else None
-
-
-def _from(spec: str | Path, load: Callable[[], Any], what: str = "model") -> Any:
+def _from(spec: str | Path, load: Callable[[], Any]) -> Any:
     try:
         return load()
     except OSError as error:
         if isinstance(error.__context__, ValueError):
-            text = f"a file of the {what} cannot be read"
+            text = "a file of the model cannot be read"
             raise BadInput("model-unreadable", text, file=spec, found=_first_line(error)) from error
         raise Missing(
             "model-missing",
-            f"the {what} cannot be loaded",
+            "the model cannot be loaded",
             file=spec,
             found=_first_line(error),
             fix="check the name; gated models need `hf auth login`; offline, download it first",
@@ -185,9 +140,11 @@ def _from(spec: str | Path, load: Callable[[], Any], what: str = "model") -> Any
             "out-of-memory", "the model does not fit", file=spec, found=_first_line(error)
         ) from error
     except (ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if is_about_code(error):
+            refuse_remote(spec, error)
         raise BadInput(
             "model-unreadable",
-            f"the {what} cannot be loaded",
+            "the model cannot be loaded",
             file=spec,
             found=_first_line(error),
             fix="a language model in the format of transformers is needed, and its tokenizer beside it",

@@ -2,13 +2,13 @@
 
 import logging
 import random
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from tunescope.corpus import Example, Row, Rows, data_hash, encode, read_rows
+from tunescope.corpus import Example, Row, Rows, data_hash, read_rows
 from tunescope.errors import BadInput
-from tunescope.training.model import Limits
+from tunescope.lm.texts import Limits, cut_by_model, encoded
 from tunescope.training.recipe import Recipe
 
 logger = logging.getLogger("tunescope")
@@ -33,28 +33,14 @@ def read_domains(
     has no embedding for.
     """
     limits = limits or Limits()
-    length = min(recipe.max_length, limits.length or recipe.max_length)
     domains = {
-        name: _domain(name, read_rows(source), tokenizer, recipe, length) for name, source in data.items()
+        name: _domain(name, read_rows(source), tokenizer, recipe, limits) for name, source in data.items()
     }
-    _check_vocabulary(domains.values(), limits.vocabulary)
     for domain in domains.values():
-        for notice in _notices(domain):
+        cut = cut_by_model(domain.train + domain.held_out, recipe.max_length, limits)
+        for notice in [*_notices(domain), *(notice.text for notice in cut)]:
             logger.warning("tunescope: %s: %s", domain.name, notice)
     return domains
-
-
-def _check_vocabulary(domains: Iterable[Domain], vocabulary: int | None) -> None:
-    ids = (token for at in domains for example in at.train + at.held_out for token in example.input_ids)
-    largest = max(ids, default=0)
-    if vocabulary is not None and largest >= vocabulary:
-        raise BadInput(
-            "other-tokenizer",
-            "the tokenizer gives tokens that the model has no embedding for",
-            expected=f"ids below {vocabulary}",
-            found=largest,
-            fix="use the tokenizer that the model was trained with",
-        )
 
 
 def _notices(domain: Domain) -> Iterator[str]:
@@ -71,7 +57,7 @@ def _notices(domain: Domain) -> Iterator[str]:
         yield f"{record['also_held_out']} rows not trained on, for they equal held-out ones"
 
 
-def _domain(name: str, rows: Rows, tokenizer: Any, recipe: Recipe, length: int) -> Domain:
+def _domain(name: str, rows: Rows, tokenizer: Any, recipe: Recipe, limits: Limits) -> Domain:
     train_rows, held_rows = split(rows, recipe.held_out, recipe.held_out_rows)
     if not train_rows:
         raise BadInput(
@@ -81,15 +67,15 @@ def _domain(name: str, rows: Rows, tokenizer: Any, recipe: Recipe, length: int) 
             expected="2 or more",
             found=len(rows),
         )
-    train = encode(train_rows, tokenizer, length)
-    held_out = encode(held_rows, tokenizer, length)
+    train = encoded(train_rows, tokenizer, recipe.max_length, limits)
+    held_out = encoded(held_rows, tokenizer, recipe.max_length, limits)
     record = {
         "source": rows.source,
         "sha256": data_hash(rows),
         "rows": len(rows),
         "rejected": [{"line": bad.line, "reason": bad.reason} for bad in rows.rejected[:100]],
         "rejected_rows": len(rows.rejected),
-        "max_length": length,
+        "max_length": limits.within(recipe.max_length),
         "train_rows": len(train),
         "held_out_rows": len(held_out),
         "also_held_out": len(rows) - len(train_rows) - len(held_rows),

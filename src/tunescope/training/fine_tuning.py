@@ -10,11 +10,12 @@ import torch
 from safetensors import SafetensorError
 
 from tunescope.errors import Exhausted, UsageError
+from tunescope.lm.pretrained import load_config, load_tokenizer
+from tunescope.lm.texts import limits_of
 from tunescope.table import write_json
 from tunescope.training.domains import read_domains
 from tunescope.training.guards import few_threads, refuse_degraded_launch
 from tunescope.training.lock import locked
-from tunescope.training.model import load_tokenizer, model_limits
 from tunescope.training.progress import Listener, silent
 from tunescope.training.recipe import Recipe, check_rate
 from tunescope.training.run import SCHEMA_VERSION, Run
@@ -55,7 +56,7 @@ def finetune(
     runs = plan(root, data, rates, seeds)
     with _processes() as main_process, locked(root, main_process), _quiet_libraries():
         tokenizer = load_tokenizer(recipe.model)
-        domains = read_domains(data, tokenizer, recipe, model_limits(recipe.model))
+        domains = read_domains(data, tokenizer, recipe, limits_of(load_config(recipe.model)))
         sweep = Sweep(runs, recipe, domains, tokenizer, list(report_to), listener if main_process else silent)
         sweep.check()
         if main_process:

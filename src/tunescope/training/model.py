@@ -1,16 +1,13 @@
 """The model of a run: the base in its precision, and what of it trains."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from tunescope.address import parse
-from tunescope.errors import BadInput, Missing, UsageError
+from tunescope.errors import UsageError
+from tunescope.lm.pretrained import load_causal_model
 from tunescope.training.guards import (
     float32_adapters,
     keep_4bit_weights_unpacked,
@@ -21,50 +18,11 @@ from tunescope.training.recipe import Recipe
 Model = Any
 
 
-def load_tokenizer(name: str) -> Any:
-    """The model's tokenizer.
-
-    Raises `Missing` where there is no such model, and `BadInput` where it comes without a tokenizer.
-    """
-    from transformers import AutoConfig, AutoTokenizer
-
-    _from_hub(name, AutoConfig.from_pretrained)
-    try:
-        return AutoTokenizer.from_pretrained(_place(name))
-    except Exception as problem:
-        raise BadInput(
-            "tokenizer-missing",
-            f"the tokenizer of {name} cannot be loaded",
-            file=name,
-            found=str(problem).split("\n", 1)[0],
-            fix="save the tokenizer into the model's folder",
-        ) from problem
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The number of token ids and the longest sequence that a model takes; None where it does not say."""
-
-    vocabulary: int | None = None
-    length: int | None = None
-
-
-def model_limits(name: str) -> Limits:
-    """What the model's configuration says that it takes."""
-    from transformers import AutoConfig
-
-    config = _from_hub(name, AutoConfig.from_pretrained).get_text_config()
-    sizes = (getattr(config, size, None) for size in ("vocab_size", "max_position_embeddings"))
-    return Limits(*(size if isinstance(size, int) and size > 0 else None for size in sizes))
-
-
 def load_base(recipe: Recipe, source: str | None = None) -> Model:
     """The base model in the recipe's precision, on this process's device.
 
     Raises `Missing` where there is no such model.
     """
-    from transformers import AutoModelForCausalLM
-
     keep_new_4bit_weights_unpacked()
     on_gpu = torch.cuda.is_available()
     options: dict[str, Any] = {"dtype": _dtype(recipe, on_gpu)}
@@ -74,27 +32,10 @@ def load_base(recipe: Recipe, source: str | None = None) -> Model:
         options["device_map"] = {"": torch.cuda.current_device()}
     elif recipe.quantize != "none":
         options["device_map"] = {"": "cpu"}
-    options["output_loading_info"] = True
-    model, info = _from_hub(
-        source or recipe.model, lambda name: AutoModelForCausalLM.from_pretrained(name, **options)
-    )
-    _refuse_random_weights(source or recipe.model, info)
+    model = load_causal_model(source or recipe.model, **options)
     keep_4bit_weights_unpacked(model)
     model.config.use_cache = False
     return model
-
-
-def _refuse_random_weights(name: str, info: Mapping[str, Any]) -> None:
-    """Weights that the files lack were drawn at random, which nobody fine-tunes on purpose."""
-    missing = sorted(info["missing_keys"])
-    if missing:
-        raise BadInput(
-            "model-incomplete",
-            f"{len(missing)} weights of {name} are not in its files",
-            file=name,
-            found=", ".join(missing[:5]),
-            fix="name a text-generation model; download it again if its files are broken",
-        )
 
 
 def _dtype(recipe: Recipe, on_gpu: bool) -> torch.dtype:
@@ -115,36 +56,6 @@ def _quantization(recipe: Recipe) -> Any:
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=torch.bfloat16,
     )
-
-
-def _place(name: str) -> str:
-    path = Path(name).expanduser()
-    return str(path) if path.exists() else name
-
-
-def _from_hub(name: str, load: Any) -> Any:
-    looks_local = name.startswith((".", "/", "~")) or name.count("/") > 1
-    path = Path(name).expanduser()
-    if looks_local and not path.exists():
-        raise Missing("model-missing", f"there is no model folder {name}", file=name, fix="check the path")
-    try:
-        return load(_place(name))
-    except OSError as problem:
-        raise Missing(
-            "model-missing",
-            f"the model {name} cannot be loaded",
-            file=name,
-            found=str(problem).split("\n", 1)[0],
-            fix="check the name; gated models need `hf auth login`; offline, download it first",
-        ) from problem
-    except (ValueError, KeyError, SafetensorError) as problem:
-        raise BadInput(
-            "model-unusable",
-            f"{name} is no causal language model that can be loaded",
-            file=name,
-            found=str(problem).split("\n", 1)[0],
-            fix="name a text-generation model; download it again if its files are broken",
-        ) from problem
 
 
 def prepare(model: Model, recipe: Recipe) -> Model:

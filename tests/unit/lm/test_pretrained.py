@@ -16,7 +16,8 @@ from transformers import (
 from tunescope.corpus.encoding import IGNORED, Example
 from tunescope.errors import BadInput, Missing, UsageError
 from tunescope.lm.loss import predicts_next_token
-from tunescope.lm.pretrained import hidden, load_model, load_tokenizer, longest, read_batches
+from tunescope.lm.pretrained import load_model, load_tokenizer
+from tunescope.lm.texts import hidden, limits_of, read_batches
 from tunescope.questions.attribution.attribution import attribute
 
 SIZES = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
@@ -80,9 +81,9 @@ def test_what_cannot_be_loaded_is_named(tmp_path):
 def test_how_long_a_sequence_may_be():
     """The config says it, under whatever name; a model without a config says nothing."""
     gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=9, n_embd=8, n_layer=1, n_head=2, n_positions=24))
-    assert longest(gpt2) == 24
-    assert longest(masked_model(0)) == 32
-    assert longest(torch.nn.Linear(2, 2)) is None
+    assert limits_of(gpt2.config).length == 24
+    assert limits_of(masked_model(0).config).length == 32
+    assert limits_of(None).length is None
 
 
 def test_hidden_tokens_are_few_fixed_and_never_special():
@@ -120,7 +121,7 @@ def test_a_masked_model_s_gain_is_attributed(tmp_path):
     """Hidden tokens predicted in place: base and tuned loss are torch's, and the cells add up."""
     path = tmp_path / "data.jsonl"
     path.write_text("\n".join(json.dumps({"text": text}) for text in ("abcdefgh", "hgfedcbaabc", "bdfh")))
-    batches, _ = read_batches(path, Letters(), batch_size=2, masked=True)
+    batches, _ = read_batches(path, Letters(), masked_model(0), batch_size=2)
     base, tuned = masked_model(0), masked_model(1)
     table = attribute(tuned, batches, base=base, nodes=16)
     summary = table.meta["summary"]

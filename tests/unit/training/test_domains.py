@@ -8,10 +8,10 @@ import torch
 
 from tunescope.corpus import Row, Rows
 from tunescope.errors import BadInput
+from tunescope.lm.texts import Limits
 from tunescope.training.collation import Padding
 from tunescope.training.domains import read_domains, split
 from tunescope.training.evaluation import held_out_loss
-from tunescope.training.model import Limits
 from tunescope.training.recipe import Recipe
 
 from .conftest import byte_tokenizer, llama
@@ -76,4 +76,4 @@ def test_tokens_without_an_embedding_are_refused(tmp_path):
     path.write_text("".join(json.dumps({"text": f"row {i}"}) + "\n" for i in range(3)))
     with pytest.raises(BadInput) as caught:
         read_domains({"a": str(path)}, byte_tokenizer(), Recipe(model="unused"), Limits(64))
-    assert caught.value.slug == "other-tokenizer"
+    assert caught.value.slug == "token-range"

@@ -84,9 +84,9 @@ def test_whole_runs_are_not_done_again_and_new_ones_are_added(recipe, data_files
 def test_the_recorded_losses_are_those_of_the_saved_adapter(recipe, data_files, tmp_path, model_folder):
     import torch
 
+    from tunescope.lm.pretrained import load_tokenizer
     from tunescope.training.collation import Padding
     from tunescope.training.domains import read_domains
-    from tunescope.training.model import load_tokenizer
 
     (run,) = finetune(recipe(), {"sums": data_files["sums"]}, tmp_path, rates=[2e-2])
     base = AutoModelForCausalLM.from_pretrained(model_folder)
@@ -181,7 +181,7 @@ def test_names_that_cannot_be_folders_are_refused(recipe, data_files, tmp_path, 
 
 
 def test_a_missing_model_and_missing_data_are_named(recipe, data_files, tmp_path):
-    with pytest.raises(Missing, match="no model folder"):
+    with pytest.raises(Missing, match="no such model"):
         finetune(recipe(model="./nowhere"), data_files, tmp_path / "a")
     with pytest.raises(Missing, match="no data file"):
         finetune(recipe(), {"x": str(tmp_path / "none.jsonl")}, tmp_path / "b")
@@ -237,7 +237,7 @@ def test_a_model_that_is_none_is_refused(recipe, data_files, tmp_path, model_fol
     broken = tmp_path / "broken"
     shutil.copytree(model_folder, broken)
     (broken / "model.safetensors").write_bytes(b"not weights")
-    with pytest.raises(BadInput, match="can be loaded"):
+    with pytest.raises(BadInput, match="model-unreadable"):
         finetune(recipe(model=str(broken)), data_files, tmp_path / "x")
 
 
@@ -285,7 +285,7 @@ def test_a_model_that_lacks_weights_is_refused(recipe, data_files, changed_model
     folder = changed_model(lambda weights: weights.pop("model.layers.1.mlp.up_proj.weight"))
     with pytest.raises(BadInput) as caught:
         finetune(recipe(model=folder), data_files, tmp_path / "runs")
-    assert caught.value.slug == "model-incomplete"
+    assert caught.value.slug == "weights-missing"
     assert "layers.1.mlp.up_proj" in str(caught.value.found)
 
 

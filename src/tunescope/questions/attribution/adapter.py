@@ -14,6 +14,7 @@ from tunescope.address import Address, parse
 from tunescope.delta import Array, Delta, Factored, Update
 from tunescope.errors import BadInput
 from tunescope.linalg import gram
+from tunescope.lm.foreign_code import refuse_foreign_code
 from tunescope.questions.attribution.cells import Changes, is_transposed, outputs_of, require_finite, wide
 from tunescope.questions.attribution.pair import refuse_other_base
 from tunescope.source.files.tensors import LazyTensor
@@ -205,8 +206,9 @@ def merged(base: nn.Module, place: str) -> nn.Module:
     # Deferred: plain LoRA needs no PEFT.
     import copy
 
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
 
+    refuse_foreign_code(PeftConfig.from_pretrained(place).to_dict(), place)
     try:
         adapted: Any = PeftModel.from_pretrained(copy.deepcopy(base), place)
         return unwrapped(adapted, "merge_and_unload")

@@ -111,18 +111,18 @@ def attribution_study(
 def _batches(request: Request, model: Any) -> tuple[dict[str, list[Any]], list[Notice]]:
     """The batches of every data set, and what was noticed on the way."""
     # Deferred, as above.
-    from tunescope.lm.loss import predicts_next_token
-    from tunescope.lm.pretrained import load_tokenizer, read_batches
+    from tunescope.lm.pretrained import load_tokenizer
+    from tunescope.lm.texts import read_batches
 
     tokenizer = load_tokenizer(request.base)
     limits = {
         "sequences": request.sequences,
         "max_length": request.max_length,
         "batch_size": request.batch_size,
+        "seed": request.seed,
     }
-    masked, seed = not predicts_next_token(model), request.seed
     read = {
-        name: read_batches(place, tokenizer, masked=masked, seed=seed, **limits)
+        name: read_batches(place, tokenizer, model, **limits)
         for name, place in labelled_data(request.data).items()
     }
     notices = [notice for _, noticed in read.values() for notice in noticed]

@@ -121,23 +121,18 @@ def _memory_errors() -> Iterator[None]:
 
 
 def _batches(model: Any, request: Request) -> tuple[list[dict[str, Any]], list[Notice]]:
-    from tunescope.lm.loss import predicts_next_token
-    from tunescope.lm.pretrained import load_tokenizer, longest, read_batches
+    from tunescope.lm.pretrained import load_tokenizer
+    from tunescope.lm.texts import read_batches
 
-    limit = min(request.max_length, longest(model) or request.max_length)
-    batches, notices = read_batches(
+    return read_batches(
         request.data,
         load_tokenizer(request.model),
+        model,
         sequences=request.sequences,
-        max_length=limit,
+        max_length=request.max_length,
         batch_size=request.batch_size,
-        masked=not predicts_next_token(model),
         seed=request.seed,
     )
-    if limit < request.max_length and any(notice.slug == "data-cut" for notice in notices):
-        text = f"the model takes {limit} tokens, so sequences were cut there and not at {request.max_length}"
-        notices.append(Notice("model-length", text))
-    return batches, notices
 
 
 def _device(wanted: str) -> tuple[str, list[Notice]]:

@@ -1,0 +1,107 @@
+"""Code that a model, an adapter or a data set brings along is not run, whatever stdin holds."""
+
+import io
+import json
+import sys
+
+import pytest
+
+from tunescope.corpus import hub
+from tunescope.errors import BadInput
+from tunescope.lm.foreign_code import refuse_foreign_code
+from tunescope.lm.pretrained import load_config, load_model, load_tokenizer
+
+pytest.importorskip("transformers")
+
+CODE = """
+open({mark!r}, "w").write("run")
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+class C(PretrainedConfig):
+    model_type = "extra_type"
+class M(PreTrainedModel):
+    config_class = C
+class T(PreTrainedTokenizerFast):
+    pass
+"""
+
+
+@pytest.fixture
+def model(tmp_path, monkeypatch):
+    """`model(**config)` makes a folder whose code leaves a file `mark` where it is run; stdin says yes."""
+    import transformers
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y\n" * 50))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    folder = tmp_path / "model"
+    sizes = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
+    transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=9, **sizes)).save_pretrained(folder)
+    (folder / "extra.py").write_text(CODE.format(mark=str(tmp_path / "mark")))
+
+    def make(**changes):
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | changes))
+        return folder
+
+    return make
+
+
+MAPPED = {"AutoConfig": "extra.C", "AutoModelForCausalLM": "extra.M"}
+CONFIGS = [
+    {"auto_map": MAPPED, "model_type": "extra_type"},
+    {"auto_map": MAPPED},
+    {"auto_map": {"AutoModelForCausalLM": "someone/else--extra.M"}},
+    {"text_config": {"auto_map": MAPPED}},
+    {"_attn_implementation": "someone/kernel"},
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+@pytest.mark.parametrize("load", [load_config, load_model, load_tokenizer])
+def test_a_config_that_names_code_is_refused(model, config, load, tmp_path):
+    with pytest.raises(BadInput) as caught:
+        load(model(**config))
+    assert caught.value.slug == "remote-code"
+    assert not (tmp_path / "mark").exists()
+
+
+def test_a_tokenizer_that_names_code_is_refused(model, tmp_path):
+    folder = model()
+    document = {"tokenizer_class": "T", "auto_map": {"AutoTokenizer": ["extra.T", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(document))
+    with pytest.raises(BadInput) as caught:
+        load_tokenizer(folder)
+    assert caught.value.slug == "remote-code"
+    assert not (tmp_path / "mark").exists()
+
+
+@pytest.mark.parametrize("verb", ["importance", "attribute", "finetune"])
+def test_every_command_refuses_a_model_with_code(run, model, verb, tmp_path):
+    data = tmp_path / "rows.jsonl"
+    data.write_text("".join(json.dumps({"text": f"row {i}"}) + "\n" for i in range(4)))
+    folder = model(**CONFIGS[0])
+    arguments = {
+        "importance": (folder, "--data", data),
+        "attribute": (folder, "--base", folder, "--data", data),
+        "finetune": ("--model", folder, "--data", f"a={data}", "-o", tmp_path / "runs"),
+    }
+    ran = run(verb, *arguments[verb])
+    assert ran.code == 3
+    assert "[remote-code]" in ran.err
+    assert not (tmp_path / "mark").exists()
+
+
+def test_an_adapter_that_names_a_module_to_import_is_refused():
+    with pytest.raises(BadInput, match="remote-code"):
+        refuse_foreign_code({"megatron_config": {"a": 1}, "megatron_core": "extra"}, "adapter")
+
+
+def test_a_data_set_that_is_a_script_is_refused(monkeypatch):
+    datasets = pytest.importorskip("datasets")
+
+    def load_dataset(*_, trust_remote_code, **__):
+        assert trust_remote_code is False
+        raise RuntimeError("Dataset scripts are no longer supported, but found name.py")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(BadInput, match="remote-code"):
+        list(hub.hub_records("org/name"))
