@@ -62,12 +62,7 @@ def read_safetensors(path: str | Path) -> TensorFile:
     raw = snapshot.read(8, length).tobytes()
     with _no_collection():
         header = parse_header(raw, snapshot.size - 8 - length, path)
-        tensors = {
-            name: lazy(
-                name, slot.dtype, slot.shape, slot.end - slot.begin, _reader(snapshot, 8 + length, slot)
-            )
-            for name, slot in header.slots.items()
-        }
+        tensors = {name: _ranged(name, slot, snapshot, 8 + length) for name, slot in header.slots.items()}
     return TensorFile(path, header.metadata, tensors, list(header.notices), snapshot)
 
 
@@ -83,15 +78,30 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def lazy(name: str, dtype: str, shape: tuple[int, ...], nbytes: int, read: Callable[[], Array]) -> LazyTensor:
+def lazy(
+    name: str,
+    dtype: str,
+    shape: tuple[int, ...],
+    nbytes: int,
+    read: Callable[[], Array],
+    part: Callable[[int, int], Array] | None = None,
+) -> LazyTensor:
     """A tensor whose dtype decides whether it can be read as numbers."""
-    return LazyTensor(name, dtype, shape, nbytes, read, dtype in NUMPY_DTYPES)
+    return LazyTensor(name, dtype, shape, nbytes, read, dtype in NUMPY_DTYPES, part)
 
 
-def _reader(snapshot: Snapshot, data_start: int, slot: Slot) -> Callable[[], Array]:
-    return partial(
-        read_range, snapshot, data_start + slot.begin, slot.end - slot.begin, slot.dtype, slot.shape
-    )
+def _ranged(name: str, slot: Slot, snapshot: Snapshot, start: int) -> LazyTensor:
+    offset, nbytes = start + slot.begin, slot.end - slot.begin
+    read = partial(read_range, snapshot, offset, nbytes, slot.dtype, slot.shape)
+    part = partial(read_values, snapshot, offset, slot.dtype)
+    return lazy(name, slot.dtype, slot.shape, nbytes, read, part)
+
+
+def read_values(snapshot: Snapshot, offset: int, dtype: str, start: int, stop: int) -> Array:
+    """Values `start` to `stop` of a tensor that begins at `offset`, read-only and flat."""
+    itemsize = NUMPY_DTYPES[dtype].itemsize
+    count = stop - start
+    return read_range(snapshot, offset + start * itemsize, count * itemsize, dtype, (count,))
 
 
 def read_range(snapshot: Snapshot, offset: int, nbytes: int, dtype: str, shape: tuple[int, ...]) -> Array:

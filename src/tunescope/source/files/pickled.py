@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 from tunescope.delta import Array
 from tunescope.errors import BadInput, Exhausted, Missing, Notice, TunescopeError
-from tunescope.source.files.container import TensorFile, lazy, read_range
+from tunescope.source.files.container import TensorFile, lazy, read_range, read_values
 from tunescope.source.files.disk import Snapshot, take_snapshot
 from tunescope.source.files.npz import DAMAGE, check_members
 from tunescope.source.files.sniff import read_head
@@ -148,7 +148,12 @@ def _refusal(path: Path, slug: str, what: str, found: str | None, tensor: str | 
 def _tensor(entry: dict[str, Any], raw: Snapshot, folder: _Folder) -> LazyTensor:
     shape, nbytes, dtype = tuple(entry["shape"]), entry["nbytes"], entry["dtype"]
     read: Callable[[], Array] = partial(_read, folder, raw, entry["offset"], nbytes, dtype, shape)
-    return lazy(entry["name"], dtype, shape, nbytes, read)
+    part = partial(_read_part, folder, raw, entry["offset"], dtype)
+    return lazy(entry["name"], dtype, shape, nbytes, read, part)
+
+
+def _read_part(_folder: _Folder, raw: Snapshot, offset: int, dtype: str, start: int, stop: int) -> Array:
+    return read_values(raw, offset, dtype, start, stop)
 
 
 def _read(

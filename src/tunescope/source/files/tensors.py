@@ -18,6 +18,7 @@ Array = NDArray[Any]
 class LazyTensor:
     """A tensor of a file: `name` as it stands there, `dtype` in the file's own spelling, `read()` its array.
 
+    `read_part(start, stop)` reads only those values of the flat tensor, where the file allows it.
     `supported` is false for a dtype that cannot be turned into numbers (FP4, packed integers, …).
     """
 
@@ -27,6 +28,18 @@ class LazyTensor:
     nbytes: int
     read: Callable[[], Array]
     supported: bool = True
+    read_part: Callable[[int, int], Array] | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of elements, under NumPy's name for it."""
+        return self.numel
+
+    def part(self, start: int, stop: int) -> Array:
+        """Values `start` to `stop` of the flat tensor, as stored."""
+        if self.read_part is not None:
+            return self.read_part(start, stop)
+        return read_shared(self).reshape(-1)[start:stop]
 
     @property
     def numel(self) -> int:

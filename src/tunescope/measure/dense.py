@@ -1,0 +1,202 @@
+"""How far one whole tensor is from another: one streamed pass over a pair, whatever its size.
+
+Sums are taken over units of 2¹⁸ values counted from the tensor's start and added in order, and readers and
+threads work on whole units: so no bit depends on either.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Protocol, TypeVar
+
+from numpy.typing import NDArray
+
+from tunescope.linalg.differences import (
+    UNIT,
+    Sums,
+    added,
+    base_sums,
+    coarser,
+    difference_sums,
+    same_bytes,
+)
+
+Array = NDArray[Any]
+Span = tuple[int, int]
+Found = TypeVar("Found")
+# Units that one job reads: 2 MiB of bfloat16 of either side.
+_UNITS_OF_A_JOB = 4
+TOLERANCES = (1e-6, 1e-5)
+
+
+class Values(Protocol):
+    """A tensor as a flat row of values that can be read in parts."""
+
+    @property
+    def size(self) -> int: ...
+
+    def part(self, start: int, stop: int) -> Array:
+        """Values `start` to `stop`, in the dtype they are stored in."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """An array as `Values`."""
+
+    array: Array
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return self.array.size
+
+    def part(self, start: int, stop: int) -> Array:
+        """A view of the flat array."""
+        return self.array.reshape(-1)[start:stop]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What became of a tensor `W` of `numel` values: statistics of `ΔW = W_after − W_before`.
+
+    `norm` ‖ΔW‖_F, `base_norm` ‖W_before‖_F, `relative_norm` their ratio, `cosine_to_base`
+    ⟨W, W'⟩/(‖W‖‖W'‖) in [−1, 1], `mean`, `variance` (population) of ΔW, `abs_mean`, `abs_variance`,
+    `max_abs` of |ΔW|, `relative_l1` Σ|ΔW|/Σ|W|. `changed_fraction` is the share of values that differ
+    (+0 is −0, NaN is NaN; where the dtypes differ, after rounding to the coarser, which `rounded_to` names),
+    `changed_fraction_above` the shares with |ΔW| strictly above 1e-6 and 1e-5. A zero denominator gives
+    `None`; `base_norm` is `None` for a tensor whose bytes are the same in both, which is not looked into.
+    `non_finite` counts NaN and infinities of both sides.
+    """
+
+    numel: int
+    norm: float
+    base_norm: float | None
+    relative_norm: float | None
+    cosine_to_base: float | None
+    mean: float | None
+    variance: float | None
+    abs_mean: float | None
+    abs_variance: float | None
+    max_abs: float
+    relative_l1: float | None
+    changed_fraction: float | None
+    changed_fraction_above: tuple[float | None, ...]
+    identical: bool
+    rounded_to: str | None = None
+    non_finite: int = 0
+
+
+def change(before: Values, after: Values, executor: Executor | None = None) -> Change:
+    """Statistics of the difference of two tensors of equal size, read once (equal bytes: once more).
+
+    >>> found = change(InMemory(np.array([3.0, 4.0])), InMemory(np.array([3.0, 4.5])))
+    >>> found.norm, found.relative_norm, found.changed_fraction
+    (0.5, 0.1, 0.5)
+    """
+    if before.size != after.size:
+        raise ValueError(f"tensors of {before.size} and {after.size} values have no difference")
+    kinds = before.part(0, 0).dtype, after.part(0, 0).dtype
+    rounded = None if kinds[0] == kinds[1] else coarser(*kinds).name
+    found = _run(lambda span: _differing(before, after, span), _spans(before.size), executor)
+    units = [unit for units in found for unit in units]
+    if all(unit is None for unit in units):
+        return _identical(before, rounded)
+    skipped = [i for i, unit in enumerate(units) if unit is None]
+    ranges = ((i * UNIT, min((i + 1) * UNIT, before.size)) for i in skipped)
+    again = _run(lambda span: base_sums(before.part(*span)), ranges, executor)
+    for i, sums in zip(skipped, again, strict=True):
+        units[i] = sums
+    return _statistics(added([unit for unit in units if unit is not None]), before.size, rounded)
+
+
+def _spans(size: int) -> Iterator[Span]:
+    step = UNIT * _UNITS_OF_A_JOB
+    return ((start, min(start + step, size)) for start in range(0, size, step))
+
+
+def _run(work: Callable[[Span], Found], jobs: Iterable[Span], executor: Executor | None) -> list[Found]:
+    """Results in order; with an executor a few jobs at a time, so that no more is read than is worked on."""
+    if executor is None:
+        return [work(job) for job in jobs]
+    found: list[Found] = []
+    left = iter(jobs)
+    pending = [executor.submit(work, job) for job in islice(left, 4)]
+    while pending:
+        found.append(pending.pop(0).result())
+        pending += [executor.submit(work, job) for job in islice(left, 1)]
+    return found
+
+
+def _differing(before: Values, after: Values, span: Span) -> list[Sums | None]:
+    """The sums of every unit of a span, `None` for units whose bytes are the same."""
+    old, new = before.part(*span), after.part(*span)
+    units = []
+    for start in range(0, old.size, UNIT):
+        a, b = old[start : start + UNIT], new[start : start + UNIT]
+        units.append(None if same_bytes(a, b) else difference_sums(a, b, TOLERANCES))
+    return units
+
+
+def _identical(values: Values, rounded: str | None) -> Change:
+    """What can be said of a tensor that did not change without summing it up."""
+    n = values.size
+    zero = 0.0 if n else None
+    anything = any(values.part(*span).any() for span in _first(values))
+    whole = 0.0 if anything else None
+    none_above = tuple(zero for _ in TOLERANCES)
+    return Change(
+        n, 0.0, None, whole, 1.0 if anything else None, zero, zero, zero, zero, 0.0, whole, zero, none_above,
+        identical=True, rounded_to=rounded,
+    )  # fmt: skip
+
+
+def _first(values: Values) -> Iterator[Span]:
+    """Small spans first: nearly every tensor shows in its first values that it is not all zero."""
+    start, step = 0, 64
+    while start < values.size:
+        yield start, min(start + step, values.size)
+        start, step = start + step, UNIT
+
+
+def _statistics(sums: Sums, n: int, rounded: str | None) -> Change:
+    squares, cross, base = sums.squares, sums.cross, sums.base_squares
+    norm, base_norm = math.sqrt(squares), math.sqrt(base)
+    mean, abs_mean = sums.total / n, sums.absolute / n
+    # ⟨W, W'⟩ = ‖W‖² + ⟨W, ΔW⟩ and ‖W'‖² = ‖W‖² + 2⟨W, ΔW⟩ + ‖ΔW‖².
+    after = base + 2 * cross + squares
+    return Change(
+        numel=n,
+        norm=norm,
+        base_norm=base_norm,
+        relative_norm=_ratio(norm, base_norm),
+        cosine_to_base=_cosine(base + cross, base, after),
+        mean=mean,
+        variance=_positive(squares / n - mean * mean),
+        abs_mean=abs_mean,
+        abs_variance=_positive(squares / n - abs_mean * abs_mean),
+        max_abs=sums.largest,
+        relative_l1=_ratio(sums.absolute, sums.base_absolute),
+        changed_fraction=sums.changed / n,
+        changed_fraction_above=tuple(count / n for count in sums.above),
+        identical=False,
+        rounded_to=rounded,
+        non_finite=sums.non_finite,
+    )
+
+
+def _ratio(a: float, b: float) -> float | None:
+    return a / b if b != 0 else None
+
+
+def _cosine(inner: float, a: float, b: float) -> float | None:
+    if a == 0 or b <= 0:
+        return None
+    value = inner / (math.sqrt(a) * math.sqrt(b))
+    return max(-1.0, min(1.0, value)) if value == value else value
+
+
+def _positive(value: float) -> float:
+    return value if value != value else max(value, 0.0)
