@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +19,7 @@ from tunescope.source.files.sharded import read_shards
 from tunescope.source.files.tensors import LazyTensor, is_float, to_float32
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.locate import Located
+from tunescope.source.matching import address_place, matched
 from tunescope.source.spec import HubId, parse_hub_id
 
 _SHARD = re.compile(r"^(?P<stem>.+)-\d{5}-of-\d{5}\.safetensors$")
@@ -37,6 +38,18 @@ class BaseCheckpoint:
     files: tuple[TensorFile, ...]
     notices: tuple[Notice, ...] = ()
     spec: str = ""
+
+    def fitted(self, deltas: Sequence[Delta]) -> "BaseCheckpoint":
+        """The same base with its weights under the addresses of the deltas, whatever prefix one side has.
+
+        A multimodal checkpoint keeps its language model under `language_model.`, of which an adapter of the
+        language model alone knows nothing; `matching` says which weights are meant.
+        """
+        wanted = {d.address: address_place(d.address, (d.d_out, d.d_in)) for d in deltas}
+        held = {a: address_place(a, _as_matrix(t.shape)) for a, t in self.tensors.items()}
+        found = matched(wanted, held)
+        others = {a: t for a, t in self.tensors.items() if a not in set(found.values())}
+        return replace(self, tensors={a: self.tensors[theirs] for a, theirs in found.items()} | others)
 
     def weight(self, delta: Delta, transposed: bool = False) -> NDArray[np.float32] | str:
         """The weight that a delta changes, float32 `(d_out, d_in)`, or a text that says why there is none.

@@ -219,3 +219,12 @@ def test_62_the_first_three_mismatches_are_shown_before_anything_is_read(tmp_pat
     with pytest.raises(BadInput, match=r"5 shapes differ(.|\n)*layers\.2\.\S+ and 2 more") as refused:
         base.check([delta(name, d_in=5) for name in names] * 2)
     assert refused.value.found == "6×4, 6×4, 6×4"
+
+
+def test_a_base_under_a_wrapper_prefix_holds_the_weights_of_an_adapter_without(tmp_path: Path) -> None:
+    wrapped = {f"language_model.{name}": value for name, value in weights().items()}
+    save_file(wrapped | {"vision.patch.weight": np.ones((3, 3), np.float32)}, tmp_path / "model.safetensors")
+    deltas = [delta(Q), delta(V)]
+    base = open_checkpoint(tmp_path).fitted(deltas)
+    base.check(deltas)
+    np.testing.assert_array_equal(base.weight(deltas[1]), weights()[f"{V}.weight"])

@@ -114,7 +114,9 @@ def subspace_study(
     """
     check_comparable(sources, settings.against_self)
     if base is not None:
-        base.check([delta for source in sources for delta in source.deltas], stored_transposed(sources))
+        deltas = [delta for source in sources for delta in source.deltas]
+        base = base.fitted(deltas)
+        base.check(deltas, stored_transposed(sources))
     models = [(source.label, source.deltas) for source in sources]
     shown, partly = _shown(sources, settings)
     rows, panels = _compare(models, settings, set(shown), sink)

@@ -1,0 +1,93 @@
+"""Which weight of one model is which of another, where wrappers gave the names another beginning.
+
+A name is a prefix and a tail: the tail says where the weight sits within its tower (`layers.3.mlp.up_proj`
+with its number, or the last parts outside blocks), the prefix is what a wrapper may add, take off or rename.
+Prefixes are matched as a whole, by how many weights of equal shape they would bring together.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from tunescope.address import Address
+
+Shape = tuple[int, ...]
+_BLOCK = re.compile(r"(?:^|\.)([A-Za-z_]\w*\.\d+\..+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a weight stands: the prefix that may be renamed, the tail that may not, and its shape."""
+
+    prefix: str
+    tail: Hashable
+    shape: Shape
+
+
+def place(name: str, shape: Sequence[int]) -> Place:
+    """The place of a parameter by its dotted name, wrapper names already off.
+
+    >>> place("language_model.model.layers.3.mlp.up_proj.weight", (8, 4)).tail
+    'layers.3.mlp.up_proj.weight'
+    >>> place("model.norm.weight", (4,)).prefix
+    'model'
+    """
+    found = _BLOCK.search(name)
+    tail = found[1] if found else ".".join(name.split(".")[-2:])
+    return Place(name.removesuffix(tail).rstrip("."), tail, tuple(shape))
+
+
+def address_place(address: Address, shape: Sequence[int]) -> Place:
+    """The place of a weight by its address; the two sizes of a matrix in either order are one shape."""
+    if address.layer is not None:
+        return Place(address.stack, (address.layer, address.module_type, address.expert), _unturned(shape))
+    before, _, last = address.module_type.rpartition(".")
+    return Place(f"{address.stack}|{before}", last, _unturned(shape))
+
+
+def _unturned(shape: Sequence[int]) -> Shape:
+    return tuple(sorted(shape))
+
+
+Wanted = TypeVar("Wanted", bound=Hashable)
+Held = TypeVar("Held", bound=Hashable)
+
+
+def matched(wanted: Mapping[Wanted, Place], held: Mapping[Held, Place]) -> dict[Wanted, Held]:
+    """The held weight of every wanted one that has one: by its very key, else by its prefix's partner.
+
+    A prefix's partner is the one with which it shares the most tails of equal shape; where two share
+    equally many there is none, and its weights stay unmatched rather than guessed.
+    """
+    found: dict[Wanted, Held] = {key: key for key in wanted if key in held}  # type: ignore[misc]
+    taken = set(found.values())
+    left = {key: where for key, where in wanted.items() if key not in found}
+    by_tail: defaultdict[Hashable, list[tuple[Held, Place]]] = defaultdict(list)
+    for other, where in held.items():
+        if other not in taken:
+            by_tail[where.tail].append((other, where))
+    partners = _partners(left, by_tail)
+    for key, where in left.items():
+        theirs = [other for other, there in by_tail[where.tail] if there.prefix == partners.get(where.prefix)]
+        if len(theirs) == 1 and theirs[0] not in taken:
+            found[key] = theirs[0]
+            taken.add(theirs[0])
+    return {key: found[key] for key in wanted if key in found}
+
+
+def _partners(
+    left: Mapping[Wanted, Place], by_tail: Mapping[Hashable, Sequence[tuple[Held, Place]]]
+) -> dict[str, str]:
+    votes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for where in left.values():
+        votes[where.prefix].update(
+            there.prefix for _, there in by_tail.get(where.tail, ()) if there.shape == where.shape
+        )
+    partners = {}
+    for prefix, counts in votes.items():
+        first, *others = counts.most_common(2) or [("", 0)]
+        if first[1] and not (others and others[0][1] == first[1]):
+            partners[prefix] = first[0]
+    return partners

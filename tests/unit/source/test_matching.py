@@ -1,0 +1,59 @@
+"""Weights of one model found in another under other names."""
+
+from tunescope.address import parse
+from tunescope.source.matching import address_place, matched, place
+
+Q, UP = "layers.{}.self_attn.q_proj.weight", "layers.{}.mlp.up_proj.weight"
+
+
+def model(prefix: str, layers: int = 3, d: int = 8) -> dict[str, tuple[int, int]]:
+    """Shapes of a small decoder whose names begin with `prefix`."""
+    names = {f"{prefix}{kind.format(k)}": (d, d) for k in range(layers) for kind in (Q, UP)}
+    return names | {f"{prefix}embed_tokens.weight": (40, d), f"{prefix}norm.weight": (d,)}
+
+
+def pairs(wanted: dict[str, tuple[int, int]], held: dict[str, tuple[int, int]]) -> dict[str, str]:
+    return matched(
+        {name: place(name, shape) for name, shape in wanted.items()},
+        {name: place(name, shape) for name, shape in held.items()},
+    )
+
+
+def test_equal_names_are_one_weight_whatever_their_shapes() -> None:
+    assert pairs({"lm_head.weight": (8, 4)}, {"lm_head.weight": (9, 4)}) == {
+        "lm_head.weight": "lm_head.weight"
+    }
+
+
+def test_a_wrapper_prefix_on_either_side() -> None:
+    plain, wrapped = model("model."), model("language_model.model.") | {"vision.patch.weight": (8, 8)}
+    there, back = pairs(plain, wrapped), pairs(wrapped, plain)
+    assert there == {name: f"language_model.{name}" for name in plain}
+    assert back == {f"language_model.{name}": name for name in plain}
+
+
+def test_a_renamed_prefix_goes_to_the_tower_whose_shapes_fit() -> None:
+    tower = model("vision_tower.encoder.", d=6) | model("model.language_model.")
+    found = pairs(model("language_model.model."), tower)
+    assert len(found) == 8
+    assert all(theirs.startswith("model.language_model.") for theirs in found.values())
+
+
+def test_two_towers_that_fit_equally_are_not_guessed_between() -> None:
+    assert pairs(model("model."), model("left.") | model("right.")) == {}
+
+
+def test_a_resized_table_follows_its_tower() -> None:
+    resized = model("language_model.model.") | {"language_model.model.embed_tokens.weight": (44, 8)}
+    assert pairs(model("model."), resized)["model.embed_tokens.weight"] == (
+        "language_model.model.embed_tokens.weight"
+    )
+
+
+def test_addresses_of_an_adapter_find_a_base_under_a_prefix() -> None:
+    wanted = [parse(f"model.layers.{k}.self_attn.q_proj") for k in range(3)]
+    held = [parse(f"language_model.model.layers.{k}.self_attn.q_proj") for k in range(3)]
+    found = matched(
+        {a: address_place(a, (8, 4)) for a in wanted}, {a: address_place(a, (4, 8)) for a in held}
+    )
+    assert found == dict(zip(wanted, held, strict=True))
