@@ -1,4 +1,4 @@
-"""`ablation` and `bypass`: how much the loss rises without a tensor, or without a block."""
+"""`ablation`: how much the loss rises without a tensor."""
 
 import re
 from collections import Counter, defaultdict
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from tunescope.lm.batches import Batch
 from tunescope.lm.parameters import Parameters, Row, Scored
-from tunescope.questions.importance.blocks import Block, bypassed
 from tunescope.questions.importance.setting import Samples, Setting
 
 # Tensors of one block whose zeroing has the same effect: the branch they all lead through is gone. Holds
@@ -83,26 +82,6 @@ def _class(row: Row) -> object:
         if row.parameter in members:
             return (row.stack, row.layer, members)
     return None
-
-
-class Bypass:
-    """Samples of loss(block bypassed) − loss, paired per sequence, for every block: `Layer Importance`."""
-
-    def __init__(self, setting: Setting, blocks: list[Block]) -> None:
-        self.setting, self.blocks = setting, blocks
-
-    def __call__(self, batch: Batch) -> Iterator[Samples]:
-        kept = [row for row, count in enumerate(self.setting.scored_tokens(batch)) if count]
-        if not kept:
-            return
-        found = []
-        with torch.no_grad():
-            before = self.setting.losses(batch)[kept].double()
-            for block in self.blocks:
-                with bypassed(block):
-                    found.append(self.setting.losses(batch)[kept].double() - before)
-        numbers = [batch.first + row for row in kept]
-        yield Samples("bypass", numbers, [1.0] * len(kept), torch.stack(found, dim=1).cpu().numpy())
 
 
 class Loss:

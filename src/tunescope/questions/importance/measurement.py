@@ -13,8 +13,9 @@ from tunescope.lm.loss import predicts_next_token
 from tunescope.lm.parameters import Parameters, is_sharded, parameters_of
 from tunescope.lm.session import scoring_session
 from tunescope.questions.importance import gradient_scores
-from tunescope.questions.importance.ablation import Ablation, Bypass, Loss
+from tunescope.questions.importance.ablation import Ablation, Loss
 from tunescope.questions.importance.blocks import Block, blocks_of
+from tunescope.questions.importance.bypass import Bypass
 from tunescope.questions.importance.gradient_scores import GradientScores
 from tunescope.questions.importance.magnitude import Wanda, magnitudes
 from tunescope.questions.importance.moments import Halves, Moments
