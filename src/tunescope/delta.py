@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,13 +53,67 @@ class Dense:
 Update = Factored | Dense
 
 
+class Values(Protocol):
+    """A tensor as a flat row of values that can be read in parts."""
+
+    @property
+    def size(self) -> int: ...
+
+    def part(self, start: int, stop: int) -> Array:
+        """Values `start` to `stop`, in the dtype they are stored in."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class InMemory:
+    """An array as `Values`."""
+
+    array: Array
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return self.array.size
+
+    def part(self, start: int, stop: int) -> Array:
+        """A view of the flat array."""
+        return self.array.reshape(-1)[start:stop]
+
+
+@dataclass(frozen=True, eq=False)
+class Stretch:
+    """`length` values of another row from `begin`: an expert of a fused tensor, the rows of a table."""
+
+    values: Values
+    begin: int
+    length: int
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return self.length
+
+    def part(self, start: int, stop: int) -> Array:
+        """Values of the stretch, counted from its own start."""
+        return self.values.part(self.begin + start, self.begin + stop)
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A weight before and after, as whole tensors of equal size; never read whole unless asked."""
+
+    before: Values
+    after: Values
+
+
 @dataclass(frozen=True, eq=False)
 class Delta:
     """One weight's update: where it is, how it was parametrised, and how to read it.
 
     `open` reads the tensors and returns the update; nothing is read before. `rank` and `alpha` are what
     the adapter states (`None` where it does not), `scale` the factor in `ΔW = scale · BA` (`None`:
-    unknown, then every scaled number is null), `status` is `ok` or says which part of ΔW this is.
+    unknown, then every scaled number is null), `status` is `ok` or says which part of ΔW this is. `pair` is
+    there where ΔW is the difference of two whole tensors.
     """
 
     address: Address
@@ -73,3 +127,4 @@ class Delta:
     tensors: tuple[str, ...]
     open: Callable[[], Update]
     status: str = "ok"
+    pair: Pair | None = None

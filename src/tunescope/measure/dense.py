@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
-from numpy.typing import NDArray
-
+from tunescope.delta import Values
 from tunescope.linalg.differences import (
     UNIT,
     Sums,
@@ -23,39 +22,11 @@ from tunescope.linalg.differences import (
     same_bytes,
 )
 
-Array = NDArray[Any]
 Span = tuple[int, int]
 Found = TypeVar("Found")
 # Units that one job reads: 2 MiB of bfloat16 of either side.
 _UNITS_OF_A_JOB = 4
 TOLERANCES = (1e-6, 1e-5)
-
-
-class Values(Protocol):
-    """A tensor as a flat row of values that can be read in parts."""
-
-    @property
-    def size(self) -> int: ...
-
-    def part(self, start: int, stop: int) -> Array:
-        """Values `start` to `stop`, in the dtype they are stored in."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class InMemory:
-    """An array as `Values`."""
-
-    array: Array
-
-    @property
-    def size(self) -> int:
-        """Number of values."""
-        return self.array.size
-
-    def part(self, start: int, stop: int) -> Array:
-        """A view of the flat array."""
-        return self.array.reshape(-1)[start:stop]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +63,8 @@ class Change:
 def change(before: Values, after: Values, executor: Executor | None = None) -> Change:
     """Statistics of the difference of two tensors of equal size, read once (equal bytes: once more).
 
+    >>> import numpy as np
+    >>> from tunescope.delta import InMemory
     >>> found = change(InMemory(np.array([3.0, 4.0])), InMemory(np.array([3.0, 4.5])))
     >>> found.norm, found.relative_norm, found.changed_fraction
     (0.5, 0.1, 0.5)

@@ -1,7 +1,6 @@
 """A base model's checkpoint: single or sharded safetensors, of which only the touched tensors are read."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,17 +12,12 @@ from numpy.typing import NDArray
 from tunescope.address import Address, parse
 from tunescope.delta import Delta
 from tunescope.errors import BadInput, Missing, Notice, printable
-from tunescope.source.files.container import TensorFile, read_safetensors
-from tunescope.source.files.disk import unreachable
-from tunescope.source.files.sharded import read_shards
+from tunescope.source.files.container import TensorFile
 from tunescope.source.files.tensors import LazyTensor, is_float, to_float32
 from tunescope.source.formats.names import strip_wrappers
-from tunescope.source.locate import Located
 from tunescope.source.matching import address_place, matched
+from tunescope.source.model_files import open_model_files
 from tunescope.source.spec import HubId, parse_hub_id
-
-_SHARD = re.compile(r"^(?P<stem>.+)-\d{5}-of-\d{5}\.safetensors$")
-_INDEX = ".safetensors.index.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,82 +124,23 @@ def open_checkpoint(spec: str | os.PathLike[str]) -> BaseCheckpoint:
 
     Raises `Missing` for what is not there, and `BadInput` for what is broken or ambiguous.
     """
-    path = Path(spec).expanduser()
-    hub = None if os.path.lexists(path) else parse_hub_id(os.fspath(spec))
-    if hub is not None:
-        path = _fetch(hub)
-    files, notices = _open(path)
+    path = local_model(spec)
+    opened, notices = open_model_files(path)
+    files = [file for _, file in opened]
     tensors: dict[Address, LazyTensor] = {}
-    for file in files:
+    for prefix, file in opened:
         for name, tensor in file.tensors.items():
             if not name.endswith(".bias"):
-                tensors.setdefault(parse(strip_wrappers(name)), tensor)
+                tensors.setdefault(parse(prefix + strip_wrappers(name)), tensor)
     noticed = (*notices, *(n for f in files for n in f.notices))
     return BaseCheckpoint(str(path), tensors, tuple(files), noticed, os.fspath(spec))
 
 
-def _open(path: Path) -> tuple[list[TensorFile], list[Notice]]:
-    if not os.path.lexists(path):
-        raise Missing(
-            "not-found",
-            "there is no such base model",
-            file=path,
-            found="nothing at this path; it looks local, so this was not a hub lookup",
-            fix="check the path; a hub model is written org/name[@revision]",
-        )
-    if not path.is_dir():
-        return [read_safetensors(path)], []
-    located = _locate(path)
-    if located.index is not None or len(located.files) > 1:
-        return read_shards(located)
-    return [read_safetensors(located.files[0])], []
-
-
-def _locate(folder: Path) -> Located:
-    """The one set of weights of a model folder."""
-    try:
-        names = sorted(path.name for path in folder.iterdir())
-    except OSError as error:
-        raise unreachable(folder, error) from None
-    weights = [n for n in names if n.endswith(".safetensors") and not n.startswith("adapter_")]
-    index = [n for n in names if n.endswith(_INDEX)]
-    shards = [n for n in weights if _SHARD.match(n)]
-    single = [n for n in weights if n not in shards]
-    pickled = [n for n in names if n.startswith("pytorch_model") and n.endswith(".bin")] if weights else []
-    kinds = [bool(single), bool(shards or index), bool(pickled)]
-    if sum(kinds) > 1 or len(single) > 1 or len(index) > 1 or len({_stem(n) for n in shards}) > 1:
-        raise BadInput(
-            "ambiguous-weights",
-            "the folder holds several files of weights, and they may differ",
-            file=folder,
-            expected="one file, or the shards of one save",
-            found=", ".join([*single, *index, *shards, *pickled][:6]),
-            fix=f"name the one you mean, such as {folder / (single or index)[0]}"
-            if single or index
-            else "remove the shards of the other save",
-        )
-    if index:
-        return Located((), folder / index[0])
-    if not weights:
-        _refuse_nothing(folder, names)
-    return Located(tuple(folder / n for n in (shards or single)))
-
-
-def _stem(name: str) -> str:
-    found = _SHARD.match(name)
-    return found["stem"] if found else name
-
-
-def _refuse_nothing(folder: Path, names: Sequence[str]) -> None:
-    pickled = [n for n in names if n.endswith((".bin", ".pt", ".pth"))]
-    raise BadInput(
-        "no-weights",
-        "the folder holds no safetensors weights of a model",
-        file=folder,
-        expected="model.safetensors, or shards with their index",
-        found=", ".join((pickled or list(names))[:6]) or "an empty folder",
-        fix="save the base with save_pretrained(..., safe_serialization=True)",
-    )
+def local_model(spec: str | os.PathLike[str]) -> Path:
+    """Where a model lies on this disk, fetched first where it is named by its hub id."""
+    path = Path(spec).expanduser()
+    hub = None if os.path.lexists(path) else parse_hub_id(os.fspath(spec))
+    return path if hub is None else _fetch(hub)
 
 
 def _fetch(hub: HubId) -> Path:

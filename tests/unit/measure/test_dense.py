@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tunescope.delta import InMemory
 from tunescope.linalg.differences import UNIT
 from tunescope.measure import dense
-from tunescope.measure.dense import Change, InMemory, change
+from tunescope.measure.dense import Change, change
 from tunescope.source.files.container import read_safetensors
 
 BF16 = np.dtype(ml_dtypes.bfloat16)

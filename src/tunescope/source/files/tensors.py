@@ -97,11 +97,11 @@ class Ledger:
 
     def close(self) -> tuple[Entry, ...]:
         """All entries in file order."""
-        return tuple(self._entry(t) for t in self.tensors.values())
+        return tuple(self._entry(name, tensor) for name, tensor in self.tensors.items())
 
-    def _entry(self, tensor: LazyTensor) -> Entry:
+    def _entry(self, name: str, tensor: LazyTensor) -> Entry:
         default = ("not used", "not understood" if tensor.supported else f"unsupported dtype {tensor.dtype}")
-        status, reason = self._fate.get(tensor.name, default)
+        status, reason = self._fate.get(name, default)
         return Entry(tensor.name, tensor.dtype, tensor.shape, tensor.nbytes, status, reason)
 
 

@@ -1,0 +1,222 @@
+"""Two whole models → one delta for every weight that both have, and a ledger of every tensor of either."""
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from tunescope.address import Address, component_names, distinct_addresses, parse
+from tunescope.delta import Delta, Dense, Pair, Stretch, Update
+from tunescope.errors import BadInput, Notice
+from tunescope.source.files.tensors import Entry, Ledger, is_float
+from tunescope.source.matching import matched, place
+from tunescope.source.quantised import PACKED_PARTS, packed, quantised
+from tunescope.source.tied import tied_heads
+from tunescope.source.whole import WholeModel
+
+METHOD = "full"
+# Models whose projections are stored (d_in, d_out), and those whose fused experts are.
+_CONV1D = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
+_CONV1D_NAMES = re.compile(r"(^|\.)(c_attn|c_proj|c_fc|q_attn)(\.weight)?$")
+_TURNED_EXPERTS = frozenset({"gpt_oss", "llama4", "llama4_text"})
+_FUSED_EXPERTS = re.compile(r"(^|\.)experts\.[A-Za-z_]\w*(\.weight)?$")
+
+
+@dataclass(frozen=True, eq=False)
+class Pairing:
+    """What two models make together.
+
+    `deltas` are the weights that both have in one shape, `incomparable` those of which there is no ΔW, each
+    with a status that says why; `coverage` and `base_coverage` have a line for every tensor of either model.
+    """
+
+    deltas: tuple[Delta, ...]
+    incomparable: tuple[Delta, ...]
+    coverage: tuple[Entry, ...]
+    base_coverage: tuple[Entry, ...]
+    notices: tuple[Notice, ...] = ()
+
+
+def pair_models(base: WholeModel, tuned: WholeModel, *, align_vocab: bool = False) -> Pairing:
+    """Pair the tensors of two models by name, by wrapper prefix, by suffix and shape.
+
+    Tied weights count once. A table of another length is a row with a status, compared over the rows that
+    both have only where `align_vocab` asks for it. Raises `BadInput` where nothing fits.
+    """
+    both = _Both(base, tuned, align_vocab)
+    found = list(both.deltas())
+    if not any(delta.pair is not None for delta in found):
+        _refuse(base, tuned, found)
+    both.account()
+    named = _named(found)
+    return Pairing(
+        tuple(d for d in named if d.pair is not None),
+        tuple(d for d in named if d.pair is None),
+        both.mine.close(),
+        both.other.close(),
+        (*both.mine.notices, *both.other.notices),
+    )
+
+
+class _Both:
+    """Two models side by side, with what became of the tensors of either."""
+
+    def __init__(self, base: WholeModel, tuned: WholeModel, align_vocab: bool) -> None:
+        self.base, self.tuned, self.align_vocab = base, tuned, align_vocab
+        self.mine, self.other = Ledger(tuned.tensors), Ledger(base.tensors)
+        self.kind = str(tuned.config.get("model_type") or base.config.get("model_type") or "")
+        places = ({n: place(n, t.shape) for n, t in m.tensors.items()} for m in (tuned, base))
+        self.theirs = matched(*places)
+        self.tied = tied_heads(base, tuned, self.theirs)
+
+    def deltas(self) -> Iterator[Delta]:
+        for name, tensor in self.tuned.tensors.items():
+            if name in self.tied.counted:
+                continue
+            if name in self.tied.untied:
+                table = self.tied.untied[name]
+                yield from self._compared(name, table, f"tied in the base: compared with {table}")
+            elif name in self.theirs:
+                yield from self._paired(name, self.theirs[name])
+            elif is_float(tensor) and (why := packed(name.removesuffix(".weight"), self.base.tensors)):
+                yield self._incomparable(name, None, why)
+
+    def _paired(self, name: str, base_name: str) -> Iterator[Delta]:
+        tensor, there = self.tuned.tensors[name], self.base.tensors[base_name]
+        why = quantised(name, self.tuned.tensors) or quantised(base_name, self.base.tensors)
+        if why and name.endswith(PACKED_PARTS):
+            return
+        if why:
+            yield self._incomparable(name, base_name, why)
+        elif is_float(tensor) and is_float(there):
+            yield from self._compared(name, base_name, "ok")
+        else:
+            self._leave(name, base_name, f"no weight: {tensor.dtype}")
+
+    def _compared(self, name: str, base_name: str, status: str) -> Iterator[Delta]:
+        tensor, there = self.tuned.tensors[name], self.base.tensors[base_name]
+        shape, pair = tensor.shape, Pair(there, tensor)
+        if tensor.shape != there.shape:
+            rows = _common_rows(tensor.shape, there.shape)
+            why = f"shapes differ: {_spelled(there.shape)} in the base, {_spelled(tensor.shape)} here"
+            if rows is None or not self.align_vocab:
+                yield self._incomparable(name, base_name, why)
+                return
+            shape, status = (rows, *tensor.shape[1:]), f"the first {rows} rows; {why}"
+            length = math.prod(shape)
+            pair = Pair(Stretch(there, 0, length), Stretch(tensor, 0, length))
+        self.mine.used([name])
+        self.other.used([base_name])
+        yield from _rows(name, shape, pair, self.kind, status)
+
+    def _incomparable(self, name: str, base_name: str | None, why: str) -> Delta:
+        self._leave(name, base_name, why)
+        address, shape = parse(name), self.tuned.tensors[name].shape
+        return _delta(name, address, shape, _turned(name, address, shape, self.kind), why, None)
+
+    def _leave(self, name: str, base_name: str | None, why: str) -> None:
+        self.mine.left([name], why)
+        if base_name is not None:
+            self.other.left([base_name], why)
+
+    def account(self) -> None:
+        """A reason for every tensor that no delta claimed."""
+        for head, table in self.tied.counted.items():
+            self._leave(head, self.theirs.get(head), f"tied to {table}: counted once")
+        for head, table in self.tied.counted_in_base.items():
+            self.other.left([head], f"tied to {table}: counted once")
+        _rest(self.mine, "only in the tuned model", self.tuned)
+        _rest(self.other, "only in the base", self.base)
+
+
+def _rest(ledger: Ledger, reason: str, model: WholeModel) -> None:
+    for name in ledger.unclaimed():
+        tensor = model.tensors[name]
+        plain = reason if is_float(tensor) else f"{reason}; {tensor.dtype}, no weight"
+        ledger.left([name], quantised(name, model.tensors) or plain)
+
+
+def _common_rows(a: tuple[int, ...], b: tuple[int, ...]) -> int | None:
+    """How many rows two tables share where only their lengths differ."""
+    return min(a[0], b[0]) if len(a) == len(b) and len(a) in (1, 2) and a[1:] == b[1:] else None
+
+
+def _rows(name: str, shape: tuple[int, ...], pair: Pair, kind: str, status: str) -> Iterator[Delta]:
+    """One delta for a weight, one for each expert of a fused tensor."""
+    address = parse(name)
+    if len(shape) == 3 and _FUSED_EXPERTS.search(name):
+        size = shape[1] * shape[2]
+        for expert in range(shape[0]):
+            begin = expert * size
+            part = Pair(Stretch(pair.before, begin, size), Stretch(pair.after, begin, size))
+            of = replace(address, expert=expert)
+            yield _delta(name, of, shape[1:], kind in _TURNED_EXPERTS, status, part)
+        return
+    yield _delta(name, address, shape, _turned(name, address, shape, kind), status, pair)
+
+
+def _turned(name: str, address: Address, shape: tuple[int, ...], kind: str) -> bool:
+    """Whether a matrix is stored (d_in, d_out): a table of an embedding, a Conv1D of GPT-2."""
+    if len(shape) != 2:
+        return False
+    table = address.family == "embedding" and address.component != "LM_HEAD"
+    return table or (kind in _CONV1D and _CONV1D_NAMES.search(name) is not None)
+
+
+def _delta(
+    name: str, address: Address, shape: tuple[int, ...], turned: bool, status: str, pair: Pair | None
+) -> Delta:
+    rows, columns = (shape[0] if shape else 1), math.prod(shape[1:])
+    d_out, d_in = (columns, rows) if turned else (rows, columns)
+    return Delta(
+        address=address, component_name="", method=METHOD, d_out=d_out, d_in=d_in, rank=None, alpha=None,
+        scale=1.0, tensors=(name,), open=partial(_difference, pair, name, (rows, columns), turned),
+        status=status, pair=pair,
+    )  # fmt: skip
+
+
+def _difference(pair: Pair | None, name: str, shape: tuple[int, int], turned: bool) -> Update:
+    """ΔW as a matrix: float32 where both are stored in at most 16 bits, else float64."""
+    if pair is None:
+        raise BadInput("incomparable", "there is no ΔW of this weight", tensor=name)
+    before, after = (values.part(0, values.size) for values in (pair.before, pair.after))
+    wide = np.float32 if max(before.dtype.itemsize, after.dtype.itemsize) <= 2 else np.float64
+    matrix = (after.astype(wide) - before.astype(wide)).reshape(shape)
+    return Dense(np.ascontiguousarray(matrix.T) if turned else matrix)
+
+
+def _named(deltas: list[Delta]) -> list[Delta]:
+    addresses = distinct_addresses([delta.address for delta in deltas])
+    names = component_names(addresses)
+    return [
+        replace(delta, address=address, component_name=name)
+        for delta, address, name in zip(deltas, addresses, names, strict=True)
+    ]
+
+
+def _spelled(shape: tuple[int, ...]) -> str:
+    return "×".join(map(str, shape)) or "a scalar"
+
+
+def _refuse(base: WholeModel, tuned: WholeModel, found: list[Delta]) -> None:
+    if found:
+        raise BadInput(
+            "nothing-comparable",
+            "no weight of the two models can be compared",
+            file=tuned.location,
+            tensor=found[0].tensors[0],
+            expected=f"the weights of {base.location}",
+            found=found[0].status,
+            fix="name the base it was trained from, in a floating dtype",
+        )
+    raise BadInput(
+        "other-base",
+        "the two models have no weight in common",
+        file=tuned.location,
+        expected="such as " + ", ".join(list(base.tensors)[:3]),
+        found="such as " + ", ".join(list(tuned.tensors)[:3]),
+        fix="name the base it was trained from",
+    )

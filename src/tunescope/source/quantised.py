@@ -1,0 +1,40 @@
+"""Which tensors of a model are weights packed by a quantiser, so that their numbers are no weights."""
+
+from collections.abc import Mapping
+
+from tunescope.source.files.tensors import LazyTensor
+
+# What stands beside a packed weight, by the end of its name, and who writes it.
+_BESIDE = (
+    ("weight.quant_state.bitsandbytes__nf4", "bitsandbytes nf4"),
+    ("weight.quant_state.bitsandbytes__fp4", "bitsandbytes fp4"),
+    ("SCB", "bitsandbytes int8"),
+    ("weight_scale_inv", "float8 in blocks"),
+    ("weight_scale", "float8 or integers with a scale"),
+    ("weight_packed", "compressed-tensors"),
+    ("qweight", "GPTQ or AWQ"),
+    ("scales", "packed with scales"),
+)
+# The ends of names of what a quantiser saves beside or instead of a weight.
+PACKED_PARTS = (
+    ".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ".SCB", ".weight_format", ".qzeros",
+    ".g_idx", ".scales", ".weight_scale", ".weight_scale_inv", ".input_scale", ".weight_zero_point",
+    ".weight_shape", ".qweight", ".weight_packed",
+)  # fmt: skip
+
+
+def quantised(name: str, tensors: Mapping[str, LazyTensor]) -> str | None:
+    """Why a tensor is no weight but part of a quantised one, `None` where it is a plain tensor."""
+    if name.endswith(PACKED_PARTS) or ".quant_state." in name:
+        return "part of a quantised weight"
+    if not name.endswith((".weight", "_proj", "_blocks")):
+        return None
+    return packed(name.removesuffix(".weight"), tensors)
+
+
+def packed(module: str, tensors: Mapping[str, LazyTensor]) -> str | None:
+    """How a module's weight is quantised, by what stands beside it or in its place."""
+    for end, writer in _BESIDE:
+        if f"{module}.{end}" in tensors:
+            return f"quantised ({writer}): its numbers are codes, not weights"
+    return None

@@ -1,0 +1,66 @@
+"""Output heads that are the embedding table again, so that one change is not counted twice."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunescope.address import parse
+from tunescope.source.files.tensors import LazyTensor
+from tunescope.source.whole import WholeModel
+
+_PART = 1 << 20
+
+
+@dataclass(frozen=True)
+class Tied:
+    """Heads by what is to be done with them, each with the table it goes with.
+
+    `counted` and `counted_in_base` are the table of their own model again, which is compared already;
+    `untied` have weights of their own now where the base ties its head to its table.
+    """
+
+    counted: Mapping[str, str] = field(default_factory=dict)
+    counted_in_base: Mapping[str, str] = field(default_factory=dict)
+    untied: Mapping[str, str] = field(default_factory=dict)
+
+
+def tied_heads(base: WholeModel, tuned: WholeModel, theirs: Mapping[str, str]) -> Tied:
+    """What to do with the output heads of two models whose tensors are paired as `theirs` says."""
+    again, in_base = _repeated(tuned), _repeated(base)
+    apart = set(_of_kind(base, "LM_HEAD")) - set(in_base)
+    counted = {head: table for head, table in again.items() if theirs.get(head) not in apart}
+    untied = {}
+    for head in _of_kind(tuned, "LM_HEAD"):
+        tables = [theirs[table] for table in _of_kind(tuned, "EMBED") if table in theirs]
+        if head not in again and not apart and tables:
+            untied[head] = tables[0]
+    return Tied(counted, in_base, untied)
+
+
+def _repeated(model: WholeModel) -> dict[str, str]:
+    """Heads whose bytes are those of the model's own embedding table, with the table's name."""
+    tables = _of_kind(model, "EMBED")
+    return {
+        head: table
+        for head in _of_kind(model, "LM_HEAD")
+        for table in tables
+        if same_values(model.tensors[head], model.tensors[table])
+    }
+
+
+def same_values(a: LazyTensor, b: LazyTensor) -> bool:
+    """Whether two tensors hold the same bytes; most that differ show it in their first part."""
+    if (a.shape, a.dtype) != (b.shape, b.dtype) or not a.supported:
+        return False
+    spans = ((start, min(start + _PART, a.size)) for start in range(0, a.size, _PART))
+    return all(np.array_equal(_bytes(a, *span), _bytes(b, *span)) for span in spans)
+
+
+def _bytes(tensor: LazyTensor, start: int, stop: int) -> NDArray[np.uint8]:
+    return tensor.part(start, stop).view(np.uint8)
+
+
+def _of_kind(model: WholeModel, component: str) -> list[str]:
+    return [n for n in model.tensors if n.endswith(".weight") and parse(n).component == component]

@@ -1,0 +1,67 @@
+"""A whole model on disk: every tensor by its own name, none of them read, and its config."""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunescope.errors import Notice
+from tunescope.source.checkpoint import local_model
+from tunescope.source.files.container import TensorFile
+from tunescope.source.files.tensors import LazyTensor
+from tunescope.source.formats.names import strip_wrappers
+from tunescope.source.model_files import open_model_files
+
+# A model's config is a few kilobytes; what is much larger is none.
+_LARGEST_CONFIG = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class WholeModel:
+    """The tensors of one model by name, without wrapper prefixes and with the part of a pipeline in front.
+
+    `config` is what `config.json` holds, empty without one.
+    """
+
+    location: str
+    tensors: Mapping[str, LazyTensor]
+    files: tuple[TensorFile, ...]
+    notices: tuple[Notice, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def verify_unchanged(self) -> None:
+        """Refuse the result if a file changed while it was read."""
+        for file in self.files:
+            file.verify_unchanged()
+
+
+def open_whole(spec: str | os.PathLike[str]) -> WholeModel:
+    """Open a whole model: a file, a folder with one save, a diffusers pipeline or a hub id.
+
+    Only headers are read, no class of the model is built. Raises `Missing` and `BadInput` as
+    `open_model_files`.
+    """
+    path = local_model(spec)
+    opened, notices = open_model_files(path)
+    tensors: dict[str, LazyTensor] = {}
+    for prefix, file in opened:
+        for name, tensor in file.tensors.items():
+            plain = prefix + strip_wrappers(name)
+            tensors[plain if plain not in tensors else prefix + name] = tensor
+    files = tuple(file for _, file in opened)
+    config, said = _config(path if path.is_dir() else path.parent)
+    noticed = (*notices, *(n for file in files for n in file.notices), *said)
+    return WholeModel(str(path), tensors, files, noticed, config)
+
+
+def _config(folder: Path) -> tuple[Mapping[str, Any], list[Notice]]:
+    path = folder / "config.json"
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST_CONFIG:
+            return {}, []
+        document = json.loads(path.read_bytes().decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        return {}, [Notice("config-unread", f"config.json beside the model cannot be read: {error}")]
+    return (document, []) if isinstance(document, dict) else ({}, [])
