@@ -161,7 +161,7 @@ def test_arguments_that_cannot_work_are_refused(
 def test_cuda_that_is_not_there_is_refused_and_auto_falls_back(
     run: Run, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tunescope.linalg.device._cuda_available", lambda: False)
+    monkeypatch.setattr("tunescope.linalg.device._gpus", lambda: 0)
     refused = run("subspace", *pair, "--device", "cuda")
     assert refused.code == 5
     assert "no-device" in refused.err

@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from tunescope.lm.batches import checked
+from tunescope.lm.forward import Forward
 from tunescope.lm.loss import mean_loss, token_losses
 from tunescope.lm.parameters import parameters_of
 from tunescope.lm.session import scoring_session
@@ -23,7 +24,7 @@ def _signed(model, batches):
     """Σ g·w of every parameter name, summed over sequences."""
     parameters = parameters_of(model)
     with scoring_session(model), GradientReducer(parameters) as reducer:
-        setting = Setting(model, parameters, True, 0)
+        setting = Setting(Forward(model, True), parameters, 0)
         for batch in checked(batches):
             setting.losses(batch).sum().backward()
         sums = reducer.take()
@@ -155,7 +156,7 @@ def test_curvature_is_the_fisher_by_enumeration_of_labels(batch_size):
     draws: dict[str, list] = {"curvature": [], "fisher": []}
     with scoring_session(model), GradientReducer(parameters) as reducer:
         for seed in range(120):
-            scorer = GradientScores(Setting(model, parameters, True, seed), reducer, tuple(draws))
+            scorer = GradientScores(Setting(Forward(model, True), parameters, seed), reducer, tuple(draws))
             found = [samples for batch in checked(batches) for samples in scorer(batch)]
             for method, values in draws.items():
                 mine = [s for s in found if s.method == method]
@@ -178,7 +179,7 @@ def test_zeroing_costs_minus_the_signed_sum_where_the_loss_is_linear():
     (batch,) = checked(sequences([9]))
     parameters = parameters_of(model)
     with scoring_session(model), GradientReducer(parameters) as reducer:
-        setting = Setting(model, parameters, True, 0)
+        setting = Setting(Forward(model, True), parameters, 0)
         setting.logits(batch).sum().backward()
         signed = float(reducer.take()[parameters.row_of("lm_head.weight").first, 1])
         with torch.no_grad():

@@ -65,6 +65,17 @@ def data_hash(rows: Iterable[Row]) -> str:
     return digest.hexdigest()
 
 
+def record_of(row: Row) -> dict[str, object]:
+    """The record that `row_of` reads as this row.
+
+    >>> record_of(Row("1+1=", "2"))
+    {'prompt': '1+1=', 'completion': '2'}
+    """
+    if row.messages:
+        return {"messages": [dict(message) for message in row.messages]}
+    return {"prompt": row.prompt, "completion": row.completion} if row.prompt else {"text": row.completion}
+
+
 def row_of(record: object) -> Row:
     """The record as a `Row`; raises `ValueError` with the reason where it is none."""
     if not isinstance(record, Mapping):

@@ -1,5 +1,6 @@
 """Float64 arrays where the work is done: NumPy on the processor, torch on a GPU."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -8,31 +9,42 @@ from numpy.typing import NDArray
 from tunescope.errors import Exhausted, UsageError
 from tunescope.linalg.gram import wide
 
-DEVICES = ("cpu", "cuda", "auto")
+DEVICES = "auto, cpu, cuda or cuda:N"
+_NAME = re.compile(r"auto|cpu|cuda(?::(?P<index>\d{1,4}))?")
 
 
 def resolve(device: str) -> str:
-    """`cpu` or `cuda`; `auto` is `cuda` where torch finds one.
+    """`cpu` or `cuda:N` for what `--device` says; `auto` is a GPU where torch finds one.
 
-    Raises `Exhausted` where `cuda` is asked for and there is none, `UsageError` for other names.
+    `cuda` without a number is the GPU of this process. Raises `Exhausted` where the GPU that is asked for
+    is not there, `UsageError` for other names.
     """
-    if device not in DEVICES:
-        raise UsageError("bad-device", "unknown device", expected=", ".join(DEVICES), found=device)
-    if device == "cpu":
+    named = _NAME.fullmatch(device)
+    if named is None:
+        raise UsageError("bad-device", f"there is no device {device!r}", expected=DEVICES, found=device)
+    count = 0 if device == "cpu" else _gpus()
+    if device == "cpu" or (device == "auto" and not count):
         return "cpu"
-    found = _cuda_available()
-    if device == "cuda" and not found:
-        raise Exhausted("no-device", "CUDA was asked for, and torch finds no GPU",
+    index = int(named["index"]) if named["index"] else None
+    if not count or (index is not None and index >= count):
+        raise Exhausted("no-device", f"{device} was asked for, and torch finds {count or 'no'} GPU",
+                        expected=f"cuda:0 to cuda:{count - 1}" if count else "a GPU", found=device,
                         fix="use --device cpu, or install a CUDA build of torch")  # fmt: skip
-    return "cuda" if found else "cpu"
+    return f"cuda:{_current() if index is None else index}"
 
 
-def _cuda_available() -> bool:
+def _gpus() -> int:
     try:
         import torch  # deferred: only a GPU needs it
     except ImportError:
-        return False
-    return bool(torch.cuda.is_available())
+        return 0
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _current() -> int:
+    import torch  # deferred: only a GPU needs it
+
+    return torch.cuda.current_device()
 
 
 def float64(array: NDArray[Any], device: str = "cpu") -> Any:

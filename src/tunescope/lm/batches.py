@@ -145,11 +145,15 @@ def padded(examples: Sequence[Example], batch_size: int, pad_id: int = 0) -> lis
     """
     if batch_size < 1:
         raise UsageError("batch-size", "a batch holds one sequence or more", found=batch_size)
-    return [_padded(examples[at : at + batch_size], pad_id) for at in range(0, len(examples), batch_size)]
+    return [
+        side_by_side(examples[at : at + batch_size], pad_id) for at in range(0, len(examples), batch_size)
+    ]
 
 
-def _padded(examples: Sequence[Example], pad_id: int) -> dict[str, Tensor]:
-    width = max(len(example.input_ids) for example in examples)
+def side_by_side(examples: Sequence[Example], pad_id: int = 0, multiple: int = 1) -> dict[str, Tensor]:
+    """One batch, padded on the right to its longest example, or to the next `multiple` of tokens."""
+    longest = max(len(example.input_ids) for example in examples)
+    width = -(-longest // multiple) * multiple
 
     def rows(values: Iterable[Sequence[int]], filler: int) -> Tensor:
         return torch.tensor([[*value, *[filler] * (width - len(value))] for value in values])

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from tunescope.corpus import Example
-from tunescope.corpus.encoding import IGNORED
+from tunescope.lm.batches import side_by_side
 
 
 class Examples(Dataset[Example]):
@@ -37,17 +36,7 @@ class Padding:
     multiple: int = 1
 
     def __call__(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        longest = max(len(example.input_ids) for example in examples)
-        length = -(-longest // self.multiple) * self.multiple
-        ids = torch.full((len(examples), length), self.pad_token, dtype=torch.long)
-        labels = torch.full_like(ids, IGNORED)
-        mask = torch.zeros_like(ids)
-        for row, example in enumerate(examples):
-            count = len(example.input_ids)
-            ids[row, :count] = torch.tensor(example.input_ids)
-            labels[row, :count] = torch.tensor(example.labels)
-            mask[row, :count] = 1
-        return {"input_ids": ids, "attention_mask": mask, "labels": labels}
+        return side_by_side(examples, self.pad_token, self.multiple)
 
 
 def padding_for(tokenizer: object, on_gpu: bool) -> Padding:

@@ -1,27 +1,37 @@
 """The data of a sweep: each domain's training examples and the held-out ones that losses are taken on."""
 
+import json
 import logging
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from tunescope.corpus import Example, Row, Rows, data_hash, read_rows
+from tunescope.corpus.rows import record_of
 from tunescope.errors import BadInput
 from tunescope.lm.texts import Limits, cut_by_model, encoded
+from tunescope.table import write_text
 from tunescope.training.recipe import Recipe
+
+HELD_OUT = "held_out"
 
 logger = logging.getLogger("tunescope")
 
 
 @dataclass(frozen=True)
 class Domain:
-    """One domain, encoded: examples to train on, held-out ones, and a `record` of where they came from."""
+    """One domain, encoded: examples to train on, held-out ones, and a `record` of where they came from.
+
+    `held_out_rows` are the rows that no run of the sweep trains on.
+    """
 
     name: str
     train: list[Example]
     held_out: list[Example]
     record: dict[str, Any] = field(default_factory=dict)
+    held_out_rows: Sequence[Row] = ()
 
 
 def read_domains(
@@ -41,6 +51,14 @@ def read_domains(
         for notice in [*_notices(domain), *(notice.text for notice in cut)]:
             logger.warning("tunescope: %s: %s", domain.name, notice)
     return domains
+
+
+def write_held_out(root: Path, domains: Iterable[Domain]) -> None:
+    """Write `held_out/<domain>.jsonl`: what every other question can be asked on without training data."""
+    (root / HELD_OUT).mkdir(parents=True, exist_ok=True)
+    for domain in domains:
+        lines = [json.dumps(record_of(row), ensure_ascii=False) + "\n" for row in domain.held_out_rows]
+        write_text(root / HELD_OUT / f"{domain.name}.jsonl", "".join(lines))
 
 
 def _notices(domain: Domain) -> Iterator[str]:
@@ -83,7 +101,7 @@ def _domain(name: str, rows: Rows, tokenizer: Any, recipe: Recipe, limits: Limit
         "cut_rows": len(train_rows) + len(held_rows) - len(train) - len(held_out),
         "train_tokens": sum(len(example.input_ids) for example in train),
     }
-    return Domain(name, train, held_out, record)
+    return Domain(name, train, held_out, record, held_rows)
 
 
 def split(rows: Rows, fraction: float, limit: int) -> tuple[list[Row], list[Row]]:

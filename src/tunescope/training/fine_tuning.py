@@ -13,7 +13,7 @@ from tunescope.errors import Exhausted, UsageError
 from tunescope.lm.pretrained import load_config, load_tokenizer
 from tunescope.lm.texts import limits_of
 from tunescope.table import write_json
-from tunescope.training.domains import read_domains
+from tunescope.training.domains import HELD_OUT, read_domains, write_held_out
 from tunescope.training.guards import few_threads, refuse_degraded_launch
 from tunescope.training.lock import locked
 from tunescope.training.progress import Listener, silent
@@ -24,7 +24,7 @@ from tunescope.training.transfer import write_transfer
 
 FORBIDDEN = set('/\\:*?"<>|')
 # What lies beside the domains in a sweep's folder, and the longest name of a folder.
-TAKEN = ("tables", "sweep.json", "base_losses.json")
+TAKEN = ("tables", HELD_OUT, "sweep.json", "base_losses.json")
 LONGEST = 100
 
 
@@ -44,7 +44,7 @@ def finetune(
     `output/<domain>/lr-<rate>/seed-<n>` with `run.json`, `capture.parquet`, `adapter/` (`model/` after full
     fine-tuning), the trainer's checkpoints, and a marker once it is whole. Whole runs are not done again; a
     broken one is taken up at its last checkpoint. `output/tables/transfer.csv` says what each run gained and
-    forgot on every domain's held-out rows.
+    forgot on every domain's held-out rows, which stand in `output/held_out/<domain>.jsonl`.
 
     Raises `UsageError` for settings that cannot work or that differ from those of the runs that are there,
     `BadInput` and `Missing` for data and models, `Exhausted` while another process sweeps the same folder.
@@ -60,6 +60,7 @@ def finetune(
         sweep = Sweep(runs, recipe, domains, tokenizer, list(report_to), listener if main_process else silent)
         sweep.check()
         if main_process:
+            write_held_out(root, domains.values())
             write_json(root / "sweep.json", _record(recipe, data, rates, seeds))
         with _named_exhaustion(root):
             sweep.do(main_process)

@@ -122,7 +122,7 @@ def attribute_data(
     state: FilePath | None = None,
 ) -> Attribution:
     """The attribution on one data set along an open path; a killed run goes on from the folder `state`."""
-    taken = list(checked(batches))
+    taken = list(checked(batches, path.vocabulary))
     if not taken:
         raise UsageError("no-batches", "there are no batches", expected="one batch or more")
     integral = integrate(path, taken, nodes=nodes, most=most, progress=progress, state=state)

@@ -1,6 +1,5 @@
 """A model moved between its base and its tuned weights, and what each cell does to the loss on the way."""
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -10,9 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tunescope.corpus.encoding import IGNORED
 from tunescope.lm.batches import Batch
-from tunescope.lm.loss import predicts_next_token, targets, token_losses
+from tunescope.lm.forward import Forward, vocabulary_of
 from tunescope.lm.session import scoring_session
 from tunescope.questions.attribution.cells import Blend, Branch, Changes, wide
 
@@ -29,17 +27,20 @@ class Path:
     """
 
     def __init__(self, model: nn.Module, changes: Changes) -> None:
-        self._model, self._changes = model, changes
+        self._model, self._changes = Forward.of(model), changes
         self.dtype = str(next(p.dtype for p in model.parameters() if p.is_floating_point())).split(".")[-1]
-        self._shift = predicts_next_token(model)
         self._together = not changes.blends
-        self._device = next(model.parameters()).device
-        self._options = _without_cache(model)
+        self._device = self._model.device
         self._alphas = torch.zeros(len(changes.cells), dtype=torch.float64)
         self._gates: tuple[Tensor, ...] = ()
         self._shape: tuple[int, ...] = ()
         self._found = torch.zeros(len(changes.cells), dtype=torch.float64, device=self._device)
         self._blended: list[tuple[Blend, nn.Parameter, Tensor]] = []
+
+    @property
+    def vocabulary(self) -> int | None:
+        """How many tokens the model embeds, where it says so."""
+        return vocabulary_of(self._model.model)
 
     @property
     def moved(self) -> NDArray[np.float64]:
@@ -78,11 +79,7 @@ class Path:
         batch = batch.on(self._device)
         chosen = self._alphas[:, None] if gates is None else gates
         self._gates, self._shape = chosen.unbind(0), tuple(batch.input_ids.shape)
-        found: Any = self._model(**batch.inputs(), **self._options)
-        logits = found if isinstance(found, Tensor) else found.logits
-        target = targets(batch.labels, batch.mask, self._shift).to(logits.device)
-        nats = token_losses(logits, target).double().sum(1)
-        return nats, (target != IGNORED).sum(1).double()
+        return self._model.nats(batch)
 
     def _backward(self, batch: Batch) -> Tensor:
         gates = self._alphas[:, None].repeat(1, len(batch)).to(self._device).requires_grad_()
@@ -117,11 +114,6 @@ class Path:
             parameter.grad = None
 
         parameter.register_post_accumulate_grad_hook(contract)  # type: ignore[no-untyped-call]
-
-
-def _without_cache(model: nn.Module) -> dict[str, Any]:
-    """Keys and values of earlier tokens would only be kept for nothing."""
-    return {"use_cache": False} if "use_cache" in inspect.signature(model.forward).parameters else {}
 
 
 def _padded_right(batch: Batch) -> bool:

@@ -9,7 +9,7 @@ from torch import nn
 
 from tunescope.errors import UsageError
 from tunescope.lm.batches import checked
-from tunescope.lm.loss import predicts_next_token
+from tunescope.lm.forward import Forward, vocabulary_of
 from tunescope.lm.parameters import Parameters, is_sharded, parameters_of
 from tunescope.lm.session import scoring_session
 from tunescope.questions.importance import gradient_scores
@@ -71,11 +71,10 @@ def measure(model: nn.Module, batches: Iterable[Mapping[str, Any]], options: Opt
     parameters = parameters_of(model)
     blocks = blocks_of(model, parameters) if options.layer_importance else []
     with scoring_session(model, options.seed) as training, ExitStack() as stack:
-        shift = predicts_next_token(model) if options.shift is None else options.shift
-        setting = Setting(model, parameters, shift, options.seed)
+        setting = Setting(Forward.of(model, options.shift), parameters, options.seed)
         reducer = GradientReducer(parameters)
         run = Pass(setting, _scorers(setting, stack, reducer, options, blocks), options, reducer.reached)
-        run.over(checked(batches, _vocabulary(model)))
+        run.over(checked(batches, vocabulary_of(model)))
         measurement = _measurement(run, blocks)
     if "magnitude" in options.methods:
         measurement.magnitude = magnitudes(parameters)
@@ -111,16 +110,6 @@ def check(model: nn.Module, options: Options) -> None:
         raise UsageError("out-of-range", text, expected="0 to 2⁶³ − 1", found=options.seed)
     if is_sharded(model):
         _check_sharded(options)
-
-
-def _vocabulary(model: nn.Module) -> int | None:
-    """How many tokens the model embeds, where it says so."""
-    try:
-        table = model.get_input_embeddings()  # type: ignore[operator]
-    except (AttributeError, NotImplementedError):
-        return None
-    count = getattr(table, "num_embeddings", None)
-    return count if isinstance(count, int) else None
 
 
 def check_methods(methods: Sequence[str]) -> None:

@@ -168,7 +168,13 @@ def _broken_weights(setting: Setting) -> str:
 
 
 def _fingerprint(setting: Setting, options: Options) -> str:
-    asked = (options.methods, options.layer_importance, setting.shift, options.seed, options.noise_scale)
+    asked = (
+        options.methods,
+        options.layer_importance,
+        setting.forward.shift,
+        options.seed,
+        options.noise_scale,
+    )
     digest = hashlib.sha256(repr(asked).encode())
     for entry in setting.parameters.scored:
         sample = local(entry.parameter.detach()).flatten()[:64].double().sum()

@@ -59,8 +59,7 @@ Examples:
     "--device",
     default="cpu",
     show_default=True,
-    type=click.Choice(["cpu", "cuda", "auto"]),
-    help="Where the large products are done; auto takes a GPU where torch finds one.",
+    help="Where the large products are done: auto, cpu, cuda or cuda:N.",
 )
 @click.option(
     "--scale", "scales", multiple=True, metavar="LABEL=X", help="Scale of a source that does not say it."
