@@ -1,19 +1,24 @@
 """Where did fine-tuning change this model: how much, in which directions, when, and does it matter?
 
-The names below are loaded when first used, so that importing the package stays cheap:
+The names below are loaded when first used, so that importing the package stays cheap. Every question
+returns a `Study`: its tables, its readout, its findings, its pictures, saved and read back whole.
 
-- `norms(sources)` measures every ΔW and returns a `Table`;
-- `subspace(a, b)` compares the directions of two or more models' changes with each other and with chance;
-- `importance(model, batches)` scores every parameter by how much the predictions depend on it;
-- `attribute(model, batches, base=…)` says which changes bought the gain;
+- `norms(*sources)` measures how much every weight changed;
+- `subspace(*sources)` compares the directions of changes with each other and with chance;
+- `trajectory(*runs)` follows how the layers moved during training;
+- `importance(model, data)` scores every parameter by how much the predictions depend on it;
+- `attribute(tuned, base, data)` says which changes bought the gain;
+- `finetune(recipe, data, output)` trains a sweep with its motion recorded, a source for `trajectory`;
+- `read(folder)` gives back the study that a command wrote there;
 - `TrainingCapture()` is the trainer callback that records how far weights move;
-- `norm_heatmap`, `layer_profile` and `top_components` draw such a table on matplotlib axes (`ax=`);
 - `open_source(spec)` opens an adapter, a live model or a state dict;
-- `Table`, `Address`, `Delta`, `Factored`, `Dense` are the types that everything speaks.
+- `Study`, `Table`, `Address`, `Delta`, `Factored`, `Dense` are the types that everything speaks.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
+
+from tunescope.version import __version__
 
 if TYPE_CHECKING:
     from tunescope.address import Address as Address
@@ -23,33 +28,33 @@ if TYPE_CHECKING:
     from tunescope.errors import TunescopeError as TunescopeError
     from tunescope.questions.attribution.attribution import attribute as attribute
     from tunescope.questions.importance.scores import importance as importance
-    from tunescope.questions.norms.figures import layer_profile as layer_profile
-    from tunescope.questions.norms.figures import norm_heatmap as norm_heatmap
-    from tunescope.questions.norms.figures import top_components as top_components
-    from tunescope.questions.norms.table import norms as norms
+    from tunescope.questions.listed import read as read
+    from tunescope.questions.norms.study import norms as norms
     from tunescope.questions.subspace.table import subspace as subspace
+    from tunescope.questions.trajectory.study import trajectory as trajectory
     from tunescope.source.open import open_source as open_source
+    from tunescope.study.study import Study as Study
     from tunescope.table import Table as Table
     from tunescope.training.capture import TrainingCapture as TrainingCapture
-
-from tunescope.version import __version__
+    from tunescope.training.fine_tuning import finetune as finetune
 
 _HOME = {
     "Address": "tunescope.address",
     "Delta": "tunescope.delta",
     "Dense": "tunescope.delta",
     "Factored": "tunescope.delta",
+    "Study": "tunescope.study.study",
     "Table": "tunescope.table",
     "TrainingCapture": "tunescope.training.capture",
     "TunescopeError": "tunescope.errors",
     "attribute": "tunescope.questions.attribution.attribution",
-    "norms": "tunescope.questions.norms.table",
+    "finetune": "tunescope.training.fine_tuning",
     "importance": "tunescope.questions.importance.scores",
-    "layer_profile": "tunescope.questions.norms.figures",
-    "norm_heatmap": "tunescope.questions.norms.figures",
-    "top_components": "tunescope.questions.norms.figures",
+    "norms": "tunescope.questions.norms.study",
     "open_source": "tunescope.source.open",
+    "read": "tunescope.questions.listed",
     "subspace": "tunescope.questions.subspace.table",
+    "trajectory": "tunescope.questions.trajectory.study",
 }
 
 __all__ = [
@@ -57,18 +62,19 @@ __all__ = [
     "Delta",
     "Dense",
     "Factored",
+    "Study",
     "Table",
     "TrainingCapture",
     "TunescopeError",
     "__version__",
     "attribute",
+    "finetune",
     "importance",
-    "layer_profile",
-    "norm_heatmap",
     "norms",
     "open_source",
+    "read",
     "subspace",
-    "top_components",
+    "trajectory",
 ]
 
 

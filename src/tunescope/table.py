@@ -1,33 +1,89 @@
 """One tidy frame with units and provenance: what every measure returns and every picture is drawn from."""
 
-import io
 import json
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import polars as pl
 
-from tunescope.errors import BadInput, Exhausted, Missing
+from tunescope.errors import BadInput, Missing
+from tunescope.writing import plain, write_atomically
 
 SCHEMA_VERSION = 1
 _META_KEY = "tunescope"
 
 
-@dataclass(frozen=True, eq=False)
+# What says where a row belongs; these columns come first in every table that has them.
+KEYS = ("model_id", "model_a", "model_b", "data", "step", "stack", "layer", "module_type", "expert")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What one column holds: its type, its unit or range, and its meaning in a few words."""
+
+    dtype: Any
+    meaning: str
+    unit: str = ""
+
+
+Schema = Mapping[str, Column]
+
+
+def dtypes(schema: Schema) -> dict[str, Any]:
+    """Name and type of every column, in order."""
+    return {name: column.dtype for name, column in schema.items()}
+
+
+def described(schema: Schema) -> dict[str, dict[str, str]]:
+    """Unit and meaning of every column, as they stand in a table's own metadata."""
+    return {name: {"unit": column.unit, "meaning": column.meaning} for name, column in schema.items()}
+
+
 class Table:
-    """A measured table: `frame` (polars), its `kind`, and `meta` (units, arguments, sources, versions).
+    """A measured table: `frame` (polars), its `kind`, and `meta` (units, meanings, arguments, sources).
+
+    Rows that need not fit in memory may be given as a lazy frame; `frame` collects them.
 
     >>> table = Table(pl.DataFrame({"layer": [0, 1], "frobenius_norm": [0.5, 0.25]}), kind="norms")
     >>> table.to_polars().height
     2
     """
 
-    frame: pl.DataFrame
-    kind: str
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    def __init__(
+        self,
+        frame: pl.DataFrame | pl.LazyFrame,
+        kind: str,
+        meta: Mapping[str, Any] | None = None,
+        keep: object = None,
+    ) -> None:
+        self._rows = frame
+        # What must live as long as the rows do, such as the folder that lazy ones are read from.
+        self._keep = keep
+        self.kind = kind
+        self.meta: Mapping[str, Any] = plain(meta or {})
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """The rows."""
+        return self._rows.collect() if isinstance(self._rows, pl.LazyFrame) else self._rows
+
+    @property
+    def lazy(self) -> pl.LazyFrame:
+        """The rows, not collected."""
+        return self._rows.lazy()
+
+    def with_rows(self, frame: pl.DataFrame) -> "Table":
+        """The same kind of table with other rows."""
+        return Table(frame, self.kind, self.meta)
+
+    def equals(self, other: "Table") -> bool:
+        """Whether both have the same kind, meta, columns with dtypes, and cells; a NaN equals a NaN."""
+        if (self.kind, self.meta) != (other.kind, other.meta):
+            return False
+        mine, theirs = self.frame, other.frame
+        return mine.schema == theirs.schema and mine.equals(theirs, null_equal=True)
 
     def to_polars(self) -> pl.DataFrame:
         """The rows as a polars frame."""
@@ -39,13 +95,15 @@ class Table:
             import pandas as pd
         except ImportError:
             raise Missing("no-pandas", "pandas is not installed", fix="pip install pandas") from None
-        return pd.DataFrame({name: self.frame[name].to_list() for name in self.frame.columns})
+        frame = self.frame
+        return pd.DataFrame({name: frame[name].to_list() for name in frame.columns})
 
     def __len__(self) -> int:
-        return self.frame.height
+        return int(self.lazy.select(pl.len()).collect().item())
 
     def __repr__(self) -> str:
-        return f"Table(kind={self.kind!r}, rows={self.frame.height}, columns={self.frame.columns})"
+        columns = self.lazy.collect_schema().names()
+        return f"Table(kind={self.kind!r}, rows={len(self)}, columns={columns})"
 
     def _repr_html_(self) -> str:
         return self.frame._repr_html_()
@@ -53,7 +111,12 @@ class Table:
     def write_parquet(self, path: str | Path) -> Path:
         """Write the table with its kind, schema version and meta in the file's own metadata."""
         metadata = file_metadata(self.kind, self.meta)
-        return write_atomically(path, lambda out: self.frame.write_parquet(out, metadata=metadata))
+        if isinstance(self._rows, pl.LazyFrame):
+            rows = self._rows
+            return write_atomically(path, lambda out: rows.sink_parquet(out, metadata=metadata))
+        # One chunk, so that equal rows give equal bytes however they came together.
+        frame = self._rows.rechunk()
+        return write_atomically(path, lambda out: frame.write_parquet(out, metadata=metadata))
 
     def write_csv(self, path: str | Path) -> Path:
         """Write plain CSV: null is empty, a NaN is `NaN`."""
@@ -82,12 +145,6 @@ def read_parquet(path: str | Path) -> Table:
     return Table(frame, record["kind"], record["meta"])
 
 
-def sink_parquet(rows: pl.LazyFrame, path: str | Path, kind: str, meta: Mapping[str, Any]) -> Path:
-    """Write rows that need not fit in memory as `Table.write_parquet` would, block by block."""
-    metadata = file_metadata(kind, meta)
-    return write_atomically(path, lambda out: rows.sink_parquet(out, metadata=metadata))
-
-
 def file_metadata(kind: str, meta: Mapping[str, Any]) -> dict[str, str]:
     """The entry of a Parquet file's own metadata that `read_parquet` takes kind and meta from."""
     record = {"kind": kind, "schema_version": SCHEMA_VERSION, "meta": dict(meta)}
@@ -109,49 +166,6 @@ def square(
     for j, label in enumerate(labels):
         columns[label] = pl.Series([row[j] for row in values], dtype=pl.Float64)
     return pl.DataFrame(columns)
-
-
-def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path:
-    """Write through a temporary neighbour and rename, so a half-written file never has the final name."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", suffix=".part", dir=path.parent)
-    try:
-        with io.FileIO(handle, "wb") as raw, io.BufferedWriter(raw) as out:
-            write(out)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError as error:
-        Path(temporary).unlink(missing_ok=True)
-        raise Exhausted("cannot-write", "writing failed", file=path, found=error) from error
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
-
-
-def write_text(path: str | Path, text: str) -> Path:
-    """Write a UTF-8 text file atomically."""
-    return write_atomically(path, lambda out: out.write(text.encode()))
-
-
-def write_json(path: str | Path, document: Any) -> Path:
-    """Write strict JSON (a NaN becomes null), atomically."""
-    return write_text(path, strict_json(document) + "\n")
-
-
-def strict_json(document: Any) -> str:
-    """JSON text without NaN or infinity, which JSON does not have; they become null."""
-    return json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return value
 
 
 def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:

@@ -1,7 +1,6 @@
 """The documentation is true: every command, option and error slug stands in it, and its names exist."""
 
 import ast
-import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ import click
 import pytest
 
 import tunescope
-from tunescope.cli import VERBS
+from tunescope.cli import VERBS, app
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src" / "tunescope"
@@ -18,8 +17,8 @@ RAISED = {"UsageError", "BadInput", "Missing", "Exhausted", "TunescopeError", "N
 
 
 def command(verb: str) -> click.Command:
-    found = importlib.import_module(f"tunescope.{VERBS[verb][0]}").command
-    assert isinstance(found, click.Command)
+    found = app.get_command(click.Context(app), verb)
+    assert found is not None
     return found
 
 

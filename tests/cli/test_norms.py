@@ -15,12 +15,15 @@ import polars as pl
 import pytest
 from safetensors.numpy import save_file
 
+from tunescope.writing import held
+
 Run = Callable[..., Any]
 FIRST = [
-    "model_id", "layer", "module_type", "component_name", "lora_rank", "lora_alpha", "frobenius_norm",
-    "frobenius_norm_normalized", "lora_A_norm", "lora_B_norm", "stack", "expert", "family", "method", "scale",
-    "d_out", "d_in", "unscaled_frobenius_norm", "unscaled_frobenius_norm_normalized", "spectral_norm",
-    "stable_rank", "effective_rank", "participation_ratio", "energy_rank_90", "energy_rank_99", "status",
+    "model_id", "step", "stack", "layer", "module_type", "expert", "component_name", "family", "method",
+    "lora_rank", "lora_alpha", "scale", "d_out", "d_in", "frobenius_norm", "frobenius_norm_normalized",
+    "unscaled_frobenius_norm", "unscaled_frobenius_norm_normalized", "lora_A_norm", "lora_B_norm",
+    "spectral_norm", "stable_rank", "effective_rank", "participation_ratio", "energy_rank_90",
+    "energy_rank_99", "status",
 ]  # fmt: skip
 MODULES = {
     "self_attn.q_proj": (16, 16),
@@ -34,6 +37,9 @@ TABLES = {
     "weight_norms_all_models.csv",
     "norms.parquet",
     "coverage.csv",
+    "coverage.parquet",
+    "similarity.csv",
+    "similarity.parquet",
     "readout.json",
     "similarity_delta_cosine.csv",
     "similarity_norm_map_cosine.csv",
@@ -87,7 +93,7 @@ def test_writes_the_whole_study(run: Run, two: tuple[Path, Path], tmp_path: Path
         "norm_heatmap_b_raw",
     ]
     stems += ["layer_profiles", "top_components", "difference_b_minus_a"]
-    assert figures == {f"{s}.{e}" for s in stems for e in ("png", "svg")}
+    assert figures == {*(f"{s}.png" for s in stems), "captions.md"}
     with (out / "tables" / "weight_norms_a.csv").open() as file:
         assert next(csv.reader(file)) == FIRST
     record = json.loads((out / "study.json").read_text())
@@ -95,7 +101,7 @@ def test_writes_the_whole_study(run: Run, two: tuple[Path, Path], tmp_path: Path
     assert record["arguments"]["focus_layer"] == 2
     weights = record["sources"][0]["files"]
     assert any(
-        f["file"] == "adapter_model.safetensors" and len(f["sha256"]) == 64 and f["bytes"] > 0
+        f["file"] == "adapter_model.safetensors" and len(f["digest"]["value"]) == 64 and f["bytes"] > 0
         for f in weights
     )
     square = pl.read_csv(out / "tables" / "similarity_delta_cosine.csv")
@@ -393,12 +399,14 @@ def test_a_failing_run_leaves_nothing(run: Run, two: tuple[Path, Path], tmp_path
 def test_entry_90_a_locked_output_is_refused_and_a_stale_lock_is_taken(
     run: Run, two: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    import socket
-
-    lock = tmp_path / ".s.lock"
-    lock.write_text(f"{os.getpid()} {socket.gethostname()}")
-    assert run("norms", two[0], "-o", tmp_path / "s").code == 5
-    lock.write_text(f"{2**22 - 1} {socket.gethostname()}")
+    with held(tmp_path / "s"):
+        lock = next(tmp_path.glob(".s.*.lock"))
+        done = subprocess.run(
+            command("norms", two[0], "-o", tmp_path / "s"), capture_output=True, check=False
+        )
+        assert done.returncode == 5
+        assert str(os.getpid()).encode() in done.stderr
+    lock.write_text("1 a-host-that-is-gone")
     assert run("norms", two[0], "-o", tmp_path / "s").code == 0
     assert not lock.exists()
 
@@ -437,9 +445,9 @@ def test_entry_89_a_killed_run_leaves_no_torn_output(
     out = tmp_path / "s"
     script = (
         "import os, sys\n"
-        "from tunescope.questions.norms import study as norms\n"
-        "write = norms._write_figures\n"
-        f"norms._write_figures = lambda *a: (write(*a), os.kill(os.getpid(), {int(sent)}))\n"
+        "from tunescope.study import saving\n"
+        "draw = saving._draw\n"
+        f"saving._draw = lambda *a: (draw(*a), os.kill(os.getpid(), {int(sent)}))\n"
         "sys.argv = ['tunescope', 'norms', sys.argv[1], '-o', sys.argv[2]]\n"
         "from tunescope.cli import main\nmain()\n"
     )

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tunescope.questions.norms.study import norms_study
+from tunescope.questions.norms.study import norms
 
 METRIC = "unscaled_frobenius_norm_normalized"
 PUBLISHED: dict[str, dict[str, Any]] = {
@@ -59,7 +59,7 @@ def document(outside: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
         f"{label}={write_adapter(root / label, table.filter(pl.col('model_id') == label))}"
         for label in PUBLISHED
     ]
-    return dict(norms_study(specs, metric=METRIC, focus=2).document)
+    return dict(norms(specs, metric=METRIC, focus_layer=2).readout)
 
 
 @pytest.mark.parametrize("label", PUBLISHED)
@@ -95,19 +95,19 @@ def test_the_mass_lies_late_and_says_changed_not_matters(document: dict[str, Any
 
 def test_the_published_csv_is_a_source_and_is_not_recomputed(outside: Path) -> None:
     path = outside / "reference" / "llm_morality_weight_norms_all_models.csv"
-    study = norms_study([str(path)])
+    study = norms([str(path)])
     theirs = pl.read_csv(path)
     mine = study.table.frame
     assert mine["frobenius_norm"].to_list() == theirs["frobenius_norm"].to_list()
-    assert study.document["models"]["PT2_COREDe"]["top_layers"] == PUBLISHED["PT2_COREDe"]["top"]
-    assert math.isclose(study.document["ratios"]["PT3_COREUt/PT2_COREDe"], 1.91, abs_tol=0.006)
+    assert study.readout["models"]["PT2_COREDe"]["top_layers"] == PUBLISHED["PT2_COREDe"]["top"]
+    assert math.isclose(study.readout["ratios"]["PT3_COREUt/PT2_COREDe"], 1.91, abs_tol=0.006)
 
 
 def test_heatmap_of_the_gemma_shape_is_26_by_7(outside: Path) -> None:
     from tunescope.questions.norms.views import heatmaps
 
     path = outside / "reference" / "llm_morality_weight_norms_all_models.csv"
-    study = norms_study([str(path)])
+    study = norms([str(path)])
     (grid,) = heatmaps(study.table.frame, "PT2_COREDe", "frobenius_norm_normalized")
     assert grid.columns == ("Gate", "Up", "Down", "Q", "K", "V", "O")
     assert grid.rows == tuple(f"L{i}" for i in range(26))

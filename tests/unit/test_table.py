@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from tunescope.errors import BadInput, Exhausted, Missing
-from tunescope.table import Table, read_parquet, square, strict_json, write_atomically, write_json
+from tunescope.table import Table, read_parquet, square
+from tunescope.writing import strict_json, write_atomically, write_json
 
 FRAME = pl.DataFrame({"layer": [0, None], "norm": [0.1, math.nan], "name": ["a", "b"]})
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from tunescope.cli.frame import framed
 from tunescope.errors import Exhausted, TunescopeError, printable
 
 # verb -> (module below tunescope, one-line help); the help stands here so that listing imports nothing.
@@ -52,6 +53,8 @@ class _Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(f"tunescope.{VERBS[cmd_name][0]}")
+        if hasattr(module, "COMMAND"):
+            return framed(module.COMMAND)
         return module.command  # type: ignore[no-any-return]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

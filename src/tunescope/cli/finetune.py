@@ -163,7 +163,7 @@ def parse_domains(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 def _print(runs: Any, out: Path, as_json: bool) -> None:
-    from tunescope.table import strict_json
+    from tunescope.writing import strict_json
 
     if as_json:
         records = [{"run": run.name, "folder": str(run.folder), **run.record} for run in runs]

@@ -9,7 +9,7 @@ from typing import Any
 
 from tunescope.demo import domain_paths, model_path
 from tunescope.errors import UsageError
-from tunescope.table import write_json
+from tunescope.writing import write_json
 
 RECORD = "demo.json"
 RATES = (2e-4, 1e-3)
@@ -95,26 +95,18 @@ FOLDERS = ("runs", "norms", "trajectory")
 
 def _norms(out: Path, runs: Any) -> dict[str, Any]:
     """The norms of the five adapters of the higher rate."""
-    from tunescope.questions.norms.study import norms_study, write_norms
-    from tunescope.source.ledger import provenance
-    from tunescope.study.folder import study_folder
+    from tunescope.questions.norms.study import norms
 
     chosen = [run for run in runs if run.learning_rate == max(RATES)]
-    sources = [f"{run.domain}={run.folder / 'adapter'}" for run in chosen]
-    study = norms_study(sources)
-    arguments = {"command": "norms", "sources": sources}
-    with study_folder(out, arguments=arguments, sources=provenance(study.sources)) as folder:
-        write_norms(study, folder, shared_scale=True)
-    return dict(study.document)
+    study = norms([f"{run.domain}={run.folder / 'adapter'}" for run in chosen], shared_scale=True)
+    study.save(out)
+    return dict(study.readout)
 
 
 def _trajectory(out: Path, runs: Path) -> dict[str, Any]:
     """The trajectories of all ten runs."""
-    from tunescope.questions.trajectory.study import provenance, trajectory_study, write_trajectory
-    from tunescope.study.folder import study_folder
+    from tunescope.questions.trajectory.study import trajectory
 
-    study = trajectory_study([str(runs)])
-    arguments = {"command": "trajectory", "runs": [str(runs)]}
-    with study_folder(out, arguments=arguments, sources=provenance(study.runs)) as folder:
-        write_trajectory(study, folder, fps=4.0, hold=2.0)
-    return dict(study.document)
+    study = trajectory(runs, fps=4.0)
+    study.save(out)
+    return dict(study.readout)

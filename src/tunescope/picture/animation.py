@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from tunescope.errors import UsageError
-from tunescope.table import write_atomically
+from tunescope.writing import write_atomically
 
 RGB = NDArray[np.uint8]
 _COLOURS = 256

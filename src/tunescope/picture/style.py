@@ -1,16 +1,16 @@
 """One look for every figure: fonts, colours, axes, saving."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tunescope.table import write_atomically
+from tunescope.writing import write_atomically
 
 CHANGE = "YlOrRd"
 IMPORTANCE = "GnBu"
@@ -49,7 +49,6 @@ _RC: dict[str, Any] = {
     "axes.facecolor": "white",
     "text.parse_math": False,
 }
-Format = Literal["png", "svg"]
 
 
 @contextmanager
@@ -79,19 +78,27 @@ def figure_of(ax: Axes) -> Figure:
 
 
 def save(
-    figure: Figure, stem: Path, formats: tuple[Format, ...] = ("png", "svg"), dpi: int = 150
+    figure: Figure, stem: Path, formats: Sequence[str] = ("png",), dpi: int = 150, caption: str = ""
 ) -> list[Path]:
-    """Write the figure as `stem.png` and `stem.svg`, atomically and without a date, so bytes repeat."""
+    """Write the figure as `stem.png` and so on, atomically and without a date, so bytes repeat."""
     paths = []
     for kind in formats:
-        metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
+        # Not by with_suffix, which would take the end of a name with a dot in it.
         path = stem.with_name(f"{stem.name}.{kind}")
 
-        def write(out: Any, kind: str = kind, metadata: dict[str, Any] = metadata) -> None:
-            figure.savefig(out, format=kind, dpi=dpi, metadata=metadata)
+        def write(out: Any, kind: str = kind) -> None:
+            figure.savefig(out, format=kind, dpi=dpi, metadata=_metadata(kind, caption))
 
         with style():
             paths.append(write_atomically(path, write))
         # The layout is found once; finding it again takes as long as drawing.
         figure.set_layout_engine("none")
     return paths
+
+
+def _metadata(kind: str, caption: str) -> dict[str, Any]:
+    if kind == "png":
+        return {"Software": None, **({"Description": caption} if caption else {})}
+    if kind == "svg":
+        return {"Date": None, **({"Description": caption} if caption else {})}
+    return {"CreationDate": None, **({"Subject": caption} if caption else {})}

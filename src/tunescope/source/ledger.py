@@ -6,27 +6,30 @@ from typing import Any
 import polars as pl
 
 from tunescope.errors import Notice
+from tunescope.source import digest
 from tunescope.source.opened import Source
+from tunescope.table import Column, Schema, Table, described, dtypes
 
-COVERAGE_SCHEMA: dict[str, Any] = {
-    "model_id": pl.String,
-    "tensor": pl.String,
-    "dtype": pl.String,
-    "shape": pl.String,
-    "bytes": pl.Int64,
-    "status": pl.String,
-    "reason": pl.String,
+COVERAGE: Schema = {
+    "model_id": Column(pl.String, "label of the model"),
+    "tensor": Column(pl.String, "name of the tensor in its file"),
+    "dtype": Column(pl.String, "type of its values"),
+    "shape": Column(pl.String, "its shape"),
+    "bytes": Column(pl.Int64, "its size", "bytes"),
+    "status": Column(pl.String, "used, where it is part of an update"),
+    "reason": Column(pl.String, "why it is not"),
 }
 
 
-def coverage(sources: Sequence[Source]) -> pl.DataFrame:
+def coverage(sources: Sequence[Source]) -> Table:
     """One row per tensor of every file: part of a ΔW, or the reason why not."""
     rows = [
         (s.label, e.tensor, e.dtype, "×".join(map(str, e.shape)), e.bytes, e.status, e.reason)
         for s in sources
         for e in s.coverage
     ]
-    return pl.DataFrame(rows, schema=COVERAGE_SCHEMA, orient="row")
+    frame = pl.DataFrame(rows, schema=dtypes(COVERAGE), orient="row")
+    return Table(frame, "coverage", {"columns": described(COVERAGE)})
 
 
 def notices(sources: Sequence[Source]) -> list[tuple[str, Notice]]:
@@ -34,9 +37,6 @@ def notices(sources: Sequence[Source]) -> list[tuple[str, Notice]]:
     return [(source.label, notice) for source in sources for notice in source.notices]
 
 
-def provenance(sources: Sequence[Source]) -> list[dict[str, Any]]:
-    """Label, place, format and files (size, sha256) of every source, for the study's record."""
-    return [
-        {"label": s.label, "location": s.location, "format": s.format, "files": s.fingerprints()}
-        for s in sources
-    ]
+def provenance(sources: Sequence[Source], hash_all: bool = False) -> list[dict[str, Any]]:
+    """Where every source came from, and what tells this version of it from another."""
+    return [digest.provenance(s.label, s.location, s.format, s.files, hash_all=hash_all) for s in sources]

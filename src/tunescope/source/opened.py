@@ -1,6 +1,6 @@
 """An opened source: its updates, its coverage ledger, and where it came from."""
 
-import hashlib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,11 +35,8 @@ class Source:
     published: "Table | None" = None
     verify_unchanged: Callable[[], None] = lambda: None
 
-    def fingerprints(self) -> list[dict[str, Any]]:
-        """Name, size in bytes and sha256 of every file that was read."""
-        return [{"file": p.name, "bytes": p.stat().st_size, "sha256": _sha256(p)} for p in self.files]
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    @property
+    def step(self) -> int | None:
+        """The optimizer step that the location names (`checkpoint-900`), where it is a run's checkpoint."""
+        found = re.findall(r"(?:^|/)checkpoint-(\d{1,12})(?=/|$)", self.location.replace("\\", "/"))
+        return int(found[-1]) if found else None

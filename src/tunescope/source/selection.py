@@ -1,5 +1,6 @@
 """Several sources at once: each with a label of its own, and only what was selected of it."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -139,7 +140,7 @@ def select(sources: Sequence[Source], selection: Selection) -> list[Source]:
 def _selected(source: Source, selection: Selection) -> Source:
     if source.published is not None:
         rows = source.published.frame.filter(list(map(selection.takes, addresses_of(source))))
-        return replace(source, published=replace(source.published, frame=rows))
+        return replace(source, published=source.published.with_rows(rows))
     return replace(source, deltas=tuple(d for d in source.deltas if selection.takes(d.address)))
 
 
@@ -149,3 +150,71 @@ def addresses_of(source: Source) -> list[Address]:
         return [delta.address for delta in source.deltas]
     rows = source.published.frame.select("layer", "module_type")
     return [Address("model", layer, module) for layer, module in rows.iter_rows()]
+
+
+def chosen_sources(
+    sources: Sequence[Any], scale: Mapping[str, float] | None, layers: Any, modules: Any
+) -> list[Source]:
+    """Open what is named, label it, and keep the chosen layers and modules of it.
+
+    `sources` may be one list of them; sources that are open already stay as they are.
+    """
+    listed = flattened(sources)
+    opened = listed if all(isinstance(s, Source) for s in listed) else open_labelled(listed, scale)
+    return select(opened, Selection(layer_set(layers), word_list(modules)))
+
+
+def flattened(sources: Sequence[Any]) -> list[Any]:
+    """The sources of a call: one after the other, or one list of them."""
+    one_list = len(sources) == 1 and isinstance(sources[0], list | tuple)
+    listed = list(sources[0]) if one_list else list(sources)
+    if not listed:
+        raise UsageError("no-source", "no source is named", expected="a path, a hub id or a live model")
+    return listed
+
+
+def spelled(sources: Sequence[Any]) -> list[str]:
+    """The sources as text: paths and ids as they were given, live objects by their type."""
+    texts = []
+    for source in flattened(sources):
+        if isinstance(source, Source):
+            texts.append(f"{source.label}={source.location}")
+        else:
+            plain = isinstance(source, str | Path)
+            texts.append(str(source) if plain else f"<{type(source).__name__}>")
+    return texts
+
+
+def layer_set(layers: Any) -> frozenset[int] | None:
+    """`"0,20-25"`, a number or numbers as a set of layer indices; `None` stays `None`, for all.
+
+    >>> sorted(layer_set("0,20-22"))
+    [0, 20, 21, 22]
+    """
+    if layers is None:
+        return None
+    if isinstance(layers, int):
+        return frozenset({layers})
+    if not isinstance(layers, str):
+        return frozenset(int(layer) for layer in layers)
+    found: set[int] = set()
+    for part in layers.split(","):
+        match = re.fullmatch(r"\s*(\d{1,5})(?:-(\d{1,5}))?\s*", part)
+        if not match or int(match.group(2) or match.group(1)) < int(match.group(1)):
+            raise UsageError(
+                "bad-layers", "the layers cannot be read", expected="such as 0,20-25", found=layers
+            )
+        found |= set(range(int(match.group(1)), int(match.group(2) or match.group(1)) + 1))
+    return frozenset(found)
+
+
+def word_list(modules: Any) -> tuple[str, ...] | None:
+    """`"q_proj,mlp"` or words as a tuple of words; `None` stays `None`, for all."""
+    if modules is None:
+        return None
+    given = modules.split(",") if isinstance(modules, str) else [str(word) for word in modules]
+    words = tuple(word.strip() for word in given if word.strip())
+    if not words:
+        found = repr(modules)
+        raise UsageError("bad-modules", "no module is named", expected="such as q_proj,mlp", found=found)
+    return words

@@ -1,10 +1,8 @@
 """A study folder that appears whole or not at all, and never harms what was there before."""
 
 import contextlib
-import hashlib
 import json
 import os
-import re
 import shutil
 import socket
 import tempfile
@@ -13,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.errors import Exhausted, UsageError
-from tunescope.table import SCHEMA_VERSION, write_json
+from tunescope.table import SCHEMA_VERSION
 from tunescope.version import __version__
+from tunescope.writing import write_json
 
 RECORD = "study.json"
 
@@ -185,24 +184,3 @@ def _stale(holder: str) -> bool:
     except PermissionError:
         return False
     return False
-
-
-def file_stem(label: str) -> str:
-    """A label as part of a file name: kept where harmless, else made so with a short hash behind it.
-
-    >>> file_stem("run-a_2"), file_stem("a/b")
-    ('run-a_2', 'a_b-c14cddc0')
-    """
-    safe = re.sub(r"[^A-Za-z0-9._-]", "_", label)[:80].lstrip(".")
-    return safe if safe == label else f"{safe}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
-
-
-def file_stems(labels: Sequence[str]) -> dict[str, str]:
-    """A file stem for every label; labels that differ only in case get their hash behind them."""
-    lowered = [label.lower() for label in labels]
-    return {
-        label: file_stem(label)
-        if lowered.count(label.lower()) == 1
-        else f"{file_stem(label)}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
-        for label in labels
-    }

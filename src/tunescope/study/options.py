@@ -1,24 +1,8 @@
 """Options that several commands share, from text to values."""
 
 import math
-import re
 
 from tunescope.errors import UsageError, printable
-
-
-def parse_layers(text: str | None) -> frozenset[int] | None:
-    """`0,20-25` as a set of layer indices."""
-    if text is None:
-        return None
-    layers: set[int] = set()
-    for part in text.split(","):
-        found = re.fullmatch(r"\s*(\d{1,5})(?:-(\d{1,5}))?\s*", part)
-        if not found or int(found.group(2) or found.group(1)) < int(found.group(1)):
-            raise UsageError(
-                "bad-layers", "the layers cannot be read", expected="such as 0,20-25", found=text
-            )
-        layers |= set(range(int(found.group(1)), int(found.group(2) or found.group(1)) + 1))
-    return frozenset(layers)
 
 
 def parse_words(text: str | None) -> tuple[str, ...] | None:
@@ -46,3 +30,19 @@ def parse_scales(texts: tuple[str, ...]) -> dict[str, float]:
             )
         scales[label] = value
     return scales
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """`png,svg` as formats of pictures; `none` is no picture at all."""
+    if text.strip() == "none":
+        return ()
+    known = ("png", "svg", "pdf")
+    words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    if not words or not set(words) <= set(known):
+        raise UsageError(
+            "bad-figures",
+            "--figures cannot be read",
+            expected="png, svg, pdf, several with commas, or none",
+            found=printable(text),
+        )
+    return words

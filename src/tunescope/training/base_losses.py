@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunescope.table import write_json
 from tunescope.training import model as models
 from tunescope.training.collation import Padding
 from tunescope.training.domains import Domain
 from tunescope.training.evaluation import HeldOutLoss, held_out_loss
 from tunescope.training.recipe import Recipe
+from tunescope.writing import write_json
 
 FILE = "base_losses.json"
 

@@ -12,8 +12,8 @@ from tunescope.corpus import Example, Row, Rows, data_hash, read_rows
 from tunescope.corpus.rows import record_of
 from tunescope.errors import BadInput
 from tunescope.lm.texts import Limits, cut_by_model, encoded
-from tunescope.table import write_text
 from tunescope.training.recipe import Recipe
+from tunescope.writing import write_text
 
 HELD_OUT = "held_out"
 

@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from tunescope.errors import Exhausted, UsageError
 from tunescope.lm.pretrained import load_config, load_tokenizer
 from tunescope.lm.texts import limits_of
-from tunescope.table import write_json
 from tunescope.training.domains import HELD_OUT, read_domains, write_held_out
 from tunescope.training.guards import few_threads, refuse_degraded_launch
 from tunescope.training.lock import locked
@@ -21,6 +20,7 @@ from tunescope.training.recipe import Recipe, check_rate
 from tunescope.training.run import SCHEMA_VERSION, Run
 from tunescope.training.sweep import Sweep, checked_root, versions
 from tunescope.training.transfer import write_transfer
+from tunescope.writing import write_json
 
 FORBIDDEN = set('/\\:*?"<>|')
 # What lies beside the domains in a sweep's folder, and the longest name of a folder.

@@ -12,7 +12,6 @@ import torch
 from transformers import Trainer, TrainingArguments, set_seed
 
 from tunescope.errors import BadInput
-from tunescope.table import write_json, write_text
 from tunescope.training import model as models
 from tunescope.training.capture import TrainingCapture
 from tunescope.training.checkpoints import (
@@ -28,6 +27,7 @@ from tunescope.training.progress import Meter
 from tunescope.training.recipe import Recipe, rate_name
 from tunescope.training.recording import PARTS, Recording, read_capture
 from tunescope.training.start import FILE as START
+from tunescope.writing import write_json, write_text
 
 MARKER = "complete"
 RECORD = "run.json"

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from tunescope.errors import UsageError
-from tunescope.table import write_json
 from tunescope.training.base_losses import BaseLosses
 from tunescope.training.checkpoints import latest_checkpoint
 from tunescope.training.collation import padding_for
@@ -19,6 +18,7 @@ from tunescope.training.evaluation import HeldOutLoss
 from tunescope.training.progress import Event, Listener, Meter, Phase
 from tunescope.training.recipe import Recipe
 from tunescope.training.run import SCHEMA_VERSION, Run, Session
+from tunescope.writing import write_json
 
 PACKAGES = (
     "tunescope",

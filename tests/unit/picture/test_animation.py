@@ -8,8 +8,9 @@ from PIL import Image, ImageSequence
 
 from tunescope.errors import UsageError
 from tunescope.picture.animation import durations, indexed, write_animation
+from tunescope.picture.style import save
 from tunescope.picture.views import Grid
-from tunescope.questions.trajectory.figures import Drawing, colours_of, write_norm_heatmap, write_trajectory
+from tunescope.questions.trajectory.figures import Animated, Drawing, colours_of, norm_heatmap
 from tunescope.questions.trajectory.views import Animation, Track, animation
 
 LAYERS, CAPTURES = 12, 5
@@ -43,7 +44,7 @@ def frames_of(path: Path) -> tuple[list[np.ndarray], list[int]]:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("figures")
-    write_trajectory(view("cpp", "python"), folder, colours_of(["cpp", "python"]), fps=4, hold=2.0)
+    Animated(view("cpp", "python"), colours_of(["cpp", "python"]), 4, 2.0).write(folder, ("png", "svg"))
     return folder
 
 
@@ -136,7 +137,7 @@ def test_the_last_frame_is_there_as_png_and_svg(written: Path) -> None:
 
 
 def test_the_same_view_gives_the_same_bytes(written: Path, tmp_path: Path) -> None:
-    write_trajectory(view("cpp", "python"), tmp_path, colours_of(["python", "cpp"]), fps=4, hold=2.0)
+    Animated(view("cpp", "python"), colours_of(["python", "cpp"]), 4, 2.0).write(tmp_path, ("png", "svg"))
     for path in sorted(tmp_path.iterdir()):
         assert path.read_bytes() == (written / path.name).read_bytes(), path.name
 
@@ -152,7 +153,7 @@ def test_equal_neighbours_merge_and_time_adds_up(tmp_path: Path) -> None:
 
 
 def test_a_single_capture_is_a_picture_of_one_frame(tmp_path: Path) -> None:
-    write_trajectory(view(captures=1), tmp_path, colours_of(["cpp"]), fps=4, hold=2.0)
+    Animated(view(captures=1), colours_of(["cpp"]), 4, 2.0).write(tmp_path, ("png", "svg"))
     with Image.open(tmp_path / "2e-4_cpp_mean.gif") as image:
         assert getattr(image, "n_frames", 1) == 1
 
@@ -172,7 +173,9 @@ def test_values_that_are_not_finite_leave_a_gap(tmp_path: Path) -> None:
     (track,) = tracks()
     track.centre[2, 3:6] = np.nan
     track.spread[3] = np.inf
-    write_trajectory(animation("x", "x", "", "mean", [track]), tmp_path, {"cpp": "#0072B2"}, fps=4, hold=1.0)
+    Animated(animation("x", "x", "", "mean", [track]), {"cpp": "#0072B2"}, 4, 1.0).write(
+        tmp_path, ("png", "svg")
+    )
     assert (tmp_path / "x.gif").stat().st_size > 1000
 
 
@@ -183,7 +186,7 @@ def test_heatmaps_of_few_and_many_steps(tmp_path: Path, columns: int) -> None:
     grid = Grid(
         "cpp", tuple(f"L{i}" for i in range(16)), names, values, values > 2, "‖ΔW‖ of the layer", (0, 1)
     )
-    png, svg = write_norm_heatmap(grid, tmp_path, "norm")
+    png, svg = save(norm_heatmap(grid), tmp_path / "norm", ("png", "svg"))
     with Image.open(png) as image:
         assert image.width < 1600
     assert svg.exists()

@@ -120,7 +120,7 @@ def _write(study: Any, request: Any, out: Path, options: dict[str, Any]) -> None
 
 def _print(study: Any, as_json: bool) -> None:
     from tunescope.questions.attribution.readout import attribution_markdown
-    from tunescope.table import strict_json
+    from tunescope.writing import strict_json
 
     click.echo(strict_json(study.document) if as_json else attribution_markdown(study.document).rstrip("\n"))
 

@@ -16,16 +16,10 @@ from tunescope.questions.attribution.findings import attribution_findings, diffe
 from tunescope.source.ledger import provenance as source_provenance
 from tunescope.source.spec import default_label, parse_hub_id, parse_spec
 from tunescope.study.finding import Finding, ordered
-from tunescope.study.folder import StudyFolder, file_stems
-from tunescope.table import (
-    SCHEMA_VERSION,
-    Table,
-    spreadsheet_safe,
-    strict_json,
-    write_csv,
-    write_json,
-    write_text,
-)
+from tunescope.study.folder import StudyFolder
+from tunescope.study.names import file_stems
+from tunescope.table import SCHEMA_VERSION, Table, spreadsheet_safe, write_csv
+from tunescope.writing import strict_json, write_json, write_text
 
 if TYPE_CHECKING:
     from tunescope.questions.attribution.attribution import Attribution

@@ -59,7 +59,7 @@ def command(model: str, data: str, out: Path | None, as_json: bool, strict: bool
     """
     # Deferred: --help must not load the numeric libraries.
     from tunescope.questions.importance.study import importance_study, state_folder, writes
-    from tunescope.table import strict_json
+    from tunescope.writing import strict_json
 
     request = _request(model, data, options)
     if out is not None:

@@ -16,7 +16,8 @@ from tunescope.questions.importance.findings import importance_findings
 from tunescope.questions.importance.views import MEANING, ORDERS, SCALES, ImportanceMap, importance_maps
 from tunescope.study.finding import Finding, ordered
 from tunescope.study.folder import StudyFolder, locked
-from tunescope.table import SCHEMA_VERSION, Table, strict_json, write_csv, write_json, write_text
+from tunescope.table import SCHEMA_VERSION, Table, write_csv
+from tunescope.writing import strict_json, write_json, write_text
 
 DEFAULT_METHODS = ("taylor", "curvature")
 _TOP = 8

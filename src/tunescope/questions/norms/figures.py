@@ -1,62 +1,77 @@
-"""The figures of a norms table, one function each; all take an `ax=` and return it."""
+"""The pictures of a norms study: heatmaps, layer profiles, top components, differences."""
 
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import combinations
+
+import numpy as np
 from matplotlib.axes import Axes
 
-from tunescope.errors import UsageError
 from tunescope.picture import grid as draw
+from tunescope.picture.drawing import Drawn, Panel
+from tunescope.picture.style import CHANGE, DIFFERENCE
+from tunescope.picture.views import Grid
 from tunescope.questions.norms import views as view
-from tunescope.table import Table
+from tunescope.study.names import file_stems
+from tunescope.study.study import Study
 
-_METRIC = "frobenius_norm_normalized"
-
-
-def norm_heatmap(
-    table: Table, model_id: str | None = None, metric: str = _METRIC, stack: int = 0, ax: Axes | None = None
-) -> Axes:
-    """Draw layer × module of one model; `stack` picks the panel where there are several.
-
-    `table` is what `tunescope.norms` returned; `model_id` may be left out where it holds one model. Where
-    the scale is unknown the unscaled norm is drawn, and the colour bar says so.
-    """
-    panels = view.heatmaps(table.frame, _model(table, model_id), _known(table, metric))
-    if not 0 <= stack < len(panels):
-        raise UsageError("no-such-panel", f"there is no panel {stack}", expected=f"0 to {len(panels) - 1}")
-    return draw.heatmap(panels[stack], ax=ax)
+# Difference maps are drawn for all pairs up to this many models, else against the first.
+ALL_PAIRS = 5
 
 
-def layer_profile(
-    table: Table, family: str = "attention", metric: str = _METRIC, ax: Axes | None = None
-) -> Axes:
-    """Draw the mean of `metric` over each layer's modules of one family, a line per model."""
-    found = {p.title: p for p in view.profiles(table.frame, _known(table, metric))}
-    if family not in found:
-        raise UsageError("no-such-family", f"no profile is called {family!r}", expected=", ".join(found))
-    return draw.profile(found[family], ax=ax)
+def pictures(study: Study) -> list[Drawn]:
+    """Every picture of a study, the map of the metric that was asked for first."""
+    labels = list(study.readout["models"])
+    stems = file_stems(labels)
+    drawn = [*_heatmaps(study, stems), *_profiles(study), *_rankings(study)]
+    return [*drawn, *_differences(study, stems)]
 
 
-def top_components(
-    table: Table, model_id: str | None = None, metric: str = _METRIC, most: int = 15, ax: Axes | None = None
-) -> Axes:
-    """Draw the components with the largest `metric` of one model."""
-    model = _model(table, model_id)
-    found = {r.title: r for r in view.rankings(table.frame, _known(table, metric), most)}
-    if model not in found:
-        raise UsageError("nothing-to-draw", f"{model!r} has no finite {metric}")
-    return draw.ranking(found[model], ax=ax)
+def _heatmaps(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
+    frame, shared = study.table.frame, study.arguments["shared_scale"]
+    for metric, suffix in _pictured(study.readout["metric"]):
+        groups = [view.heatmaps(frame, label, metric) for label in stems]
+        for label, group in zip(stems, view.share_limits(groups) if shared else groups, strict=True):
+            if any(np.isfinite(grid.values).any() or grid.broken.any() for grid in group):
+                caption = f"{group[0].label} of {label}, by layer and module."
+                yield _grids(f"norm_heatmap_{stems[label]}_{suffix}", caption, group, CHANGE)
 
 
-def _model(table: Table, model_id: str | None) -> str:
-    models = table.frame["model_id"].unique(maintain_order=True).to_list()
-    if model_id is None and len(models) == 1:
-        return str(models[0])
-    if model_id not in models:
-        raise UsageError("no-such-model", f"the table has no model {model_id!r}", expected=", ".join(models))
-    return str(model_id)
+def _grids(name: str, caption: str, group: Sequence[Grid], cmap: str) -> Drawn:
+    panels: dict[str, Panel] = {grid.title: partial(_on_axes, grid, cmap) for grid in group}
+    return Drawn(name, caption, partial(draw.heatmaps, group, cmap), panels)
 
 
-def _known(table: Table, metric: str) -> str:
-    if metric not in table.frame.columns:
-        raise UsageError(
-            "unknown-metric", f"there is no metric {metric!r}", expected=", ".join(table.frame.columns)
-        )
-    return metric
+def _on_axes(grid: Grid, cmap: str, ax: Axes) -> Axes:
+    return draw.heatmap(grid, ax=ax, cmap=cmap)
+
+
+def _profiles(study: Study) -> Iterator[Drawn]:
+    metric = study.readout["metric"]
+    if found := view.profiles(study.table.frame, metric):
+        caption = f"Mean of {view.label_of(metric)} over the modules of each layer, a line per model."
+        panels: dict[str, Panel] = {profile.title: partial(draw.profile, profile) for profile in found}
+        yield Drawn("layer_profiles", caption, partial(draw.profiles, found), panels)
+
+
+def _rankings(study: Study) -> Iterator[Drawn]:
+    metric = study.readout["metric"]
+    if found := view.rankings(study.table.frame, metric):
+        caption = f"The components with the largest {view.label_of(metric)} of each model."
+        panels: dict[str, Panel] = {ranking.title: partial(draw.ranking, ranking) for ranking in found}
+        yield Drawn("top_components", caption, partial(draw.rankings, found), panels)
+
+
+def _differences(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
+    labels, metric = list(stems), study.readout["metric"]
+    every = list(combinations(labels, 2))
+    for a, b in every if len(labels) <= ALL_PAIRS else [(labels[0], label) for label in labels[1:]]:
+        if found := view.differences(study.table.frame, a, b, metric):
+            caption = f"{view.label_of(metric)} of {b} minus that of {a}; white is no difference."
+            yield _grids(f"difference_{stems[b]}_minus_{stems[a]}", caption, found, DIFFERENCE)
+
+
+def _pictured(metric: str) -> list[tuple[str, str]]:
+    """The metrics that get a map: the one that was asked for, and the usual two."""
+    usual = [("frobenius_norm_normalized", "normalized"), ("frobenius_norm", "raw")]
+    return usual if metric in dict(usual) else [(metric, metric), *usual]

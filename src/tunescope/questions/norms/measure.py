@@ -9,60 +9,65 @@ import polars as pl
 
 from tunescope.delta import Delta, Factored, Update
 from tunescope.linalg import gram, spectrum
+from tunescope.table import KEYS, Column, Schema, dtypes
 
-# Column -> (dtype, unit); the order is the order in every file.
-SCHEMA: dict[str, tuple[Any, str]] = {
-    "model_id": (pl.String, ""),
-    "layer": (pl.Int64, ""),
-    "module_type": (pl.String, ""),
-    "component_name": (pl.String, ""),
-    "lora_rank": (pl.Int64, ""),
-    "lora_alpha": (pl.Float64, ""),
-    "frobenius_norm": (pl.Float64, "‖ΔW‖_F, scale included"),
-    "frobenius_norm_normalized": (pl.Float64, "‖ΔW‖_F/√d_out"),
-    "lora_A_norm": (pl.Float64, "‖A‖_F"),
-    "lora_B_norm": (pl.Float64, "‖B‖_F"),
-    "stack": (pl.String, ""),
-    "expert": (pl.Int64, ""),
-    "family": (pl.String, ""),
-    "method": (pl.String, ""),
-    "scale": (pl.Float64, "s in ΔW = s·BA"),
-    "d_out": (pl.Int64, ""),
-    "d_in": (pl.Int64, ""),
-    "unscaled_frobenius_norm": (pl.Float64, "‖BA‖_F"),
-    "unscaled_frobenius_norm_normalized": (pl.Float64, "‖BA‖_F/√d_out"),
-    "spectral_norm": (pl.Float64, "σ₁(ΔW), scale included"),
-    "stable_rank": (pl.Float64, "‖ΔW‖_F²/σ₁²"),
-    "effective_rank": (pl.Float64, "exp H(σ/Σσ)"),
-    "participation_ratio": (pl.Float64, "(Σσ²)²/Σσ⁴"),
-    "energy_rank_90": (pl.Float64, "least k with 90 % of Σσ²"),
-    "energy_rank_99": (pl.Float64, "least k with 99 % of Σσ²"),
-    "status": (pl.String, ""),
+_NORM = "unit of the weights"
+_RANK = "directions"
+# The order is the order in every file: first what says where a row belongs.
+SCHEMA: Schema = {
+    "model_id": Column(pl.String, "label of the model"),
+    "step": Column(pl.Int64, "optimizer step, where the source is a checkpoint of a run"),
+    "stack": Column(pl.String, "stack of blocks or tower that the layer is counted in"),
+    "layer": Column(pl.Int64, "index of the block in its stack, from 0; null outside blocks"),
+    "module_type": Column(pl.String, "name of the module inside its block"),
+    "expert": Column(pl.Int64, "number of the expert, from 0; null where there are none"),
+    "component_name": Column(pl.String, "short name of layer and module"),
+    "family": Column(pl.String, "attention, mlp, norm, embedding or other"),
+    "method": Column(pl.String, "how the update is stored, such as lora"),
+    "lora_rank": Column(pl.Int64, "rank r of the factors", _RANK),
+    "lora_alpha": Column(pl.Float64, "alpha of the adapter"),
+    "scale": Column(pl.Float64, "s in ΔW = s·BA; null where the source does not say it"),
+    "d_out": Column(pl.Int64, "outputs of the weight"),
+    "d_in": Column(pl.Int64, "inputs of the weight"),
+    "frobenius_norm": Column(pl.Float64, "‖ΔW‖_F, scale included", _NORM),
+    "frobenius_norm_normalized": Column(pl.Float64, "‖ΔW‖_F/√d_out", _NORM),
+    "unscaled_frobenius_norm": Column(pl.Float64, "‖BA‖_F, scale not applied", _NORM),
+    "unscaled_frobenius_norm_normalized": Column(pl.Float64, "‖BA‖_F/√d_out, scale not applied", _NORM),
+    "lora_A_norm": Column(pl.Float64, "‖A‖_F", _NORM),
+    "lora_B_norm": Column(pl.Float64, "‖B‖_F", _NORM),
+    "spectral_norm": Column(pl.Float64, "σ₁(ΔW), scale included", _NORM),
+    "stable_rank": Column(pl.Float64, "‖ΔW‖_F²/σ₁², from 1 to the rank", _RANK),
+    "effective_rank": Column(pl.Float64, "exp of the entropy of σ/Σσ [Roy & Vetterli 2007]", _RANK),
+    "participation_ratio": Column(pl.Float64, "(Σσ²)²/Σσ⁴", _RANK),
+    "energy_rank_90": Column(pl.Float64, "least k with 90 % of Σσ²", _RANK),
+    "energy_rank_99": Column(pl.Float64, "least k with 99 % of Σσ²", _RANK),
+    "status": Column(pl.String, "ok, or what is the matter with the row"),
 }
 # Every number but those that say where a row belongs.
-METRICS = tuple(
-    name for name, (dtype, _) in SCHEMA.items() if dtype != pl.String and name not in ("layer", "expert")
+METRICS = tuple(name for name, column in SCHEMA.items() if column.dtype != pl.String and name not in KEYS)
+SPECTRAL = (
+    "spectral_norm",
+    "stable_rank",
+    "effective_rank",
+    "participation_ratio",
+    "energy_rank_90",
+    "energy_rank_99",
 )
-
-
-def units() -> dict[str, str]:
-    """Unit of every column that has one."""
-    return {name: unit for name, (_, unit) in SCHEMA.items() if unit}
 
 
 def frame(rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
     """Rows as a frame with the columns, order and types of `SCHEMA`; absent columns are null."""
-    return pl.DataFrame(list(rows), schema={name: dtype for name, (dtype, _) in SCHEMA.items()})
+    return pl.DataFrame(list(rows), schema=dtypes(SCHEMA))
 
 
-def measure(delta: Delta, model_id: str, spectra: bool = True) -> dict[str, Any]:
+def measure(delta: Delta, model_id: str, step: int | None = None, spectra: bool = True) -> dict[str, Any]:
     """One row of the norms table for one ΔW.
 
     Scaled columns are null where the scale is unknown. A factor with a NaN or infinity gives NaN norms
     and a status that counts the values.
     """
     update = delta.open()
-    row = _identity(delta, model_id)
+    row = _identity(delta, model_id, step)
     norm, values = _sizes(update, spectra, row)
     root = math.sqrt(delta.d_out)
     row |= {"unscaled_frobenius_norm": norm, "unscaled_frobenius_norm_normalized": norm / root}
@@ -78,10 +83,11 @@ def measure(delta: Delta, model_id: str, spectra: bool = True) -> dict[str, Any]
     return row
 
 
-def _identity(delta: Delta, model_id: str) -> dict[str, Any]:
+def _identity(delta: Delta, model_id: str, step: int | None) -> dict[str, Any]:
     address = delta.address
     return {
         "model_id": model_id,
+        "step": step,
         "layer": address.layer,
         "module_type": address.module_type,
         "component_name": delta.component_name,

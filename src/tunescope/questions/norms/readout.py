@@ -1,13 +1,15 @@
 """The readout of a norms study as Markdown."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
 from tunescope.questions.norms.views import label_of
+from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, table
+from tunescope.study.study import Study
 
 CAUTION = (
     "A magnitude map is not a causal map: it shows where weights changed and by how much, "
@@ -15,8 +17,9 @@ CAUTION = (
 )
 
 
-def readout_markdown(document: Mapping[str, Any], coverage: Sequence[str] = ()) -> str:
-    """The whole readout: one table of the models, ratios, findings, coverage."""
+def norms_markdown(study: Study) -> str:
+    """The whole readout: one table of the models, ratios, findings, the largest rows, coverage."""
+    document = study.readout
     metric = document["metric"]
     lines = [
         f"# {'How much changed' if 'norm' in metric else 'What changed'}: {label_of(metric)}",
@@ -28,7 +31,8 @@ def readout_markdown(document: Mapping[str, Any], coverage: Sequence[str] = ()) 
     lines += _focus(document["models"])
     lines += _ratios(document["models"], document["ratios"])
     lines += ["", "## Findings", "", *finding_lines(document["findings"])]
-    if coverage:
+    lines += ["", "## Largest", "", *top_rows(study.table.frame, metric)]
+    if coverage := coverage_lines(study.tables["coverage"].frame):
         lines += ["", "## Coverage", "", *coverage]
     return "\n".join(lines) + "\n"
 

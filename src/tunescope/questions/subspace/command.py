@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from tunescope.errors import UsageError
-from tunescope.study.options import parse_layers, parse_scales, parse_words
+from tunescope.study.options import parse_scales, parse_words
 
 EPILOG = """\b
 Examples:
@@ -81,7 +81,7 @@ def command(sources: tuple[str, ...], out: Path | None, as_json: bool, strict: b
     settings = _settings(options)
     if out is not None:
         _check(out, [*sources, *([options["base"]] if options["base"] else [])], options["overwrite"])
-    modules = compare.Selection(parse_layers(options["layers"]), parse_words(options["modules"]))
+    modules = compare.Selection(compare.layer_set(options["layers"]), parse_words(options["modules"]))
     opened = compare.select(compare.open_labelled(sources, parse_scales(options["scales"])), modules)
     study = _measure(opened, settings, out, list(sources), options)
     _print(study, as_json)
@@ -165,9 +165,9 @@ def _print(study: Any, as_json: bool) -> None:
     from tunescope.questions.subspace.readout import subspace_markdown
     from tunescope.source.ledger import coverage
     from tunescope.study.coverage import coverage_lines
-    from tunescope.table import strict_json
+    from tunescope.writing import strict_json
 
     if as_json:
         click.echo(strict_json(study.document))
         return
-    click.echo(subspace_markdown(study.document, coverage_lines(coverage(study.sources))), nl=False)
+    click.echo(subspace_markdown(study.document, coverage_lines(coverage(study.sources).frame)), nl=False)

@@ -20,7 +20,7 @@ from tunescope.questions.subspace.sources import check_comparable, source_findin
 from tunescope.questions.subspace.summary import subspace_readout
 from tunescope.source.checkpoint import BaseCheckpoint
 from tunescope.source.opened import Source
-from tunescope.table import Table, sink_parquet
+from tunescope.table import Table
 
 # Rows of φ that are held before they go to disk.
 _HELD_ROWS = 400_000
@@ -66,7 +66,7 @@ class GridSink:
         if self._held:
             self._spill()
         files = [self.parts / f"{k:06d}.parquet" for k in range(self.files)]
-        sink_parquet(pl.scan_parquet(files), path, "subspace", meta)
+        Table(pl.scan_parquet(files), "subspace", meta).write_parquet(path)
         for file in files:
             file.unlink()
         self.parts.rmdir()

@@ -11,8 +11,10 @@ from tunescope.questions.subspace import views as view
 from tunescope.questions.subspace.study import GridSink, Settings, SubspaceStudy, square_tables
 from tunescope.source.ledger import coverage
 from tunescope.study.coverage import coverage_lines
-from tunescope.study.folder import StudyFolder, file_stems
-from tunescope.table import spreadsheet_safe, strict_json, write_csv, write_text
+from tunescope.study.folder import StudyFolder
+from tunescope.study.names import file_stems
+from tunescope.table import spreadsheet_safe, write_csv
+from tunescope.writing import strict_json, write_text
 
 # Pairs that get every figure; beyond these, every pair with the first model gets the main one.
 _ALL_FIGURES = 3
@@ -40,13 +42,13 @@ def write_subspace(
     _write_models(study, folder)
     _write_base(study, folder)
     write_text(folder.tables / "readout.json", strict_json(study.document) + "\n")
-    lines = coverage_lines(coverage(study.sources))
+    lines = coverage_lines(coverage(study.sources).frame)
     write_text(folder.root / "readout.md", subspace_markdown(study.document, lines))
 
 
 def _write_tables(study: SubspaceStudy, folder: StudyFolder, clean: Clean) -> None:
     write_csv(clean(study.summary.frame), folder.tables / "subspace_summary.csv")
-    write_csv(clean(coverage(study.sources)), folder.tables / "coverage.csv")
+    write_csv(clean(coverage(study.sources).frame), folder.tables / "coverage.csv")
     if len(study.sources) > 2:
         for name, frame in square_tables(study.summary.frame, study.labels):
             write_csv(clean(frame), folder.tables / f"{name}.csv")

@@ -1,6 +1,8 @@
 """Animated layer profiles: axes drawn once, lines and bands moved frame by frame."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, overload
 
@@ -14,10 +16,13 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from tunescope.errors import UsageError
 from tunescope.picture.animation import RGB, durations, pace, write_animation
+from tunescope.picture.drawing import Drawn
 from tunescope.picture.grid import heatmap, title_text
 from tunescope.picture.style import BROKEN, CYCLE, INK, QUIET, save, style
 from tunescope.picture.views import Grid
+from tunescope.questions.trajectory.gallery import Gallery
 from tunescope.questions.trajectory.views import Animation, Track
 from tunescope.study.finding import named
 
@@ -201,15 +206,56 @@ def _superscript(power: int) -> str:
     return str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def write_trajectory(
-    view: Animation, folder: Path, colours: dict[str, str], *, fps: float | None = None, hold: float = 2.0
-) -> list[Path]:
-    """Write the animation as GIF and APNG, and its last frame as PNG and SVG, under the view's name."""
-    drawing = Drawing(view, colours)
-    stem = folder / view.name
-    times = durations(len(drawing), pace(len(drawing)) if fps is None else fps, hold)
-    written = write_animation(stem, drawing, times, drawing.exact())
-    return written + save(still(drawing), stem, dpi=150)
+def pictures(shown: Gallery, fps: float | None, hold: float) -> list["Animated | Drawn"]:
+    """Every picture of a gallery: both animations of each panel, and ‖ΔW‖ by layer and step of each run."""
+    colours = colours_of(shown.keys)
+    drawn: list[Animated | Drawn] = []
+    for panel in shown.panels():
+        drawn += [Animated(view, colours, fps, hold) for view in (panel.mean, panel.abs_mean)]
+        if panel.norm is not None:
+            name, grid = panel.norm
+            caption = f"{grid.label} of every layer at every step: {grid.title}."
+            drawn.append(Drawn(name, caption, partial(norm_heatmap, grid)))
+    return drawn
+
+
+@dataclass(frozen=True, eq=False)
+class Animated:
+    """An animation as a picture of a study: GIF and APNG, and its last frame in other formats."""
+
+    view: Animation
+    colours: dict[str, str]
+    fps: float | None = None
+    hold: float = 2.0
+
+    @property
+    def name(self) -> str:
+        """The stem of its files."""
+        return self.view.name
+
+    @property
+    def caption(self) -> str:
+        """What it shows, from the data."""
+        return self.view.alt()
+
+    def draw(self, ax: Any = None, panel: str | None = None) -> Figure:
+        """The last frame; it has no panels that could be drawn on given axes."""
+        if ax is not None or panel is not None:
+            raise UsageError(
+                "no-such-panel",
+                f"the animation {self.name!r} needs a figure of its own",
+                fix="leave ax out",
+            )
+        return still(Drawing(self.view, self.colours))
+
+    def write(self, folder: Path, formats: Sequence[str]) -> list[Path]:
+        """Write `NAME.gif` and `NAME.apng`, and the last frame in each format."""
+        drawing = Drawing(self.view, self.colours)
+        stem = folder / self.name
+        pace_kept = pace(len(drawing)) if self.fps is None else self.fps
+        times = durations(len(drawing), pace_kept, self.hold)
+        written = write_animation(stem, drawing, times, drawing.exact())
+        return written + save(still(drawing), stem, formats, caption=self.caption)
 
 
 def still(drawing: Drawing) -> Figure:
@@ -220,8 +266,8 @@ def still(drawing: Drawing) -> Figure:
     return drawing.figure
 
 
-def write_norm_heatmap(view: Grid, folder: Path, name: str) -> list[Path]:
-    """Write the layer × step map of ‖ΔW‖ as PNG and SVG."""
+def norm_heatmap(view: Grid) -> Figure:
+    """The layer × step map of ‖ΔW‖."""
     rows, columns = view.values.shape
     width, height = min(max(3.2, 0.5 * columns), 8.0), min(max(2.2, 0.2 * rows), 8.0)
     with style():
@@ -238,4 +284,4 @@ def write_norm_heatmap(view: Grid, folder: Path, name: str) -> list[Path]:
             ax.set_xticks([], minor=True)
         ax.set_xlabel("step")
         figure.colorbar(ax.images[0], cax=bar, label=view.label).outline.set_visible(False)
-    return save(figure, folder / name)
+    return figure

@@ -4,32 +4,41 @@ from typing import Any
 
 import polars as pl
 
-# Column -> (dtype, unit): one row per run, step, weight and factor.
-SCHEMA: dict[str, tuple[Any, str]] = {
-    "run": (pl.String, ""),
-    "domain": (pl.String, ""),
-    "learning_rate": (pl.Float64, "the run's peak rate"),
-    "seed": (pl.Int64, ""),
-    "step": (pl.Int64, "optimizer steps"),
-    "epoch": (pl.Float64, "epochs"),
-    "stack": (pl.String, ""),
-    "layer": (pl.Int64, ""),
-    "module_type": (pl.String, ""),
-    "expert": (pl.Int64, ""),
-    "family": (pl.String, ""),
-    "component_name": (pl.String, ""),
-    "factor": (pl.String, "A, B or W"),
-    "reference": (pl.String, "what Δ counts from: start, zero or first_checkpoint"),
-    "mean": (pl.Float64, "mean of Δ"),
-    "variance": (pl.Float64, "population variance of Δ"),
-    "abs_mean": (pl.Float64, "mean of |Δ|"),
-    "abs_variance": (pl.Float64, "population variance of |Δ|"),
-    "numel": (pl.Int64, "entries"),
-    "delta_frobenius_norm": (pl.Float64, "‖ΔW‖_F, scale included"),
-    "cosine_to_previous": (pl.Float64, "cosine of ΔW with the previous checkpoint's"),
-    "cosine_to_last": (pl.Float64, "cosine of ΔW with the last checkpoint's"),
-    "schedule_learning_rate": (pl.Float64, "the rate at this step"),
-    "loss": (pl.Float64, "training loss, nats a token"),
+from tunescope.table import Column, Schema, described, dtypes
+
+_WEIGHTS, _LOSS = "unit of the weights", "nats/token"
+# One row per run, step, weight and factor.
+SCHEMA: Schema = {
+    "run": Column(pl.String, "label of the run"),
+    "domain": Column(pl.String, "data that the run was trained on"),
+    "learning_rate": Column(pl.Float64, "the run's peak rate"),
+    "seed": Column(pl.Int64, "seed of the run"),
+    "step": Column(pl.Int64, "optimizer step"),
+    "epoch": Column(pl.Float64, "passes over the training rows", "epochs"),
+    "stack": Column(pl.String, "stack of blocks or tower that the layer is counted in"),
+    "layer": Column(pl.Int64, "index of the block in its stack, from 0; null outside blocks"),
+    "module_type": Column(pl.String, "name of the module inside its block"),
+    "expert": Column(pl.Int64, "number of the expert, from 0; null where there are none"),
+    "family": Column(pl.String, "attention, mlp, norm, embedding or other"),
+    "component_name": Column(pl.String, "short name of layer and module"),
+    "factor": Column(pl.String, "A, B or W; all where they are pooled"),
+    "reference": Column(pl.String, "what Δ counts from: start, zero or first_checkpoint"),
+    "mean": Column(pl.Float64, "mean of Δ", _WEIGHTS),
+    "variance": Column(pl.Float64, "population variance of Δ", "square of it"),
+    "abs_mean": Column(pl.Float64, "mean of |Δ|", _WEIGHTS),
+    "abs_variance": Column(pl.Float64, "population variance of |Δ|", "square of it"),
+    "numel": Column(pl.Int64, "entries of the matrix"),
+    "delta_frobenius_norm": Column(pl.Float64, "‖ΔW‖_F, scale included", _WEIGHTS),
+    "cosine_to_previous": Column(pl.Float64, "cosine of ΔW with the previous checkpoint's", "[-1, 1]"),
+    "cosine_to_last": Column(pl.Float64, "cosine of ΔW with the last checkpoint's", "[-1, 1]"),
+    "schedule_learning_rate": Column(pl.Float64, "the rate at this step"),
+    "loss": Column(pl.Float64, "training loss", _LOSS),
+}
+# What the tables by layer and by step have besides.
+_POOLED: Schema = {
+    "mean_std": Column(pl.Float64, "population deviation of the means over the layer's matrices", _WEIGHTS),
+    "abs_mean_std": Column(pl.Float64, "the same of the means of |Δ|", _WEIGHTS),
+    "n_matrices": Column(pl.Int64, "matrices of the layer"),
 }
 RUN_KEYS = ("run", "domain", "learning_rate", "seed")
 BY_LAYER = (
@@ -111,12 +120,13 @@ def updates(motion: pl.DataFrame) -> pl.DataFrame:
 
 def frame(rows: Any) -> pl.DataFrame:
     """Rows as a frame with the columns, order and types of `SCHEMA`; absent columns are null."""
-    return pl.DataFrame(rows, schema={name: dtype for name, (dtype, _) in SCHEMA.items()})
+    return pl.DataFrame(rows, schema=dtypes(SCHEMA))
 
 
-def units() -> dict[str, str]:
-    """Unit of every column that has one."""
-    return {name: unit for name, (_, unit) in SCHEMA.items() if unit}
+def meta(frame: pl.DataFrame) -> dict[str, Any]:
+    """Unit and meaning of the columns that a table of motion has."""
+    known = {**SCHEMA, **_POOLED}
+    return {"columns": described({name: known[name] for name in frame.columns if name in known})}
 
 
 def norms_by_layer(motion: pl.DataFrame) -> pl.DataFrame:

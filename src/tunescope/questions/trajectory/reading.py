@@ -15,6 +15,7 @@ from tunescope.questions.trajectory.motion import Moments, Motion, follow
 from tunescope.source.checkpoints import Saved, open_checkpoint
 from tunescope.source.runs import Checkpoint, Run
 from tunescope.study.finding import named
+from tunescope.table import dtypes
 
 
 def motion_of(run: Run, start: Path | None = None) -> tuple[pl.DataFrame, list[Notice]]:
@@ -33,7 +34,7 @@ def _captured(run: Run) -> pl.DataFrame:
         cosine_to_previous=pl.lit(None, pl.Float64),
         cosine_to_last=pl.lit(None, pl.Float64),
     )
-    return named.select(pl.col(name).cast(dtype) for name, (dtype, _) in layers.SCHEMA.items())
+    return named.select(pl.col(name).cast(dtype) for name, dtype in dtypes(layers.SCHEMA).items())
 
 
 def _keyed(frame: pl.DataFrame, run: Run) -> pl.DataFrame:

@@ -8,16 +8,17 @@ import polars as pl
 import pytest
 from matplotlib.figure import Figure
 
-import tunescope
 from tunescope.errors import UsageError
 from tunescope.picture.grid import far_apart, heatmap, profile
 from tunescope.picture.style import figure_of, save
 from tunescope.picture.views import Grid, Line, Profile
+from tunescope.questions.norms.question import QUESTION
+from tunescope.study.study import Study
 from tunescope.table import Table
 
 
 @pytest.fixture(scope="module")
-def table() -> Table:
+def study() -> Study:
     from tunescope.questions.norms.measure import frame
 
     rows = [
@@ -35,41 +36,43 @@ def table() -> Table:
         for i in range(4)
         for module in ("self_attn.q_proj", "mlp.up_proj")
     ]
-    return Table(frame(rows), "norms")
+    return drawn_from(frame(rows))
 
 
-def test_heatmap_draws_on_the_axes_given(table: Table) -> None:
+def drawn_from(frame: pl.DataFrame) -> Study:
+    readout = {"metric": "frobenius_norm_normalized", "models": {"a": {}, "b": {}}, "findings": []}
+    return Study(QUESTION, {"norms": Table(frame, "norms")}, readout, {"shared_scale": False})
+
+
+def test_heatmap_draws_on_the_axes_given(study: Study) -> None:
     ax = Figure().add_subplot()
-    assert tunescope.norm_heatmap(table, "a", ax=ax) is ax
+    assert study.figure("norm_heatmap_a_normalized", ax=ax) is ax.get_figure()
     image = ax.images[0].get_array()
     np.testing.assert_allclose(image[:, 0], 0.1 * np.arange(1, 5))
     assert [t.get_text() for t in ax.get_xticklabels()] == ["Up", "Q"]
     assert ax.get_title() == "a"
 
 
-def test_colour_bar_names_the_measure(table: Table) -> None:
-    ax = tunescope.norm_heatmap(table, "b")
-    assert [a.get_ylabel() for a in ax.get_figure().axes if a is not ax] == ["‖ΔW‖_F / √d_out"]
+def test_colour_bar_names_the_measure(study: Study) -> None:
+    figure = study.figure("norm_heatmap_b_normalized")
+    assert "‖ΔW‖_F / √d_out" in [ax.get_ylabel() for ax in figure.axes]
 
 
-def test_profile_and_ranking_draw_on_the_axes_given(table: Table) -> None:
+def test_one_panel_of_several_draws_on_the_axes_given(study: Study) -> None:
     ax = Figure().add_subplot()
-    assert tunescope.layer_profile(table, "mlp", ax=ax) is ax
+    study.figure("layer_profiles/mlp", ax=ax)
     assert len(ax.lines) == 2
-    bars = tunescope.top_components(table, "a", most=3)
-    assert len(bars.patches) == 3
+    bars = Figure().add_subplot()
+    study.figure("top_components/a", ax=bars)
+    assert len(bars.patches) == 8
 
 
-def test_wrong_names_are_usage_errors(table: Table) -> None:
-    for wrong in (
-        lambda: tunescope.norm_heatmap(table),
-        lambda: tunescope.norm_heatmap(table, "z"),
-        lambda: tunescope.norm_heatmap(table, "a", metric="size"),
-        lambda: tunescope.norm_heatmap(table, "a", stack=3),
-        lambda: tunescope.layer_profile(table, "norm"),
-    ):
-        with pytest.raises(UsageError):
-            wrong()
+def test_wrong_names_are_usage_errors_that_list_the_right_ones(study: Study) -> None:
+    with pytest.raises(UsageError, match="norm_heatmap_a_normalized"):
+        study.figure("heatmap")
+    for name in ("layer_profiles/norm", "layer_profiles"):
+        with pytest.raises(UsageError, match="layer_profiles/mlp"):
+            study.figure(name, ax=Figure().add_subplot())
 
 
 def test_broken_cells_are_marked_and_absent_ones_pale() -> None:
@@ -83,7 +86,7 @@ def test_broken_cells_are_marked_and_absent_ones_pale() -> None:
 def test_hostile_labels_give_valid_files(tmp_path: Path) -> None:
     name = "$\\frac{<script>\x1b\u202e" + "x" * 500
     grid = Grid(name, (name,), (name,), np.ones((1, 1)), np.zeros((1, 1), bool), "norm", (0.0, 1.0))
-    png, svg = save(heatmap(grid).get_figure(root=True), tmp_path / "f")  # type: ignore[arg-type]
+    png, svg = save(figure_of(heatmap(grid)), tmp_path / "f", ("png", "svg"))
     assert png.read_bytes().startswith(b"\x89PNG")
     ElementTree.fromstring(svg.read_text())
     assert "<script>" not in svg.read_text()
@@ -95,12 +98,9 @@ def test_models_far_apart_are_told_from_near_ones() -> None:
     assert not far_apart([np.array([0.0]), np.array([50.0])])
 
 
-def test_a_table_without_values_has_nothing_to_draw(table: Table) -> None:
-    empty = Table(
-        table.frame.with_columns(pl.lit(None, pl.Float64).alias("frobenius_norm_normalized")), "norms"
-    )
-    with pytest.raises(UsageError, match="nothing-to-draw"):
-        tunescope.top_components(empty, "a")
+def test_a_table_without_values_has_no_pictures(study: Study) -> None:
+    missing = pl.lit(None, pl.Float64).alias("frobenius_norm_normalized")
+    assert not drawn_from(study.table.frame.with_columns(missing)).figures()
 
 
 def test_profiles_label_whole_layers_and_plain_numbers() -> None:

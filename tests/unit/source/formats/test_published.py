@@ -8,7 +8,6 @@ import pytest
 from tunescope import norms as measured_norms
 from tunescope.errors import BadInput, Missing, UsageError
 from tunescope.source import open_source, open_sources
-from tunescope.source import selection as compare
 from tunescope.table import Table
 
 HEADER = "model_id,layer,module_type,component_name,frobenius_norm\n"
@@ -91,9 +90,9 @@ def test_empty_and_missing_tables(tmp_path: Path) -> None:
 def test_layers_and_modules_select_rows_of_a_published_table(tmp_path: Path) -> None:
     text = HEADER + "a,0,self_attn.q_proj,L0_Q,1\na,1,mlp.up_proj,L1_U,2\nb,0,self_attn.q_proj,L0_Q,3\n"
     path = written(tmp_path, text)
-    norms = measured_norms([path], selection=compare.Selection(frozenset({1}))).frame
+    norms = measured_norms([path], layers="1").table.frame
     assert norms.select("model_id", "layer", "frobenius_norm").rows() == [("a", 1, 2.0)]
-    norms = measured_norms([path], selection=compare.Selection(modules=("attention",))).frame
+    norms = measured_norms([path], modules="attention").table.frame
     assert norms["frobenius_norm"].to_list() == [1.0, 3.0]
     with pytest.raises(UsageError, match="nothing-selected"):
-        measured_norms([path], selection=compare.Selection(frozenset({7})))
+        measured_norms([path], layers=[7])

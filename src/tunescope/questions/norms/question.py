@@ -1,0 +1,73 @@
+"""How much did each weight change: what the house needs to know of it."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from tunescope.questions.norms.readout import norms_markdown
+from tunescope.study.names import file_stems
+from tunescope.study.question import Drawing, Question
+from tunescope.study.study import Study
+from tunescope.table import square
+
+
+def _pictures(study: Study) -> Sequence[Drawing]:
+    # Deferred: drawing needs matplotlib, measuring and reading do not.
+    from tunescope.questions.norms.figures import pictures
+
+    return pictures(study)
+
+
+def _views(study: Study) -> Mapping[str, pl.DataFrame]:
+    """The published files: one table for each model, all models together, and squares between models."""
+    frame = study.table.frame
+    labels = list(study.readout["models"])
+    stems = file_stems(labels, taken=("all_models",))
+    views = {f"weight_norms_{stem}": frame.filter(pl.col("model_id") == m) for m, stem in stems.items()}
+    views["weight_norms_all_models"] = frame
+    if len(labels) > 1:
+        views |= {name: _square(study, labels, column) for name, column in _SQUARES.items()}
+    return views
+
+
+_SQUARES = {
+    "similarity_delta_cosine": "delta_cosine",
+    "similarity_norm_map_cosine": "norm_map_cosine",
+    "distance_norm_map_l2": "norm_map_distance",
+}
+
+
+def _square(study: Study, labels: Sequence[str], column: str) -> pl.DataFrame:
+    rows = study.tables["similarity"].frame.select("model_a", "model_b", column).iter_rows()
+    known = {frozenset((a, b)): value for a, b, value in rows}
+    same = 0.0 if column == "norm_map_distance" else 1.0
+    values = [[same if a == b else known.get(frozenset((a, b))) for b in labels] for a in labels]
+    return square(labels, values)
+
+
+def _following(study: Study, _: Path | None) -> Sequence[str]:
+    places = [
+        f"{source['label']}={source['location']}"
+        for source in study.sources
+        if source["format"] not in ("live", "published-norms")
+    ]
+    if len(places) > 1:
+        return (f"tunescope subspace {shlex.join(places[:4])} -o directions/",)
+    if len(places) == 1:
+        base = study.readout["base"] or "BASE"
+        where = shlex.quote(places[0].partition("=")[2])
+        return (f"tunescope attribute {where} --base {shlex.quote(base)} --data held-out.jsonl -o effect/",)
+    return ()
+
+
+QUESTION = Question(
+    kind="norms",
+    main="norms",
+    words=norms_markdown,
+    pictures=_pictures,
+    views=_views,
+    bulky=("norms",),
+    following=_following,
+)

@@ -1,0 +1,41 @@
+"""When did the layers move: what the house needs to know of it."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tunescope.questions.trajectory.gallery import Gallery, gallery
+from tunescope.questions.trajectory.readout import readout_markdown, results_markdown
+from tunescope.study.question import Drawing, Question
+from tunescope.study.study import Study
+
+
+def _gallery(study: Study) -> Gallery:
+    return gallery(study.tables["motion_by_layer"].frame, study.tables["norms_by_layer"].frame)
+
+
+def _pictures(study: Study) -> Sequence[Drawing]:
+    # Deferred: drawing needs matplotlib, measuring and reading do not.
+    from tunescope.questions.trajectory.figures import pictures
+
+    return pictures(_gallery(study), study.arguments["fps"], study.arguments["hold"])
+
+
+def _pages(study: Study) -> Mapping[str, str]:
+    return {"results.md": results_markdown(_gallery(study), study.readout)}
+
+
+def _following(study: Study, _: Path | None) -> Sequence[str]:
+    ends = [str(Path(s["location"]) / "adapter") for s in study.sources if s["format"] == "capture"]
+    adapters = [shlex.quote(place) for place in ends if Path(place).is_dir()]
+    return (f"tunescope norms {' '.join(adapters[:4])} -o norms/",) if adapters else ()
+
+
+QUESTION = Question(
+    kind="trajectory",
+    main="motion",
+    words=lambda study: readout_markdown(study.readout),
+    pictures=_pictures,
+    pages=_pages,
+    following=_following,
+)

@@ -1,0 +1,66 @@
+"""What tells one version of a file from another: its sha256, the hub's own hash, or header and size."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tunescope.writing import sha256_of
+
+# Larger files are not read whole for their hash alone.
+_WHOLE = 1_000_000_000
+# The first bytes of a large file, which hold the header of every format that has one.
+_HEAD = 1 << 20
+
+
+def provenance(
+    label: str, location: str, format: str, files: Sequence[Path], *, hash_all: bool = False
+) -> dict[str, Any]:
+    """Label, location, format, revision, bytes and digest of one source, and of each of its files."""
+    described = [_file(path, hash_all) for path in files]
+    return {
+        "label": label,
+        "location": location,
+        "format": format,
+        "revision": _revision(location),
+        "bytes": sum(entry["bytes"] for entry in described),
+        "digest": _together(described),
+        "files": described,
+    }
+
+
+def _revision(location: str) -> str | None:
+    """The commit in `hf://org/name@commit/folder`."""
+    found = re.match(r"hf://[^@]+@([^/]+)", location)
+    return found.group(1) if found else None
+
+
+def _file(path: Path, hash_all: bool) -> dict[str, Any]:
+    size = path.stat().st_size
+    return {"file": path.name, "bytes": size, "digest": digest(path, size, hash_all)}
+
+
+def digest(path: Path, size: int, hash_all: bool = False) -> dict[str, str]:
+    """`kind` and `value`: `sha256`, `hub_sha256` (the cache's name for it) or `sha256_of_head_and_size`."""
+    blob = path.resolve()
+    if not hash_all and blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", blob.name):
+        return {"kind": "hub_sha256", "value": blob.name}
+    if size < _WHOLE or hash_all:
+        return {"kind": "sha256", "value": sha256_of(path)}
+    with path.open("rb") as file:
+        head = hashlib.sha256(file.read(_HEAD))
+    head.update(str(size).encode())
+    return {"kind": "sha256_of_head_and_size", "value": head.hexdigest()}
+
+
+def _together(files: Sequence[dict[str, Any]]) -> dict[str, str] | None:
+    """The digest of the only file, or of the list of all their names and digests."""
+    if not files:
+        return None
+    if len(files) == 1:
+        return dict(files[0]["digest"])
+    kinds = sorted({entry["digest"]["kind"] for entry in files})
+    lines = sorted(f"{entry['file']} {entry['digest']['value']}" for entry in files)
+    listed = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    return {"kind": f"sha256_of_list({', '.join(kinds)})", "value": listed}

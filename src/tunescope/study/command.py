@@ -1,0 +1,77 @@
+"""What a command declares: its own parameters and how it measures; the frame adds what all share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tunescope.study.progress import Tell, silent
+
+if TYPE_CHECKING:
+    # A study pulls in polars, which --help must not wait for.
+    from tunescope.study.study import Study
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What was asked on the command line: the command's own options, and where the study goes.
+
+    `out` is where a command may keep the state that a killed run goes on from; `tell` takes progress.
+    """
+
+    options: Mapping[str, Any]
+    out: Path | None = None
+    tell: Tell = silent
+
+    def __getitem__(self, name: str) -> Any:
+        return self.options[name]
+
+
+@dataclass(frozen=True, eq=False)
+class Command:
+    """One verb. `measure` returns its study, or `None` in a process that leaves the writing to another.
+
+    `inputs` names the places that are read, which the output must not lie on; `done` is called with the
+    output once the study is there, to clear what was kept for a killed run.
+    """
+
+    verb: str
+    summary: str
+    description: str
+    examples: Sequence[str]
+    parameters: Sequence[Callable[[Any], Any]]
+    measure: Callable[[Asked], "Study | None"]
+    inputs: Callable[[Mapping[str, Any]], Sequence[str]]
+    done: Callable[[Path], None] = lambda _: None
+
+
+def device_option(default: str = "auto") -> Callable[[Any], Any]:
+    """`--device`, the same words in every command."""
+    return click.option(
+        "--device", default=default, show_default=True, metavar="auto|cpu|cuda|cuda:N",
+        help="Where the arithmetic is done; auto takes a GPU where there is one.",
+    )  # fmt: skip
+
+
+def scale_option() -> Callable[[Any], Any]:
+    """`--scale LABEL=X`, the same in every command that reads adapters."""
+    return click.option(
+        "--scale", multiple=True, metavar="LABEL=X", help="Scale of a source that does not say it."
+    )
+
+
+def hash_option() -> Callable[[Any], Any]:
+    """`--hash`, the same in every command that reads files."""
+    return click.option(
+        "--hash", "hash_all", is_flag=True, help="Hash files above 1 GB too, for the study's record."
+    )
+
+
+def selection_options() -> tuple[Callable[[Any], Any], ...]:
+    """`--layers` and `--modules`."""
+    return (
+        click.option("--layers", help="Only these layers, such as 0,20-25."),
+        click.option("--modules", help="Only these modules or families, such as q_proj,mlp."),
+    )

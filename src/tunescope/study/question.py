@@ -1,0 +1,50 @@
+"""What a question declares to the house: how its studies are told, drawn and written."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import polars as pl
+
+if TYPE_CHECKING:
+    from tunescope.study.study import Study
+
+
+class Drawing(Protocol):
+    """A picture that can be made: its name, its caption, and the making."""
+
+    @property
+    def name(self) -> str:
+        """The stem of its files."""
+
+    @property
+    def caption(self) -> str:
+        """What it shows, in words that stand beside it."""
+
+    def draw(self, ax: Any = None, panel: str | None = None) -> Any:
+        """The matplotlib figure, or one of its panels, on `ax` where that is given."""
+
+    def write(self, folder: Path, formats: Sequence[str]) -> list[Path]:
+        """Write it in each format; the paths that were written."""
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """One question: its `kind`, the name of its `main` table, and functions of a `Study` alone.
+
+    `words` gives the readout as Markdown and `pictures` the drawings. `views` are further CSV files that
+    are made from the tables, `pages` further Markdown files. `following` are commands that answer the next
+    question, given the study and the folder it was written to; `answer` is whether what was asked turned
+    out as it should. Tables named in `bulky` are kept as Parquet alone.
+    """
+
+    kind: str
+    main: str
+    words: Callable[["Study"], str]
+    pictures: Callable[["Study"], Sequence[Drawing]]
+    views: Callable[["Study"], Mapping[str, pl.DataFrame]] = lambda _: {}
+    pages: Callable[["Study"], Mapping[str, str]] = lambda _: {}
+    following: Callable[["Study", Path | None], Sequence[str]] = lambda *_: ()
+    answer: Callable[["Study"], bool] = lambda _: True
+    bulky: tuple[str, ...] = ()

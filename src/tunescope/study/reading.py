@@ -1,0 +1,73 @@
+"""A saved study read back: every file as it was written, or a refusal that names the one that is not."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tunescope.errors import BadInput, Missing
+from tunescope.study.question import Question
+from tunescope.study.saving import RECORD
+from tunescope.study.study import Study
+from tunescope.table import SCHEMA_VERSION, read_parquet
+from tunescope.writing import sha256_of
+
+
+def load(folder: Path, question: Callable[[str], Question]) -> Study:
+    """The study in `folder`; `question` gives the question of a kind.
+
+    Raises `Missing` where there is no study, and `BadInput` for a file that is gone, is a link or differs
+    from what was saved, for a record that cannot be read, and for one of a newer version.
+    """
+    record = _record(folder)
+    _check_files(folder, record["files"])
+    tables = {name: read_parquet(folder / "tables" / f"{name}.parquet") for name in record["tables"]}
+    readout = json.loads((folder / "tables" / "readout.json").read_text(encoding="utf-8"))
+    return Study(question(record["kind"]), tables, readout, record["arguments"], record["sources"])
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    if not path.is_file():
+        raise Missing(
+            "no-study", "there is no study here", file=folder, expected=f"a folder with {RECORD}",
+            fix="name a folder that a command wrote with -o",
+        )  # fmt: skip
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as problem:
+        raise BadInput("bad-study", "the record is not JSON", file=path, found=problem) from problem
+    if not isinstance(record, dict) or not isinstance(record.get("schema_version"), int):
+        raise BadInput("bad-study", "the record is none", file=path, expected="an object with schema_version")
+    if record["schema_version"] > SCHEMA_VERSION:
+        raise BadInput(
+            "newer-schema", "the study was written by a newer tunescope", file=path,
+            expected=f"schema version {SCHEMA_VERSION} or older", found=record["schema_version"],
+            fix="upgrade tunescope",
+        )  # fmt: skip
+    kinds = {"kind": str, "arguments": dict, "sources": list, "tables": list, "files": dict}
+    for key, kind in kinds.items():
+        if not isinstance(record.get(key), kind):
+            raise BadInput(
+                "bad-study", f"the record has no usable {key!r}", file=path, expected=kind.__name__,
+                found=type(record.get(key)).__name__, fix="run the command again with --overwrite",
+            )  # fmt: skip
+    return record
+
+
+def _check_files(folder: Path, files: Mapping[str, Any]) -> None:
+    for name, digest in files.items():
+        path = folder / name
+        if not path.resolve().is_relative_to(folder.resolve()) or path.is_symlink():
+            _refuse(path, "a file of the study", "a path or link that leads elsewhere")
+        if not path.is_file():
+            _refuse(path, f"sha256 {digest}", "no such file")
+        if (found := sha256_of(path)) != digest:
+            _refuse(path, f"sha256 {digest}", f"sha256 {found}")
+
+
+def _refuse(path: Path, expected: str, found: str) -> None:
+    raise BadInput(
+        "study-changed", "a file is not as the study was saved", file=path, expected=expected, found=found,
+        fix="run the command again, or restore the file",
+    )  # fmt: skip

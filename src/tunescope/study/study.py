@@ -1,0 +1,116 @@
+"""What one question found: its tables, its readout, its findings, and where everything came from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunescope.errors import UsageError
+from tunescope.study.finding import Finding
+from tunescope.study.progress import Tell, silent
+from tunescope.study.question import Drawing, Question
+from tunescope.table import Table
+from tunescope.writing import plain
+
+# The pictures that a study writes unless others are asked for.
+FORMATS = ("png",)
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """One frozen value that every sentence, picture, page and file is made from.
+
+    `tables` by file name, `readout` is the document that `--json` prints, `arguments` are those of the
+    command line (live objects by label), `sources` say label, location, revision, bytes and digest of all
+    that was read. `tunescope.read(folder)` gives back what `save(folder)` wrote.
+    """
+
+    question: Question
+    tables: Mapping[str, Table]
+    readout: Mapping[str, Any]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    sources: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        # What is saved is what is held: JSON would turn a tuple into a list and a NaN into null.
+        for name in ("readout", "arguments", "sources"):
+            object.__setattr__(self, name, plain(getattr(self, name)))
+
+    @property
+    def kind(self) -> str:
+        """Which question was asked, such as `norms`."""
+        return self.question.kind
+
+    @property
+    def table(self) -> Table:
+        """The main table."""
+        return self.tables[self.question.main]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was found, as the readout lists it."""
+        return tuple(_finding(record) for record in self.readout["findings"])
+
+    def markdown(self) -> str:
+        """The readout in words, as Markdown."""
+        return self.question.words(self)
+
+    def figures(self) -> dict[str, str]:
+        """Every picture of the study: name and caption."""
+        return {drawing.name: drawing.caption for drawing in self.question.pictures(self)}
+
+    def figure(self, name: str, ax: Any = None) -> Any:
+        """Draw one picture as a matplotlib figure, or one panel of it (`NAME/PANEL`), on `ax` where given.
+
+        Raises `UsageError` for a name that `figures()` does not list, and for a panel that is not there.
+        """
+        stem, _, panel = name.partition("/")
+        return self._drawing(stem).draw(ax, panel or None)
+
+    def _drawing(self, name: str) -> Drawing:
+        drawings = {drawing.name: drawing for drawing in self.question.pictures(self)}
+        if name not in drawings:
+            known = ", ".join(drawings) or "this study has no pictures"
+            raise UsageError("no-such-figure", f"there is no figure {name!r}", expected=known, found=name)
+        return drawings[name]
+
+    def save(
+        self,
+        folder: str | Path,
+        *,
+        overwrite: bool = False,
+        figures: Sequence[str] | None = None,
+        spreadsheet_safe: bool | None = None,
+        tell: Tell = silent,
+    ) -> Path:
+        """Write tables, readout and pictures as one folder, which appears whole or not at all.
+
+        `figures` are the formats of the pictures (`png`, `svg`, `pdf`; none for an empty sequence), and
+        `spreadsheet_safe` quotes texts that a spreadsheet would run; left out, both are as last saved.
+        `tell` takes progress. With `overwrite` an earlier study there is replaced; other files stay.
+        Raises `UsageError` for a folder that cannot be used, `Exhausted` where the disk takes no more.
+        """
+        # Deferred: a study that is only looked at writes nothing.
+        from tunescope.study.saving import save
+
+        return save(self, Path(folder), overwrite, figures, spreadsheet_safe, tell)
+
+    def equals(self, other: "Study") -> bool:
+        """Whether both hold the same: kind, arguments, sources, readout, and every table cell by cell."""
+        mine, theirs = ((s.kind, s.arguments, s.sources, s.readout, list(s.tables)) for s in (self, other))
+        return mine == theirs and all(t.equals(other.tables[name]) for name, t in self.tables.items())
+
+    def __repr__(self) -> str:
+        labels = ", ".join(str(source.get("label")) for source in self.sources)
+        return f"Study(kind={self.kind!r}, sources=[{labels}], tables={list(self.tables)})"
+
+    def _repr_html_(self) -> str:
+        # Deferred: only notebooks ask for it.
+        from tunescope.study.notebook import card
+
+        return card(self)
+
+
+def _finding(record: Mapping[str, Any]) -> Finding:
+    lists = {name: tuple(record[name]) for name in ("models", "components")}
+    return Finding(**{**record, **lists})
