@@ -1,0 +1,73 @@
+"""Rounding to the grid that a file stores its numbers on, and the grid's step."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+# Bits of the significand behind the point, and the exponent of the smallest normal number.
+_GRIDS: Mapping[str, tuple[int, int]] = {
+    "float64": (52, -1022),
+    "float32": (23, -126),
+    "float16": (10, -14),
+    "bfloat16": (7, -126),
+    "float8_e4m3fn": (3, -6),
+    "float8_e5m2": (2, -14),
+}
+# The largest number of float8_e4m3fn, onto which a tensor's largest is scaled before it is rounded.
+_LARGEST_E4M3 = 448.0
+
+
+def rounded(values: Array, grid: str) -> Array:
+    """The numbers rounded to nearest (ties to even) on a dtype's grid, in float32 (float64 for float64).
+
+    Beyond the grid's range they become infinite, as in storing. bfloat16 goes by the bits, several times
+    faster than a cast.
+
+    >>> rounded(np.array([1.01], np.float32), "bfloat16").item()
+    1.0078125
+    """
+    if grid == "float64":
+        return values.astype(np.float64)
+    narrow = values.astype(np.float32)
+    if grid == "bfloat16":
+        bits = narrow.view(np.uint32)
+        bits += ((bits >> 16) & 1) + np.uint32(0x7FFF)
+        bits &= np.uint32(0xFFFF0000)
+        return narrow
+    if grid == "float32":
+        return narrow
+    with np.errstate(over="ignore"):
+        return narrow.astype(_dtype(grid)).astype(np.float32)
+
+
+def _dtype(grid: str) -> Any:
+    return np.dtype(getattr(ml_dtypes, grid, grid))
+
+
+def step(values: Array, grid: str) -> Array:
+    """The distance from each number to the next larger one in size on the grid, in float64.
+
+    >>> step(np.array([1.5, 0.0]), "bfloat16")[0].item() == 2.0**-7
+    True
+    """
+    digits, smallest = _GRIDS[grid]
+    sizes = np.abs(np.asarray(values, dtype=np.float64))
+    exponents = np.where(sizes > 0, np.frexp(sizes)[1] - 1, smallest)
+    return np.ldexp(1.0, np.maximum(exponents, smallest) - digits)
+
+
+def scaled_to_float8(values: Array) -> tuple[Array, float]:
+    """The numbers after storing them as float8_e4m3fn with one scale for the tensor, and that scale.
+
+    The scale is max|w|/448, as inference engines choose it for weights; 1 for a tensor of zeros.
+    """
+    largest = float(np.abs(values).max(initial=0.0))
+    scale = largest / _LARGEST_E4M3 if largest > 0 else 1.0
+    # Rounding of the division must not carry the largest number beyond the grid.
+    on_grid = np.clip(values / scale, -_LARGEST_E4M3, _LARGEST_E4M3)
+    return rounded(on_grid, "float8_e4m3fn") * np.float32(scale), scale
