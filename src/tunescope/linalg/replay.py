@@ -45,9 +45,11 @@ class Merge:
     @cached_property
     def _wide(self) -> tuple[Array, Array, Array]:
         """W, W' − W and the candidates in the precision that mergers compute in, float32 for 16-bit grids."""
-        kind = np.float64 if self.grid in ("float32", "float64") else np.float32
-        W, C = self.before.astype(kind), self.candidates.astype(kind)
-        return W, self.after.astype(kind) - W, np.ascontiguousarray(C)
+        kind: Any = np.float64 if self.grid in ("float32", "float64") else np.float32
+        W: Array = self.before.astype(kind)
+        C: Array = self.candidates.astype(kind)
+        moved: Array = self.after.astype(kind) - W
+        return W, moved, np.ascontiguousarray(C)
 
     def replayed(self, coefficients: Sequence[float] | Float64) -> Array:
         """`round(W + Σ cₐ ΔWₐ)` on the grid."""
@@ -163,9 +165,10 @@ def _edge(under: Any, low: float, high: float) -> float:
 def _several(merge: Merge, target: Float64) -> tuple[Float64, Float64]:
     """Broyden's method from the plain projection; the width is what the last equations leave."""
     gram = merge.gram
-    c = np.linalg.solve(gram, target)
-    inverse = np.linalg.inv(_slopes(merge, c))
-    rest = target - merge.moment(merge.replayed(c))
+    c: Any = np.linalg.solve(gram, target)
+    inverse: Any = np.linalg.inv(_slopes(merge, c))
+    rest: Any = target - merge.moment(merge.replayed(c))
+    best: Any
     best, least = c, _size(rest, gram)
     for _ in range(_ROUNDS):
         move = inverse @ rest
@@ -181,7 +184,8 @@ def _several(merge: Merge, target: Float64) -> tuple[Float64, Float64]:
         if float(np.abs(move).max()) < 1e-6:
             break
     left = target - merge.moment(merge.replayed(best))
-    return best, np.abs(np.linalg.solve(_slopes(merge, best), left))
+    open_width: Any = np.linalg.solve(_slopes(merge, best), left)
+    return best, np.abs(open_width)
 
 
 def _size(rest: Float64, gram: Float64) -> float:
@@ -206,5 +210,6 @@ def _errors(merge: Merge, c: Float64, replay: Array) -> Float64:
     if not np.all(np.diagonal(merge.gram) > 0):
         return np.full(len(c), math.inf)
     weighted = merge.candidates.astype(np.float64) * (merge.after.astype(np.float64) - replay)
-    inverse = np.linalg.inv(_slopes(merge, c))
-    return np.sqrt(np.maximum(np.diagonal(inverse @ (weighted @ weighted.T) @ inverse.T), 0.0))
+    inverse: Any = np.linalg.inv(_slopes(merge, c))
+    spread: Float64 = np.diagonal(inverse @ (weighted @ weighted.T) @ inverse.T)
+    return np.sqrt(np.maximum(spread, 0.0))

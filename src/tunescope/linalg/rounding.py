@@ -58,7 +58,7 @@ def step(values: Array, grid: str) -> Array:
     digits, smallest = _GRIDS[grid]
     sizes = np.abs(np.asarray(values, dtype=np.float64))
     exponents = np.where(sizes > 0, np.frexp(sizes)[1] - 1, smallest)
-    return np.ldexp(1.0, np.maximum(exponents, smallest) - digits)
+    return np.asarray(np.ldexp(1.0, np.maximum(exponents, smallest) - digits))
 
 
 def scaled_to_float8(values: Array) -> tuple[Array, float]:
