@@ -135,10 +135,11 @@ _STACKS: tuple[tuple[str, str], ...] = (
     ("encoder", r"(^|\.)encoder($|\.)"),
 )
 _COMPILED_STACKS = tuple((name, re.compile(pattern)) for name, pattern in _STACKS)
-_EXPERT = re.compile(r"(?:^|\.)experts?\.(\d+)(?=\.|$)")
-_LAYER = re.compile(r"^(.*?[A-Za-z_]\w*)\.(\d+)(?:\.(.+))?$")
+# A number of more digits counts no layers or experts; it stays a part of the name.
+_EXPERT = re.compile(r"(?:^|\.)experts?\.(\d{1,6})(?=\.|$)")
+_LAYER = re.compile(r"^(.*?[A-Za-z_]\w*)\.(\d{1,6})(?:\.(.+))?$")
 _UNET = re.compile(
-    r"(?:^|\.)(down_blocks|up_blocks|mid_block)(?:\.(\d+))?\.(attentions|resnets|downsamplers|upsamplers)\.(\d+)\.(.+)$"
+    r"(?:^|\.)(down_blocks|up_blocks|mid_block)(?:\.(\d{1,6}))?\.(attentions|resnets|downsamplers|upsamplers)\.(\d{1,6})\.(.+)$"
 )
 
 

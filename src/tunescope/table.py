@@ -1,6 +1,7 @@
 """One tidy frame with units and provenance: what every measure returns and every picture is drawn from."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Any
 
 import polars as pl
 
+from tunescope import tabular
+from tunescope.documents import DocumentError, parse_json
 from tunescope.errors import BadInput, Missing
 from tunescope.writing import plain, write_atomically
 
@@ -125,15 +128,11 @@ class Table:
 
 def read_parquet(path: str | Path) -> Table:
     """Read a table written by `Table.write_parquet`, kind and meta included."""
-    if not Path(path).exists():
-        raise Missing("not-found", "there is no such table", file=path)
-    try:
-        raw = pl.read_parquet_metadata(path).get(_META_KEY)
-        frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise BadInput("bad-table", "the Parquet file cannot be read", file=path, found=error) from error
-    record: dict[str, Any] = json.loads(str(raw)) if raw else {"kind": "unknown", "meta": {}}
-    if record.get("schema_version", SCHEMA_VERSION) > SCHEMA_VERSION:
+    if not os.path.lexists(path):
+        raise Missing("not-found", "there is no such table", file=path, fix="check the path")
+    frame, texts = tabular.read_parquet(path)
+    record = _record(texts.get(_META_KEY), Path(path))
+    if record["schema_version"] > SCHEMA_VERSION:
         raise BadInput(
             "newer-schema",
             "the table was written by a newer tunescope",
@@ -143,6 +142,27 @@ def read_parquet(path: str | Path) -> Table:
             fix="upgrade tunescope",
         )
     return Table(frame, record["kind"], record["meta"])
+
+
+def _record(text: str | None, path: Path) -> dict[str, Any]:
+    """Kind, schema version and meta as the file's own metadata state them."""
+    if text is None:
+        return {"kind": "unknown", "schema_version": SCHEMA_VERSION, "meta": {}}
+    try:
+        found = parse_json(text)
+    except DocumentError as error:
+        found = error
+    match found:
+        case {"kind": str(), "schema_version": int(), "meta": dict()}:
+            return dict(found)
+    raise BadInput(
+        "bad-table",
+        "what the Parquet file says about itself cannot be read",
+        file=path,
+        expected="an object with kind, schema_version and meta",
+        found=str(found)[:200],
+        fix="copy or download the file again",
+    )
 
 
 def file_metadata(kind: str, meta: Mapping[str, Any]) -> dict[str, str]:

@@ -330,10 +330,14 @@ def test_entry_24_no_permission_to_read_the_config(adapter: Writer, monkeypatch:
     folder = adapter()
 
     # Tests may run as root, whom modes do not stop.
-    def denied(*_: object) -> bytes:
-        raise PermissionError(13, "Permission denied")
+    opened = os.open
 
-    monkeypatch.setattr(Path, "read_bytes", denied)
+    def denied(path: Path, *flags: int) -> int:
+        if Path(path).name == "adapter_config.json":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *flags)
+
+    monkeypatch.setattr("os.open", denied)
     with pytest.raises(Missing) as raised:
         open_source(folder)
     assert "adapter_config.json" in str(raised.value.file)

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from tunescope.cli.frame import framed
+from tunescope.cli.streams import prepare_streams
 from tunescope.errors import Exhausted, TunescopeError, printable
 
 # verb -> (module below tunescope, one-line help); the help stands here so that listing imports nothing.
@@ -90,6 +91,7 @@ def app(debug: bool) -> None:
 def main() -> NoReturn:
     """Run the command line and exit with its code (see `tunescope.errors`)."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    prepare_streams(sys.argv[1:])
     debug = "--debug" in sys.argv[1:]
     try:
         code = app(standalone_mode=False, prog_name="tunescope")

@@ -12,7 +12,8 @@ from tunescope.errors import Missing, UsageError
 
 MAX_BYTES = 1 << 20
 MAX_ALIASES = 20
-
+# What both parsers raise for nesting without end, and for dates and numbers that are none.
+_UNUSABLE = (RecursionError, ValueError, OverflowError)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -69,16 +70,7 @@ def read_config(path: Path, known: list[str]) -> dict[str, Any]:
 
     Raises `Missing` for a file that is not there, `UsageError` for one that cannot be used.
     """
-    try:
-        text = path.read_bytes()[:MAX_BYTES].decode()
-    except OSError as problem:
-        raise Missing(
-            "config-missing", "the configuration cannot be read", file=path, found=problem
-        ) from problem
-    except UnicodeDecodeError as problem:
-        raise UsageError(
-            "bad-config", "the configuration is not UTF-8", file=path, found=problem
-        ) from problem
+    text = _text(path)
     document = _toml(path, text) if path.suffix.lower() == ".toml" else _yaml(path, text)
     if not isinstance(document, dict):
         raise UsageError(
@@ -93,10 +85,34 @@ def read_config(path: Path, known: list[str]) -> dict[str, Any]:
     return given
 
 
+def _text(path: Path) -> str:
+    if path.exists() and not path.is_file():
+        raise UsageError("bad-config", "the configuration is no file", file=path, expected="a regular file")
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise UsageError(
+                "bad-config",
+                "the configuration is too large",
+                file=path,
+                expected=f"{MAX_BYTES} bytes at most",
+            )
+        return raw.decode("utf-8-sig")
+    except OSError as problem:
+        raise Missing(
+            "config-missing", "the configuration cannot be read", file=path, found=problem
+        ) from problem
+    except UnicodeDecodeError as problem:
+        raise UsageError(
+            "bad-config", "the configuration is not UTF-8", file=path, found=problem
+        ) from problem
+
+
 def _toml(path: Path, text: str) -> Any:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as problem:
+    except (tomllib.TOMLDecodeError, *_UNUSABLE) as problem:
         raise UsageError("bad-config", "the configuration is not TOML", file=path, found=problem) from problem
 
 
@@ -128,5 +144,5 @@ def _yaml(path: Path, text: str) -> Any:
 
     try:
         return yaml.load(text, Strict)
-    except yaml.YAMLError as problem:
+    except (yaml.YAMLError, *_UNUSABLE) as problem:
         raise UsageError("bad-config", "the configuration is not YAML", file=path, found=problem) from problem

@@ -5,15 +5,20 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tunescope.corpus.rows import ACCEPTED, Rejected, Row, Rows, row_of
 from tunescope.errors import BadInput, Missing
+from tunescope.paths import exists, local_path
 
 Numbered = Iterable[tuple[int, object]]
 
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".tsv")
+# Text shrinks tenfold, at most a hundredfold where it repeats itself; a bomb a thousandfold.
+_LARGEST_RATIO = 200
+_READABLE = "JSONL, JSON, Parquet or CSV"
 _HUB = re.compile(r"^(hf://datasets/)?[\w.-]+/[\w.-]+(@[\w./-]+)?(:[\w.-]+)*$")
 
 
@@ -33,8 +38,8 @@ def read_rows(path_or_spec: str | Path) -> Rows:
     ('2', 2)
     """
     spec = str(path_or_spec)
-    path = Path(path_or_spec).expanduser()
-    if path.exists():
+    path = local_path(path_or_spec)
+    if exists(path):
         records = _file_records(path)
     elif _looks_like_hub(spec):
         records = _hub_records(spec)
@@ -85,7 +90,13 @@ def _hub_records(spec: str) -> Numbered:
 
 def _file_records(path: Path) -> Numbered:
     if not path.is_file():
-        raise BadInput("data-not-a-file", f"{path} is no regular file", file=path, fix="name one data file")
+        raise BadInput(
+            "data-not-a-file",
+            f"{path} is no regular file",
+            file=path,
+            expected="a regular file",
+            fix="name one data file",
+        )
     try:
         with path.open("rb") as stream:
             head = stream.read(512)
@@ -97,15 +108,11 @@ def _file_records(path: Path) -> Numbered:
 
 
 def _text_records(path: Path, head: bytes) -> Numbered:
-    suffix = path.suffix.lower()
-    if head[:2] == b"\x1f\x8b":
-        suffix = Path(path.stem).suffix.lower()
-    text = _decode(path, head)
+    packed = head[:2] == b"\x1f\x8b"
+    suffix = Path(path.stem if packed else path.name).suffix.lower()
+    text = _decode(path, packed)
     start = text[:512].lstrip()
-    if start.startswith("version https://git-lfs"):
-        raise BadInput("lfs-pointer", f"{path} is a Git LFS pointer", file=path, fix="run git lfs pull")
-    if start[:14].lower().startswith(("<!doctype html", "<html")):
-        raise BadInput("html-page", f"{path} is an HTML page", file=path, fix="download it again")
+    _refuse_other_type(path, start)
     if suffix in (".csv", ".tsv"):
         return _csv(text, "\t" if suffix == ".tsv" else ",")
     if start.startswith("["):
@@ -113,33 +120,85 @@ def _text_records(path: Path, head: bytes) -> Numbered:
     if start.startswith("{") or suffix in (".jsonl", ".ndjson"):
         _refuse_one_object(path, text)
         return _jsonl(text)
+    raise _unknown(path, start)
+
+
+def _refuse_other_type(path: Path, start: str) -> None:
+    if start.startswith("version https://git-lfs"):
+        raise BadInput(
+            "lfs-pointer",
+            f"{path} is a Git LFS pointer",
+            file=path,
+            expected=_READABLE,
+            fix="run git lfs pull",
+        )
+    if start[:14].lower().startswith(("<!doctype html", "<html")):
+        raise BadInput(
+            "html-page", f"{path} is an HTML page", file=path, expected=_READABLE, fix="download it again"
+        )
+
+
+def _unknown(path: Path, start: str) -> BadInput:
     if not start:
-        raise BadInput("data-empty", f"{path} is empty", file=path, fix="is the download complete?")
-    raise BadInput(
+        return BadInput(
+            "data-empty",
+            f"{path} is empty",
+            file=path,
+            expected=_READABLE,
+            found="no text",
+            fix="is the download complete?",
+        )
+    return BadInput(
         "data-format",
         f"{path} is in no known format",
         file=path,
-        expected="JSONL, JSON, Parquet or CSV",
+        expected=_READABLE,
         fix='a plain text file becomes JSONL with one {"text": ...} per line',
     )
 
 
-def _decode(path: Path, head: bytes) -> str:
+def _decode(path: Path, packed: bool) -> str:
+    data = path.read_bytes()
+    if packed:
+        data = _unpacked(path, data)
     try:
-        data = gzip.decompress(path.read_bytes()) if head[:2] == b"\x1f\x8b" else path.read_bytes()
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise BadInput(
             "data-encoding",
             f"{path} is not UTF-8",
             file=path,
-            found=f"byte {problem.start}",
+            expected="UTF-8",
+            found=f"byte {data[problem.start]:#x} at {problem.start}",
             fix="convert it",
         ) from problem
-    except (gzip.BadGzipFile, EOFError) as problem:
+
+
+def _unpacked(path: Path, data: bytes) -> bytes:
+    """A gzip file's content, refused where it unpacks to far more than text does."""
+    most = _LARGEST_RATIO * len(data) + 2**20
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            unpacked = stream.read(most + 1)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as problem:
         raise BadInput(
-            "data-truncated", f"{path} is a broken gzip file", file=path, found=problem
+            "data-truncated",
+            f"{path} is a broken gzip file",
+            file=path,
+            expected="a whole gzip file",
+            found=problem,
+            fix="copy or download it again",
         ) from problem
+    if len(unpacked) > most:
+        raise BadInput(
+            "data-bomb",
+            f"{path} unpacks to far more than its size allows for",
+            file=path,
+            expected=f"at most {_LARGEST_RATIO} times its {len(data)} bytes",
+            found=f"more than {most} bytes",
+            fix="unpack it by hand if it can be trusted",
+        )
+    return unpacked
 
 
 def _jsonl(text: str) -> Iterator[tuple[int, object]]:
@@ -175,7 +234,14 @@ def _json(path: Path, text: str) -> Numbered:
     try:
         records = json.loads(text)
     except (ValueError, RecursionError) as problem:
-        raise BadInput("data-json", f"{path} is not valid JSON", file=path, found=problem) from problem
+        raise BadInput(
+            "data-json",
+            f"{path} is not valid JSON",
+            file=path,
+            expected="a JSON list of records",
+            found=problem,
+            fix="copy or save the file again",
+        ) from problem
     return enumerate(records, 1)
 
 
@@ -199,12 +265,7 @@ def _csv(text: str, delimiter: str) -> Iterator[tuple[int, object]]:
 
 def _parquet(path: Path) -> Iterator[tuple[int, object]]:
     # Deferred: only Parquet needs polars, which is slow to import.
-    import polars
+    from tunescope.tabular import read_parquet
 
-    try:
-        frame = polars.read_parquet(path, memory_map=False)
-    except (polars.exceptions.PolarsError, OSError) as problem:
-        raise BadInput(
-            "data-parquet", f"{path} is no readable Parquet file", file=path, found=problem
-        ) from problem
+    frame, _ = read_parquet(path, "data-parquet")
     yield from enumerate(frame.iter_rows(named=True), 1)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.errors import Missing
+from tunescope.paths import local_path
 from tunescope.source.spec import parse_hub_id
 
 
@@ -14,8 +15,8 @@ def located(spec: str | Path) -> tuple[str, dict[str, Any]]:
     Raises `Missing` for what looks like a path and is not there.
     """
     text = os.fspath(spec)
-    path = _expanded(text)
-    if path is not None and os.path.lexists(path):
+    path = local_path(text)
+    if os.path.lexists(path):
         return str(path), {}
     hub = parse_hub_id(text)
     if hub is None or (text.count("/") > 1 and not text.startswith("hf://")):
@@ -28,13 +29,3 @@ def located(spec: str | Path) -> tuple[str, dict[str, Any]]:
         )
     options = {"revision": hub.revision, "subfolder": hub.folder}
     return hub.repo, {key: value for key, value in options.items() if value}
-
-
-def _expanded(text: str) -> Path | None:
-    """The path with `~` replaced, or None where that user is unknown or the text can be no path."""
-    try:
-        path = Path(text).expanduser()
-        os.path.lexists(path)
-    except (RuntimeError, ValueError):
-        return None
-    return path

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.errors import TunescopeError
+from tunescope.paths import is_folder
 from tunescope.source.files.container import read_safetensors
 
 Shapes = dict[str, tuple[int, int]]
@@ -33,15 +34,15 @@ def _folder(config: Mapping[str, Any]) -> Path | None:
     name = config.get("base_model_name_or_path")
     if not isinstance(name, str) or not name or "\0" in name:
         return None
-    if Path(name).is_dir():
+    if is_folder(Path(name)):
         return Path(name)
     if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         return None
     snapshots = _cache() / ("models--" + name.replace("/", "--")) / "snapshots"
     wanted = config.get("revision")
-    if isinstance(wanted, str) and (snapshots / wanted).is_dir():
+    if isinstance(wanted, str) and is_folder(snapshots / wanted):
         return snapshots / wanted
-    present = sorted(snapshots.iterdir()) if snapshots.is_dir() else []
+    present = sorted(snapshots.iterdir()) if is_folder(snapshots) else []
     return present[-1] if present else None
 
 

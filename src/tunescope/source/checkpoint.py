@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tunescope.address import Address, parse
 from tunescope.delta import Delta
 from tunescope.errors import BadInput, Missing, Notice, printable
+from tunescope.paths import local_path
 from tunescope.source.files.container import TensorFile
 from tunescope.source.files.tensors import LazyTensor, is_float, to_float32
 from tunescope.source.formats.names import strip_wrappers
@@ -138,7 +139,7 @@ def open_checkpoint(spec: str | os.PathLike[str]) -> BaseCheckpoint:
 
 def local_model(spec: str | os.PathLike[str]) -> Path:
     """Where a model lies on this disk, fetched first where it is named by its hub id."""
-    path = Path(spec).expanduser()
+    path = local_path(spec)
     hub = None if os.path.lexists(path) else parse_hub_id(os.fspath(spec))
     return path if hub is None else _fetch(hub)
 

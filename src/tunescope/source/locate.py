@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -30,6 +30,7 @@ class Located:
     index: Path | None = None
     config: Path | None = None
     notices: tuple[Notice, ...] = ()
+    follow_symlinks: bool = False
 
 
 def locate(path: Path, *, follow_symlinks: bool = False) -> Located:
@@ -54,8 +55,8 @@ def locate(path: Path, *, follow_symlinks: bool = False) -> Located:
         )
     found = _in_folder(path)
     if not follow_symlinks:
-        _check_links(path, [*found.files, *filter(None, (found.index, found.config))])
-    return found
+        check_links(path, [*found.files, *filter(None, (found.index, found.config))])
+    return replace(found, follow_symlinks=follow_symlinks)
 
 
 def _absent(path: Path) -> Missing:
@@ -175,7 +176,7 @@ def _holds_adapter(folder: Path) -> bool:
     )
 
 
-def _check_links(folder: Path, paths: list[Path]) -> None:
+def check_links(folder: Path, paths: Sequence[Path]) -> None:
     """Refuse links that lead out of the folder, but for the hub cache's, from `snapshots` to `blobs`."""
     root = folder.resolve()
     for path in paths:

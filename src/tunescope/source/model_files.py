@@ -10,7 +10,7 @@ from tunescope.errors import BadInput, Missing, Notice
 from tunescope.source.files.container import TensorFile
 from tunescope.source.files.disk import unreachable
 from tunescope.source.files.sharded import read_shards
-from tunescope.source.locate import CONFIG, NEVER_OPENED, Located
+from tunescope.source.locate import CONFIG, NEVER_OPENED, Located, check_links
 from tunescope.source.open import read_file
 
 _SHARD = re.compile(r"^(?P<stem>.+)-\d{5}-of-\d{5}\.safetensors$")
@@ -58,6 +58,7 @@ def _pipeline(folder: Path) -> tuple[list[tuple[str, TensorFile]], list[Notice]]
 def _one_save(located: Located) -> tuple[list[TensorFile], list[Notice]]:
     if located.index is not None or _SHARD.match(located.files[0].name):
         return read_shards(located)
+    check_links(located.files[0].parent, located.files)
     return [read_file(located.files[0])], []
 
 

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from tunescope.address import component_names, distinct_addresses
 from tunescope.delta import Delta
 from tunescope.errors import BadInput, UsageError
+from tunescope.paths import local_path
 from tunescope.source.files.container import TensorFile, read_safetensors
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.registry import FORMATS
@@ -80,7 +81,7 @@ def open_sources(
 
 def _fetch(text: str) -> tuple[Path, str, str]:
     """Local path, place to name in messages, and default label of a path or hub id."""
-    path = Path(text).expanduser()
+    path = local_path(text)
     if os.path.lexists(path):
         return path, str(path), default_label(str(path))
     hub: HubId | None = parse_hub_id(text)

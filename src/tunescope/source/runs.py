@@ -1,6 +1,5 @@
 """Training runs on disk: captures, folders of `checkpoint-*`, and what their names and states say."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 
 from tunescope.errors import BadInput, Missing, Notice
 from tunescope.source.files.disk import unreachable
+from tunescope.source.files.documents import read_object
 
 _CHECKPOINT = re.compile(r"^checkpoint-(\d+)$")
 _RUN_PATH = re.compile(r"(?:^|/)([^/]+)/lr-([^/]+)/seed-(\d+)$")
@@ -56,7 +56,7 @@ class Checkpoint:
     def _logged(self, name: str) -> dict[int, float]:
         found = {}
         for entry in self.state.get("log_history") or ():
-            if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+            if isinstance(entry.get("step"), int):
                 value = entry.get(name)
                 if isinstance(value, int | float):
                     found[entry["step"]] = float(value)
@@ -199,6 +199,7 @@ def _refuse_same_step(folder: Path, found: Sequence[Checkpoint]) -> None:
                 "same-step",
                 "two checkpoints are of one step",
                 file=folder,
+                expected="one checkpoint for each step",
                 found=f"{before.folder.name} and {after.folder.name}",
                 fix="keep one of them, or name the checkpoints one by one",
             )
@@ -227,7 +228,22 @@ def _checkpoint(path: Path) -> Checkpoint:
     found = _CHECKPOINT.match(path.resolve().name)
     assert found is not None
     state = path / "trainer_state.json"
-    return Checkpoint(int(found.group(1)), path, read_json(state) if state.is_file() else {})
+    return Checkpoint(int(found.group(1)), path, _trainer_state(state) if state.is_file() else {})
+
+
+def _trainer_state(path: Path) -> dict[str, Any]:
+    state = read_json(path)
+    history = state.get("log_history") or []
+    if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
+        raise BadInput(
+            "bad-json",
+            "the trainer's log cannot be used",
+            file=path,
+            expected="log_history: a list of objects",
+            found=type(history).__name__ if not isinstance(history, list) else "a list of something else",
+            fix="copy the file again, or remove that checkpoint",
+        )
+    return state
 
 
 def _disagreement(checkpoint: Checkpoint) -> list[Notice]:
@@ -240,15 +256,7 @@ def _disagreement(checkpoint: Checkpoint) -> list[Notice]:
 
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object from a file, a byte-order mark allowed."""
-    try:
-        document = json.loads(path.read_bytes().decode("utf-8-sig"))
-    except OSError as error:
-        raise unreachable(path, error) from None
-    except (ValueError, RecursionError) as error:
-        raise BadInput("bad-json", "the file is not JSON", file=path, found=error) from None
-    if not isinstance(document, dict):
-        raise BadInput("bad-json", "the file holds no JSON object", file=path, found=type(document).__name__)
-    return document
+    return read_object(path, "bad-json", path.name)
 
 
 def _number(value: object) -> float | None:

@@ -11,6 +11,7 @@ import polars as pl
 
 from tunescope.corpus.reading import SUFFIXES, read_rows
 from tunescope.errors import Missing, Notice, UsageError
+from tunescope.paths import local_path
 from tunescope.questions.attribution import views as view
 from tunescope.questions.attribution.findings import attribution_findings, difference_findings
 from tunescope.source.ledger import provenance as source_provenance
@@ -157,7 +158,7 @@ def _data_label(place: str) -> str:
 
 def _check_there(tuned: str, data: Iterable[str]) -> None:
     """Refuse what is missing or unreadable before a large base is loaded; ids on the hub wait."""
-    if not os.path.lexists(Path(tuned).expanduser()) and parse_hub_id(tuned) is None:
+    if not os.path.lexists(local_path(tuned)) and parse_hub_id(tuned) is None:
         raise Missing(
             "not-found",
             "there is no such file or folder",

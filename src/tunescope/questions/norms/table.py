@@ -11,6 +11,7 @@ from tunescope.source.opened import Source
 from tunescope.source.selection import addresses_of
 from tunescope.study.progress import Tell, silent
 from tunescope.table import Table, described, dtypes
+from tunescope.tabular import typed_columns
 
 
 def measure_norms(sources: Sequence[Source], *, spectra: bool = True, tell: Tell = silent) -> Table:
@@ -50,9 +51,11 @@ def _published(source: Source) -> pl.DataFrame:
     both = pl.concat(
         [derived.drop([c for c in given if c in derived.columns]), rows.select(given)], how="horizontal"
     )
+    types = dtypes(_norms.SCHEMA)
+    both = typed_columns(both, types, source.location)
     return both.select(
-        (pl.col(name) if name in both.columns else pl.lit(None).alias(name)).cast(dtype)
-        for name, dtype in dtypes(_norms.SCHEMA).items()
+        pl.col(name) if name in both.columns else pl.lit(None, dtype).alias(name)
+        for name, dtype in types.items()
     )
 
 

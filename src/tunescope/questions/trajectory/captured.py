@@ -1,11 +1,12 @@
 """The rows of a capture, refused where they are not what TrainingCapture writes."""
 
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import polars as pl
 
 from tunescope.errors import BadInput
+from tunescope.tabular import read_parquet_schema
 from tunescope.training.recording import FILE, PARTS, SCHEMA, read_capture
 
 _FACTORS = ("A", "B", "W")
@@ -46,7 +47,7 @@ def _refuse(folder: Path, text: str, expected: object, found: object) -> NoRetur
 def _strange(folder: Path) -> str:
     """Which columns a file of the capture lacks, has besides, or holds in another type."""
     for path in [*sorted((folder / PARTS).glob("step-*.parquet")), *folder.glob(FILE)]:
-        found: dict[str, Any] = dict(pl.read_parquet_schema(path))
+        found = read_parquet_schema(path, "bad-capture")
         rows = [f"{name} is missing" for name in SCHEMA if name not in found]
         rows += [f"{name} is unknown" for name in found if name not in SCHEMA]
         rows += [f"{n} is {t}" for n, t in found.items() if n in SCHEMA and t != SCHEMA[n]]

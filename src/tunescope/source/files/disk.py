@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.errors import BadInput, Exhausted, Missing
+from tunescope.paths import is_link
 
 # O_NONBLOCK so that a FIFO put in the file's place cannot make the program wait for a writer.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -69,7 +70,7 @@ def take_snapshot(path: Path) -> Snapshot:
 
 def unreachable(path: Path, error: OSError) -> Missing:
     """The error for a path that cannot be looked at or opened, by what stands in the way."""
-    if path.is_symlink() and not isinstance(error, PermissionError):
+    if is_link(path) and not isinstance(error, PermissionError):
         return _dangling(path)
     if isinstance(error, PermissionError):
         return _denied(path)

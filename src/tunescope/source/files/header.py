@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from tunescope.errors import BadInput, Notice, printable
 
 LARGEST_HEADER = 100_000_000
 METADATA = "__metadata__"
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 
 # Bits per element; F4 and F6 are packed and cannot be read as numbers here.
 BITS = {
@@ -88,9 +90,20 @@ def _load(raw: bytes, path: Path) -> dict[str, Any]:
             "an object of objects",
             "deep nesting",
         )
+    if _HALF.search(raw):
+        _refuse_half_characters(document, path)
     if not isinstance(document, dict):
         _refuse("header-json", "the header is not a JSON object", path, "an object", type(document).__name__)
     return document
+
+
+def _refuse_half_characters(document: object, path: Path) -> None:
+    """JSON can spell half of a surrogate pair, which no table, file or terminal takes."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        found = ascii(error.object[max(error.start - 40, 0) : error.start + 1])
+        _refuse("header-utf8", "the header holds half of a character", path, "whole characters", found)
 
 
 class _DuplicateKey(Exception):
@@ -131,6 +144,9 @@ def _brief(value: object) -> str:
 
 
 def _metadata(value: object, path: Path) -> dict[str, str]:
+    if value is None:
+        # As the safetensors library has it: no metadata.
+        return {}
     if not isinstance(value, dict) or not all(isinstance(v, str) for v in value.values()):
         wanted = "an object of strings"
         _refuse("header-metadata", "the header's __metadata__ is not text", path, wanted, _brief(value))

@@ -1,6 +1,5 @@
 """Adapters split into shards: the index, the shards it names, and whether both agree."""
 
-import json
 import os
 import re
 from collections.abc import Mapping
@@ -9,7 +8,8 @@ from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing, Notice, printable
 from tunescope.source.files.container import TensorFile, read_safetensors
-from tunescope.source.locate import SHARD, Located
+from tunescope.source.files.documents import read_object
+from tunescope.source.locate import SHARD, Located, check_links
 
 
 def read_shards(located: Located) -> tuple[list[TensorFile], list[Notice]]:
@@ -17,33 +17,28 @@ def read_shards(located: Located) -> tuple[list[TensorFile], list[Notice]]:
     if located.index is None:
         paths, notices = list(located.files), [_without_index(located.files)]
         _check_one_save(paths)
-        files = [read_safetensors(path) for path in paths]
+        files = _opened(paths, located)
     else:
         weight_map, total = _read_index(located.index)
         folder = located.index.parent
         paths = [folder / name for name in dict.fromkeys(weight_map.values())]
         _check_present(paths, located.index)
         _check_one_save(paths)
-        files = [read_safetensors(path) for path in paths]
+        files = _opened(paths, located)
         notices = _compare(files, weight_map, total, located.index)
     _check_no_doubles(files)
     return files, notices
 
 
+def _opened(paths: list[Path], located: Located) -> list[TensorFile]:
+    if not located.follow_symlinks:
+        check_links(paths[0].parent, paths)
+    return [read_safetensors(path) for path in paths]
+
+
 def _read_index(index: Path) -> tuple[Mapping[str, str], int | None]:
-    try:
-        document = json.loads(index.read_bytes().decode("utf-8-sig"))
-    except json.JSONDecodeError as error:
-        raise BadInput(
-            "bad-index",
-            "the shard index is not JSON",
-            file=f"{index}:{error.lineno}",
-            found=error.msg,
-            expected="JSON with a weight_map",
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise BadInput("bad-index", "the shard index is not JSON", file=index, found=error) from error
-    weight_map = document.get("weight_map") if isinstance(document, dict) else None
+    document = read_object(index, "bad-index", "the shard index")
+    weight_map = document.get("weight_map")
     if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
         raise BadInput(
             "bad-index",

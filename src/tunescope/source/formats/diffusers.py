@@ -1,6 +1,5 @@
 """diffusers LoRA files, old (`…processor.to_q_lora.down.weight`) and new (`unet.….lora_A.weight`)."""
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from typing import Any
 
 from tunescope.address import parse
 from tunescope.delta import Delta
+from tunescope.documents import DocumentError, parse_json
 from tunescope.source.files.tensors import LazyTensor, Ledger
 from tunescope.source.formats.pairs import (
     DIRECTIONAL,
@@ -19,7 +19,8 @@ from tunescope.source.formats.pairs import (
     pair_delta,
     read_alpha,
 )
-from tunescope.source.tuners.adapter import fits
+from tunescope.source.formats.peft_config import check_lora_values
+from tunescope.source.tuners.patterns import fits
 from tunescope.source.weights import Format, Reading, Weights
 
 _OLD = re.compile(
@@ -78,7 +79,7 @@ def _recognises(weights: Weights) -> bool:
 
 
 def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
-    config = _metadata_config(weights.metadata, ledger)
+    config = _metadata_config(weights.metadata, ledger, weights.place)
     deltas: list[Delta] = []
     for module, roles in collect(weights.tensors, _split).items():
         if "down" in roles and "up" in roles:
@@ -134,13 +135,13 @@ def _stated(module: str, rank: int, config: Mapping[str, Any]) -> tuple[float | 
     return alpha, alpha / (math.sqrt(r) if own.get("use_rslora") else r)
 
 
-def _metadata_config(metadata: Mapping[str, str], ledger: Ledger) -> dict[str, dict[str, Any]]:
+def _metadata_config(metadata: Mapping[str, str], ledger: Ledger, file: str) -> dict[str, dict[str, Any]]:
     """The configs that diffusers keeps in the file's metadata, by part (`unet`, `transformer`, …)."""
     if METADATA not in metadata:
         return {}
     try:
-        document = json.loads(metadata[METADATA])
-    except (ValueError, RecursionError):
+        document = parse_json(metadata[METADATA])
+    except DocumentError:
         document = None
     if not isinstance(document, dict):
         ledger.notice("bad-metadata", f"the file's {METADATA} is not a JSON object; alpha stays unknown")
@@ -149,6 +150,8 @@ def _metadata_config(metadata: Mapping[str, str], ledger: Ledger) -> dict[str, d
     for key, value in document.items():
         part, _, field = key.partition(".")
         configs.setdefault(part, {})[field] = value
+    for part, config in configs.items():
+        check_lora_values(config, f"{file} ({METADATA}, {part})")
     return configs
 
 

@@ -3,7 +3,6 @@
 Experts (`switch_mlp`) are stored stacked, (E, r, d_in) and (E, d_out, r): one ΔW per expert.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -13,6 +12,7 @@ from typing import Any
 from tunescope.address import parse
 from tunescope.delta import Array, Delta
 from tunescope.errors import BadInput
+from tunescope.source.files.documents import read_object
 from tunescope.source.files.tensors import LazyTensor, Ledger, read_shared
 from tunescope.source.formats.pairs import (
     DIRECTIONAL,
@@ -61,21 +61,7 @@ def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
 def _config(weights: Weights) -> dict[str, Any]:
     if weights.config_file is None:
         return {}
-    try:
-        document = json.loads(weights.config_file.read_bytes().decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise BadInput(
-            "adapter-config", "the adapter's config is not JSON", file=weights.config_file, found=error
-        ) from error
-    if not isinstance(document, dict):
-        raise BadInput(
-            "adapter-config",
-            "the adapter's config is not a JSON object",
-            file=weights.config_file,
-            expected='{"lora_parameters": {"scale": …}}',
-            found=type(document).__name__,
-        )
-    return document
+    return read_object(weights.config_file, "adapter-config", "the adapter's config")
 
 
 def _scale(config: Mapping[str, Any], weights: Weights) -> float | None:

@@ -1,14 +1,14 @@
 """`adapter_config.json`: read, and refused where a wrong value would change what the weights mean."""
 
-import json
 import re
 import sys
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tunescope.errors import BadInput
-from tunescope.source.files.disk import unreachable
+from tunescope.source.files.documents import read_object
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.peft_fields import METHODS, fields
 
@@ -47,34 +47,13 @@ def load_peft_config(path: str | Path) -> dict[str, Any]:
             "no-adapter-config",
             "the weights have PEFT's names, but there is no adapter_config.json",
             file=path,
+            expected="adapter_config.json beside the weights",
+            found="no such file",
             fix="put the adapter's own adapter_config.json beside the weights",
         )
-    try:
-        config = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_each_once)
-    except OSError as error:
-        raise unreachable(path, error) from error
-    except (ValueError, RecursionError) as error:
-        what = "the adapter's config is not JSON"
-        raise BadInput("adapter-config", what, file=path, found=error) from error
-    if not isinstance(config, dict):
-        raise BadInput(
-            "adapter-config",
-            "the adapter's config is not a JSON object",
-            file=path,
-            expected='an object such as {"peft_type": "LORA", "r": 8, …}',
-            found=type(config).__name__,
-        )
+    config = read_object(path, "adapter-config", "the adapter's config", each_key_once=True)
     check_peft_config(config, path)
     return config
-
-
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The object, refused where a key stands twice: one of two alphas would silently win."""
-    document = dict(pairs)
-    if len(document) < len(pairs):
-        twice = next(key for i, (key, _) in enumerate(pairs) if key in dict(pairs[:i]))
-        raise ValueError(f"the key {twice!r} stands there twice")
-    return document
 
 
 def check_peft_config(config: Mapping[str, Any], file: str | Path) -> None:
@@ -92,6 +71,12 @@ def check_peft_config(config: Mapping[str, Any], file: str | Path) -> None:
         _check_value(str(method), key, value, file)
 
 
+def check_lora_values(config: Mapping[str, Any], file: str | Path) -> None:
+    """Refuse rank, alpha or patterns that cannot be used, in a LoRA config without `peft_type`."""
+    for key, value in config.items():
+        _check_value("LORA", key, value, file)
+
+
 def notice_config(config: Mapping[str, Any], ledger: Ledger, file: str | Path) -> None:
     """Note unknown keys that say nothing, refuse those that say something, note an alpha of zero."""
     method = str(config["peft_type"])
@@ -104,6 +89,7 @@ def notice_config(config: Mapping[str, Any], ledger: Ledger, file: str | Path) -
                 "unknown-config-key",
                 f"the config key {key!r} is unknown and may change the meaning of the weights",
                 file=file,
+                expected=f"the keys that PEFT 0.21 has for {method}",
                 found=f"{key} = {config[key]!r}",
                 fix="remove the key if it does not, or update tunescope",
             )
@@ -152,15 +138,18 @@ def _check_pattern(file: str | Path, method: str, key: str, value: Any) -> None:
     if method in ("ADALORA", "OSF"):
         return
     for pattern in value:
-        _check_regex(file, key, pattern)
+        # As PEFT puts it together: a flag that stands first in the pattern stands in the middle there.
+        _check_regex(file, key, pattern, rf"(.*\.)?({pattern})$")
     check = _check_count if key in _COUNT_PATTERNS else _check_number
     for pattern, entry in value.items():
         check(file, f"{key}[{pattern!r}]", entry)
 
 
-def _check_regex(file: str | Path, key: str, pattern: str) -> None:
+def _check_regex(file: str | Path, key: str, pattern: str, whole: str | None = None) -> None:
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            re.compile(pattern if whole is None else whole)
     except (re.error, OverflowError, RecursionError) as error:
         _refuse(file, key, "regular expressions", f"{pattern}: {error}")
 

@@ -11,12 +11,18 @@ from tunescope.source.files.disk import take_snapshot
 from tunescope.source.files.sniff import read_head
 from tunescope.source.opened import Source
 from tunescope.table import Table, read_parquet
+from tunescope.tabular import read_csv, typed_columns
 
 if TYPE_CHECKING:
     from tunescope.source.files.disk import Snapshot
 
 _REQUIRED = ("layer", "module_type", "frobenius_norm")
-_KEYS = {"model_id": pl.String, "layer": pl.Int64, "module_type": pl.String, "component_name": pl.String}
+_KEYS = {
+    "model_id": pl.String(),
+    "layer": pl.Int64(),
+    "module_type": pl.String(),
+    "component_name": pl.String(),
+}
 _TEXT = {"stack", "family", "method", "status", "component"}
 
 
@@ -56,31 +62,22 @@ def _read_frame(path: Path, snapshot: "Snapshot") -> tuple[pl.DataFrame, Mapping
         table = read_parquet(path)
         return table.frame, table.meta
     read_head(snapshot, "CSV table")
-    try:
-        # Norms spread over decades and layers may be empty, so types are found over the whole file.
-        return pl.read_csv(path, infer_schema_length=None), {}
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        raise BadInput("bad-table", "the CSV file cannot be read", file=path, found=error) from error
+    # Norms spread over decades and layers may be empty, so types are found over the whole file.
+    return read_csv(path), {}
 
 
 def _typed(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
     if "model_id" not in frame.columns:
         frame = frame.with_columns(pl.lit(path.stem.removeprefix("weight_norms_")).alias("model_id"))
-    try:
-        columns = [pl.col(c).cast(t) for c, t in _KEYS.items() if c in frame.columns]
-        norms = [pl.col(c).cast(pl.Float64) for c in frame.columns if "norm" in c and c not in _TEXT]
-        frame = frame.with_columns(*columns, *norms)
-    except pl.exceptions.PolarsError as error:
-        raise BadInput(
-            "bad-table",
-            "a column of the table has values that do not fit it",
-            file=path,
-            expected="whole layers and numbers for norms",
-            found=error,
-        ) from error
+    norms = {c: pl.Float64() for c in frame.columns if "norm" in c and c not in _TEXT}
+    frame = typed_columns(frame, {**_KEYS, **norms}, path)
     if frame["model_id"].null_count():
         raise BadInput(
-            "bad-table", "rows of the table have no model_id", file=path, found="an empty model_id"
+            "bad-table",
+            "rows of the table have no model_id",
+            file=path,
+            expected="a model_id in every row",
+            found="an empty one",
         )
     return frame
 

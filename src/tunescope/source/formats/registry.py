@@ -1,10 +1,10 @@
 """The adapter formats, in the order in which they are tried."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
-from tunescope.errors import BadInput
+from tunescope.errors import BadInput, Missing
+from tunescope.source.files.documents import read_object
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.diffusers import DIFFUSERS
 from tunescope.source.formats.first_sd import FIRST_SD
@@ -23,10 +23,9 @@ def _loose_config(weights: Weights) -> Mapping[str, Any]:
     if weights.config_file is None:
         return {}
     try:
-        document = json.loads(weights.config_file.read_bytes().decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
+        return read_object(weights.config_file, "adapter-config", "the adapter's config")
+    except (BadInput, Missing):
         return {}
-    return document if isinstance(document, dict) else {}
 
 
 def _read_peft(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
@@ -38,6 +37,8 @@ def _read_peft(weights: Weights, ledger: Ledger, scale: float | None) -> Reading
             "no-config",
             "the state dict has PEFT's names but comes without its config",
             file=weights.place,
+            expected="a config with peft_type, r and lora_alpha",
+            found="none",
             fix="pass config=, the content of adapter_config.json",
         )
     if config is None:

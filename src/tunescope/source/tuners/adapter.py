@@ -1,7 +1,6 @@
 """One opened adapter, as every tuner sees it: modules with their tensors, the config, the ledger."""
 
 import math
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from tunescope.address import Address, parse
 from tunescope.delta import Delta, Update
 from tunescope.errors import BadInput
 from tunescope.source.files.tensors import Array, LazyTensor, Ledger, require_float
+from tunescope.source.tuners.patterns import fits
 
 # What PEFT saves under `base_model.` belongs to the whole adapter, not to one module.
 _OUTSIDE = "base_model"
@@ -179,15 +179,6 @@ class Tuner:
 
     parameters: frozenset[str]
     read: Callable[[Adapter], Iterable[Delta]]
-
-
-def fits(pattern: str, module: str) -> bool:
-    """Whether a `rank_pattern` key means this module, by PEFT's rule.
-
-    >>> fits("q_proj", "model.layers.0.q_proj"), fits("q_proj", "model.layers.0.eq_proj")
-    (True, False)
-    """
-    return re.match(rf"(.*\.)?({pattern})$", module) is not None
 
 
 def floats(tensor: LazyTensor) -> Array:

@@ -1,0 +1,54 @@
+"""A path as a person writes it."""
+
+import os
+from pathlib import Path
+
+from tunescope.errors import Missing, UsageError
+
+
+def local_path(text: str | os.PathLike[str]) -> Path:
+    """The path, with `~` and `~user` put in full.
+
+    Raises `Missing` for a user that this machine does not have, and `UsageError` for a text with a NUL
+    byte, which no path can hold.
+
+    >>> local_path("runs/one").name
+    'one'
+    """
+    path = Path(text)
+    if "\0" in str(path):
+        raise UsageError("bad-spec", "a path holds a NUL byte", expected="a path", found=repr(str(path)))
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise Missing(
+            "not-found",
+            "there is no home folder of that name",
+            file=path,
+            found=path.parts[0],
+            fix="write the path in full",
+        ) from None
+
+
+def exists(path: Path) -> bool:
+    """Whether there is something at the path; a name too long for the disk is nothing."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at the path; a name too long for the disk is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def is_link(path: Path) -> bool:
+    """Whether there is a symbolic link at the path; a name too long for the disk is none."""
+    try:
+        return path.is_symlink()
+    except (OSError, ValueError):
+        return False

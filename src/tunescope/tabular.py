@@ -1,0 +1,113 @@
+"""Tables on disk through polars, whose errors and native panics are named in this one place."""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tunescope.errors import BadInput
+
+# A panic of the native reader; not an `Exception`, so that nothing but its reader takes it for granted.
+_PANIC = pl.exceptions.PanicException
+_ENDS = b"PAR1"
+
+
+def read_parquet(path: str | Path, slug: str = "bad-table") -> tuple[pl.DataFrame, Mapping[str, str]]:
+    """The rows of a Parquet file, and the texts of its own metadata.
+
+    Raises `BadInput` with `slug` for a file that is cut short, damaged or no Parquet at all.
+    """
+    path = Path(path)
+    _check_ends(path, slug)
+    with _readable(path, slug, "Parquet"):
+        metadata = pl.read_parquet_metadata(path.absolute())
+        frame = pl.read_parquet(path.absolute(), glob=False, memory_map=False)
+    return frame, metadata
+
+
+def read_parquet_schema(path: str | Path, slug: str = "bad-table") -> Mapping[str, Any]:
+    """Names and types of the columns of a Parquet file; raises as `read_parquet`."""
+    path = Path(path)
+    _check_ends(path, slug)
+    with _readable(path, slug, "Parquet"):
+        return dict(pl.read_parquet_schema(path.absolute()))
+
+
+def read_csv(path: str | Path, slug: str = "bad-table") -> pl.DataFrame:
+    """The rows of a CSV file, types found over the whole of it; raises `BadInput` with `slug`."""
+    path = Path(path)
+    with _readable(path, slug, "CSV"):
+        return pl.read_csv(path.absolute(), infer_schema_length=None, glob=False)
+
+
+@contextmanager
+def _readable(path: Path, slug: str, kind: str) -> Iterator[None]:
+    """Names what polars raises for bytes that make no sense."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, _PANIC, OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            slug,
+            f"the {kind} file cannot be read",
+            file=path,
+            expected=f"a whole {kind} file",
+            found=str(error) or type(error).__name__,
+            fix="copy or download the file again",
+        ) from error
+
+
+def _check_ends(path: Path, slug: str) -> None:
+    """A Parquet file begins and ends with its mark, and the footer between them fits into it."""
+    with _readable(path, slug, "Parquet"), path.open("rb") as stream:
+        size = os.fstat(stream.fileno()).st_size
+        head = stream.read(4)
+        stream.seek(max(size - 8, 0))
+        tail = stream.read(8)
+    footer = int.from_bytes(tail[:4], "little")
+    if size < 12 or head != _ENDS or tail[4:] != _ENDS or footer > size - 12:
+        raise BadInput(
+            slug,
+            "the file is no whole Parquet file",
+            file=path,
+            expected="PAR1 at both ends, and a footer that fits between",
+            found=f"{size} bytes, {head!r} … {tail[4:]!r}",
+            fix="copy or download the file again",
+        )
+
+
+def typed_columns(frame: pl.DataFrame, types: Mapping[str, Any], file: str | Path) -> pl.DataFrame:
+    """The frame with those of its columns that `types` names in that type.
+
+    Raises `BadInput` naming the first value that does not fit: text for a number, half a layer.
+    """
+    fitting = {
+        name: _typed(frame[name], dtype, file) for name, dtype in types.items() if name in frame.columns
+    }
+    return frame.with_columns(**fitting) if fitting else frame
+
+
+def _typed(column: pl.Series, dtype: Any, file: str | Path) -> pl.Series:
+    if column.dtype == dtype:
+        return column
+    try:
+        made = column.cast(dtype, strict=False)
+        lost = made.is_null() & column.is_not_null()
+        if dtype.is_integer() and column.dtype.is_float():
+            lost |= (made.cast(pl.Float64) != column).fill_null(False)
+    except pl.exceptions.PolarsError:
+        # Lists, structs: nothing of the column is such a value.
+        made, lost = column, column.is_not_null()
+    if not lost.any() and made.dtype == dtype:
+        return made
+    row = lost.arg_max() or 0
+    raise BadInput(
+        "bad-table",
+        f"column {column.name} of the table has values that do not fit it",
+        file=file,
+        expected="whole numbers" if dtype.is_integer() else "numbers" if dtype.is_float() else "text",
+        found=f"{column[row]!r} in row {row + 1}" if len(column) else str(column.dtype),
+        fix="correct the table",
+    )

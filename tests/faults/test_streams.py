@@ -1,0 +1,60 @@
+"""What the command line prints, on streams that take little or nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def tunescope() -> Callable[..., Any]:
+    """`tunescope(argument, …, shell=">&-")` runs the command in a process of its own."""
+
+    def run(*arguments: str | Path, encoding: str = "utf-8", shell: str = "") -> Any:
+        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+        script = f'exec "$0" "$@" {shell}'
+        command = ["sh", "-c", script, sys.executable, "-m", "tunescope", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, env=environment, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii", "cp437"])
+def test_signs_that_an_encoding_lacks_are_spelled(
+    tunescope: Callable[..., Any], adapter: Callable[..., Path], encoding: str
+) -> None:
+    ran = tunescope("norms", f"Δ模={adapter()}", encoding=encoding)
+    assert ran.returncode == 0, ran.stderr
+    assert b"W||_F" in ran.stdout or "‖ΔW‖".encode() in ran.stdout
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
+def test_json_keeps_every_label_in_any_encoding(
+    tunescope: Callable[..., Any], adapter: Callable[..., Path], encoding: str
+) -> None:
+    ran = tunescope("norms", f"Δ😀={adapter()}", "--json", encoding=encoding)
+    assert "Δ😀" in json.dumps(json.loads(ran.stdout.decode(encoding)), ensure_ascii=False)
+
+
+@pytest.mark.parametrize("shell", [">/dev/full", ">&-"])
+def test_output_that_cannot_be_written_is_said(
+    tunescope: Callable[..., Any], adapter: Callable[..., Path], shell: str
+) -> None:
+    ran = tunescope("norms", adapter(), shell=shell)
+    assert ran.returncode == 5
+    assert b"[cannot-write]" in ran.stderr
+    assert b"Traceback" not in ran.stderr
+
+
+def test_a_study_is_whole_though_stdin_stdout_and_stderr_are_closed(
+    tunescope: Callable[..., Any], adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    source, out = adapter(), tmp_path / "out"
+    ran = tunescope("norms", source, "-o", out, shell="<&- >&- 2>&-")
+    assert ran.returncode == 0
+    assert json.loads((out / "study.json").read_text())["files"]

@@ -1,0 +1,81 @@
+"""Tables that are damaged, and columns whose values do not fit."""
+
+import contextlib
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from tunescope.errors import BadInput
+from tunescope.table import Table
+from tunescope.table import read_parquet as read_table
+from tunescope.tabular import read_csv, read_parquet, typed_columns
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    frame = pl.DataFrame({"layer": [0, 1, 2], "norm": [0.5, 0.25, 0.125], "name": ["a", "b", "c"]})
+    return Table(frame, "norms", {"units": {}}).write_parquet(tmp_path / "t.parquet")
+
+
+def test_a_native_panic_over_a_damaged_footer_is_bad_input(sound: Path) -> None:
+    """Every byte of the footer is changed in turn; polars panics on some of them."""
+    whole = sound.read_bytes()
+    start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
+    for place in range(start, len(whole) - 8, 3):
+        sound.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        with contextlib.suppress(BadInput):
+            read_table(sound)
+
+
+@pytest.mark.parametrize("cut", [0, 4, 11, 60, -1])
+def test_a_cut_file_is_refused_before_the_native_reader_sees_it(sound: Path, cut: int) -> None:
+    sound.write_bytes(sound.read_bytes()[:cut])
+    with pytest.raises(BadInput, match="no whole Parquet file"):
+        read_parquet(sound)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[",
+        "[1]",
+        '{"kind": 1, "meta": {}, "schema_version": 1}',
+        '{"kind": "norms"}',
+        '{"kind": "norms", "meta": 5}',
+    ],
+)
+def test_a_record_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "t.parquet"
+    pl.DataFrame({"layer": [0]}).write_parquet(path, metadata={"tunescope": text})
+    with pytest.raises(BadInput, match="says about itself"):
+        read_table(path)
+
+
+def test_a_name_with_wildcards_is_one_file(tmp_path: Path) -> None:
+    (tmp_path / "a[1]*.csv").write_text("x\n1\n")
+    assert read_csv(tmp_path / "a[1]*.csv")["x"].to_list() == [1]
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "found"),
+    [
+        (["1", "many"], pl.Float64(), "'many' in row 2"),
+        ([1.0, 2.5], pl.Int64(), "2.5 in row 2"),
+        ([[1], [2]], pl.Float64(), "in row 1"),
+        ([float("nan")], pl.Int64(), "nan in row 1"),
+    ],
+)
+def test_the_first_value_that_does_not_fit_is_named(
+    values: list[object], dtype: pl.DataType, found: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        typed_columns(pl.DataFrame({"x": values}), {"x": dtype}, "t.csv")
+    assert found in str(caught.value.found)
+
+
+def test_numbers_written_as_text_or_floats_fit_where_they_are_whole() -> None:
+    frame = pl.DataFrame({"layer": [0.0, None, 2.0], "norm": ["1.5", None, "2"]})
+    typed = typed_columns(frame, {"layer": pl.Int64(), "norm": pl.Float64()}, "t.csv")
+    assert typed["layer"].to_list() == [0, None, 2]
+    assert typed["norm"].to_list() == [1.5, None, 2.0]
