@@ -39,13 +39,14 @@ def _opened(paths: list[Path], located: Located) -> list[TensorFile]:
 def _read_index(index: Path) -> tuple[Mapping[str, str], int | None]:
     document = read_object(index, "bad-index", "the shard index")
     weight_map = document.get("weight_map")
-    if not isinstance(weight_map, dict) or not all(isinstance(v, str) for v in weight_map.values()):
+    usable = isinstance(weight_map, dict) and all(isinstance(v, str) for v in weight_map.values())
+    if not weight_map or not usable:
         raise BadInput(
             "bad-index",
             "the shard index has no usable weight_map",
             file=f"{index}:1",
             expected='{"weight_map": {tensor: file}}',
-            found=type(weight_map).__name__,
+            found="an empty one" if usable else type(weight_map).__name__,
         )
     for tensor, name in weight_map.items():
         _check_name(name, tensor, index)
