@@ -367,6 +367,16 @@ def test_entry_26_link_that_leads_out_of_the_folder(adapter: Writer, tmp_path: P
     assert len(open_source(folder, follow_symlinks=True).deltas) == 2
 
 
+def test_a_named_link_is_read_with_the_config_beside_what_it_points_to(
+    adapter: Writer, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "best"
+    link.symlink_to(adapter() / "adapter_model.safetensors")
+    source = open_source(link)
+    assert (source.label, source.format, len(source.deltas)) == ("best", "peft", 2)
+
+
 def test_entry_26_links_of_the_hub_cache_are_followed(adapter: Writer, tmp_path: Path) -> None:
     folder = adapter()
     snapshot = tmp_path / "models--org--name" / "snapshots" / ("0" * 40)

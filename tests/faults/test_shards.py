@@ -156,3 +156,15 @@ def test_entry_38_missing_index_and_missing_shard(sharded: Made) -> None:
     (folder / ONE).unlink()
     with pytest.raises(Missing, match="missing numbers: 1"):
         open_source(folder)
+
+
+def test_shards_that_are_links_out_of_the_folder_are_refused(sharded: Made, tmp_path: Path) -> None:
+    folder = sharded()
+    away = tmp_path.parent / f"{tmp_path.name}-away"
+    away.mkdir()
+    for name in (ONE, TWO):
+        (folder / name).rename(away / name)
+        (folder / name).symlink_to(away / name)
+    assert refused(folder).slug == "link-outside"
+    assert refused(folder / "adapter_model.safetensors.index.json").slug == "link-outside"
+    assert len(open_source(folder, follow_symlinks=True).deltas) == 2

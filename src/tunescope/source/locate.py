@@ -11,9 +11,11 @@ from tunescope.errors import BadInput, Missing, Notice
 from tunescope.source.files.disk import take_snapshot, unreachable
 
 CONFIG = "adapter_config.json"
-# Written by trainers beside the weights; they hold no adapter, and unpickling some of them runs code.
+# Written beside the weights by trainers (unpickling some of them runs code) and by our own capture, whose
+# start is the weights of step zero.
 NEVER_OPENED = re.compile(
-    r"^(training_args\.bin|optimizer\.(pt|bin)|scheduler\.(pt|bin)|scaler\.pt|rng_state[\w]*\.pth)$"
+    r"^(training_args\.bin|optimizer\.(pt|bin)|scheduler\.(pt|bin)|scaler\.pt|rng_state[\w]*\.pth|"
+    r"capture\.start\.safetensors)$"
 )
 _INDEX = ".index.json"
 _NAMED = ("adapter_model", "adapters", "pytorch_lora_weights")
@@ -44,7 +46,7 @@ def locate(path: Path, *, follow_symlinks: bool = False) -> Located:
             else unreachable(path, error)
         ) from None
     if not path.is_dir():
-        return _located([path], path.parent)
+        return replace(_beside(path), follow_symlinks=follow_symlinks)
     if path.suffix == ".safetensors" and not (path / CONFIG).exists():
         raise BadInput(
             "not-a-file",
@@ -57,6 +59,15 @@ def locate(path: Path, *, follow_symlinks: bool = False) -> Located:
     if not follow_symlinks:
         check_links(path, [*found.files, *filter(None, (found.index, found.config))])
     return replace(found, follow_symlinks=follow_symlinks)
+
+
+def _beside(path: Path) -> Located:
+    """A single file with its config, which for a link may lie beside the file that it points to."""
+    found = _located([path], path.parent)
+    target = path.resolve()
+    if found.config is None and path.is_symlink() and target.parent != path.parent.resolve():
+        return replace(found, config=_located([path], target.parent).config)
+    return found
 
 
 def _absent(path: Path) -> Missing:

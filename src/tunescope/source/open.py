@@ -13,13 +13,17 @@ from tunescope.errors import BadInput, UsageError
 from tunescope.paths import local_path
 from tunescope.source.files.container import TensorFile, read_safetensors
 from tunescope.source.files.tensors import Ledger
+from tunescope.source.formats.leftovers import notice_leftovers
 from tunescope.source.formats.registry import FORMATS
 from tunescope.source.locate import SHARD, Located, locate
 from tunescope.source.opened import Source
-from tunescope.source.spec import HubId, default_label, parse_hub_id, parse_spec
+from tunescope.source.run_folders import run_adapters
+from tunescope.source.spec import HubId, default_label, distinct_labels, parse_hub_id, parse_spec
 from tunescope.source.weights import Weights
 
 _TABLES = (".csv", ".parquet")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+_SUFFIXES = (".safetensors", ".npz", *_PICKLES)
 
 
 def open_source(
@@ -75,8 +79,28 @@ def open_sources(
 
         return read_published(Path(text), label)
     folder, place, name = _fetch(text)
+    if adapters := run_adapters(folder):
+        return _of_runs(adapters, name, label, scale, follow_symlinks)
     located = locate(folder, follow_symlinks=follow_symlinks)
     return [replace(_source(load(located, place), label or name, scale), location=place)]
+
+
+def _of_runs(
+    adapters: list[Path], name: str, label: str | None, scale: float | None, follow_symlinks: bool
+) -> list[Source]:
+    """The adapters that runs ended with; those of a sweep bear the parts of their paths that differ."""
+    if len(adapters) == 1:
+        labels = [label or name]
+    else:
+        parts = distinct_labels([path.parts for path in adapters])
+        labels = [f"{label}/{part}" if label else part for part in parts]
+    return [
+        replace(
+            _source(load(locate(path, follow_symlinks=follow_symlinks), str(path)), own, scale),
+            location=str(path),
+        )
+        for path, own in zip(adapters, labels, strict=True)
+    ]
 
 
 def _fetch(text: str) -> tuple[Path, str, str]:
@@ -118,12 +142,14 @@ def load(located: Located, place: str) -> Weights:
 def read_file(path: Path) -> TensorFile:
     """Open one file of tensors by its suffix."""
     suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES and path.is_symlink():
+        suffix = path.resolve().suffix.lower()
     if suffix == ".npz":
         # Deferred, as the next: rare formats.
         from tunescope.source.files.npz import read_npz
 
         return read_npz(path)
-    if suffix in (".bin", ".pt", ".pth", ".ckpt"):
+    if suffix in _PICKLES:
         from tunescope.source.files.pickled import read_pickled
 
         return read_pickled(path)
@@ -139,6 +165,7 @@ def _source(weights: Weights, label: str, scale: float | None) -> Source:
     reading = chosen.read(weights, ledger, scale)
     if not reading.deltas:
         _check_understood(weights, ledger)
+    notice_leftovers(ledger)
     return Source(
         label=label,
         location=weights.place,

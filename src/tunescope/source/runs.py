@@ -91,8 +91,8 @@ def find_runs(specs: Sequence[tuple[str | None, str]]) -> list[Run]:
         path = Path(spec)
         if not path.exists():
             raise Missing("not-found", "there is no such file or folder", file=path, fix="check the path")
-        if path.is_dir() and _CHECKPOINT.match(path.resolve().name):
-            named.setdefault((label, path.resolve().parent), []).append(path)
+        if path.is_dir() and _CHECKPOINT.match(_named(path).name):
+            named.setdefault((label, _named(path).parent), []).append(path)
             continue
         runs += [(path, run) for run in _below(label, path)]
     runs += [
@@ -104,7 +104,7 @@ def find_runs(specs: Sequence[tuple[str | None, str]]) -> list[Run]:
 def _below(label: str | None, path: Path) -> list[Run]:
     if path.is_file():
         if path.name == "capture.parquet":
-            return [_captured(label or path.resolve().parent.name, path.parent)]
+            return [_captured(label or _named(path).parent.name, path.parent)]
         raise BadInput("no-run", "this file is no capture of a training run", file=path,
                        expected="capture.parquet, a run folder or a folder of checkpoint-*")  # fmt: skip
     folders = list(_run_folders(path, _DEPTH))
@@ -143,7 +143,7 @@ def has_capture(folder: Path) -> bool:
 def _opened(label: str | None, root: Path, folder: Path) -> Run:
     below = folder.relative_to(root).as_posix()
     name = "/".join(part for part in (label, None if below == "." else below) if part)
-    name = name or folder.resolve().name
+    name = name or _named(folder).name
     if has_capture(folder):
         return _captured(name, folder)
     return _timeline(name, folder, [p for p in folder.iterdir() if _CHECKPOINT.match(p.name) and p.is_dir()])
@@ -151,7 +151,7 @@ def _opened(label: str | None, root: Path, folder: Path) -> Run:
 
 def _captured(label: str, folder: Path) -> Run:
     facts = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    path = _RUN_PATH.search(folder.resolve().as_posix())
+    path = _RUN_PATH.search(_named(folder).as_posix())
     domain, rate, seed = path.groups() if path else (None, None, None)
     domain = facts.get("domain", domain)
     number = _number(facts.get("seed", seed))
@@ -220,12 +220,17 @@ def _named_checkpoints(label: str | None, folder: Path, paths: Sequence[Path]) -
     return _timeline(label or folder.name, folder, dict.fromkeys(paths))
 
 
+def _named(path: Path) -> Path:
+    """The absolute path as it was named: a link keeps its own name, which may say the step."""
+    return path.absolute()
+
+
 def _holds_weights(folder: Path) -> bool:
     return any((folder / name).exists() for name in _WEIGHTS)
 
 
 def _checkpoint(path: Path) -> Checkpoint:
-    found = _CHECKPOINT.match(path.resolve().name)
+    found = _CHECKPOINT.match(_named(path).name)
     assert found is not None
     state = path / "trainer_state.json"
     return Checkpoint(int(found.group(1)), path, _trainer_state(state) if state.is_file() else {})
@@ -273,7 +278,7 @@ def _distinct(runs: Sequence[tuple[Path, Run]]) -> list[Run]:
     ordered = list({folder: first[folder] for folder in (run.folder.resolve() for _, run in runs)}.values())
     labels = Counter(run.label for _, run in ordered)
     named = [
-        replace(run, label=f"{root.resolve().name}/{run.label}") if labels[run.label] > 1 else run
+        replace(run, label=f"{_named(root).name}/{run.label}") if labels[run.label] > 1 else run
         for root, run in ordered
     ]
     seen: Counter[str] = Counter()

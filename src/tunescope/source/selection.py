@@ -12,7 +12,7 @@ from tunescope.delta import Delta
 from tunescope.errors import UsageError
 from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
-from tunescope.source.spec import parse_spec
+from tunescope.source.spec import distinct_labels, label_path, parse_spec
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,16 @@ def _named_by(word: str, address: Address) -> bool:
 
 EVERYTHING = Selection()
 
+# The columns of a table of norms that say where a row sits.
+_PLACE = ("stack", "layer", "module_type", "expert")
+
 
 def open_labelled(specs: Sequence[Any], scales: Mapping[str, float] | None = None) -> list[Source]:
     """Open every source and give each a label of its own.
 
     `specs` are paths, ids, live models or state dicts, each optionally `LABEL=…`; `scales` maps labels
-    to the scale of sources that do not say it. Two equal labels that were asked for are refused; equal
-    ones that come from folder names get their parent folder in front.
+    to the scale of sources that do not say it. Two equal labels that were asked for are refused; where
+    those from file names clash, labels are the shortest parts of the paths that tell the sources apart.
     """
     scales = dict(scales or {})
     opened: list[Source] = []
@@ -70,26 +73,32 @@ def _own_labels(opened: list[Source], explicit: list[bool]) -> list[Source]:
         raise UsageError(
             "duplicate-label", f"the label {twice[0]!r} is given twice", fix="give each source its own"
         )
-    counts = Counter(source.label for source in opened)
-    taken: set[str] = set()
+    taken = set(asked)
     out = []
-    for source, said in zip(opened, explicit, strict=True):
-        label = source.label
-        if not said and counts[label] > 1:
-            label = f"{_parent(source) or 'source'}/{label}"
+    for source, label, said in zip(opened, _default_labels(opened, explicit), explicit, strict=True):
         unique, k = label, 2
-        while unique in taken:
+        while not said and unique in taken:
             unique, k = f"{label}-{k}", k + 1
         taken.add(unique)
         out.append(replace(source, label=unique))
     return out
 
 
-def _parent(source: Source) -> str:
-    """The folder above the adapter's own, which tells one run's `checkpoint-100` from another's."""
-    path = Path(source.location).absolute()
-    folder = path if path.is_dir() else path.parent
-    return folder.parent.name
+def _default_labels(opened: Sequence[Source], explicit: Sequence[bool]) -> list[str]:
+    """Every source's label; where those from file names clash, what tells their paths apart."""
+    labels = [source.label for source in opened]
+    silent = [i for i, said in enumerate(explicit) if not said]
+    if len({*labels}) < len(labels) and silent:
+        for i, label in zip(silent, distinct_labels([_path_of(opened[i]) for i in silent]), strict=True):
+            labels[i] = label
+    return labels
+
+
+def _path_of(source: Source) -> tuple[str, ...]:
+    """Where a source lies; a model of a table lies below its file, what has no place is only its label."""
+    if source.published is not None:
+        return (*label_path(source.location), source.label)
+    return label_path(source.location) if source.files else (source.label,)
 
 
 def _scaled(specs: Sequence[Any], opened: list[Source], scales: Mapping[str, float]) -> list[Source]:
@@ -148,8 +157,12 @@ def addresses_of(source: Source) -> list[Address]:
     """Where the updates of a source sit; for a published table, in its rows' order."""
     if source.published is None:
         return [delta.address for delta in source.deltas]
-    rows = source.published.frame.select("layer", "module_type")
-    return [Address("model", layer, module) for layer, module in rows.iter_rows()]
+    frame = source.published.frame
+    columns = [frame[c].to_list() if c in frame.columns else [None] * frame.height for c in _PLACE]
+    return [
+        Address(stack or "model", layer, module, expert)
+        for stack, layer, module, expert in zip(*columns, strict=True)
+    ]
 
 
 def chosen_sources(

@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 from tunescope.errors import UsageError
@@ -12,6 +14,9 @@ _HUB = re.compile(
 )
 _PLAIN_STEMS = {"adapter_model", "adapters", "pytorch_lora_weights", "model", "lora", "adapter"}
 _SUFFIXES = (".safetensors", ".npz", ".bin", ".pt", ".pth", ".ckpt", ".csv", ".parquet", ".json", ".gguf")
+
+# Of how many differing parts of long paths a label may be made.
+_LABEL_PARTS = 10
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,40 @@ def _parse_address(text: str) -> HubId:
     name, _, revision = parts[1].partition("@")
     folder = parts[2].strip("/") if len(parts) == 3 else ""
     return HubId(f"{parts[0]}/{name}", revision or None, folder or None)
+
+
+def label_path(place: str) -> tuple[str, ...]:
+    """The parts of a place that may name its source, without a suffix or a file name that says nothing.
+
+    >>> label_path("runs/poetry/adapter_model.safetensors")[-2:], label_path("hf://org/name@main/folder")
+    (('runs', 'poetry'), ('org', 'name', 'main', 'folder'))
+    """
+    if place.startswith("hf://"):
+        return tuple(part for part in re.split("[/@]", place.removeprefix("hf://")) if part)
+    path = Path(place).absolute()
+    if path.suffix.lower() in _SUFFIXES:
+        path = path.parent if path.stem in _PLAIN_STEMS else path.with_suffix("")
+    return path.parts
+
+
+def distinct_labels(paths: Sequence[Sequence[str]]) -> list[str]:
+    """The shortest parts of paths, counted from their ends, that tell the paths apart, joined by `/`.
+
+    >>> distinct_labels([("runs", "cpp", "seed-0", "adapter"), ("runs", "python", "seed-0", "adapter")])
+    ['cpp', 'python']
+    """
+    depth = max(map(len, paths))
+    aligned = [("",) * (depth - len(path)) + tuple(path) for path in paths]
+    differing = [i for i in range(depth) if len({path[i] for path in aligned}) > 1][-_LABEL_PARTS:]
+    for size in range(1, len(differing) + 1):
+        choices = [[_joined(path, chosen) for path in aligned] for chosen in combinations(differing, size)]
+        if telling := [labels for labels in choices if len(set(labels)) == len(labels) and all(labels)]:
+            return min(reversed(telling), key=lambda labels: sum(map(len, labels)))
+    return [_joined(path, differing or [depth - 1]) for path in aligned]
+
+
+def _joined(path: Sequence[str], chosen: Iterable[int]) -> str:
+    return "/".join(path[i] for i in chosen if path[i])
 
 
 def default_label(place: str) -> str:

@@ -38,6 +38,17 @@ def test_checkpoints_come_in_order_of_step_not_of_name(tmp_path: Path) -> None:
     assert run.checkpoints[2].max_steps == 1000
 
 
+def test_a_linked_checkpoint_has_the_step_of_the_link(tmp_path: Path) -> None:
+    for number, step in enumerate((10, 20)):
+        real = checkpoint(tmp_path / "store", step, state=state(step)).rename(tmp_path / f"blob-{number}")
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / f"checkpoint-{step}").symlink_to(real)
+    (run,) = find_runs([(None, str(tmp_path / "run"))])
+    assert [c.step for c in run.checkpoints] == [10, 20]
+    (named,) = find_runs([(None, str(tmp_path / "run" / f"checkpoint-{step}")) for step in (10, 20)])
+    assert [c.step for c in named.checkpoints] == [10, 20]
+
+
 def test_a_half_written_checkpoint_is_skipped_with_a_notice(tmp_path: Path) -> None:
     checkpoint(tmp_path, 100, state=state(100))
     checkpoint(tmp_path, 200)

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from tunescope.errors import UsageError
-from tunescope.source.spec import HubId, default_label, parse_hub_id, parse_spec
+from tunescope.source.spec import (
+    HubId,
+    default_label,
+    distinct_labels,
+    label_path,
+    parse_hub_id,
+    parse_spec,
+)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +78,24 @@ def test_address_without_a_repository() -> None:
 )
 def test_default_labels(place: str, label: str) -> None:
     assert default_label(place) == label
+
+
+@pytest.mark.parametrize(
+    ("places", "labels"),
+    [
+        (["r/cpp/lr-1/seed-0/adapter", "r/python/lr-1/seed-0/adapter"], ["cpp", "python"]),
+        (
+            ["r/cpp/lr-1/seed-0", "r/cpp/lr-2/seed-0", "r/go/lr-1/seed-0"],
+            ["cpp/lr-1", "cpp/lr-2", "go/lr-1"],
+        ),
+        (["a/x.safetensors", "b/x.safetensors"], ["a", "b"]),
+        (["one/deep/run/final", "two/final"], ["run", "two"]),
+        (["hf://me/first@0a/x", "hf://me/second@0b/x"], ["0a", "0b"]),
+        (["same/place", "same/place"], ["place", "place"]),
+    ],
+)
+def test_labels_are_the_shortest_parts_that_tell_paths_apart(places: list[str], labels: list[str]) -> None:
+    assert distinct_labels([label_path(place) for place in places]) == labels
 
 
 def test_opening_adapters_loads_no_heavy_library() -> None:

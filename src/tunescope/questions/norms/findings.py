@@ -36,7 +36,11 @@ def norm_findings(
         for check in _CHECKS:
             found += check(rows, model, metric)
     found += [noticed(label, notice) for label, notice in notices]
-    return found if pairs is None else found + _pair_findings(pairs) + _strangers(frame, pairs)
+    if pairs is None:
+        return found
+    published = {label for label, notice in notices if notice.slug == "published-norms"}
+    models = [model for model in frame["model_id"].unique(maintain_order=True) if model not in published]
+    return found + _pair_findings(pairs) + _strangers(models, pairs)
 
 
 def _untrained(rows: pl.DataFrame, model: str, _: str) -> Iterable[Finding]:
@@ -172,9 +176,8 @@ def _pair_findings(pairs: pl.DataFrame) -> list[Finding]:
     return found
 
 
-def _strangers(frame: pl.DataFrame, pairs: pl.DataFrame) -> list[Finding]:
+def _strangers(models: Sequence[str], pairs: pl.DataFrame) -> list[Finding]:
     """Models without a comparable module: their cosine is null, and this says why, once for each model."""
-    models = frame.filter(pl.col("status") != "published")["model_id"].unique(maintain_order=True).to_list()
     usable = pairs.filter(pl.col("inner").is_not_null())
     comparable = {frozenset(pair) for pair in usable.select("model_a", "model_b").iter_rows()}
     strange = [pair for pair in combinations(models, 2) if frozenset(pair) not in comparable]

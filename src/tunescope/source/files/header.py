@@ -48,7 +48,7 @@ def parse_header(raw: bytes, data_bytes: int, path: Path) -> Header:
         text = "the header starts with a space, which the format forbids; it was read all the same"
         notices.append(Notice("header-space", text))
     document = _load(raw, path)
-    metadata = _metadata(document.pop(METADATA, {}), path)
+    metadata = _metadata(document.pop(METADATA, None), path)
     slots = {name: _slot(name, value, path) for name, value in document.items()}
     ordered = sorted(slots.items(), key=lambda item: (item[1].begin, item[1].end))
     _check_tiling(ordered, data_bytes, path)

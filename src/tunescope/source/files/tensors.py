@@ -13,6 +13,9 @@ from tunescope.errors import BadInput, Notice
 
 Array = NDArray[Any]
 
+# The reason of a tensor that no rule explains.
+NOT_UNDERSTOOD = "not understood"
+
 
 @dataclass(frozen=True, eq=False)
 class LazyTensor:
@@ -100,7 +103,7 @@ class Ledger:
         return tuple(self._entry(name, tensor) for name, tensor in self.tensors.items())
 
     def _entry(self, name: str, tensor: LazyTensor) -> Entry:
-        default = ("not used", "not understood" if tensor.supported else f"unsupported dtype {tensor.dtype}")
+        default = ("not used", NOT_UNDERSTOOD if tensor.supported else f"unsupported dtype {tensor.dtype}")
         status, reason = self._fate.get(name, default)
         return Entry(tensor.name, tensor.dtype, tensor.shape, tensor.nbytes, status, reason)
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tunescope.source.files.tensors import LazyTensor, Ledger
+from tunescope.source.files.tensors import NOT_UNDERSTOOD, LazyTensor, Ledger
 from tunescope.source.formats.names import strip_wrappers
 
 # Methods whose weights say nothing about ΔW without the base weight or the data, by the name people know.
@@ -21,12 +21,14 @@ NO_MATRIX = {
 }  # fmt: skip
 
 _EMBEDDINGS = ("embed_tokens", "lm_head")
+# What has no element without anything having gone wrong, or is named already.
+_EMPTY_BY_DESIGN = ("pruned to rank 0", "incomplete module", "unsupported dtype")
 
 
 def account(
     tensors: Mapping[str, LazyTensor], config: Mapping[str, Any], ledger: Ledger, method: str
 ) -> None:
-    """Give every tensor that no tuner used its reason, and say what is left over in one notice each."""
+    """Give every tensor that no tuner used its reason, and say what a whole method leaves out."""
     for name in ledger.unclaimed():
         if name in tensors and (reason := _reason(tensors[name], config)):
             ledger.left([name], reason)
@@ -37,9 +39,22 @@ def account(
     elif method in NO_MATRIX:
         ledger.left(ledger.unclaimed(), f"{NO_MATRIX[method]}: no update of a single weight")
         ledger.notice("no-delta", f"{NO_MATRIX[method]} adds no fixed matrix to any weight")
-    if unknown := [n for n in ledger.unclaimed() if n in tensors]:
-        shown = ", ".join(unknown[:3]) + (", …" if len(unknown) > 3 else "")
-        ledger.notice("not_understood", f"{len(unknown)} tensors were not understood: {shown}", unknown[0])
+
+
+def notice_leftovers(ledger: Ledger) -> None:
+    """Say which tensors no rule explains, which cannot be read, and which were saved without an element."""
+    entries = [entry for entry in ledger.close() if entry.status != "used"]
+    unread = [e.tensor for e in entries if e.reason.startswith("unsupported dtype")]
+    unknown = [e.tensor for e in entries if e.reason == NOT_UNDERSTOOD]
+    empty = [e.tensor for e in entries if 0 in e.shape and not e.reason.startswith(_EMPTY_BY_DESIGN)]
+    for slug, names, what in (
+        ("not_understood", unknown, "were not understood"),
+        ("unsupported-dtype", unread, "have a dtype that cannot be read as numbers"),
+        ("empty-tensor", empty, "were saved without any element, as ZeRO-3 does without gathering"),
+    ):
+        if names:
+            shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+            ledger.notice(slug, f"{len(names)} tensors {what}: {shown}", names[0])
 
 
 def _reason(tensor: LazyTensor, config: Mapping[str, Any]) -> str | None:

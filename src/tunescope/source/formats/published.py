@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 _REQUIRED = ("layer", "module_type", "frobenius_norm")
 _KEYS = {
     "model_id": pl.String(),
+    "stack": pl.String(),
     "layer": pl.Int64(),
     "module_type": pl.String(),
+    "expert": pl.Int64(),
     "component_name": pl.String(),
 }
+_LISTED = ("model_id", "layer", "module_type", "component_name", "frobenius_norm")
 _TEXT = {"stack", "family", "method", "status", "component"}
 
 
@@ -40,7 +43,7 @@ def read_published(path: Path, label: str | None = None) -> list[Source]:
             "not-a-norm-table",
             "the file is not a table of norms",
             file=path,
-            expected="columns " + ", ".join((*_KEYS, "frobenius_norm")) + " and at least one row",
+            expected="columns " + ", ".join(_LISTED) + " and at least one row",
             found="no column " + ", ".join(missing) if missing else "no rows",
         )
     frame = _typed(frame, path)

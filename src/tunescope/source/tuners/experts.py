@@ -5,7 +5,6 @@ parameters of one module are adapted, the keys nest `base_layer` once for each p
 do not name the parameter: the innermost is the one that the module defines first.
 """
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -15,6 +14,7 @@ from tunescope.address import Address, parse
 from tunescope.delta import Array, Delta, Factored
 from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.tuners.adapter import Adapter, Module, floats
+from tunescope.source.tuners.patterns import fits_whole
 
 # The order in which the models define the parameters of their experts modules.
 _DEFINED = ("gate_up_proj", "gate_proj", "up_proj", "w1", "v1", "wi", "w3", "down_proj", "w2", "wo")
@@ -47,7 +47,7 @@ def targets_parameters(adapter: Adapter, module: Module) -> bool:
 def _is_target_module(targets: str | list[str] | None, name: str) -> bool:
     """PEFT's rule: a string is a regular expression for the whole name, a list holds ends of names."""
     if isinstance(targets, str):
-        return re.fullmatch(targets, name) is not None
+        return fits_whole(targets, name)
     return any(_ends_with(name, target) for target in targets or [])
 
 

@@ -1,5 +1,6 @@
 """safetensors files of every dtype, against the library that defines the format."""
 
+import json
 from pathlib import Path
 
 import ml_dtypes
@@ -29,6 +30,17 @@ def test_every_plain_dtype_reads_as_the_library_reads_it(tmp_path: Path) -> None
         assert np.array_equal(read, expected)
         assert not read.flags.writeable
     assert sum(t.nbytes for t in file.tensors.values()) == sum(t.nbytes for t in reference.values())
+
+
+def test_metadata_that_is_null_is_no_metadata(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    raw = save({"x": np.ones(3, np.float32)}, metadata={"format": "np"})
+    length = int.from_bytes(raw[:8], "little")
+    header = {**json.loads(raw[8 : 8 + length]), "__metadata__": None}
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + raw[8 + length :])
+    file = read_safetensors(path)
+    assert (file.metadata, file.tensors["x"].read().tolist()) == ({}, [1, 1, 1])
 
 
 def test_small_floats_read_as_torch_reads_them(tmp_path: Path) -> None:

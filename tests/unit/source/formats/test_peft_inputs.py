@@ -15,6 +15,7 @@ from tunescope.delta import Delta
 from tunescope.errors import BadInput
 from tunescope.source.base_shapes import base_shapes
 from tunescope.source.files.tensors import LazyTensor, Ledger
+from tunescope.source.formats.leftovers import notice_leftovers
 from tunescope.source.formats.peft import load_peft_config, read_peft
 
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "float8_e4m3fn": "F8_E4M3"}
@@ -293,6 +294,7 @@ def test_not_a_number_is_handed_on_not_hidden() -> None:
 def test_other_tensors_have_their_reason(name: str, config: dict[str, Any], reason: str) -> None:
     """What is not understood is also said in a notice."""
     _, ledger = read({**pair(), name: np.ones(3, np.float32)}, {**LORA, **config})
+    notice_leftovers(ledger)
     assert [e.reason for e in ledger.close() if e.tensor == name] == [reason]
     assert slugs(ledger) == (["not_understood"] if reason == "not understood" else [])
 
@@ -381,3 +383,21 @@ def test_a_broken_base_gives_no_shapes(tmp_path: Path) -> None:
     """The adapter itself is sound, so the base's damage does not stop it."""
     (base_folder(tmp_path, "q_proj", (4, 6)) / "model.safetensors").write_bytes(b"broken")
     assert base_shapes({"base_model_name_or_path": str(tmp_path)}, ["q_proj"]) == {}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "scale"),
+    [(r".*\.self_attn\.(q_proj|k_proj)", 8.0), ("(a+)+b", 2.0), (r"(?:.*?(?:self_attn|mlp).*?q_proj)", 8.0)],
+)
+def test_patterns_that_end_are_matched_as_peft_matches_them(pattern: str, scale: float) -> None:
+    deltas, _ = read(pair(f"{PREFIX}q_proj"), {**LORA, "alpha_pattern": {pattern: 16}})
+    assert deltas[0].scale == scale
+
+
+def test_modules_saved_without_elements_are_named() -> None:
+    head = {"base_model.model.lm_head.weight": np.ones(0, np.float32)}
+    _, ledger = read({**pair(), **head}, {**LORA, "modules_to_save": ["lm_head"]})
+    notice_leftovers(ledger)
+    assert [(n.slug, n.tensor) for n in ledger.notices] == [
+        ("empty-tensor", "base_model.model.lm_head.weight")
+    ]

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import save_file
 
 from tunescope import norms as measured_norms
 from tunescope.errors import BadInput, Missing, UsageError
@@ -96,3 +98,21 @@ def test_layers_and_modules_select_rows_of_a_published_table(tmp_path: Path) -> 
     assert norms["frobenius_norm"].to_list() == [1.0, 3.0]
     with pytest.raises(UsageError, match="nothing-selected"):
         measured_norms([path], layers=[7])
+
+
+def test_our_own_table_read_back_is_the_same_table_without_a_warning(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for label in ("before", "after"):
+        tensors = {}
+        for name in ("model.layers.0.mlp.experts.1.w1", "encoder.layers.3.self_attn.q_proj"):
+            tensors[f"{name}.lora_down.weight"] = rng.normal(size=(2, 6)).astype(np.float32)
+            tensors[f"{name}.lora_up.weight"] = rng.normal(size=(4, 2)).astype(np.float32)
+            tensors[f"{name}.alpha"] = np.array(2, np.float32)
+        save_file(tensors, tmp_path / f"{label}.safetensors")
+    study = measured_norms(*(str(tmp_path / f"{label}.safetensors") for label in ("before", "after")))
+    path = tmp_path / "all.csv"
+    study.table.write_csv(path)
+    back = measured_norms(path)
+    key = ["model_id", "stack", "layer", "module_type", "expert"]
+    assert back.table.frame.select(key).equals(study.table.frame.select(key))
+    assert [f.kind for f in back.findings if f.severity == "warning"] == []
