@@ -24,17 +24,17 @@ def fits(pattern: str, module: str) -> bool:
     >>> fits("q_proj", "model.layers.0.q_proj"), fits("q_proj", "model.layers.0.eq_proj")
     (True, False)
     """
-    return _matches(rf"(?:.*\.)?(?:{pattern})$", pattern, module)
+    return _matches(rf"(.*\.)?({pattern})$", pattern, module)
 
 
 @lru_cache(maxsize=4096)
 def fits_whole(pattern: str, module: str) -> bool:
-    """Whether a `target_modules` pattern means this module, by PEFT's rule: its whole name.
+    r"""Whether a `target_modules` pattern means this module, by PEFT's rule: its whole name.
 
     >>> fits_whole("q_proj", "layers.0.q_proj"), fits_whole(r".*\.(q|k)_proj", "layers.0.q_proj")
     (False, True)
     """
-    return _matches(rf"(?:{pattern})\z", pattern, module)
+    return _matches(rf"(?:{pattern})$", pattern, module)
 
 
 def _matches(expression: str, pattern: str, module: str) -> bool:
@@ -43,7 +43,7 @@ def _matches(expression: str, pattern: str, module: str) -> bool:
     with warnings.catch_warnings():
         # Patterns of other people may be spelled in ways that Python means to forbid one day.
         warnings.simplefilter("ignore", FutureWarning)
-        return re.match(expression.replace(r"\z", r"\Z"), module) is not None
+        return re.match(expression, module) is not None
 
 
 def _matches_without_backtracking(expression: str, pattern: str, module: str) -> bool:
