@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from tunescope.questions.importance.scores import importance as importance
     from tunescope.questions.listed import read as read
     from tunescope.questions.norms.study import norms as norms
-    from tunescope.questions.subspace.table import subspace as subspace
+    from tunescope.questions.subspace.study import subspace as subspace
     from tunescope.questions.trajectory.study import trajectory as trajectory
     from tunescope.source.open import open_source as open_source
     from tunescope.study.study import Study as Study
@@ -53,7 +53,7 @@ _HOME = {
     "norms": "tunescope.questions.norms.study",
     "open_source": "tunescope.source.open",
     "read": "tunescope.questions.listed",
-    "subspace": "tunescope.questions.subspace.table",
+    "subspace": "tunescope.questions.subspace.study",
     "trajectory": "tunescope.questions.trajectory.study",
 }
 

@@ -114,3 +114,8 @@ class Study:
 def _finding(record: Mapping[str, Any]) -> Finding:
     lists = {name: tuple(record[name]) for name in ("models", "components")}
     return Finding(**{**record, **lists})
+
+
+def asked(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A call's arguments as its study keeps them: all but those that change nothing that is found."""
+    return {name: value for name, value in given.items() if name not in ("tell", "hash_all")}

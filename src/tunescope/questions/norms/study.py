@@ -18,7 +18,7 @@ from tunescope.source.ledger import coverage, notices, provenance
 from tunescope.source.opened import Source
 from tunescope.source.selection import chosen_sources, spelled
 from tunescope.study.progress import Tell, silent
-from tunescope.study.study import Study
+from tunescope.study.study import Study, asked
 from tunescope.table import Column, Schema, Table, described, dtypes
 
 DEFAULT_METRIC = "frobenius_norm_normalized"
@@ -54,11 +54,9 @@ def norms(
     spectral columns null and is several times faster, `hash_all` hashes files above 1 GB too. Raises as
     `open_source`, and `UsageError` for an unknown metric.
     """
+    arguments = asked(locals()) | {"sources": spelled(sources)}
     check_metric(metric, spectra)
     opened = chosen_sources(sources, scale, layers, modules)
-    arguments: dict[str, Any] = {"sources": spelled(sources), "metric": metric, "focus_layer": focus_layer}
-    arguments |= {"shared_scale": shared_scale, "layers": layers, "modules": modules}
-    arguments |= {"scale": dict(scale or {}), "spectra": spectra}
     table = measure_norms(opened, spectra=spectra, tell=tell)
     tables, document = _compared(opened, table, metric, focus_layer)
     return Study(QUESTION, tables, document, arguments, provenance(opened, hash_all))

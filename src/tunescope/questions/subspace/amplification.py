@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from tunescope.address import Address
@@ -15,37 +14,12 @@ from tunescope.linalg import overlap
 from tunescope.linalg.amplification import projected, projected_norms, random_directions
 from tunescope.linalg.gram import frobenius
 from tunescope.linalg.leading import Leading, Sum, leading
+from tunescope.questions.subspace import columns
 from tunescope.questions.subspace.directions import Directions, Selection, directions
 from tunescope.questions.subspace.intruders import intruder_rows
+from tunescope.table import dtypes
 
-SCHEMA: dict[str, Any] = {
-    "model_id": pl.String,
-    "stack": pl.String,
-    "layer": pl.Int64,
-    "module_type": pl.String,
-    "expert": pl.Int64,
-    "component_name": pl.String,
-    "directions": pl.String,
-    "rank": pl.Int64,
-    "projected_norm": pl.Float64,
-    "base_norm": pl.Float64,
-    "delta_norm": pl.Float64,
-    "amplification": pl.Float64,
-    "overlap_input": pl.Float64,
-    "overlap_output": pl.Float64,
-    "chance_input": pl.Float64,
-    "chance_output": pl.Float64,
-    "residual": pl.Float64,
-    "status": pl.String,
-}
-UNITS = {
-    "projected_norm": "‖UᵀWV‖_F",
-    "base_norm": "‖W‖_F",
-    "delta_norm": "‖ΔW‖_F",
-    "amplification": "‖ΔW‖_F/‖UᵀWV‖_F",
-    "overlap_input": "φ(k, k) of ΔW's with W's right singular vectors",
-    "overlap_output": "φ(k, k) of ΔW's with W's left singular vectors",
-}
+SCHEMA = dtypes(columns.AMPLIFICATION)
 ReadWeight = Callable[[Delta], NDArray[np.float32] | str]
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from tunescope.delta import Factored, Update
@@ -12,28 +11,10 @@ from tunescope.linalg.gram import wide
 from tunescope.linalg.intruders import best_cosines
 from tunescope.linalg.leading import Leading, Sum, leading
 from tunescope.linalg.overlap import orthonormal
+from tunescope.questions.subspace import columns
+from tunescope.table import dtypes
 
-SCHEMA: dict[str, Any] = {
-    "model_id": pl.String,
-    "stack": pl.String,
-    "layer": pl.Int64,
-    "module_type": pl.String,
-    "expert": pl.Int64,
-    "component_name": pl.String,
-    "index": pl.Int64,
-    "singular_value": pl.Float64,
-    "best_cosine": pl.Float64,
-    "exact": pl.Boolean,
-    "intruder": pl.Boolean,
-    "epsilon": pl.Float64,
-    "residual": pl.Float64,
-}
-UNITS = {
-    "singular_value": "of W + ΔW",
-    "best_cosine": "largest |cosine| with a left singular vector of W; where not exact, only its side of ε",
-    "intruder": "best_cosine < ε; null where undecided",
-    "residual": "‖Mᵀu − σv‖/σ₁, largest over the vectors",
-}
+SCHEMA = dtypes(columns.INTRUDERS)
 
 
 def intruder_rows(

@@ -13,57 +13,12 @@ from tunescope.address import Address
 from tunescope.delta import Delta
 from tunescope.linalg import overlap
 from tunescope.linalg.overlap import Basis
+from tunescope.questions.subspace import columns
 from tunescope.questions.subspace.directions import SIDES, Directions, Selection, directions
 from tunescope.questions.subspace.kinds import kind_of
+from tunescope.table import dtypes
 
-GRID_SCHEMA: dict[str, Any] = {
-    "model_a": pl.String,
-    "model_b": pl.String,
-    "stack": pl.String,
-    "layer": pl.Int64,
-    "module_type": pl.String,
-    "expert": pl.Int64,
-    "of": pl.String,
-    "side": pl.String,
-    "i": pl.Int32,
-    "j": pl.Int32,
-    "phi": pl.Float64,
-    "phi_chance": pl.Float64,
-    "z": pl.Float64,
-    "unique": pl.Boolean,
-}
-SUMMARY_SCHEMA: dict[str, Any] = {
-    "model_a": pl.String,
-    "model_b": pl.String,
-    "stack": pl.String,
-    "layer": pl.Int64,
-    "module_type": pl.String,
-    "expert": pl.Int64,
-    "component_name": pl.String,
-    "rank_a": pl.Int64,
-    "rank_b": pl.Int64,
-    "d_in": pl.Int64,
-    "d_out": pl.Int64,
-    "overlap_input": pl.Float64,
-    "overlap_input_chance": pl.Float64,
-    "overlap_input_z": pl.Float64,
-    "overlap_output": pl.Float64,
-    "overlap_output_chance": pl.Float64,
-    "overlap_output_z": pl.Float64,
-    "delta_cosine": pl.Float64,
-    **{f"angle_{which}_{side}": pl.Float64 for side in SIDES for which in ("smallest", "median", "largest")},
-    "dimensions_shared": pl.Int64,
-    "dimensions_shared_input": pl.Int64,
-    "dimensions_shared_output": pl.Int64,
-    "excess_input": pl.Float64,
-    "excess_output": pl.Float64,
-    "excess_leading": pl.Float64,
-    "finding": pl.String,
-    "inner": pl.Float64,
-    "norm_a": pl.Float64,
-    "norm_b": pl.Float64,
-    "status": pl.String,
-}
+GRID_SCHEMA, SUMMARY_SCHEMA = dtypes(columns.GRID), dtypes(columns.SUMMARY)
 
 
 @dataclass(frozen=True, eq=False)

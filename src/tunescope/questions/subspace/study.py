@@ -1,47 +1,105 @@
-"""The study of `tunescope subspace`: every pair of models measured, and everything written."""
+"""`tunescope.subspace`: every pair of models compared in direction, against chance, as one study."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import math
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
-from tunescope.address import Address
+from tunescope.errors import UsageError
+from tunescope.linalg.device import resolve
 from tunescope.questions.subspace import amplification as amplify
-from tunescope.questions.subspace import intruders, measure
-from tunescope.questions.subspace import views as view
+from tunescope.questions.subspace import columns, measure
 from tunescope.questions.subspace.amplification import AgainstBase
-from tunescope.questions.subspace.directions import Selection
+from tunescope.questions.subspace.directions import MATRICES, SIDES, Selection
 from tunescope.questions.subspace.findings import subspace_findings
 from tunescope.questions.subspace.kinds import THRESHOLDS
+from tunescope.questions.subspace.question import QUESTION
 from tunescope.questions.subspace.sources import check_comparable, source_findings, stored_transposed
 from tunescope.questions.subspace.summary import subspace_readout
-from tunescope.source.checkpoint import BaseCheckpoint
+from tunescope.source import digest
+from tunescope.source.checkpoint import BaseCheckpoint, open_checkpoint
+from tunescope.source.ledger import coverage, provenance
 from tunescope.source.opened import Source
-from tunescope.table import Table
+from tunescope.source.selection import chosen_sources, spelled
+from tunescope.study.progress import Tell, silent
+from tunescope.study.study import Study, asked
+from tunescope.table import Schema, Table, described
 
 # Rows of φ that are held before they go to disk.
 _HELD_ROWS = 400_000
-UNITS = {
-    "phi": "‖U_iᵀU'_j‖²_F / min(i, j), in [0, 1]",
-    "phi_chance": "mean of φ for random subspaces, max(i, j)/d",
-    "z": "(φ − chance) / its deviation for random subspaces; null where that is 0",
-    "unique": "false where singular values tie at i or j, so that φ depends on a choice",
-    "dimensions_shared": "the larger of the two sides' counts of principal directions above chance",
-    "delta_cosine": "⟨ΔW, ΔW'⟩/(‖ΔW‖_F‖ΔW'‖_F), in [-1, 1]",
-    "norm_a": "‖ΔW‖_F; ‖BA‖_F where neither scale is known, null where one is not",
-    "excess_leading": "excess of φ(k, k), k the dimensions shared on the output (else the input) side",
-}
-PanelKey = tuple[str, str, str, str]
 
 
-class GridSink:
-    """Takes φ grids as they come and writes them as one Parquet file, so that only a part is in memory."""
+def subspace(
+    *sources: Any,
+    layers: Any = None,
+    modules: Any = None,
+    scale: Mapping[str, float] | None = None,
+    of: Sequence[str] = tuple(MATRICES),
+    sides: Sequence[str] = SIDES,
+    max_rank: int | None = None,
+    against_self: bool = False,
+    base: str | None = None,
+    ranks: Sequence[int] = (),
+    intruders: int = 10,
+    epsilon: float = 0.5,
+    vmax: float | None = None,
+    device: str = "cpu",
+    hash_all: bool = False,
+    tell: Tell = silent,
+) -> Study:
+    """Compare the directions in which two or more models change each weight, against chance.
 
-    def __init__(self, parts: Path) -> None:
-        self.parts, self.files = parts, 0
+    `sources` are what `norms` takes. `study.table` has one row per pair and ΔW: overlap
+    ‖UᵀU'‖²_F/min(r, r') of the whole spans in [0, 1] on both sides with its chance level and z, cosine of
+    ΔW, principal angles in degrees, shared dimensions. `study.tables["subspace"]` has one row per pair, ΔW,
+    matrix (`of`), side, i and j: φ(i, j) [Hu et al. 2021, eq. 4] with chance and z. With `base`, the table
+    of amplification (also at `ranks`) and of the `intruders` leading vectors whose best cosine lies below
+    `epsilon`. Raises as `open_source`, and `BadInput` where two sources have no weight in common.
+    """
+    arguments = asked(locals()) | {"sources": spelled(sources)}
+    check_numbers(vmax, epsilon, ranks, base)
+    wanted = Selection(tuple(of), tuple(sides), max_rank, resolve(device))
+    wanted.wanted()
+    opened = chosen_sources(sources, scale, layers, modules)
+    check_comparable(opened, against_self)
+    held = open_checkpoint(base) if base else None
+    options = AgainstBase(tuple(ranks), intruders, epsilon)
+    tables = _compared(opened, wanted, against_self, held, options, tell)
+    document = _document(opened, tables, held)
+    return Study(QUESTION, tables, document, arguments, _provenance(opened, held, hash_all))
+
+
+def check_numbers(vmax: float | None, epsilon: float, ranks: Sequence[int], base: str | None) -> None:
+    """Refuse numbers that cannot be, and options of the base without one."""
+    if vmax is not None and not (0 < vmax <= 1 and math.isfinite(vmax)):
+        raise UsageError("bad-vmax", "vmax is out of range", expected="0 < vmax <= 1", found=vmax)
+    if not 0 < epsilon < 1:
+        raise UsageError("bad-epsilon", "epsilon is out of range", expected="0 < epsilon < 1", found=epsilon)
+    if ranks and not base:
+        raise UsageError(
+            "no-base", "the ranks belong to the amplification table", fix="give the base with --base"
+        )
+
+
+class _Scratch:
+    """A folder for what does not fit in memory, removed with the last reference to it."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="tunescope-"))
+        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+
+class _Grids:
+    """Takes φ grids as they come; only a part of them is in memory."""
+
+    def __init__(self) -> None:
+        self._scratch: _Scratch | None = None
+        self._files: list[Path] = []
         self._held: list[pl.DataFrame] = []
         self._rows = 0
 
@@ -53,124 +111,63 @@ class GridSink:
             self._spill()
 
     def _spill(self) -> None:
-        self.parts.mkdir(exist_ok=True)
-        pl.concat(self._held).write_parquet(self.parts / f"{self.files:06d}.parquet", compression="lz4")
-        self.files, self._held, self._rows = self.files + 1, [], 0
+        self._scratch = self._scratch or _Scratch()
+        path = self._scratch.path / f"{len(self._files):06d}.parquet"
+        pl.concat(self._held).write_parquet(path, compression="lz4")
+        self._files.append(path)
+        self._held, self._rows = [], 0
 
-    def finish(self, path: Path, meta: Mapping[str, Any]) -> None:
-        """Write everything taken to `path`, in the order it was taken."""
-        if not self.files:
+    def table(self) -> Table:
+        """Everything taken, in the order it was taken."""
+        meta = {"columns": described(columns.GRID)}
+        if not self._files:
             frame = pl.concat(self._held) if self._held else pl.DataFrame(schema=measure.GRID_SCHEMA)
-            Table(frame, "subspace", meta).write_parquet(path)
-            return
+            return Table(frame, "subspace", meta)
         if self._held:
             self._spill()
-        files = [self.parts / f"{k:06d}.parquet" for k in range(self.files)]
-        Table(pl.scan_parquet(files), "subspace", meta).write_parquet(path)
-        for file in files:
-            file.unlink()
-        self.parts.rmdir()
+        return Table(pl.scan_parquet(self._files), "subspace", meta, keep=self._scratch)
 
 
-@dataclass(frozen=True, eq=False)
-class SubspaceStudy:
-    """What was measured; `panels` holds the φ grids of the figures, by pair, matrix and side."""
-
-    sources: tuple[Source, ...]
-    summary: Table
-    document: Mapping[str, Any]
-    panels: Mapping[PanelKey, Mapping[Address, np.ndarray[Any, Any]]]
-    shown: Sequence[Address]
-    note: str
-    amplification: Table | None = None
-    intruders: Table | None = None
-
-    @property
-    def labels(self) -> list[str]:
-        """The models, in the order they were given."""
-        return [source.label for source in self.sources]
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What is compared and shown: see `tunescope subspace --help`."""
-
-    selection: Selection = field(default_factory=Selection)
-    against_self: bool = False
-    all_layers: bool = False
-    all_modules: bool = False
-    base: AgainstBase = field(default_factory=AgainstBase)
-
-
-def subspace_study(
-    sources: Sequence[Source],
-    settings: Settings,
-    sink: GridSink | None = None,
-    base: BaseCheckpoint | None = None,
-) -> SubspaceStudy:
-    """Measure every pair of opened sources; φ grids go to `sink`, those of the figures are also kept.
-
-    Raises `BadInput` where two sources have no weight in common.
-    """
-    check_comparable(sources, settings.against_self)
+def _compared(
+    opened: Sequence[Source],
+    wanted: Selection,
+    against_self: bool,
+    base: BaseCheckpoint | None,
+    options: AgainstBase,
+    tell: Tell,
+) -> dict[str, Table]:
+    """All tables: the pairs, their grids, the ledger, and what the base adds."""
     if base is not None:
-        deltas = [delta for source in sources for delta in source.deltas]
-        base = base.fitted(deltas)
-        base.check(deltas, stored_transposed(sources))
-    models = [(source.label, source.deltas) for source in sources]
-    shown, partly = _shown(sources, settings)
-    rows, panels = _compare(models, settings, set(shown), sink)
-    summary = Table(pl.DataFrame(rows, schema=measure.SUMMARY_SCHEMA), "subspace_summary", meta_of(sources))
-    findings = subspace_findings(summary.frame, THRESHOLDS) + source_findings(sources, base)
-    tables = _against_base(models, sources, base, settings.base) if base is not None else (None, None)
-    for source in sources:
-        source.verify_unchanged()
-    frames = [None if table is None else table.frame for table in tables]
-    document = subspace_readout(summary.frame, findings, THRESHOLDS, *frames)
-    notes = ["layers counted from 1"] if any(a.layer is not None for a in shown) else []
-    notes += ["a choice of weights, subspace.parquet holds all"] if partly else []
-    return SubspaceStudy(tuple(sources), summary, document, panels, shown, "; ".join(notes), *tables)
-
-
-def meta_of(sources: Sequence[Source]) -> dict[str, Any]:
-    """Units, thresholds and where the sources lie, for a table's own metadata."""
-    return {
-        "units": UNITS,
-        "thresholds": dict(THRESHOLDS),
-        "sources": {s.label: {"location": s.location, "format": s.format} for s in sources},
-    }
-
-
-def _shown(sources: Sequence[Source], settings: Settings) -> tuple[list[Address], bool]:
-    common = [d.address for d in sources[0].deltas]
-    for source in sources[1:]:
-        theirs = {d.address for d in source.deltas}
-        common = [address for address in common if address in theirs] or common
-    return view.panels_shown(common, settings.all_layers, settings.all_modules)
-
-
-def _compare(
-    models: Sequence[tuple[str, Any]], settings: Settings, shown: set[Address], sink: GridSink | None
-) -> tuple[list[dict[str, Any]], dict[PanelKey, dict[Address, np.ndarray[Any, Any]]]]:
+        base.check([delta for source in opened for delta in source.deltas], stored_transposed(opened))
+    models = [(source.label, source.deltas) for source in opened]
+    grids = _Grids()
     rows: list[dict[str, Any]] = []
-    panels: dict[PanelKey, dict[Address, np.ndarray[Any, Any]]] = {}
-    for found in measure.compare(models, settings.selection, settings.against_self):
+    count = len(opened) * (len(opened) - 1) // 2 + (len(opened) if against_self else 0)
+    total = count * max(len(source.deltas) for source in opened)
+    for found in measure.compare(models, wanted, against_self):
+        tell("comparing", len(rows), max(total, len(rows) + 1))
         rows.append(found.row)
-        if sink is not None:
-            sink.add(found.grids)
-        row = found.row
-        address = Address(row["stack"], row["layer"], row["module_type"], row["expert"])
-        if sink is not None and address in shown:
-            for part in found.grids.partition_by("of", "side", maintain_order=True):
-                key = (row["model_a"], row["model_b"], part["of"][0], part["side"][0])
-                shape = (int(part["i"][-1]), int(part["j"][-1]))
-                panels.setdefault(key, {})[address] = part["phi"].to_numpy().reshape(shape)
-    return rows, panels
+        grids.add(found.grids)
+    tables = {
+        "subspace_summary": _table(rows, "subspace_summary", columns.SUMMARY),
+        "subspace": grids.table(),
+        "coverage": coverage(opened),
+    }
+    if base is not None:
+        tables |= _against_base(models, opened, base, options)
+    for source in opened:
+        source.verify_unchanged()
+    return tables
+
+
+def _table(rows: Sequence[Mapping[str, Any]], kind: str, schema: Schema) -> Table:
+    types = {name: column.dtype for name, column in schema.items()}
+    return Table(pl.DataFrame(rows, schema=types), kind, {"columns": described(schema)})
 
 
 def _against_base(
     models: Sequence[tuple[str, Any]], sources: Sequence[Source], base: BaseCheckpoint, options: AgainstBase
-) -> tuple[Table, Table]:
+) -> dict[str, Table]:
     transposed = stored_transposed(sources)
     along: list[dict[str, Any]] = []
     strangers: list[dict[str, Any]] = []
@@ -178,32 +175,26 @@ def _against_base(
         along += rows
         strangers += more
     base.verify_unchanged()
-    meta = {"base": base.location, "notices": [str(notice) for notice in base.notices]}
-    return (
-        Table(pl.DataFrame(along, schema=amplify.SCHEMA), "amplification", meta | {"units": amplify.UNITS}),
-        Table(
-            pl.DataFrame(strangers, schema=intruders.SCHEMA), "intruders", meta | {"units": intruders.UNITS}
-        ),
-    )
+    return {
+        "amplification": _table(along, "amplification", columns.AMPLIFICATION),
+        "intruders": _table(strangers, "intruders", columns.INTRUDERS),
+    }
 
 
-def square_tables(summary: pl.DataFrame, labels: Sequence[str]) -> Iterable[tuple[str, pl.DataFrame]]:
-    """Models by models: the overall matrix of each side in clustered order, and all layers in long form."""
-    from tunescope.table import square
-
-    long: list[dict[str, Any]] = []
-    for side in view.SIDES:
-        matrices = view.model_matrices(summary, labels, side)
-        first = matrices[0]
-        yield f"subspace_models_{side}", square(first.labels, _nullable(first.values))
-        for matrix in matrices:
-            for a, row in zip(matrix.labels, _nullable(matrix.values), strict=True):
-                for b, value in zip(matrix.labels, row, strict=True):
-                    long.append(
-                        {"side": side, "weights": matrix.title, "model_a": a, "model_b": b, "excess": value}
-                    )
-    yield "subspace_models_by_layer", pl.DataFrame(long)
+def _document(
+    opened: Sequence[Source], tables: Mapping[str, Table], base: BaseCheckpoint | None
+) -> dict[str, Any]:
+    summary = tables["subspace_summary"].frame
+    findings = subspace_findings(summary, THRESHOLDS) + source_findings(opened, base)
+    frames = [tables[name].frame if name in tables else None for name in ("amplification", "intruders")]
+    document = subspace_readout(summary, findings, THRESHOLDS, *frames)
+    return document | {"models": [source.label for source in opened]}
 
 
-def _nullable(values: np.ndarray[Any, Any]) -> list[list[float | None]]:
-    return [[None if np.isnan(v) else float(v) for v in row] for row in values]
+def _provenance(
+    opened: Sequence[Source], base: BaseCheckpoint | None, hash_all: bool
+) -> list[dict[str, Any]]:
+    found = provenance(opened, hash_all)
+    if base is not None:
+        found.append(digest.provenance("base", base.location, "checkpoint", (), hash_all=hash_all))
+    return found

@@ -1,0 +1,151 @@
+"""The pictures of a subspace study, made from its tables alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tunescope.address import Address
+from tunescope.picture import grid as draw
+from tunescope.picture.drawing import Drawn
+from tunescope.picture.style import IMPORTANCE
+from tunescope.questions.subspace import amplification_figures, figures
+from tunescope.questions.subspace import amplification_views as base_view
+from tunescope.questions.subspace import views as view
+from tunescope.questions.subspace.directions import Selection
+from tunescope.study.names import file_stems
+from tunescope.study.study import Study
+
+# Pairs that get every figure; beyond these, every pair the main one, and with many models only the first's.
+_ALL_FIGURES, _ALL_PAIRS = 3, 5
+_SIDE_OF = {"A": "input", "B": "output"}
+_ADDRESS = ("stack", "layer", "module_type", "expert")
+
+
+def pictures(study: Study) -> list[Drawn]:
+    """φ panels and maps of each pair, models by models, and what the base adds."""
+    stems = file_stems(study.readout["models"])
+    return [*_pairs(study, stems), *_models(study), *_base(study, stems)]
+
+
+def pairs_drawn(labels: Sequence[str], against_self: bool) -> list[tuple[str, str]]:
+    """The pairs that get figures."""
+    own = [(label, label) for label in labels] if against_self else []
+    every = list(combinations(labels, 2))
+    return own + (every if len(labels) <= _ALL_PAIRS else [(labels[0], label) for label in labels[1:]])
+
+
+def _pairs(study: Study, stems: Mapping[str, str]) -> Iterator[Drawn]:
+    arguments = study.arguments
+    pairs = pairs_drawn(list(stems), arguments["against_self"])
+    wanted = Selection(tuple(arguments["of"]), tuple(arguments["sides"])).wanted()
+    shown, note = _shown(study)
+    for a, b in pairs:
+        stem = f"subspace_{stems[a]}_vs_{stems[b]}"
+        rows = study.table.frame.filter((pl.col("model_a") == a) & (pl.col("model_b") == b))
+        for k, (of, side) in enumerate(wanted if len(pairs) <= _ALL_FIGURES else wanted[:1]):
+            if weights := _with_grids(rows, shown):
+                name = stem if not k else f"{stem}_{of}_{side}"
+                make = partial(_phi, study, (a, b, of, side), weights, note)
+                yield Drawn(name, _phi_caption(a, b, of, side), make)
+        if (maps := view.excess_maps(study.table.frame, a, b)) and a != b:
+            caption = f"Overlap of {a} and {b} above chance, by layer and module; 0 is chance, 1 is equal."
+            yield Drawn(f"{stem}_excess", caption, partial(draw.heatmaps, maps))
+
+
+def _phi_caption(a: str, b: str, of: str, side: str) -> str:
+    matrix = "ΔW" if of == "delta" else of
+    return f"φ(i, j) of {matrix}, {side} side: i directions of {a} (down) and j of {b} (across)."
+
+
+def _shown(study: Study) -> tuple[list[Address], str]:
+    """The weights that figures show, and what is to be said of the choice."""
+    rows = study.table.frame.select(_ADDRESS).unique(maintain_order=True).iter_rows()
+    addresses = [Address(*row) for row in rows]
+    chosen = [study.arguments[name] is not None for name in ("layers", "modules")]
+    shown, partly = view.panels_shown(addresses, *chosen)
+    notes = ["layers counted from 1"] if any(a.layer is not None for a in shown) else []
+    notes += ["a choice of weights, subspace.parquet holds all"] if partly else []
+    return shown, "; ".join(notes)
+
+
+def _with_grids(rows: pl.DataFrame, shown: Sequence[Address]) -> list[Address]:
+    usable = rows.filter(pl.col("overlap_output").is_not_null()).select(_ADDRESS).iter_rows()
+    there = {Address(*row) for row in usable}
+    return [address for address in shown if address in there]
+
+
+def _phi(study: Study, key: tuple[str, str, str, str], weights: Sequence[Address], note: str) -> Any:
+    """The φ figure of one pair, matrix and side."""
+    a, b, of, side = key
+    grids = _grids(study, key, weights)
+    shapes = {
+        Address(*row[:4]): row[4:]
+        for row in study.table.frame.filter((pl.col("model_a") == a) & (pl.col("model_b") == b))
+        .select(*_ADDRESS, "d_out", "d_in")
+        .iter_rows()
+    }
+    shown = [address for address in weights if address in grids]
+    controls: dict[int, Any] = {}
+    for address in shown:
+        (d_out, d_in), (i, j) = shapes[address], grids[address].shape
+        dimension = d_in if side == "input" else d_out
+        if dimension not in controls:
+            controls[dimension] = view.gaussian_control(d_out, d_in, (i, j), of, side)
+    sides = "" if _SIDE_OF.get(of) else f", {side} side"
+    notes = " · ".join(filter(None, (f"i: {a}, j: {b}{sides}", note)))
+    arguments = study.arguments
+    return figures.phi_figure(
+        view.phi_figure(shown, grids, of, arguments["against_self"], arguments["vmax"], controls, notes)
+    )
+
+
+def _grids(
+    study: Study, key: tuple[str, str, str, str], weights: Sequence[Address]
+) -> dict[Address, np.ndarray[Any, Any]]:
+    """φ of every weight shown, as matrices."""
+    a, b, of, side = key
+    chosen = (pl.col("model_a") == a) & (pl.col("model_b") == b) & (pl.col("of") == of)
+    layers = [address.layer for address in weights if address.layer is not None]
+    near = pl.col("layer").is_in(layers) | pl.col("layer").is_null()
+    rows = study.tables["subspace"].lazy.filter(chosen & (pl.col("side") == side) & near).collect()
+    found = {}
+    for part in rows.partition_by(_ADDRESS, maintain_order=True):
+        address = Address(*part.select(_ADDRESS).row(0))
+        if address in weights:
+            shape = (int(part["i"][-1]), int(part["j"][-1]))
+            found[address] = part["phi"].to_numpy().reshape(shape)
+    return found
+
+
+def _models(study: Study) -> Iterator[Drawn]:
+    labels = study.readout["models"]
+    if len(labels) < 3:
+        return
+    for side in view.SIDES:
+        matrices = view.model_matrices(study.table.frame, labels, side)
+        caption = f"Mean overlap above chance of every two models, {side} side, over all and by layer."
+        make = partial(figures.matrices, matrices, f"overlap above chance, {side} side")
+        yield Drawn(f"subspace_models_{side}", caption, make)
+
+
+def _base(study: Study, stems: Mapping[str, str]) -> Iterator[Drawn]:
+    if "amplification" not in study.tables:
+        return
+    amplification, intruders = study.tables["amplification"].frame, study.tables["intruders"].frame
+    for label, stem in stems.items():
+        lines = base_view.along(amplification, label)
+        if lines and base_view.shown_lines(lines):
+            heading = f"{label}: how W acts along three kinds of directions"
+            caption = f"‖UᵀWV‖ along ΔW's, W's and random directions, by layer, for {label}."
+            make = partial(amplification_figures.along_figure, lines, heading)
+            yield Drawn(f"amplification_{stem}", caption, make)
+        if maps := base_view.amplification_maps(amplification, label):
+            caption = f"Amplification ‖ΔW‖/‖UᵀWV‖ of {label}, by layer and module."
+            yield Drawn(f"amplification_map_{stem}", caption, partial(draw.heatmaps, maps))
+        if maps := base_view.intruder_maps(intruders, label):
+            caption = f"Leading singular vectors of W + ΔW of {label} that are strangers to W."
+            yield Drawn(f"intruders_{stem}", caption, partial(draw.heatmaps, maps, IMPORTANCE))
