@@ -1,10 +1,12 @@
 """The held-out loss of the untouched model on every domain, measured once for a sweep."""
 
-import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tunescope.errors import BadInput
+from tunescope.source.runs import read_json
 from tunescope.training import model as models
 from tunescope.training.collation import Padding
 from tunescope.training.domains import Domain
@@ -25,12 +27,25 @@ class BaseLosses:
         """What is known of the domains as they are now."""
         if not self._path.exists():
             return {}
-        document = json.loads(self._path.read_text())
+        document = read_json(self._path)
         return {
-            name: HeldOutLoss(document[name]["loss"], document[name]["tokens"])
+            name: self._loss(document[name])
             for name in self._domains
-            if name in document and document[name]["of"] == self._identity(name)
+            if isinstance(document.get(name), dict) and document[name].get("of") == self._identity(name)
         }
+
+    def _loss(self, at: Mapping[str, Any]) -> HeldOutLoss:
+        loss, tokens = at.get("loss"), at.get("tokens")
+        if not (isinstance(loss, float | int | None) and isinstance(tokens, int)):
+            raise BadInput(
+                "bad-json",
+                "the losses of the untouched model are damaged",
+                file=self._path,
+                expected="loss: a number, tokens: a whole number",
+                found=dict(at),
+                fix="remove the file; they are measured again",
+            )
+        return HeldOutLoss(math.nan if loss is None else loss, tokens)
 
     def measure(self, padding: Padding, main_process: bool) -> dict[str, HeldOutLoss]:
         """All losses; a model is loaded only where one is not known."""
@@ -46,7 +61,7 @@ class BaseLosses:
         return {name: known[name] for name in self._domains}
 
     def _write(self, losses: Mapping[str, HeldOutLoss]) -> None:
-        document = json.loads(self._path.read_text()) if self._path.exists() else {}
+        document = read_json(self._path) if self._path.exists() else {}
         for name, at in losses.items():
             document[name] = {"loss": at.loss, "tokens": at.tokens, "of": self._identity(name)}
         write_json(self._path, document)

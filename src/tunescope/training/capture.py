@@ -1,5 +1,6 @@
 """A trainer callback that records how far every trainable matrix has moved since the start."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from tunescope.errors import UsageError
 from tunescope.training import guards
+from tunescope.training.exhaustion import reason
 from tunescope.training.motion import Motion
 from tunescope.training.recording import Recording
 from tunescope.training.rows import capture_rows, labels, metadata
@@ -41,6 +43,7 @@ def _never_raises(hook: Hook) -> Hook:
         except (Exception, pl.exceptions.PanicException) as problem:
             self.failure = problem
             logger.warning("tunescope: capture has stopped, training goes on: %s", problem)
+            self._say_stopped(problem)
 
     return guarded  # type: ignore[return-value]
 
@@ -67,10 +70,13 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
     `output` is the folder of the file (the trainer's output folder by default). Captures fall on every
     `every_steps`-th optimizer step, on each of `per_epoch` equal parts of an epoch (10 if neither is given),
     and on the last step. The weights of step zero are kept beside the file, so that a resumed run goes on
-    with them. Works in `Trainer` and trl's `SFTTrainer`; the first of several processes writes. An error
-    inside it stops the capture, never the training: see `failure`.
+    with them. Works in `Trainer` and trl's `SFTTrainer`; the first of several processes writes. What a full
+    disk does not take waits in memory and is written later. An error inside it stops the capture, never the
+    training: see `failure`. A folder that holds another training's capture is left as it is, which is such an
+    error, unless `overwrite` says that it may be replaced.
 
-    `captures` and `seconds` count what was recorded and the time it took.
+    `captures` and `seconds` count what was measured and the time it took; `whole` tells whether all of
+    it lies on the disk.
 
     Raises `UsageError` for a spacing below one.
 
@@ -85,6 +91,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         *,
         every_steps: int | None = None,
         per_epoch: int | None = None,
+        overwrite: bool = False,
     ) -> None:
         for name, value in (("every_steps", every_steps), ("per_epoch", per_epoch)):
             if value is not None and value < 1:
@@ -92,7 +99,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
                     "bad-spacing", f"{name} must be at least 1", expected="1 or more", found=value
                 )
         self._output = None if output is None else Path(output)
-        self._every_steps = every_steps
+        self._every_steps, self._overwrite = every_steps, overwrite
         self._per_epoch = 10 if every_steps is None and per_epoch is None else per_epoch
         self.captures, self.seconds = 0, 0.0
         self.failure: BaseException | None = None
@@ -102,6 +109,11 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         self._writing: Future[None] | None = None
         self._epoch_before = 0.0
         self._learning_rate: float | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether the disk has taken every capture that it was given."""
+        return self.failure is None and (self._recording is None or not self._recording.behind)
 
     @_never_raises
     def on_init_end(
@@ -120,7 +132,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         self._recording, self._pending, self.captures = None, None, 0
         self._epoch_before = float(state.epoch or 0.0)
         if state.is_world_process_zero:
-            self._begin(Path(self._output or args.output_dir), trainable(model), state.global_step)
+            self._begin(Path(self._output or args.output_dir), trainable(model), state)
 
     @_never_raises
     def on_step_begin(
@@ -160,6 +172,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """A checkpoint is whole only with the captures before it."""
+        self._write(state)
         self._settle()
 
     @_never_raises
@@ -184,19 +197,22 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
             self._recording.finish()
             self._recording = self._motion = None
 
-    def _begin(self, folder: Path, parts: Trainable, step: int) -> None:
+    def _begin(self, folder: Path, parts: Trainable, state: TrainerState) -> None:
+        step = state.global_step
         folder.mkdir(parents=True, exist_ok=True)
+        recording = Recording(folder, metadata(parts) | {"planned_steps": state.max_steps})
+        # Before anything of what is there is touched: it may be another training's.
+        start = parts.parameters if step == 0 else load_start(folder, parts.parameters)
+        recording.begin(step, self._overwrite)
         if step == 0:
             save_start(folder, parts.parameters)
-        start = parts.parameters if step == 0 else load_start(folder, parts.parameters)
         self._motion = Motion(parts, start)
         self._labels = labels(parts)
-        for reason in sorted(set(parts.skipped.values())):
-            names = [name for name, why in parts.skipped.items() if why == reason]
-            logger.warning("tunescope: %d parameters not captured (%s): %s", len(names), reason, names[:5])
-        self._recording = Recording(folder, metadata(parts))
-        self._recording.begin(step)
-        self._recorded = step if step in self._recording else -1
+        for why in sorted(set(parts.skipped.values())):
+            names = [name for name, cause in parts.skipped.items() if cause == why]
+            logger.warning("tunescope: %d parameters not captured (%s): %s", len(names), why, names[:5])
+        self._recording = recording
+        self._recorded = step if step in recording else -1
 
     def _due(self, state: TrainerState) -> bool:
         if state.global_step >= state.max_steps > 0:
@@ -239,6 +255,13 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         if writing is not None:
             writing.result()
         self.seconds += time.perf_counter() - began
+
+    def _say_stopped(self, problem: BaseException) -> None:
+        if self._recording is not None:
+            # Behind what is still being written. Unfinished parts alone say that it stopped; whatever goes
+            # wrong with the reason must not reach the training.
+            with contextlib.suppress(Exception):
+                _writer().submit(self._recording.stop, reason(problem)).result()
 
 
 @cache

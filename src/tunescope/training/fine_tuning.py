@@ -7,19 +7,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 
-from tunescope.errors import Exhausted, UsageError
+from tunescope.errors import UsageError
 from tunescope.lm.pretrained import load_config, load_tokenizer
 from tunescope.lm.texts import limits_of
 from tunescope.training.domains import HELD_OUT, read_domains, write_held_out
+from tunescope.training.exhaustion import named_exhaustion
 from tunescope.training.guards import few_threads, refuse_degraded_launch
 from tunescope.training.lock import locked
 from tunescope.training.progress import Listener, silent
 from tunescope.training.recipe import Recipe, check_rate
-from tunescope.training.run import SCHEMA_VERSION, Run
+from tunescope.training.run import SCHEMA_VERSION, Run, refuse_stopped
 from tunescope.training.sweep import Sweep, checked_root, versions
-from tunescope.training.transfer import write_transfer
 from tunescope.writing import write_json
 
 FORBIDDEN = set('/\\:*?"<>|')
@@ -42,12 +41,13 @@ def finetune(
 
     `data` maps a domain's name to a file or hub data set. Each run has a folder
     `output/<domain>/lr-<rate>/seed-<n>` with `run.json`, `capture.parquet`, `adapter/` (`model/` after full
-    fine-tuning), the trainer's checkpoints, and a marker once it is whole. Whole runs are not done again; a
-    broken one is taken up at its last checkpoint. `output/tables/transfer.csv` says what each run gained and
-    forgot on every domain's held-out rows, which stand in `output/held_out/<domain>.jsonl`.
+    fine-tuning), the trainer's checkpoints, and a marker once it and its captures are whole. Whole runs are
+    not done again; others are taken up at their last checkpoint. `output/tables/transfer.csv` says what each
+    run gained and forgot on every domain's held-out rows, which stand in `output/held_out/<domain>.jsonl`.
 
     Raises `UsageError` for settings that cannot work or that differ from those of the runs that are there,
-    `BadInput` and `Missing` for data and models, `Exhausted` while another process sweeps the same folder.
+    `BadInput` and `Missing` for data and models, `Exhausted` while another process sweeps the same folder and
+    where the disk or a device ran out.
     """
     refuse_degraded_launch()
     check_libraries(recipe, report_to)
@@ -59,13 +59,12 @@ def finetune(
         domains = read_domains(data, tokenizer, recipe, limits_of(load_config(recipe.model)))
         sweep = Sweep(runs, recipe, domains, tokenizer, list(report_to), listener if main_process else silent)
         sweep.check()
-        if main_process:
-            write_held_out(root, domains.values())
-            write_json(root / "sweep.json", _record(recipe, data, rates, seeds))
-        with _named_exhaustion(root):
+        with named_exhaustion(root):
+            if main_process:
+                write_held_out(root, domains.values())
+                write_json(root / "sweep.json", _record(recipe, data, rates, seeds))
             sweep.do(main_process)
-        if main_process:
-            write_transfer(root, runs)
+    refuse_stopped(runs if main_process else [])
     return runs
 
 
@@ -149,27 +148,6 @@ def _processes() -> Iterator[bool]:
     state = PartialState(cpu=not torch.cuda.is_available())
     yield bool(state.is_main_process)
     state.wait_for_everyone()
-
-
-@contextmanager
-def _named_exhaustion(root: Path) -> Iterator[None]:
-    """Memory and disk that ran out under the trainer, as our own error; the sweep can go on afterwards."""
-    try:
-        yield
-    except torch.OutOfMemoryError as problem:
-        raise Exhausted(
-            "device-memory",
-            "the device ran out of memory",
-            found=str(problem).split(". ", 1)[0],
-            fix="--batch-size 1, a shorter --max-length, or --gradient-checkpointing",
-        ) from problem
-    except (OSError, RuntimeError, SafetensorError) as problem:
-        # Each library that writes a part of a checkpoint words this in its own exception.
-        if "No space left" not in str(problem):
-            raise
-        raise Exhausted(
-            "disk-full", "the disk is full", file=root, found=problem, fix="make room and repeat the command"
-        ) from problem
 
 
 @contextmanager

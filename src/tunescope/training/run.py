@@ -1,17 +1,17 @@
 """One run of a sweep: train, capture, evaluate, and leave a folder that says so once it is whole."""
 
 import hashlib
-import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import Trainer, TrainingArguments, set_seed
 
-from tunescope.errors import BadInput
+from tunescope.errors import BadInput, Exhausted, Missing, TunescopeError
+from tunescope.source.runs import read_json
 from tunescope.training import model as models
 from tunescope.training.capture import TrainingCapture
 from tunescope.training.checkpoints import (
@@ -19,18 +19,22 @@ from tunescope.training.checkpoints import (
     is_last,
     latest_checkpoint,
     remove_torn_checkpoints,
+    trainer_state,
 )
 from tunescope.training.collation import Examples, padding_for
 from tunescope.training.domains import Domain
 from tunescope.training.evaluation import HeldOutLoss, held_out_loss
+from tunescope.training.exhaustion import exit_code, reason
 from tunescope.training.progress import Meter
 from tunescope.training.recipe import Recipe, rate_name
-from tunescope.training.recording import PARTS, Recording, read_capture
+from tunescope.training.recording import PARTS, Recording, holds_capture, read_capture, recorded
 from tunescope.training.start import FILE as START
 from tunescope.writing import write_json, write_text
 
 MARKER = "complete"
 RECORD = "run.json"
+# The status of a run that was trained to its end, but not captured to its end.
+STOPPED = "capture_stopped"
 SCHEMA_VERSION = 1
 
 
@@ -57,15 +61,7 @@ class Run:
     def record(self) -> dict[str, Any]:
         """What `run.json` says: empty before the run was begun."""
         path = self.folder / RECORD
-        if not path.exists():
-            return {}
-        try:
-            document: dict[str, Any] = json.loads(path.read_text())
-        except ValueError as problem:
-            raise BadInput(
-                "run-record", "the run's record is not JSON", file=path, found=problem
-            ) from problem
-        return document
+        return read_json(path) if path.exists() else {}
 
     @property
     def complete(self) -> bool:
@@ -73,10 +69,38 @@ class Run:
         marker, record = self.folder / MARKER, self.folder / RECORD
         return marker.exists() and record.exists() and marker.read_text().strip() == _digest(record)
 
+    @property
+    def trained(self) -> bool:
+        """Whether the run has its result, be its capture whole or not."""
+        return self.complete or self.record.get("status") == STOPPED
+
+    @property
+    def begun(self) -> bool:
+        """Whether something of it is there that another run must not replace."""
+        return self.complete or latest_checkpoint(self.folder) is not None or holds_capture(self.folder)
+
     def finish(self, record: Mapping[str, Any]) -> None:
-        """Write the record and, last of all, the marker."""
+        """Write the record and, last of all, where the capture is whole, the marker."""
         path = write_json(self.folder / RECORD, record)
-        write_text(self.folder / MARKER, _digest(path) + "\n")
+        if record["capture"]["status"] == "complete":
+            write_text(self.folder / MARKER, _digest(path) + "\n")
+
+
+def refuse_stopped(runs: Sequence[Run]) -> None:
+    """Raise an error of the kind that stopped the captures of trained runs; `Exhausted` for a full disk."""
+    records = {run.name: run.record["capture"] for run in runs if run.record.get("status") == STOPPED}
+    if not records:
+        return
+    codes = {record["exit_code"] for record in records.values()}
+    kind = next((k for k in (BadInput, Missing, Exhausted) if codes == {k.exit_code}), TunescopeError)
+    raise kind(
+        "capture-stopped",
+        f"{len(records)} of {len(runs)} runs are trained, but their motion is not recorded whole",
+        file=runs[0].root,
+        expected="captures up to the last step",
+        found="; ".join(f"{name}: {record['reason']}" for name, record in records.items()),
+        fix="mend that and repeat the command: it goes on where everything before was recorded",
+    )
 
 
 def _digest(path: Path) -> str:
@@ -96,6 +120,9 @@ class Session:
         self.done = self.checkpoint is not None and is_last(self.checkpoint)
         set_seed(run.seed)
         self.model = self._load()
+        self._state: Mapping[str, Any] = (
+            trainer_state(self.checkpoint) if self.checkpoint is not None and self.done else {}
+        )
 
     def _load(self) -> Any:
         if not self.done:
@@ -110,17 +137,23 @@ class Session:
         )
 
     def train(self, meter: Meter, main_process: bool) -> dict[str, Any]:
-        """Train to the end and save the result; returns what it took."""
-        capture = TrainingCapture(self.run.folder, per_epoch=self.recipe.captures_per_epoch)
+        """Train to the end and save the result; returns what came of it and what it took."""
+        folder = self.run.folder
+        # What is captured there is this very run's, for other settings were refused.
+        capture = TrainingCapture(folder, per_epoch=self.recipe.captures_per_epoch, overwrite=True)
         if not self.done:
             if main_process:
-                remove_torn_checkpoints(self.run.folder)
-            trainer = self._trainer([capture, MarkCheckpoints(), meter])
+                remove_torn_checkpoints(folder)
+            trainer = self._trainer([capture, MarkCheckpoints(lambda: capture.whole), meter])
             trainer.train(resume_from_checkpoint=None if self.checkpoint is None else str(self.checkpoint))
             self.model = trainer.accelerator.unwrap_model(trainer.model)
+            self._state = asdict(trainer.state)
         if main_process:
-            self._save()
-        return _effort(self.model, capture, meter)
+            self._save(capture)
+        return _outcome(self._state) | {
+            "capture": _captured(folder, capture),
+            "effort": _effort(self.model, capture, meter),
+        }
 
     def losses(self, domains: Mapping[str, Domain]) -> dict[str, HeldOutLoss]:
         """The held-out loss of the present model on every domain."""
@@ -142,11 +175,12 @@ class Session:
         trainer.remove_callback(_printer())
         return trainer
 
-    def _save(self) -> None:
-        finish_recording(self.run.folder)
+    def _save(self, capture: TrainingCapture) -> None:
+        if capture.failure is None:
+            finish_recording(self.run.folder)
         target = self.run.folder / ("model" if self.recipe.full else "adapter")
         self.model.save_pretrained(target)
-        if self.recipe.full:
+        if self.recipe.full and capture.failure is None:
             # The base model is the same weights, and they are as large as it is.
             (self.run.folder / START).unlink(missing_ok=True)
         self._tokenizer.save_pretrained(target)
@@ -197,6 +231,29 @@ def arguments(run: Run, recipe: Recipe, rows: int, report_to: list[str], on_gpu:
     )
 
 
+def _outcome(state: Mapping[str, Any]) -> dict[str, Any]:
+    logged = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+    return {
+        "steps": state["global_step"],
+        "epochs": state.get("epoch"),
+        "final_training_loss": logged[-1] if logged else None,
+    }
+
+
+def _captured(folder: Path, capture: TrainingCapture) -> dict[str, Any]:
+    """Whether the motion was recorded to its end, and if not, how far and why."""
+    if capture.failure is None:
+        return {"status": "complete"}
+    steps = recorded(folder)["step"]
+    return {
+        "status": "stopped",
+        "captures": steps.n_unique(),
+        "last_step": steps.max(),
+        "reason": reason(capture.failure),
+        "exit_code": exit_code(capture.failure),
+    }
+
+
 def _effort(model: Any, capture: TrainingCapture, meter: Meter) -> dict[str, Any]:
     """What this session's part of the run took: times are of this session only, after a resume."""
     times = sorted(meter.seconds)
@@ -209,6 +266,5 @@ def _effort(model: Any, capture: TrainingCapture, meter: Meter) -> dict[str, Any
         "captures": capture.captures,
         "capture_seconds": capture.seconds,
         "capture_share": capture.seconds / total if total else None,
-        "capture_failure": None if capture.failure is None else str(capture.failure),
         "peak_device_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
     }

@@ -11,13 +11,14 @@ import torch
 
 from tunescope.errors import UsageError
 from tunescope.training.base_losses import BaseLosses
-from tunescope.training.checkpoints import latest_checkpoint
 from tunescope.training.collation import padding_for
 from tunescope.training.domains import Domain
 from tunescope.training.evaluation import HeldOutLoss
 from tunescope.training.progress import Event, Listener, Meter, Phase
 from tunescope.training.recipe import Recipe
-from tunescope.training.run import SCHEMA_VERSION, Run, Session
+from tunescope.training.recording import refuse_captured
+from tunescope.training.run import SCHEMA_VERSION, STOPPED, Run, Session
+from tunescope.training.transfer import write_transfer
 from tunescope.writing import write_json
 
 PACKAGES = (
@@ -53,8 +54,9 @@ class Sweep:
         """Raise `UsageError` where a run that is there was made with other settings."""
         for run in self.runs:
             there, wanted = run.record.get("settings"), self._settings(run)
-            trained = run.complete or latest_checkpoint(run.folder) is not None
-            if there is None or there == wanted or not trained:
+            if there is None:
+                refuse_captured(run.folder)
+            if there is None or there == wanted or not run.begun:
                 continue
             other = [name for name in wanted if there.get(name) != wanted[name]]
             raise UsageError(
@@ -67,13 +69,15 @@ class Sweep:
             )
 
     def do(self, main_process: bool) -> None:
-        """Do every run that is not whole yet."""
+        """Do every run that is not whole yet, and write what all of them gained and forgot."""
         for index, run in enumerate(self.runs):
             if run.complete:
                 self._tell("skipped", index)
                 continue
             self._do(index, run, main_process)
             _free_memory()
+        if main_process:
+            write_transfer(self.runs[0].root, self.runs)
 
     def _do(self, index: int, run: Run, main_process: bool) -> None:
         self._tell("loading", index)
@@ -83,11 +87,12 @@ class Sweep:
             write_json(run.folder / "run.json", self._record(run, "begun"))
         session = Session(run, self._recipe, self._domains[run.domain], self._tokenizer, self._report_to)
         meter = Meter(lambda step, steps, loss: self._tell("training", index, step, steps, loss))
-        effort = session.train(meter, main_process)
+        outcome = session.train(meter, main_process)
         self._tell("evaluating", index)
         after = session.losses(self._domains)
         if main_process:
-            run.finish(self._record(run, "complete") | _results(run, effort, before, after))
+            status = "complete" if outcome["capture"]["status"] == "complete" else STOPPED
+            run.finish(self._record(run, status) | outcome | {"losses": _losses(before, after)})
         self._tell("done", index)
 
     def _tell(
@@ -119,22 +124,10 @@ class Sweep:
         }
 
 
-def _results(
-    run: Run, effort: dict[str, Any], before: Mapping[str, HeldOutLoss], after: Mapping[str, HeldOutLoss]
-) -> dict[str, Any]:
-    state: dict[str, Any] = {}
-    if checkpoint := latest_checkpoint(run.folder):
-        state = json.loads((checkpoint / "trainer_state.json").read_text())
-    logged = [entry["loss"] for entry in state.get("log_history", ()) if "loss" in entry]
+def _losses(before: Mapping[str, HeldOutLoss], after: Mapping[str, HeldOutLoss]) -> dict[str, Any]:
     return {
-        "steps": state.get("global_step"),
-        "epochs": state.get("epoch"),
-        "final_training_loss": logged[-1] if logged else None,
-        "losses": {
-            name: {"before": before[name].loss, "after": at.loss, "tokens": at.tokens}
-            for name, at in after.items()
-        },
-        "effort": effort,
+        name: {"before": before[name].loss, "after": at.loss, "tokens": at.tokens}
+        for name, at in after.items()
     }
 
 

@@ -22,7 +22,7 @@ SCHEMA = {
 
 
 def transfer(runs: Sequence[Run]) -> pl.DataFrame:
-    """One row a whole run and domain: loss before, after and their difference, in nats a token.
+    """One row a trained run and domain: loss before, after and their difference, in nats a token.
 
     The difference is null where a loss is not a number.
     """
@@ -30,7 +30,7 @@ def transfer(runs: Sequence[Run]) -> pl.DataFrame:
         (run.name, run.domain, run.learning_rate, run.seed, name, at["before"], at["after"],
          change(at), at["tokens"])
         for run in runs
-        if run.complete
+        if run.trained
         for name, at in run.record["losses"].items()
     ]  # fmt: skip
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")

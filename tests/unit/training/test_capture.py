@@ -1,6 +1,9 @@
 """The capture against NumPy on saved tensors, and in every way that a training can go."""
 
+import errno
 import logging
+import os
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -8,12 +11,13 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from polars.testing import assert_frame_equal
+from safetensors.torch import load_file, save_file
 from transformers import EarlyStoppingCallback, TrainerCallback
 
-from tunescope.errors import Missing, UsageError
+from tunescope.errors import BadInput, Exhausted, Missing, UsageError
 from tunescope.training.capture import TrainingCapture
 from tunescope.training.motion import Motion
-from tunescope.training.recording import PARTS, SCHEMA, read_capture
+from tunescope.training.recording import PARTS, SCHEMA, Progress, progress, read_capture
 from tunescope.training.trainable import clean_name, trainable
 
 from .conftest import adapted, llama
@@ -257,12 +261,127 @@ def test_a_panic_below_the_writer_never_stops_the_training(trained, monkeypatch)
     assert isinstance(capture.failure, pl.exceptions.PanicException)
 
 
-def test_a_torn_file_of_an_earlier_run_is_replaced(trained, tmp_path):
-    (tmp_path / "capture.parquet").write_bytes(b"PAR1 torn")
+def test_a_second_training_leaves_the_capture_of_the_first_and_says_so(trained, tmp_path, caplog):
+    trained(TrainingCapture(every_steps=3))
+    names = ("capture.parquet", "capture.start.safetensors")
+    before = [(tmp_path / name).read_bytes() for name in names]
+    capture = TrainingCapture(every_steps=2)
+    with caplog.at_level(logging.WARNING, "tunescope"):
+        trainer = trained(capture, adapted(r=2))
+    assert trainer.state.global_step == 6
+    assert isinstance(capture.failure, UsageError)
+    assert not capture.whole
+    assert "capture-exists" in caplog.text
+    assert [(tmp_path / name).read_bytes() for name in names] == before
+    assert not (tmp_path / PARTS).exists()
+
+
+@pytest.mark.parametrize("name", ["capture.parquet", "capture.parts/step-000000003.parquet"])
+def test_even_a_torn_capture_is_replaced_only_where_asked(trained, tmp_path, name):
+    (tmp_path / PARTS).mkdir()
+    (tmp_path / name).write_bytes(b"PAR1 torn")
     capture = TrainingCapture(every_steps=3)
+    trained(capture)
+    assert isinstance(capture.failure, UsageError)
+    assert (tmp_path / name).read_bytes() == b"PAR1 torn"
+    capture = TrainingCapture(every_steps=3, overwrite=True)
     trained(capture)
     assert capture.failure is None
     assert read_capture(tmp_path).frame["step"].unique().sort().to_list() == [3, 6]
+
+
+def test_a_resumed_training_with_another_start_touches_nothing(trained, tmp_path):
+    trained(TrainingCapture(every_steps=1), save_strategy="steps", save_steps=2)
+    before = (tmp_path / "capture.parquet").read_bytes()
+    start = tmp_path / "capture.start.safetensors"
+    save_file({name: tensor[:1] for name, tensor in load_file(start).items()}, start)
+    capture = TrainingCapture(every_steps=1)
+    trained(capture, resume=str(tmp_path / "checkpoint-4"))
+    assert isinstance(capture.failure, BadInput)
+    assert (tmp_path / "capture.parquet").read_bytes() == before
+
+
+def test_a_recording_is_finished_only_at_its_end(trained, tmp_path):
+    class Stop(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 5:
+                raise KeyboardInterrupt
+
+    trained(TrainingCapture(every_steps=1), save_strategy="steps", save_steps=2)
+    assert progress(tmp_path) == Progress(True, 6)
+    resumed = {"resume": str(tmp_path / "checkpoint-2"), "max_steps": 8}
+    with pytest.raises(KeyboardInterrupt):
+        trained(TrainingCapture(every_steps=2), callbacks=[Stop()], **resumed)
+    assert progress(tmp_path) == Progress(False, 8)
+    assert read_capture(tmp_path).frame["step"].unique().sort().to_list() == [1, 2, 4]
+    trained(TrainingCapture(every_steps=2), **resumed)
+    assert progress(tmp_path) == Progress(True, 8)
+    assert read_capture(tmp_path).frame["step"].unique().sort().to_list() == [1, 2, 4, 6, 8]
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    """`disk.full` tells of a file's name whether there is no room for it."""
+
+    class Disk:
+        full = staticmethod(lambda _: False)
+
+    real = os.replace
+
+    def replace(source, target, **more):
+        if Disk.full(Path(target).name):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(source, target, **more)
+
+    monkeypatch.setattr(os, "replace", replace)
+    return Disk
+
+
+def test_what_a_full_disk_does_not_take_is_written_once_there_is_room(trained, disk, tmp_path, caplog):
+    straight = capture_of(trained(TrainingCapture(every_steps=1), folder=tmp_path / "straight"))
+    refused = []
+
+    def full(name):
+        no_room = name.startswith("step-") and len(refused) < 3
+        refused.extend([name] * no_room)
+        return no_room
+
+    disk.full = full
+    capture = TrainingCapture(every_steps=1)
+    with caplog.at_level(logging.WARNING, "tunescope"):
+        broken = capture_of(trained(capture, folder=tmp_path / "broken"))
+    assert refused
+    assert capture.failure is None
+    assert capture.whole
+    assert caplog.text.count("kept in memory") == 1
+    assert_frame_equal(broken, straight)
+
+
+def test_a_disk_that_stays_full_leaves_an_unfinished_recording(trained, disk, tmp_path):
+    disk.full = lambda name: name.startswith("step-") and name > "step-000000002.parquet"
+    capture = TrainingCapture(every_steps=1)
+    assert trained(capture).state.global_step == 6
+    assert isinstance(capture.failure, Exhausted)
+    assert not capture.whole
+    at = progress(tmp_path)
+    assert (at.finished, at.planned) == (False, 6)
+    assert read_capture(tmp_path).frame["step"].unique().sort().to_list() == [1, 2]
+
+
+def test_why_a_recording_stopped_stands_beside_it(trained, monkeypatch, tmp_path):
+    measure = Motion.measure
+    calls = []
+
+    def fail_at_the_third(motion):
+        calls.append(1)
+        return measure(motion) if len(calls) < 3 else 1 / 0
+
+    monkeypatch.setattr(Motion, "measure", fail_at_the_third)
+    trained(TrainingCapture(every_steps=1))
+    at = progress(tmp_path)
+    assert not at.finished
+    assert at.reason == "ZeroDivisionError: division by zero"
+    assert read_capture(tmp_path).frame["step"].unique().sort().to_list() == [1, 2]
 
 
 @pytest.mark.parametrize(

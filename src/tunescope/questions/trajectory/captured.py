@@ -5,9 +5,10 @@ from typing import NoReturn
 
 import polars as pl
 
-from tunescope.errors import BadInput
+from tunescope.errors import BadInput, Notice
+from tunescope.source.runs import Run
 from tunescope.tabular import read_parquet_schema
-from tunescope.training.recording import FILE, PARTS, SCHEMA, read_capture
+from tunescope.training.recording import FILE, PARTS, SCHEMA, progress, read_capture
 
 _FACTORS = ("A", "B", "W")
 _ROW = ("step", "stack", "layer", "module_type", "expert", "component_name", "factor")
@@ -36,6 +37,27 @@ def recorded_rows(folder: Path) -> pl.DataFrame:
         _refuse(folder, "holds a weight twice in one step", "one row per step, weight and factor",
                 f"{row['component_name']} ({row['factor']}) at step {row['step']}")  # fmt: skip
     return frame
+
+
+def recording_notices(run: Run, steps: pl.Series) -> list[Notice]:
+    """What a recording that was not brought to its end lacks, as far as that is known."""
+    at = progress(run.folder)
+    told = run.facts.get("capture")
+    told = told if isinstance(told, dict) else {}
+    stopped = told.get("status") == "stopped" or run.facts.get("status") == "capture_stopped"
+    if at.finished and not stopped:
+        return []
+    of = f" of {at.planned:,}" if at.planned and at.planned > 0 else ""
+    reason = told.get("reason") or at.reason
+    why = (
+        f"the capture stopped ({str(reason).splitlines()[0]})"
+        if reason
+        else "training was stopped, or it still goes on"
+    )
+    recorded = steps.unique().sort().to_list()
+    captures = f"{len(recorded)} capture{'s' * (len(recorded) != 1)}"
+    text = f"not recorded to its end: {captures}, up to step {recorded[-1]:,}{of}; {why}"
+    return [Notice("capture-unfinished", text)]
 
 
 def _refuse(folder: Path, text: str, expected: object, found: object) -> NoReturn:

@@ -10,7 +10,7 @@ import polars as pl
 from tunescope.address import Address, component_names
 from tunescope.errors import BadInput, Notice
 from tunescope.questions.trajectory import layers
-from tunescope.questions.trajectory.captured import recorded_rows
+from tunescope.questions.trajectory.captured import recorded_rows, recording_notices
 from tunescope.questions.trajectory.motion import Moments, Motion, follow
 from tunescope.source.checkpoints import Saved, open_checkpoint
 from tunescope.source.runs import Checkpoint, Run
@@ -21,7 +21,8 @@ from tunescope.table import dtypes
 def motion_of(run: Run, start: Path | None = None) -> tuple[pl.DataFrame, list[Notice]]:
     """The motion of one run from its capture or its checkpoints, and what was noticed while reading."""
     if run.capture:
-        return _captured(run), []
+        frame = _captured(run)
+        return frame, recording_notices(run, frame["step"])
     return _from_checkpoints(run, None if start is None else open_checkpoint(start))
 
 

@@ -15,10 +15,13 @@ CAUTION = (
     "‖ΔW‖ does not."
 )
 
+# What a reader of any page must know of a run: that it is not all there, or what it counts from.
+INCOMPLETE = ("capture_unfinished", "half_written", "steps_missing", "start_missing")
+
 
 def results_markdown(gallery: Gallery, document: Mapping[str, Any]) -> str:
     """The gallery: all domains first, then each; rates as sections, mean beside absolute mean."""
-    lines = ["# Results", "", f"> {CAUTION}"]
+    lines = ["# Results", "", f"> {CAUTION}", *_incomplete(document)]
     if not gallery.chapters:
         lines += ["", "None of these weights lies in a numbered layer, so there is no picture over layers."]
     for title, panels in gallery.chapters:
@@ -30,6 +33,11 @@ def results_markdown(gallery: Gallery, document: Mapping[str, Any]) -> str:
     if document["lora_as_proxy"]:
         lines += ["", "## LoRA as a proxy for full fine-tuning", "", *_proxies(document["lora_as_proxy"])]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _incomplete(document: Mapping[str, Any]) -> list[str]:
+    told = [f["text"] for f in document["findings"] if f["kind"] in INCOMPLETE]
+    return ["", *(f"- **Not all there**: {escaped(text)}" for text in told)] if told else []
 
 
 def _pictures(panel: Panel) -> list[str]:

@@ -1,0 +1,71 @@
+"""A disk or a device that ran out under the trainer, told from faults of ours."""
+
+import errno
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tunescope.errors import Exhausted, TunescopeError
+
+_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Each library that writes a part of a checkpoint words this in its own exception; torch's archive writer
+# does not pass the reason on at all.
+_WORDS = re.compile(
+    r"No space left|Disk quota exceeded|File too large|os error (28|122|27)\b|iostream error|"
+    r"inline_container\.cc\S* \. (unexpected pos|.*file write failed)"
+)
+
+
+def disk_is_full(problem: BaseException) -> bool:
+    """Whether an exception, or one that it came from, says that the disk took no more.
+
+    >>> disk_is_full(OSError(errno.ENOSPC, "No space left on device")), disk_is_full(OSError("else"))
+    (True, False)
+    """
+    seen: BaseException | None = problem
+    while seen is not None:
+        if (isinstance(seen, OSError) and seen.errno in _NUMBERS) or _WORDS.search(str(seen)):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def exit_code(problem: BaseException) -> int:
+    """The exit code of what stopped something that others went on without; 70 for a fault of ours."""
+    if isinstance(problem, OSError) or disk_is_full(problem):
+        return Exhausted.exit_code
+    return problem.exit_code if isinstance(problem, TunescopeError) else TunescopeError.exit_code
+
+
+def reason(problem: BaseException) -> str:
+    """What went wrong, in one line."""
+    if isinstance(problem, TunescopeError):
+        return problem.what if problem.found is None else f"{problem.what}: {problem.found}"
+    return f"{type(problem).__name__}: {problem}".splitlines()[0]
+
+
+@contextmanager
+def named_exhaustion(root: Path) -> Iterator[None]:
+    """Memory and disk that ran out under the trainer, as our own error; the sweep can go on afterwards."""
+    # Deferred: what reads a recording needs no torch.
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as problem:
+        raise Exhausted(
+            "device-memory",
+            "the device ran out of memory",
+            found=str(problem).split(". ", 1)[0],
+            fix="--batch-size 1, a shorter --max-length, or --gradient-checkpointing",
+        ) from problem
+    except Exhausted:
+        raise
+    # Libraries raise bare exceptions here; what does not speak of the disk goes on as it came.
+    except Exception as problem:
+        if not disk_is_full(problem):
+            raise
+        raise Exhausted(
+            "disk-full", "the disk is full", file=root, found=problem, fix="make room and repeat the command"
+        ) from problem
