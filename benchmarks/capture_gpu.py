@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Trainer
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer
 
+from benchmarks.tokens import write_tokenizer
 from tunescope.lm.pretrained import load_tokenizer
 from tunescope.training import Recipe, TrainingCapture, finetune
 from tunescope.training.collation import Examples, Padding
@@ -61,13 +61,7 @@ def write_model(folder: Path, shape: dict[str, Any]) -> None:
     with torch.device(device):
         model = LlamaForCausalLM(LlamaConfig(**shape, dtype=torch.bfloat16)).to(torch.bfloat16)
     model.save_pretrained(folder, max_shard_size="2GB")
-    alphabet = ["<pad>", "<bos>", "<eos>", *sorted(pre_tokenizers.ByteLevel.alphabet())]
-    plain = Tokenizer(models.BPE(vocab={symbol: i for i, symbol in enumerate(alphabet)}, merges=[]))
-    plain.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    plain.decoder = decoders.ByteLevel()
-    PreTrainedTokenizerFast(tokenizer_object=plain, pad_token="<pad>", eos_token="<eos>").save_pretrained(
-        folder
-    )
+    write_tokenizer(folder)
 
 
 def write_data(folder: Path, rows: int, length: int) -> dict[str, str]:

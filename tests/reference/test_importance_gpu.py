@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tunescope.questions.importance.graphs import LONGEST, Graphs, padded_length
 from tunescope.questions.importance.measurement import Options, measure
 from tunescope.questions.importance.reduction import places, reduce_blocked, reduce_into
 
@@ -79,3 +80,83 @@ def test_a_model_over_two_gpus_scores_as_on_one():
     two = measure(dispatch_model(qwen3(), places), sequences(LENGTHS), Options(methods=methods))
     for method in (*methods, "bypass", "loss"):
         np.testing.assert_allclose(two.moments(method).mean, one.moments(method).mean, rtol=1e-9, atol=1e-12)
+
+
+GRADIENT = ("taylor", "curvature", "fisher")
+
+
+def _both_ways(monkeypatch, model, batches, **options):
+    """One measurement with graphs and one without."""
+    options = Options(layer_importance=False, **options)
+    graphs = measure(model, batches, options)
+    monkeypatch.setattr(Graphs, "for_model", classmethod(lambda *_: None))
+    return graphs, measure(model, batches, options)
+
+
+@pytest.mark.parametrize("methods", [GRADIENT, ("taylor",), ("fisher",)])
+@pytest.mark.parametrize("family", [qwen3, llama])
+def test_recorded_passes_give_the_sums_of_launched_ones(monkeypatch, family, methods):
+    """Lengths that differ, padded to one graph: every score, error, loss and drawn label as without."""
+    graphs, launched = _both_ways(monkeypatch, family().to("cuda"), sequences(LENGTHS * 3), methods=methods)
+    assert any("12 of 12 sequences (100 %)" in notice for notice in graphs.notices), graphs.notices
+    for method in (*methods, "loss") if "taylor" in methods else methods:
+        one, other = graphs.moments(method), launched.moments(method)
+        np.testing.assert_allclose(one.mean, other.mean, rtol=1e-9)
+        np.testing.assert_allclose(one.stderr(), other.stderr(), rtol=1e-6)
+    assert graphs.unreached == launched.unreached
+
+
+def test_recorded_passes_in_bfloat16(monkeypatch):
+    """In half precision the two ways differ by its rounding only."""
+    model = qwen3(torch.bfloat16).to("cuda")
+    graphs, launched = _both_ways(monkeypatch, model, sequences([64, 60, 33] * 4))
+    one, other = graphs.moments("taylor").mean, launched.moments("taylor").mean
+    assert np.abs(one - other).sum() < 0.01 * other.sum()
+    assert any("12 of 12" in notice for notice in graphs.notices), graphs.notices
+
+
+def test_a_batch_of_several_records_its_labelled_passes(monkeypatch):
+    """Side by side: taylor one by one from graphs, the drawn labels of the batch from Python."""
+    batches = side_by_side(sequences(LENGTHS)) * 2
+    graphs, launched = _both_ways(monkeypatch, qwen3().to("cuda"), batches, methods=GRADIENT)
+    for method in GRADIENT:
+        np.testing.assert_allclose(graphs.moments(method).mean, launched.moments(method).mean, rtol=1e-9)
+    assert any("8 of 8" in notice for notice in graphs.notices), graphs.notices
+
+
+def test_models_that_cannot_be_recorded_score_all_the_same(monkeypatch):
+    """A forward pass that reads its values on the host: refused by the recorder, scored from Python."""
+    model = qwen3().to("cuda")
+    layer = model.model.layers[1]
+    layer.register_forward_pre_hook(lambda _m, args: float(args[0].detach().sum()) and None)
+    graphs, launched = _both_ways(monkeypatch, model, sequences(LENGTHS), methods=GRADIENT)
+    for method in GRADIENT:
+        np.testing.assert_allclose(graphs.moments(method).mean, launched.moments(method).mean, rtol=1e-12)
+    assert any("0 of 4" in n and "not recorded" in n for n in graphs.notices), graphs.notices
+
+
+def test_a_model_that_sees_its_padding_is_not_recorded(monkeypatch):
+    """Attention to what follows would reach the padding: the first padded sequence tells."""
+    model = qwen3().to("cuda")
+    for layer in model.model.layers:
+        layer.self_attn.is_causal = False
+    graphs, launched = _both_ways(monkeypatch, model, sequences([64, 30, 33]))
+    np.testing.assert_allclose(graphs.moments("taylor").mean, launched.moments("taylor").mean, rtol=1e-12)
+    assert any("not recorded" in notice for notice in graphs.notices), graphs.notices
+
+
+def test_experts_are_recorded_or_not_with_the_same_scores(monkeypatch):
+    """A mixture of experts sends tokens by their values."""
+    model = mixtral(torch.float32).to("cuda")
+    graphs, launched = _both_ways(monkeypatch, model, sequences(LENGTHS))
+    np.testing.assert_allclose(
+        graphs.moments("taylor").mean, launched.moments("taylor").mean, rtol=1e-4, atol=1e-6
+    )
+
+
+def test_sequences_beyond_the_longest_graph_are_launched(monkeypatch):
+    """Nothing is recorded where the GPU is the bottleneck anyway."""
+    monkeypatch.setattr("tunescope.questions.importance.graphs.LONGEST", 10)
+    found = measure(qwen3().to("cuda"), sequences(LENGTHS), Options(layer_importance=False))
+    assert any("2 of 4 sequences" in notice for notice in found.notices)
+    assert padded_length(LONGEST, None) == LONGEST

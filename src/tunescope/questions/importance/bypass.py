@@ -11,6 +11,7 @@ from tunescope.errors import BadInput
 from tunescope.lm.batches import Batch
 from tunescope.questions.importance.blocks import Block, bypassed
 from tunescope.questions.importance.growing import Growing, NotAChain
+from tunescope.questions.importance.passes import rounding
 from tunescope.questions.importance.setting import Samples, Setting
 
 # What a model may raise whose blocks cannot take several streams at once; that it was this and not the data
@@ -39,6 +40,12 @@ class Bypass:
             rises = without[:, kept].double() - before[kept].double()
         numbers = [batch.first + row for row in kept]
         yield Samples("bypass", numbers, [1.0] * len(kept), rises.T.cpu().numpy())
+
+    def notices(self) -> list[str]:
+        """That it took the long way, where it did."""
+        if self.growing is not None or not self._decided:
+            return []
+        return ["Layer Importance left the blocks out one by one: they are no chain that one batch goes down"]
 
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Losses of the sequences, (batch,), and without each block, (blocks, batch)."""
@@ -80,8 +87,7 @@ class Bypass:
 
         A stream that took another way is off by more: it lacks a block, or went through one twice.
         """
-        kinds = {entry.parameter.dtype for entry in self.setting.parameters.scored}
-        near = max(torch.finfo(kind).eps for kind in kinds) ** 0.5 / 8
+        near = rounding(self.setting.parameters)
         return torch.allclose(one.double(), other.double(), rtol=near, atol=near, equal_nan=True)
 
     def _one_by_one(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from tunescope.lm.batches import Batch
-from tunescope.lm.loss import mean_loss, sampled_targets, token_losses
+from tunescope.questions.importance.graphs import Graphs
+from tunescope.questions.importance.passes import PassSums, launched
 from tunescope.questions.importance.reducer import GradientReducer
 from tunescope.questions.importance.reduction import ABSOLUTE, SQUARE, WEIGHTED_SQUARE
 from tunescope.questions.importance.setting import Array, Samples, Setting
@@ -25,46 +26,44 @@ class GradientScores:
 
     def __init__(self, setting: Setting, reducer: GradientReducer, methods: tuple[str, ...]) -> None:
         self.setting, self.reducer, self.methods = setting, reducer, methods
+        self.labelled = "taylor" in methods
+        self.sampled = bool({"curvature", "fisher"} & set(methods))
+        self._graphs: dict[tuple[bool, bool], Graphs | None] = {}
 
     def __call__(self, batch: Batch) -> Iterator[Samples]:
         counts = self.setting.scored_tokens(batch)
         rows = [row for row, count in enumerate(counts) if count]
         if not rows:
             return
-        pending: list[Tensor] = []
-        losses: list[Tensor] = []
-        sampled = {"curvature", "fisher"} & set(self.methods)
+        found: list[PassSums] = []
+        # One forward pass serves both kinds of label where the batch is one sequence.
         alone = len(batch) == 1
-        if "taylor" in self.methods:
-            for row in rows:
-                self._labelled(batch.sequence(row), pending, losses, sampling=bool(sampled) and alone)
-        if sampled and not (alone and "taylor" in self.methods):
-            self._sampled(batch, self.setting.logits(batch), pending)
+        if alone:
+            found.append(self._scored(batch.sequence(0), self.labelled, self.sampled))
+        elif self.labelled:
+            found += [self._scored(batch.sequence(row), True, False) for row in rows]
+        if self.sampled and not alone:
+            found.append(launched(self.setting, self.reducer, batch, False, True))
+        pending = [sums for scored in found for sums in scored.sums()]
+        losses = [scored.loss for scored in found if scored.loss is not None]
         yield from self._samples(batch, rows, counts, *_fetched(pending, losses))
 
-    def _labelled(self, batch: Batch, pending: list[Tensor], losses: list[Tensor], sampling: bool) -> None:
-        """Backward from the labels of the data; one forward pass serves both kinds of label."""
-        logits = self.setting.logits(batch)
-        target = self.setting.target(batch).to(logits.device)
-        loss = mean_loss(token_losses(logits, target), target)
-        loss.backward(retain_graph=sampling)  # type: ignore[no-untyped-call]
-        losses.append(loss.detach().double())
-        pending.append(self.reducer.take())
-        if sampling:
-            self._sampled(batch, logits, pending)
+    def _scored(self, sequence: Batch, labelled: bool, sampled: bool) -> PassSums:
+        kind = (labelled, sampled)
+        if kind not in self._graphs:
+            self._graphs[kind] = Graphs.for_model(self.setting, self.reducer, *kind)
+        graphs = self._graphs[kind]
+        found = None if graphs is None else graphs.score(sequence)
+        return launched(self.setting, self.reducer, sequence, *kind) if found is None else found
 
-    def _sampled(self, batch: Batch, logits: Tensor, pending: list[Tensor]) -> None:
-        """Backward from labels that the model itself draws."""
-        target = self.setting.target(batch).to(logits.device)
-        generator = self.setting.generator(logits.device, 0, batch.index)
-        drawn = sampled_targets(logits, target, generator)
-        mean_loss(token_losses(logits, drawn), drawn).backward()  # type: ignore[no-untyped-call]
-        pending.append(self.reducer.take())
+    def notices(self) -> list[str]:
+        """How many sequences were launched as graphs, on a GPU."""
+        return [text for graphs in self._graphs.values() if graphs for text in graphs.notices()]
 
     def _samples(
         self, batch: Batch, rows: list[int], counts: list[int], sums: Array, losses: Array
     ) -> Iterator[Samples]:
-        if "taylor" in self.methods:
+        if self.labelled:
             numbers = [batch.first + row for row in rows]
             tokens = [float(counts[row]) for row in rows]
             yield Samples("loss", numbers, tokens, losses[:, None])

@@ -93,6 +93,8 @@ def _measurement(run: Pass, blocks: list[Block]) -> Measurement:
         setting.parameters, blocks, found, run.hash.hex(), run.sequences, skipped,
         unreached=[entry.name for entry in scored if entry.name not in reached],
     )  # fmt: skip
+    for scorer in run.scorers:
+        measurement.notices += scorer.notices() if isinstance(scorer, GradientScores | Bypass) else []
     if skipped:
         text = f"{skipped} of {run.sequences} sequences have no token to score and are left out"
         measurement.notices.append(text)
