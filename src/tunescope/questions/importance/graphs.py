@@ -18,7 +18,7 @@ from tunescope.questions.importance.setting import Setting
 
 # From here on the GPU is busy for longer than Python takes to launch its work, and a graph saves nothing.
 LONGEST = 2048
-# Sequences are padded to a multiple of this, or of an eighth of the next power of two.
+# Sequences are padded to a multiple of this, or of an eighth of the power of two below them.
 _STEP = 64
 
 
@@ -26,9 +26,9 @@ def padded_length(tokens: int, limit: int | None) -> int:
     """How many tokens a sequence is padded to: few lengths, each at most an eighth (or 63 tokens) longer.
 
     >>> padded_length(500, None), padded_length(513, None), padded_length(1030, 1100)
-    (512, 640, 1100)
+    (512, 576, 1100)
     """
-    step = max(_STEP, (1 << (tokens - 1).bit_length()) // 8)
+    step = max(_STEP, (1 << (tokens - 1).bit_length()) // 16)
     length = -(-tokens // step) * step
     return length if limit is None else max(tokens, min(length, limit))
 

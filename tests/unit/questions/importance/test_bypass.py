@@ -21,6 +21,7 @@ from transformers import (
 
 from tunescope.errors import BadInput
 from tunescope.lm.batches import checked
+from tunescope.lm.forward import Forward
 from tunescope.lm.parameters import parameters_of
 from tunescope.lm.session import scoring_session
 from tunescope.questions.importance.blocks import blocks_of, bypassed
@@ -94,7 +95,7 @@ def _measured(model: nn.Module, data: list[dict[str, torch.Tensor]], **options: 
     parameters = parameters_of(model)
     blocks = blocks_of(model, parameters)
     with scoring_session(model):
-        setting = Setting(model, parameters, True, 0)
+        setting = Setting(Forward(model, True), parameters, 0)
         scorer = Bypass(setting, blocks, **options)
         found, expected = [], []
         for batch in checked(data):
@@ -145,7 +146,7 @@ def test_blocks_cost_half_of_leaving_each_out_by_itself():
         layer.mlp.register_forward_pre_hook(lambda _m, args: passes.append(args[0].shape[0]))
     parameters = parameters_of(model)
     with scoring_session(model):
-        scorer = Bypass(Setting(model, parameters, True, 0), blocks_of(model, parameters))
+        scorer = Bypass(Setting(Forward(model, True), parameters, 0), blocks_of(model, parameters))
         first, second = checked(_data([9]) * 2)
         list(scorer(first))
         passes.clear()
