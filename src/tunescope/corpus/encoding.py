@@ -2,15 +2,15 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from os.path import commonprefix
+from functools import cached_property
 from typing import Any
 
-from tunescope.corpus.rows import Message, Row
+from tunescope.corpus.chat import Chat, ChatTemplate
+from tunescope.corpus.rows import Row
+from tunescope.corpus.tokens import Tokens, tokenised
 from tunescope.errors import BadInput
 
 IGNORED = -100
-
-Segment = tuple[str, bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,18 @@ class Example:
 def encode(rows: Iterable[Row], tokenizer: Any, max_length: int) -> list[Example]:
     """Each row as token ids and labels, at most `max_length` tokens (the end is cut off).
 
-    Loss is taken on the completion and its end-of-sequence token, in a chat on the assistant's turns; a row
-    whose answer lies wholly behind the cut is left out, so `len(rows) - len(result)` counts those.
+    A row is one text: its ids are those of prompt and completion together with the tokenizer's own tokens
+    and an end-of-sequence token, or those of the rendered chat. Loss is taken on the completion and its
+    end-of-sequence token, in a chat on every assistant turn; a token with characters of both sides is
+    learned. A row whose answer lies wholly behind the cut is left out, so `len(rows) - len(result)` counts
+    those.
 
-    Raises `BadInput` where no example is left, or where chats meet a tokenizer without a chat template.
+    Raises `BadInput` where no example is left, where chats meet a tokenizer without a chat template or with
+    one that refuses them, and where an assistant turn would not be learned.
     """
     rows = list(rows)
-    encoded = (_example(index, row, tokenizer, max_length) for index, row in enumerate(rows))
-    examples = [example for example in encoded if _learns(example)]
+    encoder = _Encoder(tokenizer, max_length)
+    examples = [e for index, row in enumerate(rows) if _learns(e := encoder.example(index, row))]
     if not examples:
         raise BadInput(
             "data-all-cut",
@@ -51,70 +55,46 @@ def _learns(example: Example) -> bool:
     return any(label != IGNORED for label in example.labels[1:])
 
 
-def _example(index: int, row: Row, tokenizer: Any, max_length: int) -> Example:
-    ids: list[int] = []
-    labels: list[int] = []
-    if not row.messages:
-        ids = _prefix(tokenizer)
-        labels = [IGNORED] * len(ids)
-    for text, learned in _segments(row, tokenizer):
-        tokens = _tokens(tokenizer, text)
-        ids += tokens
-        labels += tokens if learned else [IGNORED] * len(tokens)
-    if not row.messages and tokenizer.eos_token_id is not None:
-        ids.append(tokenizer.eos_token_id)
-        labels.append(tokenizer.eos_token_id)
-    return Example(ids[:max_length], labels[:max_length], index, len(ids) > max_length)
+class _Encoder:
+    def __init__(self, tokenizer: Any, max_length: int) -> None:
+        self._tokenizer, self._max_length = tokenizer, max_length
+
+    @cached_property
+    def _template(self) -> ChatTemplate:
+        return ChatTemplate(self._tokenizer)
+
+    def example(self, index: int, row: Row) -> Example:
+        tokens = self._chat(index, row) if row.messages else self._text(row)
+        pairs = zip(tokens.ids, tokens.learned, strict=True)
+        labels = [token if learned else IGNORED for token, learned in pairs]
+        length = self._max_length
+        return Example(tokens.ids[:length], labels[:length], index, len(tokens.ids) > length)
+
+    def _text(self, row: Row) -> Tokens:
+        text = row.prompt + row.completion
+        tokens = tokenised(self._tokenizer, text, [(len(row.prompt), len(text))], special=True)
+        end = self._tokenizer.eos_token_id
+        if end is None:
+            return tokens
+        if tokens.ids[-1:] == [end]:
+            return Tokens(tokens.ids, [*tokens.learned[:-1], True])
+        return Tokens([*tokens.ids, end], [*tokens.learned, True])
+
+    def _chat(self, index: int, row: Row) -> Tokens:
+        line = row.line or index + 1
+        chat = self._template(row.messages, line)
+        _check_turns(chat, line)
+        return tokenised(self._tokenizer, chat.text, chat.learned, special=False)
 
 
-def _segments(row: Row, tokenizer: Any) -> list[Segment]:
-    if row.messages:
-        return chat_segments(row.messages, tokenizer)
-    return [(row.prompt, False), (row.completion, True)]
-
-
-def _tokens(tokenizer: Any, text: str) -> list[int]:
-    return list(tokenizer(text, add_special_tokens=False)["input_ids"]) if text else []
-
-
-def _prefix(tokenizer: Any) -> list[int]:
-    """The beginning-of-sequence token, where the tokenizer puts one before a text."""
-    special = list(tokenizer("")["input_ids"])
-    return special[:1] if special and special[0] == tokenizer.bos_token_id else []
-
-
-def chat_segments(messages: tuple[Message, ...], tokenizer: Any) -> list[Segment]:
-    """The chat in the tokenizer's own template, cut into pieces that are learned and pieces that are not."""
-    if not getattr(tokenizer, "chat_template", None):
-        raise BadInput(
-            "no-chat-template",
-            "the data holds chats, and the model's tokenizer has no chat template",
-            fix="use an instruction-tuned model, or prompt + completion columns",
-        )
-    whole = _render(tokenizer, messages)
-    segments: list[Segment] = []
-    position = 0
-    for index, message in enumerate(messages):
-        if message["role"] != "assistant":
-            continue
-        # A common prefix, since some templates render a last turn differently from an inner one.
-        start = _shared(_render(tokenizer, messages[:index], prompted=True), whole)
-        end = _shared(_render(tokenizer, messages[: index + 1]), whole)
-        start = max(start, position)
-        end = max(start, end)
-        segments += [(whole[position:start], False), (whole[start:end], True)]
-        position = end
-    return [*segments, (whole[position:], False)]
-
-
-def _render(tokenizer: Any, messages: tuple[Message, ...], prompted: bool = False) -> str:
-    if not messages:
-        return ""
-    text: str = tokenizer.apply_chat_template(
-        [dict(message) for message in messages], tokenize=False, add_generation_prompt=prompted
-    )
-    return text
-
-
-def _shared(part: str, whole: str) -> int:
-    return len(commonprefix([part, whole]))  # noqa: RUF071  (texts, not paths)
+def _check_turns(chat: Chat, row: int) -> None:
+    """Refuse a turn that has content and lies outside what the template marks as the assistant's."""
+    for turn, (start, stop) in chat.contents.items():
+        if not any(first < stop and last > start for first, last in chat.learned):
+            raise BadInput(
+                "turn-not-learned",
+                f"row {row}, turn {turn + 1}: nothing of this assistant turn can be learned",
+                expected="a template whose {% generation %} marks hold every assistant turn",
+                found="a turn outside them",
+                fix="use a template that marks every turn, or one that marks none",
+            )

@@ -7,6 +7,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tunescope.corpus.rows import ACCEPTED, Rejected, Row, Rows, row_of
@@ -55,7 +56,7 @@ def _collect(source: str, records: Numbered) -> Rows:
     rejected: list[Rejected] = []
     for line, record in records:
         try:
-            rows.append(row_of(_checked(record)))
+            rows.append(replace(row_of(_checked(record)), line=line))
         except ValueError as problem:
             rejected.append(Rejected(line, str(problem)))
     if not rows:

@@ -17,12 +17,13 @@ class Row:
     """One example: a prompt that is given and a completion that is learned, or a chat.
 
     Plain text is a completion without a prompt. Where `messages` is set the other two are empty, and the
-    assistant's turns are what is learned.
+    assistant's turns are what is learned. `line` is where it was read, counted as in `Rejected`, or 0.
     """
 
     prompt: str = ""
     completion: str = ""
     messages: tuple[Message, ...] = ()
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,219 @@
+"""Chats in a model's own template: the rendered text, and which of its characters the assistant wrote.
+
+Templates may render a turn differently when it is the last (Qwen3 puts `<think>` before the last answer
+only), so that the text of a chat's first turns need not begin the text of the whole. Every turn is therefore
+found in the text of the whole chat: it is what changes when the turn's content does.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os.path import commonprefix
+from typing import Any
+
+from tunescope.corpus.rows import Message
+from tunescope.errors import BadInput, printable
+
+Span = tuple[int, int]
+
+_GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
+# What closes a turn, where the end of a chat cannot tell: gpt-oss ends the last turn differently.
+_MARKER = re.compile(r"\s*<[^<>\s]{1,60}>")
+
+
+@dataclass(frozen=True)
+class Chat:
+    """A rendered chat: the spans of `text` that are learned, and where each assistant's content stands."""
+
+    text: str
+    learned: tuple[Span, ...]
+    contents: dict[int, Span]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What a template puts around one turn: `lead` is generated before the content, `tail` behind it.
+
+    `tail` is None where the template does not render a chat that ends with this turn.
+    """
+
+    lead: str = ""
+    tail: str | None = None
+
+
+class ChatTemplate:
+    """The template of a tokenizer; raises `BadInput` where the tokenizer has none."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        if not getattr(tokenizer, "chat_template", None):
+            raise BadInput(
+                "no-chat-template",
+                "the data holds chats, and the model's tokenizer has no chat template",
+                fix="use an instruction-tuned model, or prompt + completion columns",
+            )
+        self._tokenizer = tokenizer
+        self._frames: dict[tuple[str, ...], dict[int, _Frame]] = {}
+
+    def __call__(self, messages: Sequence[Message], row: int) -> Chat:
+        """The chat of one row (its number is for messages to the user).
+
+        Raises `BadInput` where the template refuses the chat, or leaves out a turn that has content.
+        """
+        text = self._text(messages, row)
+        turns = [i for i, m in enumerate(messages) if m["role"] == "assistant" and m["content"].strip()]
+        contents = {turn: self._content(messages, turn, text, row) for turn in turns}
+        if (marked := self._marked(messages)) is not None:
+            return Chat(text, marked, contents)
+        frames = self._framed(tuple(message["role"] for message in messages))
+        learned: list[Span] = []
+        for turn, (start, stop) in contents.items():
+            frame = frames.get(turn, _Frame())
+            floor = learned[-1][1] if learned else 0
+            learned.append((_begun(text, max(start, floor), frame.lead), _ended(text, stop, frame.tail)))
+        return Chat(text, tuple(learned), contents)
+
+    def _text(self, messages: Sequence[Message], row: int) -> str:
+        try:
+            return self._render(messages)
+        except _raised() as error:
+            role = self._refused_role(messages)
+            raise BadInput(
+                "chat-template",
+                f"the model's chat template cannot render row {row}: it stops at a turn of role {role!r}",
+                expected="roles and an order of turns that the template knows",
+                found=printable(str(error).strip() or type(error).__name__),
+                fix="leave out that row or turn, or put a system text into the first user turn",
+            ) from error
+
+    def _refused_role(self, messages: Sequence[Message]) -> str:
+        """The role of the first turn that the template does not render, even as the last one."""
+        for count in range(1, len(messages)):
+            try:
+                self._render(messages[:count])
+            except _raised():
+                return messages[count - 1]["role"]
+        return messages[-1]["role"]
+
+    def _render(self, messages: Sequence[Message], prompted: bool = False) -> str:
+        text: str = self._tokenizer.apply_chat_template(
+            [dict(message) for message in messages], tokenize=False, add_generation_prompt=prompted
+        )
+        return text
+
+    def _content(self, messages: Sequence[Message], turn: int, text: str, row: int) -> Span:
+        """Where the content of a turn stands: what differs once another content is rendered."""
+        mark = _mark(turn, text)
+        others = [*messages]
+        others[turn] = {"role": "assistant", "content": mark}
+        before, *after = self._text(others, row).split(mark)
+        if len(after) == 1:
+            start = len(before) if text.startswith(before) else len(_shared(text, before))
+            rest = text[start:]
+            end = after[0] if rest.endswith(after[0]) else _shared(rest[::-1], after[0][::-1])
+            if len(end) < len(rest):
+                return start, len(text) - len(end)
+        raise BadInput(
+            "turn-not-learned",
+            f"row {row}, turn {turn + 1}: nothing of this assistant turn can be learned",
+            expected="a template that renders every turn once",
+            found=f"{len(after)} places in the rendered chat" if len(after) != 1 else "no text left of it",
+            fix="use a model whose template takes plain text, or leave the turn out",
+        )
+
+    def _marked(self, messages: Sequence[Message]) -> tuple[Span, ...] | None:
+        """The spans that the template itself marks with `{% generation %}`; None where it marks nothing."""
+        tokenizer = self._tokenizer
+        template = tokenizer.chat_template
+        if isinstance(template, dict):
+            template = template.get("default", "")
+        if not _GENERATION.search(template):
+            return None
+        # Deferred: only these templates need it.
+        from transformers.utils.chat_template_utils import render_jinja_template
+
+        _, spans = render_jinja_template(
+            [[dict(message) for message in messages]],
+            chat_template=template,
+            return_assistant_tokens_mask=True,
+            **tokenizer.special_tokens_map,
+        )
+        return tuple((int(start), int(stop)) for start, stop in spans[0] if stop > start)
+
+    def _framed(self, roles: tuple[str, ...]) -> dict[int, _Frame]:
+        """The frame of every assistant turn in chats of these roles, whatever their contents."""
+        if roles not in self._frames:
+            marked = [{"role": role, "content": _mark(i, "")} for i, role in enumerate(roles)]
+            turns = [i for i, role in enumerate(roles) if role == "assistant"]
+            whole = self._tried(marked)
+            self._frames[roles] = {} if whole is None else {i: self._frame(marked, i, whole) for i in turns}
+        return self._frames[roles]
+
+    def _frame(self, marked: Sequence[Message], turn: int, whole: str) -> _Frame:
+        own = marked[turn]["content"]
+        above = whole.partition(own)[0]
+        if turn:
+            above = above.rpartition(marked[turn - 1]["content"])[2]
+        prompt = self._prompt(marked[:turn]) or self._prompt([{"role": "user", "content": own}])
+        lead = above.rpartition(prompt)[2] if prompt and prompt in above else ""
+        ended = self._tried(marked[: turn + 1])
+        tail = None if ended is None or own not in ended else ended.rpartition(own)[2]
+        return _Frame(lead, tail)
+
+    def _prompt(self, messages: Sequence[Message]) -> str:
+        """What the template adds to make the model answer; empty where it adds nothing or cannot."""
+        plain, prompted = self._tried(messages), self._tried(messages, prompted=True)
+        if plain is None or prompted is None:
+            return ""
+        added = prompted[len(_shared(plain, prompted)) :]
+        return added if added.strip() else ""
+
+    def _tried(self, messages: Sequence[Message], prompted: bool = False) -> str | None:
+        try:
+            return self._render(messages, prompted) if messages else None
+        except _raised():
+            return None
+
+
+def _begun(text: str, start: int, lead: str) -> int:
+    """Where a turn begins: before as much of its lead as the text holds there."""
+    held = next(n for n in range(len(lead), -1, -1) if text.endswith(lead[:n], 0, start))
+    return start - held
+
+
+def _ended(text: str, stop: int, tail: str | None) -> int:
+    """Where a turn ends: behind its tail, or behind the marker that stands in its place."""
+    if tail is not None and text.startswith(tail, stop):
+        return stop + len(tail)
+    if tail and tail.strip() and text.startswith(tail.rstrip(), stop):
+        return stop + len(tail.rstrip())
+    marker = _MARKER.match(text, stop)
+    return marker.end() if marker else stop
+
+
+def _mark(turn: int, text: str) -> str:
+    """A content that the text does not hold."""
+    mark = f"Vq8xTurn{turn}End"
+    while mark in text:
+        mark += "x"
+    return mark
+
+
+def _shared(a: str, b: str) -> str:
+    return commonprefix([a, b])  # noqa: RUF071  (texts, not paths)
+
+
+def _raised() -> tuple[type[Exception], ...]:
+    """What a template, which is a program of the model's author, can raise while it is rendered."""
+    # Deferred: only chats need it.
+    import jinja2
+
+    return (
+        jinja2.TemplateError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    )
