@@ -8,18 +8,17 @@ from pathlib import Path
 
 import torch
 
-from tunescope.errors import UsageError
+from tunescope.errors import Exhausted, UsageError
 from tunescope.lm.pretrained import load_config, load_tokenizer
 from tunescope.lm.texts import limits_of
 from tunescope.training.domains import HELD_OUT, read_domains, write_held_out
 from tunescope.training.exhaustion import named_exhaustion
 from tunescope.training.guards import few_threads, refuse_degraded_launch
-from tunescope.training.lock import locked
 from tunescope.training.progress import Listener, silent
 from tunescope.training.recipe import Recipe, check_rate
 from tunescope.training.run import SCHEMA_VERSION, Run, refuse_stopped
 from tunescope.training.sweep import Sweep, checked_root, versions
-from tunescope.writing import write_json
+from tunescope.writing import locked, write_json
 
 FORBIDDEN = set('/\\:*?"<>|')
 # What lies beside the domains in a sweep's folder, and the longest name of a folder.
@@ -54,7 +53,7 @@ def finetune(
     few_threads()
     root = checked_root(Path(output))
     runs = plan(root, data, rates, seeds)
-    with _processes() as main_process, locked(root, main_process), _quiet_libraries():
+    with _processes() as main_process, _alone(root, main_process), _quiet_libraries():
         tokenizer = load_tokenizer(recipe.model)
         domains = read_domains(data, tokenizer, recipe, limits_of(load_config(recipe.model)))
         sweep = Sweep(runs, recipe, domains, tokenizer, list(report_to), listener if main_process else silent)
@@ -148,6 +147,27 @@ def _processes() -> Iterator[bool]:
     state = PartialState(cpu=not torch.cuda.is_available())
     yield bool(state.is_main_process)
     state.wait_for_everyone()
+
+
+@contextmanager
+def _alone(root: Path, wanted: bool) -> Iterator[None]:
+    """Keep other processes off the sweep's folder, where `wanted`; an empty one is not left behind."""
+    if not wanted:
+        yield
+        return
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        fix = "choose a writable place"
+        raise Exhausted(
+            "read-only", "the output cannot be written", file=root, found=problem, fix=fix
+        ) from problem
+    try:
+        with locked(root / ".lock", root):
+            yield
+    finally:
+        if not any(root.iterdir()):
+            root.rmdir()
 
 
 @contextmanager

@@ -1,7 +1,11 @@
 """Whole sweeps on a tiny model: layout, losses, resuming, refusing."""
 
 import json
+import os
 import shutil
+import socket
+import subprocess
+import sys
 
 import polars as pl
 import pytest
@@ -191,10 +195,25 @@ def test_a_missing_model_and_missing_data_are_named(recipe, data_files, tmp_path
 
 
 def test_a_second_process_on_the_same_folder_is_refused(recipe, data_files, tmp_path):
-    from tunescope.training.lock import locked
+    code = (
+        "import fcntl, sys; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
+    )
+    (tmp_path / ".lock").write_text("process 1 on a-host\n")
+    command = [sys.executable, "-c", code, str(tmp_path / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        other.stdout.readline()
+        with pytest.raises(Exhausted, match="process 1 on a-host"):
+            finetune(recipe(), data_files, tmp_path)
+        other.communicate(b"\n")
 
-    with locked(tmp_path), pytest.raises(Exhausted, match="another process"):
-        finetune(recipe(), data_files, tmp_path)
+
+@pytest.mark.parametrize("left", ["", "process {pid} on {host}", "process 1 on 3f2a9c0d1b7e", "\0\xff"])
+def test_what_a_dead_process_wrote_into_its_lock_keeps_nobody_out(recipe, data_files, tmp_path, left):
+    """Also where its number is another program's by now, or its host is gone."""
+    (tmp_path / ".lock").write_text(left.format(pid=os.getppid(), host=socket.gethostname()))
+    (run,) = finetune(recipe(max_steps=1), {"sums": data_files["sums"]}, tmp_path)
+    assert run.complete
+    assert not (tmp_path / ".lock").exists()
 
 
 @pytest.mark.parametrize(
