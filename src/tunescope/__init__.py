@@ -6,7 +6,7 @@ returns a `Study`: its tables, its readout, its findings, its pictures, saved an
 - `norms(*sources)` measures how much every weight changed;
 - `subspace(*sources)` compares the directions of changes with each other and with chance;
 - `trajectory(*runs)` follows how the layers moved during training;
-- `importance(model, data)` scores every parameter by how much the predictions depend on it;
+- `score_parameters(model, data)` scores every parameter by how much the predictions depend on it;
 - `attribute(tuned, base, data)` says which changes bought the gain;
 - `finetune(recipe, data, output)` trains a sweep with its motion recorded, a source for `trajectory`;
 - `read(folder)` gives back the study that a command wrote there;
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tunescope.delta import Factored as Factored
     from tunescope.errors import TunescopeError as TunescopeError
     from tunescope.questions.attribution.attribution import attribute as attribute
-    from tunescope.questions.importance.scores import importance as importance
+    from tunescope.questions.importance.study import importance as importance
     from tunescope.questions.listed import read as read
     from tunescope.questions.norms.study import norms as norms
     from tunescope.questions.subspace.study import subspace as subspace
@@ -49,7 +49,7 @@ _HOME = {
     "TunescopeError": "tunescope.errors",
     "attribute": "tunescope.questions.attribution.attribution",
     "finetune": "tunescope.training.fine_tuning",
-    "importance": "tunescope.questions.importance.scores",
+    "importance": "tunescope.questions.importance.study",
     "norms": "tunescope.questions.norms.study",
     "open_source": "tunescope.source.open",
     "read": "tunescope.questions.listed",

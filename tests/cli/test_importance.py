@@ -1,8 +1,7 @@
 """`tunescope importance` from the command line: what it writes, says and refuses."""
 
+import fcntl
 import json
-import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,13 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from tunescope.demo import model_path
+from tunescope.writing import beside
 
 Run = Callable[..., Any]
-COLUMNS = "method stack layer parameter expert score stderr n unit share normalized numel".split()  # noqa: SIM905
+COLUMNS = [
+    "model_id", "step", "stack", "layer", "parameter", "expert", "method", "score", "stderr", "n", "unit",
+    "share", "normalized", "numel",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +53,14 @@ def test_a_study_holds_the_tables_maps_and_readout(run: Run, model: Path, data: 
     layers = frame.filter(pl.col("parameter") == "Layer Importance")
     assert layers["method"].unique().to_list() == ["bypass"]
     assert layers.height == 4
-    summary = json.loads((out / "tables" / "importance_summary.json").read_text())
+    summary = json.loads((out / "tables" / "readout.json").read_text())["summary"]
     assert summary["sequences"] == 6
     assert set(summary["methods"]["taylor"]) >= {"split_half_spearman", "spearman_numel"}
     assert len(summary["data_hash"]) == 64
-    for name in ("importance_taylor.png", "importance_taylor.svg", "importance_curvature.png"):
+    for name in ("importance_taylor.png", "importance_curvature.png"):
         assert (out / "figures" / name).stat().st_size > 1000
     assert "## curvature" in (out / "readout.md").read_text()
-    assert done.out == (out / "readout.md").read_text()
+    assert not done.out
     assert not list(tmp_path.glob(".study*"))
 
 
@@ -70,8 +73,8 @@ def test_json_is_one_document(run: Run, model: Path, data: Path) -> None:
     document = json.loads(done.out)
     assert [m["method"] for m in document["methods"]] == ["taylor", "ablation", "magnitude"]
     assert document["methods"][0]["spearman_ablation"] is not None
-    assert any("few-sequences" in notice for notice in document["notices"])
-    assert any("batch-larger-than-data" in notice for notice in document["notices"])
+    assert any(f["kind"] == "few_sequences" for f in document["findings"])
+    assert any(f["kind"] == "batch_larger_than_data" for f in document["findings"])
 
 
 def test_the_same_seed_writes_the_same_bytes(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
@@ -80,7 +83,7 @@ def test_the_same_seed_writes_the_same_bytes(run: Run, model: Path, data: Path, 
             "importance", model, "--data", data, "--sequences", 3, "--device", "cpu", "-o", tmp_path / name
         )
         assert done.code == 0, done.err
-    for file in ("tables/importance.csv", "tables/importance_summary.json", "figures/importance_taylor.svg"):
+    for file in ("tables/importance.csv", "tables/readout.json", "figures/importance_taylor.png"):
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
 
 
@@ -91,7 +94,7 @@ def test_the_same_seed_writes_the_same_bytes(run: Run, model: Path, data: Path, 
         (["--method", ","], 2, "unknown-method"),
         (["--precision", "2"], 2, "precision"),
         (["--sequences", "0"], 2, "sequences"),
-        (["--scale", "cubic"], 2, "scale"),
+        (["--colour", "cubic"], 2, "colour"),
         (["--max-length", "2"], 3, "data-all-cut"),
         (["--seed", str(2**70)], 2, "--seed"),
         (["--device", "abacus"], 2, "bad-device"),
@@ -140,13 +143,13 @@ def test_a_refused_run_leaves_nothing_behind(run: Run, data: Path, tmp_path: Pat
 def test_a_second_run_into_the_same_output_is_refused(
     run: Run, model: Path, data: Path, tmp_path: Path
 ) -> None:
-    """Both would write the same state; the lock names a process that lives."""
-    lock = tmp_path / "..study.importance-state.lock"
-    lock.write_text(f"{os.getpid()} {socket.gethostname()}")
-    done = run("importance", model, "--data", data, "--device", "cpu", "-o", tmp_path / "study")
+    """Both would write the same state and the same study."""
+    lock = beside((tmp_path / "study").resolve(), ".lock")
+    with lock.open("w") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        done = run("importance", model, "--data", data, "--device", "cpu", "-o", tmp_path / "study")
     assert (done.code, done.out) == (5, "")
     assert "locked" in done.err
-    assert lock.exists()
 
 
 def test_sequences_longer_than_the_model_are_cut_and_said(run: Run, model: Path, tmp_path: Path) -> None:
@@ -156,7 +159,7 @@ def test_sequences_longer_than_the_model_are_cut_and_said(run: Run, model: Path,
     done = run("importance", model, "--data", path, "--method", "taylor", "--device", "cpu", "--json")
     document = json.loads(done.out)
     assert document["summary"]["tokens"] == 63
-    assert any("model-length" in notice for notice in document["notices"])
+    assert any(f["kind"] == "model_length" for f in document["findings"])
 
 
 def test_an_early_stop_is_said(run: Run, model: Path, tmp_path: Path) -> None:
@@ -168,8 +171,7 @@ def test_an_early_stop_is_said(run: Run, model: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     document = json.loads(done.out)
     assert document["summary"]["sequences"] == 8
-    assert any("after 8 of 20 sequences" in notice for notice in document["notices"])
-    assert "scored 8 of 8 sequences" in done.err
+    assert any("after 8 of 20 sequences" in f["text"] for f in document["findings"])
 
 
 def test_missing_model_and_data(run: Run, model: Path, data: Path, tmp_path: Path) -> None:

@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from tunescope import importance
 from tunescope.errors import BadInput, UsageError
 from tunescope.lm.pretrained import load_model
 from tunescope.questions.importance.measurement import Options, measure
+from tunescope.questions.importance.scores import score_parameters
 
 from .importance_models import llama, mixtral, qwen3, sequences
 
@@ -119,16 +119,16 @@ def _loss(model, batch):
 def test_scoring_works_inside_inference_mode():
     """Whoever evaluates under no gradients gets the same scores, and stays in that mode."""
     model, batches = qwen3(), sequences([9, 8])
-    expected = importance(model, batches, "taylor").frame
+    expected = score_parameters(model, batches, "taylor").frame
     with torch.inference_mode():
-        assert importance(model, batches).frame.equals(expected)
+        assert score_parameters(model, batches).frame.equals(expected)
         assert torch.is_inference_mode_enabled()
 
 
 @pytest.mark.parametrize("batch", [1, "text", [1, 2]])
 def test_a_batch_that_is_no_mapping_is_refused(batch):
     with pytest.raises(BadInput, match="batch-keys"):
-        importance(qwen3(), [batch])
+        score_parameters(qwen3(), [batch])
 
 
 def test_mixtures_of_experts_load_in_float64(tmp_path):
@@ -143,7 +143,7 @@ def test_mixtures_of_experts_load_in_float64(tmp_path):
 
 def test_the_correlation_with_size_is_that_of_the_map():
     """Over the map's cells: inside layers, experts of a tensor added up."""
-    table = importance(mixtral(torch.float32), sequences([9, 8]), layer_importance=False)
+    table = score_parameters(mixtral(torch.float32), sequences([9, 8]), layer_importance=False)
     cells = (
         table.frame.filter(pl.col("layer").is_not_null())
         .group_by("layer", "parameter")

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-import tunescope
 from tunescope.demo import domain_paths, model_path
 from tunescope.linalg.ranks import spearman
 from tunescope.lm.pretrained import load_model, load_tokenizer
 from tunescope.lm.texts import read_batches
 from tunescope.questions.importance.measurement import Options, measure
+from tunescope.questions.importance.scores import score_parameters
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def demo():
     batches, _ = read_batches(
         domain_paths()["python"], load_tokenizer(model_path()), sequences=4, max_length=64, batch_size=2
     )
-    return tunescope.importance(model, batches, ("taylor", "curvature", "noise"))
+    return score_parameters(model, batches, ("taylor", "curvature", "noise"))
 
 
 def _scores(table, method):

@@ -55,6 +55,28 @@ def device_option(default: str = "auto") -> Callable[[Any], Any]:
     )  # fmt: skip
 
 
+def dtype_option() -> Callable[[Any], Any]:
+    """`--dtype`, the same in every command that runs a model."""
+    return click.option(
+        "--dtype",
+        type=click.Choice(["auto", "float32", "float64", "bfloat16", "float16"]),
+        default="auto",
+        show_default=True,
+        help="auto: float32 on the CPU, the checkpoint's own dtype elsewhere.",
+    )
+
+
+def text_options(batch_size: int) -> tuple[Callable[[Any], Any], ...]:
+    """`--sequences`, `--max-length` and `--batch-size` of every command that scores texts."""
+    count, tokens = click.IntRange(min=1), click.IntRange(min=2)
+    side = "Sequences side by side; what takes them one by one does so all the same."
+    return (
+        click.option("--sequences", type=count, default=128, show_default=True, help="At most so many."),
+        click.option("--max-length", type=tokens, default=512, show_default=True, help="Tokens each."),
+        click.option("--batch-size", type=count, default=batch_size, show_default=True, help=side),
+    )
+
+
 def scale_option() -> Callable[[Any], Any]:
     """`--scale LABEL=X`, the same in every command that reads adapters."""
     return click.option(

@@ -107,7 +107,10 @@ def significant(value: float | None, digits: int = 3) -> str:
 
 
 # Notices that only say what was done.
-_ONLY_SAID = {"published-norms"}
+_ONLY_SAID = {
+    "published-norms", "no-cuda", "few-sequences", "batch-larger-than-data", "stopped-early", "model-length",
+    "data-cut", "training-mode", "graphs-replayed", "blocks-one-by-one",
+}  # fmt: skip
 
 
 def noticed(label: str, notice: Notice) -> Finding:

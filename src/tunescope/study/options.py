@@ -1,6 +1,7 @@
 """Options that several commands share, from text to values."""
 
 import math
+from typing import Any
 
 from tunescope.errors import UsageError, printable
 
@@ -13,6 +14,19 @@ def parse_words(text: str | None) -> tuple[str, ...] | None:
     if not words:
         raise UsageError("bad-modules", "no module is named", expected="such as q_proj,mlp", found=repr(text))
     return words
+
+
+def word_tuple(words: Any, what: str) -> tuple[str, ...]:
+    """`"a,b"` or words as a tuple of words, each once; at least one.
+
+    >>> word_tuple("taylor, curvature", "method")
+    ('taylor', 'curvature')
+    """
+    given = words.split(",") if isinstance(words, str) else [str(word) for word in words]
+    found = tuple(dict.fromkeys(word.strip() for word in given if word.strip()))
+    if not found:
+        raise UsageError(f"unknown-{what}", f"no {what} is named", expected=f"at least one {what}")
+    return found
 
 
 def parse_scales(texts: tuple[str, ...]) -> dict[str, float]:

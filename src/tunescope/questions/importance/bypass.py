@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tunescope.errors import BadInput
+from tunescope.errors import BadInput, Notice
 from tunescope.lm.batches import Batch
 from tunescope.questions.importance.blocks import Block, bypassed
 from tunescope.questions.importance.growing import Growing, NotAChain
@@ -41,11 +41,12 @@ class Bypass:
         numbers = [batch.first + row for row in kept]
         yield Samples("bypass", numbers, [1.0] * len(kept), rises.T.cpu().numpy())
 
-    def notices(self) -> list[str]:
+    def notices(self) -> list[Notice]:
         """That it took the long way, where it did."""
         if self.growing is not None or not self._decided:
             return []
-        return ["Layer Importance left the blocks out one by one: they are no chain that one batch goes down"]
+        text = "Layer Importance left the blocks out one by one: they are no chain that one batch goes down"
+        return [Notice("blocks-one-by-one", text)]
 
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Losses of the sequences, (batch,), and without each block, (blocks, batch)."""

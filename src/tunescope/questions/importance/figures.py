@@ -1,7 +1,7 @@
 """The importance map as a matplotlib drawing."""
 
-import textwrap
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib
@@ -9,11 +9,33 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from tunescope.picture.drawing import Drawn, Panel
 from tunescope.picture.grid import title_text
-from tunescope.picture.style import IMPORTANCE, MISSING, QUIET, figure_of, new_figure, own_axes, style
-from tunescope.questions.importance.views import ImportanceMap
+from tunescope.picture.style import IMPORTANCE, MISSING, figure_of, new_figure, own_axes, style
+from tunescope.questions.importance.views import ImportanceMap, importance_maps
+from tunescope.study.study import Study
 
 _CELL_W, _CELL_H = 0.46, 0.16
+
+
+def pictures(study: Study) -> list[Drawn]:
+    """The map of every method, and taylor beside curvature where both were measured."""
+    summary, arguments = study.readout["summary"], study.arguments
+    view = {"order": arguments["order"], "scale": arguments["colour"], "summary": summary}
+    drawn, beside = [], []
+    for method in summary["methods"]:
+        maps = importance_maps(study.table.frame, method, **view)
+        if maps:
+            drawn.append(_drawn(f"importance_{method}", maps))
+        beside += maps if method in ("taylor", "curvature") else []
+    both = [_drawn("importance", beside)] if len({m.method for m in beside}) > 1 else []
+    return [*both, *drawn]
+
+
+def _drawn(name: str, maps: Sequence[ImportanceMap]) -> Drawn:
+    caption = " ".join(dict.fromkeys(view.caption for view in maps))
+    panels: dict[str, Panel] = {view.title: partial(importance_map, view) for view in maps}
+    return Drawn(name, caption, partial(importance_figure, maps), panels)
 
 
 def importance_map(view: ImportanceMap, ax: Axes | None = None, colorbar: bool = True) -> Axes:
@@ -61,15 +83,11 @@ def _size(views: Sequence[ImportanceMap]) -> tuple[float, float]:
 
 
 def importance_figure(views: Sequence[ImportanceMap]) -> Figure:
-    """Maps side by side (stacks, or methods) above the captions that say what the pictures are worth."""
+    """Maps side by side: stacks, or methods."""
     with style():
-        width, height = _size(views)
-        captions = dict.fromkeys(view.caption for view in views)
-        lines = [line for text in captions for line in textwrap.wrap(text, max(40, int(width * 13.5)))]
-        figure = new_figure(width, height + 0.16 * len(lines))
+        figure = new_figure(*_size(views))
         widths = [len(v.columns) + 3 for v in views]
         axes: Any = figure.subplots(1, len(views), squeeze=False, width_ratios=widths)[0]
         for view, ax in zip(views, axes, strict=True):
             importance_map(view, ax=ax)
-        figure.supxlabel("\n".join(lines), fontsize=8, color=QUIET, x=0.02, ha="left", linespacing=1.3)
     return figure

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from tunescope.errors import Notice
 from tunescope.lm.batches import Batch
 from tunescope.questions.importance.graphs import Graphs
 from tunescope.questions.importance.passes import PassSums, launched
@@ -56,9 +57,9 @@ class GradientScores:
         found = None if graphs is None else graphs.score(sequence)
         return launched(self.setting, self.reducer, sequence, *kind) if found is None else found
 
-    def notices(self) -> list[str]:
+    def notices(self) -> list[Notice]:
         """How many sequences were launched as graphs, on a GPU."""
-        return [text for graphs in self._graphs.values() if graphs for text in graphs.notices()]
+        return [notice for graphs in self._graphs.values() if graphs for notice in graphs.notices()]
 
     def _samples(
         self, batch: Batch, rows: list[int], counts: list[int], sums: Array, losses: Array

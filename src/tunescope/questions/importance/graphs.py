@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tunescope.errors import Notice
 from tunescope.lm.batches import Batch
 from tunescope.lm.loss import IGNORED, mean_loss, predicts_next_token, sampled_targets, token_losses
 from tunescope.lm.texts import limits_of
@@ -100,14 +101,15 @@ class Graphs:
     def _launched(self, sequence: Batch) -> PassSums:
         return launched(self.setting, self.reducer, sequence, self.labelled, self.sampled)
 
-    def notices(self) -> list[str]:
+    def notices(self) -> list[Notice]:
         """How many sequences were replayed, and why not all."""
         share = 100 * self.replayed / max(1, self.sequences)
         text = (
             f"{self.replayed} of {self.sequences} sequences ({share:.0f} %) were scored by replaying CUDA "
             f"graphs, recorded for {self.lengths} lengths"
         )
-        return [text if self.refused is None else f"{text}; the model is not recorded: {self.refused}"]
+        text += "" if self.refused is None else f"; the model is not recorded: {self.refused}"
+        return [Notice("graphs-replayed", text)]
 
     def room(self, logits: Tensor) -> Tensor:
         """A place for logits between the two graphs of a sequence: one for all lengths."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from tunescope.errors import UsageError
+from tunescope.errors import Notice, UsageError
 from tunescope.lm.batches import checked
 from tunescope.lm.forward import Forward, vocabulary_of
 from tunescope.lm.parameters import Parameters, is_sharded, parameters_of
@@ -50,7 +50,7 @@ class Measurement:
     sequences: int
     skipped: int
     unreached: list[str]
-    notices: list[str] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
     magnitude: Array | None = None
 
     def moments(self, method: str) -> Moments:
@@ -79,9 +79,8 @@ def measure(model: nn.Module, batches: Iterable[Mapping[str, Any]], options: Opt
     if "magnitude" in options.methods:
         measurement.magnitude = magnitudes(parameters)
     if training:
-        measurement.notices.append(
-            f"{len(training)} modules were in training mode; dropout was off while scoring and is on again"
-        )
+        text = f"{len(training)} modules were in training mode; dropout was off while scoring and is on again"
+        measurement.notices.append(Notice("training-mode", text))
     return measurement
 
 
@@ -97,7 +96,7 @@ def _measurement(run: Pass, blocks: list[Block]) -> Measurement:
         measurement.notices += scorer.notices() if isinstance(scorer, GradientScores | Bypass) else []
     if skipped:
         text = f"{skipped} of {run.sequences} sequences have no token to score and are left out"
-        measurement.notices.append(text)
+        measurement.notices.append(Notice("sequences-skipped", text))
     return measurement
 
 

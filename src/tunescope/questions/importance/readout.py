@@ -22,8 +22,6 @@ def importance_markdown(document: Mapping[str, Any]) -> str:
     if document["layers"]:
         lines += ["", "## Layers", "", *_layers(document["layers"])]
     lines += ["", "## Findings", "", *finding_lines(document["findings"])]
-    if document["notices"]:
-        lines += ["", "## Notices", "", *[f"- {escaped(text)}" for text in document["notices"]]]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""`tunescope.importance`: the scores of every parameter of a model as one table."""
+"""The scores of every parameter of a model as one table."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -14,26 +14,26 @@ from tunescope.questions.importance.measurement import UNITS, Measurement, measu
 from tunescope.questions.importance.setting import Array
 from tunescope.questions.importance.streaming import Options
 from tunescope.questions.importance.views import size_spearman
-from tunescope.table import Table
+from tunescope.table import Column, Schema, Table, described, dtypes
 
 LAYER_IMPORTANCE = "Layer Importance"
-SCHEMA = {
-    "method": pl.String,
-    "stack": pl.String,
-    "layer": pl.Int64,
-    "parameter": pl.String,
-    "expert": pl.Int64,
-    "score": pl.Float64,
-    "stderr": pl.Float64,
-    "n": pl.Int64,
-    "unit": pl.String,
-    "share": pl.Float64,
-    "normalized": pl.Float64,
-    "numel": pl.Int64,
+SCHEMA: Schema = {
+    "stack": Column(pl.String, "stack of blocks or tower that the layer is counted in"),
+    "layer": Column(pl.Int64, "index of the block in its stack, from 0; null outside blocks"),
+    "parameter": Column(pl.String, "name of the parameter inside its block, or Layer Importance"),
+    "expert": Column(pl.Int64, "number of the expert, from 0; null where there are none"),
+    "method": Column(pl.String, "how it was scored; bypass: the whole block left out"),
+    "score": Column(pl.Float64, "sum over the parameter's weights", "as the column unit says"),
+    "stderr": Column(pl.Float64, "standard error of the score over n independent samples", "the score's"),
+    "n": Column(pl.Int64, "independent samples"),
+    "unit": Column(pl.String, "unit of the score"),
+    "share": Column(pl.Float64, "score over the sum of all absolute scores of the method", "[-1, 1]"),
+    "normalized": Column(pl.Float64, "score over the largest inside the layers", "at most 1"),
+    "numel": Column(pl.Int64, "weights of the parameter"),
 }
 
 
-def importance(
+def score_parameters(
     model: nn.Module,
     batches: Iterable[Mapping[str, Any]],
     methods: Iterable[str] = ("taylor",),
@@ -61,7 +61,7 @@ def importance(
     >>> ids = [[0, 1, 2, 1]]
     >>> model = nn.Sequential(nn.Embedding(3, 3))
     >>> model.forward = lambda input_ids: model[0](input_ids)
-    >>> importance(model, [{"input_ids": ids, "labels": ids}]).frame["method"].to_list()
+    >>> score_parameters(model, [{"input_ids": ids, "labels": ids}]).frame["method"].to_list()
     ['taylor']
     """
     place, wanted = None if state is None else Path(state), _named(methods)
@@ -81,8 +81,7 @@ def table(found: Measurement, options: Options) -> Table:
     if found.blocks:
         frames.append(_layer_frame(found))
     frame = pl.concat(frames)
-    units = {method: UNITS[method] for method in frame["method"].unique(maintain_order=True).to_list()}
-    meta = {"units": units, "summary": _summary(found, options, frame)}
+    meta = {"columns": described(SCHEMA), "summary": _summary(found, options, frame)}
     return Table(frame, "importance", meta)
 
 
@@ -139,7 +138,9 @@ def _assembled(
         "share": score / (total or 1.0),
         "normalized": score / (top or 1.0),
     }
-    frame = pl.DataFrame({name: pl.Series(columns[name], dtype=dtype) for name, dtype in SCHEMA.items()})
+    frame = pl.DataFrame(
+        {name: pl.Series(columns[name], dtype=dtype) for name, dtype in dtypes(SCHEMA).items()}
+    )
     return frame.with_columns(pl.col("score", "stderr", "share", "normalized").fill_nan(None))
 
 
@@ -169,7 +170,7 @@ def _summary(found: Measurement, options: Options, frame: pl.DataFrame) -> dict[
         "parameters": len(found.parameters),
         "parameters_not_scored": found.parameters.left_out,
         "parameters_without_gradient": found.unreached,
-        "notices": found.notices,
+        "notices": [{"slug": notice.slug, "text": notice.text} for notice in found.notices],
     }
 
 

@@ -1,10 +1,8 @@
-"""The study of `tunescope importance`: model and data in, tables, maps and readout out."""
+"""`tunescope.importance`: a model and texts loaded, every parameter scored, read out as one study."""
 
 import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,81 +11,111 @@ import polars as pl
 from tunescope.corpus.reading import SUFFIXES, read_rows
 from tunescope.errors import Exhausted, Notice, UsageError
 from tunescope.questions.importance.findings import importance_findings
-from tunescope.questions.importance.views import MEANING, ORDERS, SCALES, ImportanceMap, importance_maps
-from tunescope.study.finding import Finding, ordered
-from tunescope.study.folder import StudyFolder, locked
-from tunescope.table import SCHEMA_VERSION, Table, write_csv
-from tunescope.writing import strict_json, write_json, write_text
+from tunescope.questions.importance.question import QUESTION
+from tunescope.questions.importance.views import MEANING, ORDERS, SCALES
+from tunescope.source import digest
+from tunescope.source.spec import default_label, parse_spec
+from tunescope.study.finding import noticed, ordered
+from tunescope.study.options import word_tuple
+from tunescope.study.progress import Tell, silent, speaks
+from tunescope.study.study import Study, asked
+from tunescope.table import SCHEMA_VERSION, Column, Schema, Table, described
+from tunescope.writing import held
 
 DEFAULT_METHODS = ("taylor", "curvature")
 _TOP = 8
+_KEYS: Schema = {
+    "model_id": Column(pl.String, "label of the model"),
+    "step": Column(pl.Int64, "optimizer step, where the model is a checkpoint of a run"),
+}
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is to be scored, on what and how; the names are those of the command's options."""
-
-    model: str
-    data: str
-    methods: tuple[str, ...] = DEFAULT_METHODS
-    sequences: int = 128
-    max_length: int = 512
-    batch_size: int = 1
-    dtype: str = "auto"
-    device: str = "auto"
-    seed: int = 0
-    layer_importance: bool = True
-    precision: float | None = None
-    noise_scale: float = 0.05
-
-
-@dataclass(frozen=True, eq=False)
-class ImportanceStudy:
-    """What was measured, before anything is drawn or written."""
-
-    table: Table
-    findings: Sequence[Finding]
-    document: Mapping[str, Any]
-
-
-def importance_study(
-    request: Request,
+def importance(
+    model: Any,
+    data: Any,
     *,
-    state: Path | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> ImportanceStudy:
-    """Load, score and read out; under `torchrun` every process takes its part and gets the same study.
+    method: str | Iterable[str] = DEFAULT_METHODS,
+    sequences: int = 128,
+    max_length: int = 512,
+    batch_size: int = 1,
+    dtype: str = "auto",
+    device: str = "auto",
+    seed: int = 0,
+    precision: float | None = None,
+    noise_scale: float = 0.05,
+    layer_importance: bool = True,
+    order: str = "score",
+    colour: str = "linear",
+    state: str | Path | None = None,
+    tell: Tell = silent,
+) -> Study:
+    """Score every parameter of a model by how much its predictions on the data depend on it.
 
-    With `state`, a killed run goes on where it stopped. Raises as `tunescope.importance`, and `Missing`,
-    `BadInput` or `Exhausted` for a model, data or device that cannot be used.
+    `model` is a folder, a hub id or a live model; `data` a file or hub data set of texts, or batches
+    (mappings `input_ids`, `attention_mask`, `labels`, −100 ignored). `study.table` has one row per method
+    and tensor or expert: the score, summed over its weights, with a standard error over `n` independent
+    samples. `precision` stops once every error is below that part of the largest score; with the folder
+    `state` a killed run goes on where it stopped. Under `torchrun` every process takes its part and gets
+    the same study. `order` and `colour` are the map's. Raises `UsageError` for unknown methods, and
+    `Missing`, `BadInput` or `Exhausted` for a model, data or device that cannot be used.
     """
-    # Deferred: loading torch takes seconds, and a refused argument should not wait for it.
-    from tunescope.lm.pretrained import load_model
-    from tunescope.questions.importance.measurement import check_methods
-    from tunescope.questions.importance.scores import importance
+    given = asked(locals())
+    methods = word_tuple(method, "method")
+    check_view(order, colour)
+    loaded = _loaded(model, data, methods, given)
+    table, notices = _scored(loaded, methods, given, None if state is None else Path(state), tell)
+    label, place, told = _named(model, data)
+    document = _document(table, place, told, label, [*loaded.notices, *notices])
+    arguments = given | {"model": place, "data": told, "method": list(methods), "state": None}
+    return Study(QUESTION, _tables(table, label), document, arguments, _provenance(label, place, told, table))
 
-    check_methods(request.methods)
-    _check_data(request.data)
-    device, notices = _device(request.device)
-    model = load_model(request.model, request.dtype, device)
-    batches, noticed = _batches(model, request)
-    total = sum(len(batch["input_ids"]) for batch in batches)
-    with _alone(state), _memory_errors():
-        table = importance(
-            model,
-            batches,
-            request.methods,
-            layer_importance=request.layer_importance,
-            seed=request.seed,
-            noise_scale=request.noise_scale,
-            precision=request.precision,
-            state=state,
-            progress=None if progress is None else lambda done: progress(done, total),
+
+def check_view(order: str, colour: str) -> None:
+    """Refuse an unknown order of columns or colour scale."""
+    for name, value, known in (("order", order, ORDERS), ("colour", colour, SCALES)):
+        if value not in known:
+            raise UsageError("unknown-view", f"there is no {name} {value!r}", expected=", ".join(known))
+
+
+class _Loaded:
+    """A model, the batches it is scored on, how many sequences they hold, and what was noticed."""
+
+    def __init__(self, model: Any, batches: Any, total: int | None, notices: Sequence[Notice]) -> None:
+        self.model, self.batches, self.total, self.notices = model, batches, total, list(notices)
+
+
+def _loaded(model: Any, data: Any, methods: tuple[str, ...], given: Mapping[str, Any]) -> _Loaded:
+    # Deferred: loading torch takes seconds, and a refused argument should not wait for it.
+    from tunescope.lm.device import chosen_device
+    from tunescope.lm.pretrained import load_model, load_tokenizer
+    from tunescope.lm.processes import join_group
+    from tunescope.lm.texts import read_batches
+    from tunescope.questions.importance.measurement import check_methods
+
+    check_methods(methods)
+    texts = isinstance(data, str | Path)
+    if texts:
+        _check_data(str(data))
+    notices: list[Notice] = []
+    live = not isinstance(model, str | Path)
+    if not live:
+        join_group()
+        device, notices = chosen_device(given["device"])
+    network = model if live else load_model(parse_spec(str(model))[1], given["dtype"], device)
+    if not texts:
+        return _Loaded(network, data, None, notices)
+    if live:
+        raise UsageError(
+            "no-tokenizer",
+            "texts need a tokenizer, which a live model does not bring",
+            fix="name the model by its folder or id, or give batches of token ids",
         )
-    scored = table.meta["summary"]["sequences"]
-    if progress is not None and scored < total:
-        progress(scored, scored)
-    return read_out(table, request, [*notices, *noticed, *_few(request, total), *_early(scored, total)])
+    names = ("sequences", "max_length", "batch_size", "seed")
+    limits = {name: given[name] for name in names}
+    tokenizer = load_tokenizer(parse_spec(str(model))[1])
+    batches, noticed = read_batches(str(data), tokenizer, network, **limits)
+    total = sum(len(batch["input_ids"]) for batch in batches)
+    return _Loaded(network, batches, total, [*notices, *noticed, *_few(given, total)])
 
 
 def _check_data(data: str) -> None:
@@ -96,14 +124,29 @@ def _check_data(data: str) -> None:
         read_rows(data)
 
 
-@contextmanager
-def _alone(state: Path | None) -> Iterator[None]:
-    """Keep a second run off the same state; processes of one run share it, and the first holds it."""
-    if state is None or not writes():
-        yield
-        return
-    with locked(state):
-        yield
+def _scored(
+    loaded: _Loaded, methods: tuple[str, ...], given: Mapping[str, Any], state: Path | None, tell: Tell
+) -> tuple[Table, list[Notice]]:
+    from tunescope.questions.importance.scores import score_parameters
+
+    total = loaded.total
+    names = ("layer_importance", "seed", "noise_scale", "precision")
+    alone = nullcontext() if state is None or not speaks() else held(state)
+    with alone, _memory_errors():
+        table = score_parameters(
+            loaded.model,
+            loaded.batches,
+            methods,
+            state=state,
+            progress=None if total is None else lambda done: tell("scoring sequences", done, total),
+            **{name: given[name] for name in names},
+        )
+    said = [Notice(entry["slug"], entry["text"]) for entry in table.meta["summary"]["notices"]]
+    scored = table.meta["summary"]["sequences"]
+    if total is not None and scored < total:
+        text = f"every error was below the precision asked for after {scored} of {total} sequences"
+        said.append(Notice("stopped-early", text))
+    return table, said
 
 
 @contextmanager
@@ -121,60 +164,40 @@ def _memory_errors() -> Iterator[None]:
         ) from error
 
 
-def _batches(model: Any, request: Request) -> tuple[list[dict[str, Any]], list[Notice]]:
-    from tunescope.lm.pretrained import load_tokenizer
-    from tunescope.lm.texts import read_batches
-
-    return read_batches(
-        request.data,
-        load_tokenizer(request.model),
-        model,
-        sequences=request.sequences,
-        max_length=request.max_length,
-        batch_size=request.batch_size,
-        seed=request.seed,
-    )
-
-
-def _device(wanted: str) -> tuple[str, list[Notice]]:
-    from tunescope.lm.device import chosen_device
-    from tunescope.lm.processes import join_group
-
-    join_group()
-    return chosen_device(wanted)
-
-
-def _few(request: Request, total: int) -> list[Notice]:
+def _few(given: Mapping[str, Any], total: int) -> list[Notice]:
     found = []
-    if total < request.sequences:
-        text = f"{total} sequences could be scored, {request.sequences} were asked for"
+    if total < given["sequences"]:
+        text = f"{total} sequences could be scored, {given['sequences']} were asked for"
         found.append(Notice("few-sequences", text))
-    if total < request.batch_size:
-        text = f"a batch was to hold {request.batch_size} sequences; all {total} make one batch"
+    if total < given["batch_size"]:
+        text = f"a batch was to hold {given['batch_size']} sequences; all {total} make one batch"
         found.append(Notice("batch-larger-than-data", text))
     return found
 
 
-def _early(scored: int, total: int) -> list[Notice]:
-    text = f"every error was below the precision asked for after {scored} of {total} sequences"
-    return [Notice("stopped-early", text)] if scored < total else []
+def _named(model: Any, data: Any) -> tuple[str, str, str]:
+    """The model's label and place, and the data's place; live ones by their type."""
+    told = str(data) if isinstance(data, str | Path) else f"<{type(data).__name__}>"
+    if not isinstance(model, str | Path):
+        return type(model).__name__, f"<{type(model).__name__}>", told
+    label, place = parse_spec(str(model))
+    return label or default_label(place), place, told
 
 
-def read_out(table: Table, request: Request, notices: Sequence[Notice] = ()) -> ImportanceStudy:
-    """Findings and document of a measured table."""
+def _document(table: Table, model: str, data: str, label: str, notices: Sequence[Notice]) -> dict[str, Any]:
+    """The readout document of a measured table."""
     summary = table.meta["summary"]
-    findings = importance_findings(table.frame, request.model, summary)
-    document = {
+    findings = [*importance_findings(table.frame, label, summary), *(noticed(label, n) for n in notices)]
+    return {
         "schema_version": SCHEMA_VERSION,
-        "model": request.model,
-        "data": request.data,
+        "kind": "importance",
+        "model": model,
+        "data": data,
         "summary": {key: value for key, value in summary.items() if key != "notices"},
         "methods": [_method(table.frame, method, summary) for method in summary["methods"]],
         "layers": summary["layers"],
         "findings": [finding.record() for finding in ordered(findings)],
-        "notices": [*map(str, notices), *summary["notices"]],
     }
-    return ImportanceStudy(table, findings, document)
 
 
 def _method(frame: pl.DataFrame, method: str, summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -193,66 +216,53 @@ def _method(frame: pl.DataFrame, method: str, summary: Mapping[str, Any]) -> dic
     }
 
 
-def check_view(order: str, scale: str) -> None:
-    """Refuse an unknown order or scale."""
-    for name, value, known in (("order", order, ORDERS), ("scale", scale, SCALES)):
-        if value not in known:
-            raise UsageError("unknown-view", f"there is no {name} {value!r}", expected=", ".join(known))
+def _tables(table: Table, label: str) -> dict[str, Table]:
+    tables = {"importance": _keyed(table, label)}
+    if layers := table.meta["summary"]["layers"]:
+        tables["importance_layers"] = _layers(layers, label)
+    return tables
 
 
-def write_importance(
-    study: ImportanceStudy, folder: StudyFolder, *, order: str = "score", scale: str = "linear"
-) -> None:
-    """Write tables, maps and readout of a study into an open folder."""
-    # Deferred: drawing needs matplotlib, measuring does not.
-    from tunescope.picture.style import save
-    from tunescope.questions.importance.figures import importance_figure
-    from tunescope.questions.importance.readout import importance_markdown
-
-    check_view(order, scale)
-    summary, frame = study.table.meta["summary"], study.table.frame
-    write_csv(frame, folder.tables / "importance.csv")
-    study.table.write_parquet(folder.tables / "importance.parquet")
-    write_json(folder.tables / "importance_summary.json", summary)
-    if summary["layers"]:
-        write_csv(pl.DataFrame(summary["layers"]), folder.tables / "importance_layers.csv")
-    beside: list[ImportanceMap] = []
-    for method in summary["methods"]:
-        views = importance_maps(frame, method, order=order, scale=scale, summary=summary)
-        if views:
-            save(importance_figure(views), folder.figures / f"importance_{method}")
-        beside += views if method in DEFAULT_METHODS else []
-    if len({view.method for view in beside}) > 1:
-        save(importance_figure(beside), folder.figures / "importance")
-    write_text(folder.tables / "readout.json", strict_json(study.document) + "\n")
-    write_text(folder.root / "readout.md", importance_markdown(study.document))
+def _keyed(table: Table, label: str) -> Table:
+    """The table with the key columns of every study in front."""
+    keys = (pl.lit(label).alias("model_id"), pl.lit(None, pl.Int64).alias("step"))
+    meta = {"columns": described(_KEYS) | dict(table.meta["columns"])}
+    return Table(table.frame.select(*keys, pl.all()), "importance", meta)
 
 
-def state_folder(out: Path) -> Path:
-    """Where a run keeps what it has measured so far: a hidden folder beside its output."""
-    place = out.resolve()
-    return place.parent / f".{place.name}.importance-state"
+def _layers(layers: Sequence[Mapping[str, Any]], label: str) -> Table:
+    """Layer Importance with its standard error beside the sum of every method, layer by layer."""
+    known: Schema = {
+        **_KEYS,
+        "stack": Column(pl.String, "stack of blocks or tower that the layer is counted in"),
+        "layer": Column(pl.Int64, "index of the block in its stack, from 0"),
+        "layer_importance": Column(pl.Float64, "rise of the loss without the block", "nats/token"),
+        "layer_importance_stderr": Column(pl.Float64, "its standard error", "nats/token"),
+    }
+    sums = {
+        name: Column(pl.Float64, f"sum of {name} over the layer's parameters", "the method's")
+        for name in layers[0]
+        if name not in known
+    }
+    schema = {name: column for name, column in {**known, **sums}.items() if name in {*_KEYS, *layers[0]}}
+    types = {name: column.dtype for name, column in schema.items()}
+    rows = [{"model_id": label, "step": None, **row} for row in layers]
+    return Table(pl.DataFrame(rows, schema=types), "importance_layers", {"columns": described(schema)})
 
 
-def forget_state(out: Path) -> None:
-    """Remove what a finished run had kept."""
-    folder = state_folder(out)
-    for path in folder.glob("process-*-of-*.npz"):
-        path.unlink(missing_ok=True)
-    if folder.is_dir() and not any(folder.iterdir()):
-        shutil.rmtree(folder)
-
-
-def writes() -> bool:
-    """Whether this process is the one that writes: the first, where there are several."""
-    from tunescope.lm.processes import world
-
-    return world()[0] == 0
-
-
-def provenance(request: Request, study: ImportanceStudy) -> list[dict[str, Any]]:
-    """Model and data for the study's record."""
+def _provenance(label: str, model: str, data: str, table: Table) -> list[dict[str, Any]]:
+    """Model and data for the study's record; the data's digest is that of the token ids scored."""
+    folder = Path(model)
+    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
+    read = {"kind": "sha256_of_token_ids", "value": table.meta["summary"]["data_hash"]}
     return [
-        {"label": "model", "location": request.model},
-        {"label": "data", "location": request.data, "sha256": study.table.meta["summary"]["data_hash"]},
+        digest.provenance(label, model, "checkpoint", files),
+        {
+            "label": "data",
+            "location": data,
+            "format": "texts",
+            "revision": None,
+            "bytes": None,
+            "digest": read,
+        },
     ]

@@ -1,0 +1,30 @@
+"""Which parameters do the predictions depend on: what the house needs to know of it."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from tunescope.questions.importance.readout import importance_markdown
+from tunescope.study.question import Drawing, Question
+from tunescope.study.study import Study
+
+
+def _pictures(study: Study) -> Sequence[Drawing]:
+    # Deferred: drawing needs matplotlib, measuring and reading do not.
+    from tunescope.questions.importance.figures import pictures
+
+    return pictures(study)
+
+
+def _following(study: Study, _: Path | None) -> Sequence[str]:
+    base, data = (shlex.quote(study.readout[name]) for name in ("model", "data"))
+    return (f"tunescope attribute ADAPTER --base {base} --data {data} -o effect/",)
+
+
+QUESTION = Question(
+    kind="importance",
+    main="importance",
+    words=lambda study: importance_markdown(study.readout),
+    pictures=_pictures,
+    following=_following,
+)
