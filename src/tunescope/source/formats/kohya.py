@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
-from tunescope.address import parse
+from tunescope.address import dotted, parse
 from tunescope.delta import Delta, Update
 from tunescope.source.files.tensors import LazyTensor, Ledger
-from tunescope.source.formats.flat_names import dotted
 from tunescope.source.formats.pairs import (
     DIRECTIONAL,
     Pair,

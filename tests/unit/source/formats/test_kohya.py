@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tunescope.address import dotted
 from tunescope.source import Source, open_source
-from tunescope.source.formats.flat_names import dotted
 
 RNG = np.random.default_rng(0)
 

@@ -1,0 +1,101 @@
+"""Parameter name → `Address`: stack, layer, module path, expert."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tunescope.address.naming import BLOCKS
+from tunescope.address.place import Address
+from tunescope.address.spelling import canonical
+from tunescope.address.unet import PLACE, unet_address, unrolled
+
+# The towers of models, by what stands in front of a weight's layer number; the first that fits wins.
+_STACKS: tuple[tuple[str, str], ...] = (
+    ("vision", r"(^|[._])(vision\w*|visual|image_encoder)($|\.)"),
+    ("audio", r"(^|[._])audio\w*($|\.)"),
+    ("text_encoder_3", r"(^|\.)(text_encoder_3|te3)($|\.)"),
+    ("text_encoder_2", r"(^|\.)(text_encoder_2|te2)($|\.)"),
+    ("text_encoder", r"(^|\.)(text_encoder|te|te1)($|\.)"),
+    ("unet", r"(^|\.)unet($|\.)"),
+    ("text", r"(^|\.)text_model($|\.)"),
+    ("language", r"(^|\.)language_model($|\.)"),
+    *((blocks.stack, rf"(^|\.){re.escape(blocks.path)}$") for blocks in BLOCKS if blocks.stack != "model"),
+    ("decoder", r"(^|\.)decoder($|\.)"),
+    ("encoder", r"(^|\.)encoder($|\.)"),
+)
+_COMPILED_STACKS = tuple((name, re.compile(pattern)) for name, pattern in _STACKS)
+# A number of more digits counts no layers or experts; it stays a part of the name.
+_EXPERTS = r"(?:^|\.)(?:\w+_)?experts?"
+# One expert's own module (`experts.3.w1`; Switch's `experts.expert_3.wi`; `experts.local_experts.3` of
+# Megatron, `experts.deepspeed_experts.3`), or a projection's list (`gate_up_projs.3`, Unsloth's gpt-oss).
+_EXPERT = re.compile(rf"{_EXPERTS}(?:\.\w+_experts)?(?P<cut>\.(?:expert_)?(?P<number>\d{{1,6}}))(?=\.|$)")
+_OF_PROJECTION = re.compile(rf"{_EXPERTS}\.[A-Za-z]\w*?(?P<cut>s?\.(?P<number>\d{{1,6}}))$")
+_LAYER = re.compile(r"^(.*?[A-Za-z_]\w*)\.(\d{1,6})\.(.*[A-Za-z].*)$")
+
+
+def parse(name: str) -> Address:
+    """The address of a parameter or module, from its dotted name in the model.
+
+    Wrapper prefixes must be gone already; a final `.weight` is ignored and `.bias` stays in
+    `module_type`. Spellings of image and video models become one (see `naming`). In a diffusion UNet,
+    where blocks are nested, `layer` counts the places where an attention or residual block sits, in
+    network order (12 down, 1 middle, 12 up in Stable Diffusion 1).
+
+    >>> parse("model.layers.24.self_attn.k_proj.weight")
+    Address(stack='model', layer=24, module_type='self_attn.k_proj', expert=None)
+    >>> parse("model.layers.3.mlp.experts.7.w1")
+    Address(stack='model', layer=3, module_type='mlp.experts.w1', expert=7)
+    >>> parse("diffusion_model.single_blocks.7.linear2").stack
+    'single_blocks'
+    >>> parse("lm_head.weight").layer is None
+    True
+    """
+    name = canonical(name.removesuffix(".weight"))
+    if place := PLACE.search(name):
+        stack = _stack(name[: place.start(1)].rstrip("."))
+        return unet_address(place, "unet" if stack == "model" else stack)
+    path, expert = name, None
+    if "expert" in name and (found := _EXPERT.search(name) or _OF_PROJECTION.search(name)):
+        expert = int(found["number"])
+        path = name[: found.start("cut")] + name[found.end("cut") :]
+    if found := _LAYER.match(path):
+        prefix, layer, module_type = found.group(1), int(found.group(2)), found.group(3)
+        return Address(_stack(prefix), layer, module_type, expert)
+    stack = _stack(path.rsplit(".", 1)[0] if "." in path else "")
+    return Address(stack, None, _outside(path), expert)
+
+
+def _outside(path: str) -> str:
+    """A path outside blocks, without the container names that say nothing."""
+    return re.sub(r"^(model|transformer|base_model)\.(?=.)", "", path)
+
+
+def _stack(prefix: str) -> str:
+    for name, pattern in _COMPILED_STACKS:
+        if pattern.search(prefix):
+            return name
+    return "model"
+
+
+def distinct_addresses(addresses: Sequence[Address]) -> list[Address]:
+    """The addresses of one source, told apart.
+
+    A UNet's transformer blocks that share a place become layers of their own, and blocks that look like
+    others of the source a stack of their own.
+
+    >>> a = parse("blocks.0.attn.to_q")
+    >>> [b.stack for b in distinct_addresses([a, a])]
+    ['model', 'model_2']
+    """
+    seen: Counter[Address] = Counter()
+    addresses = unrolled(addresses)
+    taken, out = set(addresses), []
+    for address in addresses:
+        seen[address] += 1
+        new, k = address, seen[address]
+        while k > 1 and (new := replace(address, stack=f"{address.stack}_{k}")) in taken:
+            k += 1
+        taken.add(new)
+        out.append(new)
+    return out

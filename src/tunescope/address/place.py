@@ -1,0 +1,30 @@
+"""The place of a weight in a model."""
+
+from dataclasses import dataclass
+
+from tunescope.address.families import classify
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Address:
+    """Where a weight sits in a model.
+
+    `stack` names the tower (`model` where there is only one), `layer` is the block's index (`None`
+    outside blocks), `module_type` the path after that index (the whole path outside blocks), `expert`
+    the index of a mixture-of-experts expert.
+    """
+
+    stack: str
+    layer: int | None
+    module_type: str
+    expert: int | None = None
+
+    @property
+    def family(self) -> str:
+        """One of `attention`, `mlp`, `norm`, `embedding`, `other`."""
+        return classify(self.module_type)[0]
+
+    @property
+    def component(self) -> str:
+        """The component without its layer, such as `ATTN_K`, `MLP_GATE`, `ATTN_QKV`."""
+        return classify(self.module_type)[1]

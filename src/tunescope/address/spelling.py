@@ -1,0 +1,87 @@
+"""Flat and dotted spellings of one module → one dotted name, by the tables of `naming`."""
+
+import re
+
+from tunescope.address.naming import (
+    BLOCKS,
+    COMPOUNDS,
+    DENOISER,
+    DOTTED_PREFIXES,
+    FLAT_PREFIXES,
+    RENAMES,
+    UNET_PARTS,
+)
+from tunescope.address.unet import diffusers_block
+
+_TOKEN = re.compile(
+    r"(?:^|_)((?:" + "|".join(sorted(COMPOUNDS.split(), key=len, reverse=True)) + r")(?=_|$)|[^_]+)"
+)
+_UNET = re.compile(rf"({'|'.join(UNET_PARTS.split())})(\.|$)")
+_IS_BLOCKS = "|".join(re.escape(b.path) for b in sorted(BLOCKS, key=lambda b: -len(b.path)))
+_BLOCKS = re.compile(
+    rf"^(?:(?P<outer>.+?)\.)?(?P<list>{_IS_BLOCKS}|blocks|layers)\.(?P<number>\d+)\.(?P<rest>.+)$"
+)
+_OF_IMAGES = re.compile(rf"^(?:{_IS_BLOCKS})$")
+_RENAMES = tuple((re.compile(rf"(?:{r.blocks})"), re.compile(r.spelled), r.name) for r in RENAMES)
+# Nothing else can be a name of these tables; most names of language models are none.
+_WORTH_A_LOOK = re.compile(
+    rf"{_IS_BLOCKS}|blocks\.\d|diffusion_model\.|^unet\.|^text_encoders\.|^lora_|^lycoris_"
+)
+
+
+def dotted(name: str) -> str:
+    """The module name that a flattened key stands for, in diffusers' naming where it is a UNet.
+
+    A key that is flat in front and dotted behind counts as flat.
+
+    >>> dotted("lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_out_0")
+    'unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_out.0'
+    >>> dotted("lora_te1_text_model_encoder_layers_3_self_attn_q_proj")
+    'text_encoder.text_model.encoder.layers.3.self_attn.q_proj'
+    """
+    for prefix in FLAT_PREFIXES:
+        if name.startswith(prefix.spelled) and len(name) > len(prefix.spelled):
+            flat = name[len(prefix.spelled) :].replace(".", "_")
+            return diffusers_block(prefix.means + _tokens(flat))
+    return name if "." in name else _tokens(name) or name
+
+
+def _tokens(flat: str) -> str:
+    return ".".join(_TOKEN.findall(flat))
+
+
+def canonical(name: str) -> str:
+    """The one dotted name of a module of an image or video model; every other name stays as it is.
+
+    >>> canonical("diffusion_model.double_blocks.3.img_attn.proj")
+    'double_blocks.3.attn.to_out.0'
+    >>> canonical("transformer.transformer_blocks.3.attn.to_out.0")
+    'transformer.transformer_blocks.3.attn.to_out.0'
+    >>> canonical("model.layers.3.self_attn.q_proj")
+    'model.layers.3.self_attn.q_proj'
+    """
+    if not _WORTH_A_LOOK.search(name):
+        return name
+    for prefix in DOTTED_PREFIXES:
+        if name.startswith(prefix.spelled):
+            return prefix.means + name[len(prefix.spelled) :]
+    inner = next((name[len(p) :] for p in DENOISER if name.startswith(p)), None)
+    if inner is not None and _UNET.match(inner):
+        return diffusers_block(f"unet.{inner}")
+    return _in_blocks(name if inner is None else inner, denoiser=inner is not None)
+
+
+def _in_blocks(path: str, denoiser: bool) -> str:
+    found = _BLOCKS.match(path)
+    if found is None:
+        return _tokens(path.replace(".", "_")).replace(".lin.", ".linear.") if denoiser else path
+    outer, blocks, number, rest = found["outer"], found["list"], found["number"], found["rest"]
+    if denoiser or _OF_IMAGES.match(blocks):
+        # Through the flat spelling, so that both come out alike whatever the module is called.
+        rest = _tokens(rest.replace(".", "_"))
+    kind = f"denoiser.{blocks}" if denoiser and blocks == "layers" else blocks
+    for of_blocks, spelled, name in _RENAMES:
+        if spelled.fullmatch(rest) and of_blocks.fullmatch(kind):
+            rest = name
+            break
+    return ".".join(filter(None, (outer, blocks, number, rest)))

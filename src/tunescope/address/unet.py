@@ -1,0 +1,79 @@
+"""The nested blocks of a diffusion UNet: their two namings, and the places that layers count."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tunescope.address.place import Address
+
+# The numbered blocks of the original code [CompVis/stable-diffusion: ldm/modules/diffusionmodules/
+# openaimodel.py] and what diffusers calls their parts [scripts/convert_diffusers_to_original_sdxl.py].
+_LDM = re.compile(r"^unet\.(input_blocks|middle_block|output_blocks)\.(\d{1,4})(?:\.(\d{1,4}))?\.(.+)$")
+_RESNET_PARTS = {
+    "in_layers.0": "norm1", "in_layers.2": "conv1", "out_layers.0": "norm2", "out_layers.3": "conv2",
+    "emb_layers.1": "time_emb_proj", "skip_connection": "conv_shortcut",
+}  # fmt: skip
+PLACE = re.compile(
+    r"(?:^|\.)(down_blocks|up_blocks|mid_block)(?:\.(\d{1,4}))?\.(attentions|resnets|downsamplers|upsamplers)\.(\d{1,4})\.(.+)$"
+)
+_INNER = re.compile(r"^(.*\btransformer_blocks)\.(\d{1,4})\.(.+)$")
+
+
+def diffusers_block(path: str) -> str:
+    """The numbered blocks of the original code (`input_blocks.4.1`) as down, middle and up blocks.
+
+    >>> diffusers_block("unet.input_blocks.4.1.transformer_blocks.0.attn1.to_q")
+    'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q'
+    """
+    if (found := _LDM.match(path)) is None:
+        return path
+    part, number, inner, rest = found[1], int(found[2]), int(found[3] or 0), found[4]
+    if part == "middle_block":
+        rest = path.split(".", 3)[3]
+        kind, index = (("resnets", 0), ("attentions", 0), ("resnets", 1))[min(number, 2)]
+        return f"unet.mid_block.{kind}.{index}.{_RESNET_PARTS.get(rest, rest)}"
+    if part == "input_blocks" and number == 0:
+        return "unet.conv_in"
+    block, place = divmod(number - (part == "input_blocks"), 3)
+    side = "down_blocks" if part == "input_blocks" else "up_blocks"
+    if rest in ("op", "conv"):
+        return f"unet.{side}.{block}.{'downsamplers' if side == 'down_blocks' else 'upsamplers'}.0.conv"
+    kind = "attentions" if inner else "resnets"
+    return f"unet.{side}.{block}.{kind}.{place}.{_RESNET_PARTS.get(rest, rest)}"
+
+
+def unet_address(found: re.Match[str], stack: str) -> Address:
+    """The address of a place: `layer` counts places in network order, 12 down, 1 middle, 12 up."""
+    part, block, kind, index, rest = found.groups()
+    i, j = int(block or 0), int(index)
+    offset = {"downsamplers": 2, "upsamplers": 2}.get(kind, j)
+    layer = {"down_blocks": 3 * i + offset + 1, "mid_block": 12, "up_blocks": 13 + 3 * i + offset}[part]
+    # The middle block has two residual blocks at one place; everywhere else the place tells them apart.
+    detail = f"{j}.{rest}" if part == "mid_block" and j else rest
+    return Address(stack, layer, f"{kind}.{detail}")
+
+
+def unrolled(addresses: Sequence[Address]) -> list[Address]:
+    """The same addresses, where a UNet with several transformer blocks at a place counts each as a layer.
+
+    Such a layer is the place in tens and the block in ones: 73 is the fourth block at place 7, and 70 also
+    holds what else lies at that place.
+
+    >>> deep = [Address("unet", 7, f"attentions.transformer_blocks.{i}.attn1.to_q") for i in (0, 3)]
+    >>> [(a.layer, a.module_type) for a in unrolled(deep)]
+    [(70, 'attentions.transformer_blocks.attn1.to_q'), (73, 'attentions.transformer_blocks.attn1.to_q')]
+    """
+    inner = [_INNER.match(a.module_type) if a.stack == "unet" else None for a in addresses]
+    deepest = max((int(found[2]) for found in inner if found), default=0)
+    if deepest == 0:
+        return list(addresses)
+    step = 10 if deepest < 10 else 100
+    return [_unrolled(address, found, step) for address, found in zip(addresses, inner, strict=True)]
+
+
+def _unrolled(address: Address, found: re.Match[str] | None, step: int) -> Address:
+    if address.stack != "unet" or address.layer is None:
+        return address
+    if found is None:
+        return replace(address, layer=step * address.layer)
+    return replace(address, layer=step * address.layer + int(found[2]), module_type=f"{found[1]}.{found[3]}")

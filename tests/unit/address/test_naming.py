@@ -1,0 +1,236 @@
+"""Naming rules of image and video models: all spellings of one weight are one address, and one update."""
+
+import re
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tunescope.address import component_names, distinct_addresses, dotted, parse
+from tunescope.address.naming import BLOCKS, RENAMES, Rename
+from tunescope.measure.similarity import delta_cosine, pairs
+from tunescope.source import open_source
+
+LISTS = {
+    "denoiser.layers": "diffusion_model.layers",
+    "individual_token_refiner.blocks": "diffusion_model.txt_in.individual_token_refiner.blocks",
+}
+
+
+def spellings(pattern: str) -> list[str]:
+    """All texts of a regular expression of alternatives, one set of characters and escaped dots."""
+    parts = re.split(r"(\([^)]*\))", pattern)
+    if len(parts) == 1:
+        choices = pattern.replace("[._]", "(.|_)")
+        if choices != pattern:
+            return spellings(choices)
+        return [text.replace("\\.", ".") for text in pattern.split("|")]
+    if "|" in re.sub(r"\([^)]*\)", "", pattern):
+        outside = re.split(r"\|(?![^(]*\))", pattern)
+        return [text for one in outside for text in spellings(one)]
+    sets = [p[1:-1].split("|") if p.startswith("(") else [p] for p in parts]
+    return ["".join(chosen).replace("\\.", ".") for chosen in product(*sets)]
+
+
+def path(rule: Rename, module: str, block: int) -> str:
+    """The module's full name in the first list of blocks that the rule is for."""
+    blocks = rule.blocks.split("|")[0]
+    return f"{LISTS.get(blocks, f'diffusion_model.{blocks}')}.{block}.{module}"
+
+
+def saved(file: Path, names: list[str]) -> Path:
+    """The same three updates under the names given, as ComfyUI (dotted) or kohya (flat) saves them."""
+    rng = np.random.default_rng(0)
+    tensors = {}
+    for name in names:
+        tensors[f"{name}.lora_down.weight"] = rng.normal(size=(2, 6)).astype(np.float32)
+        tensors[f"{name}.lora_up.weight"] = rng.normal(size=(4, 2)).astype(np.float32)
+        tensors[f"{name}.alpha"] = np.array(2, np.float32)
+    save_file(tensors, file)
+    return file
+
+
+def flat(name: str) -> str:
+    return "lora_unet_" + name.removeprefix("diffusion_model.").replace(".", "_")
+
+
+CASES = [(rule, module) for rule in RENAMES for module in spellings(rule.spelled)]
+
+
+@pytest.mark.parametrize(("rule", "module"), CASES, ids=[f"{r.blocks}:{m}" for r, m in CASES])
+def test_every_spelling_of_a_rule_is_the_same_update(rule: Rename, module: str, tmp_path: Path) -> None:
+    assert rule.source
+    theirs, ours = ([path(rule, m, block) for block in range(3)] for m in (module, rule.name))
+    files = {"theirs": theirs, "ours": ours, "flat": [flat(name) for name in theirs]}
+    if "processor" in module:
+        del files["flat"]
+    sources = [open_source(saved(tmp_path / f"{label}.safetensors", names)) for label, names in files.items()]
+    table = pairs([(source.label, source.deltas) for source in sources])
+    assert table.height == 3 * len(files) * (len(files) - 1) // 2
+    np.testing.assert_allclose(delta_cosine(table, list(files)), 1.0, rtol=1e-9)
+    assert [delta.address.layer for delta in sources[0].deltas] == [0, 1, 2]
+
+
+# Modules of public LoRA files, in the spelling of the model's own code.
+NAMES = [
+    # Flux, Flux 2, Chroma
+    "double_blocks.4.img_attn.qkv", "double_blocks.4.txt_mlp.2", "single_blocks.30.linear1",
+    "single_blocks.30.modulation.lin", "double_stream_modulation_img.lin", "img_in", "final_layer.linear",
+    "time_in.in_layer", "distilled_guidance_layer.layers.2.in_layer", "guidance_in.out_layer",
+    # SD3, AuraFlow
+    "joint_blocks.7.x_block.attn.qkv", "joint_blocks.7.context_block.mlp.fc1",
+    "joint_blocks.7.x_block.attn2.proj", "joint_transformer_blocks.3.ff_context.out_projection",
+    # Wan, VACE
+    "blocks.9.self_attn.q", "blocks.9.cross_attn.k_img", "blocks.9.ffn.0", "vace_blocks.2.after_proj",
+    "text_embedding.0", "time_projection.1", "patch_embedding", "img_emb.proj.1", "head.head",
+    # Qwen-Image, LTX, diffusers' Flux
+    "transformer_blocks.5.attn.add_q_proj", "transformer_blocks.5.img_mlp.net.0.proj",
+    "transformer_blocks.5.attn1.to_out.0", "transformer_blocks.5.ff.net.2", "patchify_proj",
+    "single_transformer_blocks.3.proj_mlp", "transformer_blocks.5.ff_context.net.0.proj",
+    # Hunyuan
+    "double_blocks.3.img_attn_qkv", "single_blocks.3.linear2", "double_blocks.3.img_mlp.fc1",
+    "txt_in.individual_token_refiner.blocks.1.self_attn_proj",
+    # Z-Image, Lumina
+    "layers.8.attention.qkv", "layers.8.feed_forward.w1", "noise_refiner.1.attention.out",
+    "context_refiner.0.feed_forward.w3", "layers.8.adaLN_modulation.0", "cap_embedder.1",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_flat_half_flat_and_dotted_names_are_one_address(name: str) -> None:
+    expected = parse(f"diffusion_model.{name}")
+    assert parse(dotted(f"lora_unet_{name.replace('.', '_')}")) == expected
+    assert parse(dotted(f"lora_unet_{name.replace('.', '_')}_")) == expected
+    assert parse(f"model.diffusion_model.{name}.weight") == expected
+    assert parse(dotted(f"lora_unet_{name.replace('.', '_', 2)}")) == expected
+    layer = re.search(r"\.(\d+)\.(?=.*[a-z])", name)
+    assert expected.layer == (int(layer[1]) if layer else None)
+
+
+@pytest.mark.parametrize("blocks", BLOCKS, ids=lambda b: b.path)
+def test_every_list_of_blocks_is_its_stack(blocks: object) -> None:
+    path, stack = blocks.path, blocks.stack  # type: ignore[attr-defined]
+    for prefix in ("", "diffusion_model.", "transformer.", "unet."):
+        address = parse(f"{prefix}{path}.5.attn.to_q")
+        assert (address.stack, address.layer, address.module_type) == (stack, 5, "attn.to_q")
+
+
+def test_double_and_single_blocks_are_numbered_apart() -> None:
+    double, single = (
+        parse(f"{kind}.5.attn.to_q") for kind in ("transformer_blocks", "single_transformer_blocks")
+    )
+    assert double.stack != single.stack
+    assert double.layer == single.layer == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "family", "component"),
+    [
+        ("double_blocks.0.img_attn.qkv", "attention", "ATTN_QKV"),
+        ("double_blocks.0.txt_attn.qkv", "attention", "ATTN_ADD_QKV"),
+        ("double_blocks.0.txt_attn.proj", "attention", "ATTN_ADD_O"),
+        ("double_blocks.0.img_mlp.0", "mlp", "MLP_UP"),
+        ("double_blocks.0.txt_mlp.2", "mlp", "MLP_CONTEXT_DOWN"),
+        ("double_blocks.0.processor.qkv_lora1", "attention", "ATTN_QKV"),
+        ("single_blocks.0.processor.proj_lora", "attention", "ATTN_O"),
+        ("single_transformer_blocks.0.proj_mlp", "mlp", "MLP_UP"),
+        ("single_blocks.0.linear1", "other", "LINEAR1"),
+        ("blocks.0.self_attn.o", "attention", "ATTN_O"),
+        ("blocks.0.cross_attn.k_img", "attention", "XATTN_K_IMG"),
+        ("blocks.0.attn2.to_v", "attention", "XATTN_V"),
+        ("blocks.0.ffn.2", "mlp", "MLP_DOWN"),
+        ("diffusion_model.layers.0.attention.out", "attention", "ATTN_O"),
+        ("noise_refiner.0.feed_forward.w2", "mlp", "MLP_DOWN"),
+        ("transformer_blocks.0.txt_mlp.net.0.proj", "mlp", "MLP_TXT_UP"),
+        ("decoder.layers.0.self_attention.linear_qkv", "attention", "ATTN_QKV"),
+        ("decoder.layers.0.mlp.linear_fc2", "mlp", "MLP_DOWN"),
+        ("layers.0.attn.output_proj", "attention", "ATTN_O"),
+    ],
+)
+def test_image_models_have_families_too(name: str, family: str, component: str) -> None:
+    address = parse(name)
+    assert (address.family, address.component) == (family, component)
+
+
+SDXL = [
+    f"{place}.transformer_blocks.{block}.{module}"
+    for place, depth in (
+        *((f"down_blocks.1.attentions.{j}", 2) for j in range(2)),
+        *((f"down_blocks.2.attentions.{j}", 10) for j in range(2)),
+        ("mid_block.attentions.0", 10),
+        *((f"up_blocks.0.attentions.{j}", 10) for j in range(3)),
+        *((f"up_blocks.1.attentions.{j}", 2) for j in range(3)),
+    )
+    for block in range(depth)
+    for module in ("attn1.to_q", "attn1.to_out.0", "attn2.to_k", "ff.net.0.proj", "ff.net.2")
+]
+BESIDE = [
+    "mid_block.resnets.0.conv1", "mid_block.resnets.1.conv1", "down_blocks.0.downsamplers.0.conv",
+    "up_blocks.0.attentions.2.proj_in", "down_blocks.1.resnets.1.time_emb_proj", "label_emb.0.0",
+    "time_embedding.linear_1", "conv_in",
+]  # fmt: skip
+ENCODERS = [
+    f"lora_te{k}_text_model_encoder_layers_{layer}_{module}"
+    for k, layers in ((1, 12), (2, 32))
+    for layer in range(layers)
+    for module in ("self_attn_out_proj", "mlp_fc1")
+]
+
+
+def test_every_place_of_sdxl_has_a_short_name_of_its_own() -> None:
+    names = [f"unet.{name}" for name in (*SDXL, *BESIDE)] + list(map(dotted, ENCODERS))
+    addresses = distinct_addresses(list(map(parse, names)))
+    assert {a.stack for a in addresses} == {"unet", "text_encoder", "text_encoder_2"}
+    assert len({a.module_type for a in addresses if a.stack == "unet"}) < 15
+    components = component_names(addresses)
+    assert len(set(components)) == len(names)
+    assert max(map(len, components)) < 32
+    layers = [a.layer for a in addresses[: len(SDXL)]]
+    assert layers == sorted(layers, key=lambda layer: -1 if layer is None else layer)
+    assert (addresses[0].layer, layers[-1]) == (40, 181)
+
+
+def test_the_numbered_blocks_of_sdxl_are_the_same_places() -> None:
+    theirs = [
+        "input_blocks_4_1",
+        "input_blocks_8_1",
+        "middle_block_1",
+        "output_blocks_2_1",
+        "output_blocks_5_1",
+    ]
+    ours = ["down_blocks_1_attentions_0", "down_blocks_2_attentions_1", "mid_block_attentions_0",
+            "up_blocks_0_attentions_2", "up_blocks_1_attentions_2"]  # fmt: skip
+    module = "transformer_blocks_1_attn2_to_v"
+    for one, other in zip(theirs, ours, strict=True):
+        assert parse(dotted(f"lora_unet_{one}_{module}")) == parse(dotted(f"lora_unet_{other}_{module}"))
+    spelled = "model.diffusion_model.input_blocks.4.1.transformer_blocks.1.attn2.to_v"
+    assert parse(spelled) == parse(dotted(f"lora_unet_input_blocks_4_1_{module}"))
+
+
+@pytest.mark.parametrize(
+    ("name", "module", "expert"),
+    [
+        ("model.layers.0.mlp.experts.gate_up_projs.7", "mlp.experts.gate_up_proj", 7),
+        ("model.layers.0.mlp.experts.down_projs.0", "mlp.experts.down_proj", 0),
+        ("model.layers.0.mlp.experts.7.up_proj", "mlp.experts.up_proj", 7),
+        ("decoder.block.1.layer.2.mlp.experts.expert_3.wi", "layer.2.mlp.experts.wi", 3),
+        (
+            "decoder.layers.0.mlp.experts.local_experts.5.linear_fc1",
+            "mlp.experts.local_experts.linear_fc1",
+            5,
+        ),
+        ("model.layers.0.mlp.shared_expert.up_proj", "mlp.shared_expert.up_proj", None),
+        ("model.layers.0.feed_forward.experts.gate_up_proj", "feed_forward.experts.gate_up_proj", None),
+    ],
+)
+def test_experts_of_every_public_name_are_numbered(name: str, module: str, expert: int | None) -> None:
+    address = parse(name)
+    assert (address.module_type, address.expert, address.family) == (module, expert, "mlp")
+
+
+def test_names_of_language_models_are_left_as_they_are() -> None:
+    for name in ("transformer.h.0.attn.c_attn", "model.layers.3.attention.out", "visual.blocks.2.attn.qkv",
+                 "transformer.blocks.1.ffn.up_proj", "model.layers.0.self_attn.my_own_proj"):  # fmt: skip
+        assert name.endswith(parse(name).module_type)
