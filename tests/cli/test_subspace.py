@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from tunescope.table import read_parquet
 
@@ -258,3 +258,21 @@ def test_a_source_without_a_single_update_says_why(run: Run, pair: tuple[Path, P
 def test_spans_that_fill_the_space_are_said_not_to_be_judged(run: Run, tmp_path: Path) -> None:
     one, two = adapter(tmp_path / "one", 1, r=D), adapter(tmp_path / "two", 2)
     assert "4 weights not judged" in run("subspace", one, two).out
+
+
+def test_a_base_under_a_wrapper_prefix_gives_the_same_amplification(
+    run: Run, pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    plain = base(tmp_path / "plain")
+    wrapped = tmp_path / "wrapped"
+    wrapped.mkdir()
+    tensors = {
+        f"language_model.{name}": value for name, value in load_file(plain / "model.safetensors").items()
+    }
+    save_file(tensors, wrapped / "model.safetensors")
+    tables = []
+    for folder in (plain, wrapped):
+        out = tmp_path / f"out-{folder.name}"
+        assert run("subspace", *pair, "--of", "delta", "--base", folder, "-o", out).code == 0
+        tables.append((out / "tables" / "amplification.csv").read_text())
+    assert tables[0] == tables[1]

@@ -138,7 +138,9 @@ def _compared(
 ) -> dict[str, Table]:
     """All tables: the pairs, their grids, the ledger, and what the base adds."""
     if base is not None:
-        base.check([delta for source in opened for delta in source.deltas], stored_transposed(opened))
+        deltas = [delta for source in opened for delta in source.deltas]
+        base = base.fitted(deltas)
+        base.check(deltas, stored_transposed(opened))
     models = [(source.label, source.deltas) for source in opened]
     grids = _Grids()
     rows: list[dict[str, Any]] = []

@@ -21,11 +21,14 @@ _NUMBERS = ("mean", "variance", "abs_mean", "abs_variance")
 def frozen(run: str, motion: pl.DataFrame) -> Iterator[Finding]:
     """Weights that hold the same numbers in all captures, and captures in which no weight does anything else.
 
-    A single capture counts as still where Δ is zero. Evidence counts the still weights and all weights.
+    A single capture counts as still where Δ is zero, but not against itself: what counts from the first
+    checkpoint has no earlier state then. Evidence counts the still weights and all weights.
     """
     captures = motion["step"].n_unique()
-    if motion["step"].max() == 0:
-        return  # the start itself, recorded before the first step
+    if captures == 1:
+        motion = motion.filter(pl.col("reference") != "first_checkpoint")
+    if not motion.height or motion["step"].max() == 0:
+        return  # nothing to be still against, or the start itself, recorded before the first step
     same = pl.all_horizontal(pl.col(c).n_unique() == 1 for c in _NUMBERS) & pl.lit(captures > 1)
     factors = motion.group_by(*_WEIGHT, "factor", maintain_order=True).agg(
         (pl.col("abs_mean").is_finite().all() & (same | (pl.col("abs_mean") == 0).all())).alias("still")

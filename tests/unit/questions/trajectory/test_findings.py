@@ -179,3 +179,16 @@ def test_a_single_capture_at_zero_is_where_training_began_not_frozen() -> None:
     start = motion(lambda *_: 0.0).filter(pl.col("step") == STEPS[0])
     assert found(start.with_columns(step=pl.lit(0, pl.Int64))) == {}
     assert "where it began in the one capture" in found(start)["frozen"].text
+
+
+def test_a_single_checkpoint_has_no_earlier_state_to_stand_still_against() -> None:
+    rows = motion(lambda *_: 0.0, reference="first_checkpoint").filter(pl.col("step") == 100)
+    assert "frozen" not in found(rows)
+    moved = pl.concat(
+        [rows.filter(factor="A"), motion(steady, reference="zero").filter(step=100, factor="B")]
+    )
+    assert "frozen" not in found(moved)
+    still = pl.concat(
+        [rows.filter(factor="A"), rows.filter(factor="B").with_columns(reference=pl.lit("zero"))]
+    )
+    assert "frozen" in found(still)
