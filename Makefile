@@ -7,7 +7,7 @@ export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench calibrate calibrate-quick clean
 .DELETE_ON_ERROR:
 
 # torch comes first and pinned: left to a resolver it may bring several gigabytes of CUDA packages.
@@ -37,6 +37,13 @@ check: $(VENV)/.ready
 bench: $(VENV)/.ready
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks
+
+# Simulates every kind of finding on its nulls and on planted effects, and writes the table of the docs.
+calibrate: $(VENV)/.ready
+	$(BIN)/python -m calibration -o docs/calibration.md
+
+calibrate-quick: $(VENV)/.ready
+	$(BIN)/python -m calibration --quick
 
 clean:
 	rm -rf $(VENV) demo-out bench-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -18,7 +18,7 @@ from tunescope.table import Table, read_parquet
 from tunescope.training.recording import SCHEMA, Recording
 
 Run = Callable[..., Any]
-LAYERS = 6
+LAYERS = 9
 MODULES = {"self_attn.q_proj": "ATTN_Q", "mlp.up_proj": "MLP_UP"}
 
 

@@ -119,3 +119,15 @@ def noticed(label: str, notice: Notice) -> Finding:
     text = notice.text if notice.text.startswith(f"{label}:") else f"{label}: {notice.text}"
     severity: Severity = "note" if notice.slug in _ONLY_SAID else "warning"
     return Finding(notice.slug.replace("-", "_"), text, (label,), evidence=evidence, severity=severity)
+
+
+def noticed_together(notices: Iterable[tuple[str, Notice]]) -> list[Finding]:
+    """What was noticed while reading sources; the same of several sources is one finding."""
+    found = [noticed(label, notice) for label, notice in notices]
+    said = [finding.text.removeprefix(f"{finding.models[0]}: ") for finding in found]
+    fact = dict(zip(map(id, found), said, strict=True))
+    return merged(
+        found,
+        lambda f: (f.kind, fact[id(f)]),
+        lambda group: f"{named([f.models[0] for f in group], 12)}: {fact[id(group[0])]}",
+    )

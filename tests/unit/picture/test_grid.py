@@ -7,7 +7,6 @@ import polars as pl
 import pytest
 
 from tunescope.questions.norms import views as view
-from tunescope.questions.norms.findings import norm_findings
 from tunescope.questions.norms.measure import frame
 from tunescope.questions.norms.summary import readout, thirds
 
@@ -91,23 +90,3 @@ def test_readout_of_a_model_without_values_is_null_and_does_not_fail() -> None:
     assert document["models"]["m"]["overall_mean"] is None
     assert document["models"]["empty"]["top_layers"] == []
     assert document["ratios"] == {"m/empty": None, "empty/m": None}
-
-
-def test_an_even_map_has_no_findings() -> None:
-    rows = frame(
-        [row("m", i, module, 1.0) for i in range(9) for module in ("mlp.up_proj", "self_attn.q_proj")]
-    )
-    assert norm_findings(rows, "frobenius_norm_normalized") == []
-
-
-def test_family_tilt_and_mass_carry_their_evidence() -> None:
-    rows = frame(
-        [
-            row("m", i, m, v * (1 + i))
-            for i in range(9)
-            for m, v in (("mlp.up_proj", 1.0), ("self_attn.q_proj", 2.0))
-        ]
-    )
-    found = {f.kind: f for f in norm_findings(rows, "frobenius_norm_normalized")}
-    assert found["family_tilt"].evidence["ratio"] == pytest.approx(2.0)
-    assert found["late_layers"].evidence["ratio"] == pytest.approx(8 / 2)

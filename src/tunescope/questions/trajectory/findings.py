@@ -3,6 +3,7 @@
 Everything here speaks of what changed, never of what matters.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,13 +11,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tunescope.measure.depth import layer_means, leading_third
+from tunescope.measure.depth import THIRDS_RATIO, depth_evidence, depth_of, leading_thirds
+from tunescope.measure.towers import towers
 from tunescope.questions.trajectory.seams import SavedState, seams
 from tunescope.questions.trajectory.stillness import diverged, frozen
-from tunescope.study.finding import Finding, named, significant
+from tunescope.study.finding import Finding, named
 
-# A third holds the mass when its mean exceeds the smallest third's by this factor.
-MASS_RATIO = 1.1
 # Half-way steps of the first and last layer that lie closer than this share of the run are one.
 HALFWAY_SPREAD = 0.1
 # A layer has stopped when its norm stays this close to its last value over at least this share of the run.
@@ -54,18 +54,17 @@ def motion_findings(
 
 
 def _mass(run: str, updates: pl.DataFrame) -> Iterator[Finding]:
-    last = updates.filter((pl.col("step") == pl.col("step").max()) & pl.col("layer").is_not_null())
-    layers = layer_means(last.filter(pl.col("delta_frobenius_norm").is_finite()), "delta_frobenius_norm")
-    if (leading := leading_third(layers, MASS_RATIO)) is None:
-        return
-    most, least, ratio, parts = leading
-    top = layers.sort("mean", descending=True)["layer"].head(3).to_list()
-    text = (
-        f"{run} changed most in its {most} layers: mean ‖ΔW‖ {significant(parts[most])} there against "
-        f"{significant(parts[least])} in the {least} third ({ratio:.2f}×); most of all layer {top[0]}."
-    )
-    evidence = {**parts, "ratio": ratio, "threshold": MASS_RATIO, "top_layers": top}
-    yield Finding(f"{most}_layers", text, (run,), step=int(last["step"].max()), evidence=evidence)  # type: ignore[arg-type]
+    """Where the change lies at the end of the run."""
+    last = updates.filter(pl.col("step") == pl.col("step").max())
+    found = [depth for tower in towers(last, "delta_frobenius_norm") if (depth := depth_of(tower))]
+    for _, depth in leading_thirds(found):
+        text = (
+            f"{run} changed most in its {depth.most} layers: {depth.ratio:.2f}× the {depth.least} third in "
+            f"‖ΔW‖ ({len(depth.layers)} layers)."
+        )
+        evidence = depth_evidence(depth, len(found))
+        step, strength = int(last["step"].max()), math.log(depth.ratio) / math.log(THIRDS_RATIO)  # type: ignore[arg-type]
+        yield Finding(f"{depth.most}_layers", text, (run,), step=step, evidence=evidence, strength=strength)
 
 
 def _grid(norms: pl.DataFrame) -> tuple[list[int], NDArray[np.float64], NDArray[np.float64]]:

@@ -1,0 +1,76 @@
+"""A model's weights as tables of layers by kinds, one table for each tower."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from tunescope.address import Address
+from tunescope.statistics.types import Float64
+
+_FAMILIES = ("attention", "mlp", "other")
+
+
+@dataclass(frozen=True, eq=False)
+class Tower:
+    """The logarithms of a positive measure over the layers and kinds of weight of one stack.
+
+    `logs` is `(layers, kinds)`, NaN where a layer has no such weight or no finite positive value; experts of
+    one layer and kind count as one weight with their geometric mean. `names` are the component names, empty
+    where there is none or where experts were taken together.
+    """
+
+    stack: str
+    layers: tuple[int, ...]
+    kinds: tuple[str, ...]
+    families: tuple[str, ...]
+    logs: Float64
+    names: tuple[tuple[str, ...], ...]
+
+    @property
+    def title(self) -> str:
+        """The stack as a word before `layers`: empty where a model has one stack only."""
+        return "" if self.stack == "model" else f"{self.stack} "
+
+
+def towers(rows: pl.DataFrame, measure: str) -> list[Tower]:
+    """The towers of one model's rows that have numbered layers; norms, biases and what lies outside stay out.
+
+    `rows` has `stack, layer, module_type, expert, component_name` and the column `measure`.
+    """
+    inside = rows.filter(
+        pl.col("layer").is_not_null()
+        & pl.col(measure).is_finite()
+        & (pl.col(measure) > 0)
+        & ~pl.col("module_type").str.ends_with(".bias")
+    )
+    kinds = {kind: Address("", 0, kind).family for kind in inside["module_type"].unique().to_list()}
+    inside = inside.filter(pl.col("module_type").is_in([k for k, f in kinds.items() if f in _FAMILIES]))
+    return [
+        _tower(stack, inside.filter(pl.col("stack") == stack), measure, kinds)
+        for stack in inside["stack"].unique(maintain_order=True).to_list()
+    ]
+
+
+def _tower(stack: str, rows: pl.DataFrame, measure: str, families: dict[str, str]) -> Tower:
+    cells = rows.group_by("layer", "module_type", maintain_order=True).agg(
+        pl.col(measure).log().mean(),
+        pl.when(pl.len() == 1).then(pl.col("component_name").first()).otherwise(pl.lit("")),
+    )
+    layers = sorted(cells["layer"].unique().to_list())
+    kinds = cells["module_type"].unique(maintain_order=True).to_list()
+    row = {layer: i for i, layer in enumerate(layers)}
+    column = {kind: i for i, kind in enumerate(kinds)}
+    logs = np.full((len(layers), len(kinds)), np.nan)
+    names = [[""] * len(kinds) for _ in layers]
+    for layer, kind, value, name in cells.iter_rows():
+        logs[row[layer], column[kind]] = value
+        names[row[layer]][column[kind]] = name
+    return Tower(
+        stack,
+        tuple(layers),
+        tuple(kinds),
+        tuple(families[kind] for kind in kinds),
+        logs,
+        tuple(map(tuple, names)),
+    )

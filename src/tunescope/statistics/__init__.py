@@ -1,0 +1,1 @@
+"""Tests against nulls: arrays in, numbers out. Knows NumPy and SciPy, and no models."""

@@ -1,0 +1,84 @@
+"""Do the early, middle and late part of a sequence differ in level?"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from tunescope.statistics.randomness import generator_of
+from tunescope.statistics.types import Float64
+
+_DRAWS = 2000
+_NONE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Means of consecutive parts, and how they stand against chance.
+
+    `p` is that of the F test (layers as independent draws of one spread); `p_exchanged` the share of random
+    orders of the sequence in which the parts differ as much; `spread` the standard deviation within parts.
+    """
+
+    means: tuple[float, ...]
+    statistic: float
+    p: float
+    p_exchanged: float
+    spread: float
+
+
+def cuts(n: int, parts: int = 3) -> list[int]:
+    """Where n things are cut into parts as equal as can be, the first ones longer: `[0, ⌈n/3⌉, ⌈2n/3⌉, n]`.
+
+    >>> cuts(7)
+    [0, 3, 5, 7]
+    """
+    return [math.ceil(i * n / parts) for i in range(parts + 1)]
+
+
+def parts_differ(values: Float64, parts: int = 3, gate: float = 0.05) -> Parts:
+    """Hold the means of consecutive parts of `(n,)` values against each other.
+
+    The values are exchanged as wholes, so what several kinds of weight of a layer have in common stays
+    together where a value is a layer's mean. Random orders are drawn only where the F test is below `gate`,
+    else `p_exchanged` is `p`. At least one more value than parts.
+    """
+    n, edges = len(values), cuts(len(values), parts)
+    sizes = np.diff(edges)
+    means = np.add.reduceat(values, edges[:-1]) / sizes
+    between = float(sizes @ (means - values.mean()) ** 2)
+    within = float(((values - np.repeat(means, sizes)) ** 2).sum())
+    floor = _NONE * max(float((values**2).sum()), 1.0)
+    if between <= floor:
+        return Parts(tuple(means.tolist()), 0.0, 1.0, 1.0, math.sqrt(max(within, 0.0) / (n - parts)))
+    spread = math.sqrt(max(within, floor) / (n - parts))
+    statistic = between / (parts - 1) / spread**2
+    p = float(stats.f.sf(statistic, parts - 1, n - parts))
+    exchanged = p if p > gate else _exchanged(values, edges, between)
+    return Parts(tuple(means.tolist()), statistic, p, exchanged, spread)
+
+
+def _exchanged(values: Float64, edges: list[int], between: float) -> float:
+    orders = generator_of(values).permuted(np.tile(values, (_DRAWS, 1)), axis=1)
+    sizes = np.diff(edges)
+    means = np.add.reduceat(orders, edges[:-1], axis=1) / sizes
+    drawn = ((means - values.mean()) ** 2) @ sizes
+    return float((1 + np.count_nonzero(drawn >= between * (1 - 1e-9))) / (1 + _DRAWS))
+
+
+def visible_difference(n: int, spread: float, alpha: float, power: float = 0.9, parts: int = 3) -> float:
+    """The least lead of one part over the others that the F test at `alpha` finds with `power`.
+
+    In the unit of `spread`; infinite where n is too small for any.
+    """
+    if n <= parts + 1 or not math.isfinite(spread):
+        return math.inf
+    critical = stats.f.isf(alpha, parts - 1, n - parts)
+    low, high = 0.0, 1e4
+    for _ in range(60):
+        middle = (low + high) / 2
+        found = stats.ncf.sf(critical, parts - 1, n - parts, middle)
+        low, high = (low, middle) if found >= power else (middle, high)
+    # One of `parts` equal parts of size n/parts ahead by δ: noncentrality n δ² (parts − 1)/(parts² σ²).
+    return spread * math.sqrt(high * parts**2 / (n * (parts - 1)))

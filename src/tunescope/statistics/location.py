@@ -1,0 +1,67 @@
+"""Is the mean of some differences zero? With independent draws, and by flipping signs."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from tunescope.statistics.randomness import generator_of
+from tunescope.statistics.types import Float64
+
+_DRAWS, _EXACT = 4000, 12
+
+
+@dataclass(frozen=True, slots=True)
+class Shift:
+    """A difference of means with its standard error, degrees of freedom and two-sided p."""
+
+    difference: float
+    error: float
+    freedom: int
+    p: float
+
+
+def mean_differs(values: Float64) -> Shift:
+    """Student's t test of a zero mean over `(n,)` values; p is 1 where n < 2."""
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return Shift(mean, math.inf, 0, 1.0)
+    return _shift(mean, float(values.std(ddof=1)) / math.sqrt(n), n - 1)
+
+
+def groups_differ(a: Float64, b: Float64) -> Shift:
+    """Student's t test of two groups with one spread; p is 1 where both hold fewer than three values."""
+    freedom = len(a) + len(b) - 2
+    difference = float(a.mean() - b.mean())
+    if freedom < 1:
+        return Shift(difference, math.inf, 0, 1.0)
+    square = (((a - a.mean()) ** 2).sum() + ((b - b.mean()) ** 2).sum()) / freedom
+    return _shift(difference, math.sqrt(float(square) * (1 / len(a) + 1 / len(b))), freedom)
+
+
+def _shift(difference: float, error: float, freedom: int) -> Shift:
+    error = max(error, 1e-9 * max(abs(difference), 1e-3))
+    return Shift(difference, error, freedom, float(2 * stats.t.sf(abs(difference) / error, freedom)))
+
+
+def sign_flips(values: Float64) -> float:
+    """Two-sided p of a zero centre of `(n,)` symmetric values, by flipping signs: all 2ⁿ up to n = 12.
+
+    >>> sign_flips(np.array([1.0, 2.0, 1.5, 1.2, 0.9]))
+    0.0625
+    """
+    n, total = len(values), abs(float(values.sum()))
+    if n <= _EXACT:
+        codes = np.arange(2**n)[:, None] >> np.arange(n)
+        sums = np.abs((1 - 2 * (codes & 1)) @ values)
+        return float(np.mean(sums >= total * (1 - 1e-9)))
+    signs = generator_of(values).integers(0, 2, (_DRAWS, n)) * 2 - 1
+    return float((1 + np.count_nonzero(np.abs(signs @ values) >= total * (1 - 1e-9))) / (1 + _DRAWS))
+
+
+def visible_shift(error: float, freedom: int, alpha: float, power: float = 0.9) -> float:
+    """The least difference that a two-sided t test at `alpha` finds with about `power`."""
+    if freedom < 1 or not math.isfinite(error):
+        return math.inf
+    return float(error * (stats.t.isf(alpha / 2, freedom) + stats.t.isf(1 - power, freedom)))

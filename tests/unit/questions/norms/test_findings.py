@@ -1,0 +1,169 @@
+"""What is said of maps of norms with known effects, and of those without any."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tunescope.questions.norms.facts import equal_updates
+from tunescope.questions.norms.findings import norm_findings
+from tunescope.questions.norms.measure import frame
+from tunescope.study.finding import Finding
+
+METRIC = "frobenius_norm_normalized"
+ATTENTION = tuple(f"self_attn.{x}_proj" for x in "qkvo")
+MLP = tuple(f"mlp.{x}_proj" for x in ("gate", "up", "down"))
+
+Value = Callable[[int, str], float]
+
+
+def rows(
+    value: Value, layers: int = 12, kinds: Sequence[str] = ATTENTION + MLP, model: str = "m", **more: object
+) -> list[dict[str, object]]:
+    return [
+        {
+            "model_id": model, "stack": "model", "layer": layer, "module_type": kind, "status": "ok",
+            "family": "mlp" if "mlp" in kind else "attention", "component_name": f"L{layer}_{kind}",
+            METRIC: v, "unscaled_frobenius_norm": v,
+        } | more
+        for layer in range(layers) for kind in kinds if (v := value(layer, kind))
+    ]  # fmt: skip
+
+
+def found(*models: list[dict[str, object]], metric: str = METRIC) -> dict[str, Finding]:
+    listed = norm_findings(frame([row for model in models for row in model]), metric)
+    return {finding.kind: finding for finding in listed}
+
+
+def scattered(seed: int, layer: float = 0.2, cell: float = 0.1) -> Value:
+    """Layers and cells that differ by chance alone."""
+    random = np.random.default_rng(seed)
+    layers = {i: layer * float(random.standard_normal()) for i in range(100)}
+    return lambda i, _: float(np.exp(layers[i] + cell * random.standard_normal()))
+
+
+def test_an_even_map_has_no_findings() -> None:
+    assert found(rows(lambda *_: 1.0)) == {}
+
+
+def test_layers_that_differ_by_chance_are_no_depth_trend() -> None:
+    told = [found(rows(scattered(seed), layers=24)) for seed in range(100, 120)]
+    assert sum(any(kind.endswith("_layers") for kind in kinds) for kinds in told) <= 2
+
+
+def test_a_slope_is_found_with_its_evidence() -> None:
+    chance = scattered(1, 0.05)
+    slope = found(rows(lambda i, kind: (1 + i / 23) * chance(i, kind), layers=24))["late_layers"]
+    # Geometric means of the first and the last third of 1 … 2.
+    values = 1 + np.arange(24) / 23
+    ratio = np.exp(np.log(values[16:]).mean() - np.log(values[:8]).mean())
+    assert slope.evidence["ratio"] == pytest.approx(ratio, rel=0.05)
+    assert slope.evidence["value"] > slope.evidence["threshold"]
+    assert slope.evidence["p"] < 0.01
+    assert {"statistic", "null", "n"} <= set(slope.evidence)
+
+
+def test_kinds_that_only_late_layers_have_make_no_depth_trend() -> None:
+    told = found(rows(lambda i, kind: 0.0 if "mlp" in kind and i < 6 else 3.0 if "mlp" in kind else 1.0))
+    assert not any(kind.endswith("_layers") for kind in told)
+
+
+def test_six_layers_are_too_few_for_a_depth_trend() -> None:
+    chance = scattered(2, 0.02, 0.02)
+    assert found(rows(lambda i, kind: (1.0 + (i >= 4)) * chance(i, kind), layers=6)) == {}
+
+
+def test_the_same_trend_in_three_models_is_one_finding_that_names_them() -> None:
+    def sloped(seed: int) -> list[dict[str, object]]:
+        chance = scattered(seed, 0.05)
+        return rows(lambda i, kind: (1 + i / 11) * chance(i, kind), model=f"m{seed}")
+
+    late = found(*map(sloped, range(3)))["late_layers"]
+    assert late.models == ("m0", "m1", "m2")
+    assert set(late.evidence["each"]) == {"m0", "m1", "m2"}
+
+
+@pytest.mark.parametrize("family", ["attention", "mlp"])
+def test_a_family_that_changed_twice_as_much_is_a_tilt(family: str) -> None:
+    chance = scattered(3, 0.1, 0.05)
+    planted = rows(lambda i, k: chance(i, k) * (2 if ("mlp" in k) == (family == "mlp") else 1))
+    tilt = found(planted)["family_tilt"]
+    assert tilt.evidence["ratio"] == pytest.approx(2, rel=0.06)
+    assert tilt.evidence["most"] == family
+
+
+def test_one_kind_against_one_is_no_difference_of_families() -> None:
+    """That Q and up differ may be a matter of these two kinds."""
+    kinds = (ATTENTION[0], MLP[1])
+    assert "family_tilt" not in found(rows(lambda _, kind: 2.0 if "mlp" in kind else 1.0, kinds=kinds))
+
+
+def test_kinds_of_unlike_level_are_no_tilt() -> None:
+    levels = dict(zip(ATTENTION + MLP, (1.0, 3.0, 0.5, 2.0, 4.0, 1.0, 2.0), strict=True))
+    assert "family_tilt" not in found(rows(lambda _, kind: levels[kind]))
+
+
+def test_a_second_tower_does_not_tilt_the_first() -> None:
+    unet = rows(lambda *_: 10.0, kinds=("attn1.to_q", "attn2.to_v", "ff.net.2"), layers=6, stack="unet")
+    text = rows(lambda *_: 1.0, kinds=ATTENTION, stack="text_encoder")
+    assert "family_tilt" not in found(unet + text)
+    tilted = rows(
+        lambda _, kind: 20.0 if "ff" in kind else 10.0,
+        kinds=("attn1.to_q", "attn2.to_v", "ff.net.2"), layers=6, stack="unet",
+    )  # fmt: skip
+    assert found(tilted + text)["family_tilt"].evidence["ratio"] == pytest.approx(2)
+
+
+def test_a_hot_and_a_collapsed_weight_are_named_with_what_was_expected() -> None:
+    chance = scattered(4)
+    places = {(3, "mlp.up_proj"): 5.0, (7, "self_attn.k_proj"): 0.001}
+    told = found(rows(lambda i, kind: chance(i, kind) * places.get((i, kind), 1.0)))
+    assert told["hot_cell"].components == ("L3_mlp.up_proj",)
+    assert told["hot_cell"].evidence["value"] == pytest.approx(5, rel=0.3)
+    assert told["collapsed"].components == ("L7_self_attn.k_proj",)
+    assert told["collapsed"].severity == "warning"
+
+
+def test_heavy_tails_make_no_hot_weight() -> None:
+    random = np.random.default_rng(5)
+    told = [found(rows(lambda *_: float(np.exp(0.2 * random.standard_t(5))), layers=24)) for _ in range(20)]
+    assert sum("hot_cell" in kinds for kinds in told) <= 2
+
+
+def test_a_layer_that_changed_more_as_a_whole_has_no_hot_weight() -> None:
+    chance = scattered(6)
+    assert "hot_cell" not in found(rows(lambda i, kind: chance(i, kind) * (5 if i == 4 else 1)))
+
+
+def test_ranks_are_large_and_do_not_change_most() -> None:
+    value = rows(lambda i, _: 1.0 + (i >= 8) + 0.01 * (i % 3))
+    spectra = [row | {"stable_rank": row[METRIC]} for row in value]
+    assert "changed" not in found(spectra, metric="stable_rank")["late_layers"].text
+
+
+def test_all_updates_of_zero_in_two_models_are_one_finding() -> None:
+    none = [rows(lambda *_: 1.0, model=m, unscaled_frobenius_norm=0.0) for m in ("a", "b")]
+    untrained = found(*none)["untrained"]
+    assert (untrained.models, untrained.components) == (("a", "b"), ())
+
+
+def pairs(*same: tuple[str, str, int]) -> pl.DataFrame:
+    """Pairs of models of which the first so many of four components are identical."""
+    return pl.DataFrame(
+        [
+            {"model_a": a, "model_b": b, "component_name": f"L{i}", "identical": i < count}
+            for a, b, count in same
+            for i in range(4)
+        ]
+    )
+
+
+def test_three_equal_models_are_one_duplicate() -> None:
+    (duplicate,) = equal_updates(pairs(("a", "b", 4), ("a", "c", 4), ("b", "c", 4)))
+    assert (duplicate.kind, duplicate.models) == ("duplicate", ("a", "b", "c"))
+
+
+def test_components_equal_in_several_models_are_one_finding() -> None:
+    (frozen,) = equal_updates(pairs(("a", "b", 2), ("a", "c", 2), ("b", "c", 2)))
+    assert (frozen.kind, frozen.models, frozen.components) == ("frozen", ("a", "b", "c"), ("L0", "L1"))
