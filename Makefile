@@ -7,7 +7,7 @@ export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test check bench calibrate calibrate-quick clean
+.PHONY: demo test check bench calibrate calibrate-quick fuzz clean
 .DELETE_ON_ERROR:
 
 # torch comes first and pinned: left to a resolver it may bring several gigabytes of CUDA packages.
@@ -44,6 +44,11 @@ calibrate: $(VENV)/.ready
 
 calibrate-quick: $(VENV)/.ready
 	$(BIN)/python -m calibration --quick
+
+# As long as one likes: make fuzz SECONDS=3600. What has no answer is printed with what repeats it.
+SECONDS ?= 120
+fuzz: $(VENV)/.ready
+	$(BIN)/python -m tests.faults.fuzz --seconds $(SECONDS)
 
 clean:
 	rm -rf $(VENV) demo-out bench-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
 """Tables on disk through polars, whose errors and native panics are named in this one place."""
 
 import os
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,8 @@ def read_csv(path: str | Path, slug: str = "bad-table") -> pl.DataFrame:
 def _readable(path: Path, slug: str, kind: str) -> Iterator[None]:
     """Names what polars raises for bytes that make no sense."""
     try:
-        yield
+        with _without_native_traces():
+            yield
     except (pl.exceptions.PolarsError, _PANIC, OSError, UnicodeDecodeError) as error:
         raise BadInput(
             slug,
@@ -57,6 +59,30 @@ def _readable(path: Path, slug: str, kind: str) -> Iterator[None]:
             found=str(error) or type(error).__name__,
             fix="copy or download the file again",
         ) from error
+
+
+@contextmanager
+def _without_native_traces() -> Iterator[None]:
+    """Keep a panic's native stack trace off stderr; what else is written there meanwhile is passed on."""
+    try:
+        stderr = os.dup(2)
+    except OSError:
+        yield
+        return
+    with tempfile.TemporaryFile() as written:
+        os.dup2(written.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            # Said by the error; polars turns some panics into errors of its own.
+            written.truncate(0)
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            written.seek(0)
+            if text := written.read():
+                os.write(2, text)
 
 
 def _check_ends(path: Path, slug: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tunescope.errors import BadInput
 from tunescope.study.question import Question
 from tunescope.study.reading import load
+from tunescope.study.saving import RECORD
 from tunescope.study.study import Study
 
 # Every question has a folder of this name, with a `question.py` in it.
@@ -16,8 +17,8 @@ def question(kind: str) -> Question:
     """The question of a kind; raises `BadInput` for one that this version does not know."""
     if kind not in KINDS:
         raise BadInput(
-            "unknown-study", f"there is no question {kind!r}", expected=", ".join(KINDS), found=kind,
-            fix="upgrade tunescope",
+            "unknown-study", f"there is no question {kind!r}", file=RECORD, expected=", ".join(KINDS),
+            found=kind, fix="upgrade tunescope",
         )  # fmt: skip
     found: Question = importlib.import_module(f"tunescope.questions.{kind}.question").QUESTION
     return found

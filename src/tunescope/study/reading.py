@@ -1,11 +1,11 @@
 """A saved study read back: every file as it was written, or a refusal that names the one that is not."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tunescope.errors import BadInput, Missing
+from tunescope.errors import BadInput, Missing, printable
+from tunescope.source.files.documents import read_object
 from tunescope.study.question import Question
 from tunescope.study.saving import RECORD
 from tunescope.study.study import Study
@@ -20,9 +20,9 @@ def load(folder: Path, question: Callable[[str], Question]) -> Study:
     from what was saved, for a record that cannot be read, and for one of a newer version.
     """
     record = _record(folder)
-    _check_files(folder, record["files"])
+    _check_files(folder, record)
     tables = {name: read_parquet(folder / "tables" / f"{name}.parquet") for name in record["tables"]}
-    readout = json.loads((folder / "tables" / "readout.json").read_text(encoding="utf-8"))
+    readout = read_object(folder / "tables" / "readout.json", "bad-study", "the study's readout")
     return Study(question(record["kind"]), tables, readout, record["arguments"], record["sources"])
 
 
@@ -33,11 +33,8 @@ def _record(folder: Path) -> dict[str, Any]:
             "no-study", "there is no study here", file=folder, expected=f"a folder with {RECORD}",
             fix="name a folder that a command wrote with -o",
         )  # fmt: skip
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as problem:
-        raise BadInput("bad-study", "the record is not JSON", file=path, found=problem) from problem
-    if not isinstance(record, dict) or not isinstance(record.get("schema_version"), int):
+    record = read_object(path, "bad-study", "the study's record")
+    if not isinstance(record.get("schema_version"), int):
         raise BadInput("bad-study", "the record is none", file=path, expected="an object with schema_version")
     if record["schema_version"] > SCHEMA_VERSION:
         raise BadInput(
@@ -55,15 +52,26 @@ def _record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _check_files(folder: Path, files: Mapping[str, Any]) -> None:
+def _check_files(folder: Path, record: Mapping[str, Any]) -> None:
+    files: Mapping[str, Any] = record["files"]
+    for name in ("tables/readout.json", *(f"tables/{table}.parquet" for table in record["tables"])):
+        if name not in files:
+            _refuse(folder / RECORD, f"{name} among its files", "a record without it")
     for name, digest in files.items():
         path = folder / name
+        if not _is_plain(name):
+            _refuse(folder / RECORD, "names of files in the study's folder", printable(name))
         if not path.resolve().is_relative_to(folder.resolve()) or path.is_symlink():
             _refuse(path, "a file of the study", "a path or link that leads elsewhere")
         if not path.is_file():
             _refuse(path, f"sha256 {digest}", "no such file")
         if (found := sha256_of(path)) != digest:
             _refuse(path, f"sha256 {digest}", f"sha256 {found}")
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name of the record can be one that a study was saved under."""
+    return len(name) < 500 and "\0" not in name and all(0 < len(p.encode()) < 256 for p in name.split("/"))
 
 
 def _refuse(path: Path, expected: str, found: str) -> None:

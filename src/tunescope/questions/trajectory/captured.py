@@ -26,7 +26,14 @@ def recorded_rows(folder: Path) -> pl.DataFrame:
         _refuse(folder, "has other columns than TrainingCapture writes", ", ".join(SCHEMA),
                 _strange(folder) or str(error).splitlines()[0])  # fmt: skip
     if not frame.height:
-        raise BadInput("empty-capture", "the capture holds no rows: was nothing trainable?", file=folder)
+        raise BadInput(
+            "empty-capture",
+            "the capture holds no rows: was nothing trainable?",
+            file=folder,
+            expected="a row for each step and weight",
+            found="no rows",
+            fix="train with parameters that require gradients",
+        )
     if unknown := frame["step"].null_count():
         _refuse(folder, "holds rows without a step", "the optimizer step of every row", f"{unknown} without")
     if unknown := frame.filter(~pl.col("factor").is_in(_FACTORS) | pl.col("factor").is_null()).height:

@@ -6,7 +6,6 @@ import zipfile
 import zlib
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from tunescope.source.files.disk import Snapshot, take_snapshot
 from tunescope.source.files.sniff import read_head
 from tunescope.source.files.tensors import LazyTensor
 
-# What the zip and NumPy readers raise for bytes that make no sense.
+# What the zip and NumPy readers raise for bytes that make no sense. Only their own calls stand under it.
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError, EOFError, NotImplementedError,
     ValueError, OSError, RuntimeError, SyntaxError, TypeError, KeyError, OverflowError,
@@ -31,10 +30,16 @@ def read_npz(path: str | Path) -> TensorFile:
     path = Path(path)
     snapshot = take_snapshot(path)
     read_head(snapshot, "NumPy .npz archive or empty zip archive or zip archive")
+    with open_archive(path) as archive:
+        members = check_members(archive, path)
+        tensors = {t.name: t for t in (_tensor(archive, member, snapshot) for member in members)}
+    return TensorFile(path, {}, tensors, [], snapshot)
+
+
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """The zip archive at `path`; raises `BadInput` where it is damaged or cut short."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = check_members(archive, path)
-            tensors = {t.name: t for t in (_tensor(archive, member, snapshot) for member in members)}
+        return zipfile.ZipFile(path)
     except DAMAGE as error:
         raise BadInput(
             "bad-archive",
@@ -44,7 +49,6 @@ def read_npz(path: str | Path) -> TensorFile:
             expected="a complete zip archive",
             fix="download or copy the file again",
         ) from error
-    return TensorFile(path, {}, tensors, [], snapshot)
 
 
 def check_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
@@ -78,8 +82,7 @@ def _refuse(path: Path, what: str, expected: str, found: str) -> None:
 
 def _tensor(archive: zipfile.ZipFile, member: zipfile.ZipInfo, snapshot: Snapshot) -> LazyTensor:
     name = member.filename.removesuffix(".npy")
-    with archive.open(member) as stream:
-        shape, dtype, header = _array_header(stream, snapshot.path, name)
+    shape, dtype, header = _array_header(archive, member, snapshot.path, name)
     nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if nbytes != member.file_size - header:
         raise BadInput(
@@ -96,14 +99,16 @@ def _tensor(archive: zipfile.ZipFile, member: zipfile.ZipInfo, snapshot: Snapsho
 
 
 def _array_header(
-    stream: IO[bytes], path: Path, name: str
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path, name: str
 ) -> tuple[tuple[int, ...], np.dtype[np.generic], int]:
+    """Shape and dtype of a member, and the number of bytes before its data."""
+    npy = np.lib.format
     try:
-        version = np.lib.format.read_magic(stream)
-        read = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read(stream)
+        with archive.open(member) as stream:
+            version = npy.read_magic(stream)
+            read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, _, dtype = read(stream)
+            length = stream.tell()
     except DAMAGE as error:
         raise BadInput(
             "bad-array",
@@ -122,7 +127,7 @@ def _array_header(
             expected="plain numbers",
             found=str(dtype),
         )
-    return shape, dtype, stream.tell()
+    return shape, dtype, length
 
 
 def _read(snapshot: Snapshot, member: str, name: str) -> Array:
@@ -136,6 +141,7 @@ def _read(snapshot: Snapshot, member: str, name: str) -> Array:
             "a member of the archive is damaged",
             file=snapshot.path,
             tensor=name,
+            expected="the bytes that its header states",
             found=error,
             fix="download or copy the file again",
         ) from error

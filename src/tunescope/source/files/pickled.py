@@ -17,7 +17,7 @@ from tunescope.delta import Array
 from tunescope.errors import BadInput, Exhausted, Missing, Notice, TunescopeError
 from tunescope.source.files.container import TensorFile, lazy, read_range, read_values
 from tunescope.source.files.disk import Snapshot, take_snapshot
-from tunescope.source.files.npz import DAMAGE, check_members
+from tunescope.source.files.npz import DAMAGE, check_members, open_archive
 from tunescope.source.files.sniff import read_head
 from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.locate import NEVER_OPENED
@@ -75,19 +75,23 @@ def _check_container(path: Path, snapshot: Snapshot) -> None:
     head = read_head(snapshot, _PICKLE)
     if not head.startswith(b"PK"):
         return
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = check_members(archive, path)
-            compressed = [m.filename for m in members if m.compress_type != zipfile.ZIP_STORED]
-            damaged = None if compressed else archive.testzip()
-    except DAMAGE as error:
-        _refuse_archive(path, "the archive is damaged or cut short", "a complete zip archive", str(error))
+    with open_archive(path) as archive:
+        members = check_members(archive, path)
+        compressed = [m.filename for m in members if m.compress_type != zipfile.ZIP_STORED]
+        damaged = None if compressed else _damaged_member(archive, path)
     if compressed:
         _refuse_archive(
             path, "the archive is compressed, as PyTorch never does", "stored members", compressed[0]
         )
     if damaged is not None:
         _refuse_archive(path, "a member of the archive fails its checksum", "matching CRC-32", damaged)
+
+
+def _damaged_member(archive: zipfile.ZipFile, path: Path) -> str | None:
+    try:
+        return archive.testzip()
+    except DAMAGE as error:
+        _refuse_archive(path, "the archive is damaged or cut short", "a complete zip archive", str(error))
 
 
 def _refuse_archive(path: Path, what: str, expected: str, found: str) -> NoReturn:
@@ -104,7 +108,12 @@ def _convert(path: Path, snapshot: Snapshot, folder: _Folder) -> dict[str, Any]:
     if done.returncode != 0 or not index.exists():
         last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
         raise BadInput(
-            "bad-pickle", "the pickle could not be loaded", file=path, found=last[0], fix=_TWO_WAYS
+            "bad-pickle",
+            "the pickle could not be loaded",
+            file=path,
+            expected="a state dict of plain tensors",
+            found=last[0],
+            fix=_TWO_WAYS,
         )
     document: dict[str, Any] = json.loads(index.read_text())
     return document

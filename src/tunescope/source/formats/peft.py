@@ -51,7 +51,7 @@ def read_peft(
     if shapes is None:
         shapes = base_shapes(config, modules) if method in _WITHOUT_SHAPES else {}
     adapter = Adapter(modules, config, ledger, file, shapes)
-    deltas = [guarded(delta, file) for delta in _read(tuner, adapter)]
+    deltas = [guarded(delta, file, tuner.checked) for delta in _read(tuner, adapter)]
     adapter.close()
     account(tensors, config, ledger, method)
     _notice_kinds(deltas, tensors, ledger)
@@ -59,6 +59,8 @@ def read_peft(
 
 
 def _read(tuner: Tuner, adapter: Adapter) -> list[Delta]:
+    if tuner.checked:
+        return list(tuner.read(adapter))
     try:
         return list(tuner.read(adapter))
     except (IndexError, ValueError, ZeroDivisionError) as error:
@@ -66,6 +68,7 @@ def _read(tuner: Tuner, adapter: Adapter) -> list[Delta]:
             "factor-shapes",
             f"the tensors do not have the shapes of a {adapter.config['peft_type']} adapter",
             file=adapter.file,
+            expected="the shapes that PEFT saves",
             found=error,
             fix="is this the adapter's own adapter_config.json?",
         ) from error
@@ -78,6 +81,7 @@ def _refuse_empty(tensors: Mapping[str, LazyTensor], file: str) -> None:
         "empty-adapter",
         "the adapter is empty; saved under ZeRO-3 without gathering?",
         file=file,
+        expected="tensors with elements",
         found=f"{len(tensors)} tensors, all of size 0" if tensors else "no tensors",
         fix="save it again inside GatheredParameters (DeepSpeed) or with the full state dict (FSDP)",
     )
@@ -108,6 +112,7 @@ def _claim(module: dict[str, LazyTensor], key: Key, tensor: LazyTensor, file: st
             "two tensors of the file mean the same parameter of the same module",
             file=file,
             tensor=tensor.name,
+            expected="each parameter once",
             found=f"also {module[key.parameter].name}",
             fix="save one adapter for each file",
         )
@@ -122,6 +127,7 @@ def _notice_names(
             "several-adapters",
             "the file holds several adapters",
             file=file,
+            expected="one adapter",
             found=", ".join(sorted(adapters)),
             fix="save one adapter for each file (PEFT's save_pretrained does)",
         )

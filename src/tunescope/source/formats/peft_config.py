@@ -23,7 +23,7 @@ _FLAGS = _words(
     save_projection use_idwt proportional_parameters save_only_topk_weights save_indices sparse very_sparse
     """
 )
-_COUNTS = _words("r init_r target_r n_frequency theta_d_length vector_length topk")
+_COUNTS = _words("qalora_group_size r init_r target_r n_frequency theta_d_length vector_length topk")
 _NUMBERS = _words("lora_alpha alpha randlora_alpha scaling delora_lambda shadow_alpha psoft_alpha")
 _COUNT_PATTERNS = _words("rank_pattern n_frequency_pattern block_size_pattern")
 _PATTERNS = _COUNT_PATTERNS | _words("alpha_pattern lambda_pattern")
@@ -111,8 +111,19 @@ def _check_value(method: str, key: str, value: Any, file: str | Path) -> None:
         _check_pattern(file, method, key, value)
     if key == "target_modules" and value is not None:
         _check_targets(file, key, value)
+    if key == "use_bdlora" and isinstance(value, dict):
+        _check_blocks(file, value)
     if key in _LISTS and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
         _refuse(file, key, "a list of names", value)
+
+
+def _check_blocks(file: str | Path, value: Mapping[str, Any]) -> None:
+    if value.get("nblocks") is not None:
+        _check_count(file, "use_bdlora.nblocks", value["nblocks"])
+    for side in ("target_modules_bd_a", "target_modules_bd_b"):
+        names = value.get(side)
+        if names is not None and not (isinstance(names, list) and all(isinstance(n, str) for n in names)):
+            _refuse(file, f"use_bdlora.{side}", "a list of names", names)
 
 
 def _check_count(file: str | Path, key: str, value: Any, may_be_zero: bool = False) -> None:

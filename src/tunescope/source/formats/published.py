@@ -74,14 +74,16 @@ def _typed(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
         frame = frame.with_columns(pl.lit(path.stem.removeprefix("weight_norms_")).alias("model_id"))
     norms = {c: pl.Float64() for c in frame.columns if "norm" in c and c not in _TEXT}
     frame = typed_columns(frame, {**_KEYS, **norms}, path)
-    if frame["model_id"].null_count():
-        raise BadInput(
-            "bad-table",
-            "rows of the table have no model_id",
-            file=path,
-            expected="a model_id in every row",
-            found="an empty one",
-        )
+    for column in ("model_id", "module_type"):
+        if frame[column].null_count():
+            raise BadInput(
+                "bad-table",
+                f"rows of the table have no {column}",
+                file=path,
+                expected=f"a {column} in every row",
+                found="an empty one",
+                fix="correct the table",
+            )
     return frame
 
 

@@ -175,10 +175,15 @@ class Adapter:
 
 @dataclass(frozen=True, eq=False)
 class Tuner:
-    """One PEFT method: the parameter names that it saves and the function that turns them into deltas."""
+    """One PEFT method: the parameter names that it saves and the function that turns them into deltas.
+
+    `checked` says that `read` looks at every shape before it relies on it. Of another method an
+    `IndexError` or `ValueError` means that the tensors do not have the shapes it takes for granted.
+    """
 
     parameters: frozenset[str]
     read: Callable[[Adapter], Iterable[Delta]]
+    checked: bool = False
 
 
 def floats(tensor: LazyTensor) -> Array:

@@ -1,0 +1,108 @@
+"""A fixed run of the fuzzer, what it found before, and the proof that it would notice a bug.
+
+`make fuzz` goes on for as long as one likes, from another seed each time.
+"""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tunescope.errors import BadInput
+
+from .fuzz.kinds import KINDS
+from .fuzz.mutations import Change
+from .fuzz.trial import Bench
+
+_SEED, _EACH = 20, 120
+
+# Found by the fuzzer and made as small as they go; each was no answer once.
+FOUND = [
+    ("norms_csv", Change("bytes", 283390162, 12731270, 974667963)),
+    ("norms_parquet", Change("values", 633792732, 199978905, 111747790)),
+    ("study_record", Change("bytes", 456505959, 927577796, 710975312)),
+    ("study_record", Change("values", 160561116, 740521201, 942860282)),
+    ("study_record", Change("values", 719666960, 1025398330, 617834546)),
+    ("capture", Change("values", 6935197, 569983307, 235690432)),
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_damaged_input_is_read_or_refused_with_slug_file_and_expectation(
+    tmp_path: Path, kind: str
+) -> None:
+    bench = Bench(kind, tmp_path)
+    found = list(bench.try_some(random.Random(f"{_SEED} {kind}"), max(_EACH // bench.kind.slow, 2)))
+    assert not found, "\n".join(map(str, found))
+
+
+@pytest.mark.parametrize(("kind", "change"), FOUND)
+def test_what_had_no_answer_once_has_one(tmp_path: Path, kind: str, change: Change) -> None:
+    assert Bench(kind, tmp_path).answer([change]) is None
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("peft_")])
+def test_a_sound_input_is_read(tmp_path: Path, kind: str) -> None:
+    bench = Bench(kind, tmp_path)
+    bench.kind.use(bench._victim)
+
+
+# A reader of every container, and the kind of input that goes through it.
+READERS = [
+    ("tunescope.source.files.container.parse_header", "safetensors"),
+    ("tunescope.source.files.container.read_range", "safetensors"),
+    ("tunescope.source.files.npz._tensor", "npz"),
+    ("tunescope.source.files.npz.check_members", "npz"),
+    ("tunescope.source.files.sharded._check_name", "shard_index"),
+    ("tunescope.source.formats.peft_config._check_value", "adapter_config"),
+    ("tunescope.source.tuners.lora.terms", "adapter_config"),
+    ("tunescope.source.formats.published._typed", "norms_csv"),
+    ("tunescope.table._record", "norms_parquet"),
+    ("tunescope.source.runs._trainer_state", "trainer_state"),
+    ("tunescope.corpus.reading._jsonl", "rows_jsonl"),
+    ("tunescope.corpus.reading._text_records", "rows_gzip"),
+    ("tunescope.cli.configuration._text", "yaml"),
+]
+BUGS = [ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, ZeroDivisionError]
+
+
+@pytest.mark.parametrize(("reader", "kind"), READERS)
+@pytest.mark.parametrize("bug", BUGS)
+def test_a_bug_planted_in_a_reader_is_not_taken_for_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, kind: str, bug: type[Exception]
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise bug("planted")
+
+    bench = Bench(kind, tmp_path)
+    monkeypatch.setattr(reader, broken)
+    finding = bench.answer([])
+    assert finding is not None
+    assert finding.raised == f"{bug.__name__}: {bug('planted')}"
+
+
+def test_a_planted_bug_ends_the_command_with_70(
+    run: Callable[..., Any], adapter: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> None:
+        raise ValueError("planted")
+
+    monkeypatch.setattr("tunescope.source.files.container.parse_header", broken)
+    ran = run("norms", adapter())
+    assert ran.code == 70
+    assert "a bug of ours: ValueError: planted" in ran.err
+
+
+def test_exit_3_without_slug_file_or_expectation_counts_as_uncaught(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vague(*_: Any) -> None:
+        raise BadInput("vague", "something is wrong", file="x")
+
+    bench = Bench("safetensors", tmp_path)
+    monkeypatch.setattr("tunescope.source.files.container.parse_header", vague)
+    finding = bench.answer([])
+    assert finding is not None
+    assert finding.raised == "vague without expected"
