@@ -49,6 +49,8 @@ class ChatTemplate:
             raise BadInput(
                 "no-chat-template",
                 "the data holds chats, and the model's tokenizer has no chat template",
+                expected="a tokenizer with a chat template",
+                found="none",
                 fix="use an instruction-tuned model, or prompt + completion columns",
             )
         self._tokenizer = tokenizer

@@ -45,6 +45,8 @@ def encode(rows: Iterable[Row], tokenizer: Any, max_length: int) -> list[Example
         raise BadInput(
             "data-all-cut",
             f"none of {len(rows)} rows has a token to learn within {max_length} tokens",
+            expected="a row with an answer before the cut",
+            found="none",
             fix="raise --max-length or shorten the prompts",
         )
     return examples

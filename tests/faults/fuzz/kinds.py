@@ -32,6 +32,8 @@ class Kind:
     ways: Mapping[str, Apply] = field(default_factory=lambda: {"bytes": bytewise})
     # Reading one takes so many times as long as the others.
     slow: int = 1
+    # Whether the entry point is given the file, so that its errors can name it.
+    named: bool = True
 
 
 def _pairs(dtype: Any = np.float32) -> dict[str, Any]:
@@ -235,6 +237,7 @@ _YAML = (
 )
 _TOML = b'model = "base/"\nlearning_rate = [1e-4, 2e-4]\nlora_rank = 8\n[data]\ncpp = "cpp.jsonl"\n'
 _TEXT, _JSON = {"bytes": bytewise, "tokens": tokenwise}, {"bytes": bytewise, "values": json_values}
+_GZIP = {"bytes": bytewise, "text": packing.gzip_content}
 _HEADER = {"bytes": bytewise, "header": packing.safetensors_header, "floats": packing.floats}
 _ZIP, _TABLE = (
     {"bytes": bytewise, "members": packing.zip_members},
@@ -275,10 +278,8 @@ KINDS: dict[str, Kind] = {
     "rows_json": Kind(_data("rows.json", packing.text_of(_ROWS)), read_rows, _JSON),
     "rows_csv": Kind(_data("rows.csv", b'prompt,completion\n1+1=,2\n"2+\n2=",4\n'), read_rows, _TEXT),
     "rows_parquet": Kind(_data_parquet, read_rows, _TABLE),
-    "rows_gzip": Kind(
-        _data("rows.jsonl.gz", gzip.compress(_jsonl(_ROWS), mtime=0)), read_rows, {"bytes": bytewise, "text": packing.gzip_content}
-    ),
-    "chat_template": Kind(_data("chat_template.jinja", _TEMPLATE), _read_template, _TEXT),
+    "rows_gzip": Kind(_data("rows.jsonl.gz", gzip.compress(_jsonl(_ROWS), mtime=0)), read_rows, _GZIP),
+    "chat_template": Kind(_data("c.jinja", _TEMPLATE), _read_template, _TEXT, named=False),
     "yaml": Kind(_data("c.yaml", _YAML), lambda p: read_config(p, _OPTIONS), _TEXT),
     "toml": Kind(_data("c.toml", _TOML), lambda p: read_config(p, _OPTIONS), _TEXT),
 }  # fmt: skip

@@ -9,7 +9,8 @@ from typing import Any
 
 # What no honest file holds in the place of a value, or holds seldom.
 HOSTILE: tuple[Any, ...] = (
-    None, True, False, 0, -1, 1, 3, 2**31, 2**63, 10**25, 0.5, -0.0, 1e308, 1e-320, float("nan"), float("inf"),
+    None, True, False, 0, -1, 1, 3, 2**31, 2**63, 10**25, 0.5, -0.0, 1e308, 1e-320,
+    float("nan"), float("inf"),
     "", "x", "8", "NaN", "\ud800", "😀", "a" * 10_000, "\0", "../x", "/etc/passwd", "(a+)+b", "[", "=1+1",
     "a.b.c.d", "layers.7.q_proj", "layers.99999999999.q_proj", "LORA", "int8", [], [1], [None], [[]], {},
     {"a": 1}, {"": None}, [0] * 300, "\u202e", "\n",

@@ -16,6 +16,7 @@ from .kinds import KINDS
 from .mutations import Change, draw
 
 _SECONDS = 30
+_SAID = ("slug", "file", "expected")
 
 
 class TooLongError(BaseException):
@@ -59,7 +60,7 @@ class Bench:
                 warnings.simplefilter("ignore")
                 self.kind.use(self._victim)
         except TunescopeError as error:
-            fault = _fault(error)
+            fault = _fault(error, self.kind.named)
             return None if fault is None else self._finding(changes, error, fault)
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -94,12 +95,12 @@ class Bench:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def _fault(error: TunescopeError) -> str | None:
+def _fault(error: TunescopeError, named: bool) -> str | None:
     """What an error of ours lacks: exit 3 names slug, file and what was expected."""
     if error.exit_code not in (2, 3, 4, 5):
         return f"exit {error.exit_code}: {error.slug}"
     if isinstance(error, BadInput):
-        lacking = [name for name in ("slug", "file", "expected") if not getattr(error, name)]
+        lacking = [name for name in _SAID if (named or name != "file") and not getattr(error, name)]
         return f"{error.slug} without {', '.join(lacking)}" if lacking else None
     return None
 
