@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tunescope.delta import Dense as Dense
     from tunescope.delta import Factored as Factored
     from tunescope.errors import TunescopeError as TunescopeError
-    from tunescope.questions.attribution.attribution import attribute as attribute
+    from tunescope.questions.attribution.study import attribute as attribute
     from tunescope.questions.importance.study import importance as importance
     from tunescope.questions.listed import read as read
     from tunescope.questions.norms.study import norms as norms
@@ -47,7 +47,7 @@ _HOME = {
     "Table": "tunescope.table",
     "TrainingCapture": "tunescope.training.capture",
     "TunescopeError": "tunescope.errors",
-    "attribute": "tunescope.questions.attribution.attribution",
+    "attribute": "tunescope.questions.attribution.study",
     "finetune": "tunescope.training.fine_tuning",
     "importance": "tunescope.questions.importance.study",
     "norms": "tunescope.questions.norms.study",

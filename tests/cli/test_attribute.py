@@ -17,8 +17,8 @@ from tunescope.lm.texts import read_batches
 
 Run = Callable[..., Any]
 COLUMNS = [
-    "stack", "layer", "module_type", "expert", "component_name", "attribution", "stderr", "share",
-    "frobenius_norm_normalized",
+    "model_id", "data", "step", "stack", "layer", "module_type", "expert", "component_name", "attribution",
+    "stderr", "share", "frobenius_norm_normalized",
 ]  # fmt: skip
 FEW = ("--sequences", 6, "--max-length", 72, "--batch-size", 6)
 
@@ -63,7 +63,7 @@ def table(out: Path, name: str) -> pl.DataFrame:
 
 
 def summary(out: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((out / "tables" / "attribution_summary.json").read_text())
+    found: dict[str, Any] = json.loads((out / "tables" / "readout.json").read_text())
     return found
 
 
@@ -74,7 +74,7 @@ def test_a_study_has_its_tables_figures_and_readout(
     """The promised columns and keys; one row per changed weight; cells add up; measured beside attributed."""
     out = tmp_path / "study"
     arguments = (models / kind, "--base", models / "base", "--data", domain_paths()["physics"], *FEW)
-    done = run("attribute", *arguments, "--verify", 4, "-o", out)
+    done = run("attribute", *arguments, "--put-back", 4, "-o", out)
     assert done.code == 0, done.err
     cells, found = table(out, "attribution"), summary(out)
     assert cells.columns == COLUMNS
@@ -86,17 +86,17 @@ def test_a_study_has_its_tables_figures_and_readout(
     assert found["sum"] + found["gain"] == pytest.approx(found["residual"], abs=1e-9)
     assert found["converged"]
     assert abs(found["residual"]) <= found["tolerance"]
-    checks = table(out, "verification")
+    checks = table(out, "put_back")
     assert checks["chosen"].to_list() == ["largest"] * 4 + ["random"] * 4
     largest = cells.sort(pl.col("attribution").abs(), descending=True)["component_name"].head(4)
     assert set(checks["component_name"].head(4)) == set(largest)
     expected = spearmanr(checks["attribution"], checks["measured"]).statistic
     assert found["verification"]["spearman"] == pytest.approx(expected)
     figures = {path.name for path in (out / "figures").iterdir()}
-    stems = ("attribution", "change_effect", "verification")
-    assert figures == {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")}
+    stems = ("attribution", "change_effect", "put_back")
+    assert figures == {*(f"{stem}.png" for stem in stems), "captions.md"}
     assert "gain of" in (out / "readout.md").read_text()
-    assert json.loads((out / "study.json").read_text())["arguments"]["verify"] == 4
+    assert json.loads((out / "study.json").read_text())["arguments"]["put_back"] == 4
 
 
 def test_several_data_sets_have_maps_and_a_difference(models: Path, tmp_path: Path, run: Run) -> None:
@@ -109,7 +109,7 @@ def test_several_data_sets_have_maps_and_a_difference(models: Path, tmp_path: Pa
     )  # fmt: skip
     assert done.code == 0, done.err
     cells = table(out, "attribution")
-    assert cells.columns == ["data", *COLUMNS]
+    assert cells.columns == COLUMNS
     parts = {name: part for (name,), part in cells.group_by("data", maintain_order=True)}
     assert list(parts) == ["physics", "code"]
     differences = table(out, "attribution_difference")
@@ -137,7 +137,7 @@ def test_the_same_run_gives_the_same_bytes(models: Path, tmp_path: Path, run: Ru
     first = run(*arguments, "--nodes", 2, "--json", "-o", tmp_path / "a")
     second = run(*arguments, "--nodes", 2, "-o", tmp_path / "b")
     assert first.code == second.code == 0
-    for name in ("attribution.csv", "attribution.parquet", "attribution_summary.json"):
+    for name in ("attribution.csv", "attribution.parquet", "readout.json"):
         assert (tmp_path / "a" / "tables" / name).read_bytes() == (
             tmp_path / "b" / "tables" / name
         ).read_bytes()
@@ -172,12 +172,12 @@ def test_bad_input_is_refused_with_its_exit_code(models: Path, tmp_path: Path, r
 def test_a_model_held_against_itself_gains_nothing(models: Path, tmp_path: Path, run: Run) -> None:
     """No cell, no gain and no figure, for one data set and for two; the models are called identical."""
     out, data = tmp_path / "study", domain_paths()
-    arguments = ("--data", data["cpp"], "--data", data["physics"], *FEW, "--verify", 2, "-o", out)
+    arguments = ("--data", data["cpp"], "--data", data["physics"], *FEW, "--put-back", 2, "-o", out)
     done = run("attribute", models / "base", "--base", models / "base", *arguments)
     assert done.code == 0, done.err
-    assert "identical" in done.out
+    assert "identical" in done.err
     cells = table(out, "attribution")
-    assert cells.columns == ["data", *COLUMNS]
+    assert cells.columns == COLUMNS
     assert cells.height == 0
     assert not (out / "figures").exists()
     for found in summary(out)["data_sets"].values():
@@ -194,7 +194,7 @@ def test_the_demo_model_s_fine_tune_is_attributed(tmp_path: Path, run: Run) -> N
     adapter.save_pretrained(tmp_path / "lora")
     done = run(
         "attribute", tmp_path / "lora", "--base", model_path(), "--data", domain_paths()["physics"],
-        *FEW, "--nodes", 4, "--verify", 3, "-o", tmp_path / "study",
+        *FEW, "--nodes", 4, "--put-back", 3, "-o", tmp_path / "study",
     )  # fmt: skip
     assert done.code == 0, done.err
     found = summary(tmp_path / "study")
@@ -202,4 +202,6 @@ def test_the_demo_model_s_fine_tune_is_attributed(tmp_path: Path, run: Run) -> N
     assert found["converged"]
     assert table(tmp_path / "study", "attribution").height == 20
     assert -1 <= found["verification"]["spearman"] <= 1
-    assert f"Spearman {found['verification']['spearman']:.2g}" in done.out
+    assert (
+        f"Spearman {found['verification']['spearman']:.2g}" in (tmp_path / "study" / "readout.md").read_text()
+    )

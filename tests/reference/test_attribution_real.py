@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 from torch import nn
 from transformers import AutoModel, AutoTokenizer
 
-import tunescope
+from tunescope.questions.attribution.attribution import attribute_batches
 
 TEXTS = (
     "the sea is calm tonight , the tide is full .",
@@ -65,8 +65,8 @@ def test_a_published_encoder_s_gain_adds_up(minilm):
         loss(model, batch).backward()
         optimiser.step()
     tuned = EncoderForMaskedLM(adapted.merge_and_unload())
-    table = tunescope.attribute(tuned, [batch], base=base, nodes=8, verify=6)
-    summary = table.meta["summary"]
+    table = attribute_batches(tuned, [batch], base=base, nodes=8, put_back=6)
+    summary = table.summary
     with torch.no_grad():
         assert summary["gain"] == pytest.approx((loss(base, batch) - loss(tuned, batch)).item(), rel=1e-4)
     assert summary["gain"] > 0

@@ -18,7 +18,7 @@ from tunescope.errors import BadInput, Missing, UsageError
 from tunescope.lm.loss import predicts_next_token
 from tunescope.lm.pretrained import load_model, load_tokenizer
 from tunescope.lm.texts import hidden, limits_of, read_batches
-from tunescope.questions.attribution.attribution import attribute
+from tunescope.questions.attribution.attribution import attribute_batches
 
 SIZES = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
          "num_attention_heads": 2, "max_position_embeddings": 32}  # fmt: skip
@@ -123,8 +123,8 @@ def test_a_masked_model_s_gain_is_attributed(tmp_path):
     path.write_text("\n".join(json.dumps({"text": text}) for text in ("abcdefgh", "hgfedcbaabc", "bdfh")))
     batches, _ = read_batches(path, Letters(), masked_model(0), batch_size=2)
     base, tuned = masked_model(0), masked_model(1)
-    table = attribute(tuned, batches, base=base, nodes=16)
-    summary = table.meta["summary"]
+    table = attribute_batches(tuned, batches, base=base, nodes=16)
+    summary = table.summary
     for model, key in ((base, "base_loss"), (tuned, "tuned_loss")):
         with torch.no_grad():
             pairs = [(model(b["input_ids"], b["attention_mask"]).logits, b["labels"]) for b in batches]

@@ -5,11 +5,10 @@ import logging
 
 import pytest
 
+from tunescope import attribute, importance
 from tunescope.corpus import read_rows
 from tunescope.errors import BadInput
 from tunescope.lm.texts import Limits, encoded
-from tunescope.questions.attribution import study as attribution
-from tunescope.questions.importance import study as importance
 from tunescope.training.fine_tuning import finetune
 from tunescope.training.recipe import Recipe
 
@@ -41,18 +40,15 @@ def test_the_three_give_one_loss_over_the_same_tokens(sweep):
     root, run, cut, _ = sweep
     data, model = str(root / "runs" / "held_out" / "words.jsonl"), str(root / "model")
     options = {"max_length": TOKENS, "device": "cpu"}
-    scored = importance.importance_study(
-        importance.Request(model, data, ("magnitude",), layer_importance=False, **options)
-    )
-    request = attribution.Request(str(run.folder / "adapter"), model, (data,), **options)
-    attributed = attribution.attribution_study(request)
-    summary, losses = scored.table.meta["summary"], run.record["losses"]["words"]
-    assert losses["tokens"] == summary["tokens"] == attributed.document["tokens"]
+    scored = importance(model, data, method="magnitude", layer_importance=False, **options)
+    attributed = attribute(run.folder / "adapter", model, data, **options)
+    summary, losses = scored.readout["summary"], run.record["losses"]["words"]
+    assert losses["tokens"] == summary["tokens"] == attributed.readout["tokens"]
     assert summary["loss"] == pytest.approx(losses["before"], rel=1e-6)
-    assert attributed.document["base_loss"] == pytest.approx(losses["before"], rel=1e-6)
-    assert attributed.document["tuned_loss"] == pytest.approx(losses["after"], rel=1e-6)
-    for document in (scored.document, attributed.document):
-        assert any("[model-length]" in notice for notice in document["notices"]) == cut
+    assert attributed.readout["base_loss"] == pytest.approx(losses["before"], rel=1e-6)
+    assert attributed.readout["tuned_loss"] == pytest.approx(losses["after"], rel=1e-6)
+    for study in (scored, attributed):
+        assert any(finding.kind == "model_length" for finding in study.findings) == cut
 
 
 def test_a_sweep_says_that_rows_were_cut_at_the_models_length(sweep):

@@ -23,7 +23,6 @@ from tunescope.questions.attribution.integral import (
 from tunescope.questions.attribution.path import Path, opened_path
 from tunescope.questions.attribution.subject import Place, Subject, open_subject
 from tunescope.questions.attribution.summary import (
-    SCHEMA,
     agreement,
     cell_frame,
     checked_frame,
@@ -31,7 +30,6 @@ from tunescope.questions.attribution.summary import (
     sums,
 )
 from tunescope.questions.attribution.verify import choose, verify
-from tunescope.table import Table
 
 Batches = Iterable[Mapping[str, Any]]
 
@@ -44,28 +42,20 @@ class Attribution:
     summary: Mapping[str, Any]
     verification: pl.DataFrame | None = None
 
-    def table(self) -> Table:
-        """The rows with units, sums and verification in their meta."""
-        units = {name: unit for name, (_, unit) in SCHEMA.items() if unit}
-        rows = [] if self.verification is None else self.verification.to_dicts()
-        return Table(
-            self.frame, "attribution", {"units": units, "summary": dict(self.summary), "verification": rows}
-        )
 
-
-def attribute(
+def attribute_batches(
     model: Place | nn.Module,
     batches: Batches,
     *,
     base: Place | nn.Module | None = None,
     nodes: int = 8,
-    verify: int = 0,
+    put_back: int = 0,
     seed: int = 0,
     dtype: str = "auto",
     device: str = "cpu",
     scale: float | None = None,
     progress: Progress | None = None,
-) -> Table:
+) -> Attribution:
     """How much of L(tuned) − L(base) each changed weight accounts for, in nats per token.
 
     Integrated gradients along W₀ + αΔW [Sundararajan et al. 2017, arXiv 1703.01365]: cell c is given
@@ -73,18 +63,16 @@ def attribute(
     lowered the loss. `nodes` Gauss-Legendre nodes are doubled until the sum fits.
 
     `model` is an adapter, a checkpoint, a module or a live `PeftModel` (then without `base`); `batches` an
-    iterable of mappings `input_ids`, `attention_mask`, `labels` (−100 ignored). `verify` puts the so many
-    largest cells, and as many random ones, back to the base one at a time and measures what happens:
-    `meta["verification"]`. The sums are in `meta["summary"]`.
+    iterable of mappings `input_ids`, `attention_mask`, `labels` (−100 ignored). `put_back` puts the so many
+    largest cells, and as many random ones, back to the base one at a time and measures what happens.
 
     Raises `BadInput` where the two models do not belong together or no token has a label.
     """
     subject = open_subject(model, base, dtype=dtype, device=device, scale=scale)
     with path_of(subject, seed) as path:
-        found = attribute_data(
-            path, subject.changes, batches, nodes=nodes, verified=verify, seed=seed, progress=progress
+        return attribute_data(
+            path, subject.changes, batches, nodes=nodes, verified=put_back, seed=seed, progress=progress
         )
-    return found.table()
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """Maps of attribution, change against effect, and measured against attributed, as matplotlib drawings."""
 
-import textwrap
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
@@ -46,7 +45,7 @@ _WORDS = {
 }
 
 
-def attribution_maps(views: Sequence[Map], caption: str = "") -> Figure:
+def attribution_maps(views: Sequence[Map]) -> Figure:
     """Maps side by side with the sums of rows and columns as bars; modules outside blocks as bars alone."""
     with style():
         widths = [_width(view) for view in views]
@@ -55,8 +54,6 @@ def attribution_maps(views: Sequence[Map], caption: str = "") -> Figure:
         parts = figure.subfigures(1, len(views), squeeze=False, width_ratios=widths)[0]
         for part, view in zip(parts, views, strict=True):
             (_bars if _is_outside(view) else _map)(part, view)
-        if caption:
-            figure.supxlabel(textwrap.fill(caption, int(13 * sum(widths))), fontsize=7.5, color=QUIET)
     return figure
 
 

@@ -24,8 +24,6 @@ def attribution_markdown(document: Mapping[str, Any]) -> str:
     lines += ["", "## How far to trust it", ""]
     lines += [_trust(name, summary) for name, summary in sets.items()]
     lines += ["", "## Findings", "", *finding_lines(document["findings"])]
-    if document["notices"]:
-        lines += ["", "## Notices", "", *(f"- {escaped(notice)}" for notice in document["notices"])]
     return "\n".join(lines) + "\n"
 
 

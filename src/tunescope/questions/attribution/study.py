@@ -1,189 +1,163 @@
-"""The study of `tunescope attribute`: tuned model, base and data in, tables, figures and readout out."""
+"""`tunescope.attribute`: a tuned model, its base and texts loaded, the gain split into cells."""
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tunescope.corpus.reading import SUFFIXES, read_rows
-from tunescope.errors import Missing, Notice, UsageError
-from tunescope.paths import local_path
+from tunescope.errors import Notice, UsageError
 from tunescope.questions.attribution import views as view
 from tunescope.questions.attribution.findings import attribution_findings, difference_findings
-from tunescope.source.ledger import provenance as source_provenance
-from tunescope.source.spec import default_label, parse_hub_id, parse_spec
-from tunescope.study.finding import Finding, ordered
-from tunescope.study.folder import StudyFolder
-from tunescope.study.names import file_stems
-from tunescope.table import SCHEMA_VERSION, Table, spreadsheet_safe, write_csv
-from tunescope.writing import strict_json, write_json, write_text
+from tunescope.questions.attribution.inputs import check_there, data_sets
+from tunescope.questions.attribution.question import QUESTION
+from tunescope.questions.attribution.summary import PUT_BACK, SCHEMA
+from tunescope.source import digest
+from tunescope.source.ledger import provenance
+from tunescope.source.spec import default_label, parse_spec
+from tunescope.study.finding import noticed, ordered
+from tunescope.study.progress import Tell, silent
+from tunescope.study.study import Study, asked
+from tunescope.table import SCHEMA_VERSION, Column, Schema, Table, described
 
 if TYPE_CHECKING:
     from tunescope.questions.attribution.attribution import Attribution
     from tunescope.questions.attribution.subject import Subject
 
-Progress = Callable[[str, int, int], None]
-# Differences are drawn for all pairs up to this many data sets, else against the first.
+# Differences are taken for all pairs up to this many data sets, else against the first.
 ALL_PAIRS = 4
+_KEYS: Schema = {
+    "model_id": Column(pl.String, "label of the tuned model"),
+    "data": Column(pl.String, "name of the data set"),
+    "step": Column(pl.Int64, "optimizer step, where the tuned model is a checkpoint of a run"),
+}
 
 
-@dataclass(frozen=True)
-class Request:
-    """What is attributed, on what and how; the names are those of the command's options."""
+def attribute(
+    tuned: Any,
+    base: Any = None,
+    data: Any = (),
+    *,
+    nodes: int = 8,
+    put_back: int = 0,
+    sequences: int = 128,
+    max_length: int = 512,
+    batch_size: int = 8,
+    dtype: str = "auto",
+    device: str = "auto",
+    scale: Mapping[str, float] | None = None,
+    seed: int = 0,
+    state: str | Path | None = None,
+    tell: Tell = silent,
+) -> Study:
+    """Say how much of L(tuned) − L(base) each changed weight accounts for, in nats per token.
 
-    tuned: str
-    base: str
-    data: tuple[str, ...]
-    nodes: int = 8
-    verify: int = 0
-    sequences: int = 128
-    max_length: int = 512
-    batch_size: int = 8
-    dtype: str = "auto"
-    device: str = "auto"
-    scale: float | None = None
-    seed: int = 0
-
-
-@dataclass(frozen=True, eq=False)
-class AttributionStudy:
-    """What was measured, per data set, before anything is drawn or written."""
-
-    label: str
-    found: Mapping[str, "Attribution"]
-    findings: Sequence[Finding]
-    document: Mapping[str, Any]
-    sources: Sequence[Mapping[str, Any]] = field(default=())
-
-    @property
-    def table(self) -> Table:
-        """All rows; with several data sets a column `data` leads."""
-        tables = {data: found.table() for data, found in self.found.items()}
-        first, *others = tables.values()
-        if not others:
-            return first
-        frames = [t.frame.select(pl.lit(data).alias("data"), pl.all()) for data, t in tables.items()]
-        return Table(
-            pl.concat(frames), "attribution", {"units": first.meta["units"], "document": self.document}
-        )
-
-
-def attribution_study(
-    request: Request, progress: Progress | None = None, state: Path | None = None
-) -> AttributionStudy:
-    """Load, attribute on every data set, and read out; with `state`, a killed run goes on from there.
-
-    Raises `Missing`, `BadInput` or `Exhausted` for models, data or a device that cannot be used.
+    `tuned` is an adapter, a checkpoint, a module or a live `PeftModel` (then without `base`), `base` the
+    model it was tuned from; `data` files or hub data sets of texts (`NAME=…`, several in a list), or batches
+    (mappings `input_ids`, `attention_mask`, `labels`), also as a mapping by name. `study.table` has a row
+    per data set and cell; negative lowered the loss, and the cells add up to its change [Sundararajan et
+    al. 2017]. `put_back` puts the so many largest cells, and as many random ones, back to the base one at a
+    time and measures. Raises `Missing`, `BadInput` or `Exhausted` for what cannot be used.
     """
-    said, tuned = parse_spec(request.tuned)
-    _check_there(tuned, labelled_data(request.data).values())
+    given = asked(locals())
+    label, place = _label(tuned)
+    sets = data_sets(data)
+    texts = [value for value in sets.values() if isinstance(value, str)]
+    check_there(place if isinstance(tuned, str | Path) else "org/live", texts)
+    subject, found, notices = _measured(place, sets, given, _scale(label, scale), tell)
+    document = _document(label, given, subject, found, notices)
+    places = {name: value if isinstance(value, str) else "<batches>" for name, value in sets.items()}
+    arguments = given | {"tuned": _spelled(tuned), "base": _spelled(base), "data": places, "state": None}
+    sources = _provenance(subject, arguments, found)
+    return Study(QUESTION, _tables(label, subject, found), document, arguments, sources)
+
+
+def _label(tuned: Any) -> tuple[str, Any]:
+    if not isinstance(tuned, str | Path):
+        return type(tuned).__name__, tuned
+    said, place = parse_spec(str(tuned))
+    return said or default_label(place), place
+
+
+def _spelled(thing: Any) -> str | None:
+    return str(thing) if thing is None or isinstance(thing, str | Path) else f"<{type(thing).__name__}>"
+
+
+def _scale(label: str, scale: Mapping[str, float] | None) -> float | None:
+    """The scale given for this adapter; refused where it names another."""
+    scales = dict(scale or {})
+    value = scales.pop(label, None)
+    if scales:
+        raise UsageError(
+            "unknown-label", f"--scale names {next(iter(scales))!r}, which no source has", expected=label
+        )
+    return value
+
+
+def _measured(
+    place: Any, sets: Mapping[str, Any], given: Mapping[str, Any], scale: float | None, tell: Tell
+) -> tuple["Subject", dict[str, "Attribution"], list[Notice]]:
     # Deferred: loading torch takes seconds, and a refused argument should not wait for it.
     from tunescope.lm.device import chosen_device
     from tunescope.lm.pretrained import load_model
     from tunescope.questions.attribution.attribution import attribute_data, path_of
     from tunescope.questions.attribution.subject import open_subject
 
-    device, notices = chosen_device(request.device)
-    model = load_model(request.base, request.dtype, device)
-    read, noticed = _batches(request, model)
-    subject = open_subject(tuned, model, dtype=request.dtype, device=device, scale=request.scale)
-    options: dict[str, Any] = {"nodes": request.nodes, "verified": request.verify, "seed": request.seed}
-    with path_of(subject, request.seed) as path:
+    base, named = given["base"], isinstance(given["base"], str | Path)
+    device, notices = chosen_device(given["device"]) if named else ("cpu", [])
+    model = load_model(str(base), given["dtype"], device) if named else base
+    read, said = _batches(sets, given, model)
+    subject = open_subject(place, model, dtype=given["dtype"], device=device, scale=scale)
+    options: dict[str, Any] = {"nodes": given["nodes"], "verified": given["put_back"], "seed": given["seed"]}
+    state = None if given["state"] is None else Path(given["state"])
+    with path_of(subject, given["seed"]) as path:
         found = {
             name: attribute_data(
-                path, subject.changes, batches, progress=_named(progress, name), state=state, **options
+                path, subject.changes, batches, progress=_named(tell, name), state=state, **options
             )
             for name, batches in read.items()
         }
-    notices = [*notices, *subject.changes.notices, *noticed]
-    return _read_out(said or default_label(tuned), request, subject, found, notices)
+    return subject, found, [*notices, *subject.changes.notices, *said]
 
 
-def _batches(request: Request, model: Any) -> tuple[dict[str, list[Any]], list[Notice]]:
+def _batches(
+    sets: Mapping[str, Any], given: Mapping[str, Any], model: Any
+) -> tuple[dict[str, Any], list[Notice]]:
     """The batches of every data set, and what was noticed on the way."""
     # Deferred, as above.
     from tunescope.lm.pretrained import load_tokenizer
     from tunescope.lm.texts import read_batches
 
-    tokenizer = load_tokenizer(request.base)
-    limits = {
-        "sequences": request.sequences,
-        "max_length": request.max_length,
-        "batch_size": request.batch_size,
-        "seed": request.seed,
-    }
-    read = {
-        name: read_batches(place, tokenizer, model, **limits)
-        for name, place in labelled_data(request.data).items()
-    }
-    notices = [notice for _, noticed in read.values() for notice in noticed]
-    return {name: batches for name, (batches, _) in read.items()}, notices
+    read: dict[str, Any] = {}
+    notices: list[Notice] = []
+    limits = {name: given[name] for name in ("sequences", "max_length", "batch_size", "seed")}
+    for name, value in sets.items():
+        if not isinstance(value, str):
+            read[name] = value
+            continue
+        if not isinstance(given["base"], str | Path):
+            raise UsageError(
+                "no-tokenizer",
+                "texts need a tokenizer, which a live model does not bring",
+                fix="name the base by its folder or id, or give batches of token ids",
+            )
+        read[name], said = read_batches(value, load_tokenizer(str(given["base"])), model, **limits)
+        notices += said
+    return read, notices
 
 
-def state_folder(out: Path) -> Path:
-    """Where a run keeps what it has finished so far: a hidden folder beside its output."""
-    return out.absolute().parent / f".{out.name}.attribute-state"
+def _named(tell: Tell, label: str) -> Callable[[str, int, int], None]:
+    return lambda what, done, total: tell(f"{label}: {what}", done, total)
 
 
-def labelled_data(specs: Sequence[str]) -> dict[str, str]:
-    """`[NAME=]FILE` arguments by name; `UsageError` for a name given twice.
-
-    >>> labelled_data(["maths=sums.jsonl", "runs/code.jsonl"])
-    {'maths': 'sums.jsonl', 'code': 'runs/code.jsonl'}
-    """
-    found: dict[str, str] = {}
-    for spec in specs:
-        said, place = parse_spec(spec)
-        label = said or _data_label(place)
-        if label in found:
-            text = f"two data sets are called {label!r}"
-            raise UsageError("duplicate-label", text, fix="name them: --data NAME=FILE")
-        found[label] = place
-    if not found:
-        raise UsageError("no-data", "no data set is named", expected="--data FILE")
-    return found
-
-
-def _data_label(place: str) -> str:
-    """A file's name without what says its format; the last part of a hub id."""
-    name = default_label(place)
-    while (stem := name.removesuffix(".gz")) != name or stem.lower().endswith(SUFFIXES):
-        name = stem.rpartition(".")[0] if stem == name else stem
-    return name
-
-
-def _check_there(tuned: str, data: Iterable[str]) -> None:
-    """Refuse what is missing or unreadable before a large base is loaded; ids on the hub wait."""
-    if not os.path.lexists(local_path(tuned)) and parse_hub_id(tuned) is None:
-        raise Missing(
-            "not-found",
-            "there is no such file or folder",
-            file=tuned,
-            found="nothing at this path; it looks local, so this was not a hub lookup",
-            fix="check the path; a hub model or adapter is written org/name[@revision][:folder]",
-        )
-    for place in data:
-        if os.path.lexists(place) or place.lower().endswith(SUFFIXES):
-            read_rows(place)
-
-
-def _named(progress: Progress | None, label: str) -> Progress | None:
-    if progress is None:
-        return None
-    return lambda what, done, total: progress(f"{label}: {what}", done, total)
-
-
-def _read_out(
+def _document(
     label: str,
-    request: Request,
+    given: Mapping[str, Any],
     subject: "Subject",
     found: Mapping[str, "Attribution"],
     notices: Sequence[Notice],
-) -> AttributionStudy:
+) -> dict[str, Any]:
     findings = [
         finding
         for data, one in found.items()
@@ -191,92 +165,74 @@ def _read_out(
     ]
     summaries = {data: one.summary for data, one in found.items()}
     findings += difference_findings({d: one.frame for d, one in found.items()}, summaries, label)
-    document = {
+    findings += [noticed(label, notice) for notice in notices]
+    return {
         "schema_version": SCHEMA_VERSION,
-        "tuned": request.tuned,
-        "base": request.base,
-        "kind": subject.kind,
+        "kind": "attribution",
+        "label": label,
+        "tuned": _spelled(given["tuned"]),
+        "base": _spelled(given["base"]),
+        "change": subject.kind,
         **(next(iter(summaries.values())) if len(summaries) == 1 else {}),
         "data_sets": summaries,
         "findings": [finding.record() for finding in ordered(findings)],
-        "notices": [str(notice) for notice in notices],
     }
-    return AttributionStudy(label, found, findings, document, _provenance(request, subject, found))
+
+
+def _tables(label: str, subject: "Subject", found: Mapping[str, "Attribution"]) -> dict[str, Table]:
+    step = None if subject.source is None else subject.source.step
+    keys = {data: {"model_id": label, "data": data, "step": step} for data in found}
+    cells = [_keyed(one.frame, keys[data]) for data, one in found.items()]
+    tables = {"attribution": _table(pl.concat(cells), "attribution", {**_KEYS, **SCHEMA})}
+    checks = [_keyed(o.verification, keys[d]) for d, o in found.items() if o.verification is not None]
+    if checks:
+        tables["put_back"] = _table(pl.concat(checks), "put_back", {**_KEYS, **PUT_BACK})
+    if pairs := list(_differences({data: one.frame for data, one in found.items()})):
+        frame = pl.concat(pairs).select(pl.lit(label).alias("model_id"), pl.all())
+        tables["attribution_difference"] = Table(frame, "attribution_difference")
+    return tables
+
+
+def _keyed(frame: pl.DataFrame, keys: Mapping[str, Any]) -> pl.DataFrame:
+    first = [pl.lit(keys[name], column.dtype).alias(name) for name, column in _KEYS.items()]
+    return frame.select(*first, pl.all())
+
+
+def _table(frame: pl.DataFrame, kind: str, schema: Schema) -> Table:
+    return Table(frame.select(list(schema)), kind, {"columns": described(schema)})
+
+
+def _differences(frames: Mapping[str, pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """Of two data sets, cell by cell, the second's attribution minus the first's."""
+    names = list(frames)
+    pairs = combinations(names, 2) if len(names) <= ALL_PAIRS else ((names[0], name) for name in names[1:])
+    for a, b in pairs:
+        frame = view.difference(frames[a], frames[b])
+        yield frame.select(pl.lit(a).alias("data_a"), pl.lit(b).alias("data_b"), pl.all())
 
 
 def _provenance(
-    request: Request, subject: "Subject", found: Mapping[str, "Attribution"]
-) -> list[Mapping[str, Any]]:
-    tuned = {"label": "tuned", "location": request.tuned, "files": _sizes(parse_spec(request.tuned)[1])}
-    data = labelled_data(request.data).items()
-    return [
-        *(source_provenance([subject.source]) if subject.source else [tuned]),
-        {"label": "base", "location": request.base, "files": _sizes(request.base)},
-        *(
-            {"label": name, "location": place, "sha256": found[name].summary["data_sha256"]}
-            for name, place in data
-        ),
+    subject: "Subject", arguments: Mapping[str, Any], found: Mapping[str, "Attribution"]
+) -> list[dict[str, Any]]:
+    """Adapter or tuned model, base and data; large checkpoints by header and size."""
+    if subject.source is not None:
+        first = provenance([subject.source])
+    else:
+        first = [_checkpoint("tuned", arguments["tuned"])]
+    data = [
+        {
+            "label": name,
+            "location": place,
+            "format": "texts",
+            "bytes": None,
+            "digest": {"kind": "sha256_of_token_ids", "value": found[name].summary["data_sha256"]},
+        }
+        for name, place in arguments["data"].items()
     ]
+    return [*first, _checkpoint("base", arguments["base"]), *data]
 
 
-def _sizes(place: str) -> list[dict[str, Any]]:
-    """Names and sizes of a local folder's weights; hashing them could take longer than scoring."""
-    files = sorted(p for p in Path(place).glob("*") if p.suffix in (".safetensors", ".bin", ".json"))
-    return [{"file": path.name, "bytes": path.stat().st_size} for path in files]
-
-
-def write_attribution(study: AttributionStudy, folder: StudyFolder, *, safe: bool = False) -> None:
-    """Write tables, figures and readout of a study into an open folder."""
-    # Deferred: drawing needs matplotlib, measuring does not.
-    from tunescope.questions.attribution.readout import attribution_markdown
-
-    clean = spreadsheet_safe if safe else pl.DataFrame.clone
-    write_csv(clean(study.table.frame), folder.tables / "attribution.csv")
-    study.table.write_parquet(folder.tables / "attribution.parquet")
-    write_json(folder.tables / "attribution_summary.json", study.document)
-    rows = [
-        one.verification.select(*([pl.lit(data).alias("data")] if len(study.found) > 1 else []), pl.all())
-        for data, one in study.found.items()
-        if one.verification is not None
-    ]
-    if rows:
-        write_csv(clean(pl.concat(rows)), folder.tables / "verification.csv")
-    if pairs := list(differences(study)):
-        write_csv(
-            clean(pl.concat([frame for _, _, frame in pairs])), folder.tables / "attribution_difference.csv"
-        )
-    _write_figures(study, folder)
-    write_text(folder.tables / "readout.json", strict_json(study.document) + "\n")
-    write_text(folder.root / "readout.md", attribution_markdown(study.document))
-
-
-def differences(study: AttributionStudy) -> Iterator[tuple[str, str, pl.DataFrame]]:
-    """Two data sets and, cell by cell, the second's attribution minus the first's."""
-    names = list(study.found)
-    pairs = combinations(names, 2) if len(names) <= ALL_PAIRS else ((names[0], name) for name in names[1:])
-    for a, b in pairs:
-        frame = view.difference(study.found[a].frame, study.found[b].frame)
-        yield a, b, frame.select(pl.lit(a).alias("data_a"), pl.lit(b).alias("data_b"), pl.all())
-
-
-def _write_figures(study: AttributionStudy, folder: StudyFolder) -> None:
-    # Deferred: drawing needs matplotlib, measuring does not.
-    from tunescope.picture.style import figure_of, save
-    from tunescope.questions.attribution import figures as render
-
-    stems = file_stems(list(study.found))
-    # Equal models have no cell, and nothing to draw.
-    drawable = {data: one for data, one in study.found.items() if one.frame.height}
-    for data, one in drawable.items():
-        title, tail = f"{study.label} on {data}", f"_{stems[data]}" if len(stems) > 1 else ""
-        drawn = render.attribution_maps(view.maps(one.frame, title), view.caption(one.summary))
-        save(drawn, folder.figures / f"attribution{tail}")
-        points = view.scatter(one.frame, title, one.summary["spearman_change_effect"])
-        save(figure_of(render.change_effect(points)), folder.figures / f"change_effect{tail}")
-        if one.verification is not None:
-            checks = view.checks(one.verification, title, view.agreement(one.summary["verification"]))
-            save(figure_of(render.verification(checks)), folder.figures / f"verification{tail}")
-    for a, b, frame in differences(study) if drawable else ():
-        maps = view.difference_maps(frame, f"{study.label}: {b} − {a}", a, b)
-        drawn = render.attribution_maps(maps, view.difference_caption(a, b))
-        save(drawn, folder.figures / f"attribution_difference_{stems[b]}_minus_{stems[a]}")
+def _checkpoint(label: str, place: str | None) -> dict[str, Any]:
+    folder = Path(parse_spec(place)[1]) if place else Path()
+    files = sorted(folder.glob("*.safetensors")) if place and folder.is_dir() else []
+    return digest.provenance(label, place or "", "checkpoint", files)

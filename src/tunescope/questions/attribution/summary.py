@@ -11,31 +11,31 @@ from tunescope.linalg.ranks import spearman
 from tunescope.questions.attribution.cells import Changes
 from tunescope.questions.attribution.integral import Array, Integral, per_token
 from tunescope.questions.attribution.verify import Check
+from tunescope.table import Column, Schema, dtypes
 
 SIGN = "change of the loss in nats per token; negative: this cell's ΔW lowered the loss"
-# Column -> (dtype, unit), in the order of the file.
-SCHEMA: dict[str, tuple[Any, str]] = {
-    "stack": (pl.String, ""),
-    "layer": (pl.Int64, ""),
-    "module_type": (pl.String, ""),
-    "expert": (pl.Int64, ""),
-    "component_name": (pl.String, ""),
-    "attribution": (pl.Float64, SIGN),
-    "stderr": (pl.Float64, "nats per token, over sequences"),
-    "share": (pl.Float64, "attribution / sum of all; positive: works in the direction of the whole"),
-    "frobenius_norm_normalized": (pl.Float64, "‖ΔW‖_F/√d_out"),
+_LOSS = "nats/token"
+_ADDRESS: Schema = {
+    "stack": Column(pl.String, "stack of blocks or tower that the layer is counted in"),
+    "layer": Column(pl.Int64, "index of the block in its stack, from 0; null outside blocks"),
+    "module_type": Column(pl.String, "name of the module inside its block"),
+    "expert": Column(pl.Int64, "number of the expert, from 0; null where there are none"),
+    "component_name": Column(pl.String, "short name of layer and module"),
 }
-_CHECKED: dict[str, Any] = {
-    "component_name": pl.String,
-    "stack": pl.String,
-    "layer": pl.Int64,
-    "module_type": pl.String,
-    "expert": pl.Int64,
-    "chosen": pl.String,
-    "attribution": pl.Float64,
-    "attribution_stderr": pl.Float64,
-    "measured": pl.Float64,
-    "measured_stderr": pl.Float64,
+SCHEMA: Schema = {
+    **_ADDRESS,
+    "attribution": Column(pl.Float64, SIGN, _LOSS),
+    "stderr": Column(pl.Float64, "standard error over sequences", _LOSS),
+    "share": Column(pl.Float64, "attribution / sum of all; positive: in the direction of the whole"),
+    "frobenius_norm_normalized": Column(pl.Float64, "‖ΔW‖_F/√d_out", "unit of the weights"),
+}
+PUT_BACK: Schema = {
+    **_ADDRESS,
+    "chosen": Column(pl.String, "largest or random"),
+    "attribution": Column(pl.Float64, SIGN, _LOSS),
+    "attribution_stderr": Column(pl.Float64, "standard error over sequences", _LOSS),
+    "measured": Column(pl.Float64, "change of the loss that the weight makes at the tuned end", _LOSS),
+    "measured_stderr": Column(pl.Float64, "standard error over sequences, paired", _LOSS),
 }
 
 
@@ -53,7 +53,7 @@ def cell_frame(changes: Changes, mean: Array, error: Array) -> pl.DataFrame:
         "share": mean / total if total else [None] * len(mean),
         "frobenius_norm_normalized": [cell.moved for cell in changes.cells],
     }
-    return pl.DataFrame(columns, schema={name: dtype for name, (dtype, _) in SCHEMA.items()})
+    return pl.DataFrame(columns, schema=dtypes(SCHEMA))
 
 
 def ordered(frame: pl.DataFrame) -> pl.DataFrame:
@@ -119,7 +119,7 @@ def checked_frame(frame: pl.DataFrame, checks: Sequence[Check]) -> pl.DataFrame:
         schema_overrides={"measured_stderr": pl.Float64},
     )
     return pl.concat([rows, measured], how="horizontal").select(
-        pl.col(n).cast(t) for n, t in _CHECKED.items()
+        pl.col(n).cast(t) for n, t in dtypes(PUT_BACK).items()
     )
 
 

@@ -28,7 +28,7 @@ def test_a_map_has_its_zero_in_the_middle_of_the_colours():
     view = grid(("L0", "L1", "L2"), ("Q", "V"))
     outside = grid(("",), ("Embed",))
     panels = [Map(g, "blue: lowered", g.values.sum(1), g.values.sum(0)) for g in (view, outside)]
-    figure = attribution_maps(panels, "a caption that is long " * 12)
+    figure = attribution_maps(panels)
     image = next(ax.images[0] for ax in figure.axes if ax.images)
     red, _, blue, _ = image.cmap(image.norm(0.0))
     assert min(red, blue) > 0.95
@@ -41,10 +41,7 @@ def test_a_map_has_its_zero_in_the_middle_of_the_colours():
         if len(ax.patches) == 3 and not ax.images
     ]
     assert lengths[0] == pytest.approx(list(view.values.sum(1)))
-    figure.draw_without_rendering()
-    caption = figure._supxlabel.get_window_extent()
-    assert caption.x0 >= 0
-    assert caption.x1 <= figure.bbox.x1
+    assert figure._supxlabel is None
 
 
 def crowd(n=60, named=(0, 1, 2, 3, 4, 5)):

@@ -17,7 +17,7 @@ from transformers import (
 )
 
 from tunescope.errors import BadInput, Missing, UsageError
-from tunescope.questions.attribution.attribution import attribute
+from tunescope.questions.attribution.attribution import attribute_batches
 from tunescope.questions.attribution.subject import open_subject
 from tunescope.training.guards import keep_4bit_weights_unpacked
 
@@ -105,11 +105,11 @@ def test_the_path_ends_at_peft_s_own_model(kind, place, tmp_path):
         model.save_pretrained(tmp_path)
     elif place == "live on its own base" and kind == "biases":
         with pytest.raises(UsageError, match="in the base itself"):
-            attribute(model, [BATCH])
+            attribute_batches(model, [BATCH])
         return
     tuned, given = (tmp_path if place == "disk" else model), (None if "own" in place else base)
-    table = attribute(tuned, [BATCH], base=given, nodes=32)
-    summary = table.meta["summary"]
+    table = attribute_batches(tuned, [BATCH], base=given, nodes=32)
+    summary = table.summary
     assert summary["base_loss"] == pytest.approx(loss(base), abs=2e-6)
     assert summary["tuned_loss"] == pytest.approx(loss(model), abs=2e-5)
     assert abs(summary["gain"]) > 1e-4
@@ -143,12 +143,12 @@ def test_whole_checkpoints_are_opened_from_disk(tmp_path):
     base, tuned = small(), small(seed=1)
     base.save_pretrained(tmp_path / "base")
     tuned.save_pretrained(tmp_path / "tuned")
-    table = attribute(tmp_path / "tuned", [BATCH], base=tmp_path / "base", nodes=16)
-    assert table.meta["summary"]["base_loss"] == pytest.approx(loss(base), abs=1e-5)
-    assert table.meta["summary"]["tuned_loss"] == pytest.approx(loss(tuned), abs=1e-5)
+    table = attribute_batches(tmp_path / "tuned", [BATCH], base=tmp_path / "base", nodes=16)
+    assert table.summary["base_loss"] == pytest.approx(loss(base), abs=1e-5)
+    assert table.summary["tuned_loss"] == pytest.approx(loss(tuned), abs=1e-5)
     # Norm weights start at one in both.
     assert not set(table.frame["module_type"]) & {"input_layernorm", "norm"}
-    assert table.meta["summary"]["unchanged_tensors"] == 5
+    assert table.summary["unchanged_tensors"] == 5
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,10 @@ def test_whole_checkpoints_are_opened_from_disk(tmp_path):
 def test_another_architecture_is_refused_with_its_mismatches(sizes, found):
     """Another depth names tensors, another width the shapes; three of them and a count."""
     with pytest.raises(BadInput, match=found) as caught:
-        attribute(small(**sizes), [BATCH], base=small())
+        attribute_batches(small(**sizes), [BATCH], base=small())
     assert caught.value.slug == "other-base"
     with pytest.raises(BadInput, match="no parameter in common"):
-        attribute(nn.Linear(2, 2), [BATCH], base=small())
+        attribute_batches(nn.Linear(2, 2), [BATCH], base=small())
 
 
 def test_an_adapter_for_another_base_is_refused(tmp_path):
@@ -176,7 +176,7 @@ def test_an_adapter_for_another_base_is_refused(tmp_path):
     ):
         get_peft_model(small(**sizes), config).save_pretrained(tmp_path / name)
         with pytest.raises(BadInput, match=found) as caught:
-            attribute(tmp_path / name, [BATCH], base=small())
+            attribute_batches(tmp_path / name, [BATCH], base=small())
         assert caught.value.slug == "other-base"
 
 
@@ -186,18 +186,18 @@ def test_prompts_have_no_weight_to_attribute(tmp_path):
     config = PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2)
     get_peft_model(small(), config).save_pretrained(tmp_path)
     with pytest.raises(BadInput, match="no fixed update"):
-        attribute(tmp_path, [BATCH], base=small())
+        attribute_batches(tmp_path, [BATCH], base=small())
 
 
 def test_missing_and_broken_models_are_named(tmp_path):
     """A path that is not there is missing; a checkpoint that lacks weights is not made up."""
     with pytest.raises(Missing, match="not a hub lookup"):
-        attribute(tmp_path / "tuned", [BATCH], base=tmp_path / "absent")
+        attribute_batches(tmp_path / "tuned", [BATCH], base=tmp_path / "absent")
     model = small()
     state = {name: value for name, value in model.state_dict().items() if "q_proj" not in name}
     model.save_pretrained(tmp_path / "partial", state_dict=state)
     with pytest.raises(BadInput, match="lacks 1 weights"):
-        attribute(small(), [BATCH], base=tmp_path / "partial")
+        attribute_batches(small(), [BATCH], base=tmp_path / "partial")
 
 
 def test_a_nan_is_refused_by_name():
@@ -205,7 +205,7 @@ def test_a_nan_is_refused_by_name():
     tuned = small(seed=1)
     tuned.lm_head.weight.data[0, 0] = float("nan")
     with pytest.raises(BadInput, match="not finite") as caught:
-        attribute(tuned, [BATCH], base=small())
+        attribute_batches(tuned, [BATCH], base=small())
     assert caught.value.tensor == "lm_head.weight"
 
 
@@ -223,7 +223,7 @@ def test_an_adapter_on_a_4_bit_base_is_attributed(tmp_path):
         tmp_path / "lora"
     )
     before = loss(base)
-    summary = attribute(tmp_path / "lora", [BATCH], base=base, nodes=64).meta["summary"]
+    summary = attribute_batches(tmp_path / "lora", [BATCH], base=base, nodes=64).summary
     assert summary["base_loss"] == pytest.approx(before, abs=1e-5)
     assert loss(base) == before
     assert abs(summary["gain"]) > 1e-3

@@ -1,0 +1,22 @@
+"""Which of the changes bought the gain: what the house needs to know of it."""
+
+from collections.abc import Sequence
+
+from tunescope.questions.attribution.readout import attribution_markdown
+from tunescope.study.question import Drawing, Question
+from tunescope.study.study import Study
+
+
+def _pictures(study: Study) -> Sequence[Drawing]:
+    # Deferred: drawing needs matplotlib, measuring and reading do not.
+    from tunescope.questions.attribution.pictures import pictures
+
+    return pictures(study)
+
+
+QUESTION = Question(
+    kind="attribution",
+    main="attribution",
+    words=lambda study: attribution_markdown(study.readout),
+    pictures=_pictures,
+)
