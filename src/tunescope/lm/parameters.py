@@ -4,10 +4,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from tunescope.address import parse
 from tunescope.errors import BadInput
+from tunescope.lm.norms import weight_offsets
 from tunescope.lm.processes import is_sharded as is_sharded
 
 _WRAPPERS = re.compile(r"(^|\.)(_orig_mod|_fsdp_wrapped_module)(?=\.)|^(module|base_model\.model)\.(?=.)")
@@ -30,15 +32,26 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """A parameter and its rows: one, or one per expert along its first axis."""
+    """A parameter v and its rows: one, or one per expert along its first axis.
+
+    The layer applies w = `offset` + v, and scores are of w: they belong to the function and not to how its
+    weights are stored.
+    """
 
     name: str
     parameter: nn.Parameter
     first: int
     groups: int
+    offset: float = 0.0
+
+    def applied(self, stored: Tensor) -> Tensor:
+        """The weights w that the layer applies, in float32 or wider where they are not those stored."""
+        if not self.offset:
+            return stored
+        return stored.to(torch.promote_types(stored.dtype, torch.float32)) + self.offset
 
     def part(self, group: int) -> Tensor:
-        """The weights of one row, a view."""
+        """The stored weights of one row, a view."""
         return self.parameter.detach() if self.groups == 1 else self.parameter.detach()[group]
 
 
@@ -71,12 +84,13 @@ def parameters_of(model: nn.Module) -> Parameters:
     left_out: dict[str, str] = {}
     sharded = is_sharded(model)
     experts = {} if sharded else _fused_experts(model)
+    offsets = weight_offsets(model)
     for name, parameter in model.named_parameters():
         if reason := _why_not(parameter):
             left_out[name] = reason
             continue
         groups = experts.get(name, 1)
-        scored.append(Scored(name, parameter, len(rows), groups))
+        scored.append(Scored(name, parameter, len(rows), groups, offsets.get(name, 0.0)))
         rows += _rows(name, parameter.numel() // groups, groups)
     if not rows:
         text = "the model has no parameter that can be scored"

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -59,3 +60,24 @@ def _seeded(model: nn.Module, seed: int) -> Iterator[None]:
         finally:
             random.setstate(python)
             np.random.set_state(legacy)
+
+
+@contextmanager
+def in_float32(model: nn.Module) -> Iterator[None]:
+    """The model with every weight and buffer of low precision widened to float32; given back as it was."""
+    tensors = [*model.parameters(), *model.buffers()]
+    narrow = [(t, t.data) for t in tensors if t.is_floating_point() and t.element_size() < 4]
+    computing: list[Any] = [m for m in model.modules() if narrow and hasattr(m, "compute_dtype")]
+    dtypes = [module.compute_dtype for module in computing]
+    try:
+        for tensor, data in narrow:
+            tensor.data = data.float()
+        for module in computing:
+            # Layers of 4-bit weights compute in a dtype of their own.
+            module.compute_dtype = torch.float32
+        yield
+    finally:
+        for tensor, data in narrow:
+            tensor.data = data
+        for module, dtype in zip(computing, dtypes, strict=True):
+            module.compute_dtype = dtype

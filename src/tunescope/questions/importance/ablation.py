@@ -54,7 +54,7 @@ def zeroed(entry: Scored, group: int) -> Iterator[None]:
     """The model with the weights of one row at zero."""
     weights = entry.part(group)
     saved = weights.clone()
-    weights.zero_()
+    weights.fill_(-entry.offset)
     try:
         yield
     finally:

@@ -19,7 +19,9 @@ def magnitudes(parameters: Parameters) -> Array:
     found = torch.zeros(len(parameters), dtype=torch.float64)
     for entry in parameters.scored:
         for group in range(entry.groups):
-            found[entry.first + group] = local(entry.part(group)).abs().sum(dtype=torch.float64)
+            found[entry.first + group] = (
+                entry.applied(local(entry.part(group))).abs().sum(dtype=torch.float64)
+            )
     found = summed(found) if parameters.sharded else found
     if not found.isfinite().all():
         broken = [row.name for row, good in zip(parameters.rows, found.isfinite(), strict=True) if not good]

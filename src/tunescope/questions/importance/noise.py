@@ -9,13 +9,13 @@ from tunescope.errors import UsageError
 from tunescope.lm.batches import Batch
 from tunescope.lm.loss import IGNORED, divergences
 from tunescope.lm.parameters import Scored
+from tunescope.lm.session import in_float32
 from tunescope.questions.importance.setting import Samples, Setting
 
 
 def _lowest_scale(kind: torch.dtype) -> float:
-    """Below this, weights round back to themselves, or the divergence (quadratic) is all error."""
-    wide = torch.promote_types(kind, torch.float32)
-    return float(max(torch.finfo(kind).eps, torch.finfo(wide).eps ** 0.5))
+    """Below this the divergence, which is quadratic in σ, is all rounding error."""
+    return float(torch.finfo(kind).eps ** 0.5)
 
 
 class Noise:
@@ -23,11 +23,14 @@ class Noise:
 
     Each draw is used with both signs: what is odd in σ cancels, and the quadratic form that `curvature`
     stands for is left up to σ². One sample per batch, weighted by its scored tokens.
+
+    The model computes in float32 or wider: between two passes in bfloat16 lies a divergence that no σ
+    removes. Raises `UsageError` for a σ below what float32 resolves, and for layers that stay narrow.
     """
 
     def __init__(self, setting: Setting, scale: float) -> None:
         self.setting, self.scale = setting, scale
-        kinds = {entry.parameter.dtype for entry in setting.parameters.scored}
+        kinds = {torch.promote_types(e.parameter.dtype, torch.float32) for e in setting.parameters.scored}
         lowest = max(_lowest_scale(kind) for kind in kinds)
         if scale < lowest:
             kind = max(kinds, key=_lowest_scale)
@@ -39,7 +42,7 @@ class Noise:
         if not tokens:
             return
         found: list[Tensor] = []
-        with torch.no_grad():
+        with torch.no_grad(), in_float32(self.setting.model):
             scored = (self.setting.target(batch) != IGNORED).to(self.setting.device)
             before = self._predictions(batch, scored)
             for entry in self.setting.parameters.scored:
@@ -49,18 +52,26 @@ class Noise:
 
     def _predictions(self, batch: Batch, scored: Tensor) -> Tensor:
         logits = self.setting.logits(batch)
+        if logits.element_size() < 4:
+            raise UsageError(
+                "narrow-layers",
+                "layers of this model compute in low precision whatever their weights are",
+                expected="predictions in float32",
+                found=str(logits.dtype).removeprefix("torch."),
+                fix="--method curvature, which noise is the check of",
+            )
         return logits[scored.to(logits.device)]
 
     def _moved(self, batch: Batch, scored: Tensor, before: Tensor, entry: Scored, group: int) -> Tensor:
         weights = entry.part(group)
         saved = weights.clone()
-        wide = torch.promote_types(weights.dtype, torch.float32)
+        applied = entry.applied(saved)
         generator = self.setting.generator(weights.device, 1, batch.index, entry.first + group)
-        draw = torch.randn(weights.shape, dtype=wide, device=weights.device, generator=generator)
+        draw = torch.randn(weights.shape, dtype=weights.dtype, device=weights.device, generator=generator)
         try:
             means = []
             for sign in (self.scale, -self.scale):
-                weights.copy_(saved.to(wide) * (1 + sign * draw))
+                weights.copy_(applied * (1 + sign * draw) - entry.offset)
                 means.append(divergences(before, self._predictions(batch, scored)).mean())
         finally:
             weights.copy_(saved)

@@ -56,7 +56,7 @@ class GradientReducer:
 
         def reduce(parameter: nn.Parameter) -> None:
             assert parameter.grad is not None
-            reduce_into(out, local(parameter.grad), local(parameter))
+            reduce_into(out, local(parameter.grad), entry.applied(local(parameter.detach())))
             parameter.grad = None
             self.reached.add(entry.name)
 
