@@ -23,7 +23,8 @@ FIRST = [
     "lora_rank", "lora_alpha", "scale", "d_out", "d_in", "frobenius_norm", "frobenius_norm_normalized",
     "unscaled_frobenius_norm", "unscaled_frobenius_norm_normalized", "lora_A_norm", "lora_B_norm",
     "spectral_norm", "stable_rank", "effective_rank", "participation_ratio", "energy_rank_90",
-    "energy_rank_99", "status",
+    "energy_rank_99", "relative_norm", "cosine_to_base", "mean", "variance", "abs_mean", "abs_variance",
+    "max_abs", "relative_l1", "changed_fraction", "changed_fraction_1e-6", "changed_fraction_1e-5", "status",
 ]  # fmt: skip
 MODULES = {
     "self_attn.q_proj": (16, 16),

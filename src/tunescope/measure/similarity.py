@@ -10,6 +10,7 @@ import polars as pl
 from tunescope.address import Address
 from tunescope.delta import Delta, Factored, Update
 from tunescope.linalg import gram
+from tunescope.measure.alignment import alignment
 
 PAIR_SCHEMA: dict[str, Any] = {
     "model_a": pl.String,
@@ -71,28 +72,44 @@ def pairs(models: Sequence[tuple[str, Sequence[Delta]]]) -> pl.DataFrame:
 
 
 def _pairs_at(address: Address, having: list[tuple[str, Delta]]) -> list[dict[str, Any]]:
+    if all(delta.pair is not None for _, delta in having):
+        return _whole_pairs_at(address, having)
     updates = [delta.open() for _, delta in having]
     norms = [norm(update) for update in updates]
     rows = []
     for j in range(1, len(having)):
         for i in range(j):
             (label_a, a), (label_b, b) = having[i], having[j]
-            row = {
-                "model_a": label_a,
-                "model_b": label_b,
-                "stack": address.stack,
-                "layer": address.layer,
-                "module_type": address.module_type,
-                "expert": address.expert,
-                "component_name": a.component_name,
-                "norm_a": norms[i],
-                "norm_b": norms[j],
-                "status": "ok",
-            }
-            if (a.d_out, a.d_in) != (b.d_out, b.d_in):
-                row["status"] = f"shapes differ: {a.d_out}×{a.d_in} and {b.d_out}×{b.d_in}"
-            else:
+            row = _row(address, label_a, label_b, a, b) | {"norm_a": norms[i], "norm_b": norms[j]}
+            if row["status"] == "ok":
                 row |= {"inner": inner(updates[i], updates[j]), "identical": _same(updates[i], updates[j])}
+            rows.append(row)
+    return rows
+
+
+def _row(address: Address, label_a: str, label_b: str, a: Delta, b: Delta) -> dict[str, Any]:
+    fits = (a.d_out, a.d_in) == (b.d_out, b.d_in)
+    return {
+        "model_a": label_a,
+        "model_b": label_b,
+        "stack": address.stack,
+        "layer": address.layer,
+        "module_type": address.module_type,
+        "expert": address.expert,
+        "component_name": a.component_name,
+        "status": "ok" if fits else f"shapes differ: {a.d_out}×{a.d_in} and {b.d_out}×{b.d_in}",
+    }
+
+
+def _whole_pairs_at(address: Address, having: list[tuple[str, Delta]]) -> list[dict[str, Any]]:
+    """As `_pairs_at` for differences of whole tensors, which are streamed."""
+    rows = []
+    for j in range(1, len(having)):
+        for i in range(j):
+            (label_a, a), (label_b, b) = having[i], having[j]
+            row = _row(address, label_a, label_b, a, b)
+            if row["status"] == "ok" and a.pair is not None and b.pair is not None:
+                row |= alignment(a.pair, b.pair)
             rows.append(row)
     return rows
 

@@ -176,7 +176,9 @@ def _refuse_nothing(folder: Path, names: list[str]) -> NoReturn:
         file=folder,
         expected="adapter_model.safetensors, adapter_model.bin, adapters.safetensors or one *.safetensors",
         found=found,
-        fix="name the folder that the adapter was saved to",
+        fix="name its base too (norms --base BASE), or the folder that the adapter was saved to"
+        if whole
+        else "name the folder that the adapter was saved to",
     )
 
 

@@ -20,8 +20,10 @@ class Source:
     """What one SOURCE argument turned into.
 
     `published` is a table of norms that were computed elsewhere (a `weight_norms*.csv`), in which case
-    there are no deltas; it is drawn and compared but never recomputed. `verify_unchanged()` refuses files
-    that changed since they were opened; call it once everything has been read.
+    there are no deltas; it is drawn and compared but never recomputed. `incomparable` are weights of which
+    there is no ΔW, each with a status that says why; `base` is the model that deltas are measured against.
+    `verify_unchanged()` refuses files that changed since they were opened; call it once everything has been
+    read.
     """
 
     label: str
@@ -34,6 +36,8 @@ class Source:
     files: tuple[Path, ...] = ()
     published: "Table | None" = None
     verify_unchanged: Callable[[], None] = lambda: None
+    incomparable: tuple[Delta, ...] = ()
+    base: "Source | None" = None
 
     @property
     def step(self) -> int | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,11 @@ EVERYTHING = Selection()
 _PLACE = ("stack", "layer", "module_type", "expert")
 
 
-def open_labelled(specs: Sequence[Any], scales: Mapping[str, float] | None = None) -> list[Source]:
+def open_labelled(
+    specs: Sequence[Any],
+    scales: Mapping[str, float] | None = None,
+    opener: Callable[..., list[Source]] = open_sources,
+) -> list[Source]:
     """Open every source and give each a label of its own.
 
     `specs` are paths, ids, live models or state dicts, each optionally `LABEL=…`; `scales` maps labels
@@ -60,7 +64,7 @@ def open_labelled(specs: Sequence[Any], scales: Mapping[str, float] | None = Non
     explicit: list[bool] = []
     for spec in specs:
         said = parse_spec(spec)[0] if isinstance(spec, str) else None
-        found = open_sources(spec) if said not in scales else open_sources(spec, scale=scales[str(said)])
+        found = opener(spec) if said not in scales else opener(spec, scale=scales[str(said)])
         opened += found
         explicit += [said is not None and len(found) == 1] * len(found)
     opened = _own_labels(opened, explicit)
@@ -150,7 +154,11 @@ def _selected(source: Source, selection: Selection) -> Source:
     if source.published is not None:
         rows = source.published.frame.filter(list(map(selection.takes, addresses_of(source))))
         return replace(source, published=source.published.with_rows(rows))
-    return replace(source, deltas=tuple(d for d in source.deltas if selection.takes(d.address)))
+    deltas, incomparable = (
+        tuple(delta for delta in listed if selection.takes(delta.address))
+        for listed in (source.deltas, source.incomparable)
+    )
+    return replace(source, deltas=deltas, incomparable=incomparable)
 
 
 def addresses_of(source: Source) -> list[Address]:
@@ -166,14 +174,18 @@ def addresses_of(source: Source) -> list[Address]:
 
 
 def chosen_sources(
-    sources: Sequence[Any], scale: Mapping[str, float] | None, layers: Any, modules: Any
+    sources: Sequence[Any],
+    scale: Mapping[str, float] | None,
+    layers: Any,
+    modules: Any,
+    opener: Callable[..., list[Source]] = open_sources,
 ) -> list[Source]:
     """Open what is named, label it, and keep the chosen layers and modules of it.
 
     `sources` may be one list of them; sources that are open already stay as they are.
     """
     listed = flattened(sources)
-    opened = listed if all(isinstance(s, Source) for s in listed) else open_labelled(listed, scale)
+    opened = listed if all(isinstance(s, Source) for s in listed) else open_labelled(listed, scale, opener)
     return select(opened, Selection(layer_set(layers), word_list(modules)))
 
 

@@ -21,7 +21,14 @@ _PARAMETERS = (
     click.option("--shared-scale", is_flag=True, help="One colour scale for all models."),
     *selection_options(),
     scale_option(),
-    click.option("--no-spectra", is_flag=True, help="Norms only: leave the spectral columns empty (faster)."),
+    click.option("--base", metavar="BASE", help="Base model that whole models are compared with."),
+    click.option("--align-vocab", is_flag=True, help="Compare the rows that resized vocabularies share."),
+    click.option(
+        "--spectra",
+        type=click.Choice(("none", "top", "full")),
+        help="Singular values of ΔW [default: full for adapters, none for whole models].",
+    ),
+    click.option("--no-spectra", is_flag=True, help="The same as --spectra none."),
     hash_option(),
 )
 
@@ -30,12 +37,12 @@ def _measure(asked: Asked) -> "Study":
     # Deferred: --help must not load the numeric libraries.
     from tunescope.questions.norms.study import norms
 
-    names = ("metric", "focus_layer", "shared_scale", "layers", "modules", "hash_all")
+    names = ("metric", "focus_layer", "shared_scale", "layers", "modules", "base", "align_vocab", "hash_all")
     options: dict[str, Any] = {name: asked[name] for name in names}
     return norms(
         *asked["sources"],
         scale=parse_scales(asked["scale"]),
-        spectra=not asked["no_spectra"],
+        spectra="none" if asked["no_spectra"] else asked["spectra"],
         tell=asked.tell,
         **options,
     )
@@ -44,9 +51,10 @@ def _measure(asked: Asked) -> "Study":
 COMMAND = Command(
     verb="norms",
     summary="How much each weight changed.",
-    description="""Measure how much fine-tuning changed every weight of one or several adapters.
+    description="""Measure how much fine-tuning changed every weight of one or several adapters or models.
 
-    SOURCE is an adapter folder or file, a hub id (org/name@revision:folder) or a weight_norms*.csv.
+    SOURCE is an adapter folder or file, a hub id (org/name@revision:folder) or a weight_norms*.csv; with
+    --base also a whole model, of which every tensor is compared with the base's.
     Without -o the readout and the top of the table are printed.
     """,
     examples=(
@@ -54,8 +62,9 @@ COMMAND = Command(
         "tunescope norms before=run/checkpoint-100 after=run/checkpoint-900 -o study/",
         "tunescope norms org/adapter@main --metric stable_rank --layers 0,20-25",
         "tunescope norms style=lora.safetensors --scale style=0.5 --json",
+        "tunescope norms tuned-model/ --base base-model/ --spectra top",
     ),
     parameters=_PARAMETERS,
     measure=_measure,
-    inputs=lambda options: list(options["sources"]),
+    inputs=lambda options: [*options["sources"], *filter(None, [options["base"]])],
 )

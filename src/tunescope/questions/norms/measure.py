@@ -9,6 +9,7 @@ import polars as pl
 
 from tunescope.delta import Delta, Factored, Update
 from tunescope.linalg import gram, spectrum
+from tunescope.questions.norms.dense import DENSE
 from tunescope.table import KEYS, Column, Schema, dtypes
 
 _NORM = "unit of the weights"
@@ -41,6 +42,7 @@ SCHEMA: Schema = {
     "participation_ratio": Column(pl.Float64, "(Σσ²)²/Σσ⁴", _RANK),
     "energy_rank_90": Column(pl.Float64, "least k with 90 % of Σσ²", _RANK),
     "energy_rank_99": Column(pl.Float64, "least k with 99 % of Σσ²", _RANK),
+    **DENSE,
     "status": Column(pl.String, "ok, or what is the matter with the row"),
 }
 # Every number but those that say where a row belongs.
@@ -67,7 +69,7 @@ def measure(delta: Delta, model_id: str, step: int | None = None, spectra: bool 
     and a status that counts the values.
     """
     update = delta.open()
-    row = _identity(delta, model_id, step)
+    row = identity(delta, model_id, step)
     norm, values = _sizes(update, spectra, row)
     root = math.sqrt(delta.d_out)
     row |= {"unscaled_frobenius_norm": norm, "unscaled_frobenius_norm_normalized": norm / root}
@@ -83,7 +85,8 @@ def measure(delta: Delta, model_id: str, step: int | None = None, spectra: bool 
     return row
 
 
-def _identity(delta: Delta, model_id: str, step: int | None) -> dict[str, Any]:
+def identity(delta: Delta, model_id: str, step: int | None) -> dict[str, Any]:
+    """What says where a row belongs and how its update is stored."""
     address = delta.address
     return {
         "model_id": model_id,

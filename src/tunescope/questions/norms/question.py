@@ -51,7 +51,7 @@ def _following(study: Study, _: Path | None) -> Sequence[str]:
     places = [
         f"{source['label']}={source['location']}"
         for source in study.sources
-        if source["format"] not in ("live", "published-norms")
+        if source["format"] not in ("live", "published-norms", "whole-model")
     ]
     if len(places) > 1:
         return (f"tunescope subspace {shlex.join(places[:4])} -o directions/",)

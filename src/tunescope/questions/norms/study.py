@@ -1,5 +1,6 @@
 """`tunescope.norms`: sources opened, measured, compared and read out as one study."""
 
+import os
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -9,14 +10,18 @@ import polars as pl
 from tunescope.errors import UsageError
 from tunescope.measure import similarity
 from tunescope.questions.norms import measure
+from tunescope.questions.norms.dense import SPECTRA
 from tunescope.questions.norms.findings import norm_findings
 from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.summary import readout
 from tunescope.questions.norms.table import measure_norms, pairs
 from tunescope.questions.norms.views import drawable
+from tunescope.source.against import Opener, opener
 from tunescope.source.ledger import coverage, notices, provenance
+from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
 from tunescope.source.selection import chosen_sources, spelled
+from tunescope.source.whole import open_whole
 from tunescope.study.progress import Tell, silent
 from tunescope.study.study import Study, asked
 from tunescope.table import Column, Schema, Table, described, dtypes
@@ -41,7 +46,9 @@ def norms(
     layers: Any = None,
     modules: Any = None,
     scale: Mapping[str, float] | None = None,
-    spectra: bool = True,
+    base: Any = None,
+    align_vocab: bool = False,
+    spectra: str | bool | None = None,
     hash_all: bool = False,
     tell: Tell = silent,
 ) -> Study:
@@ -50,15 +57,21 @@ def norms(
     `sources` are paths, hub ids, `LABEL=…` of either, live `PeftModel`s, state dicts, or sources opened
     before; one list of them works too. `study.table` has one row per ΔW and model; norms have the unit of
     the weights. `layers` (such as `"0,20-25"` or `[0, 20]`) and `modules` (such as `"q_proj,mlp"`) choose
-    rows, `scale` maps labels to the scale of sources that do not say it, `spectra=False` leaves the
-    spectral columns null and is several times faster, `hash_all` hashes files above 1 GB too. Raises as
-    `open_source`, and `UsageError` for an unknown metric.
+    rows, `scale` maps labels to the scale of sources that do not say it, `hash_all` hashes files above 1 GB
+    too. With a `base` (a folder, a file or a hub id) whole models are sources as well, measured as their
+    difference from it; `align_vocab` compares the rows that tables of unlike length share. `spectra` is
+    `"none"`, `"top"` (32 leading directions of a whole weight) or `"full"`; left out, adapters get it full
+    and whole weights none. Raises as `open_source`, and `UsageError` for an unknown metric.
     """
     arguments = asked(locals()) | {"sources": spelled(sources)}
-    check_metric(metric, spectra)
-    opened = chosen_sources(sources, scale, layers, modules)
-    table = measure_norms(opened, spectra=spectra, tell=tell)
+    arguments |= {"base": None if base is None else os.fspath(base)}
+    spectra = _spectra(spectra)
+    check_metric(metric, spectra != "none")
+    opened = chosen_sources(sources, scale, layers, modules, _opener(base, align_vocab))
+    table, low_rank = measure_norms(opened, spectra=spectra, tell=tell)
     tables, document = _compared(opened, table, metric, focus_layer)
+    if len(low_rank):
+        tables["low_rank"] = low_rank
     return Study(QUESTION, tables, document, arguments, provenance(opened, hash_all))
 
 
@@ -79,6 +92,29 @@ def _compared(
     return tables, document | {"base": _base(opened)}
 
 
+def _spectra(asked: str | bool | None) -> str | None:
+    if isinstance(asked, bool):
+        return "full" if asked else "none"
+    if asked is not None and asked not in SPECTRA:
+        raise UsageError(
+            "bad-spectra",
+            f"there is no choice {asked!r} of spectra",
+            expected=", ".join(SPECTRA),
+            found=asked,
+        )
+    return asked
+
+
+def _opener(base: Any, align_vocab: bool) -> Opener:
+    if base is None:
+        if align_vocab:
+            raise UsageError(
+                "align-without-base", "--align-vocab compares with a base", fix="add --base BASE"
+            )
+        return open_sources
+    return opener(open_whole(base), align_vocab)
+
+
 def check_metric(metric: str | None, spectra: bool = True) -> None:
     """Refuse a metric that is no numeric column, or one that `spectra=False` leaves empty."""
     if metric is None:
@@ -87,7 +123,9 @@ def check_metric(metric: str | None, spectra: bool = True) -> None:
         known = ", ".join(measure.METRICS)
         raise UsageError("unknown-metric", f"there is no metric {metric!r}", expected=known)
     if metric in measure.SPECTRAL and not spectra:
-        raise UsageError("metric-not-measured", f"{metric} needs the spectra", fix="leave out --no-spectra")
+        raise UsageError(
+            "metric-not-measured", f"{metric} needs the spectra", fix="ask for --spectra top or full"
+        )
 
 
 def _similarities(

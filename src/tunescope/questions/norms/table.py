@@ -1,11 +1,16 @@
 """Sources to the norms table: every ΔW measured, published tables as they stand."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from typing import Any
 
 import polars as pl
 
 from tunescope.address import component_names
+from tunescope.delta import Delta
 from tunescope.measure import similarity as _similarity
+from tunescope.questions.norms import dense
 from tunescope.questions.norms import measure as _norms
 from tunescope.source.opened import Source
 from tunescope.source.selection import addresses_of
@@ -13,24 +18,51 @@ from tunescope.study.progress import Tell, silent
 from tunescope.table import Table, described, dtypes
 from tunescope.tabular import typed_columns
 
+# Threads of the pass over whole weights: reading and arithmetic of two units overlap.
+_THREADS = min(2, os.cpu_count() or 1)
 
-def measure_norms(sources: Sequence[Source], *, spectra: bool = True, tell: Tell = silent) -> Table:
-    """The norms table of opened sources; published ones contribute their own rows."""
-    frames = []
+
+def measure_norms(
+    sources: Sequence[Source], *, spectra: str | None = None, tell: Tell = silent
+) -> tuple[Table, Table]:
+    """The norms table of opened sources, and the table `low_rank` of their whole weights.
+
+    Published sources contribute their own rows. `spectra` is `none`, `top` or `full`; left out, `full` for
+    factored updates, which cost little, and `none` for whole weights.
+    """
+    frames, curves = [], []
     total, done = sum(len(source.deltas) for source in sources), 0
-    for source in sources:
-        if source.published is not None:
-            frames.append(_published(source))
-            continue
-        rows = []
-        for delta in source.deltas:
-            tell("measuring", done, total)
-            rows.append(_norms.measure(delta, source.label, source.step, spectra))
-            done += 1
-        frames.append(_norms.frame(rows))
-        source.verify_unchanged()
-    meta = {"columns": described(_norms.SCHEMA)}
-    return Table(pl.concat(frames) if frames else _norms.frame([]), "norms", meta)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for source in sources:
+            if source.published is not None:
+                frames.append(_published(source))
+                continue
+            rows = []
+            for delta in source.deltas:
+                tell("measuring", done, total)
+                row, curve = _measured(delta, source, spectra, pool)
+                rows.append(row)
+                curves += curve
+                done += 1
+            rows += [_norms.identity(delta, source.label, source.step) for delta in source.incomparable]
+            frames.append(_norms.frame(rows))
+            source.verify_unchanged()
+    table = Table(
+        pl.concat(frames) if frames else _norms.frame([]), "norms", {"columns": described(_norms.SCHEMA)}
+    )
+    low_rank = pl.DataFrame(curves, schema=dtypes(dense.LOW_RANK))
+    return table, Table(low_rank, "low_rank", {"columns": described(dense.LOW_RANK)})
+
+
+def _measured(
+    delta: Delta, source: Source, spectra: str | None, pool: Executor
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    if delta.pair is None:
+        return _norms.measure(delta, source.label, source.step, spectra != "none"), []
+    row = _norms.identity(delta, source.label, source.step)
+    columns, curve = dense.measure_pair(delta, delta.pair, spectra or "none", pool)
+    row |= columns
+    return row, dense.identified(row, curve)
 
 
 def _published(source: Source) -> pl.DataFrame:

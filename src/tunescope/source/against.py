@@ -1,0 +1,97 @@
+"""Sources seen against a base model: whole checkpoints become differences, adapters keep it beside them."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tunescope.source.formats.registry import FORMATS
+from tunescope.source.locate import CONFIG, NEVER_OPENED, adapter_names
+from tunescope.source.model_files import PIPELINE
+from tunescope.source.open import open_sources, read_file
+from tunescope.source.opened import Source
+from tunescope.source.pairing import pair_models
+from tunescope.source.spec import default_label, parse_spec
+from tunescope.source.weights import Weights
+from tunescope.source.whole import WholeModel, open_whole
+
+FORMAT = "whole-model"
+Opener = Callable[..., list[Source]]
+
+
+def opener(base: WholeModel, align_vocab: bool = False) -> Opener:
+    """What opens a SOURCE where a base is given: whole models become differences from it."""
+
+    def open_against(spec: Any, **given: Any) -> list[Source]:
+        if not is_whole(spec):
+            return open_sources(spec, **given)
+        said, place = parse_spec(spec) if isinstance(spec, str) else (None, os.fspath(spec))
+        return [open_difference(place, base, said or default_label(place), align_vocab)]
+
+    return open_against
+
+
+def open_difference(
+    spec: str | os.PathLike[str], base: WholeModel, label: str, align_vocab: bool = False
+) -> Source:
+    """A whole model as its difference from a base: one delta for every weight that both have."""
+    tuned = open_whole(spec)
+    found = pair_models(base, tuned, align_vocab=align_vocab)
+
+    def verify() -> None:
+        base.verify_unchanged()
+        tuned.verify_unchanged()
+
+    return Source(
+        label=label,
+        location=os.fspath(spec),
+        format=FORMAT,
+        deltas=found.deltas,
+        incomparable=found.incomparable,
+        coverage=found.coverage,
+        notices=(*tuned.notices, *found.notices),
+        config={**tuned.config, "base_model_name_or_path": base.location},
+        files=tuple(file.path for file in tuned.files),
+        verify_unchanged=verify,
+        base=_base_source(base, found.base_coverage),
+    )
+
+
+def _base_source(base: WholeModel, coverage: tuple[Any, ...]) -> Source:
+    return Source(
+        label="base",
+        location=base.location,
+        format=FORMAT,
+        deltas=(),
+        coverage=coverage,
+        notices=base.notices,
+        config=base.config,
+        files=tuple(file.path for file in base.files),
+        verify_unchanged=base.verify_unchanged,
+    )
+
+
+def is_whole(spec: Any) -> bool:
+    """Whether a SOURCE is a whole model rather than an adapter, by its files' names or its tensors'."""
+    if not isinstance(spec, str | os.PathLike):
+        return False
+    path = Path(parse_spec(spec)[1] if isinstance(spec, str) else spec).expanduser()
+    if path.is_dir():
+        return _folder_is_whole(path)
+    if not path.is_file() or path.suffix.lower() not in (".safetensors", ".bin", ".pt", ".pth", ".ckpt"):
+        return False
+    if (path.parent / CONFIG).is_file() and path.name in adapter_names([path.name]):
+        return False
+    file = read_file(path)
+    weights = Weights(str(path), file.tensors, file.metadata, (file,), listed=file.listed)
+    return not any(format.recognises(weights) for format in FORMATS)
+
+
+def _folder_is_whole(folder: Path) -> bool:
+    names = [path.name for path in folder.iterdir() if not NEVER_OPENED.match(path.name)]
+    if CONFIG in names or any(name.startswith("adapter_model.") for name in names):
+        return False
+    stems = ("model.", "model-", "pytorch_model", "diffusion_pytorch_model", "consolidated")
+    ends = (".safetensors", ".bin", ".index.json")
+    whole = any(name.startswith(stems) and name.endswith(ends) for name in names)
+    return whole or PIPELINE in names
