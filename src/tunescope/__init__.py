@@ -15,7 +15,6 @@ returns a `Study`: its tables, its readout, its findings, its pictures, saved an
 - `Study`, `Table`, `Address`, `Delta`, `Factored`, `Dense` are the types that everything speaks.
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 from tunescope.version import __version__
@@ -81,7 +80,10 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'tunescope' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOME[name]), name)
+    # Deferred: importing the package stays cheap.
+    from tunescope.extras import public
+
+    return public(name, _HOME[name])
 
 
 def __dir__() -> list[str]:

@@ -12,6 +12,7 @@ import polars as pl
 from tunescope import tabular
 from tunescope.documents import DocumentError, parse_json
 from tunescope.errors import BadInput, Missing
+from tunescope.extras import advice
 from tunescope.writing import plain, write_atomically
 
 SCHEMA_VERSION = 1
@@ -97,7 +98,7 @@ class Table:
         try:
             import pandas as pd
         except ImportError:
-            raise Missing("no-pandas", "pandas is not installed", fix="pip install pandas") from None
+            raise Missing("no-pandas", "pandas is not installed", fix=advice("pandas")) from None
         frame = self.frame
         return pd.DataFrame({name: frame[name].to_list() for name in frame.columns})
 

@@ -13,6 +13,7 @@ import click
 from tunescope.cli.frame import framed
 from tunescope.cli.streams import prepare_streams
 from tunescope.errors import Exhausted, TunescopeError, printable
+from tunescope.extras import missing
 
 # verb -> (module below tunescope, one-line help); the help stands here so that listing imports nothing.
 _QUESTION = "questions.{}.command"
@@ -22,6 +23,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "Which of the changes bought the gain: the loss change, weight by weight.",
     ),
     "demo": ("cli.demo", "Fine-tune the small model that ships here, and look at the result."),
+    "draw": ("cli.draw", "Make the pictures and sentences of saved studies again."),
     "finetune": ("cli.finetune", "Fine-tune over domains and learning rates, recording the motion."),
     "importance": (
         _QUESTION.format("importance"),
@@ -121,6 +123,8 @@ def _stop_writing() -> NoReturn:
 def _report(error: Exception, debug: bool) -> int:
     if debug:
         traceback.print_exc()
+    if isinstance(error, ImportError):
+        error = missing("this command", error) or error
     if isinstance(error, MemoryError):
         error = Exhausted("out-of-memory", "memory ran out", found=error or "MemoryError")
     if isinstance(error, TunescopeError):

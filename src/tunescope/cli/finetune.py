@@ -11,6 +11,7 @@ import click
 from tunescope.cli.configuration import config_option
 from tunescope.cli.progress import shown_progress, speaks
 from tunescope.errors import UsageError, printable
+from tunescope.extras import needed_by
 
 EPILOG = """\b
 Examples:
@@ -137,12 +138,8 @@ def training_errors() -> Iterator[None]:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if not speaks():
         logging.getLogger("tunescope").setLevel(logging.ERROR)
-    try:
+    with needed_by("fine-tuning"):
         yield
-    except ModuleNotFoundError as problem:
-        raise UsageError(
-            "extra-missing", f"training needs {problem.name}", fix="pip install 'tunescope[train]'"
-        ) from problem
 
 
 def parse_domains(texts: tuple[str, ...]) -> dict[str, str]:

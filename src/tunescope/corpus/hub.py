@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from tunescope.errors import BadInput, Missing, UsageError
+from tunescope.extras import advice
 
 
 def hub_records(spec: str) -> Iterator[tuple[int, object]]:
@@ -12,7 +13,7 @@ def hub_records(spec: str) -> Iterator[tuple[int, object]]:
         import datasets
     except ModuleNotFoundError as problem:
         raise UsageError(
-            "extra-missing", "hub data sets need the library `datasets`", fix="pip install 'tunescope[train]'"
+            "extra-missing", "hub data sets need the library `datasets`", fix=advice("train")
         ) from problem
     name, revision, config, split = parse_spec(spec)
     try:

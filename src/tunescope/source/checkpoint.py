@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tunescope.address import Address, parse
 from tunescope.delta import Delta
 from tunescope.errors import BadInput, Missing, Notice, printable
+from tunescope.extras import advice
 from tunescope.paths import local_path
 from tunescope.source.files.container import TensorFile
 from tunescope.source.files.tensors import LazyTensor, is_float, to_float32
@@ -153,7 +154,7 @@ def _fetch(hub: HubId) -> Path:
             "no-hub",
             "reading from the hub needs huggingface_hub, which is not installed",
             file=hub.repo,
-            fix="pip install 'tunescope[hub]', or name a local path",
+            fix=f"name a local path, or {advice('hub')}",
         ) from None
     patterns: list[Any] = ["*.safetensors", "*.safetensors.index.json", "config.json"]
     try:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.errors import Missing, TunescopeError, printable
+from tunescope.extras import advice
 from tunescope.source.locate import adapter_names
 from tunescope.source.spec import HubId
 
@@ -24,7 +25,7 @@ def fetch(hub: HubId) -> tuple[Path, str]:
             "no-hub",
             "reading from the hub needs huggingface_hub, which is not installed",
             file=_spell(hub),
-            fix="pip install 'tunescope[hub]', or name a local path",
+            fix=f"name a local path, or {advice('hub')}",
         ) from None
     if constants.HF_HUB_OFFLINE:
         return _cached(huggingface_hub, hub, "the hub is switched off (HF_HUB_OFFLINE)")

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from tunescope.errors import Exhausted, UsageError
+from tunescope.extras import advice
 from tunescope.lm.pretrained import load_config, load_tokenizer
 from tunescope.lm.texts import limits_of
 from tunescope.training.domains import HELD_OUT, read_domains, write_held_out
@@ -77,7 +78,7 @@ def check_libraries(recipe: Recipe, report_to: Iterable[str]) -> None:
     if (name := recipe.optimizer) not in optimizers:
         raise UsageError("not-installed", f"there is no --optimizer {name}", expected=optimizers, found=name)
     if recipe.quantize != "none" and importlib.util.find_spec("bitsandbytes") is None:
-        fix = "pip install 'tunescope[train]', or --quantize none"
+        fix = f"--quantize none, or {advice('train')}"
         raise UsageError("extra-missing", "quantised training needs bitsandbytes", fix=fix)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from tunescope.errors import Notice, UsageError
+from tunescope.extras import needed_by
 from tunescope.questions.attribution import views as view
 from tunescope.questions.attribution.findings import attribution_findings, difference_findings
 from tunescope.questions.attribution.inputs import check_there, data_sets
@@ -99,10 +100,11 @@ def _measured(
     place: Any, sets: Mapping[str, Any], given: Mapping[str, Any], scale: float | None, tell: Tell
 ) -> tuple["Subject", dict[str, "Attribution"], list[Notice]]:
     # Deferred: loading torch takes seconds, and a refused argument should not wait for it.
-    from tunescope.lm.device import chosen_device
-    from tunescope.lm.pretrained import load_model
-    from tunescope.questions.attribution.attribution import attribute_data, path_of
-    from tunescope.questions.attribution.subject import open_subject
+    with needed_by("attribution"):
+        from tunescope.lm.device import chosen_device
+        from tunescope.lm.pretrained import load_model
+        from tunescope.questions.attribution.attribution import attribute_data, path_of
+        from tunescope.questions.attribution.subject import open_subject
 
     base, named = given["base"], isinstance(given["base"], str | Path)
     device, notices = chosen_device(given["device"]) if named else ("cpu", [])

@@ -10,6 +10,7 @@ import polars as pl
 
 from tunescope.corpus.reading import SUFFIXES, read_rows
 from tunescope.errors import Exhausted, Notice, UsageError
+from tunescope.extras import needed_by
 from tunescope.questions.importance.findings import importance_findings
 from tunescope.questions.importance.question import QUESTION
 from tunescope.questions.importance.views import MEANING, ORDERS, SCALES
@@ -86,11 +87,12 @@ class _Loaded:
 
 def _loaded(model: Any, data: Any, methods: tuple[str, ...], given: Mapping[str, Any]) -> _Loaded:
     # Deferred: loading torch takes seconds, and a refused argument should not wait for it.
-    from tunescope.lm.device import chosen_device
-    from tunescope.lm.pretrained import load_model, load_tokenizer
-    from tunescope.lm.processes import join_group
-    from tunescope.lm.texts import read_batches
-    from tunescope.questions.importance.measurement import check_methods
+    with needed_by("importance"):
+        from tunescope.lm.device import chosen_device
+        from tunescope.lm.pretrained import load_model, load_tokenizer
+        from tunescope.lm.processes import join_group
+        from tunescope.lm.texts import read_batches
+        from tunescope.questions.importance.measurement import check_methods
 
     check_methods(methods)
     texts = isinstance(data, str | Path)

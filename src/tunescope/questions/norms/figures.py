@@ -74,4 +74,5 @@ def _differences(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
 def _pictured(metric: str) -> list[tuple[str, str]]:
     """The metrics that get a map: the one that was asked for, and the usual two."""
     usual = [("frobenius_norm_normalized", "normalized"), ("frobenius_norm", "raw")]
-    return usual if metric in dict(usual) else [(metric, metric), *usual]
+    # Where no source says its scale, the unscaled twins are drawn under the usual names.
+    return usual if metric.removeprefix("unscaled_") in dict(usual) else [(metric, metric), *usual]
