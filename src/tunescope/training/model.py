@@ -58,14 +58,20 @@ def _quantization(recipe: Recipe) -> Any:
     )
 
 
-def prepare(model: Model, recipe: Recipe) -> Model:
-    """Make the base ready for training and, unless all of it trains, put a fresh adapter on it."""
+def prepare(model: Model, recipe: Recipe, adapter: str | None = None) -> Model:
+    """Make the base ready for training and, unless all of it trains, put an adapter on it.
+
+    The adapter is a fresh one, or the one saved in the folder `adapter`: a quantised base gives other losses
+    unprepared, in the fifth digit.
+    """
     if recipe.full:
         if recipe.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
         return model
-    from peft import LoraConfig, get_peft_model
+    from peft import LoraConfig, PeftModel, get_peft_model
 
+    if adapter is not None:
+        return PeftModel.from_pretrained(_frozen(model, recipe), adapter, is_trainable=True)
     config = LoraConfig(
         r=recipe.rank,
         lora_alpha=recipe.alpha,

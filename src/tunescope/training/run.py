@@ -130,11 +130,7 @@ class Session:
         # The trainer would train one step more, were it to resume at the end.
         if self.recipe.full:
             return models.load_base(self.recipe, str(self.checkpoint))
-        from peft import PeftModel
-
-        return PeftModel.from_pretrained(
-            models.load_base(self.recipe), str(self.checkpoint), is_trainable=True
-        )
+        return models.prepare(models.load_base(self.recipe), self.recipe, str(self.checkpoint))
 
     def train(self, meter: Meter, main_process: bool) -> dict[str, Any]:
         """Train to the end and save the result; returns what came of it and what it took."""
