@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tunescope.corpus.rows import ACCEPTED, Rejected, Row, Rows, row_of
-from tunescope.errors import BadInput, Missing
+from tunescope.errors import BadInput, Missing, printable
 from tunescope.paths import exists, local_path
 
 Numbered = Iterable[tuple[int, object]]
@@ -19,6 +19,7 @@ Numbered = Iterable[tuple[int, object]]
 SUFFIXES = (".jsonl", ".ndjson", ".json", ".parquet", ".csv", ".tsv")
 # Text shrinks tenfold, at most a hundredfold where it repeats itself; a bomb a thousandfold.
 _LARGEST_RATIO = 200
+_LONGEST_REASON = 500
 _READABLE = "JSONL, JSON, Parquet or CSV"
 _HUB = re.compile(r"^(hf://datasets/)?[\w.-]+/[\w.-]+(@[\w./-]+)?(:[\w.-]+)*$")
 
@@ -58,7 +59,7 @@ def _collect(source: str, records: Numbered) -> Rows:
         try:
             rows.append(replace(row_of(_checked(record)), line=line))
         except ValueError as problem:
-            rejected.append(Rejected(line, str(problem)))
+            rejected.append(Rejected(line, printable(str(problem), _LONGEST_REASON)))
     if not rows:
         first = f"line {rejected[0].line}: {rejected[0].reason}" if rejected else "no records at all"
         raise BadInput(
@@ -113,7 +114,7 @@ def _text_records(path: Path, head: bytes) -> Numbered:
     suffix = Path(path.stem if packed else path.name).suffix.lower()
     text = _decode(path, packed)
     start = text[:512].lstrip()
-    _refuse_other_type(path, start)
+    _refuse_other_type(path, start, suffix)
     if suffix in (".csv", ".tsv"):
         return _csv(text, "\t" if suffix == ".tsv" else ",")
     if start.startswith("["):
@@ -124,7 +125,7 @@ def _text_records(path: Path, head: bytes) -> Numbered:
     raise _unknown(path, start)
 
 
-def _refuse_other_type(path: Path, start: str) -> None:
+def _refuse_other_type(path: Path, start: str, suffix: str) -> None:
     if start.startswith("version https://git-lfs"):
         raise BadInput(
             "lfs-pointer",
@@ -133,9 +134,16 @@ def _refuse_other_type(path: Path, start: str) -> None:
             expected=_READABLE,
             fix="run git lfs pull",
         )
-    if start[:14].lower().startswith(("<!doctype html", "<html")):
+    page = start[:14].lower().startswith(("<!doctype html", "<html"))
+    # Nothing that is read here but a CSV may begin with a tag: comments and XML may stand before a page.
+    if page or (start.startswith("<") and suffix not in (".csv", ".tsv")):
         raise BadInput(
-            "html-page", f"{path} is an HTML page", file=path, expected=_READABLE, fix="download it again"
+            "html-page",
+            f"{path} is an HTML page",
+            file=path,
+            expected=_READABLE,
+            found=start[:60],
+            fix="download it again",
         )
 
 

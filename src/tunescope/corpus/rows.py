@@ -153,7 +153,7 @@ def _turn(message: object, name: str) -> Message:
     role, content = message.get("role"), message.get("content")
     if not isinstance(role, str) or not isinstance(content, str):
         raise ValueError(f"field {name!r}: a message's role and content must be text")
-    return {"role": role, "content": _unicode(content, name)}
+    return {"role": _unicode(role, name), "content": _unicode(content, name)}
 
 
 # The first shape whose fields are all there wins: the most specific stand first.

@@ -108,6 +108,15 @@ def test_bad_csv_rows_are_named_by_line(tmp_path):
         ("a.jsonl", b'{"text": "\xff"}', "data-encoding"),
         ("a.jsonl", b"version https://git-lfs.github.com/spec/v1\n", "lfs-pointer"),
         ("a.json", b"<!DOCTYPE html><html>", "html-page"),
+        ("a.jsonl", b"\n <!-- saved from --><html>login</html>", "html-page"),
+        ("a.json", b"<?xml version='1.0'?><Error/>", "html-page"),
+        ("a.jsonl.gz", gzip.compress(b"<html>denied</html>"), "html-page"),
+        ("a.jsonl.gz", gzip.compress(b"[" * 2**25), "data-bomb"),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "a"}\n' * 99)[:-20], "data-truncated"),
+        ("a.json", b'[{"text": ' + b"9" * 10**6 + b"}]", "data-json"),
+        ("a.jsonl", b'{"text": ' + b"9" * 10**6 + b"}", "data-no-rows"),
+        ("a.jsonl", b'{"text": 1e999}', "data-no-rows"),
+        ("a.json", b"[" * 10**5, "data-json"),
         ("a.parquet", b"PAR1broken", "data-parquet"),
         ("a.jsonl.gz", b"\x1f\x8bbroken", "data-truncated"),
     ],
@@ -119,6 +128,25 @@ def test_files_that_hold_nothing_usable_are_refused(tmp_path, name, content, slu
         read_rows(path)
     assert caught.value.slug == slug
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        r'{"text": "\ud800"}',
+        r'{"\udfff": 1}',
+        r'{"prompt": "a", "completion": "\udc80b"}',
+        r'{"messages": [{"role": "\ud800", "content": "a"}, {"role": "assistant", "content": "b"}]}',
+        r'{"messages": [{"role": "assistant", "content": "b\ud800"}]}',
+    ],
+)
+def test_halves_of_characters_are_rejected_with_a_reason_that_can_be_written(tmp_path, record):
+    path = tmp_path / "a.jsonl"
+    path.write_text(record + '\n{"text": "whole"}\n')
+    rows = read_rows(path)
+    assert [row.completion for row in rows] == ["whole"]
+    assert rows.rejected[0].line == 1
+    assert rows.rejected[0].reason.encode()
 
 
 @pytest.mark.parametrize("spec", ["nowhere/rows.jsonl", "./org/name", "rows.jsonl", "/no/such/file"])
