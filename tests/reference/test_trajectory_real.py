@@ -58,7 +58,10 @@ def test_qwen_turns_as_its_checkpoints_do(real: Path) -> None:
 @pytest.mark.parametrize("name", [ROBERTA, QWEN, AGNEWS])
 def test_clean_runs_have_no_seam_no_frozen_weight_and_no_divergence(real: Path, name: str) -> None:
     document = trajectory([str(real / name)]).readout
-    assert {f["kind"] for f in document["findings"]} <= {"late_layers", "middle_layers", "early_layers"}
+    told = {"late_layers", "middle_layers", "early_layers", "steps_missing"}
+    assert {f["kind"] for f in document["findings"]} <= told
+    # Of some runs not every checkpoint was published.
+    assert all(f["severity"] == "note" for f in document["findings"] if f["kind"] == "steps_missing")
 
 
 def test_the_statistics_of_b_are_numpys(roberta: Study, real: Path) -> None:

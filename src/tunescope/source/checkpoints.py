@@ -8,14 +8,16 @@ from pathlib import Path
 
 from tunescope.address import Address, parse
 from tunescope.delta import Dense, Update
-from tunescope.errors import Notice
+from tunescope.errors import BadInput, Notice
 from tunescope.source.files.tensors import Entry, LazyTensor, is_float
 from tunescope.source.formats.names import strip_wrappers
-from tunescope.source.locate import Located, locate
+from tunescope.source.locate import CONFIG, locate
 from tunescope.source.open import load, open_source
+from tunescope.source.whole import open_whole
 
 # Tensors saved beside an adapter that train, but of which the file alone has no ΔW.
 _TRAINED_WHOLE = re.compile(r"^(saved module|saved embedding layer|bias)\b")
+_MODEL = re.compile(r"^(model|pytorch_model|diffusion_pytorch_model)[.-].*|^model_index\.json$")
 _COPY = re.compile(r"\.(original_module|base_layer)\.")
 _SAVED = re.compile(r"\.modules_to_save(\.default)?(?=\.)")
 
@@ -39,31 +41,41 @@ class Saved:
     notices: tuple[Notice, ...] = ()
 
 
-def open_checkpoint(folder: Path) -> Saved:
-    """Open a folder with an adapter or with a whole model's safetensors, sharded or not; nothing is read yet.
+def open_checkpoint(path: Path) -> Saved:
+    """Open an adapter or a whole model: a file, or a folder with either, sharded or not; nothing is read yet.
 
-    Beside an adapter's updates, the modules and biases that were saved whole are there as weights.
+    Beside an adapter's updates, the modules and biases that were saved whole are there as weights. Raises as
+    `open_source` and `open_whole`.
     """
-    if any(folder.glob("adapter_model.*")) or (folder / "adapter_config.json").exists():
-        return _adapter(folder)
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if index.exists() or single.exists():
-        located = Located((), index) if index.exists() else Located((single,))
-        weights = load(located, str(folder))
-        return Saved("full", _whole(weights.tensors), weights.notices)
-    return _adapter(folder)
+    names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    if any(name == CONFIG or name.startswith("adapter_model.") for name in names):
+        return _adapter(path)
+    if any(_MODEL.match(name) for name in names):
+        return _full(path)
+    try:
+        return _adapter(path)
+    except BadInput as problem:
+        if problem.slug not in ("keys-not-recognised", "full-model"):
+            raise
+        # Weights of no adapter: a whole model in a file of its own name.
+        return _full(path)
 
 
-def _adapter(folder: Path) -> Saved:
+def _full(path: Path) -> Saved:
+    model = open_whole(path)
+    return Saved("full", _whole(model.tensors), model.notices)
+
+
+def _adapter(path: Path) -> Saved:
     # A path object, so that a folder whose name holds "=" is not taken for LABEL=SOURCE.
-    source = open_source(folder)
+    source = open_source(path)
     weights = {
         delta.address: Weight(delta.address, (delta.d_out, delta.d_in), False, delta.open)
         for delta in source.deltas
     }
     beside = {entry.tensor for entry in source.coverage if _trained_whole(entry)}
     if beside:
-        tensors = load(locate(folder), str(folder)).tensors
+        tensors = load(locate(path), str(path)).tensors
         extra = _whole({name: tensors[name] for name in tensors if name in beside})
         weights = {**weights, **{a: w for a, w in extra.items() if a not in weights}}
     return Saved("adapter", weights, source.notices)

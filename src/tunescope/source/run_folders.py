@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunescope.source.locate import CONFIG, adapter_names
-from tunescope.source.runs import has_capture
+from tunescope.source.training_run import has_capture
 
 # Where a run of `finetune` keeps what it ended with.
 _ADAPTER = "adapter"

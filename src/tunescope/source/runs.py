@@ -1,284 +1,206 @@
-"""Training runs on disk: captures, folders of `checkpoint-*`, and what their names and states say."""
+"""Finds training runs on disk: captures, series of checkpoints, and weights that are named one by one."""
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import NoReturn
 
-from tunescope.errors import BadInput, Missing, Notice
+from tunescope.errors import BadInput, Missing
 from tunescope.source.files.disk import unreachable
-from tunescope.source.files.documents import read_object
+from tunescope.source.steps import SUFFIXES, Numbered, numbered, series
+from tunescope.source.timeline import as_named, refuse_half_written, timeline
+from tunescope.source.training_run import STATE, Run, has_capture, number, read_json, whole
+from tunescope.source.weight_folders import weights_of
 
-_CHECKPOINT = re.compile(r"^checkpoint-(\d+)$")
 _RUN_PATH = re.compile(r"(?:^|/)([^/]+)/lr-([^/]+)/seed-(\d+)$")
-_WEIGHTS = (
-    "adapter_model.safetensors",
-    "adapter_model.bin",
-    "model.safetensors",
-    "model.safetensors.index.json",
-)
 # How deep below a given folder runs are looked for.
 _DEPTH = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """One saved state of a run; `state` is what its `trainer_state.json` holds, empty without one."""
+@dataclass(frozen=True)
+class _Named:
+    """Weights that were named one by one: with what their name numbers, if it does."""
 
-    step: int
-    folder: Path
-    state: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def epoch(self) -> float | None:
-        """The epoch that the trainer wrote down."""
-        return _number(self.state.get("epoch"))
-
-    @property
-    def max_steps(self) -> int | None:
-        """The length of the schedule that this checkpoint was saved under."""
-        found = self.state.get("max_steps")
-        return found if isinstance(found, int) and found > 0 else None
-
-    @property
-    def losses(self) -> dict[int, float]:
-        """Training loss by step, from the trainer's log up to this checkpoint."""
-        return self._logged("loss")
-
-    @property
-    def learning_rates(self) -> dict[int, float]:
-        """Learning rate by step, from the trainer's log up to this checkpoint."""
-        return self._logged("learning_rate")
-
-    def _logged(self, name: str) -> dict[int, float]:
-        found = {}
-        for entry in self.state.get("log_history") or ():
-            if isinstance(entry.get("step"), int):
-                value = entry.get(name)
-                if isinstance(value, int | float):
-                    found[entry["step"]] = float(value)
-        return found
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """A training run: with a `capture` in its folder, or with `checkpoints` in order of step."""
-
-    label: str
-    folder: Path
-    capture: bool
-    checkpoints: tuple[Checkpoint, ...] = ()
-    domain: str | None = None
-    learning_rate: float | None = None
-    seed: int | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    notices: tuple[Notice, ...] = ()
+    label: str | None
+    path: Path
+    number: Numbered | None
 
 
 def find_runs(specs: Sequence[tuple[str | None, str]]) -> list[Run]:
-    """The runs behind `(label, path)` pairs: run folders, folders of runs, folders of checkpoints, captures.
+    """The runs behind `(label, path)` pairs: run folders, folders of runs, captures, checkpoints, weights.
 
-    Checkpoints that are named one by one and lie in one folder make one run. Raises `Missing` for a path
-    that is not there and `BadInput` for one that holds no run, or for a half-written checkpoint that was
-    asked for by name.
+    Numbered checkpoints that are named one by one and lie in one folder make one run in the order of their
+    numbers; where others are named beside them, all of one label make one run in the order given. Raises
+    `Missing` for a path that is not there and `BadInput` for one that holds no run, or for a half-written
+    checkpoint that was asked for by name.
     """
     runs: list[tuple[Path, Run]] = []
-    named: dict[tuple[str | None, Path], list[Path]] = {}
+    named: list[_Named] = []
     for label, spec in specs:
         path = Path(spec)
         if not path.exists():
             raise Missing("not-found", "there is no such file or folder", file=path, fix="check the path")
-        if path.is_dir() and _CHECKPOINT.match(_named(path).name):
-            named.setdefault((label, _named(path).parent), []).append(path)
-            continue
-        runs += [(path, run) for run in _below(label, path)]
-    runs += [
-        (folder.parent, _named_checkpoints(label, folder, paths)) for (label, folder), paths in named.items()
-    ]
-    return _distinct(runs)
+        if (one := _one(label, path)) is not None:
+            named.append(one)
+        else:
+            runs += [(path, run) for run in _below(label, path)]
+    return _distinct([*runs, *_together(named)])
+
+
+def _one(label: str | None, path: Path) -> _Named | None:
+    """The weights that a path names, if it names weights and no run."""
+    if path.is_file():
+        weights = path.suffix.lower() in SUFFIXES
+        return _Named(label, path, _number_of(path)) if weights else None
+    found = numbered(path.absolute())
+    if found is not None and (weights_of(path) is not None or not list(_run_folders(path, _DEPTH, set()))):
+        return _Named(label, path, replace(found, path=path))
+    if has_capture(path) or list(_run_folders(path, _DEPTH, set())) or weights_of(path) is None:
+        return None
+    return _Named(label, path, _number_of(path))
+
+
+def _number_of(path: Path) -> Numbered | None:
+    """What a name numbers, or that of the checkpoint's folder that the weights lie in."""
+    if (found := numbered(path.absolute())) is not None:
+        return replace(found, path=path)
+    above = numbered(path.absolute().parent)
+    return None if above is None else replace(above, path=path.parent)
 
 
 def _below(label: str | None, path: Path) -> list[Run]:
-    if path.is_file():
-        if path.name == "capture.parquet":
-            return [_captured(label or _named(path).parent.name, path.parent)]
-        raise BadInput("no-run", "this file is no capture of a training run", file=path,
-                       expected="capture.parquet, a run folder or a folder of checkpoint-*")  # fmt: skip
-    folders = list(_run_folders(path, _DEPTH))
-    if not folders:
+    if path.is_file() and path.name != "capture.parquet":
         raise BadInput(
             "no-run",
-            "no training run was found in this folder",
+            "this file is no capture of a training run, nor weights",
             file=path,
-            expected="a capture.parquet or checkpoint-* folders with adapter or model weights, at most "
-            f"{_DEPTH} levels down",
-            fix="give the folder that TrainingCapture or the Trainer wrote to",
+            expected=f"capture.parquet, a file of weights ({', '.join(SUFFIXES)}) or a folder",
         )
-    return [_opened(label, path, folder) for folder in folders]
+    if path.is_file():
+        return [_captured(label or path.absolute().parent.name, path.parent)]
+    found = list(_run_folders(path, _DEPTH, set()))
+    if not found:
+        _refuse_no_run(path)
+    return [run for folder, of in found for run in _opened(label, path, folder, of)]
 
 
-def _run_folders(folder: Path, depth: int) -> Iterator[Path]:
+def _refuse_no_run(path: Path) -> NoReturn:
+    raise BadInput(
+        "no-run",
+        "no training run was found in this folder",
+        file=path,
+        expected="a capture.parquet, or numbered folders or files of weights (checkpoint-10, step_10, "
+        f"name-000010.safetensors), at most {_DEPTH} levels down",
+        fix="give the folder that the training wrote to, or name the weights one by one in order",
+    )
+
+
+Series = dict[str, list[Numbered]]
+
+
+def _run_folders(folder: Path, depth: int, seen: set[str]) -> Iterator[tuple[Path, Series]]:
+    """Folders of runs with their series of checkpoints; each is looked at once, whatever links lead to it."""
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
     try:
-        children = sorted(child for child in folder.iterdir() if child.is_dir())
+        children = sorted(folder.iterdir())
     except OSError as error:
         raise unreachable(folder, error) from None
-    if has_capture(folder) or any(
-        _CHECKPOINT.match(child.name) and _holds_weights(child) for child in children
-    ):
-        yield folder
+    if has_capture(folder):
+        yield folder, {}
+        return
+    found = {name: of for name, of in series(children).items() if any(weights_of(n.path) for n in of)}
+    if found:
+        yield folder, found
     elif depth:
         for child in children:
-            if not child.name.startswith("."):
-                yield from _run_folders(child, depth - 1)
+            if not child.name.startswith(".") and child.is_dir():
+                yield from _run_folders(child, depth - 1, seen)
 
 
-def has_capture(folder: Path) -> bool:
-    """Whether a training run left a capture here, whole or in parts."""
-    return (folder / "capture.parquet").is_file() or any(folder.glob("capture.parts/*.parquet"))
-
-
-def _opened(label: str | None, root: Path, folder: Path) -> Run:
+def _opened(label: str | None, root: Path, folder: Path, found: Series) -> Iterator[Run]:
     below = folder.relative_to(root).as_posix()
     name = "/".join(part for part in (label, None if below == "." else below) if part)
-    name = name or _named(folder).name
-    if has_capture(folder):
-        return _captured(name, folder)
-    return _timeline(name, folder, [p for p in folder.iterdir() if _CHECKPOINT.match(p.name) and p.is_dir()])
+    name = name or folder.absolute().name
+    if not found:
+        yield _captured(name, folder)
+    for series_name, of in found.items():
+        stem = re.sub(r"[-_=]?#.*$", "", series_name)
+        yield timeline(name if len(found) == 1 else f"{name}/{stem}", folder, of)
 
 
 def _captured(label: str, folder: Path) -> Run:
     facts = read_json(folder / "run.json") if (folder / "run.json").is_file() else {}
-    path = _RUN_PATH.search(_named(folder).as_posix())
+    path = _RUN_PATH.search(folder.absolute().as_posix())
     domain, rate, seed = path.groups() if path else (None, None, None)
     domain = facts.get("domain", domain)
-    number = _number(facts.get("seed", seed))
+    said = number(facts.get("seed", seed))
     return Run(
         label,
         folder,
         capture=True,
         domain=None if domain is None else str(domain),
-        learning_rate=_number(facts.get("learning_rate", rate)),
-        seed=None if number is None else int(number),
+        learning_rate=number(facts.get("learning_rate", rate)),
+        seed=None if said is None else whole(int(said)),
         facts=facts,
     )
 
 
-def _timeline(label: str, folder: Path, paths: Iterable[Path]) -> Run:
-    """A folder of checkpoints in order of step; those half written are left out with a notice."""
-    found: list[Checkpoint] = []
-    notices: list[Notice] = []
-    paths = list(paths)
-    present = [path for path in paths if _holds_weights(path)]
-    for path in sorted(set(paths) - set(present)):
-        text = f"{path.name} is half written (no adapter or model weights) and was skipped"
-        notices.append(Notice("half-written", text))
-    stateless = [path for path in present if not (path / "trainer_state.json").is_file()]
-    for path in present:
-        if path in stateless and len(stateless) < len(present):
-            text = f"{path.name} is half written (no trainer_state.json) and was skipped"
-            notices.append(Notice("half-written", text))
-        else:
-            found.append(_checkpoint(path))
-    if stateless and len(stateless) == len(present):
-        text = "no checkpoint has a trainer_state.json: steps come from the folder names, epochs are unknown"
-        notices.append(Notice("no-trainer-state", text))
-    found.sort(key=lambda c: (c.step, c.folder.name))
-    _refuse_same_step(folder, found)
-    for checkpoint in found:
-        notices += _disagreement(checkpoint)
-    return Run(label, folder, False, tuple(found), notices=tuple(notices))
+def _together(named: Sequence[_Named]) -> Iterator[tuple[Path, Run]]:
+    """Weights named one by one as runs: by their numbers where all of a label have some, else as named."""
+    for label in dict.fromkeys(one.label for one in named):
+        mine = [one for one in named if one.label == label]
+        numbers = [one.number for one in mine]
+        if None in numbers:
+            yield _in_given_order(label, [one.path for one in mine])
+            continue
+        groups: dict[tuple[Path, str], dict[Path, Numbered]] = {}
+        for one in filter(None, numbers):
+            key = (one.path.absolute().parent, one.series)
+            groups.setdefault(key, {})[one.path.absolute()] = one
+        for (folder, _), of in groups.items():
+            ordered = sorted(of.values(), key=lambda n: (n.number, n.path.name))
+            _check_whole(ordered, folder)
+            yield folder.parent, timeline(label or folder.name, folder, ordered)
 
 
-def _refuse_same_step(folder: Path, found: Sequence[Checkpoint]) -> None:
-    for before, after in pairwise(found):
-        if before.step == after.step:
-            raise BadInput(
-                "same-step",
-                "two checkpoints are of one step",
-                file=folder,
-                expected="one checkpoint for each step",
-                found=f"{before.folder.name} and {after.folder.name}",
-                fix="keep one of them, or name the checkpoints one by one",
-            )
-
-
-def _named_checkpoints(label: str | None, folder: Path, paths: Sequence[Path]) -> Run:
-    for path in paths:
-        if not (path / "trainer_state.json").is_file() or not _holds_weights(path):
-            missing = "adapter or model weights" if not _holds_weights(path) else "trainer_state.json"
-            raise BadInput(
-                "half-written",
-                "this checkpoint is half written",
-                file=path,
-                expected=missing,
-                found=", ".join(sorted(p.name for p in path.iterdir())[:8]) or "an empty folder",
-                fix="name a finished checkpoint, or give the folder above to skip this one",
-            )
-    return _timeline(label or folder.name, folder, dict.fromkeys(paths))
-
-
-def _named(path: Path) -> Path:
-    """The absolute path as it was named: a link keeps its own name, which may say the step."""
-    return path.absolute()
-
-
-def _holds_weights(folder: Path) -> bool:
-    return any((folder / name).exists() for name in _WEIGHTS)
-
-
-def _checkpoint(path: Path) -> Checkpoint:
-    found = _CHECKPOINT.match(_named(path).name)
-    assert found is not None
-    state = path / "trainer_state.json"
-    return Checkpoint(int(found.group(1)), path, _trainer_state(state) if state.is_file() else {})
-
-
-def _trainer_state(path: Path) -> dict[str, Any]:
-    state = read_json(path)
-    history = state.get("log_history") or []
-    if not isinstance(history, list) or not all(isinstance(entry, dict) for entry in history):
+def _in_given_order(label: str | None, paths: Sequence[Path]) -> tuple[Path, Run]:
+    if len(paths) == 1:
         raise BadInput(
-            "bad-json",
-            "the trainer's log cannot be used",
-            file=path,
-            expected="log_history: a list of objects",
-            found=type(history).__name__ if not isinstance(history, list) else "a list of something else",
-            fix="copy the file again, or remove that checkpoint",
+            "no-run",
+            "these are weights of one moment, not a training run",
+            file=paths[0],
+            expected="several files or folders of weights in the order of training, or the folder of a run",
+            found=paths[0].name,
+            fix="name what came before and after it too; tunescope norms shows a single adapter",
         )
-    return state
+    folder = Path(os.path.commonpath([path.absolute().parent for path in paths]))
+    return folder, as_named(label or folder.name or "named", folder, paths)
 
 
-def _disagreement(checkpoint: Checkpoint) -> list[Notice]:
-    stated = checkpoint.state.get("global_step")
-    if stated in (None, checkpoint.step):
-        return []
-    text = f"{checkpoint.folder.name} says global_step {stated} in its trainer_state.json; its name is used"
-    return [Notice("step-mismatch", text)]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object from a file, a byte-order mark allowed."""
-    return read_object(path, "bad-json", path.name)
-
-
-def _number(value: object) -> float | None:
-    try:
-        number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
-    return number if number - number == 0 else None
+def _check_whole(named: Sequence[Numbered], folder: Path) -> None:
+    """Refuse a half-written checkpoint that was asked for by name."""
+    beside = series(folder.iterdir()).get(named[0].series, [])
+    stated = any((one.path / STATE).is_file() for one in beside)
+    for one in named:
+        if one.path.is_dir() and weights_of(one.path) is None:
+            refuse_half_written(one.path, "adapter or model weights")
+        if one.path.is_dir() and stated and not (one.path / STATE).is_file():
+            refuse_half_written(one.path, STATE)
 
 
 def _distinct(runs: Sequence[tuple[Path, Run]]) -> list[Run]:
-    """Every folder once; labels that clash get the folder they were found under in front, or a number."""
-    first = {run.folder.resolve(): (root, run) for root, run in reversed(runs)}
-    ordered = list({folder: first[folder] for folder in (run.folder.resolve() for _, run in runs)}.values())
+    """Every run once; labels that clash get the folder they were found under in front, or a number."""
+    first = {_identity(run): (root, run) for root, run in reversed(runs)}
+    ordered = list({key: first[key] for key in (_identity(run) for _, run in runs)}.values())
     labels = Counter(run.label for _, run in ordered)
     named = [
-        replace(run, label=f"{_named(root).name}/{run.label}") if labels[run.label] > 1 else run
+        replace(run, label=f"{root.absolute().name}/{run.label}") if labels[run.label] > 1 else run
         for root, run in ordered
     ]
     seen: Counter[str] = Counter()
@@ -287,3 +209,7 @@ def _distinct(runs: Sequence[tuple[Path, Run]]) -> list[Run]:
         seen[run.label] += 1
         out.append(run if seen[run.label] == 1 else replace(run, label=f"{run.label}#{seen[run.label]}"))
     return out
+
+
+def _identity(run: Run) -> tuple[Path, ...]:
+    return (run.folder.resolve(), *(checkpoint.path.resolve() for checkpoint in run.checkpoints))

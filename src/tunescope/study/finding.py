@@ -110,6 +110,7 @@ def significant(value: float | None, digits: int = 3) -> str:
 _ONLY_SAID = {
     "published-norms", "no-cuda", "few-sequences", "batch-larger-than-data", "stopped-early", "model-length",
     "data-cut", "training-mode", "graphs-replayed", "blocks-one-by-one",
+    "no-trainer-state", "steps-missing", "start-missing", "last-left-out", "start-renamed",
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.errors import BadInput
-from tunescope.source.runs import read_json
+from tunescope.source.training_run import read_json
 from tunescope.training import model as models
 from tunescope.training.collation import Padding
 from tunescope.training.domains import Domain

@@ -10,7 +10,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tunescope.errors import BadInput
-from tunescope.source.runs import read_json
+from tunescope.source.training_run import read_json
 from tunescope.writing import write_text
 
 MARKER = "complete"

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import polars as pl
 
 from tunescope.errors import Exhausted, Missing, UsageError
-from tunescope.source.runs import read_json
+from tunescope.source.training_run import read_json
 from tunescope.table import Table, file_metadata, read_parquet
 from tunescope.training.exhaustion import disk_is_full
 from tunescope.writing import write_atomically, write_json

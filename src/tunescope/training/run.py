@@ -11,7 +11,7 @@ import torch
 from transformers import Trainer, TrainingArguments, set_seed
 
 from tunescope.errors import BadInput, Exhausted, Missing, TunescopeError
-from tunescope.source.runs import read_json
+from tunescope.source.training_run import read_json
 from tunescope.training import model as models
 from tunescope.training.capture import TrainingCapture
 from tunescope.training.checkpoints import (

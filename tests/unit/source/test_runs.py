@@ -163,3 +163,137 @@ def test_a_sharded_whole_model_is_opened_with_all_its_weights(tmp_path: Path) ->
         (0, "mlp.up_proj"), (1, "mlp.up_proj"),
     ]  # fmt: skip
     assert all(w.whole for w in saved.weights.values())
+
+
+def saved(path: Path, metadata: dict[str, str] | None = None, value: float = 1.0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    down, up = "lora_unet_down_blocks_0_x.lora_down.weight", "lora_unet_down_blocks_0_x.lora_up.weight"
+    tensors = {down: np.ones((2, 4), np.float32), up: np.full((4, 2), value, np.float32)}
+    save_file(tensors, path, metadata)
+    return path
+
+
+def steps_of(*paths: Path) -> list[list[int]]:
+    return [[c.step for c in run.checkpoints] for run in find_runs([(None, str(path)) for path in paths])]
+
+
+@pytest.mark.parametrize(
+    "inner",
+    ["pytorch_lora_weights.safetensors", "adapter_model/adapter_model.safetensors",
+     "actor/lora_adapter/adapter_model.safetensors", "model-00001-of-00001.safetensors", "pytorch_model.bin"],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["checkpoint-{}", "global_step_{}", "step_{}", "epoch_{}"])
+def test_numbered_folders_hold_their_weights_in_many_places(tmp_path: Path, name: str, inner: str) -> None:
+    for step in (9, 10, 100):
+        saved(tmp_path / name.format(step) / inner)
+        (tmp_path / name.format(step) / "optimizer_0").mkdir()
+        saved(tmp_path / name.format(step) / "optimizer_0" / "model.safetensors")
+    assert steps_of(tmp_path) == [[9, 10, 100]]
+
+
+def test_a_checkpoint_with_two_unknown_folders_of_weights_is_refused(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        saved(tmp_path / "checkpoint-5" / name / "adapter_model.safetensors")
+    with pytest.raises(BadInput, match="ambiguous-weights"):
+        find_runs([(None, str(tmp_path))])
+
+
+def test_files_count_their_own_steps_and_the_last_one_joins_where_it_says_its_own(tmp_path: Path) -> None:
+    for epoch in (1, 2):
+        said = {"ss_steps": str(50 * epoch), "ss_epoch": str(epoch)}
+        saved(tmp_path / f"style-{epoch:06d}.safetensors", said, epoch)
+    saved(tmp_path / "style.safetensors", {"ss_steps": "150", "ss_epoch": "3"}, 3)
+    (run,) = find_runs([(None, str(tmp_path))])
+    assert [(c.step, c.epoch) for c in run.checkpoints] == [(50, 1.0), (100, 2.0), (150, 3.0)]
+    assert "ss_steps" in run.order
+
+
+def test_a_last_file_that_says_no_step_is_left_out_with_a_notice_unless_it_is_the_last_again(
+    tmp_path: Path,
+) -> None:
+    for step in (100, 200):
+        saved(tmp_path / f"{step:07d}_adapters.safetensors", value=step)
+    saved(tmp_path / "adapters.safetensors", value=200)
+    (run,) = find_runs([(None, str(tmp_path))])
+    assert (run.notices, [c.step for c in run.checkpoints]) == ((), [100, 200])
+    saved(tmp_path / "adapters.safetensors", value=250)
+    (run,) = find_runs([(None, str(tmp_path))])
+    assert [n.slug for n in run.notices] == ["last-left-out"]
+
+
+def test_two_series_of_one_folder_are_two_runs(tmp_path: Path) -> None:
+    for step in (1, 2):
+        saved(tmp_path / f"cat-{step:06d}.safetensors")
+        saved(tmp_path / f"dog-{step:06d}.safetensors")
+    runs = find_runs([("mine", str(tmp_path))])
+    assert [run.label for run in runs] == ["mine/cat", "mine/dog"]
+
+
+def test_weights_named_one_by_one_come_in_the_order_given(tmp_path: Path) -> None:
+    paths = [saved(tmp_path / name / "adapter_model.safetensors").parent for name in ("warm", "cold", "end")]
+    (run,) = find_runs([(None, str(path)) for path in paths])
+    assert [(c.step, c.path.name) for c in run.checkpoints] == [(1, "warm"), (2, "cold"), (3, "end")]
+    assert "order" in run.order
+    two = [("a", str(paths[0])), ("b", str(paths[1])), ("a", str(paths[2])), ("b", str(paths[0]))]
+    assert [(r.label, [c.path.name for c in r.checkpoints]) for r in find_runs(two)] == [
+        ("a", ["warm", "end"]), ("b", ["cold", "warm"]),
+    ]  # fmt: skip
+    with pytest.raises(BadInput, match="no-run"):
+        find_runs([(None, str(paths[0]))])
+
+
+def test_numbered_files_named_one_by_one_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    paths = [saved(tmp_path / f"{step:07d}_adapters.safetensors") for step in (300, 100)]
+    assert steps_of(*paths) == [[100, 300]]
+    inside = [saved(tmp_path / f"checkpoint-{s}" / "adapter_model.safetensors") for s in (20, 10)]
+    assert steps_of(*inside) == [[10, 20]]
+
+
+def test_a_gap_and_a_lost_beginning_are_noticed(tmp_path: Path) -> None:
+    for step in (300, 400, 600):
+        checkpoint(tmp_path, step, state=state(step))
+    (run,) = find_runs([(None, str(tmp_path))])
+    assert [n.slug for n in run.notices] == ["steps-missing"] * 2
+    assert "100, 200" in run.notices[0].text
+    assert "500" in run.notices[1].text
+
+
+def test_a_folder_of_links_to_itself_is_looked_at_once(tmp_path: Path) -> None:
+    for i in range(12):
+        (tmp_path / f"l{i}").symlink_to(".")
+    checkpoint(tmp_path / "run", 10)
+    (run,) = find_runs([(None, str(tmp_path))])
+    assert run.label == "run"
+
+
+def test_a_checkpoint_that_is_a_link_has_the_step_of_its_name(tmp_path: Path) -> None:
+    for i, step in enumerate((10, 20)):
+        saved(tmp_path / "store" / f"blob{i}" / "adapter_model.safetensors")
+        (tmp_path / f"checkpoint-{step}").symlink_to(tmp_path / "store" / f"blob{i}")
+    assert steps_of(tmp_path) == [[10, 20]]
+
+
+def strange(folder: Path, log: object) -> Path:
+    path = checkpoint(folder, 100)
+    said = {"global_step": 100, "max_steps": 10**30, "epoch": "nan", "log_history": log, "save_steps": 0}
+    (path / "trainer_state.json").write_text(json.dumps(said))
+    return path
+
+
+@pytest.mark.parametrize("log", [5, [5], "text", {"step": 1}])
+def test_a_log_that_is_no_list_of_entries_is_refused(tmp_path: Path, log: object) -> None:
+    path = strange(tmp_path, log)
+    with pytest.raises(BadInput, match="bad-json") as caught:
+        find_runs([(None, str(tmp_path))])
+    assert str(path) in str(caught.value.file)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"step": 10**20, "loss": 1.0}, {"step": 1, "loss": 10**400}, {"step": True, "loss": "x"}, {"step": 1}],
+)
+def test_entries_of_a_log_that_no_trainer_writes_give_no_losses(tmp_path: Path, entry: object) -> None:
+    strange(tmp_path, [entry])
+    (run,) = find_runs([(None, str(tmp_path))])
+    (only,) = run.checkpoints
+    assert (only.losses, only.max_steps, only.epoch) == ({}, None, None)

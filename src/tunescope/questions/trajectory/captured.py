@@ -6,7 +6,7 @@ from typing import NoReturn
 import polars as pl
 
 from tunescope.errors import BadInput, Notice
-from tunescope.source.runs import Run
+from tunescope.source.training_run import Run
 from tunescope.tabular import read_parquet_schema
 from tunescope.training.recording import FILE, PARTS, SCHEMA, progress, read_capture
 

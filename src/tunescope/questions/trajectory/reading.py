@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.captured import recorded_rows, recording_notices
 from tunescope.questions.trajectory.motion import Moments, Motion, follow
 from tunescope.source.checkpoints import Saved, open_checkpoint
-from tunescope.source.runs import Checkpoint, Run
+from tunescope.source.matching import address_place, matched
+from tunescope.source.training_run import Checkpoint, Run
 from tunescope.study.finding import named
 from tunescope.table import dtypes
 
@@ -52,8 +54,9 @@ def _families(frame: pl.DataFrame) -> dict[str, str]:
 
 
 def _from_checkpoints(run: Run, start: Saved | None) -> tuple[pl.DataFrame, list[Notice]]:
-    opened = [open_checkpoint(checkpoint.folder) for checkpoint in run.checkpoints]
+    opened = [open_checkpoint(checkpoint.weights) for checkpoint in run.checkpoints]
     _refuse_mixture(run, opened)
+    start, said = _fitted(run, opened, start)
     _refuse_unrelated(run, opened, start)
     addresses = list(dict.fromkeys(address for saved in opened for address in saved.weights))
     names = dict(zip(addresses, component_names(addresses), strict=True))
@@ -65,7 +68,28 @@ def _from_checkpoints(run: Run, start: Saved | None) -> tuple[pl.DataFrame, list
                 _row(checkpoint, address, names[address], f, m, motion) for f, m in motion.factors.items()
             ]
     frame = layers.frame(rows).sort("step", maintain_order=True)
-    return _keyed(frame, run), _notices(opened)
+    return _keyed(frame, run), [*said, *_notices(opened)]
+
+
+def _fitted(run: Run, opened: Sequence[Saved], start: Saved | None) -> tuple[Saved | None, list[Notice]]:
+    """The start with its weights under the run's addresses, whatever wrapper prefix either has.
+
+    Without a start, of whole models it is said that their first checkpoint stands in for it.
+    """
+    if start is None:
+        if not opened or opened[0].kind != "full":
+            return None, []
+        text = f"the weights before training were not given: Δ counts from step {run.checkpoints[0].step:,}"
+        return None, [Notice("start-missing", text + "; --start names them")]
+    wanted = {a: address_place(a, w.shape) for saved in opened for a, w in saved.weights.items()}
+    found = matched(wanted, {a: address_place(a, w.shape) for a, w in start.weights.items()})
+    renamed = [address for address, theirs in found.items() if address != theirs]
+    weights = {address: start.weights[theirs] for address, theirs in found.items()}
+    if not renamed:
+        return start, []
+    stacks = sorted({f"{found[address].stack} for {address.stack}" for address in renamed})
+    text = f"{len(renamed)} weights of the start stand under another prefix ({named(stacks)}): paired by "
+    return replace(start, weights=weights), [Notice("start-renamed", text + "suffix and shape")]
 
 
 def _followed(address: Address, opened: Sequence[Saved], start: Saved | None) -> Iterator[Motion]:
@@ -123,7 +147,7 @@ def _refuse_mixture(run: Run, opened: Sequence[Saved]) -> None:
     kinds = {saved.kind for saved in opened}
     if len(kinds) > 1:
         first = {
-            saved.kind: c.folder.name
+            saved.kind: c.path.name
             for saved, c in zip(reversed(opened), reversed(run.checkpoints), strict=True)
         }
         raise BadInput(

@@ -6,7 +6,7 @@ from typing import Any
 from tunescope.questions.trajectory.gallery import Gallery, Panel
 from tunescope.questions.trajectory.summary import verdict
 from tunescope.questions.trajectory.views import Animation, rate_text
-from tunescope.study.finding import significant
+from tunescope.study.finding import named, significant
 from tunescope.study.markdown import escaped, finding_lines, table
 
 CAUTION = (
@@ -18,10 +18,16 @@ CAUTION = (
 # What a reader of any page must know of a run: that it is not all there, or what it counts from.
 INCOMPLETE = ("capture_unfinished", "half_written", "steps_missing", "start_missing")
 
+_ORIGINS = {
+    "start": "the weights before training",
+    "zero": "zero",
+    "first_checkpoint": "the first checkpoint, for want of the weights before training",
+}
+
 
 def results_markdown(gallery: Gallery, document: Mapping[str, Any]) -> str:
     """The gallery: all domains first, then each; rates as sections, mean beside absolute mean."""
-    lines = ["# Results", "", f"> {CAUTION}", *_incomplete(document)]
+    lines = ["# Results", "", f"> {CAUTION}", "", *_orders(document), *_incomplete(document)]
     if not gallery.chapters:
         lines += ["", "None of these weights lies in a numbered layer, so there is no picture over layers."]
     for title, panels in gallery.chapters:
@@ -37,7 +43,7 @@ def results_markdown(gallery: Gallery, document: Mapping[str, Any]) -> str:
 
 def _incomplete(document: Mapping[str, Any]) -> list[str]:
     told = [f["text"] for f in document["findings"] if f["kind"] in INCOMPLETE]
-    return ["", *(f"- **Not all there**: {escaped(text)}" for text in told)] if told else []
+    return [f"- **Not all there**: {escaped(text)}" for text in told]
 
 
 def _pictures(panel: Panel) -> list[str]:
@@ -132,7 +138,7 @@ def readout_markdown(document: Mapping[str, Any]) -> str:
     """The readout: one table of the runs, their findings, and the proxy table where there is one."""
     header = ["run", "rate", "captures", "last step", "‖ΔW‖ first → last", "loss first → last"]
     rows = [_row(label, run) for label, run in document["runs"].items()]
-    lines = ["# How the weights moved", "", f"> {CAUTION}", "", *table(header, rows)]
+    lines = ["# How the weights moved", "", f"> {CAUTION}", "", *table(header, rows), "", *_orders(document)]
     if document["lora_as_proxy"]:
         lines += ["", "## LoRA as a proxy for full fine-tuning", "", *_proxies(document["lora_as_proxy"])]
     if document["comparisons"]:
@@ -140,6 +146,15 @@ def readout_markdown(document: Mapping[str, Any]) -> str:
     # What LoRA and full fine-tuning share stands in its table.
     told = [f for f in document["findings"] if f["kind"] != "lora_as_proxy"]
     return "\n".join([*lines, "", "## Findings", "", *finding_lines(told)]) + "\n"
+
+
+def _orders(document: Mapping[str, Any]) -> list[str]:
+    """Which order was taken, and what Δ counts from: once for all runs of which that is the same."""
+    said: dict[str, list[str]] = {}
+    for label, run in document["runs"].items():
+        origins = " and ".join(text for name, text in _ORIGINS.items() if name in run["references"])
+        said.setdefault(f"{run['order']}; Δ counts from {origins}", []).append(label)
+    return [f"- {escaped(named(labels))}: {escaped(text)}." for text, labels in said.items()]
 
 
 def _row(label: str, run: Mapping[str, Any]) -> list[str]:

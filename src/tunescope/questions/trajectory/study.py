@@ -17,9 +17,10 @@ from tunescope.questions.trajectory.reading import motion_of
 from tunescope.questions.trajectory.seams import SavedState
 from tunescope.questions.trajectory.summary import proxy_finding, run_summary
 from tunescope.source import digest
-from tunescope.source.runs import Run, find_runs
+from tunescope.source.runs import find_runs
 from tunescope.source.selection import flattened
 from tunescope.source.spec import parse_spec
+from tunescope.source.training_run import Run
 from tunescope.study.finding import Finding, noticed
 from tunescope.study.progress import Tell, silent
 from tunescope.study.study import Study
@@ -96,7 +97,9 @@ def _document(
         "schema_version": SCHEMA_VERSION,
         "kind": "trajectory",
         "runs": {
-            run.label: run_summary(_of(by_step, run), _of(motion, run), _of(by_layer, run)) for run in runs
+            run.label: run_summary(_of(by_step, run), _of(motion, run), _of(by_layer, run))
+            | {"order": run.order}
+            for run in runs
         },
         "comparisons": comparisons(by_step, norms, _low_rank(motion)),
         "lora_as_proxy": [record for record, _ in proxies],
@@ -167,4 +170,4 @@ def _provenance(run: Run, hash_all: bool) -> dict[str, Any]:
     kind = "capture" if run.capture else "checkpoints"
     files = [path for path in (run.folder / "run.json", run.folder / "capture.parquet") if path.is_file()]
     record = digest.provenance(run.label, str(run.folder), kind, files, hash_all=hash_all)
-    return record | {"checkpoints": [checkpoint.folder.name for checkpoint in run.checkpoints]}
+    return record | {"checkpoints": [checkpoint.path.name for checkpoint in run.checkpoints]}

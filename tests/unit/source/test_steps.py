@@ -1,0 +1,76 @@
+from pathlib import Path
+
+import pytest
+
+from tunescope.errors import BadInput
+from tunescope.source.steps import gaps, numbered, series
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "unit"),
+    [
+        ("checkpoint-1500", 1500, "step"),
+        ("checkpoint_7", 7, "step"),
+        ("global_step_100", 100, "step"),
+        ("global_step500", 500, "step"),
+        ("step_20", 20, "step"),
+        ("step-000100", 100, "step"),
+        ("iter_0002000", 2000, "step"),
+        ("epoch_3", 3, "epoch"),
+        ("epoch12", 12, "epoch"),
+        ("checkpoint-epoch-2", 2, "epoch"),
+        ("0000100_adapters.safetensors", 100, "step"),
+        ("style-000004.safetensors", 4, "epoch"),
+        ("style-step00000500.safetensors", 500, "step"),
+        ("style_000000250.safetensors", 250, "step"),
+        ("epoch=1-step=200.ckpt", 200, "step"),
+    ],
+)
+def test_every_tools_numbering_is_read(name: str, number: int, unit: str) -> None:
+    found = numbered(Path("runs") / name)
+    assert found is not None
+    assert (found.number, found.unit) == (number, unit)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "seed-0", "lr-2e-4", "lora_r16.safetensors", "rank_8", "model-00001-of-00002.safetensors",
+        "adapter_model.safetensors", "llama-3", "rng_state_0.pth", "qwen2.5-0.5b.safetensors",
+    ],
+)  # fmt: skip
+def test_a_number_that_counts_no_steps_is_none(name: str) -> None:
+    assert numbered(Path(name)) is None
+
+
+def test_epochs_within_a_name_do_not_part_a_series() -> None:
+    paths = [Path(f"epoch={epoch}-step={100 * (epoch + 1)}.ckpt") for epoch in (1, 0, 10)]
+    (ordered,) = series(paths).values()
+    assert [one.number for one in ordered] == [100, 200, 1100]
+
+
+@pytest.mark.parametrize("digits", ["1" + "0" * 20, str(2**63), "9" * 400])
+def test_a_step_that_no_training_has_is_refused(digits: str) -> None:
+    with pytest.raises(BadInput, match="step-too-large"):
+        numbered(Path(f"checkpoint-{digits}"))
+
+
+@pytest.mark.parametrize(
+    ("steps", "every", "lacking"),
+    [
+        ([10, 20, 30], None, []),
+        ([10, 20, 40], None, [30]),
+        ([10, 20, 40, 45], None, [30]),
+        ([900, 1000], 100, [100, 200, 300, 400, 500, 600, 700, 800]),
+        ([2, 3, 4], None, [1]),
+        ([1, 2, 4, 8, 16], None, []),
+        ([3, 10, 20], None, []),
+        ([1, 1001, 2001], None, []),
+        ([7], None, []),
+        ([10**17, 2 * 10**17], 1, []),
+    ],
+)
+def test_what_lacks_in_an_even_series_is_known(
+    steps: list[int], every: int | None, lacking: list[int]
+) -> None:
+    assert gaps(steps, every) == lacking
