@@ -12,7 +12,7 @@ from tunescope.delta import Delta
 from tunescope.errors import UsageError
 from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
-from tunescope.source.spec import distinct_labels, label_path, parse_spec
+from tunescope.source.spec import default_label, distinct_labels, label_path, parse_spec
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,9 @@ def open_labelled(
     explicit: list[bool] = []
     for spec in specs:
         said = parse_spec(spec)[0] if isinstance(spec, str) else None
-        found = opener(spec) if said not in scales else opener(spec, scale=scales[str(said)])
+        # A scale for the label that the source will have: some files cannot be opened without one.
+        label = default_label(spec) if said is None and isinstance(spec, str | Path) else said
+        found = opener(spec, scale=scales[str(label)]) if str(label) in scales else opener(spec)
         opened += found
         explicit += [said is not None and len(found) == 1] * len(found)
     opened = _own_labels(opened, explicit)

@@ -107,7 +107,7 @@ def _joined(path: Sequence[str], chosen: Iterable[int]) -> str:
     return "/".join(path[i] for i in chosen if path[i])
 
 
-def default_label(place: str) -> str:
+def default_label(place: str | os.PathLike[str]) -> str:
     """A short name for a source: its folder's or file's, or the folder's above where that says nothing.
 
     >>> default_label("runs/poetry/adapter_model.safetensors"), default_label("runs/poetry/checkpoint-20")

@@ -36,9 +36,16 @@ def has_values(frame: pl.DataFrame, metric: str) -> bool:
 
 
 def drawable(frame: pl.DataFrame, metric: str) -> str:
-    """The metric, or its unscaled twin where the model's scale is unknown."""
+    """The metric, or its unscaled twin where the scale of a model or of some of its modules is unknown.
+
+    One module of known scale must not stand for a model whose other modules are of unknown scale.
+    """
     twin = f"unscaled_{metric}"
-    return twin if not has_values(frame, metric) and has_values(frame, twin) else metric
+    if metric not in frame.columns or twin not in frame.columns or not has_values(frame, twin):
+        return metric
+    hidden = pl.col(metric).is_null() & pl.col(twin).is_not_null()
+    part = frame.group_by("model_id").agg((hidden.any() & ~hidden.all()).alias("part"))["part"].any()
+    return twin if part or not has_values(frame, metric) else metric
 
 
 def heatmaps(frame: pl.DataFrame, model_id: str, metric: str) -> list[Grid]:

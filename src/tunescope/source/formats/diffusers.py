@@ -1,4 +1,5 @@
-"""diffusers LoRA files, old (`…processor.to_q_lora.down.weight`) and new (`unet.….lora_A.weight`)."""
+"""LoRA files of diffusers, old (`…processor.to_q_lora.down.weight`) and new (`unet.….lora_A.weight`), and all
+that have PEFT's factor names without its prefix and config."""
 
 import math
 import re
@@ -9,6 +10,7 @@ from tunescope.address import parse
 from tunescope.delta import Delta
 from tunescope.documents import DocumentError, parse_json
 from tunescope.source.files.tensors import LazyTensor, Ledger
+from tunescope.source.formats.names import strip_frames, strip_wrappers
 from tunescope.source.formats.pairs import (
     DIRECTIONAL,
     Pair,
@@ -34,7 +36,6 @@ _NEW = re.compile(
 _BESIDE = re.compile(
     r"^(?P<module>.+?)\.(?P<kind>alpha|lora_magnitude_vector|dora_scale)(?:\.weight)?$", re.DOTALL
 )
-_PARTS = ("unet.", "text_encoder", "transformer.", "diffusion_model.", "prior.", "controlnet.", "vae.")
 _MARKS = (
     ".lora_A.",
     ".lora_B.",
@@ -68,9 +69,10 @@ def _projection(module: str, projection: str) -> str:
 
 
 def _recognises(weights: Weights) -> bool:
+    # Without PEFT's own prefix no config belongs to the file: whoever wrote it had none.
     return any(
         _OLD.match(n)
-        or (n.startswith(_PARTS) and _NEW.match(n))
+        or (_NEW.match(n) and not strip_frames(n).startswith("base_model."))
         or ".lora.down." in n
         or ".lora_linear_layer." in n
         for n in weights.tensors
@@ -106,7 +108,7 @@ def _pair(
     if "alpha" in roles and (alpha := read_alpha(roles["alpha"], ledger, file)) is not None:
         stated, beside = alpha / rank, (roles["alpha"].name,)
     return Pair(
-        address=parse(module.removeprefix("diffusion_model.")),
+        address=parse(strip_wrappers(module)),
         down=roles["down"],
         up=roles["up"],
         scale=stated if scale is None else scale,

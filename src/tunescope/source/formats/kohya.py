@@ -23,12 +23,13 @@ from tunescope.source.formats.peft import read_peft
 from tunescope.source.weights import Format, Reading, Weights
 
 _PARAMETER = re.compile(
-    r"^(?P<module>.+)\.(?P<parameter>lora_down|lora_up|lora_mid|alpha|dora_scale|diff|diff_b|w_norm|b_norm|"
+    r"^(?P<module>.+)\.(?P<parameter>lora_down|lora_up|lora_mid|alpha|dora_scale|lora_magnitude_vector|diff|diff_b|w_norm|b_norm|"
     r"hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2|bias)(?:\.weight)?$",
     re.DOTALL,
 )
 _ROLES = {
-    "lora_down": "down", "lora_up": "up", "lora_mid": "mid", "dora_scale": "dora", "diff_b": "bias",
+    "lora_down": "down", "lora_up": "up", "lora_mid": "mid", "dora_scale": "dora",
+    "lora_magnitude_vector": "dora", "diff_b": "bias",
     "b_norm": "norm", "w_norm": "norm_weight",
 }  # fmt: skip
 _MARKS = (".lora_down.", ".hada_w", ".lokr_w", ".diff")

@@ -1,6 +1,5 @@
 """Why a tensor of an adapter is not part of any ΔW: saved modules, biases, base copies, whole methods."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +20,10 @@ NO_MATRIX = {
 }  # fmt: skip
 
 _EMBEDDINGS = ("embed_tokens", "lm_head")
+# The heads that PEFT trains for a task whatever `modules_to_save` says (up to 0.6 it was not written there).
+_HEADS = {
+    "SEQ_CLS": ("classifier", "score"), "TOKEN_CLS": ("classifier", "score"), "QUESTION_ANS": ("qa_outputs",),
+}  # fmt: skip
 # What has no element without anything having gone wrong, or is named already.
 _EMPTY_BY_DESIGN = ("pruned to rank 0", "incomplete module", "unsupported dtype")
 
@@ -62,7 +65,9 @@ def _reason(tensor: LazyTensor, config: Mapping[str, Any]) -> str | None:
     parts = name.split(".")
     if "token_adapter" in parts or parts[-1].startswith("trainable_tokens"):
         return "trainable tokens, needs base"
-    if "modules_to_save" in parts or _is_saved(name, config.get("modules_to_save") or []):
+    if "original_module" in parts:
+        return "copy of the module as it was before training"
+    if "modules_to_save" in parts or _is_saved(parts, config):
         return "saved module, needs base"
     if name.endswith("base_layer.bias") or (parts[-1] == "bias" and config.get("bias", "none") != "none"):
         return "bias, needs base"
@@ -73,5 +78,8 @@ def _reason(tensor: LazyTensor, config: Mapping[str, Any]) -> str | None:
     return None if tensor.supported else f"unsupported dtype {tensor.dtype}"
 
 
-def _is_saved(name: str, modules: list[str]) -> bool:
-    return any(re.match(rf"(.*\.)?{re.escape(module)}\.", name) for module in modules)
+def _is_saved(parts: list[str], config: Mapping[str, Any]) -> bool:
+    """PEFT's rule: a module is saved where its path ends with an entry, whole words or not."""
+    saved = [*(config.get("modules_to_save") or []), *_HEADS.get(str(config.get("task_type")), ())]
+    paths = [".".join(parts[:i]) for i in range(1, len(parts))]
+    return any(path.endswith(module) for module in saved for path in paths)

@@ -38,6 +38,17 @@ def strip_wrappers(name: str) -> str:
     return _INSIDE.sub("", name)
 
 
+def strip_frames(name: str) -> str:
+    """The name without what `torch.compile`, DDP and FSDP put in front; PEFT's own prefix stays.
+
+    >>> strip_frames("module._orig_mod.base_model.model.lm_head.weight")
+    'base_model.model.lm_head.weight'
+    """
+    while (found := next((p for p in _LEADING[1:] if name.startswith(p)), None)) is not None:
+        name = name[len(found) :]
+    return name
+
+
 def is_wrapped(name: str) -> bool:
     """Whether more than one ordinary `base_model.model.` stands around the name.
 

@@ -1,7 +1,7 @@
 """Pairs of factors under any naming: sorted by module, checked, and turned into deltas."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -60,8 +60,19 @@ def collect(tensors: Mapping[str, LazyTensor], split: Callable[[str], tuple[str,
     """Tensors by module and role, where `split` gives both for a name (`None`: not of this format)."""
     groups: Groups = {}
     for name, tensor in tensors.items():
-        if (found := split(name)) is not None:
-            groups.setdefault(found[0], {})[found[1]] = tensor
+        if (found := split(name)) is None:
+            continue
+        roles = groups.setdefault(found[0], {})
+        if found[1] in roles:
+            raise BadInput(
+                "several-adapters",
+                "two tensors of the file mean the same parameter of the same module",
+                tensor=name,
+                expected="one adapter in the file",
+                found=f"also {roles[found[1]].name}",
+                fix="save one adapter for each file",
+            )
+        roles[found[1]] = tensor
     return groups
 
 
@@ -178,15 +189,21 @@ def leave_aside(roles: Mapping[str, LazyTensor], ledger: Ledger, kinds: Iterable
 
 def notice_scale(deltas: Iterable[Delta], ledger: Ledger) -> None:
     """Say that the scale is unknown where it is."""
-    unknown = sum(delta.scale is None for delta in deltas)
-    if unknown:
+    listed = list(deltas)
+    if unknown := [delta for delta in listed if delta.scale is None]:
+        which = "" if len(unknown) == len(listed) else f" of {len(listed)} ({_shown(unknown)})"
         ledger.notice(
             "scale-unknown",
-            f"the file does not say the scale of {unknown} modules; scaled columns are "
+            f"the file does not say the scale of {len(unknown)}{which} modules; scaled columns are "
             "null there (--scale LABEL=x gives it)",
         )
     # Widening is said once, as for PEFT adapters.
-    used = {name for delta in deltas for name in delta.tensors}
+    used = {name for delta in listed for name in delta.tensors}
     small = sum(t.dtype.startswith("F8") for t in ledger.tensors.values() if t.name in used)
     if small:
         ledger.notice("float8", f"{small} tensors are stored as 8-bit floats; they were widened to float32")
+
+
+def _shown(deltas: Sequence[Delta]) -> str:
+    names = [f"{d.address.module_type} of layer {d.address.layer}" for d in deltas[:2]]
+    return ", ".join(names) + (", …" if len(deltas) > 2 else "")

@@ -9,6 +9,7 @@ from tunescope.delta import Delta, Update
 from tunescope.errors import BadInput
 from tunescope.source.base_shapes import base_shapes
 from tunescope.source.files.tensors import LazyTensor, Ledger
+from tunescope.source.formats.copies import once
 from tunescope.source.formats.leftovers import account
 from tunescope.source.formats.names import Key, is_wrapped, parse_key
 from tunescope.source.formats.peft_config import check_peft_config, load_peft_config, notice_config
@@ -92,12 +93,11 @@ def _modules(
 ) -> dict[str, Module]:
     """Tensors by module and parameter, in file order."""
     names = frozenset(parameters)
+    keys = {name: key for name in tensors if (key := parse_key(name, names)) is not None}
     sorted_out: dict[str, dict[str, LazyTensor]] = {}
     adapters: dict[str, str] = {}
-    for name, tensor in tensors.items():
-        key = parse_key(name, names)
-        if key is None:
-            continue
+    for name, key in once(keys, tensors, ledger).items():
+        tensor = tensors[name]
         _claim(sorted_out.setdefault(key.module, {}), key, tensor, file)
         if key.adapter is not None:
             adapters.setdefault(key.adapter, name)

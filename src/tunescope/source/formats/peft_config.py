@@ -31,6 +31,11 @@ _LISTS = _words("target_parameters modules_to_save")
 _LARGEST_COUNT = 2**31
 _MAY_BE_NULL = frozenset({("SUPERTUNING", "r"), ("SUPERTUNING", "lora_alpha"), ("DEFT", "alpha")})
 
+# Keys that PEFT up to 0.2 wrote and later versions do not know.
+_FORMER = {"LORA": _words("enable_lora merge_weights")}
+# What a LoRA config states; the scale follows from both.
+_STATED = ("r", "lora_alpha")
+
 # OFT states either its rank or its block size, GraLoRA may be all hybrid.
 _RANK_MAY_BE_ZERO = frozenset({"OFT", "GRALORA"})
 
@@ -49,7 +54,7 @@ def load_peft_config(path: str | Path) -> dict[str, Any]:
             file=path,
             expected="adapter_config.json beside the weights",
             found="no such file",
-            fix="put the adapter's own adapter_config.json beside the weights",
+            fix="put the adapter's own adapter_config.json beside the weights, or give --scale LABEL=x",
         )
     config = read_object(path, "adapter-config", "the adapter's config", each_key_once=True)
     check_peft_config(config, path)
@@ -80,7 +85,7 @@ def check_lora_values(config: Mapping[str, Any], file: str | Path) -> None:
 def notice_config(config: Mapping[str, Any], ledger: Ledger, file: str | Path) -> None:
     """Note unknown keys that say nothing, refuse those that say something, note an alpha of zero."""
     method = str(config["peft_type"])
-    known = fields(method) or frozenset()
+    known = (fields(method) or frozenset()) | _FORMER.get(method, frozenset())
     for key in sorted(set(config) - known):
         if config[key] in (None, False, "") or config[key] == [] or config[key] == {}:
             ledger.notice("unknown-config-key", f"the config has an unknown key {key!r} without content")
@@ -93,13 +98,18 @@ def notice_config(config: Mapping[str, Any], ledger: Ledger, file: str | Path) -
                 found=f"{key} = {config[key]!r}",
                 fix="remove the key if it does not, or update tunescope",
             )
+    if missing := [key for key in _STATED if key not in config] if method == "LORA" else []:
+        text = f"the config states no {' and no '.join(missing)}: PEFT's default of 8 was taken"
+        ledger.notice("config-default", text)
     alphas = {key: config.get(key) for key in ("lora_alpha", "alpha", "randlora_alpha") if key in known}
     if any(value == 0 and value is not False for value in alphas.values()):
         ledger.notice("alpha-zero", "alpha is 0 in adapter_config.json: the adapter has no effect")
 
 
 def _check_value(method: str, key: str, value: Any, file: str | Path) -> None:
-    if value is None and (key in _PATTERNS | _LISTS or (method, key) in _MAY_BE_NULL or key in _FLAGS):
+    if value is None and (
+        key in _PATTERNS | _LISTS or (method, key) in _MAY_BE_NULL or key in _FLAGS or key == "enable_lora"
+    ):
         return
     if key in _FLAGS and not isinstance(value, bool):
         _refuse(file, key, "true or false", value)
@@ -113,6 +123,8 @@ def _check_value(method: str, key: str, value: Any, file: str | Path) -> None:
         _check_targets(file, key, value)
     if key == "use_bdlora" and isinstance(value, dict):
         _check_blocks(file, value)
+    if key == "enable_lora" and not (isinstance(value, list) and all(isinstance(v, bool) for v in value)):
+        _refuse(file, key, "a list of true and false", value)
     if key in _LISTS and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
         _refuse(file, key, "a list of names", value)
 

@@ -9,6 +9,7 @@ from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.diffusers import DIFFUSERS
 from tunescope.source.formats.first_sd import FIRST_SD
 from tunescope.source.formats.kohya import KOHYA
+from tunescope.source.formats.lora_layers import LORA_LAYERS
 from tunescope.source.formats.mlx import MLX
 from tunescope.source.formats.own_naming import OWN_NAMING
 from tunescope.source.formats.peft import load_peft_config, read_peft
@@ -31,7 +32,7 @@ def _loose_config(weights: Weights) -> Mapping[str, Any]:
 def _read_peft(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
     config = weights.config
     if config is None and weights.config_file is None and scale is not None:
-        return OWN_NAMING.read(weights, ledger, scale)
+        return DIFFUSERS.read(weights, ledger, scale)
     if config is None and weights.config_file is None and not weights.files:
         raise BadInput(
             "no-config",
@@ -66,6 +67,7 @@ FORMATS: tuple[Format, ...] = (
     KOHYA,
     DIFFUSERS,
     MLX,
+    LORA_LAYERS,
     Format("peft", _recognises_marks, _read_peft),
     OWN_NAMING,
 )

@@ -1,8 +1,9 @@
 """Fused mixture-of-experts parameters (`target_parameters`): one delta for each expert.
 
-A is saved as (E·r, d_in), expert after expert; B as (d_out, r·E), with the experts fastest. Where several
-parameters of one module are adapted, the keys nest `base_layer` once for each parameter wrapped later, and
-do not name the parameter: the innermost is the one that the module defines first.
+A is saved as (E·r, d_in), expert after expert; B as (d_out, r·E), with the experts fastest; before PEFT 0.19
+for some models with the sides exchanged. Where several parameters of one module are adapted, the keys nest
+`base_layer` once for each parameter wrapped later, and do not name the parameter: the innermost is the one
+that the module defines first.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from tunescope.address import Address, parse
 from tunescope.delta import Array, Delta, Factored
 from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.tuners.adapter import Adapter, Module, floats
+from tunescope.source.tuners.expert_sides import UNKNOWN_SIDES, sides_exchanged
 from tunescope.source.tuners.patterns import fits_whole
 
 # The order in which the models define the parameters of their experts modules.
@@ -73,16 +75,30 @@ def _parameter(adapter: Adapter, module: Module) -> str:
     names = _targets(adapter, _unwrapped(module.name))
     depth = module.name.count(".base_layer")
     depths = sum(_unwrapped(m) == _unwrapped(module.name) for m in adapter.modules)
-    if depths != len(names):
-        return f"parameter_{depths - depth}"
-    if len(names) > 1 and not all(n in _DEFINED for n in names):
+    return names[depths - 1 - depth] if depths == len(names) else f"parameter_{depths - depth}"
+
+
+def _notice_order(adapter: Adapter, module: Module, parameter: str) -> None:
+    """Say where the order of the parameters is that of the config, because no model's is known."""
+    names = _targets(adapter, _unwrapped(module.name))
+    if parameter in names and len(names) > 1 and not all(n in _DEFINED for n in names):
         adapter.ledger.notice(
             "unnamed-parameters",
             f"the file does not say which of {', '.join(names)} of {_unwrapped(module.name)} is which; "
             "the order of target_parameters was taken",
             module.name,
         )
-    return names[depths - 1 - depth]
+
+
+def _sizes(adapter: Adapter, owner: str) -> dict[str, tuple[int, int]]:
+    """Width of A and height of B for each adapted parameter of a module."""
+    sizes = {}
+    for name, module in adapter.modules.items():
+        if _unwrapped(name) == owner and "lora_A" in module and "lora_B" in module:
+            a, b = module["lora_A"].shape, module["lora_B"].shape
+            if len(a) == len(b) == 2:
+                sizes[_parameter(adapter, module)] = (a[1], b[0])
+    return sizes
 
 
 def expert_deltas(
@@ -90,6 +106,7 @@ def expert_deltas(
 ) -> Iterator[Delta]:
     """One delta for each expert, its address naming the parameter and the expert."""
     parameter, owner = _parameter(adapter, module), _unwrapped(module.name)
+    _notice_order(adapter, module, parameter)
     t = terms(adapter, f"{owner}.{parameter}")
     a, b = module["lora_A"], module["lora_B"]
     fits = len(a.shape) == len(b.shape) == 2 and a.shape[0] == b.shape[1]
@@ -97,12 +114,15 @@ def expert_deltas(
     experts = max(a.shape[0] // t.rank, 1) if a.shape[0] % t.rank == 0 else 1
     rank = a.shape[0] // experts
     adapter.rank_differs(f"{owner}.{parameter}", t.rank, rank)
+    exchanged = sides_exchanged(adapter, _sizes(adapter, owner)) if experts > 1 else False
+    status = t.status if exchanged is not None or t.status != "ok" else UNKNOWN_SIDES
+    shape = (a.shape[1], b.shape[0]) if exchanged else (b.shape[0], a.shape[1])
     for expert in range(experts):
         yield adapter.delta(
-            module, t.method, shape=(b.shape[0], a.shape[1]), used=("lora_A", "lora_B"),
-            open=partial(_expert, a, b, expert, experts, t.scale),
+            module, t.method, shape=shape, used=("lora_A", "lora_B"),
+            open=partial(_expert, a, b, expert, experts, t.scale, bool(exchanged)),
             address=_address(owner, parameter, expert if experts > 1 else None),
-            scale=t.scale, rank=rank, alpha=t.alpha, status=t.status,
+            scale=t.scale, rank=rank, alpha=t.alpha, status=status,
         )  # fmt: skip
 
 
@@ -111,10 +131,13 @@ def _address(owner: str, parameter: str, expert: int | None) -> Address:
     return replace(named, expert=expert) if expert is not None else named
 
 
-def _expert(a: LazyTensor, b: LazyTensor, expert: int, experts: int, scale: float) -> Factored:
+def _expert(
+    a: LazyTensor, b: LazyTensor, expert: int, experts: int, scale: float, exchanged: bool
+) -> Factored:
     rank = a.shape[0] // experts
     A, B = _stacks(a, b)
-    return Factored(B[:, expert::experts], A[expert * rank : (expert + 1) * rank], scale)
+    down, up = A[expert * rank : (expert + 1) * rank], B[:, expert::experts]
+    return Factored(down.T, up.T, scale) if exchanged else Factored(up, down, scale)
 
 
 # The experts of one module are opened one after the other, and each needs the whole stack read.

@@ -14,6 +14,7 @@ from tunescope.delta import Array, Delta, Factored
 from tunescope.source.files.tensors import LazyTensor, require_float
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner, exact, floats, lora_scale
 from tunescope.source.tuners.experts import expert_deltas, targets_parameters
+from tunescope.source.tuners.merged import on_diagonal
 
 _CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
 _SIDE_TENSORS = ("lora_magnitude_vector", "lora_monteclora_sampler", "lora_velora_embed", "lora_arrow")
@@ -73,7 +74,29 @@ def read(adapter: Adapter) -> Iterator[Delta]:
 def _linear_or_conv(adapter: Adapter, module: Module) -> Iterable[Delta]:
     if targets_parameters(adapter, module):
         return expert_deltas(adapter, module, terms)
+    if (delta := _of_parts(adapter, module)) is not None:
+        return [delta]
     return [_matrix(adapter, module, _in_proj(adapter, module))]
+
+
+def _of_parts(adapter: Adapter, module: Module) -> Delta | None:
+    """A fused projection of which PEFT before 0.3 adapted some parts (`enable_lora`)."""
+    enabled = adapter.config.get("enable_lora")
+    a, b = module["lora_A"], module["lora_B"]
+    if not enabled or len(a.shape) != 2 or a.shape[0] != sum(enabled) * b.shape[1]:
+        return None
+    rows, t = b.shape[0] // sum(enabled), terms(adapter, module.name)
+    adapter.rank_differs(module.name, t.rank, b.shape[1])
+    return adapter.delta(
+        module, t.method, shape=(rows * len(enabled), a.shape[1]), used=("lora_A", "lora_B"),
+        open=partial(_parts, a, b, [rows] * len(enabled), enabled, t.scale),
+        scale=t.scale, rank=a.shape[0], alpha=t.alpha, status=t.status,
+    )  # fmt: skip
+
+
+def _parts(a: LazyTensor, b: LazyTensor, rows: list[int], enabled: list[bool], scale: float) -> Factored:
+    B = floats(b)
+    return Factored(on_diagonal(B.reshape(B.shape[0], -1), rows, enabled), floats(a), scale)
 
 
 def _in_proj(adapter: Adapter, module: Module) -> Module:

@@ -26,7 +26,6 @@ def normal(*shape: int) -> Any:
         ("layers.3.q_proj.lora.a", "layers.3.q_proj.lora.b", "q_proj"),
         ("blocks.3.attn.qkv.down.weight", "blocks.3.attn.qkv.up.weight", "attn.qkv"),
         ("layers.3.v_proj.loraA", "layers.3.v_proj.loraB", "v_proj"),
-        ("module.layers.3.v_proj.lora_A", "module.layers.3.v_proj.lora_B", "v_proj"),
     ],
 )
 @pytest.mark.parametrize("turned", [False, True])

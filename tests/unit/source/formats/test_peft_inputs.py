@@ -17,6 +17,7 @@ from tunescope.source.base_shapes import base_shapes
 from tunescope.source.files.tensors import LazyTensor, Ledger
 from tunescope.source.formats.leftovers import notice_leftovers
 from tunescope.source.formats.peft import load_peft_config, read_peft
+from tunescope.source.tuners.expert_sides import UNKNOWN_SIDES
 
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "float8_e4m3fn": "F8_E4M3"}
 LORA = {"peft_type": "LORA", "r": 2, "lora_alpha": 4}
@@ -401,3 +402,145 @@ def test_modules_saved_without_elements_are_named() -> None:
     assert [(n.slug, n.tensor) for n in ledger.notices] == [
         ("empty-tensor", "base_model.model.lm_head.weight")
     ]
+
+
+@pytest.mark.parametrize(
+    ("config", "names"),
+    [
+        ({"modules_to_save": ["classifier", "score"]}, ["pre_classifier.weight", "classifier.dense.bias"]),
+        ({"task_type": "SEQ_CLS", "modules_to_save": None}, ["score.weight", "classifier.out_proj.weight"]),
+        ({"task_type": "TOKEN_CLS"}, ["classifier.weight", "classifier.bias"]),
+        ({"task_type": "QUESTION_ANS"}, ["qa_outputs.weight", "qa_outputs.bias"]),
+    ],
+)
+def test_heads_that_peft_trains_are_saved_modules_and_no_finding(
+    config: dict[str, Any], names: list[str]
+) -> None:
+    heads = {f"base_model.model.{name}": np.ones((3, 4), np.float32) for name in names}
+    _, ledger = read({**pair(), **heads}, {**LORA, **config})
+    notice_leftovers(ledger)
+    assert slugs(ledger) == []
+    assert {e.reason for e in ledger.close() if e.tensor in heads} == {"saved module, needs base"}
+
+
+def copies(trained: float = 1.0) -> dict[str, np.ndarray]:
+    """The factors of a head that PEFT saved plainly, as the trained copy, and as it was before."""
+    plain = pair("base_model.model.classifier")
+    out = dict(plain)
+    for name, array in plain.items():
+        stem, factor = name.rsplit(".lora_", 1)
+        out[f"{stem}.modules_to_save.lora_{factor}"] = trained * array
+        out[f"{stem}.original_module.lora_{factor}"] = array if factor.startswith("A") else 0 * array
+    return out
+
+
+def test_an_update_that_is_saved_three_times_counts_once() -> None:
+    deltas, ledger = read(copies())
+    assert [delta.address.module_type for delta in deltas] == ["classifier"]
+    np.testing.assert_array_equal(deltas[0].open().B, pair("base_model.model.classifier").popitem()[1])
+    notice_leftovers(ledger)
+    assert slugs(ledger) == []
+    assert len({e.reason for e in ledger.close() if e.status != "used"}) >= 2
+
+
+def test_of_two_copies_that_differ_the_one_that_acts_is_taken_and_said() -> None:
+    deltas, ledger = read(copies(trained=2.0))
+    np.testing.assert_array_equal(deltas[0].open().B, 2 * pair("base_model.model.classifier").popitem()[1])
+    assert slugs(ledger) == ["saved-twice"]
+
+
+def test_an_update_saved_only_as_the_trained_copy_has_the_modules_own_name() -> None:
+    tensors = {n: a for n, a in copies().items() if "modules_to_save" in n}
+    deltas, _ = read(tensors)
+    assert deltas[0].address.module_type == "classifier"
+
+
+@pytest.mark.parametrize("missing", [["r"], ["lora_alpha"], ["r", "lora_alpha"]])
+def test_defaults_that_a_config_leaves_to_peft_are_said(missing: list[str]) -> None:
+    config = {"peft_type": "LORA", "r": 8, "lora_alpha": 8}
+    deltas, ledger = read(pair(rank=8), {k: v for k, v in config.items() if k not in missing})
+    assert deltas[0].scale == 1.0
+    assert slugs(ledger) == ["config-default"]
+    assert all(key in ledger.notices[0].text for key in missing)
+
+
+@pytest.mark.parametrize("enabled", [[True, False, True], [True, True, True], [False, True, False]])
+@pytest.mark.parametrize("convolution", [False, True])
+def test_parts_that_old_peft_adapted_lie_where_the_config_says(
+    enabled: list[bool], convolution: bool
+) -> None:
+    rng, k, module = np.random.default_rng(1), sum(enabled), "base_model.model.transformer.h.0.attn.c_attn"
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((2 * k, 6), (4 * k, 2)))
+    stored = b[..., None] if convolution else b
+    tensors = {f"{module}.lora_A.weight": a, f"{module}.lora_B.weight": stored}
+    old = {"enable_lora": enabled, "merge_weights": False, "fan_in_fan_out": True}
+    deltas, ledger = read(tensors, {**LORA, **old})
+    expected, part = np.zeros((12, 6)), 0
+    for i, on in enumerate(enabled):
+        if on:
+            rows = slice(4 * part, 4 * part + 4)
+            expected[4 * i : 4 * i + 4] = 2 * b[rows].astype(np.float64) @ a[2 * part : 2 * part + 2]
+            part += 1
+    np.testing.assert_allclose(deltas[0].open().dense(), expected)
+    assert (deltas[0].d_out, deltas[0].d_in, slugs(ledger)) == (12, 6, [])
+
+
+def test_keys_of_old_peft_without_content_are_no_finding() -> None:
+    _, ledger = read(pair(), {**LORA, "enable_lora": None, "merge_weights": False})
+    assert slugs(ledger) == []
+
+
+OWNER = "base_model.model.model.layers.0.mlp.experts"
+
+
+def fused(version: str | None, hidden: int, inner: int, *, turned: bool, only: str = "") -> Any:
+    """Two fused parameters as PEFT of a version trains them: stored (experts, in, out) where `turned`."""
+    rng, tensors, products = np.random.default_rng(2), {}, {}
+    old = version is None or version < "0.19"
+    for depth, name, d_in, d_out in (
+        ("", "down_proj", inner, hidden),
+        (".base_layer", "gate_up_proj", hidden, 2 * inner),
+    ):
+        if only not in ("", name):
+            continue
+        exchanged = old and not turned
+        wide, high = (d_out, d_in) if exchanged else (d_in, d_out)
+        a, b = (rng.standard_normal(s).astype(np.float32) for s in ((3 * 2, wide), (high, 2 * 3)))
+        tensors |= {f"{OWNER}{'' if only else depth}.lora_{x}.weight": v for x, v in (("A", a), ("B", b))}
+        # The product that the version's get_delta_weight forms, applied as (out, in).
+        whole = np.einsum(
+            "ore,eri->eoi", b.reshape(high, 2, 3).astype(float), a.reshape(3, 2, wide).astype(float)
+        )
+        products[name] = 2 * (whole.transpose(0, 2, 1) if exchanged else whole)
+    config = {**LORA, "target_modules": [], "target_parameters": [f"mlp.experts.{n}" for n in products]}
+    return tensors, config | ({"peft_version": version} if version else {}), products
+
+
+@pytest.mark.parametrize("version", [None, "0.17.1", "0.18.2.dev0", "0.19.0", "0.21.2"])
+@pytest.mark.parametrize(
+    ("hidden", "inner", "turned"), [(8, 6, False), (8, 4, False), (8, 6, True), (8, 8, False)]
+)
+def test_sides_of_fused_experts_are_those_of_the_version_that_trained_them(
+    version: str | None, hidden: int, inner: int, turned: bool
+) -> None:
+    tensors, config, products = fused(version, hidden, inner, turned=turned)
+    deltas, _ = read(tensors, config)
+    assert len(deltas) == 6
+    for delta in deltas:
+        expected = products[delta.address.module_type.rsplit(".", 1)[1]][delta.address.expert]
+        assert (delta.status, (delta.d_out, delta.d_in)) == ("ok", expected.shape)
+        np.testing.assert_allclose(delta.open().dense(), expected)
+
+
+def test_sides_that_nothing_tells_are_called_unknown_and_the_hidden_width_or_the_base_tells_them() -> None:
+    tensors, config, products = fused("0.18.0", 8, 6, turned=False, only="down_proj")
+    assert {d.status for d in read(tensors, config)[0]} == {UNKNOWN_SIDES}
+    attention = pair("base_model.model.model.layers.0.self_attn.q_proj", rank=2)
+    attention = {n: a if "lora_B" in n else np.ones((2, 8), np.float32) for n, a in attention.items()}
+    known, _ = read({**tensors, **attention}, config)
+    experts = [d for d in known if d.address.expert is not None]
+    assert {(d.d_out, d.d_in, d.status) for d in experts} == {(8, 6, "ok")}
+    np.testing.assert_allclose(experts[1].open().dense(), products["down_proj"][1])
+    turned, config, products = fused("0.18.0", 8, 6, turned=True, only="down_proj")
+    of_gpt_oss, _ = read(turned, {**config, "base_model_name_or_path": "openai/gpt-oss-20b"})
+    assert {(d.d_out, d.d_in, d.status) for d in of_gpt_oss} == {(8, 6, "ok")}

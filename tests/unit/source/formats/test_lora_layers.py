@@ -1,0 +1,87 @@
+"""LoRA files of training libraries that keep no config, against the products that they stand for."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tunescope.errors import BadInput
+from tunescope.source import Source, open_source
+from tunescope.source.formats.lora_layers import PARTS_UNKNOWN
+
+RNG = np.random.default_rng(0)
+
+
+def normal(*shape: int) -> Any:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def opened(tmp_path: Path, tensors: dict[str, Any], **options: Any) -> Source:
+    save_file({name: np.ascontiguousarray(t) for name, t in tensors.items()}, tmp_path / "x.safetensors")
+    return open_source(tmp_path / "x.safetensors", **options)
+
+
+LIBRARIES = {
+    "megatron-bridge": ("decoder.layers.3.self_attention.linear_proj", "adapter.linear_in.weight",
+                        "adapter.linear_out.weight"),
+    "canonical": ("decoder.layers.3.self_attention.linear_qkv", "adapter.adapter_q.linear_in.weight",
+                  "adapter.adapter_q.linear_out.weight"),
+    "torchtune": ("layers.3.attn.q_proj", "lora_a.weight", "lora_b.weight"),
+    "loralib": ("transformer.h.3.mlp.c_proj", "lora_A", "lora_B"),
+    "peft names": ("layers.3.attention.wq", "lora_A.weight", "lora_B.weight"),
+    "with the adapter's name": ("blocks.3.self_attn.q", "lora_A.default.weight", "lora_B.default.weight"),
+    "the other way round": ("layers.3.attn.proj", "lora_A", "lora_B"),
+    "xlabs": ("double_blocks.3.processor.qkv_lora1", "down.weight", "up.weight"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_pair_of_every_library_is_its_product_of_unknown_scale(library: str, tmp_path: Path) -> None:
+    module, inner, outer = LIBRARIES[library]
+    a, b = normal(4, 10), normal(6, 4)
+    stored = (a.T, b.T) if library == "the other way round" else (a, b)
+    tensors = dict(zip((f"{module}.{inner}", f"{module}.{outer}"), stored, strict=True))
+    source = opened(tmp_path, tensors)
+    (delta,) = source.deltas
+    assert (delta.d_out, delta.d_in, delta.rank, delta.scale) == (6, 10, 4, None)
+    assert (delta.address.layer, delta.status) == (3, "ok")
+    np.testing.assert_allclose(delta.open().dense(), b.astype(np.float64) @ a)
+    assert [notice.slug for notice in source.notices] == ["scale-unknown"]
+    given = opened(tmp_path, tensors, scale=0.5)
+    assert given.deltas[0].scale == 0.5
+    assert not given.notices
+
+
+def test_two_adapters_under_names_of_their_own_are_refused(tmp_path: Path) -> None:
+    stem = "blocks.0.self_attn.q"
+    names = [f"{stem}.lora_{x}.{adapter}.weight" for adapter in ("first", "second") for x in "AB"]
+    with pytest.raises(BadInput, match="several-adapters"):
+        opened(tmp_path, {name: normal(4, 4) for name in names})
+
+
+def test_magnitudes_beside_plain_factors_make_the_update_directional(tmp_path: Path) -> None:
+    stem = "transformer_blocks.0.attn.to_q"
+    tensors = {f"{stem}.lora_A.weight": normal(2, 8), f"{stem}.lora_B.weight": normal(6, 2)}
+    source = opened(tmp_path, {**tensors, f"{stem}.lora_magnitude_vector": normal(6)})
+    assert source.deltas[0].method == "dora"
+    assert "directional" in source.deltas[0].status
+
+
+@pytest.mark.parametrize(
+    ("rows", "widths"), [((12, 12), 12), ((12, 12, 12), 12), ((12, 4, 4), 12), ((12, 4), 12)]
+)
+def test_parts_of_a_fused_projection_are_one_pair_each(
+    rows: tuple[int, ...], widths: int, tmp_path: Path
+) -> None:
+    rank = 2
+    downs, ups = [normal(rank, widths) for _ in rows], [normal(height, rank) for height in rows]
+    stem = "transformer.h.1.attn.attn"
+    source = opened(
+        tmp_path, {f"{stem}.lora_A": np.concatenate(downs), f"{stem}.lora_B": np.concatenate(ups)}
+    )
+    (delta,) = source.deltas
+    expected = np.concatenate([u.astype(np.float64) @ d for u, d in zip(ups, downs, strict=True)])
+    np.testing.assert_allclose(delta.open().dense(), expected)
+    assert (delta.d_out, delta.d_in, delta.status) == (sum(rows), widths, PARTS_UNKNOWN)
