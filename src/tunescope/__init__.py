@@ -9,6 +9,7 @@ returns a `Study`: its tables, its readout, its findings, its pictures, saved an
 - `score_parameters(model, data)` scores every parameter by how much the predictions depend on it;
 - `attribute(tuned, base, data)` says which changes bought the gain;
 - `finetune(recipe, data, output)` trains a sweep with its motion recorded, a source for `trajectory`;
+- `verify(merged, *adapters, base=…)` says whether adapters are in a checkpoint, once, with their scale;
 - `read(folder)` gives back the study that a command wrote there;
 - `TrainingCapture()` is the trainer callback that records how far weights move;
 - `open_source(spec)` opens an adapter, a live model or a state dict;
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from tunescope.questions.norms.study import norms as norms
     from tunescope.questions.subspace.study import subspace as subspace
     from tunescope.questions.trajectory.study import trajectory as trajectory
+    from tunescope.questions.verify.study import verify as verify
     from tunescope.source.open import open_source as open_source
     from tunescope.study.study import Study as Study
     from tunescope.table import Table as Table
@@ -54,6 +56,7 @@ _HOME = {
     "read": "tunescope.questions.listed",
     "subspace": "tunescope.questions.subspace.study",
     "trajectory": "tunescope.questions.trajectory.study",
+    "verify": "tunescope.questions.verify.study",
 }
 
 __all__ = [
@@ -74,6 +77,7 @@ __all__ = [
     "read",
     "subspace",
     "trajectory",
+    "verify",
 ]
 
 

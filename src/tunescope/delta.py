@@ -100,10 +100,14 @@ class Stretch:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """A weight before and after, as whole tensors of equal size; never read whole unless asked."""
+    """A weight before and after, as whole tensors of equal size; never read whole unless asked.
+
+    `turned` says that the tensors are stored (d_in, d_out), the other way round than the layer applies them.
+    """
 
     before: Values
     after: Values
+    turned: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -35,6 +35,7 @@ VERBS: dict[str, tuple[str, str]] = {
         _QUESTION.format("trajectory"),
         "How the layers moved during training, step by step, animated.",
     ),
+    "verify": (_QUESTION.format("verify"), "Is this adapter in this checkpoint, once, with its scale?"),
 }
 
 

@@ -122,7 +122,7 @@ def solve(merge: Merge) -> Coefficients:
 
 def evidence(merge: Merge, replay: Array) -> tuple[float | None, float | None, float | None]:
     """Share within one step, ‖W' − replay‖ over the norm of the steps, and ‖W' − replay‖²/‖W' − W‖²."""
-    after, before = merge.after.astype(np.float64), merge.before.astype(np.float64)
+    after, before = merge.after.astype(np.float64), rounded(merge.before, merge.grid).astype(np.float64)
     touched = (after != before) | (replay != before)
     if not touched.any():
         return None, None, None

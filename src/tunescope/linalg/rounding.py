@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Bits of the significand behind the point, and the exponent of the smallest normal number.
-_GRIDS: Mapping[str, tuple[int, int]] = {
+# Grid -> bits of the significand behind the point, and the exponent of the smallest normal number.
+GRIDS: Mapping[str, tuple[int, int]] = {
     "float64": (52, -1022),
     "float32": (23, -126),
     "float16": (10, -14),
@@ -55,7 +55,7 @@ def step(values: Array, grid: str) -> Array:
     >>> step(np.array([1.5, 0.0]), "bfloat16")[0].item() == 2.0**-7
     True
     """
-    digits, smallest = _GRIDS[grid]
+    digits, smallest = GRIDS[grid]
     sizes = np.abs(np.asarray(values, dtype=np.float64))
     exponents = np.where(sizes > 0, np.frexp(sizes)[1] - 1, smallest)
     return np.asarray(np.ldexp(1.0, np.maximum(exponents, smallest) - digits))

@@ -171,6 +171,7 @@ def _delta(
 ) -> Delta:
     rows, columns = (shape[0] if shape else 1), math.prod(shape[1:])
     d_out, d_in = (columns, rows) if turned else (rows, columns)
+    pair = None if pair is None else replace(pair, turned=turned)
     return Delta(
         address=address, component_name="", method=METHOD, d_out=d_out, d_in=d_in, rank=None, alpha=None,
         scale=1.0, tensors=(name,), open=partial(_difference, pair, name, (rows, columns), turned),

@@ -29,7 +29,7 @@ def word_tuple(words: Any, what: str) -> tuple[str, ...]:
     return found
 
 
-def parse_scales(texts: tuple[str, ...]) -> dict[str, float]:
+def parse_scales(texts: tuple[str, ...], option: str = "--scale") -> dict[str, float]:
     """`LABEL=X` options as a mapping; X must be a finite number."""
     scales = {}
     for text in texts:
@@ -40,7 +40,7 @@ def parse_scales(texts: tuple[str, ...]) -> dict[str, float]:
             value = math.nan
         if not sign or not label or not math.isfinite(value):
             raise UsageError(
-                "bad-scale", "--scale cannot be read", expected="LABEL=number", found=printable(text)
+                "bad-scale", f"{option} cannot be read", expected="LABEL=number", found=printable(text)
             )
         scales[label] = value
     return scales

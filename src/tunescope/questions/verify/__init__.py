@@ -1,0 +1,1 @@
+"""Is this adapter in this checkpoint, once, with its scale?"""

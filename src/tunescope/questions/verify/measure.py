@@ -1,0 +1,188 @@
+"""Every module that adapters touch, replayed: coefficients with their errors, from rows spread over it."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunescope.address import Address
+from tunescope.delta import Delta, Factored, Pair, Update
+from tunescope.linalg.differences import UNIT, same_bytes
+from tunescope.linalg.replay import Coefficients, Merge, solve
+from tunescope.linalg.rounding import GRIDS
+from tunescope.source.matching import address_place, matched
+from tunescope.source.opened import Source
+
+Array = NDArray[Any]
+
+# Values of a module that are replayed; a larger one is read in stretches of rows spread evenly over it.
+SAMPLE = 1 << 19
+_STRETCH = 8
+# Updates whose normalised Gram matrix is worse conditioned than this are given as their sum.
+_CONDITION, _PARALLEL = 1e4, 0.999
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """One module: its pair, and the update of every adapter (or sum of adapters) that touches it."""
+
+    component: str
+    address: Address
+    pair: Pair
+    shape: tuple[int, int]
+    deltas: Mapping[str, tuple[Delta, ...]]
+
+
+@dataclass(frozen=True, eq=False)
+class Replayed:
+    """What one module came to: `labels` in the order of the coefficients, or a `status` that says why not."""
+
+    module: Candidates
+    labels: tuple[str, ...]
+    found: Coefficients | None
+    weights: NDArray[np.float64]
+    moved: bool
+    status: str = "ok"
+
+
+def touched(merged: Source, adapters: Sequence[Source]) -> list[Candidates]:
+    """The modules of a merged model that any adapter changes, each with its updates."""
+    held = {d.address: d for d in merged.deltas}
+    places = {a: address_place(a, (d.d_out, d.d_in)) for a, d in held.items()}
+    found: dict[Address, dict[str, tuple[Delta, ...]]] = {}
+    for adapter in adapters:
+        wanted = {d.address: address_place(d.address, (d.d_out, d.d_in)) for d in adapter.deltas}
+        theirs = matched(wanted, places)
+        for delta in adapter.deltas:
+            there = theirs.get(delta.address)
+            if there is not None and (delta.d_out, delta.d_in) == (held[there].d_out, held[there].d_in):
+                found.setdefault(there, {})[adapter.label] = (delta,)
+    return [_candidates(held[address], deltas) for address, deltas in found.items()]
+
+
+def _candidates(delta: Delta, deltas: Mapping[str, tuple[Delta, ...]]) -> Candidates:
+    assert delta.pair is not None
+    return Candidates(
+        delta.component_name, delta.address, delta.pair, (delta.d_out, delta.d_in), dict(deltas)
+    )
+
+
+def replay(module: Candidates) -> Replayed:
+    """The coefficients of all updates of one module."""
+    grid = module.pair.after.part(0, 0).dtype.name
+    labels = tuple(module.deltas)
+    weights = np.zeros(len(labels))
+    moved = not _same(module.pair)
+    if grid not in GRIDS:
+        return Replayed(module, labels, None, weights, moved, f"stored as {grid}")
+    if any(delta.scale is None for deltas in module.deltas.values() for delta in deltas):
+        return Replayed(module, labels, None, weights, moved, "the adapter does not say its scale")
+    rows, columns = module.shape[::-1] if module.pair.turned else module.shape
+    chosen = _chosen(rows, columns)
+    before, after = (_rows(values, chosen, columns) for values in (module.pair.before, module.pair.after))
+    updates = np.stack(
+        [
+            np.mean([_update_rows(d.open(), chosen, module.pair.turned) for d in deltas], axis=0).ravel()
+            for deltas in module.deltas.values()
+        ]
+    )
+    if not (np.isfinite(before).all() and np.isfinite(after).all() and np.isfinite(updates).all()):
+        return Replayed(module, labels, None, weights, moved, "holds values that are not finite")
+    weights = np.einsum("kn,kn->k", updates, updates, dtype=np.float64)
+    if not (weights > 0).all():
+        return Replayed(module, labels, None, weights, moved, "an update is zero here")
+    return Replayed(module, labels, solve(Merge(before, after, updates, grid)), weights, moved)
+
+
+def _chosen(rows: int, columns: int) -> NDArray[np.int64]:
+    """All rows, or stretches of them spread evenly, about `SAMPLE` values."""
+    if rows * columns <= SAMPLE:
+        return np.arange(rows)
+    stretches = max(SAMPLE // (columns * _STRETCH), 1)
+    starts = np.linspace(0, max(rows - _STRETCH, 0), stretches).astype(np.int64)
+    return np.unique((starts[:, None] + np.arange(_STRETCH)).ravel().clip(0, rows - 1))
+
+
+def _rows(values: Any, rows: NDArray[np.int64], columns: int) -> Array:
+    """The chosen rows of a stored matrix, flat and exact in float32 (float64 for float64)."""
+    ends = np.flatnonzero(np.diff(rows) > 1)
+    firsts, lasts = rows[np.r_[0, ends + 1]], rows[np.r_[ends, len(rows) - 1]]
+    parts = [
+        values.part(int(a) * columns, (int(b) + 1) * columns) for a, b in zip(firsts, lasts, strict=True)
+    ]
+    whole = np.concatenate(parts)
+    return whole if whole.dtype == np.float64 else whole.astype(np.float32)
+
+
+def _update_rows(update: Update, rows: NDArray[np.int64], turned: bool) -> Array:
+    scale = 1.0 if update.scale is None else update.scale
+    if not isinstance(update, Factored):
+        matrix = (update.matrix.T if turned else update.matrix)[rows]
+        return np.asarray(matrix.astype(np.float64) * scale).astype(np.float32)
+    B, A = update.B.astype(np.float32), update.A.astype(np.float32)
+    product = A[:, rows].T @ B.T if turned else B[rows] @ A
+    return np.asarray(product * np.float32(scale))
+
+
+def _same(pair: Pair) -> bool:
+    spans = ((start, min(start + UNIT, pair.after.size)) for start in range(0, pair.after.size, UNIT))
+    return all(same_bytes(pair.before.part(*span), pair.after.part(*span)) for span in spans)
+
+
+def elsewhere(merged: Source, modules: Sequence[Candidates]) -> Iterator[str]:
+    """Components that no adapter touches and that differ from the base all the same."""
+    known = {module.address for module in modules}
+    for delta in merged.deltas:
+        if delta.address not in known and delta.pair is not None and not _same(delta.pair):
+            yield delta.component_name
+
+
+def summed(modules: Sequence[Candidates]) -> list[Candidates]:
+    """The same modules, where updates that no merge could tell apart stand as one sum."""
+    labels = list(dict.fromkeys(label for module in modules for label in module.deltas))
+    if len(labels) < 2:
+        return list(modules)
+    gram = _gram(modules, labels)
+    if not np.linalg.cond(gram) > _CONDITION:
+        return list(modules)
+    groups: list[list[int]] = []
+    for i in range(len(labels)):
+        home = next((g for g in groups if all(gram[i, j] > _PARALLEL for j in g)), None)
+        groups.append([i]) if home is None else home.append(i)
+    return [_grouped(module, [[labels[i] for i in group] for group in groups]) for module in modules]
+
+
+def _grouped(module: Candidates, groups: Sequence[Sequence[str]]) -> Candidates:
+    deltas = {}
+    for group in groups:
+        there = [label for label in group if label in module.deltas]
+        if there:
+            deltas["+".join(group)] = tuple(d for label in there for d in module.deltas[label])
+    return replace(module, deltas=deltas)
+
+
+def _gram(modules: Sequence[Candidates], labels: Sequence[str]) -> NDArray[np.float64]:
+    """Cosines between whole updates, over rows spread over every module."""
+    total = np.zeros((len(labels), len(labels)))
+    for module in modules:
+        rows, columns = module.shape[::-1] if module.pair.turned else module.shape
+        chosen = _chosen(rows, columns)[:: max(1, rows * columns // UNIT)]
+        held = {
+            label: _update_rows(deltas[0].open(), chosen, module.pair.turned).ravel().astype(np.float64)
+            for label, deltas in module.deltas.items()
+        }
+        for i, a in enumerate(labels):
+            for j, b in enumerate(labels):
+                if a in held and b in held:
+                    total[i, j] += float(held[a] @ held[b])
+    sizes = np.sqrt(np.maximum(np.diagonal(total), np.finfo(float).tiny))
+    cosines: NDArray[np.float64] = total / np.outer(sizes, sizes)
+    return cosines
+
+
+def finite(value: float | None) -> float | None:
+    """The number, or `None` where it is none."""
+    return None if value is None or not math.isfinite(value) else float(value)

@@ -1,0 +1,179 @@
+"""`tunescope.verify`: a merged model, its base and the adapters that should be in it, as one study."""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from tunescope.errors import UsageError
+from tunescope.questions.verify import measure
+from tunescope.questions.verify.measure import Candidates, Replayed, finite
+from tunescope.questions.verify.question import QUESTION
+from tunescope.questions.verify.verdict import Reading, judge, module_verdict
+from tunescope.questions.verify.words import findings
+from tunescope.source.against import open_difference
+from tunescope.source.ledger import coverage, notices, provenance
+from tunescope.source.opened import Source
+from tunescope.source.selection import flattened, open_labelled, spelled
+from tunescope.source.spec import default_label
+from tunescope.source.whole import open_whole
+from tunescope.study.finding import noticed, ordered
+from tunescope.study.progress import Tell, silent
+from tunescope.study.study import Study, asked
+from tunescope.table import SCHEMA_VERSION, Column, Schema, Table, described, dtypes
+
+MERGE: Schema = {
+    "model_id": Column(pl.String, "label of the adapter, or of adapters given as a sum"),
+    "stack": Column(pl.String, "stack of blocks or tower"),
+    "layer": Column(pl.Int64, "index of the block in its stack"),
+    "module_type": Column(pl.String, "name of the module inside its block"),
+    "expert": Column(pl.Int64, "number of the expert"),
+    "component_name": Column(pl.String, "short name of layer and module"),
+    "coefficient": Column(pl.Float64, "c in W' = round(W + Σ c ΔW), by replay"),
+    "stderr": Column(pl.Float64, "its standard error"),
+    "expected": Column(pl.Float64, "the coefficient that was expected"),
+    "kept": Column(pl.Float64, "⟨W' − W, ΔW⟩/‖ΔW‖²: what rounding left of it"),
+    "equal_fraction": Column(pl.Float64, "share within one step of the grid, of values that moved", "[0, 1]"),
+    "residual_ratio": Column(pl.Float64, "‖W' − replay‖ over the norm of the steps there", "steps"),
+    "verdict": Column(pl.String, "what this module says of this adapter"),
+    "status": Column(pl.String, "ok, or why nothing was read"),
+}
+
+
+def verify(
+    merged: Any,
+    *adapters: Any,
+    base: Any,
+    expect: Mapping[str, float] | None = None,
+    scale: Mapping[str, float] | None = None,
+    hash_all: bool = False,
+    tell: Tell = silent,
+) -> Study:
+    """Is each adapter in a merged model, once, with its scale?
+
+    `merged` and `base` are whole models, `adapters` sources with a ΔW; `expect` maps labels to the
+    coefficient that is right for them (1 where nothing is said). The readout's `verdict` is `as_expected`
+    or says what is the matter. Raises as `open_source` and `open_whole`, and `UsageError` for a label that
+    no adapter has.
+    """
+    arguments = asked(locals()) | {"adapters": spelled(adapters)}
+    arguments |= {"base": os.fspath(base), "merged": os.fspath(merged)}
+    opened = open_labelled(flattened(adapters), scale)
+    expected = _expected(opened, expect or {})
+    difference = open_difference(merged, open_whole(base), default_label(os.fspath(merged)))
+    modules = measure.summed(measure.touched(difference, opened))
+    readings, rows = [], []
+    for i, module in enumerate(modules):
+        tell("replaying", i, len(modules))
+        found = measure.replay(module)
+        mine = _readings(found, opened, expected)
+        readings += mine
+        rows += _rows(found, mine)
+    changed = tuple(measure.elsewhere(difference, modules))
+    for source in (*opened, difference):
+        source.verify_unchanged()
+    sources = [difference, *opened]
+    document = _document(readings, sources, rows, changed)
+    table = Table(pl.DataFrame(rows, schema=dtypes(MERGE)), "merge", {"columns": described(MERGE)})
+    tables = {"merge": table, "coverage": coverage(sources)}
+    return Study(QUESTION, tables, document, arguments, provenance(sources, hash_all))
+
+
+def _expected(opened: Sequence[Source], expect: Mapping[str, float]) -> dict[str, float]:
+    labels = [source.label for source in opened]
+    if unknown := [label for label in expect if label not in labels]:
+        raise UsageError(
+            "unknown-label",
+            f"--expect names {unknown[0]!r}, which no adapter has",
+            expected=", ".join(labels),
+        )
+    return {label: float(expect.get(label, 1.0)) for label in labels}
+
+
+def _readings(found: Replayed, opened: Sequence[Source], expected: Mapping[str, float]) -> list[Reading]:
+    if found.found is None:
+        return []
+    configs = {source.label: source.config for source in opened}
+    readings = []
+    for i, label in enumerate(found.labels):
+        members = label.split("+") if label not in expected else [label]
+        delta = found.module.deltas[label][0]
+        readings.append(
+            Reading(
+                label=label,
+                component=found.module.component,
+                coefficient=float(found.found.values[i]),
+                error=float(found.found.errors[i]),
+                equal_fraction=found.found.equal_fraction,
+                unexplained=found.found.unexplained,
+                below_grid=found.found.below_grid,
+                moved=found.moved,
+                weight=float(found.weights[i]),
+                expected=sum(expected[member] for member in members),
+                alpha=delta.alpha,
+                rank=delta.rank,
+                scale=delta.scale,
+                rank_stabilised=bool(configs.get(members[0], {}).get("use_rslora")),
+            )
+        )
+    return readings
+
+
+def _rows(found: Replayed, readings: Sequence[Reading]) -> list[dict[str, Any]]:
+    module = found.module
+    keys = _keys(module)
+    if found.found is None:
+        return [
+            keys | {"model_id": label, "verdict": "cannot_tell", "status": found.status}
+            for label in found.labels
+        ]
+    return [
+        keys
+        | {
+            "model_id": reading.label,
+            "coefficient": finite(reading.coefficient),
+            "stderr": finite(reading.error),
+            "expected": reading.expected,
+            "kept": finite(float(found.found.kept[i])),
+            "equal_fraction": finite(found.found.equal_fraction),
+            "residual_ratio": finite(found.found.residual_ratio),
+            "verdict": module_verdict(reading),
+            "status": "ok",
+        }
+        for i, reading in enumerate(readings)
+    ]
+
+
+def _keys(module: Candidates) -> dict[str, Any]:
+    address = module.address
+    return {
+        "stack": address.stack,
+        "layer": address.layer,
+        "module_type": address.module_type,
+        "expert": address.expert,
+        "component_name": module.component,
+    }
+
+
+def _document(
+    readings: Sequence[Reading],
+    sources: Sequence[Source],
+    rows: Sequence[Mapping[str, Any]],
+    changed: tuple[str, ...],
+) -> dict[str, Any]:
+    verdict = judge(readings)
+    said = findings(verdict, readings, changed, len(rows))
+    said += [noticed(label, notice) for label, notice in notices(sources)]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "verdict": verdict.verdict,
+        "coefficients": {
+            label: {"value": value, "stderr": error} for label, (value, error) in verdict.coefficients.items()
+        },
+        "causes": list(verdict.causes),
+        "differing": list(verdict.differing),
+        "changed_elsewhere": list(changed),
+        "modules": len({row["component_name"] for row in rows}),
+        "findings": [finding.record() for finding in ordered(said)],
+    }

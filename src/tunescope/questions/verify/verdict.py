@@ -1,0 +1,169 @@
+"""From coefficients to words: what each module says, what all together say, and what may be the cause."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# A coefficient this near to what was expected is it, whatever its standard error.
+NEAR = 0.01
+# A standard error above this tells nothing.
+UNTOLD = 0.25
+# The replay explains a module where this share of the moved values comes out within a step, or where this
+# share of ‖W' − W‖² is left.
+EQUAL, UNEXPLAINED = 0.9, 0.02
+# A cause must fit in this share of the modules.
+FITTING = 0.9
+VERDICTS = (
+    "as_expected", "not_merged", "merged_twice", "other_scale", "partly_merged", "other_change", "mixture",
+    "below_the_grid", "cannot_tell",
+)  # fmt: skip
+CAUSES: Mapping[str, str] = {
+    "twice": "it was merged twice",
+    "alpha_over_r_left_out": "alpha/r was left out",
+    "rank_taken_for_alpha": "the rank was taken for alpha",
+    "rslora": "alpha/r and alpha/√r were confused (rsLoRA)",
+    "half_strength": "it was merged at half strength",
+}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the replay read of one adapter in one module.
+
+    `alpha`, `rank` and `scale` are the adapter's there, `rank_stabilised` whether the scale is alpha/√r.
+    `moved` is whether any value differs from the base, `weight` ‖ΔW‖².
+    """
+
+    label: str
+    component: str
+    coefficient: float
+    error: float
+    equal_fraction: float | None
+    unexplained: float | None
+    below_grid: bool
+    moved: bool
+    weight: float
+    expected: float = 1.0
+    alpha: float | None = None
+    rank: int | None = None
+    scale: float | None = None
+    rank_stabilised: bool = False
+
+    @property
+    def tolerance(self) -> float:
+        """Three standard errors, and not less than 0.01 of the coefficient's size."""
+        return max(3 * self.error, NEAR * max(1.0, abs(self.coefficient)))
+
+
+def module_verdict(reading: Reading) -> str:
+    """One of `VERDICTS`, for one adapter in one module."""
+    if reading.below_grid and not reading.moved and reading.expected != 0:
+        return "below_the_grid"
+    if not _explained(reading):
+        return "other_change"
+    if not reading.error <= UNTOLD:
+        return "cannot_tell"
+    if abs(reading.coefficient - reading.expected) <= reading.tolerance:
+        return "as_expected"
+    if abs(reading.coefficient) <= reading.tolerance:
+        return "not_merged"
+    return "merged_twice" if module_causes(reading) == ["twice"] else "other_scale"
+
+
+def _explained(reading: Reading) -> bool:
+    if reading.equal_fraction is None or reading.unexplained is None:
+        return True
+    return reading.equal_fraction >= EQUAL or reading.unexplained <= UNEXPLAINED
+
+
+def module_causes(reading: Reading) -> list[str]:
+    """Every explanation whose coefficient lies within the tolerance of the one that was read."""
+    return [
+        name
+        for name, value in explanations(reading).items()
+        if abs(reading.coefficient - value) <= reading.tolerance
+    ]
+
+
+def explanations(reading: Reading) -> dict[str, float]:
+    """The coefficient that each known mistake leaves, for this module's alpha and r.
+
+    >>> explanations(Reading("a", "Q", 2, 0, 1, 0, False, True, 1, alpha=8, rank=16, scale=0.5))["twice"]
+    2.0
+    """
+    found = {"twice": 2.0, "half_strength": 0.5}
+    scale, rank = reading.scale, reading.rank
+    if scale and rank:
+        root = math.sqrt(rank)
+        found["alpha_over_r_left_out"] = 1 / scale
+        found["rank_taken_for_alpha"] = (root if reading.rank_stabilised else 1.0) / scale
+        found["rslora"] = 1 / root if reading.rank_stabilised else root
+    return {name: value for name, value in found.items() if abs(value - reading.expected) > NEAR}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer: `verdict`, pooled `coefficients` (value, standard error), and what may be the `causes`.
+
+    `differing` are the components whose own verdict is not the one expected of them.
+    """
+
+    verdict: str
+    coefficients: Mapping[str, tuple[float, float]]
+    causes: tuple[str, ...]
+    differing: tuple[str, ...]
+
+
+def judge(readings: Sequence[Reading]) -> Verdict:
+    """The verdict on a whole model from what every module says of every adapter."""
+    verdicts = [module_verdict(reading) for reading in readings]
+    told = [
+        (r, v) for r, v in zip(readings, verdicts, strict=True) if v not in ("below_the_grid", "cannot_tell")
+    ]
+    labels = list(dict.fromkeys(reading.label for reading in readings))
+    pooled = {label: _pooled([r for r, _ in told if r.label == label]) for label in labels}
+    coefficients = {label: value for label, value in pooled.items() if value is not None}
+    if not told:
+        verdict = "below_the_grid" if "below_the_grid" in verdicts else "cannot_tell"
+        return Verdict(verdict, {}, (), ())
+    by_label = {label: [v for r, v in told if r.label == label] for label in labels}
+    verdict = _together({label: found for label, found in by_label.items() if found})
+    causes = _causes([r for r, v in told if v in ("other_scale", "merged_twice")]) if verdict in (
+        "other_scale", "merged_twice"
+    ) else ()  # fmt: skip
+    differing = tuple(dict.fromkeys(r.component for r, v in told if v != "as_expected"))
+    return Verdict(verdict, coefficients, causes, differing)
+
+
+def _together(by_label: Mapping[str, Sequence[str]]) -> str:
+    """One verdict for all modules of all adapters."""
+    every = {verdict for found in by_label.values() for verdict in found}
+    if "other_change" in every:
+        return "other_change"
+    if len(every) == 1:
+        same = every.pop()
+        return "mixture" if same == "other_scale" and len(by_label) > 1 else same
+    # Each adapter alike in all of its modules, but one otherwise than another.
+    if len(by_label) > 1 and all(len(set(found)) == 1 for found in by_label.values()):
+        return "mixture"
+    if "not_merged" in every:
+        return "partly_merged"
+    return "mixture" if len(by_label) > 1 else "other_scale"
+
+
+def _pooled(readings: Sequence[Reading]) -> tuple[float, float] | None:
+    """The mean coefficient weighted by ‖ΔW‖², with the larger of its own and its modules' spread."""
+    total = math.fsum(r.weight for r in readings)
+    if not readings or not total > 0:
+        return None
+    shares = [r.weight / total for r in readings]
+    mean = math.fsum(w * r.coefficient for w, r in zip(shares, readings, strict=True))
+    own = math.fsum((w * r.error) ** 2 for w, r in zip(shares, readings, strict=True))
+    spread = math.fsum((w * (r.coefficient - mean)) ** 2 for w, r in zip(shares, readings, strict=True))
+    # Roundings within the merger shift all modules alike: more of them do not make it smaller.
+    return mean, max(math.sqrt(own), math.sqrt(spread), min(r.error for r in readings))
+
+
+def _causes(readings: Sequence[Reading]) -> tuple[str, ...]:
+    fitting = [module_causes(reading) for reading in readings]
+    return tuple(c for c in CAUSES if sum(c in found for found in fitting) >= FITTING * len(fitting))

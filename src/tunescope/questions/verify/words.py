@@ -1,0 +1,95 @@
+"""What was read of a merge, in sentences."""
+
+from collections.abc import Sequence
+
+from tunescope.questions.verify.verdict import CAUSES, Reading, Verdict
+from tunescope.study.coverage import coverage_lines
+from tunescope.study.finding import Finding, Severity, named, significant
+from tunescope.study.markdown import escaped, finding_lines, table
+from tunescope.study.study import Study
+
+_TEXTS = {
+    "as_expected": "{labels}: merged as expected, in all {count} modules that tell.",
+    "not_merged": "{labels}: not merged; none of the {count} modules that tell holds it.",
+    "merged_twice": "{labels}: merged twice.",
+    "other_scale": "{labels}: merged, but with another scale than expected.",
+    "partly_merged": "{labels}: merged in some modules and not in others.",
+    "other_change": "The model changed otherwise than by {labels}.",
+    "mixture": "The model holds a mixture of {labels}.",
+    "below_the_grid": "Nothing can be told: the numbers of the file are too coarse for ΔW of {labels}.",
+    "cannot_tell": "Nothing can be told of {labels}: no module could be replayed.",
+}
+
+
+def findings(
+    verdict: Verdict, readings: Sequence[Reading], changed: tuple[str, ...], rows: int
+) -> list[Finding]:
+    """The verdict as a finding, and what changed in weights that no adapter touches."""
+    labels = tuple(dict.fromkeys(reading.label for reading in readings)) or ("the adapter",)
+    text = _TEXTS[verdict.verdict].format(labels=" and ".join(labels), count=len(readings) or rows)
+    if verdict.coefficients:
+        text += " Coefficients: " + ", ".join(
+            f"{label} {significant(value)} ± {significant(error, 1)}"
+            for label, (value, error) in verdict.coefficients.items()
+        )
+        text += "."
+    text += _cause(verdict) + _where(verdict)
+    found = [
+        Finding(
+            verdict.verdict, text, labels, verdict.differing, severity=_severity(verdict.verdict),
+            evidence={
+                "coefficients": {label: value for label, (value, _) in verdict.coefficients.items()},
+                "stderr": {label: error for label, (_, error) in verdict.coefficients.items()},
+                "causes": list(verdict.causes), "n": len(readings),
+            },
+            strength=1.0,
+        )
+    ]  # fmt: skip
+    if changed:
+        text = f"{len(changed)} weights that no adapter touches differ from the base: {named(list(changed))}."
+        found.append(Finding("changed_elsewhere", text, labels, changed, evidence={"n": len(changed)}))
+    return found
+
+
+def _severity(verdict: str) -> Severity:
+    return "note" if verdict == "as_expected" else "warning"
+
+
+def _cause(verdict: Verdict) -> str:
+    if verdict.verdict == "merged_twice" or not verdict.causes:
+        return ""
+    if len(verdict.causes) == 1:
+        return f" That is the coefficient of one known mistake: {CAUSES[verdict.causes[0]]}."
+    return (
+        f" {len(verdict.causes)} known mistakes leave this coefficient; the weights do not tell them apart."
+    )
+
+
+def _where(verdict: Verdict) -> str:
+    if verdict.verdict not in ("partly_merged", "other_change", "mixture") or not verdict.differing:
+        return ""
+    return f" Otherwise than expected: {named(list(verdict.differing))}."
+
+
+def verify_markdown(study: Study) -> str:
+    """The whole readout: the verdict, the coefficients, the modules that differ, coverage."""
+    document, rows = study.readout, study.table.frame
+    lines = [f"# Is it merged: {document['verdict'].replace('_', ' ')}", ""]
+    if document["coefficients"]:
+        cells = [
+            [escaped(label), significant(c["value"], 4), significant(c["stderr"], 2)]
+            for label, c in document["coefficients"].items()
+        ]
+        lines += [*table(["adapter", "coefficient", "standard error"], cells), ""]
+    lines += ["## Findings", "", *finding_lines(document["findings"])]
+    columns = ["model_id", "component_name", "coefficient", "stderr", "kept", "equal_fraction", "verdict"]
+    other = rows.filter(rows["verdict"] != "as_expected").select(columns).head(12)
+    if other.height:
+        cells = [
+            [escaped(str(v)) if isinstance(v, str) else significant(v, 4) for v in row]
+            for row in other.iter_rows()
+        ]
+        lines += ["", "## Modules that say otherwise", "", *table(columns, cells)]
+    if coverage := coverage_lines(study.tables["coverage"].frame):
+        lines += ["", "## Coverage", "", *coverage]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,193 @@
+"""`tunescope verify`: merges made by hand in every way of going wrong."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import polars as pl
+import pytest
+from safetensors.numpy import save_file
+
+import tunescope
+
+Run = Callable[..., Any]
+Tensors = dict[str, np.ndarray]
+D, RANK = 96, 4
+NAMES = [f"model.layers.{k}.{m}.weight" for k in range(2) for m in ("self_attn.q_proj", "mlp.up_proj")]
+KINDS = {"bf16": np.dtype(ml_dtypes.bfloat16), "fp16": np.dtype("f2"), "fp32": np.dtype("f4")}
+
+
+def base_weights(kind: str) -> Tensors:
+    draw = np.random.default_rng(0)
+    names = [*NAMES, "model.norm.weight"]
+    shapes = {name: (D, D) if "norm" not in name else (D,) for name in names}
+    drawn = {name: (0.02 * draw.standard_normal(shape)).astype("f4") for name, shape in shapes.items()}
+    return {name: value.astype(KINDS[kind]) for name, value in drawn.items()}
+
+
+def adapter(
+    folder: Path, base: Tensors, seed: int = 1, ratio: float = 1e-2, alpha: float = 6, **config: Any
+) -> Tensors:
+    """Write an adapter with ‖ΔW‖ = ratio·‖W‖ in every module; its updates."""
+    draw, held, updates = np.random.default_rng([9, seed]), {}, {}
+    for name in NAMES:
+        A, B = draw.standard_normal((RANK, D)), draw.standard_normal((D, RANK))
+        scale = alpha / np.sqrt(RANK) if config.get("use_rslora") else alpha / RANK
+        size = np.linalg.norm(base[name].astype(float))
+        B *= ratio * size / np.linalg.norm(scale * B @ A)
+        stored = {"lora_A": A.astype("f4"), "lora_B": B.astype("f4")}
+        module = "base_model.model." + name.removesuffix(".weight")
+        held |= {f"{module}.{part}.weight": value for part, value in stored.items()}
+        updates[name] = np.float32(scale) * stored["lora_B"] @ stored["lora_A"]
+    folder.mkdir(parents=True)
+    save_file(held, folder / "adapter_model.safetensors")
+    settings = {"peft_type": "LORA", "r": RANK, "lora_alpha": alpha, "target_modules": ["q_proj", "up_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(settings | config))
+    return updates
+
+
+def merged(base: Tensors, *parts: tuple[float, Mapping[str, np.ndarray]]) -> Tensors:
+    """`base + Σ c·ΔW`, computed in float32 and stored as the base is."""
+    out = {}
+    for name, weight in base.items():
+        total = weight.astype("f4")
+        for c, updates in parts:
+            if name in updates:
+                total = total + np.float32(c) * updates[name]
+        out[name] = total.astype(weight.dtype)
+    return out
+
+
+def saved(folder: Path, tensors: Tensors) -> Path:
+    folder.mkdir(parents=True)
+    save_file(tensors, folder / "model.safetensors")
+    return folder
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def verified(tmp_path: Path, base: Tensors, after: Tensors, *adapters: str, **options: Any) -> Any:
+    folders = [saved(tmp_path / name, t) for name, t in (("base", base), ("merged", after))]
+    named = [f"{a}={tmp_path / a}" for a in adapters]
+    return tunescope.verify(folders[1], *named, base=folders[0], **options)
+
+
+@pytest.mark.parametrize(
+    ("times", "verdict"),
+    [
+        (1.0, "as_expected"),
+        (0.0, "not_merged"),
+        (2.0, "merged_twice"),
+        (0.25, "other_scale"),
+        (-1, "other_scale"),
+    ],
+)
+@pytest.mark.parametrize("ratio", [3e-2, 1e-3])
+def test_a_merge_is_told_by_its_coefficient(
+    tmp_path: Path, kind: str, ratio: float, times: float, verdict: str
+) -> None:
+    base = base_weights(kind)
+    # r = 4 makes √r = 2, which twice must not be mistaken for: an rsLoRA adapter leaves ½ there.
+    updates = adapter(tmp_path / "a", base, ratio=ratio, use_rslora=True)
+    study = verified(tmp_path, base, merged(base, (times, updates)), "a")
+    assert study.readout["verdict"] == verdict
+    found = study.readout["coefficients"]["a"]
+    assert found["value"] == pytest.approx(times, abs=0.005)
+    assert abs(found["value"] - times) <= 3 * found["stderr"]
+
+
+def test_causes_list_every_mistake_that_leaves_the_coefficient(tmp_path: Path) -> None:
+    base = base_weights("bf16")
+    updates = adapter(tmp_path / "a", base, alpha=2)
+    study = verified(tmp_path, base, merged(base, (2.0, updates)), "a")
+    assert study.readout["verdict"] == "other_scale"
+    assert {"twice", "alpha_over_r_left_out", "rslora"} <= set(study.readout["causes"])
+    assert "twice" not in study.readout["findings"][0]["text"]
+
+
+def test_half_strength_is_named_where_nothing_else_leaves_it(tmp_path: Path) -> None:
+    base = base_weights("bf16")
+    updates = adapter(tmp_path / "a", base, alpha=12)
+    study = verified(tmp_path, base, merged(base, (0.5, updates)), "a")
+    assert study.readout["causes"] == ["half_strength"]
+    assert "half strength" in study.readout["findings"][0]["text"]
+
+
+def test_some_modules_merged_and_others_not(tmp_path: Path, kind: str) -> None:
+    base = base_weights(kind)
+    updates = adapter(tmp_path / "a", base)
+    only = {name: value for name, value in updates.items() if "q_proj" in name}
+    study = verified(tmp_path, base, merged(base, (1.0, only)), "a")
+    assert study.readout["verdict"] == "partly_merged"
+    assert study.readout["differing"] == ["L0_MLP_UP", "L1_MLP_UP"]
+
+
+def test_another_change_is_not_called_a_merge(tmp_path: Path, kind: str) -> None:
+    base = base_weights(kind)
+    adapter(tmp_path / "a", base)
+    other = adapter(tmp_path / "b", base, seed=5)
+    study = verified(tmp_path, base, merged(base, (1.0, other)), "a")
+    assert study.readout["verdict"] == "other_change"
+
+
+def test_several_adapters_are_unmixed(tmp_path: Path, kind: str) -> None:
+    base, planted = base_weights(kind), {"a": 0.7, "b": 0.3, "c": 0.0, "d": -0.2}
+    parts = [(x, adapter(tmp_path / n, base, seed=i)) for i, (n, x) in enumerate(planted.items())]
+    after = merged(base, *parts)
+    study = verified(tmp_path, base, after, *planted)
+    assert study.readout["verdict"] == "mixture"
+    for label, found in study.readout["coefficients"].items():
+        assert abs(found["value"] - planted[label]) <= 3 * found["stderr"]
+    named = [f"{label}={tmp_path / label}" for label in planted]
+    again = tunescope.verify(tmp_path / "merged", *named, base=tmp_path / "base", expect=planted)
+    assert again.readout["verdict"] == "as_expected"
+
+
+def test_two_steps_of_one_run_are_given_as_a_sum(tmp_path: Path) -> None:
+    base = base_weights("bf16")
+    updates = adapter(tmp_path / "a", base)
+    adapter(tmp_path / "b", base)
+    study = verified(tmp_path, base, merged(base, (1.0, updates)), "a", "b", expect={"b": 0})
+    assert list(study.readout["coefficients"]) == ["a+b"]
+    assert study.readout["verdict"] == "as_expected"
+
+
+def test_an_update_finer_than_the_grid_is_below_it(tmp_path: Path) -> None:
+    base = {name: np.ones_like(value) for name, value in base_weights("bf16").items()}
+    updates = adapter(tmp_path / "a", base, ratio=1e-5)
+    study = verified(tmp_path, base, merged(base, (1.0, updates)), "a")
+    assert study.readout["verdict"] == "below_the_grid"
+
+
+def test_a_weight_that_no_adapter_touches_is_said(tmp_path: Path) -> None:
+    base = base_weights("bf16")
+    updates = adapter(tmp_path / "a", base)
+    after = merged(base, (1.0, updates)) | {"model.norm.weight": np.ones(D, KINDS["bf16"])}
+    study = verified(tmp_path, base, after, "a")
+    assert study.readout["verdict"] == "as_expected"
+    assert study.readout["changed_elsewhere"] == ["NORM"]
+
+
+def test_the_command_exits_0_as_expected_and_1_when_not(run: Run, tmp_path: Path) -> None:
+    base = base_weights("bf16")
+    updates = adapter(tmp_path / "a", base, use_rslora=True)
+    for times, folder in ((1.0, "once"), (2.0, "twice")):
+        saved(tmp_path / folder, merged(base, (times, updates)))
+    where = ["--base", saved(tmp_path / "base", base), tmp_path / "a"]
+    assert run("verify", tmp_path / "once", *where).code == 0
+    done = run("verify", tmp_path / "twice", *where, "--json")
+    assert (done.code, json.loads(done.out)["verdict"]) == (1, "merged_twice")
+    assert run("verify", tmp_path / "twice", *where, "--expect", "a=2").code == 0
+    assert run("verify", tmp_path / "twice", *where, "--expect", "z=2").code == 2
+    out = tmp_path / "study"
+    assert run("verify", tmp_path / "once", *where, "-o", out).code == 0
+    rows = pl.read_csv(out / "tables" / "merge.csv")
+    assert rows["verdict"].to_list() == ["as_expected"] * 4
+    assert {"coefficient", "stderr", "kept", "equal_fraction", "residual_ratio"} <= set(rows.columns)
+    assert tunescope.read(out).readout["verdict"] == "as_expected"
