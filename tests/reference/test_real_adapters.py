@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 from tunescope.source import Source, open_source
 
 # Folder or file, format, updates, and the reasons of the tensors that are part of none.
+COPY = "copy of the module as it was before training"
 ADAPTERS = [
     ("roberta-base_portuguese-news_r8/checkpoint-500", "peft", 24, {"saved module, needs base": 4}),
     ("roberta-base_portuguese-news_r8/checkpoint-8610", "peft", 24, {"saved module, needs base": 4}),
@@ -18,11 +19,11 @@ ADAPTERS = [
     ("qwen2.5-0.5b_vinuni_r8/checkpoint-69", "peft", 48, {}),
     (
         "roberta-base_agnews_r4_bias-all/checkpoint-500", "peft", 36,
-        {"saved module, needs base": 8, "bias, needs base": 97},
+        {"saved module, needs base": 6, "bias, needs base": 97, COPY: 2},
     ),
     (
         "roberta-base_agnews_r4_bias-all/checkpoint-1200", "peft", 36,
-        {"saved module, needs base": 8, "bias, needs base": 97},
+        {"saved module, needs base": 6, "bias, needs base": 97, COPY: 2},
     ),
     ("sam_lora_own-naming/lora_rank2.safetensors", "factor-pairs", 24, {}),
     ("sam_lora_own-naming/lora_rank4.safetensors", "factor-pairs", 24, {}),
