@@ -7,7 +7,7 @@ export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test check bench calibrate calibrate-quick fuzz clean
+.PHONY: demo test check bench calibrate calibrate-quick fuzz faults clean
 .DELETE_ON_ERROR:
 
 # torch comes first and pinned: left to a resolver it may bring several gigabytes of CUDA packages.
@@ -49,6 +49,10 @@ calibrate-quick: $(VENV)/.ready
 SECONDS ?= 120
 fuzz: $(VENV)/.ready
 	$(BIN)/python -m tests.faults.fuzz --seconds $(SECONDS)
+
+# Every fault of the disk and every signal, at every point where a command writes.
+faults: $(VENV)/.ready
+	$(BIN)/python -m tests.faults.disk
 
 clean:
 	rm -rf $(VENV) demo-out bench-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

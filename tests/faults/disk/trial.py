@@ -1,0 +1,159 @@
+"""A command with one fault at one point of its writing, in a process of its own; then what is left."""
+
+import contextlib
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tunescope
+from tunescope.cli import main
+
+from .commands import COMMANDS, make_inputs
+from .shim import Shim
+
+# Exit codes by which an interrupted command may end; zero where the fault came when all was done.
+_ENDS = {"ENOSPC": {5}, "EIO": {5}, "EINTR": {0, 5}, "SIGINT": {130}, "SIGTERM": {143}, "SIGKILL": {-9}}
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A fault after which something was not as it should be."""
+
+    command: str
+    fault: str
+    point: int
+    over: bool
+    what: str
+
+    def __str__(self) -> str:
+        over = " over an earlier study" if self.over else ""
+        return f"{self.command}{over}, {self.fault} at point {self.point}: {self.what}"
+
+
+class Bench:
+    """One command with its inputs in a folder."""
+
+    def __init__(self, command: str, folder: Path) -> None:
+        self.command, self._inputs, self._place = command, folder / "inputs", folder / "outputs"
+        self._inputs.mkdir(parents=True)
+        self._earlier = folder / "earlier"
+        forked(lambda: make_inputs(self._inputs))
+        code = forked(lambda: run(["norms", self._inputs / "b", "-o", self._earlier, "--figures", "none"]))
+        assert code == 0, f"the earlier study cannot be made: exit {code}"
+        (self._earlier / "notes.txt").write_text("kept")
+
+    def points(self, over: bool) -> int:
+        """At how many points the command writes, renames or brings to the disk."""
+        self._begin(over)
+        reader, writer = os.pipe()
+
+        def counted() -> int:
+            shim = Shim("EIO", 0)
+            code = self._run(shim, over)
+            os.write(writer, f"{code} {shim.count}".encode())
+            return code
+
+        forked(counted)
+        os.close(writer)
+        with os.fdopen(reader) as stream:
+            code, count = stream.read().split()
+        assert code == "0", f"{self.command} without a fault ends with {code}"
+        return int(count)
+
+    def lost(self, fault: str, point: int, over: bool) -> Lost | None:
+        """None where the fault is answered, the output whole or absent, and the same command completes it."""
+        before = self._begin(over)
+        code = forked(lambda: self._run(Shim(fault, point), over))
+        said = self._wrong(fault, code, before)
+        return None if said is None else Lost(self.command, fault, point, over, said)
+
+    def _begin(self, over: bool) -> str | None:
+        """A fresh place, or one with an earlier study of another source; its record."""
+        shutil.rmtree(self._place, ignore_errors=True)
+        self._place.mkdir()
+        if not over:
+            return None
+        shutil.copytree(self._earlier, self._out)
+        return self._record()
+
+    def _run(self, shim: Shim, over: bool) -> int:
+        shim.install()
+        return run([*COMMANDS[self.command](self._inputs, self._out), *(["--overwrite"] if over else [])])
+
+    @property
+    def _out(self) -> Path:
+        return self._place / "study"
+
+    def _record(self) -> str | None:
+        record = self._out / "study.json"
+        return record.read_text() if record.is_file() else None
+
+    def _wrong(self, fault: str, code: int, before: str | None) -> str | None:
+        """What is wrong after the fault: its exit code, the output, or what the same command makes of it."""
+        if code not in _ENDS[fault] | {0}:
+            return f"exit {code}"
+        now = self._record()
+        whole = now is None or forked(lambda: read(self._out)) == 0
+        if not whole or (now is None and self._out.exists() and any(self._out.iterdir())):
+            return f"the output is torn: {sorted(p.name for p in self._out.iterdir())}"
+        if before is not None and now is None:
+            return "the earlier study is gone"
+        if before is not None and (self._out / "notes.txt").read_text() != "kept":
+            return "a file of somebody else is gone"
+        again = forked(lambda: self._run(Shim("EIO", 0), over=now is not None))
+        if again != 0 or forked(lambda: read(self._out)) != 0:
+            return f"the same command does not complete it: exit {again}"
+        left = [p.name for p in self._place.iterdir() if p.name != "study"]
+        return f"left behind: {left}" if left else None
+
+
+def run(arguments: list[Any]) -> int:
+    """The command line with these arguments; its exit code."""
+    sys.argv = ["tunescope", *map(str, arguments)]
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+
+
+def read(study: Path) -> int:
+    """Zero where the study is whole, every file as its record says."""
+    tunescope.read(study)
+    return 0
+
+
+def forked(work: Callable[[], int | None]) -> int:
+    """The exit code of some work in a process of its own (minus the signal that ended it).
+
+    A fork has everything imported already; the parent starts no threads, so that it may.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        with _silenced():
+            try:
+                code = work() or 0
+            except BaseException:
+                traceback.print_exc()
+                code = 99
+        os._exit(code)
+    status = os.waitpid(child, 0)[1]
+    return os.waitstatus_to_exitcode(status)
+
+
+@contextlib.contextmanager
+def _silenced() -> Iterator[None]:
+    target = os.open(os.environ.get("FAULTS_LOG", os.devnull), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    # In the child only, whose streams may be those of a test.
+    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
+    yield
+    sys.stdout.flush()
+    sys.stderr.flush()

@@ -1,0 +1,54 @@
+"""Faults at points where a command writes; `make faults` tries all faults at all points of all commands.
+
+Every run of the tests tries one command, some points, one fault each, by rotation: the day decides which. The
+trials fork, so they have a process of their own that has started no threads.
+"""
+
+import datetime
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from .disk.commands import COMMANDS
+
+_TURN = int(os.environ.get("FAULTS_TURN") or datetime.datetime.now(datetime.UTC).toordinal())
+_QUICK = ("norms", "subspace", "trajectory")
+_ROOT = Path(__file__).parents[2]
+
+_TORN = """
+import pathlib, sys
+import tunescope.writing
+from tests.faults.disk.trial import Bench
+
+def torn(work, target):
+    (target / "tables").mkdir(parents=True)
+    (target / "tables" / "norms.parquet").write_bytes(b"PAR1")
+    raise OSError(5, "planted")
+
+bench = Bench("norms", pathlib.Path(sys.argv[1]))
+tunescope.writing._exchange = torn
+print(bench.lost("EIO", 0, False))
+"""
+
+
+def _ran(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_fault_while_writing_leaves_the_old_study_or_the_new_one_and_the_command_completes() -> None:
+    command = _QUICK[_TURN % len(_QUICK)]
+    ran = _ran("-m", "tests.faults.disk", "--command", command, "--turn", _TURN)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert " 0 lost" in ran.stdout
+
+
+def test_a_torn_output_would_be_noticed(tmp_path: Path) -> None:
+    assert "the output is torn" in _ran("-c", _TORN, tmp_path).stdout
+
+
+def test_every_command_that_writes_is_tried() -> None:
+    assert {str(arguments(Path("i"), Path("o"))[0]) for arguments in COMMANDS.values()} == {
+        "norms", "subspace", "trajectory", "importance", "attribute", "finetune",
+    }  # fmt: skip
