@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from tunescope.errors import BadInput, Missing, UsageError
 from tunescope.extras import advice
+from tunescope.network import patiently
 
 
 def hub_records(spec: str) -> Iterator[tuple[int, object]]:
@@ -17,7 +18,12 @@ def hub_records(spec: str) -> Iterator[tuple[int, object]]:
         ) from problem
     name, revision, config, split = parse_spec(spec)
     try:
-        records = datasets.load_dataset(name, config, split=split, revision=revision, trust_remote_code=False)
+        records = patiently(
+            lambda: datasets.load_dataset(
+                name, config, split=split, revision=revision, trust_remote_code=False
+            ),
+            spec,
+        )
     except RuntimeError as problem:
         if "scripts are no longer supported" not in str(problem):
             raise

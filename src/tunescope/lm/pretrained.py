@@ -12,6 +12,7 @@ from torch import nn
 from tunescope.errors import BadInput, Exhausted, Missing, UsageError
 from tunescope.lm.foreign_code import TRUST, is_about_code, refuse_foreign_code, refuse_remote
 from tunescope.lm.place import located
+from tunescope.network import patiently
 
 DTYPES = ("auto", "float32", "float64", "bfloat16", "float16")
 
@@ -123,7 +124,7 @@ def _refuse_tokenizer(spec: str | Path, found: str, cause: Exception | None = No
 
 def _from(spec: str | Path, load: Callable[[], Any]) -> Any:
     try:
-        return load()
+        return patiently(load, str(spec))
     except OSError as error:
         if isinstance(error.__context__, ValueError):
             text = "a file of the model cannot be read"

@@ -4,19 +4,19 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.address import Address, parse
 from tunescope.delta import Delta
-from tunescope.errors import BadInput, Missing, Notice, printable
-from tunescope.extras import advice
+from tunescope.errors import BadInput, Notice, printable
 from tunescope.paths import local_path
 from tunescope.source.files.container import TensorFile
 from tunescope.source.files.tensors import LazyTensor, is_float, to_float32
 from tunescope.source.formats.names import strip_wrappers
+from tunescope.source.hub import fetch_model
 from tunescope.source.matching import address_place, matched
 from tunescope.source.model_files import open_model_files
 from tunescope.source.spec import HubId, parse_hub_id
@@ -147,24 +147,5 @@ def local_model(spec: str | os.PathLike[str]) -> Path:
 
 def _fetch(hub: HubId) -> Path:
     """The local snapshot of a hub model's weights."""
-    try:
-        import huggingface_hub  # deferred: an extra, and slow to import
-    except ImportError:
-        raise Missing(
-            "no-hub",
-            "reading from the hub needs huggingface_hub, which is not installed",
-            file=hub.repo,
-            fix=f"name a local path, or {advice('hub')}",
-        ) from None
-    patterns: list[Any] = ["*.safetensors", "*.safetensors.index.json", "config.json"]
-    try:
-        found = huggingface_hub.snapshot_download(hub.repo, revision=hub.revision, allow_patterns=patterns)
-    except Exception as error:
-        raise Missing(
-            "base-not-fetched",
-            "the base model could not be fetched",
-            file=hub.repo,
-            found=f"{type(error).__name__}: {error}",
-            fix="name a local folder",
-        ) from error
-    return Path(found) / hub.folder if hub.folder else Path(found)
+    folder = fetch_model(hub)
+    return folder / hub.folder if hub.folder else folder

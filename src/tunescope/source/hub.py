@@ -6,6 +6,7 @@ from typing import Any
 
 from tunescope.errors import Missing, TunescopeError, printable
 from tunescope.extras import advice
+from tunescope.network import patiently, status_of
 from tunescope.source.locate import adapter_names
 from tunescope.source.spec import HubId
 
@@ -16,10 +17,28 @@ def fetch(hub: HubId) -> tuple[Path, str]:
     What the cache holds is not fetched again; offline the cache alone is used. Raises `Missing` for an id
     or folder that does not exist, for a repository that may not be read, and where nothing can be reached.
     """
+    huggingface_hub, offline = _library(hub)
+    if offline:
+        return _cached(huggingface_hub, hub, "the hub is switched off (HF_HUB_OFFLINE)")
+    try:
+        return patiently(lambda: _download(huggingface_hub, hub), _spell(hub))
+    except TunescopeError:
+        raise
+    except Exception as error:
+        if (refusal := _refusal(huggingface_hub.errors, error, hub)) is not None:
+            raise refusal from None
+        if _unreachable(error):
+            return _cached(huggingface_hub, hub, f"the hub cannot be reached ({type(error).__name__})")
+        raise
+
+
+def _library(hub: HubId) -> tuple[Any, bool]:
+    """The hub's library, and whether it must not be connected to."""
     try:
         # Deferred: an extra, and slow to import.
         import huggingface_hub
-        from huggingface_hub import constants, errors
+        import huggingface_hub.errors
+        from huggingface_hub import constants
     except ImportError:
         raise Missing(
             "no-hub",
@@ -27,22 +46,35 @@ def fetch(hub: HubId) -> tuple[Path, str]:
             file=_spell(hub),
             fix=f"name a local path, or {advice('hub')}",
         ) from None
-    if constants.HF_HUB_OFFLINE:
-        return _cached(huggingface_hub, hub, "the hub is switched off (HF_HUB_OFFLINE)")
+    return huggingface_hub, bool(constants.HF_HUB_OFFLINE)
+
+
+def fetch_model(hub: HubId) -> Path:
+    """The local snapshot of a model's weights and config; raises as `fetch` does."""
+    library, offline = _library(hub)
+    patterns = ["*.safetensors", "*.safetensors.index.json", "config.json"]
+
+    def download() -> str:
+        found: str = library.snapshot_download(
+            hub.repo, revision=hub.revision, allow_patterns=patterns, local_files_only=offline
+        )
+        return found
+
     try:
-        return _download(huggingface_hub, hub)
-    except TunescopeError:
-        raise
+        return Path(patiently(download, _spell(hub)))
     except Exception as error:
-        if (refusal := _refusal(errors, error, hub)) is not None:
-            raise refusal from None
-        if _unreachable(error):
-            return _cached(huggingface_hub, hub, f"the hub cannot be reached ({type(error).__name__})")
-        raise
+        refusal = _refusal(library.errors, error, hub)
+        if refusal is None and (
+            _unreachable(error) or isinstance(error, library.errors.LocalEntryNotFoundError)
+        ):
+            refusal = _not_cached(hub, "the hub is switched off" if offline else "the hub cannot be reached")
+        if refusal is None:
+            raise
+        raise refusal from None
 
 
 def _download(library: Any, hub: HubId) -> tuple[Path, str]:
-    info = library.HfApi().model_info(hub.repo, revision=hub.revision)
+    info = _info(library, hub)
     prefix = f"{hub.folder}/" if hub.folder else ""
     names = [s.rfilename.removeprefix(prefix) for s in info.siblings if s.rfilename.startswith(prefix)]
     wanted = adapter_names([n for n in names if "/" not in n])
@@ -58,6 +90,16 @@ def _download(library: Any, hub: HubId) -> tuple[Path, str]:
     folders = download(hub.revision)
     folder = folders.pop() if len(folders) == 1 else download(info.sha).pop()
     return folder, _place(hub, folder)
+
+
+def _info(library: Any, hub: HubId) -> Any:
+    """What the hub says about the repository; a page in the place of its answer is no answer."""
+    try:
+        return library.HfApi().model_info(hub.repo, revision=hub.revision)
+    except library.errors.HFValidationError:
+        raise
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _missing(_NOT_THE_HUB, hub, type(error).__name__) from None
 
 
 def _place(hub: HubId, folder: Path) -> str:
@@ -128,17 +170,35 @@ _NO_ID = (
     "this is no valid id on the hub",
     "write org/name[@revision][:folder], or check the path if it is meant to be local",
 )
+_NOT_ACCEPTED = (
+    "hub-denied",
+    "the token was not accepted: it is wrong or has expired",
+    "log in again with `hf auth login`, or unset HF_TOKEN for what is public",
+)
+_NOT_THE_HUB = (
+    "hub-unavailable",
+    "something else than the hub answered, such as a page to log in at",
+    "check the network, a proxy and HF_ENDPOINT",
+)
+_MOVED = (
+    "hub-moved",
+    "the repository changed while it was being fetched",
+    "run again, or name a commit: org/name@COMMIT",
+)
 _UNAVAILABLE = ("hub-unavailable", "the hub did not answer as it should", "try again later")
 
 
 def _refusal(errors: Any, error: Exception, hub: HubId) -> Missing | None:
     """The error of ours for one that the hub answered, without its text, which may quote the request."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = status_of(error)
     said = _said(errors, error, status)
     if said is None:
         return None
+    return _missing(said, hub, type(error).__name__ if status is None else f"HTTP status {status}")
+
+
+def _missing(said: tuple[str, str, str], hub: HubId, found: str) -> Missing:
     slug, what, fix = said
-    found = type(error).__name__ if status is None else f"HTTP status {status}"
     return Missing(slug, what, file=_spell(hub), found=found, fix=fix)
 
 
@@ -149,11 +209,25 @@ def _said(errors: Any, error: Exception, status: int | None) -> tuple[str, str, 
         return _NO_REVISION
     if status == 403:
         return _DENIED
+    if status == 401 and _has_token():
+        # Without a token the hub answers so for what is not there, too.
+        return _NOT_ACCEPTED
     if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
         return _NO_REPOSITORY
+    if isinstance(error, errors.FileMetadataError):
+        return _NOT_THE_HUB
+    if isinstance(error, OSError) and "Consistency check failed" in str(error):
+        return _MOVED
     if isinstance(error, errors.HFValidationError):
         return _NO_ID
     return None if status is None else _UNAVAILABLE
+
+
+def _has_token() -> bool:
+    # Deferred: an extra.
+    from huggingface_hub import get_token
+
+    return get_token() is not None
 
 
 def _unreachable(error: Exception) -> bool:

@@ -36,6 +36,9 @@ class Hub:
     files: dict[str, bytes] = field(default_factory=dict)
     statuses: dict[str, tuple[int, str]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    # One after the other, these stand in for answers: a status, "html", "login" or "cut".
+    instead: list[int | str] = field(default_factory=list)
+    everywhere: bool = False
     headers: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -55,11 +58,30 @@ class Handler(BaseHTTPRequestHandler):
             if repo in path:
                 self._answer(status, b"secret-token-echo", {"X-Error-Code": code} if code else {})
                 return
+        is_file = "/resolve/" in path and self.command == "GET"
+        if self.state.instead and (self.state.everywhere or is_file):
+            self._other(self.state.instead.pop(0))
+            return
         if path.startswith("/api/models/"):
             self._model(path.removeprefix("/api/models/"))
         else:
             repo, _, rest = path.strip("/").partition("/resolve/")
             self._file(f"{repo}/{rest.split('/', 1)[-1]}")
+
+    def _other(self, what: int | str) -> None:
+        if isinstance(what, int):
+            self._answer(what, b"secret-token-echo", {"Retry-After": "3"})
+        elif what == "html":
+            self._answer(200, b"<!DOCTYPE html><title>Sign in</title>", {"Content-Type": "text/html"})
+        elif what == "login":
+            self._answer(302, b"", {"Location": "/login"})
+        else:
+            # More is promised than comes before the connection closes.
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            self.wfile.write(b"PART")
+            self.close_connection = True
 
     def _model(self, rest: str) -> None:
         repo, _, revision = rest.partition("/revision/")
@@ -149,7 +171,7 @@ def test_repository_without_an_adapter_names_those_below(server: Hub) -> None:
     assert "org/name:runs/one" in str(error.fix)
 
 
-def test_entry_76_wrong_id_and_wrong_revision(server: Hub) -> None:
+def test_a_wrong_id_or_revision_is_missing_and_named(server: Hub) -> None:
     server.files |= adapter()
     assert refused("org/nmae").slug == "hub-not-found"
     assert "org/nmae" in str(refused("org/nmae"))
@@ -158,7 +180,7 @@ def test_entry_76_wrong_id_and_wrong_revision(server: Hub) -> None:
     assert "revision" in str(error)
 
 
-def test_entry_77_cached_adapter_is_read_without_a_connection(
+def test_offline_a_cached_adapter_is_read_without_a_connection(
     server: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.files |= adapter()
@@ -170,7 +192,9 @@ def test_entry_77_cached_adapter_is_read_without_a_connection(
     assert len(server.asked) == asked
 
 
-def test_entry_77_offline_and_not_cached(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_offline_what_is_not_cached_is_listed_with_the_command_that_fetches_it(
+    server: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.files |= adapter()
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     error = refused("org/name@v1:sub")
@@ -179,7 +203,7 @@ def test_entry_77_offline_and_not_cached(server: Hub, monkeypatch: pytest.Monkey
     assert not server.asked
 
 
-def test_entry_77_no_network_falls_back_to_the_cache(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_the_cache_is_used(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files |= adapter()
     open_source("org/name")
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
@@ -189,11 +213,13 @@ def test_entry_77_no_network_falls_back_to_the_cache(server: Hub, monkeypatch: p
 
 @pytest.mark.parametrize(
     ("status", "code", "slug"),
-    [(401, "", "hub-not-found"), (403, "GatedRepo", "hub-denied"), (403, "", "hub-denied"),
+    [(401, "", "hub-denied"), (403, "GatedRepo", "hub-denied"), (403, "", "hub-denied"),
      (401, "GatedRepo", "hub-denied"),
      (500, "", "hub-unavailable")],
 )  # fmt: skip
-def test_entry_78_denied(server: Hub, status: int, code: str, slug: str) -> None:
+def test_a_denied_or_failing_hub_is_exit_4_without_a_token_in_the_text(
+    server: Hub, status: int, code: str, slug: str
+) -> None:
     server.statuses["org/name"] = (status, code)
     error = refused("org/name")
     assert error.slug == slug
@@ -201,7 +227,7 @@ def test_entry_78_denied(server: Hub, status: int, code: str, slug: str) -> None
 
 
 @pytest.mark.usefixtures("server")
-def test_entry_28_read_only_cache_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_cache_without_links_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     repository = tmp_path / "cache" / "models--org--name"
     snapshot = repository / "snapshots" / COMMIT
     snapshot.mkdir(parents=True)
@@ -215,3 +241,70 @@ def test_entry_28_read_only_cache_without_links(tmp_path: Path, monkeypatch: pyt
     assert len(open_source("org/name").deltas) == 1
     for folder in (repository, snapshot):
         folder.chmod(0o755)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits that were made, without making them."""
+    made: list[float] = []
+    monkeypatch.setattr("time.sleep", made.append)
+    return made
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_hub_is_asked_again_as_it_says(
+    server: Hub, waits: list[float], capsys: pytest.CaptureFixture[str], status: int
+) -> None:
+    server.files |= adapter()
+    server.instead, server.everywhere = [status, status], True
+    assert len(open_source("org/name").deltas) == 1
+    assert waits
+    assert max(waits) <= 60
+    said = capsys.readouterr().err
+    assert f"the server answered {status}" in said
+    assert "hf_secret" not in said
+
+
+def test_a_hub_that_stays_busy_is_given_up(server: Hub, waits: list[float]) -> None:
+    server.statuses["org/name"] = (503, "")
+    error = refused("org/name")
+    assert error.slug == "hub-unavailable"
+    assert sum(waits) < 200
+
+
+def test_a_login_page_with_status_200_is_no_answer(server: Hub) -> None:
+    server.instead, server.everywhere = ["html"] * 20, True
+    error = refused("org/name")
+    assert error.slug == "hub-unavailable"
+    assert "page to log in" in str(error)
+
+
+@pytest.mark.usefixtures("waits")
+def test_a_login_page_in_the_place_of_the_weights_is_exit_4(server: Hub) -> None:
+    server.files |= adapter()
+    server.instead = ["html"] * 20
+    refused("org/name")
+
+
+def test_a_redirect_to_a_login_is_exit_4(server: Hub) -> None:
+    server.instead, server.everywhere = ["login"] * 40, True
+    refused("org/name")
+
+
+def test_a_download_that_breaks_off_is_taken_up_again(server: Hub, waits: list[float]) -> None:
+    server.files |= adapter()
+    server.instead = ["cut"]
+    assert len(open_source("org/name").deltas) == 1
+    del waits
+
+
+@pytest.mark.usefixtures("waits")
+def test_a_download_that_breaks_off_every_time_is_exit_4(server: Hub) -> None:
+    server.files |= adapter()
+    server.instead = ["cut"] * 40
+    refused("org/name")
+
+
+def test_an_expired_token_is_named_as_what_it_is(server: Hub) -> None:
+    server.statuses["org/name"] = (401, "")
+    assert "has expired" in str(refused("org/name"))
