@@ -1,6 +1,9 @@
 """All scenarios; a question adds its own with one line."""
 
-from calibration import norms
+from calibration import norms, trajectory
 from calibration.harness import Scenario
 
-SCENARIOS: tuple[Scenario, ...] = (*norms.SCENARIOS,)
+SCENARIOS: tuple[Scenario, ...] = (
+    *norms.SCENARIOS,
+    *trajectory.SCENARIOS,
+)

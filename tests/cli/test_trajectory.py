@@ -246,8 +246,9 @@ def test_lora_is_held_against_full_fine_tuning(run: Run, tmp_path: Path) -> None
     assert set(families) == {"attention", "mlp", "all"}
     assert families["mlp"]["spearman"] == pytest.approx(1.0)
     assert families["mlp"]["n_layers"] == LAYERS
-    low, high = families["mlp"]["interval_95"]
-    assert 0 < low <= high <= 1
+    # Two slopes over depth: so smooth that any two would agree.
+    assert families["mlp"]["interval_95"] == [-1, 1]
+    assert "lora_as_proxy" not in [f["kind"] for f in document["findings"]]
     assert ran.code == 0, ran.err
     assert "LoRA as a proxy" in (tmp_path / "out" / "results.md").read_text()
 

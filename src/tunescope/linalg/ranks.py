@@ -1,4 +1,4 @@
-"""Rank correlation, and how sure one can be of it."""
+"""Rank correlation."""
 
 import math
 
@@ -29,17 +29,3 @@ def spearman(x: Float64, y: Float64) -> float:
     a, b = a - a.mean(), b - b.mean()
     scale = math.sqrt(float(a @ a) * float(b @ b))
     return float(a @ b) / scale if scale > 0 else math.nan
-
-
-def spearman_interval(x: Float64, y: Float64, draws: int = 2000, seed: int = 0) -> tuple[float, float]:
-    """The 95 % percentile bootstrap interval of Spearman's correlation, pairs drawn with replacement.
-
-    Draws in which a side is constant have no correlation and are left out; NaN where none is left.
-    """
-    picks = np.random.default_rng(seed).integers(0, len(x), (draws, len(x)))
-    values = np.array([spearman(x[pick], y[pick]) for pick in picks])
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return math.nan, math.nan
-    low, high = np.quantile(values, [0.025, 0.975])
-    return float(low), float(high)

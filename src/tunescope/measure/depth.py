@@ -93,16 +93,16 @@ def depth_of(tower: Tower) -> Depth | None:
     return Depth(tower, tuple(tower.layers[i] for i in rows), len(columns), means, parts, parts.p)
 
 
-def leading_thirds(found: Sequence[Depth]) -> list[tuple[int, Depth]]:
+def leading_thirds(found: Sequence[Depth], alpha: float = ALPHA) -> list[tuple[int, Depth]]:
     """Which of a study's towers have a third that leads, with their index: in size, and against chance.
 
-    The F test, adjusted by Holm for all towers, must stay below 3 %, and fewer than 5 % of random orders
+    The F test, adjusted by Holm for all towers, must stay below `alpha`, and fewer than 5 % of random orders
     of the layers may differ as much.
     """
     adjusted = holm([depth.parts.p for depth in found])
     told = []
     for i, (depth, p) in enumerate(zip(found, adjusted.tolist(), strict=True)):
-        if depth.ratio >= THIRDS_RATIO and p <= ALPHA and depth.parts.p_exchanged <= EXCHANGED:
+        if depth.ratio >= THIRDS_RATIO and p <= alpha and depth.parts.p_exchanged <= EXCHANGED:
             told.append((i, Depth(depth.tower, depth.layers, depth.kinds, depth.means, depth.parts, p)))
     return told
 

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tunescope.linalg.ranks import spearman
+from tunescope.questions.trajectory.proxy import LEAST_LAYERS
+from tunescope.questions.trajectory.summary import ALIKE, ALPHA
 from tunescope.questions.trajectory.views import rate_text
+from tunescope.statistics.multiplicity import holm
+from tunescope.statistics.series import Agreement, agreement
 from tunescope.study.finding import significant
 
-# Layer profiles are called alike from this rank correlation on, and unlike below the other.
-ALIKE, UNLIKE = 0.7, 0.3
 # One domain moved further than another when its ‖ΔW‖ is larger by this factor.
 FURTHER = 1.1
 
@@ -63,32 +64,37 @@ def _of_rate(rate: float, rows: pl.DataFrame, norms: pl.DataFrame) -> Iterator[d
         "delta_frobenius_norm": sizes,
         "text": text,
     }
-    values = _pairwise(runs, norms)
-
-    if not values:
+    found = _pairwise(runs, norms)
+    if not found:
         return
+    values = {pair: one.correlation for pair, one in found.items()}
+    p = dict(zip(found, holm([one.p for one in found.values()]).tolist(), strict=True))
     low, high = min(values.values()), max(values.values())
     span = f"Spearman {low:.2f}" + (f" to {high:.2f}" if len(values) > 1 else "")
-    if low >= ALIKE:
+    told = [pair for pair in found if values[pair] >= ALIKE and p[pair] <= ALPHA]
+    layers = min(one.n for one in found.values())
+    if len(told) == len(found):
         verdict = "rank the layers alike by how far they moved"
-    elif high < UNLIKE:
-        verdict = "do not rank the layers alike by how far they moved"
+    elif told:
+        verdict = f"rank the layers alike in {len(told)} of {len(found)} pairs"
     else:
-        verdict = "agree only in part on which layers moved furthest"
-    text = f"At {rate_text(rate)}, the domains {verdict} ({span} between their layer profiles of ‖ΔW‖)."
-    yield {"kind": "profiles", "runs": runs, "learning_rate": rate, "spearman": values, "text": text}
+        verdict = "cannot be told to rank the layers alike or not"
+    text = (
+        f"At {rate_text(rate)}, the domains {verdict} ({span} between their profiles of ‖ΔW‖ over {layers} "
+        "layers)."
+    )
+    yield {"kind": "profiles", "runs": runs, "learning_rate": rate, "spearman": values, "p": p, "text": text}
 
 
-def _pairwise(runs: list[str], norms: pl.DataFrame) -> dict[str, float]:
+def _pairwise(runs: list[str], norms: pl.DataFrame) -> dict[str, Agreement]:
     profiles = {run: _profile(norms.filter(pl.col("run") == run)) for run in runs}
     found = {}
     for a, b in combinations(runs, 2):
         shared = sorted(set(profiles[a]) & set(profiles[b]))
-        if len(shared) > 3:
-            x, y = (np.array([profiles[run][layer] for layer in shared]) for run in (a, b))
-            rho = spearman(x, y)
-            if np.isfinite(rho):
-                found[f"{a} · {b}"] = rho
+        if len(shared) >= LEAST_LAYERS:
+            one = agreement(*(np.array([profiles[run][layer] for layer in shared]) for run in (a, b)))
+            if np.isfinite(one.correlation):
+                found[f"{a} · {b}"] = one
     return found
 
 

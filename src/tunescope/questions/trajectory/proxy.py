@@ -5,17 +5,21 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from tunescope.linalg.ranks import spearman, spearman_interval
 from tunescope.questions.trajectory.layers import matrices, updates
+from tunescope.statistics.series import agreement
 
-# With fewer layers a rank correlation says nothing.
-LEAST_LAYERS = 4
+# With fewer layers a rank correlation says nothing of smooth profiles.
+LEAST_LAYERS = 8
 _WEIGHT = ["stack", "layer", "module_type", "expert"]
 
 
 @dataclass(frozen=True, slots=True)
 class Proxy:
-    """Spearman's ρ of two runs' layer profiles over one module family, with its 95 % bootstrap interval."""
+    """Spearman's ρ of two runs' layer profiles over one module family, with its 95 % interval.
+
+    Interval and `p` count that neighbouring layers are alike, see `agreement`; `worth` is how many
+    independent layers they are worth.
+    """
 
     family: str
     correlation: float
@@ -23,13 +27,15 @@ class Proxy:
     high: float
     n_layers: int
     n_modules: int
+    p: float
+    worth: float
 
 
 def compare_profiles(lora: pl.DataFrame, full: pl.DataFrame) -> list[Proxy]:
     """Per family (`attention`, `mlp`, … and `all`), over the weights that both runs train.
 
-    A layer's value is `√Σ‖ΔW‖_F²` over those weights at the run's last capture. The interval comes from
-    drawing layers with replacement; families with fewer than four common layers are left out.
+    A layer's value is `√Σ‖ΔW‖_F²` over those weights at the run's last capture. Families with
+    fewer than eight common layers are left out.
     """
     a, b = _last(lora), _last(full)
     joined = a.join(b, on=_WEIGHT, how="inner", suffix="_full", nulls_equal=True)
@@ -54,5 +60,7 @@ def _correlate(family: str, part: pl.DataFrame) -> Proxy | None:
     if layers.height < LEAST_LAYERS:
         return None
     x, y = np.sqrt(layers["square"].to_numpy()), np.sqrt(layers["square_full"].to_numpy())
-    low, high = spearman_interval(x, y)
-    return Proxy(family, spearman(x, y), low, high, layers.height, part.height)
+    found = agreement(x, y)
+    return Proxy(
+        family, found.correlation, found.low, found.high, layers.height, part.height, found.p, found.freedom
+    )

@@ -123,13 +123,14 @@ def _proxies(records: Sequence[Mapping[str, Any]]) -> list[str]:
             f"{r['spearman']:.2f}",
             "{:.2f} to {:.2f}".format(*r["interval_95"]),
             str(r["n_layers"]),
-            verdict(r["spearman"], *r["interval_95"]),
+            verdict(r),
         ]
         for r in records
     ]
     note = (
         "Rank correlation of the two runs' ‖ΔW‖ per layer at their last captures, over the weights that both "
-        "train; the interval comes from drawing layers with replacement."
+        "train. Interval and verdict count that neighbouring layers are alike: two smooth profiles correlate "
+        "without having anything in common, but do not change alike from each layer to the next."
     )
     return [*table(header, rows), "", note]
 

@@ -6,13 +6,20 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from tunescope.statistics.location import mean_differs
+from tunescope.statistics.tails import leading_outliers, t5_scale
 from tunescope.study.finding import Finding
 
 # A walk of random steps keeps a cosine of √(t/t') with itself; training keeps more. Half of that is a break,
 # and no cosine above the ceiling is.
 RANDOM_WALK_SHARE, CEILING = 0.5, 0.4
+# A stretch is a jump when it adds this much to the way that ΔW goes otherwise; fewer stretches have no usual.
+JUMP_SHARE, LEAST_STRETCHES = 0.15, 8
+ALPHA = 0.01
 # Losses logged for one step that differ by more than this, relatively, were logged by two runs.
 LOSS_TOLERANCE = 1e-6
 
@@ -26,34 +33,116 @@ class SavedState:
     losses: Mapping[int, float] = field(default_factory=dict)
 
 
-def seams(run: str, by_step: pl.DataFrame, states: Sequence[SavedState]) -> Iterator[Finding]:
+def seams(
+    run: str,
+    by_step: pl.DataFrame,
+    updates: pl.DataFrame,
+    states: Sequence[SavedState] = (),
+    runs: int = 1,
+) -> Iterator[Finding]:
     """One finding for every pair of neighbouring checkpoints that do not belong to one run.
 
-    Held against each other are the direction of the whole ΔW (its cosine), `max_steps`, and the losses that
-    both logs hold for one step. `step` is the first checkpoint of the later run.
+    Held against each other are the direction of ΔW (its cosine, in the whole and in the single weights), how
+    far it moved between them, `max_steps`, and the losses that both logs hold for one step. `step` is the
+    first checkpoint of the later run.
     """
-    cosines = dict(by_step.select("step", "cosine_to_previous").iter_rows())
-    steps = by_step["step"].sort().to_list()
+    turns = _turns(by_step, updates, runs)
+    jump = _jump(by_step, runs)
     known = {state.step: state for state in states}
-    for before, after in pairwise(steps):
+    for before, after in pairwise(by_step["step"].sort().to_list()):
         evidence: dict[str, Any] = {"previous_step": before}
-        reasons = _direction(before, after, cosines.get(after), evidence)
+        reasons = []
+        for found in (turns.get(after), jump if jump and jump.step == after else None):
+            if found is not None:
+                evidence |= found.evidence
+                reasons.append(found.text)
         if before in known and after in known:
             reasons += _schedule(known[before], known[after], evidence)
             reasons += _log(known[before], known[after], evidence)
         if reasons:
             text = f"{run} mixes runs: between step {before:,} and step {after:,} {' and '.join(reasons)}."
-            yield Finding("seam", text, (run,), step=after, evidence=evidence, severity="warning")
+            yield Finding(
+                "seam", text, (run,), step=after, evidence=evidence, severity="warning",
+                strength=float(len(reasons)),
+            )  # fmt: skip
 
 
-def _direction(before: int, after: int, cosine: float | None, evidence: dict[str, Any]) -> list[str]:
-    if cosine is None or not math.isfinite(cosine):
-        return []
-    threshold = min(CEILING, RANDOM_WALK_SHARE * math.sqrt(max(before, 1) / max(after, 1)))
-    evidence |= {"cosine": cosine, "cosine_threshold": threshold}
-    if cosine >= threshold:
-        return []
-    return [f"ΔW is suddenly dissimilar (cosine {cosine:.2f})"]
+@dataclass(frozen=True, slots=True)
+class _Break:
+    step: int
+    text: str
+    evidence: Mapping[str, Any]
+
+
+def _turns(by_step: pl.DataFrame, updates: pl.DataFrame, runs: int) -> dict[int, _Break]:
+    """Steps at which ΔW is dissimilar to the one before, in the whole and in its weights one by one."""
+    cosines = dict(by_step.select("step", "cosine_to_previous").iter_rows())
+    found = {}
+    for before, after in pairwise(by_step["step"].sort().to_list()):
+        cosine = cosines.get(after)
+        if cosine is None or not math.isfinite(cosine):
+            continue
+        walk = math.sqrt(max(before, 1) / max(after, 1))
+        threshold = min(CEILING, RANDOM_WALK_SHARE * walk)
+        single = updates.filter((pl.col("step") == after) & pl.col("cosine_to_previous").is_finite())
+        values = single["cosine_to_previous"].to_numpy().astype(np.float64)
+        shift = mean_differs(values - walk) if len(values) > 1 else None
+        p = 1.0 if shift is None else min(shift.p * runs * max(len(cosines) - 1, 1), 1.0)
+        if cosine < threshold and p <= ALPHA:
+            evidence = {
+                "statistic": "cosine of ΔW with the one before",
+                "value": cosine,
+                "threshold": threshold,
+                "null": "a random walk, its cosine in every weight",
+                "p": p,
+                "n": len(values),
+                "cosine": cosine,
+                "cosine_threshold": threshold,
+                "places_looked_at": runs * max(len(cosines) - 1, 1),
+            }
+            found[after] = _Break(after, f"ΔW is suddenly dissimilar (cosine {cosine:.2f})", evidence)
+    return found
+
+
+def _jump(by_step: pl.DataFrame, runs: int) -> _Break | None:
+    """A stretch between two checkpoints that is far longer than its neighbours, by a fifth of the path."""
+    rows = by_step.sort("step")
+    norms = rows["delta_frobenius_norm"].cast(pl.Float64).to_numpy()
+    cosines = rows["cosine_to_previous"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    steps = rows["step"].to_numpy().astype(np.float64)
+    square = norms[1:] ** 2 + norms[:-1] ** 2 - 2 * cosines[1:] * norms[1:] * norms[:-1]
+    if len(square) < LEAST_STRETCHES or not np.isfinite(square).all() or (square <= 0).any():
+        return None
+    stretches = np.sqrt(square)
+    rates = np.log(stretches / np.diff(steps))
+    usual = _neighbours(rates)
+    over = rates - usual
+    excess = stretches - np.exp(usual) * np.diff(steps)
+    share = excess / (stretches.sum() - excess)
+    at = int(np.argmax(over))
+    count, p = leading_outliers(over / t5_scale(over), 1, 1.0)
+    p = min(p * runs, 1.0)
+    if not count or share[at] < JUMP_SHARE or p > ALPHA:
+        return None
+    evidence = {
+        "statistic": "length of a stretch beyond its neighbours', over the path",
+        "value": float(share[at]),
+        "threshold": JUMP_SHARE,
+        "null": "stretches that scatter about their neighbours, t₅",
+        "p": p,
+        "n": len(stretches),
+        "places_looked_at": runs,
+    }
+    text = f"ΔW jumps by {share[at]:.0%} of the way it goes otherwise"
+    return _Break(int(steps[at + 1]), text, evidence)
+
+
+def _neighbours(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The median of the two values on either side of each, fewer at the ends."""
+    n = len(values)
+    return np.array(
+        [np.median([values[j] for j in range(max(i - 2, 0), min(i + 3, n)) if j != i]) for i in range(n)]
+    )
 
 
 def _schedule(a: SavedState, b: SavedState, evidence: dict[str, Any]) -> list[str]:

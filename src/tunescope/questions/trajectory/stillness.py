@@ -1,6 +1,5 @@
 """Runs that went wrong: weights that never move, captures between which nothing moves, runs that diverge."""
 
-import math
 from collections.abc import Collection, Iterator
 
 import numpy as np
@@ -11,8 +10,6 @@ from tunescope.study.finding import Finding, named, significant
 
 # Growth of ‖ΔW‖ after the first third of a run; a warm-up over the whole run reaches about nine.
 GROWTH = 10.0
-# Training loss at the end against the beginning: both the factor and the rise in nats must be exceeded.
-LOSS_RATIO, LOSS_RISE = 1.2, 0.2
 _WEIGHT = ("stack", "layer", "module_type", "expert", "component_name")
 _EQUALS = ("it equals the one before", "each equals the one before")
 _NUMBERS = ("mean", "variance", "abs_mean", "abs_variance")
@@ -67,7 +64,7 @@ def _pauses(run: str, motion: pl.DataFrame, components: int) -> Iterator[Finding
 
 
 def diverged(run: str, by_step: pl.DataFrame, seams: Collection[int | None]) -> Iterator[Finding]:
-    """A run whose weights stop being finite, whose ΔW explodes, or whose loss ends far above its start.
+    """A run whose weights stop being finite, or whose ΔW explodes.
 
     Growth across a seam is the seam's, not the run's.
     """
@@ -83,7 +80,6 @@ def diverged(run: str, by_step: pl.DataFrame, seams: Collection[int | None]) -> 
         return
     if not seams:
         yield from _exploded(run, steps, norms)
-    yield from _rising_loss(run, rows)
 
 
 def _exploded(run: str, steps: NDArray[np.int64], norms: NDArray[np.float64]) -> Iterator[Finding]:
@@ -101,31 +97,3 @@ def _exploded(run: str, steps: NDArray[np.int64], norms: NDArray[np.float64]) ->
     )
     evidence = {"growth": ratio, "threshold": GROWTH, "from_step": int(steps[third])}
     yield Finding("diverged", text, (run,), step=at, evidence=evidence, severity="warning")
-
-
-def _rising_loss(run: str, rows: pl.DataFrame) -> Iterator[Finding]:
-    known = rows.filter(pl.col("loss").is_not_null())
-    losses = known["loss"].to_numpy()
-    if len(losses) < 3:
-        return
-    few = min(3, len(losses) // 2)
-    start, end = float(np.median(losses[:few])), float(np.median(losses[-few:]))
-    if not math.isfinite(end) or (end > LOSS_RATIO * start and end > start + LOSS_RISE):
-        finite = np.where(np.isfinite(losses), losses, np.inf)
-        best = int(known["step"][int(finite.argmin())])
-        lowest = f" (lowest at step {best:,})" if np.isfinite(finite).any() else ""
-        text = (
-            f"{run} has diverged: its training loss ends at {_loss(end)} after {_loss(start)} at the "
-            f"beginning{lowest}."
-        )
-        evidence = {
-            "loss_start": start,
-            "loss_end": end,
-            "ratio_threshold": LOSS_RATIO,
-            "rise_threshold": LOSS_RISE,
-        }
-        yield Finding("diverged", text, (run,), step=best, evidence=evidence, severity="warning")
-
-
-def _loss(value: float) -> str:
-    return significant(value) if math.isfinite(value) else "a number that is not finite"

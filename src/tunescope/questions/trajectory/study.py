@@ -1,7 +1,6 @@
 """`tunescope.trajectory`: training runs measured, layer by layer and step by step, and told in sentences."""
 
 from collections.abc import Iterator, Sequence
-from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +10,18 @@ from tunescope.errors import Notice
 from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.comparison import comparisons
 from tunescope.questions.trajectory.findings import motion_findings
-from tunescope.questions.trajectory.proxy import Proxy, compare_profiles
+from tunescope.questions.trajectory.proxy import compare_profiles
 from tunescope.questions.trajectory.question import QUESTION
 from tunescope.questions.trajectory.reading import motion_of
 from tunescope.questions.trajectory.seams import SavedState
-from tunescope.questions.trajectory.summary import proxy_finding, run_summary
+from tunescope.questions.trajectory.summary import proxy_finding, proxy_record, run_summary
 from tunescope.source import digest
 from tunescope.source.runs import find_runs
 from tunescope.source.selection import flattened
 from tunescope.source.spec import parse_spec
 from tunescope.source.training_run import Run
-from tunescope.study.finding import Finding, noticed
+from tunescope.statistics.multiplicity import holm
+from tunescope.study.finding import Finding, noticed_together, ordered
 from tunescope.study.progress import Tell, silent
 from tunescope.study.study import Study
 from tunescope.table import SCHEMA_VERSION, Table
@@ -91,8 +91,8 @@ def _document(
     by_layer: pl.DataFrame,
     notices: Sequence[tuple[str, Notice]],
 ) -> dict[str, Any]:
-    findings = [*_findings(runs, motion, towers, by_step, norms), *starmap(noticed, notices)]
-    proxies = list(_proxies(runs, motion))
+    findings = [*_findings(runs, motion, towers, by_step), *noticed_together(notices)]
+    proxies = _proxies(runs, motion)
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "trajectory",
@@ -103,7 +103,7 @@ def _document(
         },
         "comparisons": comparisons(by_step, norms, _low_rank(motion)),
         "lora_as_proxy": [record for record, _ in proxies],
-        "findings": [f.record() for f in (*findings, *(finding for _, finding in proxies))],
+        "findings": [f.record() for f in ordered([*findings, *(f for _, f in proxies if f is not None)])],
     }
 
 
@@ -116,7 +116,6 @@ def _findings(
     motion: pl.DataFrame,
     towers: pl.DataFrame,
     by_step: pl.DataFrame,
-    norms: pl.DataFrame,
 ) -> Iterator[Finding]:
     updates = layers.updates(layers.matrices(towers))
     for run in runs:
@@ -125,7 +124,7 @@ def _findings(
         )
         states = [SavedState(c.step, c.max_steps, c.losses) for c in run.checkpoints]
         yield from motion_findings(
-            run.label, _of(motion, run), updates.filter(mine), _of(by_step, run), norms.filter(mine), states
+            run.label, _of(motion, run), updates.filter(mine), _of(by_step, run), states, len(runs)
         )
 
 
@@ -134,35 +133,29 @@ def _low_rank(motion: pl.DataFrame) -> list[str]:
     return found
 
 
-def _proxies(runs: Sequence[Run], motion: pl.DataFrame) -> Iterator[tuple[dict[str, Any], Finding]]:
-    """Every low-rank run against every full run of the same data."""
+def _proxies(runs: Sequence[Run], motion: pl.DataFrame) -> list[tuple[dict[str, Any], Finding | None]]:
+    """Every low-rank run against every full run of the same data, and what can be said of it."""
     labels = _low_rank(motion)
     low_rank = [run for run in runs if run.label in labels]
     full = [run for run in runs if run.label not in labels]
-    for a in low_rank:
-        for b in full:
-            if _same_data(a, b, lonely=len(low_rank) == len(full) == 1):
-                yield from _compared(a, b, compare_profiles(_of(motion, a), _of(motion, b)))
+    found = [
+        (a, b, proxy)
+        for a in low_rank
+        for b in full
+        if _same_data(a, b, lonely=len(low_rank) == len(full) == 1)
+        for proxy in compare_profiles(_of(motion, a), _of(motion, b))
+    ]
+    adjusted = holm([proxy.p for *_, proxy in found]).tolist()
+    records = [
+        proxy_record(a.label, b.label, proxy, p) for (a, b, proxy), p in zip(found, adjusted, strict=True)
+    ]
+    return [(record, proxy_finding(record, len(records))) for record in records]
 
 
 def _same_data(a: Run, b: Run, lonely: bool) -> bool:
     if a.domain is None or b.domain is None:
         return lonely
     return a.domain == b.domain and (a.seed == b.seed or lonely)
-
-
-def _compared(a: Run, b: Run, found: Sequence[Proxy]) -> Iterator[tuple[dict[str, Any], Finding]]:
-    for proxy in found:
-        record = {
-            "lora": a.label,
-            "full": b.label,
-            "family": proxy.family,
-            "spearman": proxy.correlation,
-            "interval_95": [proxy.low, proxy.high],
-            "n_layers": proxy.n_layers,
-            "n_modules": proxy.n_modules,
-        }
-        yield record, proxy_finding(record)
 
 
 def _provenance(run: Run, hash_all: bool) -> dict[str, Any]:

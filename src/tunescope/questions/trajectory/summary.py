@@ -7,6 +7,7 @@ from typing import Any
 import polars as pl
 
 from tunescope.questions.trajectory.gallery import drawn
+from tunescope.questions.trajectory.proxy import Proxy
 from tunescope.study.finding import Finding
 
 
@@ -37,27 +38,56 @@ def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame, by_layer: pl.DataFr
     }
 
 
-def verdict(correlation: float, low: float, high: float) -> str:
-    """What an interval of a rank correlation says.
+# Two profiles rank the layers alike from this correlation on, where it is also told from chance.
+ALIKE, ALPHA = 0.7, 0.02
 
-    >>> verdict(0.5, -0.1, 0.8)
-    'not decided by these runs'
+
+def verdict(record: Mapping[str, Any]) -> str:
+    """What the comparison of two layer profiles says.
+
+    >>> verdict({"spearman": 0.9, "p": 0.001}), verdict({"spearman": 0.5, "p": 0.2})
+    ('they rank the layers alike', 'not decided by these runs')
     """
-    if math.isnan(correlation):
+    if math.isnan(record["spearman"]):
         return "no correlation: a profile is flat"
-    if low > 0:
+    if record["spearman"] >= ALIKE and record["p"] <= ALPHA:
         return "they rank the layers alike"
-    if high < 0:
-        return "they rank the layers in opposite order"
     return "not decided by these runs"
 
 
-def proxy_finding(record: Mapping[str, Any]) -> Finding:
-    """What the rank correlation of a low-rank and a full run's layer profiles says, and what it does not."""
-    rho, (low, high) = record["spearman"], record["interval_95"]
+def proxy_record(lora: str, full: str, proxy: Proxy, p: float) -> dict[str, Any]:
+    """One row of the comparison of low-rank and full runs; `p` is adjusted for all of them."""
+    return {
+        "lora": lora,
+        "full": full,
+        "family": proxy.family,
+        "spearman": proxy.correlation,
+        "interval_95": [proxy.low, proxy.high],
+        "p": p,
+        "n_layers": proxy.n_layers,
+        "independent_layers": proxy.worth,
+        "n_modules": proxy.n_modules,
+    }
+
+
+def proxy_finding(record: Mapping[str, Any], compared: int) -> Finding | None:
+    """That a low-rank and a full run rank the layers alike; `None` where nothing can be said."""
+    if verdict(record) != "they rank the layers alike":
+        return None
     family = "all weights that both train" if record["family"] == "all" else f"{record['family']} weights"
     text = (
-        f"{record['lora']} and {record['full']}, {family}: Spearman {rho:.2f} "
-        f"({low:.2f} to {high:.2f}) over {record['n_layers']} layers; {verdict(rho, low, high)}."
+        f"{record['lora']} and {record['full']} rank the layers alike by how far they moved, in {family}: "
+        f"Spearman {record['spearman']:.2f} over {record['n_layers']} layers, and from layer to layer "
+        "they change alike too."
     )
-    return Finding("lora_as_proxy", text, (record["lora"], record["full"]), evidence=dict(record))
+    evidence = {
+        "statistic": "Spearman's correlation of ‖ΔW‖ per layer",
+        "value": record["spearman"],
+        "threshold": ALIKE,
+        "null": "unrelated smooth profiles: their changes from layer to layer are unrelated",
+        "n": record["n_layers"],
+        "places_looked_at": compared,
+        **record,
+    }
+    models = (record["lora"], record["full"])
+    return Finding("lora_as_proxy", text, models, evidence=evidence, strength=record["spearman"] / ALIKE)

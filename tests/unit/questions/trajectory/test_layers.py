@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from tunescope.linalg.ranks import spearman, spearman_interval
+from tunescope.linalg.ranks import spearman
 from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.proxy import compare_profiles
 
@@ -140,15 +140,6 @@ def test_spearman_is_scipys(ties: bool) -> None:
     assert spearman(x, y) == pytest.approx(stats.spearmanr(x, y).statistic, abs=1e-12)
 
 
-def test_the_bootstrap_interval_holds_the_correlation_and_repeats() -> None:
-    x = RNG.normal(size=28)
-    y = x + 0.5 * RNG.normal(size=28)
-    low, high = spearman_interval(x, y)
-    assert low < spearman(x, y) < high
-    assert (low, high) == spearman_interval(x, y)
-    assert np.isnan(spearman_interval(x, np.ones(28))).all()
-
-
 def profile(factor: str, sizes: dict[str, np.ndarray]) -> pl.DataFrame:
     rows = [
         row(run=factor, step=step, layer=i, module_type=module, factor=factor,
@@ -172,3 +163,14 @@ def test_a_full_run_that_ranks_layers_alike_is_followed_per_family() -> None:
 def test_too_few_layers_give_no_correlation() -> None:
     three = {"mlp.up_proj": np.arange(3.0)}
     assert compare_profiles(profile("B", three), profile("W", three)) == []
+
+
+def test_rough_profiles_that_agree_are_told_from_chance_and_slopes_are_not() -> None:
+    rough = {"mlp.up_proj": np.exp(0.5 * RNG.normal(size=24))}
+    (one,) = compare_profiles(profile("B", rough), profile("W", {"mlp.up_proj": rough["mlp.up_proj"] ** 2}))
+    assert one.p < 0.001
+    assert one.low > 0
+    slope = {"mlp.up_proj": np.arange(1.0, 25.0)}
+    (two,) = compare_profiles(profile("B", slope), profile("W", slope))
+    assert two.correlation == pytest.approx(1)
+    assert (two.p, two.low) == (1, -1)

@@ -1,0 +1,112 @@
+"""Which layers move first: half-way steps, with the weights of a layer as replicates of it."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tunescope.statistics.replicates import Rows, rows_differ
+from tunescope.statistics.two_way import common_block
+from tunescope.study.finding import Finding, named
+
+# Half-way steps of the first and last layer that lie closer than this share of the run are one.
+HALFWAY_SPREAD = 0.1
+# Fewer captures, layers or kinds of weight say nothing about what comes first.
+LEAST_CAPTURES, LEAST_LAYERS, LEAST_KINDS = 5, 4, 2
+ALPHA, EXCHANGED = 0.02, 0.05
+
+
+def moves_first(run: str, updates: pl.DataFrame, runs: int = 1) -> Iterator[Finding]:
+    """Layers that reach half their final ‖ΔW‖ before the others, or after them.
+
+    A layer's kinds of weight are its replicates: without two of them in every layer nothing is said. `runs`
+    is how many runs (towers counted one by one) the study looks at.
+    """
+    layers, table, last = halfway_table(updates)
+    if last is None or len(layers) < LEAST_LAYERS or table.shape[1] < LEAST_KINDS:
+        return
+    found = rows_differ(table / last)
+    mean = table.mean(axis=1)
+    spread = float(mean.max() - mean.min()) / last * found.real
+    p = min(found.p * runs, 1.0)
+    if spread < HALFWAY_SPREAD or p > ALPHA or found.p_exchanged > EXCHANGED:
+        return
+    first, late = _told(found, layers)
+    evidence = {
+        "statistic": "spread of the layers' half-way steps over the run, scatter taken off",
+        "value": spread,
+        "threshold": HALFWAY_SPREAD,
+        "null": "layers exchanged within every kind of weight",
+        "p": p,
+        "n": len(layers),
+        "p_exchanged": found.p_exchanged,
+        "kinds": table.shape[1],
+        "halfway_step": {str(layer): float(step) for layer, step in zip(layers, mean, strict=True)},
+        "first_layers": first,
+        "last_layers": late,
+        "places_looked_at": runs,
+    }
+    text = _text(run, layers, mean, first, late)
+    yield Finding(
+        "moves_first", text, (run,), step=round(float(mean.min())), evidence=evidence,
+        strength=spread / HALFWAY_SPREAD,
+    )  # fmt: skip
+
+
+def _told(found: Rows, layers: list[int]) -> tuple[list[int], list[int]]:
+    """The layers whose own deviation is clear, earliest and latest first; else those at the ends."""
+    order = np.argsort(found.deviations, kind="stable")
+    clear = np.abs(found.deviations) > 3 * found.error
+    first = [layers[i] for i in order if clear[i] and found.deviations[i] < 0][:6]
+    late = [layers[i] for i in order[::-1] if clear[i] and found.deviations[i] > 0][:6]
+    return (first, late) if first or late else ([layers[order[0]]], [layers[order[-1]]])
+
+
+def _text(run: str, layers: list[int], mean: NDArray[np.float64], first: list[int], late: list[int]) -> str:
+    step = dict(zip(layers, mean.tolist(), strict=True))
+    middle = f"step {np.median(mean):,.0f} in the median of {len(layers)} layers"
+    parts = []
+    if first:
+        parts.append(f"first by {_layers(first)} (step {step[first[0]]:,.0f})")
+    if late:
+        parts.append(f"last by {_layers(late)} (step {step[late[0]]:,.0f})")
+    return f"Half of its final ‖ΔW‖ is reached {' and '.join(parts)} of {run}; {middle}."
+
+
+def _layers(layers: list[int]) -> str:
+    return f"layer{'s' if len(layers) > 1 else ''} {named(map(str, layers))}"
+
+
+def halfway_table(updates: pl.DataFrame) -> tuple[list[int], NDArray[np.float64], float | None]:
+    """Half-way steps `(layers, kinds)` of the kinds that all layers have, and the last step."""
+    rows = updates.filter(pl.col("layer").is_not_null()).with_columns(
+        square=pl.col("delta_frobenius_norm") ** 2
+    )
+    if not rows.height or rows["step"].n_unique() < LEAST_CAPTURES:
+        return [], np.zeros((0, 0)), None
+    wide = rows.pivot(on="step", index=["layer", "module_type"], values="square", aggregate_function="sum")
+    steps = np.array([int(c) for c in wide.columns[2:]], dtype=np.float64)
+    order = np.argsort(steps)
+    norms = np.sqrt(wide.drop("layer", "module_type").to_numpy().astype(np.float64)[:, order])
+    layers = sorted(wide["layer"].unique().to_list())
+    kinds = wide["module_type"].unique(maintain_order=True).to_list()
+    table = np.full((len(layers), len(kinds)), np.nan)
+    for layer, kind, row in zip(wide["layer"], wide["module_type"], norms, strict=True):
+        if np.isfinite(row).all() and row[-1] > 0:
+            table[layers.index(layer), kinds.index(kind)] = halfway(steps[order], row)
+    chosen, columns = common_block(np.isfinite(table))
+    return [layers[i] for i in chosen], table[np.ix_(chosen, columns)], float(steps.max())
+
+
+def halfway(steps: NDArray[np.float64], norms: NDArray[np.float64]) -> float:
+    """The first step at which the norm reaches half its last value, between captures by a straight line.
+
+    >>> halfway(np.array([10.0, 20.0]), np.array([2.0, 8.0]))
+    13.333333333333334
+    """
+    x, y = np.concatenate([[0.0], steps]), np.concatenate([[0.0], norms])
+    target = y[-1] / 2
+    i = max(int(np.argmax(y >= target)), 1)
+    rise = y[i] - y[i - 1]
+    return float(x[i] if rise <= 0 else x[i - 1] + (x[i] - x[i - 1]) * (target - y[i - 1]) / rise)

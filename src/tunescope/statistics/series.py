@@ -1,0 +1,137 @@
+"""Sequences whose neighbours are alike: profiles over depth, losses over steps."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from tunescope.statistics.types import Float64
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Spearman's ρ of two sequences, its 95 % interval, and p of no agreement, all for smooth sequences.
+
+    `freedom` is the number of independent pairs that n neighbours are worth; `p` tests whether the two also
+    change alike from each place to the next, which two unrelated smooth sequences do not. Where too few
+    pairs are left the interval is [−1, 1] and p is 1.
+    """
+
+    correlation: float
+    low: float
+    high: float
+    freedom: float
+    p: float
+    n: int
+
+
+def agreement(x: Float64, y: Float64) -> Agreement:
+    """Spearman's correlation of `(n,)` and `(n,)` sequences in order of depth, neighbours not independent.
+
+    Bartlett's (1935) number of independent pairs n(1 − ab)/(1 + ab), with a and b the lag-1 correlations of
+    the ranks, corrected for their bias; Fisher's z with the variance of ranks, 1.06/(n − 3). Two random
+    walks correlate for no reason, but not in their steps.
+    """
+    n = len(x)
+    a, b = stats.rankdata(x), stats.rankdata(y)
+    correlation = _correlation(a, b)
+    if not math.isfinite(correlation):
+        return Agreement(correlation, math.nan, math.nan, math.nan, 1.0, n)
+    freedom = _independent(a, b)
+    low, high = -1.0, 1.0
+    if freedom > 4:
+        half = 1.959964 * math.sqrt(1.06 / (freedom - 3))
+        z = math.atanh(max(min(correlation, 1 - 1e-12), -1 + 1e-12))
+        low, high = math.tanh(z - half), math.tanh(z + half)
+    return Agreement(correlation, low, high, freedom, _one_sided(_steps(x), _steps(y)), n)
+
+
+def _steps(values: Float64) -> Float64:
+    """Ranks of the changes from place to place; what differs by rounding alone is equal."""
+    changes = np.diff(values)
+    unit = 1e-9 * max(float(np.abs(values).max()), 1e-300)
+    ranks: Float64 = stats.rankdata(np.round(changes / unit))
+    return ranks
+
+
+def _correlation(a: Float64, b: Float64) -> float:
+    a, b = a - a.mean(), b - b.mean()
+    scale = math.sqrt(float(a @ a) * float(b @ b))
+    return float(a @ b) / scale if scale > 0 else math.nan
+
+
+def _one_sided(a: Float64, b: Float64) -> float:
+    """P of a rank correlation as large among independent sequences of the same smoothness."""
+    correlation, freedom = _correlation(a, b), _independent(a, b)
+    if not math.isfinite(correlation) or freedom <= 4:
+        return 1.0
+    z = math.atanh(max(min(correlation, 1 - 1e-12), -1 + 1e-12))
+    return float(stats.norm.sf(z * math.sqrt((freedom - 3) / 1.06)))
+
+
+def _independent(a: Float64, b: Float64) -> float:
+    product = _lag(a) * _lag(b)
+    return len(a) * (1 - product) / (1 + product)
+
+
+def _lag(values: Float64) -> float:
+    """Lag-1 correlation with Kendall's correction (1 + 4r)/n of its bias, for smoothness; 0 where negative.
+
+    Alternating sequences count by the size of their correlation too: steps of white noise alternate.
+    """
+    centred = values - values.mean()
+    square = float(centred @ centred)
+    if square <= 0:
+        return 0.0
+    raw = float(centred[1:] @ centred[:-1]) / square
+    return min(max(raw + (1 + 4 * raw) / len(values), 0.0), 0.99) if raw > 0 else max(raw, -0.99)
+
+
+@dataclass(frozen=True, slots=True)
+class Rise:
+    """Medians of the first and the last part of a series, and p of such a rise in a flat one."""
+
+    start: float
+    end: float
+    p: float
+    n: int
+
+
+# A loss that is logged fewer times says too little of its noise.
+LEAST_VALUES = 10
+
+
+def rise(values: Float64) -> Rise | None:
+    """Does a noisy series end above its beginning? `None` below ten values.
+
+    The first and the last fifth, or a third of fewer than fifty values. Null: one level and
+    noise with a lag-1 correlation r; Student's t of the two means with the scatter inside both parts, of
+    which m values are worth m(1 − r)/(1 + r).
+    """
+    n = len(values)
+    if n < LEAST_VALUES:
+        return None
+    part = max(n // 5, min(n // 3, 10))
+    first, last = values[:part], values[-part:]
+    noise = np.concatenate([first - first.mean(), last - last.mean()])
+    r = _noise_correlation(values)
+    worth = max(part * (1 - r) / (1 + r), 1.5)
+    variance = float(noise @ noise) / (2 * part - 2) * part / max(part - (1 + r) / (1 - r), 1.0)
+    variance *= (part - 1) / part
+    error = max(math.sqrt(2 * variance / worth), 1e-12 * abs(float(first.mean())) + 1e-300)
+    p = float(stats.t.sf(float(last.mean() - first.mean()) / error, max(2 * worth - 2, 1.0)))
+    return Rise(float(np.median(first)), float(np.median(last)), p, n)
+
+
+def _noise_correlation(values: Float64) -> float:
+    """Lag-1 correlation of what a wide running median leaves, corrected for its bias, in [0, 0.95]."""
+    n = len(values)
+    window = 2 * max(n // 6, 2) + 1
+    padded = np.pad(values, window // 2, mode="reflect")
+    rest = values - np.median(np.lib.stride_tricks.sliding_window_view(padded, window), axis=-1)
+    square = float(rest @ rest)
+    if square <= 0:
+        return 0.0
+    raw = float(rest[1:] @ rest[:-1]) / square
+    return min(max(raw + (1 + 4 * raw) / window, 0.0), 0.95)
