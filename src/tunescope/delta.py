@@ -111,13 +111,36 @@ class Pair:
 
 
 @dataclass(frozen=True, eq=False)
+class Base:
+    """The weight that an update is added to; `turned` where it is stored (d_in, d_out)."""
+
+    values: Values
+    turned: bool = False
+
+    def matrix(self, shape: tuple[int, int]) -> Array:
+        """W as its layer applies it, `shape` (d_out, d_in), exact in float32 (float64 for float64 files)."""
+        wide = _exact(self.values.part(0, self.values.size))
+        return wide.reshape(shape[::-1]).T if self.turned else wide.reshape(shape)
+
+    def rows(self, first: int, last: int, shape: tuple[int, int]) -> Array:
+        """The rows `first` to `last` of `matrix`, without the others where it is stored by rows."""
+        if self.turned:
+            return self.matrix(shape)[first:last]
+        return _exact(self.values.part(first * shape[1], last * shape[1])).reshape(-1, shape[1])
+
+
+def _exact(stored: Array) -> Array:
+    return stored if stored.dtype == np.float64 else stored.astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
 class Delta:
     """One weight's update: where it is, how it was parametrised, and how to read it.
 
     `open` reads the tensors and returns the update; nothing is read before. `rank` and `alpha` are what
     the adapter states (`None` where it does not), `scale` the factor in `ΔW = scale · BA` (`None`:
     unknown, then every scaled number is null), `status` is `ok` or says which part of ΔW this is. `pair` is
-    there where ΔW is the difference of two whole tensors.
+    there where ΔW is the difference of two whole tensors, `base` where the weight before is known.
     """
 
     address: Address
@@ -132,3 +155,4 @@ class Delta:
     open: Callable[[], Update]
     status: str = "ok"
     pair: Pair | None = None
+    base: Base | None = None

@@ -24,7 +24,9 @@ FIRST = [
     "unscaled_frobenius_norm", "unscaled_frobenius_norm_normalized", "lora_A_norm", "lora_B_norm",
     "spectral_norm", "stable_rank", "effective_rank", "participation_ratio", "energy_rank_90",
     "energy_rank_99", "relative_norm", "cosine_to_base", "mean", "variance", "abs_mean", "abs_variance",
-    "max_abs", "relative_l1", "changed_fraction", "changed_fraction_1e-6", "changed_fraction_1e-5", "status",
+    "max_abs", "relative_l1", "changed_fraction", "changed_fraction_1e-6", "changed_fraction_1e-5",
+    *(f"merge_{n}_{grid}" for grid in ("bf16", "fp16", "fp8") for n in ("projection", "cosine", "error")),
+    "status",
 ]  # fmt: skip
 MODULES = {
     "self_attn.q_proj": (16, 16),

@@ -18,8 +18,6 @@ GRIDS: Mapping[str, tuple[int, int]] = {
     "float8_e4m3fn": (3, -6),
     "float8_e5m2": (2, -14),
 }
-# The largest number of float8_e4m3fn, onto which a tensor's largest is scaled before it is rounded.
-_LARGEST_E4M3 = 448.0
 
 
 def rounded(values: Array, grid: str) -> Array:
@@ -59,15 +57,3 @@ def step(values: Array, grid: str) -> Array:
     sizes = np.abs(np.asarray(values, dtype=np.float64))
     exponents = np.where(sizes > 0, np.frexp(sizes)[1] - 1, smallest)
     return np.asarray(np.ldexp(1.0, np.maximum(exponents, smallest) - digits))
-
-
-def scaled_to_float8(values: Array) -> tuple[Array, float]:
-    """The numbers after storing them as float8_e4m3fn with one scale for the tensor, and that scale.
-
-    The scale is max|w|/448, as inference engines choose it for weights; 1 for a tensor of zeros.
-    """
-    largest = float(np.abs(values).max(initial=0.0))
-    scale = largest / _LARGEST_E4M3 if largest > 0 else 1.0
-    # Rounding of the division must not carry the largest number beyond the grid.
-    on_grid = np.clip(values / scale, -_LARGEST_E4M3, _LARGEST_E4M3)
-    return rounded(on_grid, "float8_e4m3fn") * np.float32(scale), scale

@@ -14,6 +14,7 @@ from tunescope.source.pairing import pair_models
 from tunescope.source.spec import default_label, parse_spec
 from tunescope.source.weights import Weights
 from tunescope.source.whole import WholeModel, open_whole
+from tunescope.source.with_base import with_base
 
 FORMAT = "whole-model"
 Opener = Callable[..., list[Source]]
@@ -24,7 +25,8 @@ def opener(base: WholeModel, align_vocab: bool = False) -> Opener:
 
     def open_against(spec: Any, **given: Any) -> list[Source]:
         if not is_whole(spec):
-            return open_sources(spec, **given)
+            beside = _base_source(base, ())
+            return [with_base(source, base, beside) for source in open_sources(spec, **given)]
         said, place = parse_spec(spec) if isinstance(spec, str) else (None, os.fspath(spec))
         return [open_difference(place, base, said or default_label(place), align_vocab)]
 

@@ -11,7 +11,7 @@ import numpy as np
 from tunescope.address import Address, component_names, distinct_addresses, parse
 from tunescope.delta import Delta, Dense, Pair, Stretch, Update
 from tunescope.errors import BadInput, Notice
-from tunescope.source.files.tensors import Entry, Ledger, is_float
+from tunescope.source.files.tensors import Entry, LazyTensor, Ledger, is_float
 from tunescope.source.matching import matched, place
 from tunescope.source.quantised import PACKED_PARTS, packed, quantised
 from tunescope.source.tied import tied_heads
@@ -137,6 +137,14 @@ def _rest(ledger: Ledger, reason: str, model: WholeModel) -> None:
         tensor = model.tensors[name]
         plain = reason if is_float(tensor) else f"{reason}; {tensor.dtype}, no weight"
         ledger.left([name], quantised(name, model.tensors) or plain)
+
+
+def paired_delta(name: str, tensor: LazyTensor, there: LazyTensor, base: WholeModel) -> Delta:
+    """The difference of one tensor from the base's, for weights that an adapter saved whole."""
+    kind = str(base.config.get("model_type") or "")
+    address = parse(name)
+    turned = _turned(name, address, tensor.shape, kind)
+    return _delta(name, address, tensor.shape, turned, "ok", Pair(there, tensor))
 
 
 def _common_rows(a: tuple[int, ...], b: tuple[int, ...]) -> int | None:

@@ -29,6 +29,16 @@ DENSE: Schema = {
     "changed_fraction_1e-6": Column(pl.Float64, "share of values with |ΔW| > 1e-6", "[0, 1]"),
     "changed_fraction_1e-5": Column(pl.Float64, "share of values with |ΔW| > 1e-5", "[0, 1]"),
 }
+# What a merge into a file of each precision keeps; for adapters with a base.
+MERGE: Schema = {
+    f"merge_{name}_{grid}": Column(pl.Float64, f"{meaning}, W' stored in {grid}{note}")
+    for grid, note in (("bf16", ""), ("fp16", ""), ("fp8", " (e4m3, one scale: max|W'|/448)"))
+    for name, meaning in (
+        ("projection", "⟨W' − W, ΔW⟩/‖ΔW‖²"),
+        ("cosine", "cosine of W' − W and ΔW"),
+        ("error", "‖W' − W − ΔW‖/‖ΔW‖"),
+    )
+}
 LOW_RANK: Schema = {
     "model_id": Column(pl.String, "label of the model"),
     "stack": Column(pl.String, "stack of blocks or tower"),

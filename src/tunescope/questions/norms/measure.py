@@ -9,7 +9,8 @@ import polars as pl
 
 from tunescope.delta import Delta, Factored, Update
 from tunescope.linalg import gram, spectrum
-from tunescope.questions.norms.dense import DENSE
+from tunescope.measure.against_base import against_base
+from tunescope.questions.norms.dense import DENSE, MERGE
 from tunescope.table import KEYS, Column, Schema, dtypes
 
 _NORM = "unit of the weights"
@@ -43,6 +44,7 @@ SCHEMA: Schema = {
     "energy_rank_90": Column(pl.Float64, "least k with 90 % of Σσ²", _RANK),
     "energy_rank_99": Column(pl.Float64, "least k with 99 % of Σσ²", _RANK),
     **DENSE,
+    **MERGE,
     "status": Column(pl.String, "ok, or what is the matter with the row"),
 }
 # Every number but those that say where a row belongs.
@@ -80,6 +82,8 @@ def measure(delta: Delta, model_id: str, step: int | None = None, spectra: bool 
         # A scale of zero leaves no ΔW whose spectrum could have a shape.
         row |= _shape_of(values if delta.scale != 0 else np.zeros_like(values))
         row["spectral_norm"] = None if delta.scale is None else float(values[0]) * abs(delta.scale)
+    if delta.base is not None and delta.scale is not None and math.isfinite(norm):
+        row |= against_base(update, delta.base, (delta.d_out, delta.d_in))
     if not math.isfinite(norm):
         row["status"] = _non_finite(update)
     return row

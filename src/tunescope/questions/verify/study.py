@@ -12,7 +12,7 @@ from tunescope.questions.verify.measure import Candidates, Replayed, finite
 from tunescope.questions.verify.question import QUESTION
 from tunescope.questions.verify.verdict import Reading, judge, module_verdict
 from tunescope.questions.verify.words import findings
-from tunescope.source.against import open_difference
+from tunescope.source.against import open_difference, opener
 from tunescope.source.ledger import coverage, notices, provenance
 from tunescope.source.opened import Source
 from tunescope.source.selection import flattened, open_labelled, spelled
@@ -59,9 +59,10 @@ def verify(
     """
     arguments = asked(locals()) | {"adapters": spelled(adapters)}
     arguments |= {"base": os.fspath(base), "merged": os.fspath(merged)}
-    opened = open_labelled(flattened(adapters), scale)
+    model = open_whole(base)
+    opened = open_labelled(flattened(adapters), scale, opener(model))
     expected = _expected(opened, expect or {})
-    difference = open_difference(merged, open_whole(base), default_label(os.fspath(merged)))
+    difference = open_difference(merged, model, default_label(os.fspath(merged)))
     modules = measure.summed(measure.touched(difference, opened))
     readings, rows = [], []
     for i, module in enumerate(modules):

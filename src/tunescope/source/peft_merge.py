@@ -1,0 +1,105 @@
+"""Updates that depend on the base weight, through PEFT's own merge of one layer at a time.
+
+OFT, IA³, HRA, DoRA and their like multiply or rotate W; PEFT is their definition. A layer is a bare
+`torch.nn.Linear` of its own: no class of the model is built, and one weight is held at a time.
+"""
+
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunescope.delta import Dense
+from tunescope.errors import BadInput, Missing
+from tunescope.source.files.tensors import LazyTensor
+
+Float32 = NDArray[np.float32]
+# Fields that would make PEFT look for other modules, other files, or a model of a task.
+_LEFT_OUT = {
+    "modules_to_save": None, "base_model_name_or_path": None, "revision": None, "task_type": None,
+    "auto_mapping": None, "layers_to_transform": None, "layers_pattern": None, "exclude_modules": None,
+    "inference_mode": True, "target_parameters": None, "trainable_token_indices": None,
+    "fan_in_fan_out": False,
+}  # fmt: skip
+
+
+def difference(
+    config: Mapping[str, Any],
+    module: str,
+    tensors: Mapping[str, LazyTensor],
+    weight: Callable[[], Float32],
+    file: str,
+) -> Dense:
+    """W' − W of one linear layer, `weight()` its `(d_out, d_in)`, `tensors` the adapter's by parameter.
+
+    Raises `Missing` without PEFT, `BadInput` where PEFT cannot merge these tensors into this weight.
+    """
+    try:
+        # Deferred: an extra, needed for these methods alone.
+        import peft
+        import torch
+    except ImportError:
+        raise Missing(
+            "no-peft",
+            f"{config['peft_type']} is merged by PEFT, which is not installed",
+            file=file,
+            fix="pip install 'tunescope[train]'",
+        ) from None
+    W = weight()
+    holder = _holder(torch, module, W)
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore")
+            model = peft.get_peft_model(holder, _config(peft, config, module))
+            held = {f"base_model.model.{module}.{name}": _tensor(torch, t) for name, t in tensors.items()}
+            peft.set_peft_model_state_dict(model, held)
+            layer = model.get_submodule(f"base_model.model.{module}")
+            layer.merge()
+            merged = layer.get_base_layer().weight.detach().numpy()
+    except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise BadInput(
+            "not-merged",
+            f"PEFT cannot merge this {config['peft_type']} layer into the base",
+            file=file,
+            tensor=module,
+            expected=f"tensors for a weight of {W.shape[0]}×{W.shape[1]}",
+            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+            fix="name the base it was trained on",
+        ) from error
+    return Dense(merged.astype(np.float64) - W)
+
+
+def _holder(torch: Any, module: str, W: Float32) -> Any:
+    """A module that has a linear layer under the dotted name, so that PEFT's name patterns apply."""
+    *path, last = module.split(".")
+    root = at = torch.nn.Module()
+    for name in path:
+        at.add_module(name, torch.nn.Module())
+        at = at.get_submodule(name)
+    layer = torch.nn.Linear(W.shape[1], W.shape[0], bias=False)
+    layer.weight.data = torch.from_numpy(np.array(W))
+    at.add_module(last, layer)
+    return root
+
+
+def _config(peft: Any, config: Mapping[str, Any], module: str) -> Any:
+    kind = peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(config["peft_type"])]
+    known = set(kind.__dataclass_fields__)
+    given = {key: value for key, value in {**config, **_LEFT_OUT}.items() if key in known}
+    given["target_modules"] = [module]
+    forward = config.get("feedforward_modules")
+    if forward is not None:
+        named = [forward] if isinstance(forward, str) else list(forward)
+        given["feedforward_modules"] = [module] if any(_means(word, module) for word in named) else []
+    given.pop("peft_type", None)
+    return kind(**given)
+
+
+def _means(word: str, module: str) -> bool:
+    return module == word or module.endswith(f".{word}")
+
+
+def _tensor(torch: Any, tensor: LazyTensor) -> Any:
+    return torch.from_numpy(np.array(tensor.read().astype(np.float32)))

@@ -1,0 +1,187 @@
+"""An adapter beside its base: what is exact only with it, and the base weight of every update."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunescope.address import component_names, distinct_addresses, parse
+from tunescope.delta import Base, Delta, Dense, Update
+from tunescope.source.files.tensors import Entry, LazyTensor, is_float
+from tunescope.source.formats.leftovers import NEEDS_BASE
+from tunescope.source.formats.names import strip_wrappers
+from tunescope.source.locate import locate
+from tunescope.source.matching import address_place, matched
+from tunescope.source.open import load
+from tunescope.source.opened import Source
+from tunescope.source.pairing import paired_delta
+from tunescope.source.peft_merge import difference
+from tunescope.source.whole import WholeModel
+
+_SAVED = re.compile(r"^(saved module|saved embedding layer|bias)\b")
+_COPY = re.compile(r"\.(original_module|base_layer)\.")
+_WRAPPED = re.compile(r"\.(modules_to_save|ln_tuning_layers)(\.[A-Za-z_]\w*)?(?=\.(weight|bias)$)")
+
+
+def with_base(source: Source, base: WholeModel, base_source: Source) -> Source:
+    """The source with its base beside it.
+
+    Every delta gets its base weight; DoRA and the methods that multiply W (`NEEDS_BASE`) get their exact ΔW;
+    modules and biases that were saved whole become differences of their own.
+    """
+    if source.published is not None:
+        return source
+    deltas = _based(source.deltas, base)
+    tensors = _tensors(source)
+    exact = list(_exact(source, deltas, tensors, base))
+    extra = list(_saved(source, tensors, base))
+    addresses = distinct_addresses([d.address for d in (*exact, *extra)])
+    named = zip((*exact, *extra), addresses, component_names(addresses), strict=True)
+    made = tuple(replace(d, address=a, component_name=n) for d, a, n in named)
+    used = {name for delta in made for name in delta.tensors}
+    coverage = tuple(replace(e, status="used", reason="") if e.tensor in used else e for e in source.coverage)
+    still = tuple(n for n in source.notices if not (n.slug == "needs-base" and exact))
+    return replace(source, deltas=made, coverage=coverage, notices=still, base=base_source)
+
+
+def _tensors(source: Source) -> Mapping[str, LazyTensor]:
+    """The adapter's tensors by the names of its ledger; none for a live model."""
+    folder = Path(source.location)
+    if not folder.exists():
+        return {}
+    return load(locate(folder), source.location).tensors
+
+
+def _based(deltas: tuple[Delta, ...], base: WholeModel) -> list[Delta]:
+    """The deltas with their base weights, wherever the base keeps them."""
+    held = {
+        parse(name): (name, tensor)
+        for name, tensor in base.tensors.items()
+        if len(tensor.shape) >= 2 and not name.endswith(".bias")
+    }
+    places = {a: address_place(a, _matrix(tensor.shape)) for a, (_, tensor) in held.items()}
+    theirs = matched({d.address: address_place(d.address, (d.d_out, d.d_in)) for d in deltas}, places)
+    found = []
+    for delta in deltas:
+        there = theirs.get(delta.address)
+        tensor = None if there is None else held[there][1]
+        found.append(delta if tensor is None else _beside(delta, tensor))
+    return found
+
+
+def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
+    return shape[0], int(np.prod(shape[1:]))
+
+
+def _beside(delta: Delta, tensor: LazyTensor) -> Delta:
+    if not is_float(tensor):
+        return replace(delta, status=_joined(delta.status, f"the base holds it as {tensor.dtype}, quantised"))
+    shape = _matrix(tensor.shape)
+    if shape == (delta.d_out, delta.d_in):
+        return replace(delta, base=Base(tensor, False))
+    if shape == (delta.d_in, delta.d_out):
+        return replace(delta, base=Base(tensor, True))
+    what = f"the base's weight is {shape[0]}×{shape[1]}"
+    return replace(delta, status=_joined(delta.status, what))
+
+
+def _joined(status: str, more: str) -> str:
+    return more if status == "ok" else f"{status}; {more}"
+
+
+def _exact(
+    source: Source, deltas: list[Delta], tensors: Mapping[str, LazyTensor], base: WholeModel
+) -> Iterator[Delta]:
+    dora = bool(source.config.get("use_dora"))
+    for delta in deltas:
+        magnitude = _magnitude(delta, tensors) if dora else None
+        if magnitude is None or delta.base is None:
+            yield delta
+        else:
+            made = partial(_dora, delta.open, delta.base, magnitude, (delta.d_out, delta.d_in))
+            yield replace(delta, open=made, scale=1.0, status="ok", tensors=(*delta.tensors, magnitude.name))
+    if source.config.get("peft_type") in NEEDS_BASE and tensors:
+        yield from _through_peft(source, tensors, base)
+
+
+def _magnitude(delta: Delta, tensors: Mapping[str, LazyTensor]) -> LazyTensor | None:
+    stem = delta.tensors[0].partition(".lora_A")[0]
+    names = (f"{stem}.lora_magnitude_vector{end}" for end in ("", ".weight", ".default.weight", ".default"))
+    return next((tensors[name] for name in names if name in tensors), None)
+
+
+def _dora(open_update: Any, base: Base, magnitude: LazyTensor, shape: tuple[int, int]) -> Update:
+    """m ⊙ (W + s·BA)/‖W + s·BA‖_row − W [Liu et al. 2024]."""
+    W = base.matrix(shape).astype(np.float64)
+    moved = W + open_update().dense()
+    m = magnitude.read().astype(np.float64).reshape(-1, 1)
+    return Dense(m * moved / np.linalg.norm(moved, axis=1, keepdims=True) - W)
+
+
+def _through_peft(source: Source, tensors: Mapping[str, LazyTensor], base: WholeModel) -> Iterator[Delta]:
+    """A delta for every linear layer that the adapter has tensors of."""
+    modules: dict[str, dict[str, LazyTensor]] = {}
+    for name, tensor in tensors.items():
+        plain = strip_wrappers(name)
+        if (module := _module_of(plain, base)) is not None:
+            modules.setdefault(module, {})[plain.removeprefix(f"{module}.")] = tensor
+    for module, parts in modules.items():
+        if any(_WRAPPED.search(f".{part}") for part in parts):
+            continue
+        weight = base.tensors[f"{module}.weight"]
+        address = parse(module)
+        turned = source.config.get("fan_in_fan_out") is True
+        shape = weight.shape[::-1] if turned else weight.shape
+        beside, size = Base(weight, turned), (shape[0], shape[1])
+        yield Delta(
+            address=address, component_name="", method=str(source.config["peft_type"]).lower(),
+            d_out=shape[0], d_in=shape[1], rank=None, alpha=None, scale=1.0,
+            tensors=tuple(tensor.name for tensor in parts.values()),
+            open=partial(_merged, source.config, module, parts, beside, size, source.location),
+            base=beside,
+        )  # fmt: skip
+
+
+def _module_of(name: str, base: WholeModel) -> str | None:
+    """The longest module that a parameter's name begins with and that is a matrix in the base."""
+    parts = name.split(".")
+    for end in range(len(parts) - 1, 0, -1):
+        module = ".".join(parts[:end])
+        tensor = base.tensors.get(f"{module}.weight")
+        if tensor is not None and len(tensor.shape) == 2 and is_float(tensor):
+            return module
+    return None
+
+
+def _merged(
+    config: Mapping[str, Any],
+    module: str,
+    parts: Mapping[str, LazyTensor],
+    beside: Base,
+    shape: tuple[int, int],
+    file: str,
+) -> Update:
+    def weight() -> NDArray[np.float32]:
+        return beside.matrix(shape).astype(np.float32)
+
+    return difference(config, module, parts, weight, file)
+
+
+def _saved(source: Source, tensors: Mapping[str, LazyTensor], base: WholeModel) -> Iterator[Delta]:
+    """Modules and biases that were trained whole, as differences from the base's."""
+    norms = source.config.get("peft_type") == "LN_TUNING"
+    entries: Mapping[str, Entry] = {entry.tensor: entry for entry in source.coverage}
+    for name, tensor in tensors.items():
+        entry = entries.get(name)
+        whole = entry is not None and entry.status != "used" and _SAVED.match(entry.reason)
+        if not (whole or norms) or _COPY.search(name) or not is_float(tensor):
+            continue
+        plain = _WRAPPED.sub("", strip_wrappers(name))
+        there = base.tensors.get(plain)
+        if there is not None and is_float(there) and there.shape == tensor.shape:
+            yield replace(paired_delta(plain, tensor, there, base), tensors=(name,))
