@@ -3,6 +3,7 @@
 The names below are loaded when first used, so that importing the package stays cheap. Every question
 returns a `Study`: its tables, its readout, its findings, its pictures, saved and read back whole.
 
+- `check(*sources, base=...)` says what adapter files are and whether they attach to a base;
 - `norms(*sources)` measures how much every weight changed;
 - `subspace(*sources)` compares the directions of changes with each other and with chance;
 - `trajectory(*runs)` follows how the layers moved during training;
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from tunescope.delta import Factored as Factored
     from tunescope.errors import TunescopeError as TunescopeError
     from tunescope.questions.attribution.study import attribute as attribute
+    from tunescope.questions.check.study import check as check
     from tunescope.questions.importance.study import importance as importance
     from tunescope.questions.listed import read as read
     from tunescope.questions.norms.study import norms as norms
@@ -49,6 +51,7 @@ _HOME = {
     "TrainingCapture": "tunescope.training.capture",
     "TunescopeError": "tunescope.errors",
     "attribute": "tunescope.questions.attribution.study",
+    "check": "tunescope.questions.check.study",
     "finetune": "tunescope.training.fine_tuning",
     "importance": "tunescope.questions.importance.study",
     "norms": "tunescope.questions.norms.study",
@@ -70,6 +73,7 @@ __all__ = [
     "TunescopeError",
     "__version__",
     "attribute",
+    "check",
     "finetune",
     "importance",
     "norms",

@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str]] = {
         _QUESTION.format("attribution"),
         "Which of the changes bought the gain: the loss change, weight by weight.",
     ),
+    "check": (_QUESTION.format("check"), "What an adapter file is, and whether it will load."),
     "demo": ("cli.demo", "Fine-tune the small model that ships here, and look at the result."),
     "draw": ("cli.draw", "Make the pictures and sentences of saved studies again."),
     "finetune": ("cli.finetune", "Fine-tune over domains and learning rates, recording the motion."),

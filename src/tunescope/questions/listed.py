@@ -10,7 +10,7 @@ from tunescope.study.saving import RECORD
 from tunescope.study.study import Study
 
 # Every question has a folder of this name, with a `question.py` in it.
-KINDS = ("norms", "subspace", "trajectory", "importance", "attribution", "verify")
+KINDS = ("check", "norms", "subspace", "trajectory", "importance", "attribution", "verify")
 
 
 def question(kind: str) -> Question:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,20 @@ _HEAD = 1 << 20
 
 
 def provenance(
-    label: str, location: str, format: str, files: Sequence[Path], *, hash_all: bool = False
+    label: str,
+    location: str,
+    format: str,
+    files: Sequence[Path],
+    *,
+    hash_all: bool = False,
+    header: Callable[[Path], int] | None = None,
 ) -> dict[str, Any]:
-    """Label, location, format, revision, bytes and digest of one source, and of each of its files."""
-    described = [_file(path, hash_all) for path in files]
+    """Label, location, format, revision, bytes and digest of one source, and of each of its files.
+
+    `header` says how long a file's header is, for those who read no more: then the digest is of header
+    and size.
+    """
+    described = [_file(path, hash_all, header) for path in files]
     return {
         "label": label,
         "location": location,
@@ -36,9 +46,10 @@ def _revision(location: str) -> str | None:
     return found.group(1) if found else None
 
 
-def _file(path: Path, hash_all: bool) -> dict[str, Any]:
+def _file(path: Path, hash_all: bool, header: Callable[[Path], int] | None) -> dict[str, Any]:
     size = path.stat().st_size
-    return {"file": path.name, "bytes": size, "digest": digest(path, size, hash_all)}
+    found = digest(path, size, hash_all) if header is None else _of_head(path, size, header(path))
+    return {"file": path.name, "bytes": size, "digest": found}
 
 
 def digest(path: Path, size: int, hash_all: bool = False) -> dict[str, str]:
@@ -48,8 +59,12 @@ def digest(path: Path, size: int, hash_all: bool = False) -> dict[str, str]:
         return {"kind": "hub_sha256", "value": blob.name}
     if size < _WHOLE or hash_all:
         return {"kind": "sha256", "value": sha256_of(path)}
+    return _of_head(path, size, _HEAD)
+
+
+def _of_head(path: Path, size: int, length: int) -> dict[str, str]:
     with path.open("rb") as file:
-        head = hashlib.sha256(file.read(_HEAD))
+        head = hashlib.sha256(file.read(length))
     head.update(str(size).encode())
     return {"kind": "sha256_of_head_and_size", "value": head.hexdigest()}
 

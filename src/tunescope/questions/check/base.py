@@ -1,0 +1,82 @@
+"""The names and shapes of a base model's weights, from headers alone."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tunescope.errors import Missing
+from tunescope.extras import advice
+from tunescope.source.formats.names import strip_wrappers
+from tunescope.source.spec import HubId, parse_hub_id
+from tunescope.source.whole import WholeModel, open_whole
+
+
+@dataclass(frozen=True, eq=False)
+class BaseNames:
+    """Shapes by the names that stand in the files; `bytes_read` is the size of what was read for them."""
+
+    location: str
+    shapes: Mapping[str, tuple[int, ...]]
+    bytes_read: int
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+def base_names(spec: str | os.PathLike[str]) -> BaseNames:
+    """The weights of a folder, a file or a hub id; of the hub, ranges of the headers are fetched.
+
+    Raises `Missing` and `BadInput` as `open_whole`.
+    """
+    hub = None if os.path.lexists(Path(spec).expanduser()) else parse_hub_id(os.fspath(spec))
+    return _of_hub(hub) if hub is not None else _of_disk(open_whole(spec))
+
+
+def _of_disk(model: WholeModel) -> BaseNames:
+    shapes = {_as_stored(name, tensor.name): tensor.shape for name, tensor in model.tensors.items()}
+    return BaseNames(model.location, shapes, sum(header_bytes(f.path) for f in model.files), model.config)
+
+
+def _as_stored(name: str, stored: str) -> str:
+    """The name in its file, wrappers included, behind the part of a pipeline that it belongs to."""
+    plain = strip_wrappers(stored)
+    return name.removesuffix(plain) + stored if name.endswith(plain) else name
+
+
+def header_bytes(path: Path) -> int:
+    """How much of a file is read for its names: the header of safetensors, all of any other."""
+    size = path.stat().st_size
+    if path.suffix.lower() in (".npz", ".bin", ".pt", ".pth", ".ckpt", ".gguf") or size < 8:
+        return size
+    with path.open("rb") as file:
+        return min(size, 8 + int.from_bytes(file.read(8), "little"))
+
+
+def _of_hub(hub: HubId) -> BaseNames:
+    try:
+        # Deferred: an extra, and slow to import.
+        import huggingface_hub
+    except ImportError:
+        raise Missing(
+            "no-hub",
+            "reading from the hub needs huggingface_hub, which is not installed",
+            file=hub.repo,
+            fix=f"{advice('hub')}, or name a local path",
+        ) from None
+    try:
+        found = huggingface_hub.HfApi().get_safetensors_metadata(hub.repo, revision=hub.revision)
+    except Exception as error:
+        raise Missing(
+            "base-not-fetched",
+            "the headers of the base model could not be fetched",
+            file=hub.repo,
+            found=type(error).__name__,
+            fix="name a local folder",
+        ) from error
+    shapes = {
+        name: tuple(info.shape)
+        for file in found.files_metadata.values()
+        for name, info in file.tensors.items()
+    }
+    # The library reads the first 100 kB of every file, and the header's rest where that is longer.
+    return BaseNames(hub.repo, shapes, 100_000 * len(found.files_metadata))

@@ -1,0 +1,104 @@
+"""What stands in the way of loading an adapter, in words."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from tunescope.address import parse
+from tunescope.delta import Dense, Factored
+from tunescope.measure.similarity import norm
+from tunescope.questions.check.attach import Place
+from tunescope.questions.check.base import BaseNames
+from tunescope.source.opened import Source
+from tunescope.study.finding import Finding, named
+
+
+def attach_findings(label: str, found: Sequence[Place], base: BaseNames) -> Iterator[Finding]:
+    """Findings of one adapter against one base."""
+    wrong = [place for place in found if place.status != "attached"]
+    if not wrong:
+        return
+    evidence: dict[str, Any] = {"modules": len(found), "attached": len(found) - len(wrong)}
+    names = tuple(place.delta.component_name for place in wrong)
+    remedies = sorted({place.remedy for place in wrong if place.remedy})
+    text = (
+        f"{len(wrong)} of {len(found)} modules of {label} meet no weight of {base.location} that they fit "
+        f"({named(names)})." + (f" Remedy: {named(remedies)}." if remedies else "")
+    )
+    evidence |= {"remedies": remedies}
+    yield Finding("not_attached", text, (label,), names, evidence=evidence, severity="warning")
+    yield from _depth(label, wrong, base)
+    yield from _width(label, wrong, found)
+
+
+def _depth(label: str, wrong: Sequence[Place], base: BaseNames) -> Iterator[Finding]:
+    """Layers that the base does not have, where it has others of that stack."""
+    deepest: dict[str, int] = {}
+    for address in (parse(name) for name in base.shapes):
+        if address.layer is not None:
+            deepest[address.stack] = max(deepest.get(address.stack, 0), address.layer)
+    beyond = {
+        (a.stack, a.layer)
+        for a in (place.delta.address for place in wrong if place.status == "missing")
+        if a.layer is not None and a.stack in deepest and a.layer > deepest[a.stack]
+    }
+    for stack in sorted({stack for stack, _ in beyond}):
+        layers = sorted(layer for s, layer in beyond if s == stack)
+        text = (
+            f"{label} has layers up to {layers[-1]}, the base up to {deepest[stack]}: it was trained on a "
+            "deeper model."
+        )
+        yield Finding(
+            "wrong_depth", text, (label,), severity="warning",
+            evidence={"stack": stack, "layers": layers, "base_last_layer": deepest[stack]},
+        )  # fmt: skip
+
+
+def _width(label: str, wrong: Sequence[Place], found: Sequence[Place]) -> Iterator[Finding]:
+    """Shapes that differ nearly everywhere: another width."""
+    differing = [place for place in wrong if place.status == "shape_differs"]
+    tables = [place for place in differing if "vocabulary" in place.remedy]
+    if tables:
+        text = f"the vocabulary of {label} and of the base differ in size ({tables[0].remedy})."
+        yield Finding("vocabulary_resized", text, (label,), evidence=_shapes(tables[0]), severity="warning")
+    rest = [place for place in differing if place not in tables]
+    if rest and 2 * len(rest) > len(found):
+        first = rest[0]
+        text = (
+            f"{label} was trained on a model of another width: {first.delta.component_name} changes "
+            f"{'×'.join(map(str, first.expected))}, the base has {'×'.join(map(str, first.found or ()))}."
+        )
+        yield Finding("wrong_width", text, (label,), evidence=_shapes(first), severity="warning")
+
+
+def _shapes(place: Place) -> dict[str, Any]:
+    return {"expected": list(place.expected), "found": list(place.found or ())}
+
+
+def deep_findings(source: Source) -> Iterator[Finding]:
+    """What only the values say: updates of zero, values that are no numbers, modules that hold the same."""
+    zero, broken, seen = [], [], dict[bytes, list[str]]()
+    for delta in source.deltas:
+        update = delta.open()
+        size = norm(update)
+        if size == 0:
+            zero.append(delta.component_name)
+        elif size != size or size in (float("inf"), float("-inf")):
+            broken.append(delta.component_name)
+        else:
+            seen.setdefault(_bytes(update), []).append(delta.component_name)
+    many = len(source.deltas)
+    twins = [name for names in seen.values() if len(names) > 1 for name in names]
+    for kind, names, what in (
+        ("untrained", zero, "are exactly zero"),
+        ("non_finite", broken, "hold values that are no finite numbers"),
+        ("duplicate", twins, "hold the same update as another module"),
+    ):
+        if names:
+            text = f"{len(names)} of {many} updates of {source.label} {what} ({named(names)})."
+            yield Finding(kind, text, (source.label,), tuple(names), severity="warning",
+                          evidence={"components": len(names), "of": many})  # fmt: skip
+
+
+def _bytes(update: Factored | Dense) -> bytes:
+    arrays = (update.B, update.A) if isinstance(update, Factored) else (update.matrix,)
+    return b"|".join(array.tobytes() for array in arrays)

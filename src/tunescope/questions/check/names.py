@@ -1,0 +1,47 @@
+"""What an update calls the weight that it changes, and by which rule its scale applies."""
+
+from tunescope.delta import Delta
+from tunescope.source.formats.names import strip_wrappers
+from tunescope.source.opened import Source
+
+# Formats whose loaders find a weight by its place, whatever it is called; all others go by the name alone.
+BY_PLACE = ("kohya", "first-sd", "diffusers")
+
+
+def module_name(delta: Delta) -> str:
+    """The full dotted name of the module, or parameter, whose weight an update changes."""
+    first, *others = (strip_wrappers(name) for name in delta.tensors[:2])
+    other = others[0] if others else first
+    same = next((i for i, (a, b) in enumerate(zip(first, other, strict=False)) if a != b), len(first))
+    module = first[:same].rpartition(".")[0].removesuffix(".adapter").replace(".base_layer", "")
+    last = delta.address.module_type.rsplit(".", 1)[-1]
+    if delta.address.expert is not None and not _numbered(module):
+        return f"{module}.{last}"
+    return f"{module}.{last}" if last == "in_proj" and not module.endswith(".in_proj") else module
+
+
+def _numbered(module: str) -> bool:
+    """Whether the name itself holds an expert's number, so that the expert has a module of its own."""
+    return any(part.isdigit() for part in module.partition("expert")[2].split("."))
+
+
+def candidates(module: str) -> tuple[str, ...]:
+    """What the base may call the weight of a module: its `weight`, or a parameter of that name."""
+    return (f"{module}.weight", module, f"{module}_weight")
+
+
+def scale_rule(delta: Delta, source: Source, given: bool) -> str:
+    """By which rule the scale of an update follows, in a few words."""
+    if given:
+        return "--scale"
+    if delta.scale is None:
+        return "not in the file"
+    if source.format == "mlx":
+        return "lora_parameters.scale of the config"
+    if delta.method == "full":
+        return "1: stored whole"
+    if delta.alpha is None:
+        return "as the method has it"
+    where = "adapter_config.json" if source.format == "peft" else "the file"
+    root = bool(source.config.get("use_rslora"))
+    return f"alpha/{'√' if root else ''}rank, both from {where}"

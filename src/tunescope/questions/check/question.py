@@ -1,0 +1,24 @@
+"""Will it load: what the house needs to know of it."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from tunescope.questions.check.readout import check_markdown
+from tunescope.study.question import Question
+from tunescope.study.study import Study
+
+
+def _following(study: Study, _: Path | None) -> Sequence[str]:
+    places = [f"{source['label']}={source['location']}" for source in study.sources]
+    return (f"tunescope norms {shlex.join(places[:4])} -o study/",) if study.readout["attaches"] else ()
+
+
+QUESTION = Question(
+    kind="check",
+    main="attach",
+    words=check_markdown,
+    pictures=lambda _: (),
+    following=_following,
+    answer=lambda study: bool(study.readout["attaches"]),
+)

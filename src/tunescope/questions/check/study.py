@@ -1,0 +1,127 @@
+"""`tunescope.check`: adapters opened, described, and held against a base."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from tunescope.questions.check.attach import Place, places
+from tunescope.questions.check.base import BaseNames, base_names, header_bytes
+from tunescope.questions.check.findings import attach_findings, deep_findings
+from tunescope.questions.check.names import scale_rule
+from tunescope.questions.check.question import QUESTION
+from tunescope.source.digest import provenance
+from tunescope.source.ledger import coverage, notices
+from tunescope.source.opened import Source
+from tunescope.source.selection import chosen_sources, spelled
+from tunescope.study.finding import Finding, noticed, ordered
+from tunescope.study.study import Study, asked
+from tunescope.table import SCHEMA_VERSION, Column, Schema, Table, described, dtypes
+
+ATTACH: Schema = {
+    "model_id": Column(pl.String, "label of the adapter"),
+    "stack": Column(pl.String, "tower of the model"),
+    "layer": Column(pl.Int64, "index of the block, null outside blocks"),
+    "module_type": Column(pl.String, "module path within the block"),
+    "expert": Column(pl.Int64, "index of the expert, null where there is none"),
+    "component_name": Column(pl.String, "short name, unique within the model"),
+    "weight": Column(
+        pl.String, "the weight that the module changes, as the base calls it where it was found"
+    ),
+    "status": Column(pl.String, "attached, missing or shape_differs; null without a base"),
+    "expected_shape": Column(pl.String, "d_out × d_in of the layer that the module changes"),
+    "found_shape": Column(pl.String, "shape that the base stores"),
+    "scale": Column(pl.Float64, "s in ΔW = s·BA, null where unknown"),
+    "scale_rule": Column(pl.String, "what the scale follows from"),
+    "remedy": Column(pl.String, "what would make the module attach"),
+}
+
+
+def check(
+    *sources: Any,
+    base: Any = None,
+    scale: Mapping[str, float] | None = None,
+    deep: bool = False,
+) -> Study:
+    """Say what adapter files are, and with a `base` whether every module meets a weight that it fits.
+
+    Headers alone are read, of the sources and of the base (a folder, a file or a hub id); `deep` reads the
+    values too and adds what is untrained, not finite or doubled. `study.table` has one row per module.
+    Raises as `open_source`.
+    """
+    arguments = asked(locals()) | {"sources": spelled(sources), "base": None if base is None else str(base)}
+    opened = chosen_sources(sources, scale, None, None)
+    held = None if base is None else base_names(base)
+    found = {source.label: places(source, held) for source in opened}
+    table = Table(_frame(opened, found, scale or {}), "attach", {"columns": described(ATTACH)})
+    findings = [noticed(label, notice) for label, notice in notices(opened)]
+    for source in opened:
+        findings += attach_findings(source.label, found[source.label], held) if held is not None else ()
+        findings += deep_findings(source) if deep else ()
+    document = _readout(opened, found, held, findings)
+    origins = [provenance(s.label, s.location, s.format, s.files, header=header_bytes) for s in opened]
+    return Study(QUESTION, {"attach": table, "coverage": coverage(opened)}, document, arguments, origins)
+
+
+def _frame(
+    opened: Sequence[Source], found: Mapping[str, Sequence[Place]], scales: Mapping[str, float]
+) -> pl.DataFrame:
+    rows = []
+    for source in opened:
+        for place in found[source.label]:
+            delta, address = place.delta, place.delta.address
+            rows.append((
+                source.label, address.stack, address.layer, address.module_type, address.expert,
+                delta.component_name, place.weight, place.status, _shape(place.expected), _shape(place.found),
+                delta.scale, scale_rule(delta, source, source.label in scales), place.remedy or None,
+            ))  # fmt: skip
+    return pl.DataFrame(rows, schema=dtypes(ATTACH), orient="row")
+
+
+def _shape(shape: Sequence[int] | None) -> str | None:
+    return None if shape is None else "×".join(map(str, shape))
+
+
+def _readout(
+    opened: Sequence[Source],
+    found: Mapping[str, Sequence[Place]],
+    held: BaseNames | None,
+    findings: Sequence[Finding],
+) -> dict[str, Any]:
+    models = {source.label: _model(source, found[source.label], held is not None) for source in opened}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "base": None
+        if held is None
+        else {"location": held.location, "weights": len(held.shapes), "bytes_read": held.bytes_read},
+        "attaches": held is None or all(m["attached"] == m["modules"] for m in models.values()),
+        "models": models,
+        "findings": [finding.record() for finding in ordered(findings)],
+    }
+
+
+def _model(source: Source, found: Sequence[Place], against_base: bool) -> dict[str, Any]:
+    """What one file is, and how much of it attaches."""
+    deltas, config = source.deltas, source.config
+    counts = Counter(place.status for place in found)
+    used = [entry for entry in source.coverage if entry.status == "used"]
+    return {
+        "format": source.format,
+        "methods": sorted({delta.method for delta in deltas}),
+        "ranks": sorted({delta.rank for delta in deltas if delta.rank is not None}),
+        "targets": sorted({delta.address.module_type for delta in deltas}),
+        "dtypes": sorted({entry.dtype for entry in used}),
+        "scales": sorted({delta.scale for delta in deltas if delta.scale is not None}),
+        "scale_unknown": sum(delta.scale is None for delta in deltas),
+        "tuner_version": config.get("peft_version"),
+        "base_named": config.get("base_model_name_or_path"),
+        "tensors": len(source.coverage),
+        "left_over": dict(Counter(e.reason for e in source.coverage if e.status != "used")),
+        "modules": len(found),
+        "attached": counts["attached"] if against_base else None,
+        "missing": counts["missing"] if against_base else None,
+        "shape_differs": counts["shape_differs"] if against_base else None,
+        "bytes": sum(path.stat().st_size for path in source.files),
+        "bytes_read": sum(header_bytes(path) for path in source.files),
+    }

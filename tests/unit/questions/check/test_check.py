@@ -1,0 +1,224 @@
+"""Whether an adapter attaches to a base: names, shapes, prefixes, and what stands in the way."""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import tunescope
+from tunescope import check
+from tunescope.errors import Missing
+
+RNG = np.random.default_rng(0)
+LAYERS = 8
+SHAPES = {"self_attn.q_proj": (32, 32), "self_attn.k_proj": (16, 32), "self_attn.v_proj": (16, 32),
+          "mlp.up_proj": (64, 32), "mlp.down_proj": (32, 64)}  # fmt: skip
+WEIGHTS = {f"model.layers.{i}.{m}": s for i in range(LAYERS) for m, s in SHAPES.items()}
+FUSED = "model.layers.0.mlp.experts.down_proj"
+Made = Callable[..., Path]
+
+
+def normal(*shape: int) -> Any:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def pair(
+    stem: str, shape: tuple[int, int], parts: tuple[str, str] = ("lora_A.weight", "lora_B.weight")
+) -> Any:
+    return {f"{stem}.{parts[0]}": normal(2, shape[1]), f"{stem}.{parts[1]}": normal(shape[0], 2)}
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Made:
+    """`adapter(shapes, **config)` makes a PEFT folder with a pair for each module."""
+
+    def make(shapes: Mapping[str, tuple[int, int]] = WEIGHTS, tensors: Any = None, **config: Any) -> Path:
+        folder = tmp_path / "adapter"
+        folder.mkdir()
+        pairs = (pair(f"base_model.model.{module}", shape) for module, shape in shapes.items())
+        held = tensors or {name: tensor for one in pairs for name, tensor in one.items()}
+        save_file(held, folder / "adapter_model.safetensors")
+        said = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["x"], **config}
+        (folder / "adapter_config.json").write_text(json.dumps(said))
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Made:
+    """`base(shapes)` makes a model's folder with weights of these shapes."""
+
+    def make(shapes: Mapping[str, tuple[int, ...]]) -> Path:
+        folder = tmp_path / "base"
+        folder.mkdir()
+        weights = {n if n == FUSED else f"{n}.weight": np.zeros(s, np.float16) for n, s in shapes.items()}
+        save_file(weights, folder / "model.safetensors")
+        (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+        return folder
+
+    return make
+
+
+def statuses(study: Any) -> list[str]:
+    return study.table.frame["status"].to_list()
+
+
+def remedies(study: Any) -> set[str | None]:
+    return set(study.table.frame["remedy"].to_list())
+
+
+def kinds(study: Any) -> set[str]:
+    return {finding.kind for finding in study.findings}
+
+
+def test_the_right_base_takes_every_module(adapter: Made, base: Made) -> None:
+    study = check(adapter(), base=base(WEIGHTS))
+    assert statuses(study) == ["attached"] * 40
+    assert (study.readout["attaches"], study.readout["models"]["adapter"]["attached"]) == (True, 40)
+    assert not study.findings
+    row = study.table.frame.row(0, named=True)
+    assert (row["scale"], row["scale_rule"]) == (2.0, "alpha/rank, both from adapter_config.json")
+    assert row["expected_shape"] == row["found_shape"]
+
+
+@pytest.mark.parametrize("prefix", ["language_model.", "model.language_model.", "wrapped.by.someone."])
+def test_a_base_under_a_prefix_takes_none_and_the_prefix_is_named(
+    adapter: Made, base: Made, prefix: str
+) -> None:
+    wrapped = {f"{prefix}{name}": shape for name, shape in WEIGHTS.items()}
+    study = check(adapter(), base=base(wrapped | {"vision.x": (3, 3)}))
+    assert statuses(study) == ["missing"] * 40
+    (remedy,) = remedies(study)
+    assert repr(prefix) in str(remedy)
+    assert not study.readout["attaches"]
+
+
+def test_a_prefix_that_the_adapter_has_and_the_base_has_not_is_taken_off(adapter: Made, base: Made) -> None:
+    study = check(adapter({f"thinker.{n}": s for n, s in WEIGHTS.items()}), base=base(WEIGHTS))
+    assert remedies(study) == {"take 'thinker.' off the adapter's names"}
+
+
+def test_two_towers_that_fit_are_both_listed(adapter: Made, base: Made) -> None:
+    towers = {f"{t}.{n}": s for t in ("text", "vision") for n, s in WEIGHTS.items()}
+    (remedy,) = remedies(check(adapter(), base=base(towers)))
+    assert "'text.'" in str(remedy)
+    assert "'vision.'" in str(remedy)
+
+
+def test_a_prefix_under_which_one_shape_differs_is_not_named(adapter: Made, base: Made) -> None:
+    shapes = {f"language_model.{n}": s for n, s in WEIGHTS.items()}
+    shapes["language_model.model.layers.3.mlp.up_proj"] = (60, 32)
+    assert remedies(check(adapter(), base=base(shapes))) == {None}
+
+
+def test_a_base_of_another_width_is_called_so(adapter: Made, base: Made) -> None:
+    study = check(adapter(), base=base({n: (2 * o, 2 * i) for n, (o, i) in WEIGHTS.items()}))
+    assert statuses(study) == ["shape_differs"] * 40
+    assert kinds(study) == {"not_attached", "wrong_width"}
+
+
+def test_layers_beyond_the_base_are_called_a_deeper_model(adapter: Made, base: Made) -> None:
+    study = check(adapter(), base=base({n: s for n, s in WEIGHTS.items() if int(n.split(".")[2]) < 6}))
+    assert statuses(study).count("missing") == 10
+    (deeper,) = [f for f in study.findings if f.kind == "wrong_depth"]
+    assert deeper.evidence["layers"] == [6, 7]
+
+
+def test_a_resized_vocabulary_has_its_remedy(adapter: Made, base: Made) -> None:
+    head, q = {"lm_head": (105, 32)}, {"model.layers.0.self_attn.q_proj": (32, 32)}
+    study = check(adapter({**q, **head}), base=base({**q, "lm_head": (100, 32)}))
+    found = dict(study.table.frame.select("component_name", "status").iter_rows())
+    assert found == {"L0_ATTN_Q": "attached", "LM_HEAD": "shape_differs"}
+    assert remedies(study) == {None, "resize the base's vocabulary to 105 before loading"}
+    assert "vocabulary_resized" in kinds(study)
+
+
+def test_layers_that_are_stored_turned_attach(adapter: Made, base: Made) -> None:
+    name = "transformer.h.0.mlp.c_fc"
+    study = check(adapter({name: (64, 32)}, fan_in_fan_out=True), base=base({name: (32, 64)}))
+    assert statuses(study) == ["attached"]
+
+
+def test_fused_experts_attach_up_to_the_experts_that_the_base_has(adapter: Made, base: Made) -> None:
+    stem = "base_model.model.model.layers.0.mlp.experts"
+    tensors = {f"{stem}.lora_A.weight": normal(4 * 2, 8), f"{stem}.lora_B.weight": normal(6, 4 * 2)}
+    folder = adapter(tensors=tensors, target_parameters=["mlp.experts.down_proj"], peft_version="0.21.2")
+    study = check(folder, base=base({FUSED: (3, 6, 8)}))
+    assert statuses(study) == ["attached"] * 3 + ["missing"]
+    assert study.table.frame["remedy"].to_list()[3] == "the base has 3 experts"
+
+
+def test_kohya_names_attach_by_their_place(tmp_path: Path, base: Made) -> None:
+    flat = "lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q"
+    tensors = pair(flat, (32, 32), ("lora_down.weight", "lora_up.weight"))
+    save_file({**tensors, f"{flat}.alpha": np.ones(1, np.float32)}, tmp_path / "style.safetensors")
+    place = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
+    study = check(tmp_path / "style.safetensors", base=base({place: (32, 32)}))
+    assert statuses(study) == ["attached"]
+    assert study.table.frame["weight"][0] == f"{place}.weight"
+
+
+def test_without_a_base_the_file_is_described_from_its_header_alone(adapter: Made) -> None:
+    folder = adapter(peft_version="0.18.0", base_model_name_or_path="org/model")
+    study = check(folder)
+    said = study.readout["models"]["adapter"]
+    assert (said["modules"], said["ranks"], said["attached"]) == (40, [2], None)
+    assert (said["tuner_version"], said["base_named"]) == ("0.18.0", "org/model")
+    raw = (folder / "adapter_model.safetensors").read_bytes()
+    assert said["bytes_read"] == 8 + int.from_bytes(raw[:8], "little") < said["bytes"] == len(raw)
+    assert study.sources[0]["digest"]["kind"] == "sha256_of_head_and_size"
+    assert statuses(study) == [None] * 40
+    assert study.readout["attaches"]
+
+
+def test_deep_reads_the_values_too(adapter: Made) -> None:
+    stem = "base_model.model.model.layers.{}.mlp.up_proj".format
+    tensors = {n: t for i in range(5) for n, t in pair(stem(i), (8, 6)).items()}
+    tensors[f"{stem(0)}.lora_B.weight"][:] = 0
+    tensors[f"{stem(1)}.lora_B.weight"][0, 0] = np.nan
+    for factor in "AB":
+        tensors[f"{stem(2)}.lora_{factor}.weight"] = tensors[f"{stem(3)}.lora_{factor}.weight"].copy()
+    folder = adapter(tensors=tensors)
+    assert not check(folder).findings
+    found = {f.kind: f.components for f in check(folder, deep=True).findings}
+    assert found == {
+        "untrained": ("L0_MLP_UP",), "non_finite": ("L1_MLP_UP",), "duplicate": ("L2_MLP_UP", "L3_MLP_UP")
+    }  # fmt: skip
+
+
+def test_the_study_is_read_back_as_it_was(adapter: Made, base: Made, tmp_path: Path) -> None:
+    study = check(adapter(), base=base({f"language_model.{n}": s for n, s in WEIGHTS.items()}))
+    study.save(tmp_path / "out")
+    again = tunescope.read(tmp_path / "out")
+    assert (again.readout, again.sources) == (study.readout, study.sources)
+    assert all(table.equals(again.tables[name]) for name, table in study.tables.items())
+    assert (tmp_path / "out" / "tables" / "attach.csv").is_file()
+
+
+def test_of_a_base_on_the_hub_only_headers_are_fetched(
+    adapter: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def metadata(_: object, repo: str, revision: str | None = None) -> Any:
+        asked.append((repo, revision))
+        tensors = {f"{n}.weight": SimpleNamespace(shape=list(s)) for n, s in WEIGHTS.items()}
+        return SimpleNamespace(files_metadata={"model.safetensors": SimpleNamespace(tensors=tensors)})
+
+    api = type("HfApi", (), {"get_safetensors_metadata": metadata})
+    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(HfApi=api))
+    study = check(adapter(), base="org/model@main")
+    assert statuses(study) == ["attached"] * 40
+    assert asked == [("org/model", "main")]
+
+
+def test_a_base_that_is_not_there(adapter: Made, tmp_path: Path) -> None:
+    with pytest.raises(Missing):
+        check(adapter(), base=tmp_path / "nothing")
