@@ -412,3 +412,21 @@ def test_help_ends_with_examples(run: Run) -> None:
     ran = run("trajectory", "--help")
     assert ran.code == 0
     assert "tunescope trajectory runs/ -o trajectory/" in ran.out
+
+
+def test_whole_checkpoints_say_at_every_step_how_many_values_differ(run: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    rng = np.random.default_rng(0)
+    weights = rng.normal(size=(20, 10)).astype(np.float32)
+    for step in (10, 20, 30):
+        path = folder / f"step_{step}"
+        path.mkdir(parents=True)
+        save_file({"model.layers.0.mlp.up_proj.weight": weights}, path / "model.safetensors")
+        weights = weights.copy()
+        weights[step // 10] += 1
+    ran = run("trajectory", folder, "-o", tmp_path / "out", "--json")
+    assert ran.code == 0
+    table = pl.read_csv(tmp_path / "out" / "tables" / "motion_by_step.csv")
+    assert table["changed_fraction"].to_list() == pytest.approx([0, 0.05, 0.1])
+    assert "start_missing" in kinds(tmp_path / "out")
+    assert "step_#" in json.loads(ran.out)["runs"]["run"]["order"]

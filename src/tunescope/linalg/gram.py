@@ -160,6 +160,15 @@ def _exponents(matrix: Float64, axis: int) -> NDArray[np.int_]:
     return exponents
 
 
+def inner_through_qr(B: Array, A: Array, B2: Array, A2: Array) -> float:
+    """⟨BA, B'A'⟩ from thin QRs of `[B, B']` and `[A; A']ᵀ`: it errs by a share of ‖BA‖‖B'A'‖ alone."""
+    R = _triangle(np.hstack([B, B2]).astype(np.float64))
+    S = _triangle(np.vstack([A, A2]).T.astype(np.float64))
+    r = B.shape[1]
+    with np.errstate(all="ignore"):
+        return float(((R[:, :r] @ S[:, :r].T) * (R[:, r:] @ S[:, r:].T)).sum())
+
+
 def inner(B: Array, A: Array, B2: Array, A2: Array) -> float:
     """⟨BA, B'A'⟩ = Σ (BᵀB')∘(AA'ᵀ), for two products of equal shape, with float64 products."""
     with np.errstate(all="ignore"):

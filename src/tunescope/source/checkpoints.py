@@ -24,12 +24,13 @@ _SAVED = re.compile(r"\.modules_to_save(\.default)?(?=\.)")
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """One trained weight of a checkpoint; `whole` is true for a weight itself, false for an update ΔW."""
+    """One trained weight of a checkpoint: a weight itself, whose `values` are there, or an update ΔW."""
 
     address: Address
     shape: tuple[int, ...]
     whole: bool
     open: Callable[[], Update]
+    values: LazyTensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +91,8 @@ def _whole(tensors: Mapping[str, LazyTensor]) -> dict[Address, Weight]:
     for name, tensor in tensors.items():
         if is_float(tensor):
             address = parse(_SAVED.sub("", strip_wrappers(name)))
-            weights.setdefault(address, Weight(address, tensor.shape, True, partial(_read_whole, tensor)))
+            opened = partial(_read_whole, tensor)
+            weights.setdefault(address, Weight(address, tensor.shape, True, opened, tensor))
     return weights
 
 

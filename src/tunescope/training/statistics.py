@@ -10,6 +10,8 @@ from torch import Tensor
 
 # Elements of one float64 block: bounds the temporary memory to a few times 128 MiB.
 BLOCK = 1 << 24
+# Below this share of the sum of absolute terms the terms of a Gram form have cancelled too far.
+_CANCELLATION = 1e-2
 
 
 def moments(now: Tensor, start: Tensor) -> Tensor:
@@ -68,7 +70,8 @@ def low_rank_norms(A: Tensor, delta_A: Tensor, delta_B: Tensor, B0: Tensor | Non
 
     B A - B₀ A₀ = [ΔB, B₀] [A; ΔA]: its terms are as small as the motion itself, so that nothing cancels as
     it would in [B, B₀] [A; -A₀]. `A, delta_A (n, r, d_in)`, `delta_B, B0 (n, d_out, r)`, all float64, `B0`
-    None for zero; the dense product is never formed. Returns `(n,)`, without the adapter's scale.
+    None for zero; the dense product is never formed. Where the terms of the Gram form cancel, as after a
+    change of gauge alone, thin QRs are used instead. Returns `(n,)`, without the adapter's scale.
 
     >>> one = torch.ones(1, 1, 1, dtype=torch.float64)
     >>> low_rank_norms(2 * one, one, 2 * one, one).tolist()
@@ -76,7 +79,20 @@ def low_rank_norms(A: Tensor, delta_A: Tensor, delta_B: Tensor, B0: Tensor | Non
     """
     left = delta_B if B0 is None else torch.cat([delta_B, B0], dim=2)
     right = A if B0 is None else torch.cat([A, delta_A], dim=1)
-    return (gram(left.mT) * gram(right)).sum(dim=(1, 2)).clamp_min(0).sqrt()
+    terms = gram(left.mT) * gram(right)
+    squares = terms.sum(dim=(1, 2))
+    norms = squares.clamp_min(0).sqrt()
+    cancelled = squares < _CANCELLATION * terms.abs().sum(dim=(1, 2))
+    if bool(cancelled.any()):
+        norms[cancelled] = _through_qr(left[cancelled], right[cancelled])
+    return norms
+
+
+def _through_qr(left: Tensor, right: Tensor) -> Tensor:
+    """‖X Y‖_F of each pair, from the triangles of both thin QRs."""
+    first, second = torch.linalg.qr(left, mode="r").R, torch.linalg.qr(right.mT, mode="r").R
+    norms: Tensor = torch.linalg.matrix_norm(first @ second.mT)
+    return norms
 
 
 def gram(rows: Tensor) -> Tensor:

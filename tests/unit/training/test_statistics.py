@@ -48,3 +48,15 @@ def test_low_rank_norm_equals_the_dense_one_even_where_hardly_anything_moved(ste
     dense = torch.linalg.matrix_norm(delta_B @ (A0 + delta_A) + B0 @ delta_A)
     result = low_rank_norms(A0 + delta_A, delta_A, delta_B, B0)
     np.testing.assert_allclose(result, dense, rtol=1e-10)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-6, 1e-9])
+def test_the_norm_does_not_cancel_where_the_gauge_has_changed(size):
+    """B A - B₀ A₀ of factors that a rotation turned, beside which the motion is small."""
+    torch.manual_seed(0)
+    B0, A0 = torch.randn(3, 40, 4, dtype=torch.float64), torch.randn(3, 4, 30, dtype=torch.float64)
+    Q = torch.linalg.qr(torch.randn(3, 4, 4, dtype=torch.float64)).Q
+    moved = size * torch.randn_like(B0)
+    B, A = (B0 + moved) @ Q, Q.mT @ A0
+    found = low_rank_norms(A, A - A0, B - B0, B0)
+    torch.testing.assert_close(found, torch.linalg.matrix_norm(moved @ A0), rtol=1e-13 / size, atol=0)

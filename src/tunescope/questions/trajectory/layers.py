@@ -31,6 +31,9 @@ SCHEMA: Schema = {
     "delta_frobenius_norm": Column(pl.Float64, "‖ΔW‖_F, scale included", _WEIGHTS),
     "cosine_to_previous": Column(pl.Float64, "cosine of ΔW with the previous checkpoint's", "[-1, 1]"),
     "cosine_to_last": Column(pl.Float64, "cosine of ΔW with the last checkpoint's", "[-1, 1]"),
+    "changed_fraction": Column(
+        pl.Float64, "share of values that differ from the reference's; null but for whole weights", "[0, 1]"
+    ),
     "schedule_learning_rate": Column(pl.Float64, "the rate at this step"),
     "loss": Column(pl.Float64, "training loss", _LOSS),
 }
@@ -55,6 +58,12 @@ BY_LAYER = (
     "abs_variance",
     "n_matrices",
     "reference",
+)
+# Of all values together; null where some are not known.
+_CHANGED = (
+    pl.when(pl.col("changed_fraction").is_not_null().all())
+    .then((pl.col("changed_fraction") * pl.col("numel")).sum() / pl.col("numel").sum())
+    .alias("changed_fraction")
 )
 
 
@@ -163,6 +172,7 @@ def by_step(motion: pl.DataFrame) -> pl.DataFrame:
         (pl.col("cosine_to_previous").fill_nan(0) * norm * pl.col("_before")).sum().alias("_to_previous"),
         (pl.col("cosine_to_last").fill_nan(0) * norm * pl.col("_last")).sum().alias("_to_last"),
         pl.col("cosine_to_last").is_not_null().any().alias("_known"),
+        _CHANGED,
         pl.col("loss").first(),
         pl.col("schedule_learning_rate").first(),
     )

@@ -14,6 +14,8 @@ from tunescope.linalg import gram
 Float64 = NDArray[np.float64]
 # Elements that are widened to float64 at once.
 _BLOCK = 1 << 20
+# An inner product may err by this share of the product of the norms: a thousandth part of float64's rounding.
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +85,34 @@ class Displacement:
             return math.nan
         with np.errstate(all="ignore"):
             if all(isinstance(u, Factored) for u in parts):
-                (B, A), (B2, A2) = self._factors(), other._factors()
-                return gram.inner(B, A, B2, A2)
+                return self._factored_inner(other)
             pairs = zip(self._blocks(), other._blocks(), strict=True)
             return float(sum(float(np.vdot(a, b)) for a, b in pairs))
 
     @cached_property
     def norm(self) -> float:
         """‖ΔW‖_F; NaN where a scale is unknown."""
+        if any(u is not None and u.scale is None for u in (self.now, self.start)):
+            return math.nan
+        if self._is_factored:
+            # Through QR where the terms of the Gram form cancel, as after a change of gauge alone.
+            return gram.product_frobenius(*self._factors, exact=True)[0]
         square = self.inner(self)
         return square if math.isnan(square) else math.sqrt(max(square, 0.0))
 
+    @property
+    def _is_factored(self) -> bool:
+        return all(u is None or isinstance(u, Factored) for u in (self.now, self.start))
+
+    def _factored_inner(self, other: "Displacement") -> float:
+        (B, A), (B2, A2) = self._factors, other._factors
+        terms = gram.gram_columns(B, B2, exact=True) * gram.gram_rows(A, A2, exact=True)
+        # Gram terms that much larger than both updates would leave their rounding in the result.
+        if float(np.abs(terms).sum()) * _ROUNDING <= self.norm * other.norm:
+            return float(terms.sum())
+        return gram.inner_through_qr(B, A, B2, A2)
+
+    @cached_property
     def _factors(self) -> tuple[Float64, Float64]:
         """Factors of ΔW, `[ΔB, B₀] [A; ΔA]`: every term is as small as the motion, so none cancels."""
         B, A = _scaled(self.now)
@@ -128,7 +147,8 @@ class Motion:
 
     `factors` maps `A`, `B` or `W` to (moments, reference), reference one of `start`, `zero`,
     `first_checkpoint`. `norm` is ‖ΔW‖_F; the cosines compare ΔW with the previous and the last
-    checkpoint's, NaN where either is zero.
+    checkpoint's, NaN where either is zero. `changed_fraction` is the share of a whole weight's values that
+    differ from the reference's.
     """
 
     index: int
@@ -136,6 +156,7 @@ class Motion:
     norm: float
     cosine_to_previous: float
     cosine_to_last: float
+    changed_fraction: float | None = None
 
 
 def follow(

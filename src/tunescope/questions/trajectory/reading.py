@@ -12,6 +12,7 @@ from tunescope.address import Address, component_names
 from tunescope.errors import BadInput, Notice
 from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.captured import recorded_rows, recording_notices
+from tunescope.questions.trajectory.course import follow_whole
 from tunescope.questions.trajectory.motion import Moments, Motion, follow
 from tunescope.source.checkpoints import Saved, open_checkpoint
 from tunescope.source.matching import address_place, matched
@@ -36,6 +37,7 @@ def _captured(run: Run) -> pl.DataFrame:
         family=pl.col("module_type").replace_strict(_families(frame), return_dtype=pl.String),
         cosine_to_previous=pl.lit(None, pl.Float64),
         cosine_to_last=pl.lit(None, pl.Float64),
+        changed_fraction=pl.lit(None, pl.Float64),
     )
     return named.select(pl.col(name).cast(dtype) for name, dtype in dtypes(layers.SCHEMA).items())
 
@@ -98,8 +100,14 @@ def _followed(address: Address, opened: Sequence[Saved], start: Saved | None) ->
     shape = _last_shape(address, opened)
     openers = [w.open if w is not None and w.shape == shape else None for w in weights]
     origin = None if start is None else start.weights.get(address)
+    present = [w for w in weights if w is not None and w.shape == shape]
+    if all(w.values is not None for w in (*present, *([] if origin is None else [origin]))):
+        values = [w.values if w is not None and w.shape == shape else None for w in weights]
+        begin = None if origin is None else origin.values
+        yield from follow_whole(values, begin, "first_checkpoint" if begin is None else "start")
+        return
     whole = any(weight is not None and weight.whole for weight in weights)
-    return follow(
+    yield from follow(
         openers, None if origin is None else origin.open, origin="first_checkpoint" if whole else "zero"
     )
 
@@ -134,6 +142,7 @@ def _row(
         else motion.norm,
         "cosine_to_previous": motion.cosine_to_previous,
         "cosine_to_last": motion.cosine_to_last,
+        "changed_fraction": motion.changed_fraction,
         "loss": _latest(checkpoint.losses),
         "schedule_learning_rate": _latest(checkpoint.learning_rates),
     }

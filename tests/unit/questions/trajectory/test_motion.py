@@ -111,3 +111,17 @@ def test_a_changed_rank_leaves_a_without_its_first_checkpoint() -> None:
     found = list(follow([lambda: small, lambda: large]))
     assert [m.factors["A"][1] for m in found] == ["first_checkpoint", "zero"]
     assert Displacement(large, small).norm == pytest.approx(np.linalg.norm(large.dense() - small.dense()))
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-6, 1e-9])
+def test_norms_and_cosines_do_not_cancel_where_the_gauge_has_changed(size: float) -> None:
+    B, A = RNG.normal(size=(50, 6)), RNG.normal(size=(6, 40))
+    turn = np.linalg.qr(RNG.normal(size=(6, 6)))[0]
+    moved = [size * RNG.normal(size=B.shape) for _ in range(2)]
+    updates = [Factored((B + m) @ turn, turn.T @ A, 2.0) for m in moved]
+    found = list(follow([lambda u=u: u for u in updates], lambda: Factored(B, A, 2.0)))
+    true = [2.0 * m @ A for m in moved]
+    for motion_at, dense in zip(found, true, strict=True):
+        assert motion_at.norm == pytest.approx(np.linalg.norm(dense), rel=1e-12 / size)
+    expected = np.vdot(*true) / np.linalg.norm(true[0]) / np.linalg.norm(true[1])
+    assert found[0].cosine_to_last == pytest.approx(expected, abs=1e-12 / size)
