@@ -203,3 +203,29 @@ def test_a_whole_model_without_its_base_is_refused_with_a_way_on(run: Run, tmp_p
 @pytest.mark.parametrize("spectra", ["some", ""])
 def test_an_unknown_choice_of_spectra_is_a_usage_error(run: Run, spectra: str, tmp_path: Path) -> None:
     assert run("norms", tmp_path, "--spectra", spectra).code == 2
+
+
+def test_rl_like_steps_of_two_seeds_are_no_finding_and_a_shared_choice_is(tmp_path: Path) -> None:
+    draw = np.random.default_rng(8)
+    W = (0.02 * draw.standard_normal((256, 256))).astype(ml_dtypes.bfloat16)
+    base = {Q.format(0): W}
+    chosen = draw.random(W.shape) < 0.1
+
+    def stepped(seed: int, size: float, where: Any = True) -> Tensors:
+        signs = np.random.default_rng(seed).choice([-1, 1], size=W.shape).astype("f4")
+        return {Q.format(0): (W.astype("f4") + np.where(where, size * signs, 0)).astype(W.dtype)}
+
+    def kinds(first: Tensors, second: Tensors, name: str) -> tuple[set[str], dict[str, Any]]:
+        folders = [
+            saved(tmp_path / name / n, t) for n, t in (("base", base), ("one", first), ("two", second))
+        ]
+        study = tunescope.norms(*folders[1:], base=folders[0])
+        return {f.kind for f in study.findings}, study.tables["similarity_changed"].frame.row(0, named=True)
+
+    found, row = kinds(stepped(1, 3e-5), stepped(2, 3e-5), "rounding")
+    assert "same_values" not in found
+    assert row["overlap"] > 0.98
+    assert row["overlap_chance_given_weight"] > 0.97
+    found, row = kinds(stepped(1, 3e-3, chosen), stepped(2, 3e-3, chosen), "chosen")
+    assert "same_values" in found
+    assert row["overlap_chance_given_weight"] < 0.2

@@ -17,9 +17,7 @@ D_IN, D_OUT = 24, 16
 LORA: dict[str, Any] = {"r": 4, "lora_alpha": 6}
 CONFIGS: dict[str, Any] = {
     "dora": lambda: peft.LoraConfig(use_dora=True, init_lora_weights=False, **LORA),
-    "dora_rslora": lambda: peft.LoraConfig(
-        use_dora=True, use_rslora=True, init_lora_weights=False, **LORA
-    ),
+    "dora_rslora": lambda: peft.LoraConfig(use_dora=True, use_rslora=True, init_lora_weights=False, **LORA),
     "ia3": lambda: peft.IA3Config(feedforward_modules=["down_proj"], init_ia3_weights=False),
     "oft": lambda: peft.OFTConfig(oft_block_size=4, use_cayley_neumann=False, init_weights=False),
     "boft": lambda: peft.BOFTConfig(boft_block_size=4, init_weights=False),

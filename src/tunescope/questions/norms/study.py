@@ -10,6 +10,7 @@ import polars as pl
 from tunescope.errors import UsageError
 from tunescope.measure import similarity
 from tunescope.questions.norms import measure
+from tunescope.questions.norms.changed import changed_values
 from tunescope.questions.norms.dense import SPECTRA
 from tunescope.questions.norms.findings import norm_findings
 from tunescope.questions.norms.question import QUESTION
@@ -82,13 +83,16 @@ def _compared(
     labels = [source.label for source in opened]
     metric = metric or drawable(table.frame, DEFAULT_METRIC)
     between = pairs(opened) if len(opened) > 1 else None
-    findings = norm_findings(table.frame, metric, between, notices(opened))
+    same_values, found = changed_values(opened)
+    findings = [*norm_findings(table.frame, metric, between, notices(opened)), *found]
     document = readout(table.frame, labels, metric, findings, focus)
     tables = {
         "norms": table,
         "similarity": _similarities(table.frame, labels, metric, between),
         "coverage": coverage(opened),
     }
+    if same_values is not None:
+        tables["similarity_changed"] = same_values
     return tables, document | {"base": _base(opened)}
 
 
