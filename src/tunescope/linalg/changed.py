@@ -80,7 +80,8 @@ def _pooled(sizes: Array, least: int) -> NDArray[np.int64]:
     _, inverse, counts = np.unique(sizes, return_inverse=True, return_counts=True)
     # A bin ends with the value at which the running count passes the next multiple of `least`.
     bins = (np.cumsum(counts) - counts) // least
-    return np.unique(bins[inverse], return_inverse=True)[1]
+    numbered: NDArray[np.int64] = np.unique(bins[inverse], return_inverse=True)[1]
+    return numbered
 
 
 def _groups(a: Mask, b: Mask, bins: Array, axis: int) -> NDArray[np.int64]:
