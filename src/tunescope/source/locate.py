@@ -105,7 +105,7 @@ def adapter_names(names: Iterable[str]) -> list[str]:
     for stem in _NAMED:
         if chosen := [n for n in allowed if _has_stem(n, stem)]:
             return config + chosen
-    for suffixes in ((".safetensors",), (".npz",), _PICKLES):
+    for suffixes in ((".safetensors",), (".npz",), (".gguf",), _PICKLES):
         if chosen := [
             n for n in allowed if n.endswith(suffixes) and not n.startswith(("model", "pytorch_model"))
         ]:

@@ -23,7 +23,7 @@ from tunescope.source.weights import Weights
 
 _TABLES = (".csv", ".parquet")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-_SUFFIXES = (".safetensors", ".npz", *_PICKLES)
+_SUFFIXES = (".safetensors", ".npz", ".gguf", *_PICKLES)
 
 
 def open_source(
@@ -149,6 +149,10 @@ def read_file(path: Path) -> TensorFile:
         from tunescope.source.files.npz import read_npz
 
         return read_npz(path)
+    if suffix == ".gguf":
+        from tunescope.source.files.gguf import read_gguf
+
+        return read_gguf(path)
     if suffix in _PICKLES:
         from tunescope.source.files.pickled import read_pickled
 

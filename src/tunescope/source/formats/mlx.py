@@ -93,12 +93,12 @@ def _module(
         status=DIRECTIONAL if "dora" in roles else "ok",
     )
     if len(roles["up"].shape) == 3:
-        yield from _experts(pair, ledger, file)
+        yield from stacked_experts(pair, ledger, file)
     elif (delta := pair_delta(pair, ledger, file)) is not None:
         yield delta
 
 
-def _experts(pair: Pair, ledger: Ledger, file: str) -> Iterator[Delta]:
+def stacked_experts(pair: Pair, ledger: Ledger, file: str) -> Iterator[Delta]:
     """One delta for each slice of stacked factors; older files store `lora_a` as (E·r, d_in)."""
     a, b = pair.down, pair.up
     count, d_out, rank = b.shape

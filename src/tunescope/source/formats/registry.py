@@ -8,6 +8,7 @@ from tunescope.source.files.documents import read_object
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.diffusers import DIFFUSERS
 from tunescope.source.formats.first_sd import FIRST_SD
+from tunescope.source.formats.gguf import GGUF
 from tunescope.source.formats.kohya import KOHYA
 from tunescope.source.formats.lora_layers import LORA_LAYERS
 from tunescope.source.formats.mlx import MLX
@@ -66,6 +67,7 @@ FORMATS: tuple[Format, ...] = (
     FIRST_SD,
     KOHYA,
     DIFFUSERS,
+    GGUF,
     MLX,
     LORA_LAYERS,
     Format("peft", _recognises_marks, _read_peft),
