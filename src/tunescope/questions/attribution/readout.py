@@ -1,30 +1,52 @@
 """The readout of an attribution as Markdown."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, table
+from tunescope.version import __version__
 
 MEANING = (
     "Each changed weight is given its part of the loss change from base to tuned, in nats per token: "
     "negative lowered the loss, and the parts add up to the whole. A part is an average over the way from "
-    "base to tuned; what one weight alone is still worth at its end is what `--verify` measures."
+    "base to tuned; what one weight alone is still worth at its end is measured by putting it back."
 )
 
 
 def attribution_markdown(document: Mapping[str, Any]) -> str:
-    """The whole readout: the sums of every data set, how far to trust them, findings, notices."""
+    """The whole readout: the sums of every data set, findings, where the effect lies, trust, methods."""
     sets = document["data_sets"]
     lines = [f"# What bought the gain: {escaped(document['tuned'])}", "", f"> {MEANING}", ""]
     lines += table(
-        ["data", "base loss", "tuned loss", "gain", "sum of cells", "residual", "nodes"],
+        ["data", "base loss", "tuned loss", "gain", "sum of parts", "residual", "nodes"],
         [_sums(name, summary) for name, summary in sets.items()],
     )
+    lines += ["", "## Findings", "", *finding_lines(document["findings"])]
+    lines += _where(document["description"])
     lines += ["", "## How far to trust it", ""]
     lines += [_trust(name, summary) for name, summary in sets.items()]
-    lines += ["", "## Findings", "", *finding_lines(document["findings"])]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", "## Methods", "", _methods(sets)]) + "\n"
+
+
+def _where(description: Mapping[str, Sequence[str]]) -> list[str]:
+    lines: list[str] = []
+    for name, sentences in description.items():
+        if sentences:
+            on = f" on {escaped(name)}" if len(description) > 1 else ""
+            lines += ["", f"## Where it lies{on}", "", *(f"- {escaped(text)}" for text in sentences)]
+    return lines
+
+
+def _methods(sets: Mapping[str, Mapping[str, Any]]) -> str:
+    hashes = ", ".join(f"{escaped(n)} sha256 {s['data_sha256'][:12]}" for n, s in sets.items())
+    return (
+        "Integrated gradients along the straight path from base to tuned weights (Sundararajan et al. 2017), "
+        "Gauss-Legendre nodes doubled until the parts add up to the change of the loss. Errors are standard "
+        "errors over sequences, paired and weighted by tokens. A sign of a single weight: one-sided t over "
+        "sequences, Benjamini-Hochberg over weights at 5 %. Depth: layers exchanged as wholes. Families: "
+        f"within layers, and against how kinds of weight differ. tunescope {__version__}; {hashes}."
+    )
 
 
 def _sums(name: str, summary: Mapping[str, Any]) -> list[str]:
@@ -36,15 +58,20 @@ def _sums(name: str, summary: Mapping[str, Any]) -> list[str]:
 
 
 def _trust(name: str, summary: Mapping[str, Any]) -> str:
-    checked = summary.get("verification")
-    put_back = "not measured (`--verify`)" if checked is None else significant(checked["spearman"], 2)
-    return (
-        f"- {escaped(name)}: {summary['tokens']} tokens of {summary['sequences']} sequences "
-        f"(sha256 {summary['data_sha256'][:12]}), {summary['dtype']}, {_cells(summary['cells'])}. Spearman "
-        f"between halves of the data {significant(summary['split_half_spearman'], 2)}, with the number of "
-        f"weights {significant(summary['spearman_numel'], 2)}, with the change "
-        f"{significant(summary['spearman_change_effect'], 2)}, with the measured effect {put_back}."
+    """What a map rests on; rank correlations with what was measured, the largest apart from random ones."""
+    text = (
+        f"- {escaped(name)}: {summary['tokens']} tokens of {summary['sequences']} sequences, "
+        f"{summary['dtype']}, {_cells(summary['cells'])}. Spearman between halves of the data "
+        f"{significant(summary['split_half_spearman'], 2)}, with the number of weights "
+        f"{significant(summary['spearman_numel'], 2)}, with the change "
+        f"{significant(summary['spearman_change_effect'], 2)}"
     )
+    checked = summary.get("verification")
+    if checked is None:
+        return f"{text}; no weight was put back to measure what it is worth alone."
+    apart = ", ".join(f"{w} {significant(checked[f'spearman_{w}'], 2)}" for w in ("largest", "random"))
+    overall = significant(checked["spearman"], 2)
+    return f"{text}; with the measured effect Spearman {overall} over all that were put back ({apart})."
 
 
 def _cells(count: int) -> str:

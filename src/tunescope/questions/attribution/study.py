@@ -10,6 +10,8 @@ import polars as pl
 from tunescope.errors import Notice, UsageError
 from tunescope.extras import needed_by
 from tunescope.questions.attribution import views as view
+from tunescope.questions.attribution.case import Case
+from tunescope.questions.attribution.description import described
 from tunescope.questions.attribution.findings import attribution_findings, difference_findings
 from tunescope.questions.attribution.inputs import check_there, data_sets
 from tunescope.questions.attribution.question import QUESTION
@@ -163,7 +165,9 @@ def _document(
     findings = [
         finding
         for data, one in found.items()
-        for finding in attribution_findings(one.frame, one.summary, label, data, one.verification)
+        for finding in attribution_findings(
+            one.frame, one.summary, label, data, one.verification, data_sets=len(found)
+        )
     ]
     summaries = {data: one.summary for data, one in found.items()}
     findings += difference_findings({d: one.frame for d, one in found.items()}, summaries, label)
@@ -177,6 +181,10 @@ def _document(
         "change": subject.kind,
         **(next(iter(summaries.values())) if len(summaries) == 1 else {}),
         "data_sets": summaries,
+        "description": {
+            data: described(Case(one.frame, one.summary, label, data, len(found)))
+            for data, one in found.items()
+        },
         "findings": [finding.record() for finding in ordered(findings)],
     }
 
