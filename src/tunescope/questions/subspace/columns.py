@@ -32,6 +32,11 @@ GRID: Schema = {
     "phi": Column(pl.Float64, "‖U_iᵀU'_j‖²_F / min(i, j) [Hu et al. 2021, eq. 4]", _SHARE),
     "phi_chance": Column(pl.Float64, "mean of φ for random subspaces, max(i, j)/d", _SHARE),
     "z": Column(pl.Float64, "(φ − chance) / its deviation for random subspaces; null where that is 0"),
+    "p": Column(
+        pl.Float64,
+        "P(φ or more) of random subspaces: the Beta law of φ's mean and variance, exact for min(i, j) = 1",
+        _SHARE,
+    ),
     "unique": Column(pl.Boolean, "false where singular values tie at i or j, so that φ depends on a choice"),
 }
 
@@ -41,6 +46,16 @@ def _of_side(side: str) -> Schema:
         f"overlap_{side}": Column(pl.Float64, f"φ of the whole spans, {side} side", _SHARE),
         f"overlap_{side}_chance": Column(pl.Float64, "its mean for random subspaces", _SHARE),
         f"overlap_{side}_z": Column(pl.Float64, "(overlap − chance) / its deviation for random subspaces"),
+        f"overlap_{side}_p": Column(pl.Float64, "P(overlap or more) of random subspaces", _SHARE),
+    }
+
+
+def _shared(side: str) -> Schema:
+    count = f"dimensions_shared_{side}"
+    return {
+        count: Column(pl.Int64, "directions in common beyond chance; null where not told", "directions"),
+        f"{count}_sd": Column(pl.Float64, "deviation of that count under chance", "directions"),
+        f"{count}_p": Column(pl.Float64, "bound on P(so many or more) of random subspaces", _SHARE),
     }
 
 
@@ -64,14 +79,22 @@ SUMMARY: Schema = {
     **_angles("input"),
     **_angles("output"),
     "dimensions_shared": Column(pl.Int64, "the larger of both sides' counts", "directions"),
-    "dimensions_shared_input": Column(pl.Int64, "principal directions above chance", "directions"),
-    "dimensions_shared_output": Column(pl.Int64, "principal directions above chance", "directions"),
+    **_shared("input"),
+    **_shared("output"),
     "excess_input": Column(pl.Float64, "(φ − chance)/(1 − chance), input side", "at most 1"),
     "excess_output": Column(pl.Float64, "(φ − chance)/(1 − chance), output side", "at most 1"),
     "excess_leading": Column(
         pl.Float64,
-        "excess of φ(k, k), k the dimensions shared on the output (else the input) side",
+        "excess of φ(k, k) of the leading directions in common, output (else input) side",
         "at most 1",
+    ),
+    "excess_leading_input": Column(pl.Float64, "the same of the input side", "at most 1"),
+    "excess_leading_output": Column(pl.Float64, "the same of the output side", "at most 1"),
+    "start_cosine": Column(
+        pl.Float64,
+        "⟨A, A'⟩/(‖A‖‖A'‖) entry by entry: 1 for one untouched start, 0 ± 1/√(r d) for two; null where the "
+        "factors are not in their own basis",
+        "[-1, 1]",
     ),
     "finding": Column(pl.String, "what the weight's numbers say, as one word"),
     "inner": Column(pl.Float64, "⟨ΔW, ΔW'⟩", "square of the unit of the weights"),
@@ -98,14 +121,14 @@ AMPLIFICATION: Schema = {
 INTRUDERS: Schema = {
     **_MODEL,
     **_NAMED,
-    "index": Column(pl.Int64, "place of the vector among the leading ones of W + ΔW, from 0"),
+    "index": Column(pl.Int64, "place of the vector among the leading ones of W + ΔW, from 1"),
     "singular_value": Column(pl.Float64, "its singular value", _NORM),
     "best_cosine": Column(
         pl.Float64,
         "largest |cosine| with a left singular vector of W; where not exact, only its side of ε",
         _SHARE,
     ),
-    "exact": Column(pl.Boolean, "whether best_cosine is that of a full decomposition"),
+    "exact": Column(pl.Boolean, "whether best_cosine is that of a full decomposition, to 1e-3"),
     "intruder": Column(pl.Boolean, "best_cosine < ε [Shuttleworth et al. 2024]; null where undecided"),
     "epsilon": Column(pl.Float64, "ε", _SHARE),
     "residual": Column(pl.Float64, "‖Mᵀu − σv‖/σ₁, largest over the vectors"),

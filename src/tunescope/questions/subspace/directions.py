@@ -50,7 +50,8 @@ class Selection:
 class Directions:
     """The directions of one model's update of one weight; bases are `None` where it cannot be read as one.
 
-    `whole` is the update itself where only its leading directions were kept.
+    `whole` is the update itself where only its leading directions were kept; `A (r, d_in)` the factor as it
+    was saved, where there is one.
     """
 
     label: str
@@ -60,6 +61,7 @@ class Directions:
     output: Basis | None
     status: str = "ok"
     whole: Update | None = None
+    A: Array | None = None
 
     def basis(self, side: str) -> Basis:
         """The basis on a side."""
@@ -107,7 +109,8 @@ def directions(label: str, delta: Delta, selection: Selection) -> Directions:
     else:
         bases, whole = _dense(arrays[0], on_device[0], selection.max_rank or DENSE_RANK), update
     status = "ok" if bases[0].rank("delta") else "zero"
-    return Directions(label, delta, scale, *bases, status=status, whole=whole)
+    factor = update.A if isinstance(update, Factored) else None
+    return Directions(label, delta, scale, *bases, status=status, whole=whole, A=factor)
 
 
 def _dense(matrix: Array, on_device: Any, count: int) -> tuple[Basis, Basis]:

@@ -1,4 +1,7 @@
-"""What two updates of one weight have in common, as one word, by stated thresholds on the excess overlap."""
+"""What two updates of one weight have in common, as one word, by stated sizes of the excess overlap.
+
+The word describes one weight. What is said of two models, in `findings`, is tested over all their weights.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,16 +13,17 @@ THRESHOLDS = {
     "same_start": 0.8,  # on the input side, where a LoRA A hardly moves from where it started
     "little": 0.15,  # below it: what adapters of one base share without a start or a task in common
     "same_run_cosine": 0.1,  # of ΔW itself
+    "start_cosine": 0.5,  # of A and A', entry by entry: above it the start is one
     "identical_distance": 1e-6,  # ‖ΔW − ΔW'‖ over √(‖ΔW‖² + ‖ΔW'‖²)
 }
 KINDS = (
-    "identical", "same_run", "shared_initialisation", "shared_directions", "first_directions_shared",
-    "nothing_shared", "untrained", "non_finite",
+    "identical", "same_run", "shared_initialisation", "shared_inputs", "shared_directions",
+    "first_directions_shared", "few_directions_shared", "nothing_shared", "untrained", "non_finite",
 )  # fmt: skip
 
 
 def kind_of(row: Mapping[str, Any], rank: int) -> str | None:
-    """One of `KINDS` for a summary row; `None` where chance already fills a side's whole space.
+    """One of `KINDS` for a summary row; `None` where chance fills a side so far that nothing can be told.
 
     `rank` is the smaller rank of the two updates.
     """
@@ -28,32 +32,53 @@ def kind_of(row: Mapping[str, Any], rank: int) -> str | None:
         return "identical"
     if incoming is None or outgoing is None:
         return None
-    if row["dimensions_shared_output"] == 0 and outgoing < THRESHOLDS["little"]:
-        return _at_chance_outside(incoming, row["dimensions_shared_input"], row["excess_leading"], rank)
     together = (row["delta_cosine"] or 0.0) >= THRESHOLDS["same_run_cosine"]
     if incoming >= THRESHOLDS["same_start"] and outgoing >= THRESHOLDS["little"] and together:
         return "same_run"
-    return _learned(row["dimensions_shared_output"], row["excess_leading"], outgoing, rank)
+    if incoming >= THRESHOLDS["most"] and outgoing < THRESHOLDS["little"]:
+        return _start(row)
+    if outgoing >= THRESHOLDS["little"] or row["dimensions_shared_output"]:
+        return _learned(row, rank)
+    return _at_chance_outside(row, rank)
 
 
-def _at_chance_outside(incoming: float, shared_inputs: int, leading: float | None, rank: int) -> str:
-    """The word for an output side at chance: what is in common on the input side alone was not learned."""
-    if incoming < THRESHOLDS["most"] and _only_first(shared_inputs, leading, rank):
-        return "first_directions_shared"
-    if incoming < THRESHOLDS["little"] and shared_inputs == 0:
-        return "nothing_shared"
-    return "shared_initialisation"
+def _start(row: Mapping[str, Any]) -> str:
+    """Inputs in common alone: one start where the factors A themselves are alike, else it is open."""
+    told = (row["start_cosine"] or 0.0) >= THRESHOLDS["start_cosine"]
+    return "shared_initialisation" if told else "shared_inputs"
 
 
-def _learned(shared: int, leading: float | None, outgoing: float, rank: int) -> str:
+def _learned(row: Mapping[str, Any], rank: int) -> str:
     """The word for an output side above chance."""
-    few = outgoing < THRESHOLDS["most"] and _only_first(shared, leading, rank)
-    return "first_directions_shared" if few else "shared_directions"
+    outgoing, count = row["excess_output"], row["dimensions_shared_output"]
+    few = outgoing < THRESHOLDS["most"] and row["excess_input"] < THRESHOLDS["most"]
+    if few and _only_first(row, "output", rank):
+        # Where the spans fill the space, the whole of them says nothing and the leading directions all.
+        return "shared_directions" if filled(row, "output") else "first_directions_shared"
+    if outgoing >= THRESHOLDS["little"]:
+        return "shared_directions"
+    return "few_directions_shared" if count else "nothing_shared"
 
 
-def _only_first(shared: int, leading: float | None, rank: int) -> bool:
+def _at_chance_outside(row: Mapping[str, Any], rank: int) -> str | None:
+    """The word for an output side at chance."""
+    incoming, count = row["excess_input"], row["dimensions_shared_input"]
+    if incoming >= THRESHOLDS["little"] or count:
+        few = incoming < THRESHOLDS["most"] and _only_first(row, "input", rank)
+        return "first_directions_shared" if few else _start(row)
+    unknown = count is None or row["dimensions_shared_output"] is None
+    return None if unknown else "nothing_shared"
+
+
+def _only_first(row: Mapping[str, Any], side: str, rank: int) -> bool:
     """Whether at most half of the dimensions are shared, and these are the leading ones."""
-    return 0 < 2 * shared <= rank and leading is not None and leading >= THRESHOLDS["most"]
+    count, leading = row[f"dimensions_shared_{side}"], row[f"excess_leading_{side}"]
+    return bool(count) and 2 * count <= rank and leading is not None and leading >= THRESHOLDS["most"]
+
+
+def filled(row: Mapping[str, Any], side: str) -> bool:
+    """Whether the two spans together fill a side's whole space."""
+    return bool(row["rank_a"] + row["rank_b"] >= row["d_in" if side == "input" else "d_out"])
 
 
 def _identical(row: Mapping[str, Any]) -> bool:

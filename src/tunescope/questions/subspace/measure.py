@@ -12,10 +12,13 @@ import polars as pl
 from tunescope.address import Address
 from tunescope.delta import Delta
 from tunescope.linalg import overlap
+from tunescope.linalg.chance import phi_tail
 from tunescope.linalg.overlap import Basis
 from tunescope.questions.subspace import columns
 from tunescope.questions.subspace.directions import SIDES, Directions, Selection, directions
 from tunescope.questions.subspace.kinds import kind_of
+from tunescope.questions.subspace.shared import shared
+from tunescope.questions.subspace.start import start_cosine
 from tunescope.table import dtypes
 
 GRID_SCHEMA, SUMMARY_SCHEMA = dtypes(columns.GRID), dtypes(columns.SUMMARY)
@@ -81,7 +84,9 @@ def pair(a: Directions, b: Directions, selection: Selection) -> Comparison:
             continue
         cosine = cosines[side] if of == "delta" else overlap.cosines(left, right, of, of, crosses[side])
         frames.append(_grid(row, of, side, cosine, left, right, selection.max_rank))
-    return Comparison(pl.concat(frames) if frames else _empty(), row | _summary(a, b, cosines))
+    whole = row | _summary(a, b, cosines)
+    whole["finding"] = kind_of(whole, min(a.rank, b.rank))
+    return Comparison(pl.concat(frames) if frames else _empty(), whole)
 
 
 def _key_row(a: Directions, b: Directions) -> dict[str, Any]:
@@ -144,6 +149,7 @@ def _grid(
         overlap.tied(left.values[of], rows)[:, None] | overlap.tied(right.values[of], columns)[None, :]
     )
     z = np.divide(phi - chance, deviation, out=np.full_like(phi, math.nan), where=deviation > 0)
+    i, j = np.arange(1.0, rows + 1)[:, None], np.arange(1.0, columns + 1)[None, :]
     numbers = pl.DataFrame(
         {
             "i": np.repeat(np.arange(1, rows + 1, dtype=np.int32), columns),
@@ -151,13 +157,14 @@ def _grid(
             "phi": phi.ravel(),
             "phi_chance": chance.ravel(),
             "z": z.ravel(),
+            "p": phi_tail(phi, i, j, left.d).ravel(),
             "unique": unique.ravel(),
         }
     )
     keys = {**row, "of": of, "side": side}
     return numbers.select(
         *(pl.lit(keys[name], dtype).alias(name) for name, dtype in list(GRID_SCHEMA.items())[:8]),
-        "i", "j", "phi", "phi_chance", pl.col("z").fill_nan(None), "unique",
+        "i", "j", "phi", "phi_chance", pl.col("z").fill_nan(None), "p", "unique",
     )  # fmt: skip
 
 
@@ -165,9 +172,12 @@ def _summary(a: Directions, b: Directions, cosines: dict[str, Any]) -> dict[str,
     row = _sizes(a, b, cosines)
     for side in SIDES:
         row |= _side(side, cosines[side], a.basis(side).d)
-    row["dimensions_shared"] = max(row["dimensions_shared_input"], row["dimensions_shared_output"])
-    row["excess_leading"] = _leading(row, cosines, {side: a.basis(side).d for side in SIDES})
-    return row | {"finding": kind_of(row, min(a.rank, b.rank))}
+    counts = [row[f"dimensions_shared_{side}"] for side in SIDES]
+    row["dimensions_shared"] = max((count for count in counts if count is not None), default=None)
+    leading = row["excess_leading_output"]
+    row["excess_leading"] = row["excess_leading_input"] if leading is None else leading
+    row["start_cosine"] = start_cosine(a, b)
+    return row
 
 
 def _sizes(a: Directions, b: Directions, cosines: dict[str, Any]) -> dict[str, Any]:
@@ -190,23 +200,19 @@ def _side(side: str, cosine: Any, d: int) -> dict[str, Any]:
     principal = overlap.principal_cosines(cosine)
     angles = np.degrees(np.arccos(principal))
     above = overlap.excess(phi, expected)
+    common = shared(cosine, principal, d)
+    tail = float(phi_tail(np.array(phi), np.array(float(k)), np.array(float(other)), d))
     return {
         f"overlap_{side}": phi,
         f"overlap_{side}_chance": expected,
         f"overlap_{side}_z": (phi - expected) / sd if sd > 0 else None,
+        f"overlap_{side}_p": tail if sd > 0 else None,
         f"excess_{side}": None if math.isnan(above) else above,
         f"angle_smallest_{side}": float(angles[0]),
         f"angle_median_{side}": float(np.median(angles)),
         f"angle_largest_{side}": float(angles[-1]),
-        f"dimensions_shared_{side}": overlap.shared_dimensions(principal, k, other, d),
+        f"dimensions_shared_{side}": common.count,
+        f"dimensions_shared_{side}_sd": common.deviation,
+        f"dimensions_shared_{side}_p": common.p,
+        f"excess_leading_{side}": common.excess_leading,
     }
-
-
-def _leading(row: dict[str, Any], cosines: dict[str, Any], d: dict[str, int]) -> float | None:
-    """Excess of φ(k, k) on the output side (else the input side), k the dimensions shared there."""
-    for side in ("output", "input"):
-        k = row[f"dimensions_shared_{side}"]
-        if k and k < d[side]:
-            block = cosines[side][:k, :k]
-            return overlap.excess(float((block * block).sum()) / k, k / d[side])
-    return None

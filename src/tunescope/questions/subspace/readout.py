@@ -3,57 +3,71 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tunescope.questions.subspace.pairs import ALPHA
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, table
+from tunescope.version import __version__
 
 CAUTION = (
-    "Overlap is read against chance: the excess is (φ − chance)/(1 − chance), 0 for random subspaces and 1 "
-    "for equal ones. The input side of two LoRA adapters also overlaps when they merely started alike."
+    "Overlap is read against chance: 0 for random subspaces, 1 for equal ones. The input side of two LoRA "
+    "adapters also overlaps when they merely started alike; what was learned shows on the output side."
 )
-
-FILLED = "as one of the two spans fills a side's whole space, and any other lies in it"
 
 
 def subspace_markdown(document: Mapping[str, Any], coverage: Sequence[str] = ()) -> str:
-    """The whole readout: the pairs, layers and Q against V, the base, findings, coverage."""
-    lines = ["# In which directions", "", f"> {CAUTION}", "", *_pairs(document["pairs"])]
-    lines += ["", "## Findings", "", *finding_lines(document["findings"])]
-    if document["comparison"]:
-        lines += ["", "## Layers and modules", "", *(f"- {escaped(text)}" for text in document["comparison"])]
+    """The whole readout: findings, the pairs in numbers, the base, what was read, methods."""
+    pairs = document["pairs"]
+    lines = ["# In which directions", "", f"> {CAUTION}", "", "## Findings", ""]
+    lines += finding_lines(document["findings"], _nothing(pairs))
+    lines += [line for text in document["untold"] for line in ("", escaped(text))]
+    lines += ["", "## Pairs", "", *_pairs(pairs), *_layers(pairs)]
     for model in document.get("base", []):
         lines += _base(model)
     if coverage:
         lines += ["", "## Coverage", "", *coverage]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", "## Methods", "", _methods(document)]) + "\n"
+
+
+def _nothing(pairs: Sequence[Mapping[str, Any]]) -> str:
+    weights = sum(pair["n_compared"] for pair in pairs)
+    return (
+        f"Nothing stands out in {weights} comparisons of single weights: a quarter of their directions in "
+        "common would have, wherever the spans leave room."
+    )
 
 
 def _pairs(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
-    header = [
-        "pair",
-        "weights",
-        "input φ",
-        "chance",
-        "excess",
-        "output φ",
-        "chance",
-        "excess",
-        "cosine of ΔW",
-    ]
+    header = ["pair", "weights", "input φ", "chance", "above", "output φ", "chance", "above", "cosine of ΔW",
+              "lengths", "not compared"]  # fmt: skip
     names = (
         "overlap_input", "overlap_input_chance", "excess_input", "overlap_output", "overlap_output_chance",
-        "excess_output", "delta_cosine",
+        "excess_output", "delta_cosine", "length_ratio",
     )  # fmt: skip
+    return table(header, [
+        [_title(pair), f"{pair['n_compared']} of {pair['n_components']}",
+         *(_three(pair[name]) for name in names), _left(pair)]
+        for pair in pairs
+    ])  # fmt: skip
+
+
+def _left(pair: Mapping[str, Any]) -> str:
+    """What was not compared, and why."""
+    left = [f"{count} {escaped(status)}" for status, count in pair["not_compared"].items()]
+    left += [f"{pair['not_judged']} weights not judged"] if pair["not_judged"] else []
+    return "; ".join(left) or "none"
+
+
+def _layers(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Overlap above chance by thirds of the layers, and of query against value weights."""
+    header = ["pair", "side", "early", "middle", "late", "query", "value"]
     rows = []
     for pair in pairs:
-        counted = f"{pair['n_compared']} of {pair['n_components']}"
-        rows.append([_title(pair), counted, *(_three(pair[name]) for name in names)])
-    lines = table(header, rows)
-    for pair in pairs:
-        for status, count in pair["not_compared"].items():
-            lines += ["", f"{_title(pair)}: {count} weights not compared, {escaped(status)}."]
-        if pair["not_judged"]:
-            lines += ["", f"{_title(pair)}: {pair['not_judged']} weights not judged, {FILLED}."]
-    return lines
+        for side in ("input", "output"):
+            thirds, both = pair[f"thirds_{side}"], pair[f"query_value_{side}"]
+            if thirds or both:
+                numbers = [*(thirds or [None] * 3), *(both or [None] * 2)]
+                rows.append([_title(pair), side, *map(_three, numbers)])
+    return ["", "## Layers and modules, overlap above chance", "", *table(header, rows)] if rows else []
 
 
 def _title(pair: Mapping[str, Any]) -> str:
@@ -63,6 +77,19 @@ def _title(pair: Mapping[str, Any]) -> str:
 
 def _three(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
+
+
+def _methods(document: Mapping[str, Any]) -> str:
+    limits = document["thresholds"]
+    return (
+        "φ(i, j) = ‖UᵀU'‖²/min(i, j) of the leading singular vectors of ΔW (Hu et al. 2021), above chance: "
+        "(φ − chance)/(1 − chance), chance max(i, j)/d. Tested against random subspaces (Beta tails with φ's "
+        "own mean and variance, exact for one direction; counts of principal directions against simulated "
+        f"ones), Holm over weights, sides and pairs at {ALPHA:.0%}; worth a word from {limits['little']:g} "
+        "above chance or one direction beyond it. One start: cosine of the A matrices, entry by entry, "
+        f"{limits['start_cosine']:g} or more. Absence: the mean overlap's upper bound below what a quarter "
+        f"of the directions at cos² 0.9 would give. tunescope {__version__}."
+    )
 
 
 def _base(model: Mapping[str, Any]) -> list[str]:

@@ -1,6 +1,6 @@
 """Which sources a subspace study can compare, and what was noticed about them and their base."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tunescope.errors import BadInput, Notice, UsageError, printable
 from tunescope.source.checkpoint import BaseCheckpoint
 from tunescope.source.ledger import notices
 from tunescope.source.opened import Source
-from tunescope.study.finding import Finding, noticed
+from tunescope.study.finding import Finding, merged, named, noticed
 
 
 def check_comparable(sources: Sequence[Source], against_self: bool) -> None:
@@ -100,20 +100,33 @@ def stored_transposed(sources: Sequence[Source]) -> bool:
 
 def source_findings(sources: Sequence[Source], base: BaseCheckpoint | None) -> list[Finding]:
     """Everything noticed while reading sources and base, bases of other names included."""
-    found = [noticed(label, notice) for label, notice in notices(sources)]
-    named = {s.label: name for s in sources if (name := _base_name(s))}
-    if len({_last(name) for name in named.values()}) > 1:
-        listed = ", ".join(f"{label}: {name}" for label, name in named.items())
-        text = f"the sources name different bases ({listed}); only the shapes are known to fit."
-        found.append(Finding("base_name", text, tuple(named), evidence=named, severity="warning"))
+    found = _once(notices(sources))
+    bases = {s.label: name for s in sources if (name := _base_name(s))}
+    if len({_last(name) for name in bases.values()}) > 1:
+        listed = ", ".join(f"{label}: {name}" for label, name in bases.items())
+        text = f"The sources name different bases ({listed}); only the shapes are known to fit."
+        found.append(Finding("base_name", text, tuple(bases), evidence=bases, severity="warning"))
     if base is None:
         return found
     found += [noticed("base", notice) for notice in base.notices]
-    for label, name in named.items():
+    for label, name in bases.items():
         if _last(name) != _last(base.spec):
             text = f"it says it was tuned from {name}, the base given is {base.spec}; the shapes fit."
             found.append(noticed(label, Notice("base-name", text)))
     return found
+
+
+def _once(said: Iterable[tuple[str, Notice]]) -> list[Finding]:
+    """What was noticed, once for all the sources that it holds for."""
+    found = [noticed(label, notice) for label, notice in said]
+
+    def words(finding: Finding) -> str:
+        return finding.text.removeprefix(f"{finding.models[0]}: ")
+
+    def tell(group: Sequence[Finding]) -> str:
+        return f"{named([label for f in group for label in f.models], 8)}: {words(group[0])}"
+
+    return merged(found, lambda finding: (finding.kind, words(finding)), tell)
 
 
 def _base_name(source: Source) -> str | None:

@@ -187,7 +187,7 @@ def _document(
     opened: Sequence[Source], tables: Mapping[str, Table], base: BaseCheckpoint | None
 ) -> dict[str, Any]:
     summary = tables["subspace_summary"].frame
-    findings = subspace_findings(summary, THRESHOLDS) + source_findings(opened, base)
+    findings = subspace_findings(summary) + source_findings(opened, base)
     frames = [tables[name].frame if name in tables else None for name in ("amplification", "intruders")]
     document = subspace_readout(summary, findings, THRESHOLDS, *frames)
     return document | {"models": [source.label for source in opened]}

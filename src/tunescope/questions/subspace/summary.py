@@ -1,12 +1,15 @@
 """The readout of a subspace study: every pair in numbers, what they say, and what was found."""
 
-import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from tunescope.questions.subspace.findings import comparison_sentences, of_pair, pairs_of
+from tunescope.address import Address
+from tunescope.questions.subspace.findings import untold
+from tunescope.questions.subspace.pairs import length_ratio, whole_cosine
 from tunescope.study.finding import Finding, ordered
 from tunescope.table import SCHEMA_VERSION
 
@@ -29,12 +32,22 @@ def subspace_readout(
         "kind": "subspace",
         "thresholds": dict(thresholds),
         "pairs": [_pair(of_pair(summary, a, b), a, b) for a, b in pairs_of(summary)],
-        "comparison": comparison_sentences(summary),
+        "untold": untold(summary),
         "findings": [finding.record() for finding in ordered(findings)],
     }
     if amplification is not None and intruders is not None:
         document["base"] = against_base(amplification, intruders)
     return document
+
+
+def pairs_of(summary: pl.DataFrame) -> list[tuple[str, str]]:
+    """The pairs of models, in the order they were compared."""
+    return [(a, b) for a, b in summary.select("model_a", "model_b").unique(maintain_order=True).iter_rows()]
+
+
+def of_pair(summary: pl.DataFrame, model_a: str, model_b: str) -> pl.DataFrame:
+    """The rows of one pair."""
+    return summary.filter((pl.col("model_a") == model_a) & (pl.col("model_b") == model_b))
 
 
 def _pair(rows: pl.DataFrame, a: str, b: str) -> dict[str, Any]:
@@ -49,16 +62,32 @@ def _pair(rows: pl.DataFrame, a: str, b: str) -> dict[str, Any]:
         "not_compared": dict(left["status"].value_counts(sort=True).iter_rows()),
         "not_judged": usable.filter(pl.col("finding").is_null()).height,
         **{name: usable[name].mean() for name in _MEANS},
-        "delta_cosine": _whole_cosine(usable),
+        "delta_cosine": whole_cosine(usable),
+        "length_ratio": length_ratio(usable),
         "kinds": dict(kinds.iter_rows()),
+        **{f"thirds_{side}": _thirds(usable, side) for side in ("input", "output")},
+        **{f"query_value_{side}": _query_value(usable, side) for side in ("input", "output")},
     }
 
 
-def _whole_cosine(rows: pl.DataFrame) -> float | None:
-    """Cosine of the whole ΔW over the weights that were compared."""
-    norms = [float((rows[name] ** 2).sum()) for name in ("norm_a", "norm_b")]
-    product = math.sqrt(norms[0]) * math.sqrt(norms[1])
-    return max(-1.0, min(1.0, float(rows["inner"].sum()) / product)) if product > 0 else None
+def _thirds(rows: pl.DataFrame, side: str) -> list[float] | None:
+    """Mean excess of the early, middle and late layers; `None` for fewer than three."""
+    known = rows.filter(pl.col("layer").is_not_null() & pl.col(f"excess_{side}").is_not_null())
+    layers = known.group_by("layer", maintain_order=True).agg(pl.col(f"excess_{side}").mean()).sort("layer")
+    n = layers.height
+    if n < 3:
+        return None
+    values, cuts = layers[f"excess_{side}"].to_numpy(), [0, -(-n // 3), -(-2 * n // 3), n]
+    return [float(np.mean(values[i:j])) for i, j in pairwise(cuts)]
+
+
+def _query_value(rows: pl.DataFrame, side: str) -> list[float] | None:
+    """Mean excess of query and of value weights; `None` where one of them is not there."""
+    known = rows.filter(pl.col(f"excess_{side}").is_not_null())
+    kinds = [Address("", 0, module).component for module in known["module_type"].to_list()]
+    values = known[f"excess_{side}"].to_numpy()
+    parts = [values[[k == wanted for k in kinds]] for wanted in ("ATTN_Q", "ATTN_V")]
+    return [float(part.mean()) for part in parts] if all(len(part) for part in parts) else None
 
 
 def against_base(amplification: pl.DataFrame, intruders: pl.DataFrame) -> list[dict[str, Any]]:

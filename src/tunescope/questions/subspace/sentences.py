@@ -1,0 +1,272 @@
+"""The words of what models have in common: for one pair, and for the same fact in several."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
+from typing import Any
+
+from tunescope.questions.subspace.kinds import THRESHOLDS
+from tunescope.questions.subspace.pairs import Pair, equivalence
+from tunescope.study.finding import Finding, named, significant
+
+Evidence = Mapping[str, Any]
+# A mean z beyond it is more than random subspaces give, which of trained updates says nothing.
+LARGE_Z = 3.0
+
+
+def single(kind: str, a: str, b: str, evidence: Evidence, names: Sequence[str]) -> str:
+    """The sentence of one pair."""
+    return _SINGLE[kind](a, b, evidence, _where(evidence, names))
+
+
+def fact(kind: str, label: str, names: Sequence[str]) -> str:
+    """Why weights of a model cannot be compared."""
+    where = f"{len(names)} weight{'' if len(names) == 1 else 's'} ({named(names)})"
+    if kind == "untrained":
+        return (
+            f"{label} cannot be compared in {where}: its ΔW is exactly zero. It was never trained, its keys "
+            "did not match when it was saved, or its scale is 0."
+        )
+    return f"{label} cannot be compared in {where}: there are NaN or infinite values."
+
+
+def _where(evidence: Evidence, names: Sequence[str]) -> str:
+    count, total = evidence["components"], evidence["compared"]
+    if count == total:
+        return "the one weight compared" if total == 1 else f"all {total} weights compared"
+    return f"{count} of {total} weights ({named(names, 3)})"
+
+
+def _duplicate(a: str, b: str, _: Evidence, where: str) -> str:
+    share = f"{THRESHOLDS['identical_distance']:g}"
+    return f"{a} and {b} hold the same update in {where}: they differ by less than {share} of their size."
+
+
+def _frozen(a: str, b: str, _: Evidence, where: str) -> str:
+    return f"{a} and {b} hold the same update in {where}: frozen between them."
+
+
+def _same_run(a: str, b: str, n: Evidence, where: str) -> str:
+    cosine = n["whole_cosine"] if n["whole_cosine"] is not None else n["delta_cosine"]
+    same = "same direction" if cosine >= 0.8 else "a direction in part the same"
+    ratio = "" if n["length_ratio"] is None else f", {b} {n['length_ratio']:.2f} times as long as {a}"
+    return (
+        f"{a} and {b} look like two steps of one run, or one start trained on much the same data: {same} "
+        f"(cosine {_two(cosine)}){ratio}, in {where}."
+    )
+
+
+def _initialisation(a: str, b: str, n: Evidence, where: str) -> str:
+    return (
+        f"{a} and {b} began from one random start, such as a library's default seed: their A matrices still "
+        f"agree entry by entry (cosine {_two(n['start_cosine'])}), and so do their input directions in "
+        f"{where} ({_two(n['excess_input'])} above chance). {_outputs(n)} Compare them on the output side."
+    )
+
+
+def _inputs(a: str, b: str, n: Evidence, where: str) -> str:
+    return (
+        f"{a} and {b} share input directions in {where} ({_two(n['excess_input'])} above chance): a common "
+        f"start, or inputs learned alike, which their weights do not tell apart. {_outputs(n)}"
+    )
+
+
+def _outputs(n: Evidence) -> str:
+    """What goes with inputs in common on the output side."""
+    above = _two(n["excess_output"])
+    if n["outputs_shared"]:
+        return (
+            f"Of the outputs, {_count(n, 'output')} directions are shared in {n['outputs_shared']} of these "
+            f"weights ({above} above chance)."
+        )
+    return f"Their output directions, where learning shows, do not agree ({above} above chance)."
+
+
+def _directions(a: str, b: str, n: Evidence, where: str) -> str:
+    counts = [
+        f"{_count(n, side)} {side} directions" for side in ("output", "input")
+        if n[f"dimensions_shared_{side}"] is not None
+    ]  # fmt: skip
+    shared = f"{' and '.join(counts)} beyond chance; " if counts else ""
+    return (
+        f"{a} and {b} changed common directions in {where}: {shared}overlap above chance "
+        f"{_two(n['excess_output'])} on the output and {_two(n['excess_input'])} on the input side."
+    )
+
+
+def _first(a: str, b: str, n: Evidence, where: str) -> str:
+    side = "output" if n["excess_leading_output"] is not None else "input"
+    other = "input" if side == "output" else "output"
+    count = n[f"dimensions_shared_{other}"]
+    rest = "cannot be told" if count is None else f"{_number(count)}"
+    return (
+        f"{a} and {b} share only their leading {side} directions in {where}: {_count(n, side)} beyond chance "
+        f"({_two(n[f'excess_leading_{side}'])} of the way from chance to equal), with {rest} on the {other} "
+        "side."
+    )
+
+
+def _few(a: str, b: str, n: Evidence, where: str) -> str:
+    return (
+        f"{a} and {b} share a few output directions in {where}, not their leading ones: "
+        f"{_count(n, 'output')} beyond chance."
+    )
+
+
+def _nothing(a: str, b: str, n: Evidence, where: str) -> str:
+    return f"{a} and {b} share nothing worth a word in {where}: {_bounds([n])}"
+
+
+def _bounds(numbers: Sequence[Evidence]) -> str:
+    outputs, inputs = (_range([n[f"excess_{side}"] for n in numbers]) for side in ("output", "input"))
+    limit = min(min(n["limit_output"], n["limit_input"]) for n in numbers)
+    zs = [abs(n[f"overlap_{side}_z"] or 0.0) for n in numbers for side in ("input", "output")]
+    large = (
+        f" Their z of up to {significant(max(zs), 2)} only says that trained updates are not random matrices."
+        if max(zs) >= LARGE_Z
+        else ""
+    )
+    return f"overlap above chance {outputs} (output) and {inputs} (input), surely below {_two(limit)}.{large}"
+
+
+_SINGLE: dict[str, Callable[[str, str, Evidence, str], str]] = {
+    "duplicate": _duplicate,
+    "frozen": _frozen,
+    "same_run": _same_run,
+    "shared_initialisation": _initialisation,
+    "shared_inputs": _inputs,
+    "shared_directions": _directions,
+    "first_directions_shared": _first,
+    "few_directions_shared": _few,
+    "nothing_shared": _nothing,
+}
+
+
+def together(group: Sequence[Finding]) -> str:
+    """One sentence for the same fact in several pairs."""
+    kind, numbers = group[0].kind, [finding.evidence for finding in group]
+    return _TOGETHER[kind](_pairs([finding.models for finding in group]), numbers)
+
+
+def _pairs(models: Sequence[tuple[str, ...]]) -> str:
+    """The models of several pairs: all together where every pair of them is meant."""
+    labels = list(dict.fromkeys(label for pair in models for label in pair))
+    if {frozenset(pair) for pair in models} == {frozenset(pair) for pair in combinations(labels, 2)}:
+        return f"{named(labels, 8)}, any two of them,"
+    return named([" with ".join(pair) for pair in models], 6)
+
+
+def _all_same_run(who: str, numbers: Sequence[Evidence]) -> str:
+    cosines = [n["whole_cosine"] if n["whole_cosine"] is not None else n["delta_cosine"] for n in numbers]
+    ratios = [n["length_ratio"] for n in numbers if n["length_ratio"] is not None]
+    lengths = f", the later {_range(ratios)} times as long as the earlier" if ratios else ""
+    return (
+        f"{who} look like steps of one run, or of one start trained on much the same data: cosine of their "
+        f"updates {_range(cosines)}{lengths}."
+    )
+
+
+def _all_initialisation(who: str, numbers: Sequence[Evidence]) -> str:
+    return (
+        f"{who} began from one random start, such as a library's default seed: their A matrices agree "
+        f"entry by entry (cosine {_range([n['start_cosine'] for n in numbers])}). Output directions, where "
+        f"learning shows: {_range([n['excess_output'] for n in numbers])} above chance. Compare them there."
+    )
+
+
+def _all_inputs(who: str, numbers: Sequence[Evidence]) -> str:
+    return (
+        f"{who} share input directions ({_range([n['excess_input'] for n in numbers])} above chance): a "
+        "common start, or inputs learned alike, which their weights do not tell apart. Output directions: "
+        f"{_range([n['excess_output'] for n in numbers])} above chance."
+    )
+
+
+def _all_directions(who: str, numbers: Sequence[Evidence]) -> str:
+    counts = [n["dimensions_shared_output"] for n in numbers if n["dimensions_shared_output"] is not None]
+    shared = f"{_range(counts, _number)} output directions beyond chance, " if counts else ""
+    return (
+        f"{who} changed common directions in {_range([n['components'] for n in numbers], str)} of "
+        f"{_range([n['compared'] for n in numbers], str)} weights: {shared}overlap above chance "
+        f"{_range([n['excess_output'] for n in numbers])} on the output and "
+        f"{_range([n['excess_input'] for n in numbers])} on the input side."
+    )
+
+
+def _all_first(who: str, numbers: Sequence[Evidence]) -> str:
+    counts = [n["dimensions_shared_output"] for n in numbers if n["dimensions_shared_output"] is not None]
+    return (
+        f"{who} share only {_range(counts, _number)} of their directions, in "
+        f"{_range([n['components'] for n in numbers], str)} of "
+        f"{_range([n['compared'] for n in numbers], str)} weights."
+    )
+
+
+def _all_nothing(who: str, numbers: Sequence[Evidence]) -> str:
+    return f"{who} share nothing worth a word: {_bounds(numbers)}"
+
+
+def _all_duplicate(who: str, numbers: Sequence[Evidence]) -> str:
+    return (
+        f"{who} hold the same update in {_range([n['components'] for n in numbers], str)} of "
+        f"{_range([n['compared'] for n in numbers], str)} weights."
+    )
+
+
+_TOGETHER: dict[str, Callable[[str, Sequence[Evidence]], str]] = {
+    "duplicate": _all_duplicate,
+    "frozen": _all_duplicate,
+    "same_run": _all_same_run,
+    "shared_initialisation": _all_initialisation,
+    "shared_inputs": _all_inputs,
+    "shared_directions": _all_directions,
+    "first_directions_shared": _all_first,
+    "few_directions_shared": _all_first,
+    "nothing_shared": _all_nothing,
+}
+
+
+def cannot_tell(pair: Pair) -> str:
+    """Why nothing is said of a pair, and what could have been seen."""
+    sides = {side: equivalence(pair, side) for side in ("output", "input")}
+    filled = [f"{e.untold} on the {side} side" for side, e in sides.items() if e.untold]
+    if filled:
+        return (
+            f"of {pair.rows.height} weights the two spans fill the space so far ({', '.join(filled)}) that "
+            "whether directions are shared cannot be told."
+        )
+    parts = [f"{_two(e.excess)} on the {side} side" for side, e in sides.items()]
+    return f"neither directions in common nor their absence can be told: {', '.join(parts)} above chance."
+
+
+def whole_space(count: int) -> str:
+    """What cannot be told of weights in which a span is the whole space."""
+    where = "one weight" if count == 1 else f"{count} weights"
+    return f"in {where} a span is a side's whole space, in which any other lies, so that nothing can be told."
+
+
+def _count(n: Evidence, side: str) -> str:
+    """`4 ± 0.2 of 16`: directions beyond chance, with their deviation under chance."""
+    count = n[f"dimensions_shared_{side}"]
+    if count is None:
+        return "an unknown number of"
+    rank = min(n["rank_a"], n["rank_b"])
+    sd = n[f"dimensions_shared_{side}_sd"] or 0.0
+    error = f" ± {sd:.1f}" if sd >= 0.05 else ""
+    return f"{_number(count)}{error} of {_number(rank)}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _two(value: float | None) -> str:
+    # Adding zero takes the sign from a rounded -0.00.
+    return "n/a" if value is None else f"{round(value, 2) + 0.0:.2f}"
+
+
+def _range(values: Sequence[float | None], write: Callable[[Any], str] = _two) -> str:
+    known = [value for value in values if value is not None]
+    if not known:
+        return "n/a"
+    low, high = write(min(known)), write(max(known))
+    return low if low == high else f"{low} to {high}"

@@ -1,0 +1,201 @@
+"""What is said of two and more models: planted directions, starts and runs are found, chance is not."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tunescope.address import parse
+from tunescope.delta import Delta, Factored
+from tunescope.questions.subspace.findings import subspace_findings, untold
+from tunescope.questions.subspace.measure import SUMMARY_SCHEMA, compare
+from tunescope.questions.subspace.start import start_cosine
+from tunescope.study.finding import Finding
+
+Weights = Sequence[tuple[np.ndarray, np.ndarray]]
+R, D_IN, D_OUT = 8, 64, 96
+
+
+def summary(**models: Weights) -> pl.DataFrame:
+    """The summary table of models given as `(B, A)` for each layer."""
+    deltas = []
+    for label, weights in models.items():
+        found = []
+        for layer, (B, A) in enumerate(weights):
+            name, update = f"model.layers.{layer}.self_attn.q_proj", Factored(B, A, 1.0)
+            shape = len(B), A.shape[1]
+            found.append(Delta(parse(name), f"L{layer}_ATTN_Q", "lora", *shape, len(A), None, 1.0, (),
+                               open=lambda update=update: update))  # fmt: skip
+        deltas.append((label, found))
+    return pl.DataFrame([c.row for c in compare(deltas)], schema=SUMMARY_SCHEMA)
+
+
+def found(**models: Weights) -> list[Finding]:
+    return subspace_findings(summary(**models))
+
+
+def by_kind(**models: Weights) -> dict[str, Finding]:
+    listed = found(**models)
+    assert len({f.kind for f in listed}) == len(listed)
+    return {f.kind: f for f in listed}
+
+
+def gaussian(seed: int, n: int = 6, r: int = R, d_out: int = D_OUT, d_in: int = D_IN) -> list:
+    random = np.random.default_rng(seed)
+    return [(random.standard_normal((d_out, r)), random.standard_normal((r, d_in))) for _ in range(n)]
+
+
+def planted(seed: int, count: int, square: float, *, n: int = 4, r: int = 16, d: int = 128, size: float = 5):
+    """Two models whose first `count` output directions have this cos²; `size` makes them the leading ones."""
+    random = np.random.default_rng(seed)
+    pair: tuple[list, list] = ([], [])
+    weights = np.r_[np.full(count, size), np.ones(r - count)]
+    for _ in range(n):
+        Q = np.linalg.qr(random.standard_normal((d, d)))[0]
+        near = np.sqrt(square) * Q[:, :count] + np.sqrt(1 - square) * Q[:, r : r + count]
+        other = np.linalg.qr(np.hstack([near, random.standard_normal((d, r - count))]))[0]
+        for side, U in zip(pair, (Q[:, :r], other), strict=True):
+            V = np.linalg.qr(random.standard_normal((4 * d, r)))[0]
+            side.append((U * weights, V.T))
+    return pair
+
+
+def test_unrelated_models_surely_share_nothing() -> None:
+    finding = by_kind(a=gaussian(0), b=gaussian(1))["nothing_shared"]
+    for side in ("input", "output"):
+        assert finding.evidence[f"bound_{side}"] < finding.evidence[f"limit_{side}"] <= 0.15
+    assert finding.severity == "note"
+
+
+def test_three_unrelated_models_are_one_sentence_with_three_names() -> None:
+    (finding,) = found(a=gaussian(0), b=gaussian(1), c=gaussian(2))
+    assert finding.models == ("a", "b", "c")
+    assert "a, b and c, any two of them," in finding.text
+    assert list(finding.evidence["each"]) == ["a · b", "a · c", "b · c"]
+
+
+@pytest.mark.parametrize("size", [5.0, 1.0])
+@pytest.mark.parametrize(("r", "d"), [(16, 128), (16, 64), (16, 48)])
+def test_four_of_sixteen_directions_are_found_leading_or_not(size: float, r: int, d: int) -> None:
+    a, b = planted(0, 4, 0.9, r=r, d=d, size=size)
+    kinds = by_kind(a=a, b=b)
+    (finding,) = kinds.values()
+    assert finding.kind in ("shared_directions", "first_directions_shared", "few_directions_shared")
+    assert finding.evidence["dimensions_shared_output"] == pytest.approx(4, abs=1)
+    assert finding.evidence["p"] < 0.01
+    assert len(finding.components) == 4
+
+
+def test_eight_leading_directions_are_found_although_the_spans_fill_the_space() -> None:
+    a, b = planted(1, 8, 0.99, r=64, d=128)
+    finding = by_kind(a=a, b=b)["shared_directions"]
+    assert 6 <= finding.evidence["dimensions_shared_output"] <= 10
+    assert " ± " in finding.text
+    a, b = planted(1, 8, 0.99, r=64, d=256)
+    assert by_kind(a=a, b=b)["first_directions_shared"].evidence["dimensions_shared_output"] == 8
+
+
+def test_where_the_spans_fill_the_space_absence_is_not_claimed() -> None:
+    a, b = gaussian(0, r=60, d_out=64, d_in=256), gaussian(1, r=60, d_out=64, d_in=256)
+    table = summary(a=a, b=b)
+    assert subspace_findings(table) == []
+    assert table["dimensions_shared_output"].null_count() == 6
+    (line,) = untold(table)
+    assert line.startswith("a and b: ")
+    assert "cannot be told" in line
+
+
+def test_one_weight_of_many_is_no_run() -> None:
+    start, one, other = gaussian(0, 20), gaussian(1, 20), gaussian(2, 20)
+    a = [(B, A) for (_, A), (B, _) in zip(start, one, strict=True)]
+    b = [(B, A) for (_, A), (B, _) in zip(start, other, strict=True)]
+    b[0] = (0.7 * a[0][0] + b[0][0], a[0][1])
+    kinds = by_kind(a=a, b=b)
+    assert "same_run" not in kinds
+    assert kinds["shared_directions"].components == ("L0_ATTN_Q",)
+    assert kinds["shared_initialisation"].severity == "warning"
+    later = [(1.5 * B + 0.3 * C, A) for (B, A), (C, _) in zip(a, other, strict=True)]
+    finding = by_kind(a=a, b=later)["same_run"]
+    assert "same direction (cosine 0.98), b 1.5" in finding.text
+    assert finding.evidence["length_ratio"] == pytest.approx(1.53, abs=0.02)
+
+
+def learned(seed: int, r: int = R) -> tuple[np.ndarray, np.ndarray]:
+    """An A whose rows came to lie in eight directions that both runs learn, in a basis of its own."""
+    random = np.random.default_rng(seed)
+    common = np.linalg.qr(np.random.default_rng(99).standard_normal((D_IN, 8)))[0]
+    A = random.standard_normal((r, 8)) @ common.T + 0.02 * random.standard_normal((r, D_IN))
+    return random.standard_normal((D_OUT, r)), A
+
+
+def test_inputs_learned_alike_are_not_called_a_common_start() -> None:
+    finding = by_kind(a=[learned(1)], b=[learned(2)])["shared_inputs"]
+    assert finding.severity == "note"
+    assert "learned alike" in finding.text
+    one, other = gaussian(1, 1), gaussian(2, 1)
+    assert by_kind(a=one, b=[(other[0][0], one[0][1])])["shared_initialisation"].severity == "warning"
+
+
+def test_a_single_direction_cannot_tell_a_start_in_one_weight_and_can_in_many() -> None:
+    a, b = gaussian(1, 16, r=1), gaussian(2, 16, r=1)
+    same = [(B, A) for (B, _), (_, A) in zip(b, a, strict=True)]
+    assert by_kind(a=a[:1], b=same[:1]).keys() == {"shared_inputs"}
+    assert by_kind(a=a, b=same).keys() == {"shared_initialisation"}
+
+
+def test_a_factor_that_went_through_an_svd_no_longer_tells_its_start() -> None:
+    one, other = gaussian(1, 3), gaussian(2, 3)
+    same = [(B, A) for (B, _), (_, A) in zip(other, one, strict=True)]
+    turned = []
+    for B, A in same:
+        U, values, Vt = np.linalg.svd(B @ A, full_matrices=False)
+        turned.append((U[:, :R] * values[:R], Vt[:R]))
+    assert by_kind(a=one, b=same).keys() == {"shared_initialisation"}
+    assert by_kind(a=one, b=turned).keys() == {"shared_inputs"}
+
+
+def test_cosines_of_starts_are_those_of_the_entries() -> None:
+    (one,), (other,) = gaussian(1, 1), gaussian(2, 1)
+    row = summary(a=[one], b=[(other[0], one[1] + 0.5 * other[1])]).row(0, named=True)
+    x, y = one[1].ravel(), (one[1] + 0.5 * other[1]).ravel()
+    assert row["start_cosine"] == pytest.approx(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
+    assert start_cosine.__doc__
+
+
+def test_slight_outputs_under_a_common_start_are_counted_with_it_not_called_shared() -> None:
+    """One of eight output directions in each weight: 0.12 above chance, where unrelated adapters lie too."""
+    start, one, other = gaussian(0, 12), gaussian(1, 12), gaussian(2, 12)
+    a = [(B, A) for (_, A), (B, _) in zip(start, one, strict=True)]
+    b = [(np.hstack([B[:, :1], C[:, 1:]]), A) for (B, A), (C, _) in zip(a, other, strict=True)]
+    for finding in found(a=a, b=b):
+        if finding.kind == "shared_directions":
+            assert finding.evidence["excess_output"] >= 0.15
+        assert finding.kind != "first_directions_shared"
+    assert {f.kind for f in found(a=a, b=b)} >= {"shared_initialisation"}
+
+
+def test_the_same_update_is_a_duplicate_and_in_some_weights_frozen() -> None:
+    a, b = gaussian(0), gaussian(1)
+    assert by_kind(a=a, b=a)["duplicate"].severity == "warning"
+    kinds = by_kind(a=a, b=[*a[:2], *b[2:]])
+    assert kinds["frozen"].components == ("L0_ATTN_Q", "L1_ATTN_Q")
+
+
+def test_a_model_that_cannot_be_compared_is_named_once_whatever_it_was_paired_with() -> None:
+    zero = [(0 * B, A) for B, A in gaussian(3)]
+    broken = [(B * np.nan, A) for B, A in gaussian(4)]
+    listed = found(a=gaussian(0), b=gaussian(1), zero=zero, broken=broken)
+    assert [(f.kind, f.models) for f in listed if f.severity == "warning"] == [
+        ("untrained", ("zero",)), ("non_finite", ("broken",)),
+    ]  # fmt: skip
+
+
+def test_no_null_study_of_unrelated_models_raises_anything_but_absence() -> None:
+    """Three models, 24 weights, spectra of few effective dimensions, ranks that differ."""
+    for seed in range(6):
+        models = {}
+        for k, r in enumerate((4, 8, 16)):
+            steep = 0.6 ** np.arange(r)
+            models["abc"[k]] = [(B * steep, A) for B, A in gaussian(100 * seed + k, 24, r=r)]
+        assert {f.kind for f in found(**models)} == {"nothing_shared"}
