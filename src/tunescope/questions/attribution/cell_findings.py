@@ -10,7 +10,7 @@ from scipy import stats
 
 from tunescope.questions.attribution.case import ALPHA, FEWEST_SEQUENCES, Case, percent
 from tunescope.statistics.multiplicity import benjamini_hochberg, holm
-from tunescope.statistics.tails import t5_scale, t5_tail
+from tunescope.statistics.tails import leading_outliers, t5_scale
 from tunescope.study.finding import Finding, named, significant
 
 Floats = NDArray[np.float64]
@@ -20,13 +20,15 @@ WORTH = 0.05
 FACTOR = 4.0
 # Cells in the top or the bottom quarter of motion are looked at; of fewer cells there are no quarters.
 QUARTER, FEWEST_CELLS = 0.25, 8
+# So many cells at most can stand out of the law of the rest.
+MOST_OUTLIERS = 3
 
 
 def least_visible(cells: int, n: int, alpha: float = ALPHA) -> float:
     """How many standard errors a single cell must be against the whole to be found, of so many cells.
 
     >>> round(least_visible(28, 32), 2), round(least_visible(224, 8), 2)
-    (3.17, 6.2)
+    (3.15, 6.2)
     """
     return float(stats.t.isf(alpha / max(cells, 1), n - 1)) if n > 1 else float("inf")
 
@@ -106,9 +108,12 @@ def _without_motion(case: Case, frame: pl.DataFrame, predicted: Floats) -> Itera
     # What is surely there of the effect, at a level that covers every cell.
     margin = stats.t.isf(case.alpha / (2 * len(moved)), case.n - 1) * errors
     sure = np.log(np.maximum(effect - margin, 1e-300) / predicted)
-    q = holm(t5_tail(sure, t5_scale(logs - np.median(logs))))
+    standard = (logs - np.median(logs)) / t5_scale(logs - np.median(logs))
+    count, p = leading_outliers(standard, MOST_OUTLIERS, case.alpha)
+    outlying = np.zeros(len(moved), dtype=bool)
+    outlying[np.argsort(-standard, kind="stable")[:count]] = True
     least = moved <= np.quantile(moved, QUARTER)
-    q = np.where(least & (sure >= np.log(FACTOR)), q, 1.0)
+    q = np.where(outlying & least & (sure >= np.log(FACTOR)), p, 1.0)
     if (q <= case.alpha).any():
         yield _stranger(case, "effect_without_motion", frame, predicted, q)
 
@@ -133,7 +138,7 @@ def _stranger(case: Case, kind: str, frame: pl.DataFrame, predicted: Floats, q: 
     evidence: dict[str, Any] = case.evidence(
         "effect / what the motion predicts", float(ratios[first]),
         null="an effect of a quarter or more of the predicted one, Holm over cells" if far
-        else "a t₅ law of effect per motion, Holm over cells",
+        else "a t₅ law of effect per motion, beyond the next largest",
         p=float(q[order].max()), threshold=1 / FACTOR if far else FACTOR, cells=len(names),
         change=float(frame["frobenius_norm_normalized"][first]), attribution=float(effect[first]),
         stderr=float(_errors(frame)[first]), predicted=float(predicted[first]),
