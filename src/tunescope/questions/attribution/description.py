@@ -13,7 +13,7 @@ from tunescope.study.finding import named, significant
 _FAMILIES = {"mlp": "MLP", "attention": "attention", "norm": "norms", "embedding": "embeddings"}
 
 
-def described(case: Case) -> list[str]:
+def where_it_lies(case: Case) -> list[str]:
     """Shares of depth and families, gross beside net, how few weights hold half, and what was visible.
 
     Gross: of all that was moved in either direction; net: of the sum, where parts cancel. These state what

@@ -125,7 +125,8 @@ def _tilted(case: Case, stack: str, found: tuple[float, float], parts: Any) -> F
     evidence = case.evidence(
         "|attribution| of MLP / attention weights within layers", ratio, p=p,
         null="kinds of weight exchanged between the families, and no difference within layers",
-        threshold={"ratio": TILT, "p": case.alpha / 2}, stack=stack, gross=share, net=of_net, layers=len(rows),
+        threshold={"ratio": TILT, "p": case.alpha / 2}, stack=stack, gross=share, net=of_net,
+        layers=len(rows),
     )  # fmt: skip
     return Finding("family_tilt", text, (case.model,), evidence=evidence, strength=max(ratio, 1 / ratio))
 

@@ -11,7 +11,7 @@ from tunescope.errors import Notice, UsageError
 from tunescope.extras import needed_by
 from tunescope.questions.attribution import views as view
 from tunescope.questions.attribution.case import Case
-from tunescope.questions.attribution.description import described
+from tunescope.questions.attribution.description import where_it_lies
 from tunescope.questions.attribution.findings import attribution_findings, difference_findings
 from tunescope.questions.attribution.inputs import check_there, data_sets
 from tunescope.questions.attribution.question import QUESTION
@@ -182,7 +182,7 @@ def _document(
         **(next(iter(summaries.values())) if len(summaries) == 1 else {}),
         "data_sets": summaries,
         "description": {
-            data: described(Case(one.frame, one.summary, label, data, len(found)))
+            data: where_it_lies(Case(one.frame, one.summary, label, data, len(found)))
             for data, one in found.items()
         },
         "findings": [finding.record() for finding in ordered(findings)],

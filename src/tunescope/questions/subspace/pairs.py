@@ -128,13 +128,18 @@ def started_alike(pair: Pair) -> bool:
 class Equivalence:
     """How much the weights of a pair could share unseen: upper bound of the mean excess against the limit.
 
-    `untold` counts the weights of a side so filled that a quarter of the directions could be shared unseen.
+    `tellable` says whether an excess of zero would lie surely below the limit: not where the spans fill the
+    space, nor for few weights of few dimensions.
     """
 
     excess: float
     bound: float
     limit: float
-    untold: int
+
+    @property
+    def tellable(self) -> bool:
+        """Whether the absence of what is worth saying could be told at all."""
+        return self.bound - self.excess < self.limit
 
 
 def equivalence(pair: Pair, side: Side) -> Equivalence:
@@ -151,7 +156,7 @@ def equivalence(pair: Pair, side: Side) -> Equivalence:
     low, sd = np.array(limits), np.array(deviations)
     mean = float(excess.mean())
     bound = mean + 1.645 * math.sqrt(float((sd**2).sum())) / len(sd)
-    return Equivalence(mean, bound, float(low.mean()), int((low <= 2 * 1.645 * sd).sum()))
+    return Equivalence(mean, bound, float(low.mean()))
 
 
 def _dimension(side: Side) -> str:

@@ -228,11 +228,11 @@ _TOGETHER: dict[str, Callable[[str, Sequence[Evidence]], str]] = {
 def cannot_tell(pair: Pair) -> str:
     """Why nothing is said of a pair, and what could have been seen."""
     sides = {side: equivalence(pair, side) for side in ("output", "input")}
-    filled = [f"{e.untold} on the {side} side" for side, e in sides.items() if e.untold]
+    filled = [f"{side} side" for side, e in sides.items() if not e.tellable]
     if filled:
         return (
-            f"of {pair.rows.height} weights the two spans fill the space so far ({', '.join(filled)}) that "
-            "whether directions are shared cannot be told."
+            f"the two spans fill so much of the space on the {' and the '.join(filled)} that whether "
+            f"directions are shared cannot be told from {pair.rows.height} weights."
         )
     parts = [f"{_two(e.excess)} on the {side} side" for side, e in sides.items()]
     return f"neither directions in common nor their absence can be told: {', '.join(parts)} above chance."
