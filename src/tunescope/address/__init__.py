@@ -1,9 +1,9 @@
 """Where a weight sits in a model: names of every spelling become addresses and short component names."""
 
-from tunescope.address.address import distinct_addresses, parse
+from tunescope.address.address import distinct_addresses, parse, parse_all
 from tunescope.address.components import component_names
 from tunescope.address.families import FAMILIES
 from tunescope.address.place import Address
 from tunescope.address.spelling import dotted
 
-__all__ = ["FAMILIES", "Address", "component_names", "distinct_addresses", "dotted", "parse"]
+__all__ = ["FAMILIES", "Address", "component_names", "distinct_addresses", "dotted", "parse", "parse_all"]

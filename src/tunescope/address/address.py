@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tunescope.address.naming import BLOCKS
@@ -76,6 +76,11 @@ def _stack(prefix: str) -> str:
         if pattern.search(prefix):
             return name
     return "model"
+
+
+def parse_all(names: Iterable[str]) -> list[Address]:
+    """The addresses of all weights of one model, where a UNet's nested blocks are layers of their own."""
+    return unrolled([parse(name) for name in names])
 
 
 def distinct_addresses(addresses: Sequence[Address]) -> list[Address]:

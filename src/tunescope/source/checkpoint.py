@@ -9,7 +9,7 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from tunescope.address import Address, parse
+from tunescope.address import Address, parse_all
 from tunescope.delta import Delta
 from tunescope.errors import BadInput, Notice, printable
 from tunescope.paths import local_path
@@ -129,11 +129,15 @@ def open_checkpoint(spec: str | os.PathLike[str]) -> BaseCheckpoint:
     path = local_model(spec)
     opened, notices = open_model_files(path)
     files = [file for _, file in opened]
+    named = [
+        (prefix + strip_wrappers(name), tensor)
+        for prefix, file in opened
+        for name, tensor in file.tensors.items()
+        if not name.endswith(".bias")
+    ]
     tensors: dict[Address, LazyTensor] = {}
-    for prefix, file in opened:
-        for name, tensor in file.tensors.items():
-            if not name.endswith(".bias"):
-                tensors.setdefault(parse(prefix + strip_wrappers(name)), tensor)
+    for address, (_, tensor) in zip(parse_all(name for name, _ in named), named, strict=True):
+        tensors.setdefault(address, tensor)
     noticed = (*notices, *(n for f in files for n in f.notices))
     return BaseCheckpoint(str(path), tensors, tuple(files), noticed, os.fspath(spec))
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from tunescope.address import Address, parse
+from tunescope.address import Address, parse_all
 from tunescope.delta import Dense, Update
 from tunescope.errors import BadInput, Notice
 from tunescope.source.files.tensors import Entry, LazyTensor, is_float
@@ -87,12 +87,12 @@ def _trained_whole(entry: Entry) -> bool:
 
 
 def _whole(tensors: Mapping[str, LazyTensor]) -> dict[Address, Weight]:
+    floats = {name: tensor for name, tensor in tensors.items() if is_float(tensor)}
+    addresses = parse_all(_SAVED.sub("", strip_wrappers(name)) for name in floats)
     weights: dict[Address, Weight] = {}
-    for name, tensor in tensors.items():
-        if is_float(tensor):
-            address = parse(_SAVED.sub("", strip_wrappers(name)))
-            opened = partial(_read_whole, tensor)
-            weights.setdefault(address, Weight(address, tensor.shape, True, opened, tensor))
+    for address, tensor in zip(addresses, floats.values(), strict=True):
+        opened = partial(_read_whole, tensor)
+        weights.setdefault(address, Weight(address, tensor.shape, True, opened, tensor))
     return weights
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunescope.address import component_names, distinct_addresses, parse
+from tunescope.address import component_names, distinct_addresses, parse, parse_all
 from tunescope.delta import Base, Delta, Dense, Update
 from tunescope.source.files.tensors import Entry, LazyTensor, is_float
 from tunescope.source.formats.leftovers import NEEDS_BASE
@@ -59,11 +59,8 @@ def _tensors(source: Source) -> Mapping[str, LazyTensor]:
 
 def _based(deltas: tuple[Delta, ...], base: WholeModel) -> list[Delta]:
     """The deltas with their base weights, wherever the base keeps them."""
-    held = {
-        parse(name): (name, tensor)
-        for name, tensor in base.tensors.items()
-        if len(tensor.shape) >= 2 and not name.endswith(".bias")
-    }
+    named = {n: t for n, t in base.tensors.items() if len(t.shape) >= 2 and not n.endswith(".bias")}
+    held = dict(zip(parse_all(named), named.items(), strict=True))
     places = {a: address_place(a, _matrix(tensor.shape)) for a, (_, tensor) in held.items()}
     theirs = matched({d.address: address_place(d.address, (d.d_out, d.d_in)) for d in deltas}, places)
     found = []

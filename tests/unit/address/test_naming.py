@@ -12,6 +12,7 @@ from tunescope.address import component_names, distinct_addresses, dotted, parse
 from tunescope.address.naming import BLOCKS, RENAMES, Rename
 from tunescope.measure.similarity import delta_cosine, pairs
 from tunescope.source import open_source
+from tunescope.source.checkpoint import open_checkpoint
 
 LISTS = {
     "denoiser.layers": "diffusion_model.layers",
@@ -190,6 +191,21 @@ def test_every_place_of_sdxl_has_a_short_name_of_its_own() -> None:
     layers = [a.layer for a in addresses[: len(SDXL)]]
     assert layers == sorted(layers, key=lambda layer: -1 if layer is None else layer)
     assert (addresses[0].layer, layers[-1]) == (40, 181)
+
+
+def test_an_adapter_of_sdxl_finds_its_weights_in_a_base_of_either_naming(tmp_path: Path) -> None:
+    flat = [f"lora_unet_input_blocks_4_1_transformer_blocks_{block}_attn1_to_q" for block in range(2)]
+    source = open_source(saved(tmp_path / "x.safetensors", flat))
+    for place in ("down_blocks.1.attentions.0", "model.diffusion_model.input_blocks.4.1"):
+        held = {
+            f"{place}.transformer_blocks.{i}.attn1.to_q.weight": np.full((4, 6), i, "f4") for i in range(2)
+        }
+        save_file(held, tmp_path / "base.safetensors")
+        base = open_checkpoint(tmp_path / "base.safetensors")
+        for i, delta in enumerate(source.deltas):
+            weight = base.weight(delta)
+            assert isinstance(weight, np.ndarray)
+            assert weight[0, 0] == i
 
 
 def test_the_numbered_blocks_of_sdxl_are_the_same_places() -> None:
