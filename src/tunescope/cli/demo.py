@@ -19,12 +19,14 @@ Examples:
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("demo-out"), show_default=True,
               help="Folder for everything that the demonstration makes.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace an earlier demonstration in that folder.")
-def command(out: Path, overwrite: bool) -> int:
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def command(out: Path, overwrite: bool, debug: bool) -> int:
     """Fine-tune a small model on five domains at two learning rates, on the CPU, and show what moved.
 
     Takes under four minutes on two cores. It makes ten adapters with their captures, a study of norms,
     and animated trajectories.
     """
+    del debug
     began = time.monotonic()
     # Deferred: --help must not load torch, and it is an extra.
     with training_errors(), shown_progress() as listener:

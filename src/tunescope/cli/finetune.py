@@ -91,6 +91,7 @@ Examples:
     envvar="TUNESCOPE_FINETUNE_JSON",
     help="Print the runs and their losses as one document.",
 )
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(
     data: tuple[str, ...],
     rates: tuple[float, ...],
@@ -98,6 +99,7 @@ def command(
     report_to: tuple[str, ...],
     out: Path,
     as_json: bool,
+    debug: bool,
     **settings: Any,
 ) -> int:
     """Fine-tune one model on every domain, at every learning rate, from every seed.
@@ -105,6 +107,7 @@ def command(
     Every run records how its weights move. A sweep that was stopped goes on where it was when the same
     command is given again; runs that are whole are not done again.
     """
+    del debug
     domains = parse_domains(data)
     settings["quantize"] = settings["quantize"] or ("none" if settings["full"] else "nf4")
     runs = _finetune(settings, domains, out, rates, seeds, report_to)

@@ -23,7 +23,8 @@ def load(folder: Path, question: Callable[[str], Question]) -> Study:
     _check_files(folder, record)
     tables = {name: read_parquet(folder / "tables" / f"{name}.parquet") for name in record["tables"]}
     readout = read_object(folder / "tables" / "readout.json", "bad-study", "the study's readout")
-    return Study(question(record["kind"]), tables, readout, record["arguments"], record["sources"])
+    asked = question(record["kind"])
+    return Study(asked, tables, readout, record["arguments"], record["sources"], record["written"])
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -42,7 +43,7 @@ def _record(folder: Path) -> dict[str, Any]:
             expected=f"schema version {SCHEMA_VERSION} or older", found=record["schema_version"],
             fix="upgrade tunescope",
         )  # fmt: skip
-    kinds = {"kind": str, "arguments": dict, "sources": list, "tables": list, "files": dict}
+    kinds = {"kind": str, "arguments": dict, "sources": list, "tables": list, "files": dict, "written": dict}
     for key, kind in kinds.items():
         if not isinstance(record.get(key), kind):
             raise BadInput(

@@ -5,7 +5,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from tunescope.errors import Exhausted, UsageError
 from tunescope.study.options import parse_formats
@@ -22,9 +21,9 @@ def save(
     study: Study, folder: Path, overwrite: bool, figures: Sequence[str] | None, safe: bool | None, tell: Tell
 ) -> Path:
     """Write a study; see `Study.save`."""
-    wanted = study.arguments.get("figures", FORMATS) if figures is None else figures
+    wanted = study.written.get("figures", FORMATS) if figures is None else figures
     formats = parse_formats(",".join(wanted) or "none")
-    safe = bool(study.arguments.get("spreadsheet_safe", False)) if safe is None else safe
+    safe = bool(study.written.get("spreadsheet_safe", False)) if safe is None else safe
     check_output(folder, (), overwrite)
     with published(folder) as work:
         _write(study, work, formats, safe, tell)
@@ -64,12 +63,12 @@ def _draw(study: Study, figures: Path, formats: Sequence[str], tell: Tell) -> No
 
 def _record(study: Study, work: Path, formats: Sequence[str], safe: bool) -> None:
     files = sorted(path for path in work.rglob("*") if path.is_file())
-    view: dict[str, Any] = {"figures": list(formats), "spreadsheet_safe": safe}
     document = {
         "schema_version": SCHEMA_VERSION,
         "tunescope": __version__,
         "kind": study.kind,
-        "arguments": {**study.arguments, **view},
+        "arguments": study.arguments,
+        "written": {"figures": list(formats), "spreadsheet_safe": safe},
         "sources": study.sources,
         "tables": list(study.tables),
         "files": {path.relative_to(work).as_posix(): sha256_of(path) for path in files},

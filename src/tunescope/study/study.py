@@ -22,7 +22,8 @@ class Study:
 
     `tables` by file name, `readout` is the document that `--json` prints, `arguments` are those of the
     command line (live objects by label), `sources` say label, location, revision, bytes and digest of all
-    that was read. `tunescope.read(folder)` gives back what `save(folder)` wrote.
+    that was read, `written` how it was last saved. `tunescope.read(folder)` gives back what `save(folder)`
+    wrote.
     """
 
     question: Question
@@ -30,10 +31,11 @@ class Study:
     readout: Mapping[str, Any]
     arguments: Mapping[str, Any] = field(default_factory=dict)
     sources: Sequence[Mapping[str, Any]] = ()
+    written: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # What is saved is what is held: JSON would turn a tuple into a list and a NaN into null.
-        for name in ("readout", "arguments", "sources"):
+        for name in ("readout", "arguments", "sources", "written"):
             object.__setattr__(self, name, plain(getattr(self, name)))
 
     @property

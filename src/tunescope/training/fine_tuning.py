@@ -18,6 +18,7 @@ from tunescope.training.guards import few_threads, refuse_degraded_launch
 from tunescope.training.progress import Listener, silent
 from tunescope.training.recipe import Recipe, check_rate
 from tunescope.training.run import SCHEMA_VERSION, Run, refuse_stopped
+from tunescope.training.runs import Runs
 from tunescope.training.sweep import Sweep, checked_root, versions
 from tunescope.writing import locked, write_json
 
@@ -36,7 +37,7 @@ def finetune(
     seeds: Sequence[int] = (0,),
     report_to: Iterable[str] = (),
     listener: Listener = silent,
-) -> list[Run]:
+) -> Runs:
     """Fine-tune one model on every domain at every rate from every seed, recording how its weights move.
 
     `data` maps a domain's name to a file or hub data set. Each run has a folder
@@ -65,7 +66,7 @@ def finetune(
                 write_json(root / "sweep.json", _record(recipe, data, rates, seeds))
             sweep.do(main_process)
     refuse_stopped(runs if main_process else [])
-    return runs
+    return Runs(root, runs)
 
 
 def check_libraries(recipe: Recipe, report_to: Iterable[str]) -> None:
