@@ -7,7 +7,7 @@ export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test check bench calibrate calibrate-quick fuzz faults clean
+.PHONY: demo test check light wheel pythons lowest bench calibrate calibrate-quick fuzz faults clean
 .DELETE_ON_ERROR:
 
 # torch comes first and pinned: left to a resolver it may bring several gigabytes of CUDA packages.
@@ -34,6 +34,35 @@ check: $(VENV)/.ready
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/cli/test_docs.py
 
+# The base install alone: every verb and public name works, or says which extra it needs and how to get it.
+light:
+	$(PYTHON) -m venv --clear .venv-light
+	.venv-light/bin/python -m pip install -q -c constraints.txt .
+	.venv-light/bin/python scripts/check_light.py
+
+# The wheel holds every file of the package.
+wheel:
+	rm -rf build/wheel
+	$(PYTHON) -m venv --clear .venv-wheel
+	.venv-wheel/bin/python -m pip wheel -q --no-deps -w build/wheel .
+	.venv-wheel/bin/python scripts/check_wheel.py build/wheel/tunescope-*.whl
+
+# The base install on every supported Python that is there; the newest by resolving its dependencies.
+pythons:
+	for python in 3.11 3.12 3.13 3.14; do \
+	  command -v python$$python > /dev/null || { echo "python$$python is not here"; continue; }; \
+	  $(MAKE) light PYTHON=python$$python || exit 1; \
+	done
+	$(PYTHON) -m pip download -q --no-deps --only-binary=:all: --python-version 3.14 -c constraints.txt \
+	  -d build/resolved numpy polars polars-runtime-32 click matplotlib pillow ml-dtypes scipy pyyaml rich
+
+# The lowest versions that pyproject.toml allows.
+lowest:
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install -q uv
+	.venv-lowest/bin/uv pip install -q --python .venv-lowest/bin/python --resolution lowest-direct .
+	.venv-lowest/bin/python scripts/check_light.py
+
 bench: $(VENV)/.ready
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks
@@ -55,4 +84,4 @@ faults: $(VENV)/.ready
 	$(BIN)/python -m tests.faults.disk
 
 clean:
-	rm -rf $(VENV) demo-out bench-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* build demo-out bench-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
