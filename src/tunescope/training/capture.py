@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from tunescope.errors import UsageError
-from tunescope.training import guards
 from tunescope.training.exhaustion import reason
+from tunescope.training.guards import guard_training
 from tunescope.training.motion import Motion
 from tunescope.training.recording import Recording
 from tunescope.training.rows import capture_rows, labels, metadata
 from tunescope.training.start import load_start, save_start
+from tunescope.training.trackers import Trackers, calling_handler, layer_values
 from tunescope.training.trainable import Trainable, trainable
 
 logger = logging.getLogger("tunescope")
@@ -75,6 +76,9 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
     training: see `failure`. A folder that holds another training's capture is left as it is, which is such an
     error, unless `overwrite` says that it may be replaced.
 
+    Each layer's ‖ΔW‖ and mean |Δ| also go to the trackers that the trainer reports to, as
+    `tunescope/delta_norm/layer_07` and `tunescope/delta_abs_mean/layer_07`, unless `report` is false.
+
     `captures` and `seconds` count what was measured and the time it took; `whole` tells whether all of
     it lies on the disk.
 
@@ -92,6 +96,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         every_steps: int | None = None,
         per_epoch: int | None = None,
         overwrite: bool = False,
+        report: bool = True,
     ) -> None:
         for name, value in (("every_steps", every_steps), ("per_epoch", per_epoch)):
             if value is not None and value < 1:
@@ -103,9 +108,11 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         self._per_epoch = 10 if every_steps is None and per_epoch is None else per_epoch
         self.captures, self.seconds = 0, 0.0
         self.failure: BaseException | None = None
+        self._report, self._trackers = report, Trackers(None)
         self._recording: Recording | None = None
         self._motion: Motion | None = None
         self._pending: _Pending | None = None
+        self._measured: NDArray[np.float64] | None = None
         self._writing: Future[None] | None = None
         self._epoch_before = 0.0
         self._learning_rate: float | None = None
@@ -120,7 +127,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Guard the model before anything is evaluated."""
-        _guard(args, kwargs.get("model"))
+        guard_training(args, kwargs.get("model"))
 
     @_never_raises
     def on_train_begin(
@@ -128,10 +135,11 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         """Keep the weights of step zero, or take them up again in a resumed run."""
         model = kwargs["model"]
-        _guard(args, model)
+        guard_training(args, model)
         self._recording, self._pending, self.captures = None, None, 0
         self._epoch_before = float(state.epoch or 0.0)
         if state.is_world_process_zero:
+            self._trackers = Trackers(calling_handler() if self._report else None)
             self._begin(Path(self._output or args.output_dir), trainable(model), state)
 
     @_never_raises
@@ -159,6 +167,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         """Record where a capture is due. The row waits for the step's loss if that is about to be logged."""
         if self._due(state):
             self._record(state, wait=control.should_log)
+            self._tell(args, state, control)
 
     @_never_raises
     def on_log(
@@ -230,12 +239,19 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         began = time.perf_counter()
-        values = self._motion.measure()
+        values = self._measured = self._motion.measure()
         self.seconds += time.perf_counter() - began
         self._recorded, self.captures = state.global_step, self.captures + 1
         self._pending = _Pending(state.global_step, float(state.epoch or 0.0), self._learning_rate, values)
         if not wait:
             self._write(state)
+
+    def _tell(self, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
+        if self._measured is not None and self._trackers:
+            began = time.perf_counter()
+            self._trackers.report(layer_values(self._labels, self._measured), args, state, control)
+            self.seconds += time.perf_counter() - began
+        self._measured = None
 
     def _write(self, state: TrainerState) -> None:
         if self._pending is None or self._recording is None:
@@ -268,19 +284,3 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
 def _writer() -> ThreadPoolExecutor:
     """One thread for all captures of the process: files appear in the order of steps."""
     return ThreadPoolExecutor(1, "tunescope-capture")
-
-
-def _guard(args: TrainingArguments, model: Any) -> None:
-    if model is None:
-        return
-    packed = guards.keep_4bit_weights_unpacked(model)
-    if packed:
-        logger.warning(
-            "tunescope: %d 4-bit modules were evaluated and repacked before training; gradients through them "
-            "are wrong. Load the model again and evaluate it after tunescope.training.guards has seen it.",
-            len(packed),
-        )
-    if guards.narrowed_by_trl(args, model):
-        widened = guards.float32_adapters(model)
-        if widened:
-            logger.warning("tunescope: %d adapter weights put back from bfloat16 to float32", len(widened))

@@ -1,6 +1,7 @@
 """Traps of the training stack that give wrong numbers without an error, and what keeps clear of them."""
 
 import ctypes
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 from torch import nn
 
 from tunescope.errors import UsageError
+
+logger = logging.getLogger("tunescope")
 
 _MULTI_PROCESS = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
@@ -64,6 +67,23 @@ def narrowed_by_trl(args: Any, model: nn.Module) -> bool:
     """Whether these are the arguments of trl's supervised trainer over a quantised model."""
     names = {kind.__name__ for kind in type(args).__mro__}
     return "SFTConfig" in names and is_quantized(model)
+
+
+def guard_training(args: Any, model: nn.Module | None) -> None:
+    """Keep a model that is about to train clear of these traps, and say what was done or cannot be mended."""
+    if model is None:
+        return
+    packed = keep_4bit_weights_unpacked(model)
+    if packed:
+        logger.warning(
+            "tunescope: %d 4-bit modules were evaluated and repacked before training; gradients through them "
+            "are wrong. Load the model again and evaluate it after tunescope.training.guards has seen it.",
+            len(packed),
+        )
+    if narrowed_by_trl(args, model):
+        widened = float32_adapters(model)
+        if widened:
+            logger.warning("tunescope: %d adapter weights put back from bfloat16 to float32", len(widened))
 
 
 def few_threads() -> bool:
