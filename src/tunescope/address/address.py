@@ -20,6 +20,10 @@ _STACKS: tuple[tuple[str, str], ...] = (
     ("unet", r"(^|\.)unet($|\.)"),
     ("text", r"(^|\.)text_model($|\.)"),
     ("language", r"(^|\.)language_model($|\.)"),
+    # The second speaker of Qwen-Omni, BLIP-2's query transformer, and layers that predict further tokens.
+    ("talker", r"(^|\.)talker($|\.)"),
+    ("qformer", r"(^|\.)qformer($|\.)"),
+    ("mtp", r"(^|\.)mtp($|\.)"),
     *((blocks.stack, rf"(^|\.){re.escape(blocks.path)}$") for blocks in BLOCKS if blocks.stack != "model"),
     ("decoder", r"(^|\.)decoder($|\.)"),
     ("encoder", r"(^|\.)encoder($|\.)"),

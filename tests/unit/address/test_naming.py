@@ -118,6 +118,25 @@ def test_every_list_of_blocks_is_its_stack(blocks: object) -> None:
         assert (address.stack, address.layer, address.module_type) == (stack, 5, "attn.to_q")
 
 
+@pytest.mark.parametrize(
+    ("name", "stack"),
+    [
+        ("thinker.model.layers.0.self_attn.q_proj", "model"),
+        ("talker.model.layers.0.self_attn.q_proj", "talker"),
+        ("thinker.visual.blocks.0.attn.qkv", "vision"),
+        ("thinker.audio_tower.layers.0.fc1", "audio"),
+        ("qformer.encoder.layer.0.attention.attention.query", "qformer"),
+        ("mtp.layers.0.mlp.up_proj", "mtp"),
+        ("model.encoder.layers.0.fc1", "encoder"),
+        ("model.decoder.layers.0.encoder_attn.q_proj", "decoder"),
+        ("text_encoders.clip_g.transformer.text_model.encoder.layers.0.mlp.fc1", "text_encoder_2"),
+        ("unet.mid_block.attentions.0.proj_in", "unet"),
+    ],
+)
+def test_every_tower_is_a_stack(name: str, stack: str) -> None:
+    assert parse(name).stack == stack
+
+
 def test_double_and_single_blocks_are_numbered_apart() -> None:
     double, single = (
         parse(f"{kind}.5.attn.to_q") for kind in ("transformer_blocks", "single_transformer_blocks")

@@ -33,8 +33,8 @@ _MAY_BE_NULL = frozenset({("SUPERTUNING", "r"), ("SUPERTUNING", "lora_alpha"), (
 
 # Keys that PEFT up to 0.2 wrote and later versions do not know.
 _FORMER = {"LORA": _words("enable_lora merge_weights")}
-# What a LoRA config states; the scale follows from both.
-_STATED = ("r", "lora_alpha")
+# What a config states; the scale follows from both.
+_STATED = {"LORA": ("r", "lora_alpha"), "LOHA": ("r", "alpha"), "LOKR": ("r", "alpha")}
 
 # OFT states either its rank or its block size, GraLoRA may be all hybrid.
 _RANK_MAY_BE_ZERO = frozenset({"OFT", "GRALORA"})
@@ -98,7 +98,7 @@ def notice_config(config: Mapping[str, Any], ledger: Ledger, file: str | Path) -
                 found=f"{key} = {config[key]!r}",
                 fix="remove the key if it does not, or update tunescope",
             )
-    if missing := [key for key in _STATED if key not in config] if method == "LORA" else []:
+    if missing := [key for key in _STATED.get(method, ()) if key not in config]:
         text = f"the config states no {' and no '.join(missing)}: PEFT's default of 8 was taken"
         ledger.notice("config-default", text)
     alphas = {key: config.get(key) for key in ("lora_alpha", "alpha", "randlora_alpha") if key in known}

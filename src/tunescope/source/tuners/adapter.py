@@ -103,7 +103,7 @@ class Adapter:
         that fits wins, as in PEFT.
         """
         for pattern, value in (self.config.get(patterns) or {}).items():
-            if fits(pattern, module):
+            if fits(pattern, module, patterns):
                 return value
         return default
 

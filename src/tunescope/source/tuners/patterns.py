@@ -15,8 +15,8 @@ _AROUND_GROUP = re.compile(r"(?<!\\)\)(?:[*+]|\{\d*,?\d*\})")
 
 
 @lru_cache(maxsize=4096)
-def fits(pattern: str, module: str) -> bool:
-    """Whether a `rank_pattern` key means this module, by PEFT's rule: whole, or from a dot on.
+def fits(pattern: str, module: str, key: str = "rank_pattern") -> bool:
+    """Whether an entry of `rank_pattern` (or `key`) means this module, by PEFT's rule: whole or after a dot.
 
     Raises `BadInput` for a pattern that cannot be matched within bounds: one that has look-around or
     back-references, and repetitions beyond the ordinary.
@@ -24,7 +24,7 @@ def fits(pattern: str, module: str) -> bool:
     >>> fits("q_proj", "model.layers.0.q_proj"), fits("q_proj", "model.layers.0.eq_proj")
     (True, False)
     """
-    return _matches(rf"(.*\.)?({pattern})$", pattern, module)
+    return _matches(rf"(.*\.)?({pattern})$", pattern, module, key)
 
 
 @lru_cache(maxsize=4096)
@@ -34,19 +34,19 @@ def fits_whole(pattern: str, module: str) -> bool:
     >>> fits_whole("q_proj", "layers.0.q_proj"), fits_whole(r".*\.(q|k)_proj", "layers.0.q_proj")
     (False, True)
     """
-    return _matches(rf"(?:{pattern})$", pattern, module)
+    return _matches(rf"(?:{pattern})$", pattern, module, "target_modules")
 
 
-def _matches(expression: str, pattern: str, module: str) -> bool:
+def _matches(expression: str, pattern: str, module: str, key: str) -> bool:
     if not _is_soon_done(pattern, module):
-        return _matches_without_backtracking(f"^{expression}", pattern, module)
+        return _matches_without_backtracking(f"^{expression}", pattern, module, key)
     with warnings.catch_warnings():
         # Patterns of other people may be spelled in ways that Python means to forbid one day.
         warnings.simplefilter("ignore", FutureWarning)
         return re.match(expression, module) is not None
 
 
-def _matches_without_backtracking(expression: str, pattern: str, module: str) -> bool:
+def _matches_without_backtracking(expression: str, pattern: str, module: str, key: str) -> bool:
     # Deferred: slow to import, and ordinary patterns do without.
     import polars as pl
 
@@ -55,7 +55,7 @@ def _matches_without_backtracking(expression: str, pattern: str, module: str) ->
     except pl.exceptions.ComputeError as error:
         raise BadInput(
             "unbounded-pattern",
-            "a pattern of the adapter's config may take for ever to match",
+            f"a pattern of {key} in the adapter's config may take for ever to match",
             file="adapter_config.json",
             expected="a regular expression without look-around and back-references",
             found=pattern,
