@@ -235,7 +235,7 @@ def test_equal_folder_names_get_labels_of_their_own(run: Run, tmp_path: Path) ->
     assert list(document["models"]) == ["x", "y"]
 
 
-def test_entry_66_non_finite_values_never_enter_a_mean(run: Run, tmp_path: Path) -> None:
+def test_non_finite_values_never_enter_a_mean(run: Run, tmp_path: Path) -> None:
     def spoil(tensors: dict[str, Any]) -> None:
         tensors["base_model.model.model.layers.1.mlp.up_proj.lora_B.weight"][0, 0] = np.nan
         tensors["base_model.model.model.layers.2.mlp.up_proj.lora_A.weight"][0, :3] = np.inf
@@ -251,9 +251,7 @@ def test_entry_66_non_finite_values_never_enter_a_mean(run: Run, tmp_path: Path)
     assert np.isfinite(document["models"]["a"]["overall_mean"])
 
 
-def test_entry_54_a_scale_of_zero_leaves_no_spectrum(
-    run: Run, two: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_a_scale_of_zero_leaves_no_spectrum(run: Run, two: tuple[Path, Path], tmp_path: Path) -> None:
     assert run("norms", f"a={two[0]}", "--scale", "a=0", "-o", tmp_path / "s").code == 0
     rows = pl.read_csv(tmp_path / "s" / "tables" / "weight_norms_a.csv")
     assert rows["frobenius_norm"].to_list() == [0.0] * rows.height
@@ -261,7 +259,7 @@ def test_entry_54_a_scale_of_zero_leaves_no_spectrum(
     assert (rows["unscaled_frobenius_norm"] > 0).all()
 
 
-def test_entry_59_untrained_adapter_is_said(run: Run, tmp_path: Path) -> None:
+def test_an_untrained_adapter_is_said_to_be_one(run: Run, tmp_path: Path) -> None:
     def zero(tensors: dict[str, Any]) -> None:
         for name in tensors:
             if "lora_B" in name:
@@ -273,7 +271,7 @@ def test_entry_59_untrained_adapter_is_said(run: Run, tmp_path: Path) -> None:
     assert [f["kind"] for f in document["findings"]] == ["untrained"]
 
 
-def test_entry_72_identical_sources_are_said_and_exit_0(run: Run, two: tuple[Path, Path]) -> None:
+def test_identical_sources_are_said_and_exit_0(run: Run, two: tuple[Path, Path]) -> None:
     ran = run("norms", f"a={two[0]}", f"b={two[0]}", "--json")
     document = json.loads(ran.out)
     assert ran.code == 0
@@ -307,7 +305,7 @@ def test_collapsed_and_hot_components_are_said(run: Run, tmp_path: Path) -> None
     assert ("hot_cell", "L4_ATTN_Q") in said
 
 
-def test_entry_68_strangers_have_null_similarity_and_it_is_said(run: Run, tmp_path: Path) -> None:
+def test_strangers_have_null_similarity_and_it_is_said(run: Run, tmp_path: Path) -> None:
     def rename(tensors: dict[str, Any]) -> None:
         for name in list(tensors):
             tensors[name.replace("layers.", "layers.5")] = tensors.pop(name)
@@ -339,7 +337,7 @@ def test_a_model_called_like_the_label_column_keeps_its_row(
     assert matrix.rows()[0][:2] == ("model_id", 1.0)
 
 
-def test_entry_73_hostile_names_harm_nothing(run: Run, tmp_path: Path) -> None:
+def test_hostile_names_harm_nothing(run: Run, tmp_path: Path) -> None:
     def hostile(tensors: dict[str, Any]) -> None:
         A, B = np.ones((2, 16), np.float32), np.ones((16, 2), np.float32)
         for name in ("=cmd()|'x'!A1", "../../escape", "<script>alert(1)</script>", "\u202eevil\x1b[31m"):
@@ -359,7 +357,7 @@ def test_entry_73_hostile_names_harm_nothing(run: Run, tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir()} == {"a", "s"}
 
 
-def test_entry_80_existing_output_needs_overwrite_and_keeps_foreign_files(
+def test_existing_output_needs_overwrite_and_keeps_foreign_files(
     run: Run, two: tuple[Path, Path], tmp_path: Path
 ) -> None:
     out = tmp_path / "s"
@@ -372,7 +370,7 @@ def test_entry_80_existing_output_needs_overwrite_and_keeps_foreign_files(
     assert (out / "tables" / "weight_norms_b.csv").exists()
 
 
-def test_entry_80_a_folder_of_somebody_else_is_never_overwritten(
+def test_a_folder_of_somebody_else_is_never_overwritten(
     run: Run, two: tuple[Path, Path], tmp_path: Path
 ) -> None:
     other = tmp_path / "other"
@@ -383,7 +381,7 @@ def test_entry_80_a_folder_of_somebody_else_is_never_overwritten(
     assert [p.name for p in other.iterdir()] == ["thesis.tex"]
 
 
-def test_entry_81_output_without_parent_or_on_an_input(
+def test_an_output_without_parent_or_on_an_input_is_refused(
     run: Run, two: tuple[Path, Path], tmp_path: Path
 ) -> None:
     assert run("norms", two[0], "-o", tmp_path / "no" / "parent").code == 2
@@ -399,7 +397,7 @@ def test_a_failing_run_leaves_nothing(run: Run, two: tuple[Path, Path], tmp_path
     assert sorted(p.name for p in tmp_path.iterdir()) == before
 
 
-def test_entry_90_a_locked_output_is_refused_and_a_stale_lock_is_taken(
+def test_a_locked_output_is_refused_and_a_stale_lock_is_taken(
     run: Run, two: tuple[Path, Path], tmp_path: Path
 ) -> None:
     with held(tmp_path / "s"):
@@ -414,7 +412,7 @@ def test_entry_90_a_locked_output_is_refused_and_a_stale_lock_is_taken(
     assert not lock.exists()
 
 
-def test_entry_75_unknown_words_name_the_nearest(run: Run, two: tuple[Path, Path]) -> None:
+def test_unknown_words_name_the_nearest(run: Run, two: tuple[Path, Path]) -> None:
     ran = run("norm", two[0])
     assert ran.code == 2
     assert "'norms'" in ran.err
@@ -427,7 +425,7 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "tunescope", *map(str, arguments)]
 
 
-def test_entry_88_a_closed_pipe_is_quiet(two: tuple[Path, Path]) -> None:
+def test_a_closed_pipe_is_quiet(two: tuple[Path, Path]) -> None:
     piped = subprocess.Popen(
         command("norms", two[0], "--json"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -441,7 +439,7 @@ def test_entry_88_a_closed_pipe_is_quiet(two: tuple[Path, Path]) -> None:
 @pytest.mark.parametrize(
     ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
 )
-def test_entry_89_a_killed_run_leaves_no_torn_output(
+def test_a_killed_run_leaves_no_torn_output(
     two: tuple[Path, Path], tmp_path: Path, sent: int, code: int
 ) -> None:
     """The signal comes while the study is being written, which the hidden neighbour shows."""

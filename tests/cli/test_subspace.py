@@ -168,9 +168,7 @@ def test_cuda_that_is_not_there_is_refused_and_auto_falls_back(
     assert run("subspace", *pair, "--device", "auto").code == 0
 
 
-def test_entry_62_another_bases_weights_are_refused(
-    run: Run, pair: tuple[Path, Path], tmp_path: Path
-) -> None:
+def test_another_bases_weights_are_refused(run: Run, pair: tuple[Path, Path], tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
     save_file({"encoder.block.0.x.weight": np.ones((2, 2), np.float32)}, other / "model.safetensors")

@@ -34,7 +34,7 @@ def entry(dtype: str, shape: list[Any], begin: int, end: int) -> dict[str, Any]:
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
-def test_entry_01_empty_file(tmp_path: Path) -> None:
+def test_an_empty_file_is_refused_as_a_broken_download(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.touch()
     error = refused(path)
@@ -42,7 +42,7 @@ def test_entry_01_empty_file(tmp_path: Path) -> None:
     assert "download" in str(error)
 
 
-def test_entry_02_fewer_than_eight_bytes(tmp_path: Path) -> None:
+def test_a_file_of_fewer_than_eight_bytes_is_refused_with_its_size(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"\x10\0\0")
     error = refused(path)
@@ -52,7 +52,7 @@ def test_entry_02_fewer_than_eight_bytes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "start", [b"<!DOCTYPE html><html>", b"\n  <html lang='en'>", b"<?xml version='1.0'?>"]
 )
-def test_entry_03_html_page(tmp_path: Path, start: bytes) -> None:
+def test_a_page_saved_as_weights_is_refused_as_html(tmp_path: Path, start: bytes) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(start + b" " * 300)
     error = refused(path)
@@ -60,7 +60,7 @@ def test_entry_03_html_page(tmp_path: Path, start: bytes) -> None:
     assert "this is HTML" in str(error)
 
 
-def test_entry_04_git_lfs_pointer(tmp_path: Path) -> None:
+def test_a_git_lfs_pointer_is_refused_with_the_way_to_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 2175168\n")
     error = refused(path)
@@ -79,7 +79,9 @@ def test_entry_04_git_lfs_pointer(tmp_path: Path) -> None:
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
     ],
 )
-def test_entry_05_another_type_under_this_suffix(tmp_path: Path, start: bytes, named: str) -> None:
+def test_another_type_under_this_suffix_is_named_as_what_it_is(
+    tmp_path: Path, start: bytes, named: str
+) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(start + b"\x01" * 600)
     error = refused(path)
@@ -87,18 +89,18 @@ def test_entry_05_another_type_under_this_suffix(tmp_path: Path, start: bytes, n
     assert named in str(error.found)
 
 
-def test_entry_05_npz_under_this_suffix(tmp_path: Path) -> None:
+def test_an_npz_under_this_suffix_is_named_as_what_it_is(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.ones(3))
     path = shutil.move(tmp_path / "a.npz", tmp_path / "a.safetensors")
     assert "npz" in str(refused(Path(path)).found)
 
 
-def test_entry_05_safetensors_under_a_pickle_suffix(tmp_path: Path) -> None:
+def test_safetensors_under_a_pickle_suffix_are_named_as_what_they_are(tmp_path: Path) -> None:
     save_file({"x": np.ones(3, np.float32)}, tmp_path / "a.bin")
     assert "safetensors" in str(refused(tmp_path / "a.bin").found)
 
 
-def test_entry_06_header_beyond_the_allowed_size(tmp_path: Path) -> None:
+def test_a_header_beyond_the_allowed_size_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     with path.open("wb") as file:
         file.write((LARGEST_HEADER + 1).to_bytes(8, "little"))
@@ -108,54 +110,54 @@ def test_entry_06_header_beyond_the_allowed_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("length", [1000, 2**63, 2**64 - 1])
-def test_entry_07_header_longer_than_the_file(tmp_path: Path, length: int) -> None:
+def test_a_header_longer_than_the_file_is_refused(tmp_path: Path, length: int) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(length.to_bytes(8, "little") + b"{}")
     assert refused(path).slug == "truncated"
 
 
-def test_entry_08_header_that_is_not_json(raw: Writer) -> None:
+def test_a_header_that_is_not_json_is_refused_with_the_byte(raw: Writer) -> None:
     error = refused(raw(b'{"x": nonsense}'))
     assert error.slug == "header-json"
     assert "byte 14" in str(error.found)
 
 
-def test_entry_08_header_that_is_not_utf8(raw: Writer) -> None:
+def test_a_header_that_is_not_utf8_is_refused_with_the_byte(raw: Writer) -> None:
     error = refused(raw(b'{"\xff\xfe": {}}'))
     assert error.slug == "header-utf8"
     assert "byte 10" in str(error.found)
 
 
 @pytest.mark.parametrize("header", [b"[1, 2]", b'{"x": NaN}', b'{"x": ' + b"9" * 5000 + b"}", b'{"x": 3}'])
-def test_entry_08_json_that_is_no_header(raw: Writer, header: bytes) -> None:
+def test_json_that_is_no_header_is_refused(raw: Writer, header: bytes) -> None:
     assert refused(raw(header)).slug in ("header-json", "header-entry")
 
 
-def test_entry_09_header_padded_with_nul(raw: Writer) -> None:
+def test_a_header_padded_with_nul_is_refused_with_the_cause(raw: Writer) -> None:
     error = refused(raw(b'{"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}\0\0\0', b"\0" * 4))
     assert error.slug == "header-padding"
     assert "spaces" in str(error.expected)
 
 
-def test_entry_10_header_that_starts_with_a_space(raw: Writer) -> None:
+def test_a_header_that_starts_with_a_space_is_read_with_a_notice(raw: Writer) -> None:
     file = read_safetensors(raw(b' {"x":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}', b"\0\0\x80\x3f"))
     assert file.tensors["x"].read().tolist() == [1.0]
     assert [notice.slug for notice in file.notices] == ["header-space"]
 
 
 @pytest.mark.parametrize("header", [b"[" * 100_000, b'{"x":' + b'{"a":' * 100_000])
-def test_entry_11_header_nested_deeply(raw: Writer, header: bytes) -> None:
+def test_a_header_nested_deeply_is_refused(raw: Writer, header: bytes) -> None:
     assert refused(raw(header)).slug in ("header-nesting", "header-json")
 
 
-def test_entry_12_header_of_many_names(raw: Writer) -> None:
+def test_a_header_of_many_names_is_read(raw: Writer) -> None:
     names = {
         f"model.layers.0.mlp.experts.{i}.w1.lora_A.weight": entry("F32", [0], 0, 0) for i in range(50_000)
     }
     assert len(read_safetensors(raw(names)).tensors) == 50_000
 
 
-def test_entry_13_duplicate_tensor_name(raw: Writer) -> None:
+def test_a_tensor_named_twice_is_refused_with_both_entries(raw: Writer) -> None:
     one, two = json.dumps(entry("F32", [1], 0, 4)), json.dumps(entry("F32", [1], 4, 8))
     error = refused(raw(f'{{"x":{one},"x":{two}}}'.encode(), b"\0" * 8))
     assert (error.slug, error.tensor) == ("duplicate-tensor", "x")
@@ -167,18 +169,20 @@ def test_entry_13_duplicate_tensor_name(raw: Writer) -> None:
     ("second", "slug"),
     [((8, 12), "hole"), ((2, 6), "overlap"), ((8, 4), "bad-offsets")],
 )
-def test_entry_14_hole_overlap_and_reversed_offsets(raw: Writer, second: tuple[int, int], slug: str) -> None:
+def test_holes_overlaps_and_reversed_offsets_are_refused_with_both_names(
+    raw: Writer, second: tuple[int, int], slug: str
+) -> None:
     error = refused(raw({"first": entry("F32", [1], 0, 4), "second": entry("F32", [1], *second)}, b"\0" * 12))
     assert (error.slug, error.tensor) == (slug, "second")
     assert slug == "bad-offsets" or "first" in str(error.expected)
 
 
-def test_entry_15_bytes_behind_the_last_tensor(raw: Writer) -> None:
+def test_bytes_behind_the_last_tensor_are_refused(raw: Writer) -> None:
     error = refused(raw({"x": entry("F32", [1], 0, 4)}, b"\0" * 4 + b"PK\x03\x04"))
     assert error.slug == "trailing-bytes"
 
 
-def test_entry_16_truncated_in_the_data(raw: Writer) -> None:
+def test_a_file_cut_in_its_data_is_refused_with_the_first_incomplete_tensor(raw: Writer) -> None:
     error = refused(raw({"x": entry("F32", [1], 0, 4), "y": entry("F32", [2], 4, 12)}, b"\0" * 6))
     assert (error.slug, error.tensor) == ("truncated", "y")
     assert "6 of 12 data bytes are present" in str(error)
@@ -188,12 +192,12 @@ def test_entry_16_truncated_in_the_data(raw: Writer) -> None:
     ("dtype", "shape"),
     [("F32", [3]), ("F32", [2**40, 2**40]), ("F32", [-1]), ("F32", [1.0]), ("F32", [True]), ("BF16", [4])],
 )
-def test_entry_17_shape_that_does_not_fit_its_bytes(raw: Writer, dtype: str, shape: list[Any]) -> None:
+def test_a_shape_that_does_not_fit_its_bytes_is_refused(raw: Writer, dtype: str, shape: list[Any]) -> None:
     error = refused(raw({"x": entry(dtype, shape, 0, 4)}, b"\0" * 4))
     assert (error.slug, error.tensor) in (("bad-shape", "x"), ("size-mismatch", "x"))
 
 
-def test_entry_18_one_tensor_of_unknown_dtype(raw: Writer) -> None:
+def test_one_tensor_of_unknown_dtype_is_left_out_and_said(raw: Writer) -> None:
     rng = np.random.default_rng(0)
     data = rng.normal(size=(2, 4)).astype("<f4").tobytes()
     tensors = {
@@ -209,13 +213,15 @@ def test_entry_18_one_tensor_of_unknown_dtype(raw: Writer) -> None:
     assert sum(e.bytes for e in source.coverage) == 102
 
 
-def test_entry_18_nothing_but_unknown_dtypes(raw: Writer) -> None:
+def test_nothing_but_unknown_dtypes_is_refused(raw: Writer) -> None:
     factors = {"w.lora_down.weight": entry("F4", [2, 4], 0, 4), "w.lora_up.weight": entry("F4", [4, 2], 4, 8)}
     error = refused(raw(factors, b"\0" * 8))
     assert (error.slug, error.exit_code) == ("unsupported-dtype", 3)
 
 
-def test_entry_18_a_peft_adapter_with_one_unknown_dtype(raw: Writer, tmp_path: Path) -> None:
+def test_a_peft_adapter_with_one_unknown_dtype_is_read_but_for_that_module(
+    raw: Writer, tmp_path: Path
+) -> None:
     stem = "base_model.model.model.layers.0.self_attn"
     raw(
         {
@@ -232,7 +238,7 @@ def test_entry_18_a_peft_adapter_with_one_unknown_dtype(raw: Writer, tmp_path: P
     assert "unsupported dtype Q4_K" in {e.reason for e in source.coverage}
 
 
-def test_entry_19_zero_size_tensor_and_scalar(raw: Writer) -> None:
+def test_a_tensor_of_size_zero_and_a_scalar_are_read(raw: Writer) -> None:
     file = read_safetensors(
         raw({"none": entry("F32", [0, 5], 0, 0), "one": entry("F32", [], 0, 4)}, b"\0\0\x80\x3f")
     )
@@ -241,16 +247,16 @@ def test_entry_19_zero_size_tensor_and_scalar(raw: Writer) -> None:
 
 
 @pytest.mark.parametrize("metadata", ['{"a": 1}', '["a"]', '"text"', '{"a": null}'])
-def test_entry_20_metadata_that_is_not_text(raw: Writer, metadata: str) -> None:
+def test_metadata_that_is_not_text_is_refused(raw: Writer, metadata: str) -> None:
     assert refused(raw(f'{{"__metadata__": {metadata}}}'.encode())).slug == "header-metadata"
 
 
-def test_entry_20_long_text_is_cut_in_messages(raw: Writer) -> None:
+def test_long_text_is_cut_in_messages(raw: Writer) -> None:
     error = refused(raw(json.dumps({"__metadata__": {"note": ["x" * 10**6]}}).encode()))
     assert len(str(error)) < 5000
 
 
-def test_entry_21_file_that_changes_while_it_is_read(adapter: Writer) -> None:
+def test_a_file_that_changes_while_it_is_read_is_refused(adapter: Writer) -> None:
     folder = adapter()
     source = open_source(folder)
     source.deltas[0].open()
@@ -264,7 +270,7 @@ def test_entry_21_file_that_changes_while_it_is_read(adapter: Writer) -> None:
         source.deltas[1].open()
 
 
-def test_entry_21_file_that_shrinks_while_it_is_read(adapter: Writer) -> None:
+def test_a_file_that_shrinks_while_it_is_read_is_refused(adapter: Writer) -> None:
     folder = adapter()
     source = open_source(folder)
     os.truncate(folder / "adapter_model.safetensors", 50)
@@ -272,7 +278,7 @@ def test_entry_21_file_that_shrinks_while_it_is_read(adapter: Writer) -> None:
         source.deltas[0].open()
 
 
-def test_entry_22_failing_disk(adapter: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_disk_is_exit_4_with_the_byte(adapter: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     source = open_source(adapter())
 
     def broken(*_: object) -> int:
@@ -284,26 +290,26 @@ def test_entry_22_failing_disk(adapter: Writer, monkeypatch: pytest.MonkeyPatch)
     assert "at byte" in str(raised.value.found)
 
 
-def test_entry_23_folder_named_like_a_file(tmp_path: Path) -> None:
+def test_a_folder_named_like_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").mkdir()
     assert refused(tmp_path / "x.safetensors").slug == "not-a-file"
 
 
-def test_entry_23_fifo(tmp_path: Path) -> None:
+def test_a_fifo_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.safetensors")
     error = refused(tmp_path / "x.safetensors")
     assert error.slug == "not-a-file"
     assert "FIFO" in str(error.found)
 
 
-def test_entry_23_config_that_is_a_fifo(adapter: Writer) -> None:
+def test_a_config_that_is_a_fifo_is_refused_without_waiting(adapter: Writer) -> None:
     folder = adapter()
     (folder / "adapter_config.json").unlink()
     os.mkfifo(folder / "adapter_config.json")
     assert "FIFO" in str(refused(folder).found)
 
 
-def test_entry_23_socket_and_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sockets_and_devices_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("x.safetensors")
@@ -311,7 +317,9 @@ def test_entry_23_socket_and_device(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "device" in str(refused(Path("/dev/null")).found)
 
 
-def test_entry_24_no_read_permission(adapter: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_may_not_be_read_is_exit_4_with_owner_and_mode(
+    adapter: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = adapter()
     (folder / "adapter_model.safetensors").chmod(0o000)
 
@@ -326,7 +334,7 @@ def test_entry_24_no_read_permission(adapter: Writer, monkeypatch: pytest.Monkey
     assert stat.filemode(stat.S_IFREG) in str(error.found)
 
 
-def test_entry_24_no_permission_to_read_the_config(adapter: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_config_that_may_not_be_read_is_exit_4(adapter: Writer, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = adapter()
 
     # Tests may run as root, whom modes do not stop.
@@ -343,7 +351,7 @@ def test_entry_24_no_permission_to_read_the_config(adapter: Writer, monkeypatch:
     assert "adapter_config.json" in str(raised.value.file)
 
 
-def test_entry_25_dangling_link_of_the_hub_cache(tmp_path: Path) -> None:
+def test_a_broken_cache_entry_is_exit_4_with_the_command_that_mends_it(tmp_path: Path) -> None:
     snapshot = tmp_path / "models--org--name" / "snapshots" / ("0" * 40)
     snapshot.mkdir(parents=True)
     (snapshot / "adapter_model.safetensors").symlink_to("../../blobs/abcdef")
@@ -353,12 +361,12 @@ def test_entry_25_dangling_link_of_the_hub_cache(tmp_path: Path) -> None:
     assert "hf download org/name" in str(error.fix)
 
 
-def test_entry_25_dangling_link_elsewhere(tmp_path: Path) -> None:
+def test_a_link_to_nothing_is_exit_4(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").symlink_to("gone")
     assert refused(tmp_path / "x.safetensors", Missing).slug == "broken-link"
 
 
-def test_entry_26_link_that_leads_out_of_the_folder(adapter: Writer, tmp_path: Path) -> None:
+def test_a_link_that_leads_out_of_the_folder_is_refused(adapter: Writer, tmp_path: Path) -> None:
     folder = adapter()
     weights = folder / "adapter_model.safetensors"
     elsewhere = Path(shutil.move(weights, tmp_path / "secret.safetensors"))
@@ -377,7 +385,7 @@ def test_a_named_link_is_read_with_the_config_beside_what_it_points_to(
     assert (source.label, source.format, len(source.deltas)) == ("best", "peft", 2)
 
 
-def test_entry_26_links_of_the_hub_cache_are_followed(adapter: Writer, tmp_path: Path) -> None:
+def test_links_of_the_hub_cache_are_followed(adapter: Writer, tmp_path: Path) -> None:
     folder = adapter()
     snapshot = tmp_path / "models--org--name" / "snapshots" / ("0" * 40)
     blobs = tmp_path / "models--org--name" / "blobs"
@@ -389,7 +397,7 @@ def test_entry_26_links_of_the_hub_cache_are_followed(adapter: Writer, tmp_path:
     assert len(open_source(snapshot).deltas) == 2
 
 
-def test_entry_27_remains_of_a_download_are_ignored(adapter: Writer) -> None:
+def test_remains_of_a_download_are_ignored(adapter: Writer) -> None:
     folder = adapter()
     (folder / "abc.incomplete").write_bytes(b"half")
     (folder / "abc.lock").touch()

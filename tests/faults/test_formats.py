@@ -29,7 +29,7 @@ def pair(stem: str, dtype: Any = np.float32) -> dict[str, Any]:
     return {f"{stem}.{name}.weight": rng.normal(size=shape).astype(dtype) for name, shape in shapes.items()}
 
 
-def test_entry_50_peft_names_without_a_config(adapter: Made) -> None:
+def test_peft_names_without_a_config_are_refused(adapter: Made) -> None:
     folder = adapter()
     (folder / "adapter_config.json").unlink()
     error = refused(folder)
@@ -38,13 +38,13 @@ def test_entry_50_peft_names_without_a_config(adapter: Made) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "null", "\ufeff[1]", '{"lora_alpha": 4, "lora_alpha": 400}'])
-def test_entry_50_config_that_is_no_object(adapter: Made, text: str) -> None:
+def test_a_config_that_is_no_object_is_refused_with_its_path(adapter: Made, text: str) -> None:
     folder = adapter()
     (folder / "adapter_config.json").write_text(text)
     assert refused(folder).slug == "adapter-config"
 
 
-def test_entry_50_byte_order_mark(adapter: Made) -> None:
+def test_a_byte_order_mark_in_the_config_is_accepted(adapter: Made) -> None:
     folder = adapter()
     config = folder / "adapter_config.json"
     config.write_bytes(b"\xef\xbb\xbf" + config.read_bytes())
@@ -52,24 +52,24 @@ def test_entry_50_byte_order_mark(adapter: Made) -> None:
 
 
 @pytest.mark.parametrize("tensors", [{}, {f"{STEM}.lora_A.weight": np.zeros((0,), np.float32)}])
-def test_entry_58_empty_adapter(adapter: Made, tensors: dict[str, Any]) -> None:
+def test_an_empty_adapter_is_refused(adapter: Made, tensors: dict[str, Any]) -> None:
     error = refused(adapter(tensors))
     assert error.slug == "empty-adapter"
     assert "ZeRO-3" in str(error)
 
 
-def test_entry_58_folder_without_weights(tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_refused_with_what_it_holds(tmp_path: Path) -> None:
     error = refused(tmp_path)
     assert (error.slug, error.exit_code) == ("no-weights", 3)
     assert "empty folder" in str(error.found)
 
 
-def test_entry_58_folder_of_a_whole_model(tmp_path: Path) -> None:
+def test_the_folder_of_a_whole_model_is_named_as_one(tmp_path: Path) -> None:
     save_file({"x": np.ones(3, np.float32)}, tmp_path / "model.safetensors")
     assert refused(tmp_path).slug == "full-model"
 
 
-def test_entry_59_untrained_adapter_opens(adapter: Made) -> None:
+def test_an_untrained_adapter_opens(adapter: Made) -> None:
     tensors = pair(STEM)
     tensors[f"{STEM}.lora_B.weight"][:] = 0
     (delta,) = open_source(adapter(tensors)).deltas
@@ -79,14 +79,14 @@ def test_entry_59_untrained_adapter_opens(adapter: Made) -> None:
 @pytest.mark.parametrize(
     "prefix", ["_orig_mod.", "module.", "base_model.model.", "_fsdp_wrapped_module.module."]
 )
-def test_entry_60_wrapper_prefixes(adapter: Made, prefix: str) -> None:
+def test_wrapper_prefixes_are_taken_off_and_counted(adapter: Made, prefix: str) -> None:
     source = open_source(adapter(pair(prefix + STEM)))
     assert [delta.component_name for delta in source.deltas] == ["L0_ATTN_Q"]
     (notice,) = [n for n in source.notices if n.slug == "wrapper-prefix"]
     assert "2 of 2" in notice.text
 
 
-def test_entry_61_unknown_keys(tmp_path: Path) -> None:
+def test_unknown_keys_are_refused_with_the_first_five(tmp_path: Path) -> None:
     tensors = {f"thing.{i}.weight": np.ones((3, 3), np.float32) for i in range(7)}
     save_file(tensors, tmp_path / "x.safetensors")
     error = refused(tmp_path / "x.safetensors")
@@ -96,12 +96,12 @@ def test_entry_61_unknown_keys(tmp_path: Path) -> None:
     assert "thing.5.weight" not in str(error.found)
 
 
-def test_entry_61_unknown_keys_beside_a_peft_config(adapter: Made) -> None:
+def test_unknown_keys_beside_a_peft_config_are_refused(adapter: Made) -> None:
     assert refused(adapter({"thing.weight": np.ones((3, 3), np.float32)})).slug == "keys-not-recognised"
 
 
 @pytest.mark.parametrize("stem", ["lora_unet_x", STEM])
-def test_entry_65_integer_weights(adapter: Made, stem: str) -> None:
+def test_integer_weights_are_refused(adapter: Made, stem: str) -> None:
     kohya = {".lora_A.": ".lora_down.", ".lora_B.": ".lora_up."} if stem.startswith("lora_") else {}
     tensors = pair(stem, np.int8)
     for old, new in kohya.items():
@@ -116,7 +116,7 @@ def _without_config(folder: Path) -> Path:
     return folder
 
 
-def test_entry_65_float8_weights(raw: Made) -> None:
+def test_float8_weights_are_widened_with_a_notice(raw: Made) -> None:
     down, up = np.ones((2, 6), ml_dtypes.float8_e4m3fn), np.full((4, 2), 0.5, ml_dtypes.float8_e4m3fn)
     header = {
         "x.lora_down.weight": {"dtype": "F8_E4M3", "shape": [2, 6], "data_offsets": [0, 12]},
@@ -135,7 +135,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-def test_entry_73_hostile_names(tmp_path: Path) -> None:
+def test_hostile_tensor_names_are_read_as_they_are(tmp_path: Path) -> None:
     tensors = {}
     for name in HOSTILE:
         tensors |= {
@@ -152,7 +152,7 @@ def test_entry_73_hostile_names(tmp_path: Path) -> None:
     assert not any({"\x1b", "\u202e"} & set(str(notice)) for notice in source.notices)
 
 
-def test_entry_73_hostile_names_in_errors(tmp_path: Path) -> None:
+def test_hostile_names_are_escaped_in_errors(tmp_path: Path) -> None:
     save_file({name: np.ones(2, np.float32) for name in HOSTILE}, tmp_path / "x.safetensors")
     text = str(refused(tmp_path / "x.safetensors"))
     assert "\x1b" not in text
@@ -160,7 +160,7 @@ def test_entry_73_hostile_names_in_errors(tmp_path: Path) -> None:
     assert len(text) < 5000
 
 
-def test_entry_74_a_hundred_thousand_expert_tensors(tmp_path: Path) -> None:
+def test_a_hundred_thousand_expert_tensors_are_read(tmp_path: Path) -> None:
     factors = [(f"{w}.lora_{f}", shape) for w in ("w1", "w2") for f, shape in (("A", [1, 2]), ("B", [2, 1]))]
     names = [
         (f"base_model.model.model.layers.{layer}.mlp.experts.{expert}.{factor}.weight", shape)
@@ -182,7 +182,7 @@ def test_entry_74_a_hundred_thousand_expert_tensors(tmp_path: Path) -> None:
     assert source.deltas[-1].address.expert == 499
 
 
-def test_entry_76_missing_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_path_is_exit_4_and_no_hub_lookup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("socket.socket.connect", lambda *_: pytest.fail("no connection must be tried"))
     for text in (
         str(tmp_path / "gone"),

@@ -111,7 +111,7 @@ class Evil:
         return os.system, (f"touch {self.target}",)
 
 
-def test_entry_41_global_outside_the_list(tmp_path: Path) -> None:
+def test_a_pickle_that_wants_to_call_anything_is_refused_with_its_name(tmp_path: Path) -> None:
     error = refused(saved(tmp_path, sound() | {"x": Evil(tmp_path / "ran")}))
     assert error.slug == "unsafe-pickle"
     assert error.found in ("posix.system", "nt.system")
@@ -119,7 +119,7 @@ def test_entry_41_global_outside_the_list(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_entry_41_plain_pickle_without_an_archive(tmp_path: Path) -> None:
+def test_a_plain_pickle_without_an_archive_is_held_to_the_same_list(tmp_path: Path) -> None:
     path = tmp_path / "adapter.bin"
     path.write_bytes(pickle.dumps(Evil(tmp_path / "ran")))
     assert refused(path).slug in ("unsafe-pickle", "bad-pickle")
@@ -127,7 +127,7 @@ def test_entry_41_plain_pickle_without_an_archive(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("here")
-def test_entry_42_old_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_old_torch_is_refused_with_two_ways_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.__version__", "2.9.1+cpu")
     error = refused(saved(tmp_path, sound()))
     assert (error.slug, error.found) == ("old-torch", "torch 2.9.1+cpu")
@@ -136,19 +136,19 @@ def test_entry_42_old_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.usefixtures("here")
-def test_entry_43_huge_expanded_tensor(tmp_path: Path) -> None:
+def test_a_huge_expanded_tensor_is_refused_before_it_is_copied(tmp_path: Path) -> None:
     error = refused(saved(tmp_path, {"x": torch.zeros(1).expand(2**40)}))
     assert (error.slug, error.tensor) == ("expanded-tensor", "x")
 
 
 @pytest.mark.usefixtures("here")
-def test_entry_43_many_expanded_tensors_are_bounded_together(tmp_path: Path) -> None:
+def test_many_expanded_tensors_are_bounded_together(tmp_path: Path) -> None:
     one = torch.zeros(1)
     assert refused(saved(tmp_path, {str(i): one.expand(2**20) for i in range(64)})).slug == "expanded-tensor"
 
 
 @pytest.mark.usefixtures("here")
-def test_entry_44_storage_smaller_than_the_shape(tmp_path: Path) -> None:
+def test_a_storage_smaller_than_the_shape_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, {"x": torch.ones(1000)})
     small = tmp_path / "small.bin"
     with zipfile.ZipFile(path) as old, zipfile.ZipFile(small, "w", zipfile.ZIP_STORED) as new:
@@ -160,7 +160,7 @@ def test_entry_44_storage_smaller_than_the_shape(tmp_path: Path) -> None:
     assert refused(small).slug in ("storage-too-small", "bad-pickle")
 
 
-def test_entry_45_flipped_bit(tmp_path: Path) -> None:
+def test_a_flipped_bit_in_an_archive_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, {"x": torch.ones(1000)})
     data = bytearray(path.read_bytes())
     data[data.index(b"\0\0\x80\x3f" * 8) + 5] ^= 0xFF
@@ -170,14 +170,14 @@ def test_entry_45_flipped_bit(tmp_path: Path) -> None:
     assert "checksum" in str(error)
 
 
-def test_entry_45_duplicate_member(tmp_path: Path) -> None:
+def test_an_archive_with_a_member_twice_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, {"x": torch.ones(4)})
     with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate name"):
         archive.writestr(archive.namelist()[0], b"other")
     assert "twice" in str(refused(path))
 
 
-def test_entry_45_encrypted_member(tmp_path: Path) -> None:
+def test_an_encrypted_archive_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, {"x": torch.ones(4)})
     data = bytearray(path.read_bytes())
     data[data.index(b"PK\x01\x02") + 8] |= 1
@@ -185,35 +185,35 @@ def test_entry_45_encrypted_member(tmp_path: Path) -> None:
     assert "encrypted" in str(refused(path))
 
 
-def test_entry_45_decompression_bomb(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data/0", bytes(2**25))
     assert refused(path).slug == "bad-archive"
 
 
-def test_entry_45_truncated_archive(tmp_path: Path) -> None:
+def test_a_truncated_archive_is_refused(tmp_path: Path) -> None:
     path = saved(tmp_path, {"x": torch.ones(1000)})
     os.truncate(path, path.stat().st_size // 2)
     assert refused(path).slug == "bad-archive"
 
 
 @pytest.mark.usefixtures("here")
-def test_entry_46_whole_module(tmp_path: Path) -> None:
+def test_a_pickled_module_is_refused_as_no_state_dict(tmp_path: Path) -> None:
     error = refused(saved(tmp_path, torch.nn.Linear(2, 2)))
     assert error.slug == "not-a-state-dict"
     assert "state_dict()" in str(error.fix)
 
 
 @pytest.mark.usefixtures("here")
-def test_entry_46_optimizer_state(tmp_path: Path) -> None:
+def test_an_optimizers_state_is_refused(tmp_path: Path) -> None:
     weight = torch.nn.Parameter(torch.ones(2))
     assert refused(saved(tmp_path, torch.optim.SGD([weight]).state_dict())).slug == "not-a-state-dict"
 
 
 @pytest.mark.usefixtures("here")
 @pytest.mark.parametrize("level", ["state_dict", "model", "module"])
-def test_entry_47_nested_state_dict(tmp_path: Path, level: str) -> None:
+def test_a_nested_state_dict_is_unwrapped_with_a_notice(tmp_path: Path, level: str) -> None:
     file = read_pickled(saved(tmp_path, {level: OrderedDict(sound()), "epoch": 3}))
     assert set(file.tensors) == set(sound())
     assert [notice.slug for notice in file.notices] == ["unwrapped"]
@@ -230,7 +230,7 @@ TRAINER = [
 ]
 
 
-def test_entry_48_trainer_files_are_never_opened(adapter: Callable[..., Path]) -> None:
+def test_trainer_files_are_never_opened(adapter: Callable[..., Path]) -> None:
     folder = adapter()
     for name in TRAINER:
         (folder / name).write_bytes(b"never to be read")
@@ -242,7 +242,7 @@ def test_entry_48_trainer_files_are_never_opened(adapter: Callable[..., Path]) -
 
 
 @pytest.mark.usefixtures("here")
-def test_entry_49_tensors_of_kinds_that_cannot_be_read(tmp_path: Path) -> None:
+def test_tensors_of_kinds_that_cannot_be_read(tmp_path: Path) -> None:
     with warnings.catch_warnings(action="ignore"):
         # Deprecated, but old files hold such tensors.
         quantised = torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)

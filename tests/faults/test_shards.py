@@ -57,7 +57,7 @@ def test_sound_shards_are_one_source(sharded: Made) -> None:
     assert not source.notices
 
 
-def test_entry_29_all_missing_shards_are_listed_at_once(sharded: Made) -> None:
+def test_all_missing_shards_are_listed_at_once(sharded: Made) -> None:
     folder = sharded()
     (folder / ONE).unlink()
     (folder / TWO).unlink()
@@ -72,13 +72,13 @@ def test_entry_29_all_missing_shards_are_listed_at_once(sharded: Made) -> None:
     ["../x.safetensors", "/etc/passwd", "a/b.safetensors", "https://x/y.safetensors", "a\\b.safetensors",
      "a\0.safetensors", "..", "adapter_model.bin"],
 )  # fmt: skip
-def test_entry_30_shard_names_that_lead_elsewhere(sharded: Made, name: str) -> None:
+def test_shard_names_that_lead_elsewhere_are_refused(sharded: Made, name: str) -> None:
     error = refused(sharded(weight_map={"x": name}))
     assert (error.slug, error.tensor) == ("unsafe-shard-name", "x")
     assert "\0" not in str(error)
 
 
-def test_entry_31_tensor_of_the_index_that_its_shard_lacks(sharded: Made) -> None:
+def test_a_tensor_of_the_index_that_its_shard_lacks_is_refused(sharded: Made) -> None:
     weight_map = (
         dict.fromkeys(factors("q_proj"), ONE) | dict.fromkeys(factors("v_proj"), TWO) | {"ghost": TWO}
     )
@@ -86,14 +86,14 @@ def test_entry_31_tensor_of_the_index_that_its_shard_lacks(sharded: Made) -> Non
     assert (error.slug, error.tensor) == ("index-mismatch", "ghost")
 
 
-def test_entry_32_tensor_that_the_index_lacks(sharded: Made) -> None:
+def test_a_tensor_that_the_index_lacks_is_included_with_a_notice(sharded: Made) -> None:
     weight_map = dict.fromkeys(factors("q_proj"), ONE) | {next(iter(factors("v_proj"))): TWO}
     source = open_source(sharded(weight_map=weight_map))
     assert len(source.deltas) == 2
     assert [notice.slug for notice in source.notices] == ["not-in-index"]
 
 
-def test_entry_33_one_tensor_in_two_shards(sharded: Made) -> None:
+def test_one_tensor_in_two_shards_is_refused_unless_its_bytes_are_equal(sharded: Made) -> None:
     folder = sharded()
     other = {name: tensor + 1 for name, tensor in factors("q_proj").items()}
     save_file(factors("v_proj") | other, folder / TWO)
@@ -103,7 +103,7 @@ def test_entry_33_one_tensor_in_two_shards(sharded: Made) -> None:
 
 
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_model.bin"])
-def test_entry_34_shards_and_another_file_together(sharded: Made, name: str) -> None:
+def test_shards_and_another_file_together_are_refused_as_ambiguous(sharded: Made, name: str) -> None:
     folder = sharded()
     save_file(factors("q_proj"), folder / name)
     error = refused(folder)
@@ -111,14 +111,14 @@ def test_entry_34_shards_and_another_file_together(sharded: Made, name: str) -> 
     assert name in str(error.found)
 
 
-def test_entry_34_safetensors_and_pickle_together(adapter: Made) -> None:
+def test_safetensors_and_a_pickle_together_are_refused_as_ambiguous(adapter: Made) -> None:
     folder = adapter()
     (folder / "adapter_model.bin").write_bytes(b"PK\x03\x04")
     assert refused(folder).slug == "ambiguous-weights"
     assert len(open_source(folder / "adapter_model.safetensors").deltas) == 2
 
 
-def test_entry_35_shards_of_two_saves(sharded: Made) -> None:
+def test_shards_of_two_saves_are_refused(sharded: Made) -> None:
     shards = (ONE, "adapter_model-00002-of-00005.safetensors")
     error = refused(sharded(shards=shards))
     assert error.slug == "mixed-shards"
@@ -129,7 +129,7 @@ def test_entry_35_shards_of_two_saves(sharded: Made) -> None:
     ("text", "line"),
     [('{\n"weight_map": {,}}', 2), ('{"weight_map": ["x"]}', 1), ('{"metadata": {}}', 1)],
 )
-def test_entry_36_broken_index(sharded: Made, text: str, line: int) -> None:
+def test_a_broken_index_is_refused_with_its_line(sharded: Made, text: str, line: int) -> None:
     folder = sharded()
     (folder / "adapter_model.safetensors.index.json").write_text(text)
     error = refused(folder)
@@ -137,12 +137,12 @@ def test_entry_36_broken_index(sharded: Made, text: str, line: int) -> None:
     assert str(error.file).endswith(f"index.json:{line}")
 
 
-def test_entry_37_wrong_total_size(sharded: Made) -> None:
+def test_a_wrong_total_size_is_noticed(sharded: Made) -> None:
     source = open_source(sharded(total_size=161))
     assert [notice.slug for notice in source.notices] == ["wrong-total-size"]
 
 
-def test_entry_38_missing_index(sharded: Made) -> None:
+def test_a_missing_index_is_rebuilt_with_a_notice(sharded: Made) -> None:
     folder = sharded()
     (folder / "adapter_model.safetensors.index.json").unlink()
     source = open_source(folder)
@@ -150,7 +150,7 @@ def test_entry_38_missing_index(sharded: Made) -> None:
     assert [notice.slug for notice in source.notices] == ["no-index"]
 
 
-def test_entry_38_missing_index_and_missing_shard(sharded: Made) -> None:
+def test_a_missing_shard_is_noticed_without_an_index_too(sharded: Made) -> None:
     folder = sharded()
     (folder / "adapter_model.safetensors.index.json").unlink()
     (folder / ONE).unlink()

@@ -163,7 +163,7 @@ def test_lora_equals_pefts_own(name: str, tmp_path: Path) -> None:
         ("trainable tokens", "trainable tokens, needs base"),
     ],
 )
-def test_entry_63_what_is_not_in_the_update_says_why(name: str, reason: str, tmp_path: Path) -> None:
+def test_what_is_not_in_the_update_says_why(name: str, reason: str, tmp_path: Path) -> None:
     """Tensors beside the factors are named with their reason."""
     _, entries, _ = saved(build(CASES[name][1]()), tmp_path)
     assert reason in {e.reason for e in entries if e.status == "not used"}
@@ -221,7 +221,7 @@ def test_a_targeted_linear_weight_keeps_its_own_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["dora", "kasa", "pissa"])
-def test_entry_63_a_partial_update_says_which_part_it_is(name: str, tmp_path: Path) -> None:
+def test_a_partial_update_says_which_part_it_is(name: str, tmp_path: Path) -> None:
     """What is not the whole ΔW against the original base is not called ok."""
     deltas, _, _ = saved(build(CASES[name][1]()), tmp_path)
     assert all(d.status != "ok" for d in deltas)

@@ -176,14 +176,14 @@ def test_a_layer_stored_transposed_comes_out_in_the_layers_own_shape(tmp_path: P
     np.testing.assert_array_equal(found, weights()[f"{Q}.weight"])
 
 
-def test_entry_64_a_quantised_or_absent_weight_is_said_not_guessed(tmp_path: Path) -> None:
+def test_a_quantised_or_absent_weight_is_said_not_guessed(tmp_path: Path) -> None:
     save_file({f"{Q}.weight": np.ones((6, 4), np.uint8)}, tmp_path / "model.safetensors")
     base = open_checkpoint(tmp_path)
     assert base.weight(delta()) == "the base holds it as U8, quantised"
     assert base.weight(delta(V)) == "not in the base"
 
 
-def test_entry_57_62_68_another_bases_weights_are_refused_with_names_of_both(tmp_path: Path) -> None:
+def test_another_bases_weights_are_refused_with_names_of_both(tmp_path: Path) -> None:
     save_file(weights(), tmp_path / "model.safetensors")
     base = open_checkpoint(tmp_path)
     with pytest.raises(BadInput, match="other-base"):

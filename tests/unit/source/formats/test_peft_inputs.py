@@ -81,7 +81,7 @@ def test_a_missing_config_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", [None, "MORA", 7, "lora"])
-def test_entry_51_an_unknown_method_lists_the_known_ones(method: Any, tmp_path: Path) -> None:
+def test_an_unknown_method_lists_the_known_ones(method: Any, tmp_path: Path) -> None:
     """A missing and an unknown peft_type are refused alike."""
     with pytest.raises(BadInput) as caught:
         load_peft_config(written(tmp_path, json.dumps({"peft_type": method, "r": 2}).encode()))
@@ -97,7 +97,7 @@ def test_entry_51_an_unknown_method_lists_the_known_ones(method: Any, tmp_path: 
         '"target_modules": 3', '"target_parameters": "experts"', '"fan_in_fan_out": 1',
     ],
 )  # fmt: skip
-def test_entry_53_values_of_wrong_types_are_refused(wrong: str, tmp_path: Path) -> None:
+def test_values_of_wrong_types_are_refused(wrong: str, tmp_path: Path) -> None:
     """The key is named in the error."""
     refuse_value(wrong, tmp_path)
 
@@ -110,7 +110,7 @@ def test_entry_53_values_of_wrong_types_are_refused(wrong: str, tmp_path: Path) 
         '"alpha_pattern": {"q_proj": NaN}',
     ],
 )  # fmt: skip
-def test_entry_54_ranks_and_alphas_that_cannot_be_are_refused(wrong: str, tmp_path: Path) -> None:
+def test_ranks_and_alphas_that_cannot_be_are_refused(wrong: str, tmp_path: Path) -> None:
     """The key is named in the error."""
     refuse_value(wrong, tmp_path)
 
@@ -123,7 +123,7 @@ def refuse_value(wrong: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [None, False, "", [], {}])
-def test_entry_52_an_unknown_key_without_content_is_noticed(value: Any) -> None:
+def test_an_unknown_key_without_content_is_noticed(value: Any) -> None:
     """A newer PEFT writes its new options switched off."""
     deltas, ledger = read(pair(), {**LORA, "use_novelty": value})
     assert len(deltas) == 1
@@ -131,21 +131,21 @@ def test_entry_52_an_unknown_key_without_content_is_noticed(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", [True, 3, "on", [1], 0.5])
-def test_entry_52_an_unknown_key_with_content_is_refused(value: Any) -> None:
+def test_an_unknown_key_with_content_is_refused(value: Any) -> None:
     """It might change the scale."""
     with pytest.raises(BadInput, match="may change the meaning") as caught:
         read(pair(), {**LORA, "use_novelty": value})
     assert caught.value.slug == "unknown-config-key"
 
 
-def test_entry_54_alpha_zero_is_noticed() -> None:
+def test_alpha_zero_is_noticed() -> None:
     """Such an adapter has no effect, and its scale says so."""
     deltas, ledger = read(pair(), {**LORA, "lora_alpha": 0})
     assert deltas[0].scale == 0
     assert slugs(ledger) == ["alpha-zero"]
 
 
-def test_entry_55_rank_of_the_weights_wins_for_shapes_and_of_the_config_for_the_scale() -> None:
+def test_rank_of_the_weights_wins_for_shapes_and_of_the_config_for_the_scale() -> None:
     """Both ranks are shown."""
     deltas, ledger = read(pair(rank=3), {**LORA, "r": 8})
     assert (deltas[0].rank, deltas[0].scale) == (3, 0.5)
@@ -154,7 +154,7 @@ def test_entry_55_rank_of_the_weights_wins_for_shapes_and_of_the_config_for_the_
 
 
 @pytest.mark.parametrize("side", ["lora_A", "lora_B"])
-def test_entry_56_half_a_module_is_left_out_and_said(side: str) -> None:
+def test_half_a_module_is_left_out_and_said(side: str) -> None:
     """The other modules are still read."""
     lonely = {k: v for k, v in pair(f"{PREFIX}v_proj").items() if side in k}
     deltas, ledger = read({**pair(), **lonely})
@@ -166,7 +166,7 @@ def test_entry_56_half_a_module_is_left_out_and_said(side: str) -> None:
 @pytest.mark.parametrize(
     ("a", "b"), [((6, 2), (2, 4)), ((2, 6), (4, 3)), ((12,), (8,)), ((2, 6), (4, 2, 1, 1)), ((), ())]
 )
-def test_entry_57_factors_that_do_not_fit_are_refused(a: tuple[int, ...], b: tuple[int, ...]) -> None:
+def test_factors_that_do_not_fit_are_refused(a: tuple[int, ...], b: tuple[int, ...]) -> None:
     """Transposed, mixed and flattened factors."""
     names = list(pair())
     with pytest.raises(BadInput) as caught:
@@ -261,7 +261,7 @@ def test_a_type_that_cannot_be_read_leaves_its_module_out() -> None:
     assert {e.reason for e in ledger.close() if e.status == "not used"} == {"unsupported dtype F4"}
 
 
-def test_entry_67_huge_but_finite_factors_stay_finite() -> None:
+def test_huge_but_finite_factors_stay_finite() -> None:
     """1e30 · 1e30 overflows float32; the product is formed in float64."""
     arrays = {k: np.full_like(v, 1e30) for k, v in pair().items()}
     deltas, _ = read(arrays)
