@@ -14,12 +14,8 @@ from tunescope.errors import Exhausted, UsageError
 from tunescope.lm.batches import checked
 from tunescope.lm.parameters import is_sharded
 from tunescope.questions.attribution.cells import Changes
-from tunescope.questions.attribution.integral import (
-    MOST_NODES,
-    Progress,
-    integrate,
-    per_token,
-)
+from tunescope.questions.attribution.convergence import per_token
+from tunescope.questions.attribution.integral import MOST_NODES, Progress, integrate
 from tunescope.questions.attribution.path import Path, opened_path
 from tunescope.questions.attribution.subject import Place, Subject, open_subject
 from tunescope.questions.attribution.summary import (
@@ -48,7 +44,7 @@ def attribute_batches(
     batches: Batches,
     *,
     base: Place | nn.Module | None = None,
-    nodes: int = 8,
+    nodes: int = 9,
     put_back: int = 0,
     seed: int = 0,
     dtype: str = "auto",
@@ -60,7 +56,8 @@ def attribute_batches(
 
     Integrated gradients along W₀ + αΔW [Sundararajan et al. 2017, arXiv 1703.01365]: cell c is given
     ∫₀¹⟨∇L, ΔW_c⟩dα, and the cells add up to the change of the loss. Negative means that the cell's ΔW
-    lowered the loss. `nodes` Gauss-Legendre nodes are doubled until the sum fits.
+    lowered the loss. Nested sets of at least `nodes` points are
+    taken until the cells agree between two of them and add up.
 
     `model` is an adapter, a checkpoint, a module or a live `PeftModel` (then without `base`); `batches` an
     iterable of mappings `input_ids`, `attention_mask`, `labels` (−100 ignored). `put_back` puts the so many
@@ -102,7 +99,7 @@ def attribute_data(
     changes: Changes,
     batches: Batches,
     *,
-    nodes: int = 8,
+    nodes: int = 9,
     most: int = MOST_NODES,
     verified: int = 0,
     seed: int = 0,

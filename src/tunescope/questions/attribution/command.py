@@ -26,9 +26,9 @@ _PARAMETERS = (
     click.option(
         "--nodes",
         type=click.IntRange(1, 1024),
-        default=8,
+        default=9,
         show_default=True,
-        help="Points between base and tuned; doubled up to 64 until the parts add up.",
+        help="Least points from base to tuned; nested sets up to 65 until the parts settle and add up.",
     ),
     click.option(
         "--put-back",
@@ -91,6 +91,7 @@ COMMAND = Command(
         "tunescope attribute my-adapter/ --base base-model/ --data texts.jsonl -o study/",
         "tunescope attribute my-adapter/ --base org/model@main --data texts.jsonl --put-back 10 -o study/",
         "tunescope attribute tuned-model/ --base base-model/ --data code.jsonl --data prose.jsonl -o study/",
+        "torchrun --nproc-per-node 4 -m tunescope attribute tuned/ --base base/ --data texts.jsonl -o study/",
     ),
     parameters=_PARAMETERS,
     measure=_measure,

@@ -10,6 +10,7 @@ from tunescope.questions.attribution.case import ALPHA, Case, Summary, gain_p
 from tunescope.questions.attribution.cell_findings import against, strangers
 from tunescope.questions.attribution.put_back_findings import put_back
 from tunescope.questions.attribution.shape_findings import depth, explained, tilt
+from tunescope.questions.attribution.stopping import left_over
 from tunescope.statistics.multiplicity import benjamini_hochberg, holm
 from tunescope.study.finding import Finding, named, significant
 
@@ -79,10 +80,11 @@ def _not_converged(case: Case) -> Iterable[Finding]:
         return
     text = (
         f"On {case.data} the weights add up to {significant(summary['sum'])} nats per token where the loss "
-        f"changed by {significant(-summary['gain'])}: after {summary['nodes']} nodes the difference "
-        f"{significant(summary['residual'])} is still above {significant(summary['tolerance'])}."
+        f"changed by {significant(-summary['gain'])}: after {summary['nodes']} nodes the difference is "
+        f"{significant(summary['residual'])} ({significant(summary['tolerance'])} would do), and "
+        f"{left_over(summary)}."
     )
-    evidence = {k: summary[k] for k in ("sum", "gain", "residual", "tolerance", "nodes")}
+    evidence = {k: summary.get(k) for k in ("sum", "gain", "residual", "tolerance", "nodes", "stopped")}
     yield Finding("not_converged", text, (case.model,), evidence=evidence | {"data": case.data},
                   severity="warning")  # fmt: skip
 

@@ -38,6 +38,11 @@ class Path:
         self._blended: list[tuple[Blend, nn.Parameter, Tensor]] = []
 
     @property
+    def epsilon(self) -> float:
+        """The relative rounding error of the model's own precision."""
+        return float(torch.finfo(getattr(torch, self.dtype)).eps)
+
+    @property
     def vocabulary(self) -> int | None:
         """How many tokens the model embeds, where it says so."""
         return vocabulary_of(self._model.model)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tunescope.questions.attribution.stopping import left_over
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, table
 from tunescope.version import __version__
@@ -42,9 +43,10 @@ def _methods(sets: Mapping[str, Mapping[str, Any]]) -> str:
     hashes = ", ".join(f"{escaped(n)} sha256 {s['data_sha256'][:12]}" for n, s in sets.items())
     return (
         "Integrated gradients along the straight path from base to tuned weights (Sundararajan et al. 2017), "
-        "Gauss-Legendre nodes doubled until the parts add up to the change of the loss. Errors are standard "
-        "errors over sequences, paired and weighted by tokens. A sign of a single weight: one-sided t over "
-        "sequences, Benjamini-Hochberg over weights at 5 %. Depth: layers exchanged as wholes. Families: "
+        "nested Clenshaw-Curtis nodes until the parts settle and add up to the change of the loss. Errors "
+        "are standard errors over sequences, paired and weighted by tokens. A sign of a single weight: "
+        "one-sided t over sequences, Benjamini-Hochberg over weights at 5 %. Depth: layers exchanged as "
+        "wholes. Families: "
         f"within layers, and against how kinds of weight differ. tunescope {__version__}; {hashes}."
     )
 
@@ -64,7 +66,8 @@ def _trust(name: str, summary: Mapping[str, Any]) -> str:
         f"{summary['dtype']}, {_cells(summary['cells'])}. Spearman between halves of the data "
         f"{significant(summary['split_half_spearman'], 2)}, with the number of weights "
         f"{significant(summary['spearman_numel'], 2)}, with the change "
-        f"{significant(summary['spearman_change_effect'], 2)}"
+        f"{significant(summary['spearman_change_effect'], 2)}; between the last two sets of nodes "
+        f"{left_over(summary)}"
     )
     checked = summary.get("verification")
     if checked is None:

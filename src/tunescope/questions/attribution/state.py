@@ -26,20 +26,20 @@ class NodeStore:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
 
-    def _path(self, nodes: int, index: int) -> Path | None:
-        return None if self._folder is None else self._folder / f"{self._stem}-{nodes}-{index}.npy"
+    def _path(self, node: tuple[int, int]) -> Path | None:
+        return None if self._folder is None else self._folder / f"{self._stem}-{node[0]}-{node[1]}.npy"
 
-    def load(self, nodes: int, index: int) -> Array | None:
-        """The integrand at node `index` of `nodes`, or `None`."""
-        path = self._path(nodes, index)
+    def load(self, node: tuple[int, int]) -> Array | None:
+        """The integrand at a node, whatever sets it is of, or `None`."""
+        path = self._path(node)
         if path is None or not path.exists():
             return None
         found: Array = np.load(path, allow_pickle=False)
         return found
 
-    def save(self, nodes: int, index: int, values: Array) -> None:
+    def save(self, node: tuple[int, int], values: Array) -> None:
         """Keep the integrand at a node, through a temporary file, so that no half of one is ever found."""
-        path = self._path(nodes, index)
+        path = self._path(node)
         if path is None:
             return
         buffer = io.BytesIO()

@@ -42,7 +42,7 @@ def attribute(
     base: Any = None,
     data: Any = (),
     *,
-    nodes: int = 8,
+    nodes: int = 9,
     put_back: int = 0,
     sequences: int = 128,
     max_length: int = 512,
@@ -105,10 +105,13 @@ def _measured(
     with needed_by("attribution"):
         from tunescope.lm.device import chosen_device
         from tunescope.lm.pretrained import load_model
+        from tunescope.lm.processes import join_group
         from tunescope.questions.attribution.attribution import attribute_data, path_of
         from tunescope.questions.attribution.subject import open_subject
 
     base, named = given["base"], isinstance(given["base"], str | Path)
+    if named:
+        join_group()
     device, notices = chosen_device(given["device"]) if named else ("cpu", [])
     model = load_model(str(base), given["dtype"], device) if named else base
     read, said = _batches(sets, given, model)

@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from tunescope.linalg.ranks import spearman
-from tunescope.questions.attribution.cells import Changes
-from tunescope.questions.attribution.integral import Array, Integral, per_token
-from tunescope.questions.attribution.verify import Check
+from tunescope.questions.attribution.convergence import Array, per_token
 from tunescope.table import Column, Schema, dtypes
+
+if TYPE_CHECKING:
+    from tunescope.questions.attribution.cells import Changes
+    from tunescope.questions.attribution.integral import Integral
+    from tunescope.questions.attribution.verify import Check
 
 SIGN = "change of the loss in nats per token; negative: this cell's ΔW lowered the loss"
 _LOSS = "nats/token"
@@ -39,7 +42,7 @@ PUT_BACK: Schema = {
 }
 
 
-def cell_frame(changes: Changes, mean: Array, error: Array) -> pl.DataFrame:
+def cell_frame(changes: "Changes", mean: Array, error: Array) -> pl.DataFrame:
     addresses = [cell.address for cell in changes.cells]
     total = float(mean.sum())
     columns = {
@@ -61,7 +64,7 @@ def ordered(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.sort("stack", "layer", "module_type", "expert", nulls_last=True, maintain_order=True)
 
 
-def sums(integral: Integral, frame: pl.DataFrame, changes: Changes) -> dict[str, Any]:
+def sums(integral: "Integral", frame: pl.DataFrame, changes: "Changes") -> dict[str, Any]:
     tokens = float(integral.tokens.sum())
     gain, error = integral.gain
     sizes = [cell.numel for cell in changes.cells]
@@ -75,7 +78,9 @@ def sums(integral: Integral, frame: pl.DataFrame, changes: Changes) -> dict[str,
         "tolerance": integral.tolerance,
         "converged": integral.converged,
         "nodes": integral.nodes,
-        "residual_at_nodes": {str(n): residual for n, residual in integral.history},
+        "stopped": integral.stopped,
+        "residual_at_nodes": {str(step.nodes): step.residual for step in integral.history},
+        "cell_change_at_nodes": {str(step.nodes): step.change for step in integral.history},
         "unit": "nats per token",
         "sign": f"gain = base_loss − tuned_loss (positive: improved); attribution: {SIGN}",
         "sequences": len(integral.tokens),
@@ -90,7 +95,7 @@ def sums(integral: Integral, frame: pl.DataFrame, changes: Changes) -> dict[str,
     }
 
 
-def split_half(integral: Integral) -> float | None:
+def split_half(integral: "Integral") -> float | None:
     """Spearman between the maps of the even and of the odd sequences: its reliability."""
     if len(integral.tokens) < 4:
         return None
@@ -108,7 +113,7 @@ def correlation(a: pl.Series, b: pl.Series) -> float | None:
     return number(spearman(a.to_numpy(), b.to_numpy())) if len(a) > 2 else None
 
 
-def checked_frame(frame: pl.DataFrame, checks: Sequence[Check]) -> pl.DataFrame:
+def checked_frame(frame: pl.DataFrame, checks: Sequence["Check"]) -> pl.DataFrame:
     rows = frame.rename({"stderr": "attribution_stderr"})[[check.cell for check in checks]]
     measured = pl.DataFrame(
         {

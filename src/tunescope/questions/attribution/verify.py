@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from tunescope.lm.batches import Batch
-from tunescope.questions.attribution.integral import Integral, Progress, losses_at, per_token
+from tunescope.questions.attribution.convergence import per_token
+from tunescope.questions.attribution.integral import Integral, Progress, losses_at
 from tunescope.questions.attribution.path import Path
 
 

@@ -95,7 +95,7 @@ def test_an_adapter_s_cells_add_up_to_its_gain(name):
     assert summary["tuned_loss"] == pytest.approx(loss(model), abs=1e-12)
     assert summary["gain"] == pytest.approx(loss(base) - loss(model), abs=1e-12)
     assert abs(table.frame["attribution"].sum() + summary["gain"]) < 1e-5
-    assert len(table) == 6
+    assert table.frame.height == 6
     assert table.frame["share"].sum() == pytest.approx(1.0)
 
 
@@ -108,7 +108,7 @@ def test_a_full_fine_tune_s_cells_add_up(name):
     summary = table.summary
     assert summary["tuned_loss"] == pytest.approx(loss(tuned, 2), abs=1e-12)
     assert abs(summary["residual"]) < 1e-5
-    assert len(table) == len(list(base.named_parameters()))
+    assert table.frame.height == len(list(base.named_parameters()))
     modules = ("mlp.up_proj", "input_layernorm", "self_attn.q_proj")
     expected = {module: f"model.layers.0.{module}.weight" for module in modules}
     moved = dict(table.frame.select("module_type", "frobenius_norm_normalized").iter_rows())
@@ -146,9 +146,9 @@ def test_the_standard_error_is_that_of_a_token_weighted_mean():
     """Against one attribution for each sequence: mean and error follow from their tokens and sums."""
     base = small(num_hidden_layers=1)
     model = adapted(base)
-    whole = attribute_batches(model, batches(2), nodes=16)
-    single = [attribute_batches(model, [batch], nodes=16) for batch in batches(1)]
-    assert {one.summary["nodes"] for one in (whole, *single)} == {16}
+    whole = attribute_batches(model, batches(2), nodes=33)
+    single = [attribute_batches(model, [batch], nodes=33) for batch in batches(1)]
+    assert {one.summary["nodes"] for one in (whole, *single)} == {33}
     tokens = np.array([one.summary["tokens"] for one in single])
     for name, error in values(whole, "stderr").items():
         rates = np.array([values(one)[name] for one in single])
@@ -216,7 +216,7 @@ def test_verification_is_exact_for_a_linear_loss():
     ids = torch.tensor([[1, 2, 3], [2, 0, 1]])
     data = [{"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": torch.zeros_like(ids)}]
     table = attribute_batches(tuned, data, base=base, nodes=1, put_back=2)
-    assert table.summary["nodes"] == 1
+    assert table.summary["nodes"] == 3
     for row in table.verification.iter_rows(named=True):
         assert row["measured"] == pytest.approx(row["attribution"], rel=1e-12)
         assert row["measured_stderr"] == pytest.approx(row["attribution_stderr"], rel=1e-9, abs=1e-12)
@@ -225,15 +225,21 @@ def test_verification_is_exact_for_a_linear_loss():
     assert values(table)["SECOND"] == pytest.approx(-1.5, rel=1e-12)
 
 
-def test_nodes_are_doubled_until_the_sum_fits():
-    """From one node on, the residual falls below 1 % of the gain or a tenth of its error, and is kept."""
-    summary = attribute_batches(adapted(small(), size=0.5), batches(), nodes=1).summary
-    tried = {int(n): r for n, r in summary["residual_at_nodes"].items()}
-    assert summary["nodes"] == max(tried) > 1
+def test_nested_sets_are_taken_until_cells_and_sum_have_settled():
+    """From one node on the residual fits; cells are within 1 % of the largest or a tenth of their error."""
+    found = attribute_batches(adapted(small(), size=0.5), batches(), nodes=1)
+    summary, frame = found.summary, found.frame
+    residuals = {int(n): r for n, r in summary["residual_at_nodes"].items()}
+    changes = {int(n): c for n, c in summary["cell_change_at_nodes"].items()}
+    assert list(residuals) == list(changes) == [1, 3, 5, 9, 17, 33, 65][: len(residuals)]
+    assert summary["nodes"] == max(residuals) > 1
+    assert summary["stopped"] == "converged"
     limit = max(0.01 * abs(summary["gain"]), 0.1 * summary["gain_stderr"])
     assert summary["tolerance"] == pytest.approx(limit)
     assert abs(summary["residual"]) <= limit
-    assert all(abs(r) > limit for n, r in tried.items() if n < summary["nodes"])
+    exact = attribute_batches(adapted(small(), size=0.5), batches(), nodes=65).frame
+    allowed = np.maximum(0.01 * exact["attribution"].abs().max(), 0.1 * exact["stderr"].to_numpy())
+    assert (np.abs(frame["attribution"].to_numpy() - exact["attribution"].to_numpy()) <= allowed).all()
 
 
 def test_tied_embeddings_are_one_cell():
@@ -293,7 +299,7 @@ def test_equal_models_have_no_cell_and_no_gain_but_a_buffer_between_them_is_refu
     assert found.frame.height == 0
     sums = found.summary
     assert sums["base_loss"] == sums["tuned_loss"]
-    assert (sums["gain"], sums["sum"], sums["residual"], sums["nodes"]) == (0, 0, 0, 8)
+    assert (sums["gain"], sums["sum"], sums["residual"], sums["nodes"]) == (0, 0, 0, 9)
     same.calibration += 1
     with pytest.raises(BadInput, match="no gradient reaches"):
         attribute_batches(same, batches(), base=base)
