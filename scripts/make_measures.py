@@ -23,8 +23,9 @@ adapter's scale: `s·BA` for LoRA [Hu et al. 2021, arXiv 2106.09685], `s = alpha
 [Kalajdzievski 2023]. Singular values come from the thin QRs of the factors, never from a product that was
 multiplied out; sums are float64. A column that cannot be known is null, never zero.
 
-This page is made from the tables' own schemas (`python -m scripts.make_measures`); the same meanings and units
-stand in the metadata of every Parquet file. How often findings are wrong: [calibration.md](calibration.md).
+This page is made from the tables' own schemas (`python -m scripts.make_measures`); the same meanings and
+units stand in the metadata of every Parquet file. How often findings are wrong:
+[calibration.md](calibration.md).
 """
 TABLES: Sequence[tuple[str, str, Schema]] = (
     ("norms", "How much: one row per ΔW of `tunescope norms`.", norms.SCHEMA),
@@ -51,8 +52,7 @@ def page() -> str:
     for name, what, schema in TABLES:
         rows = [f"| `{column}` | {_cell(c.meaning)} | {_cell(c.unit)} |" for column, c in schema.items()]
         head = [f"## `{name}`", "", what, "", "| column | meaning | unit |", "|---|---|---|"]
-        parts.append("
-".join([*head, *rows]))
+        parts.append("\n".join([*head, *rows]))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 

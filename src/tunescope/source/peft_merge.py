@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.delta import Dense
-from tunescope.errors import BadInput, Missing
+from tunescope.errors import BadInput
+from tunescope.extras import needed_by
 from tunescope.source.files.tensors import LazyTensor
 
 Float32 = NDArray[np.float32]
@@ -34,19 +35,11 @@ def difference(
 ) -> Dense:
     """W' − W of one linear layer, `weight()` its `(d_out, d_in)`, `tensors` the adapter's by parameter.
 
-    Raises `Missing` without PEFT, `BadInput` where PEFT cannot merge these tensors into this weight.
+    Raises `UsageError` without PEFT, `BadInput` where PEFT cannot merge these tensors into this weight.
     """
-    try:
-        # Deferred: an extra, needed for these methods alone.
+    with needed_by(f"merging {config['peft_type']}"):
         import peft
         import torch
-    except ImportError:
-        raise Missing(
-            "no-peft",
-            f"{config['peft_type']} is merged by PEFT, which is not installed",
-            file=file,
-            fix="pip install 'tunescope[train]'",
-        ) from None
     W = weight()
     holder = _holder(torch, module, W)
     try:
