@@ -110,9 +110,16 @@ def _classify_afresh(module_type: str) -> tuple[str, str]:
     module, bias = (module_type[:-5], "_BIAS") if module_type.endswith(".bias") else (module_type, "")
     for pattern, family, component in _COMPILED:
         if pattern.search(module):
-            return family, (component or spelled(module.rsplit(".", 1)[-1], family)) + bias
+            return family, (component or spelled(_last_word(module), family)) + bias
     family = "attention" if _ATTENTION.search(module) else "mlp" if _MLP.search(module) else "other"
-    return family, spelled(module.rsplit(".", 1)[-1], family) + bias
+    return family, spelled(_last_word(module), family) + bias
+
+
+def _last_word(module: str) -> str:
+    """The last part of a path, with what it is numbered after where it is a number itself."""
+    parts = module.split(".")
+    word = next((i for i in reversed(range(len(parts))) if not parts[i].isdigit()), 0)
+    return ".".join(parts[word:])
 
 
 def spelled(path: str, family: str) -> str:

@@ -167,6 +167,8 @@ def test_double_and_single_blocks_are_numbered_apart() -> None:
         ("decoder.layers.0.self_attention.linear_qkv", "attention", "ATTN_QKV"),
         ("decoder.layers.0.mlp.linear_fc2", "mlp", "MLP_DOWN"),
         ("layers.0.attn.output_proj", "attention", "ATTN_O"),
+        ("unet.label_emb.0.2", "other", "LABEL_EMB_0_2"),
+        ("blk.0.ffn_down", "mlp", "MLP_DOWN"),
     ],
 )
 def test_image_models_have_families_too(name: str, family: str, component: str) -> None:

@@ -30,11 +30,11 @@ _OLD = re.compile(
     re.DOTALL,
 )
 _NEW = re.compile(
-    r"^(?P<module>.+?)\.(?:lora(?:_linear_layer)?\.(?P<part>down|up)|lora_(?P<letter>[AB])(?:\.\w+)?)\.(?P<kind>weight|bias)$",
+    r"^(?P<module>.+?)\.(?:lora(?:_linear_layer)?\.(?P<part>down|up)|lora_(?P<letter>[AB])(?:\.[^.]+)?)\.(?P<kind>weight|bias)$",
     re.DOTALL,
 )
 _BESIDE = re.compile(
-    r"^(?P<module>.+?)\.(?P<kind>alpha|lora_magnitude_vector|dora_scale)(?:\.weight)?$", re.DOTALL
+    r"^(?P<module>.+?)\.(?P<kind>alpha|lora_magnitude_vector|dora_scale)(?:\.[^.]+)?$", re.DOTALL
 )
 _MARKS = (
     ".lora_A.",

@@ -31,7 +31,7 @@ LIBRARIES = {
     "torchtune": ("layers.3.attn.q_proj", "lora_a.weight", "lora_b.weight"),
     "loralib": ("transformer.h.3.mlp.c_proj", "lora_A", "lora_B"),
     "peft names": ("layers.3.attention.wq", "lora_A.weight", "lora_B.weight"),
-    "with the adapter's name": ("blocks.3.self_attn.q", "lora_A.default.weight", "lora_B.default.weight"),
+    "with the adapter's name": ("blocks.3.self_attn.q", "lora_A.my-style.weight", "lora_B.my-style.weight"),
     "the other way round": ("layers.3.attn.proj", "lora_A", "lora_B"),
     "xlabs": ("double_blocks.3.processor.qkv_lora1", "down.weight", "up.weight"),
 }  # fmt: skip
@@ -64,9 +64,10 @@ def test_two_adapters_under_names_of_their_own_are_refused(tmp_path: Path) -> No
 def test_magnitudes_beside_plain_factors_make_the_update_directional(tmp_path: Path) -> None:
     stem = "transformer_blocks.0.attn.to_q"
     tensors = {f"{stem}.lora_A.weight": normal(2, 8), f"{stem}.lora_B.weight": normal(6, 2)}
-    source = opened(tmp_path, {**tensors, f"{stem}.lora_magnitude_vector": normal(6)})
-    assert source.deltas[0].method == "dora"
-    assert "directional" in source.deltas[0].status
+    for name in ("lora_magnitude_vector", "lora_magnitude_vector.weight", "dora_scale"):
+        source = opened(tmp_path, {**tensors, f"{stem}.{name}": normal(6)})
+        assert source.deltas[0].method == "dora"
+        assert "directional" in source.deltas[0].status
 
 
 @pytest.mark.parametrize(
