@@ -1,27 +1,37 @@
-"""What an importance table says in sentences: depth, families, norms, size, and where two views disagree."""
+"""What an importance table says against chance, and the plain facts that qualify its maps."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
+from scipy import stats
 
 from tunescope.address import Address
 from tunescope.linalg.ranks import ranks, spearman
 from tunescope.questions.importance.views import size_spearman
-from tunescope.study.finding import Finding, named, significant
+from tunescope.statistics.groups import cuts, parts_differ
+from tunescope.statistics.multiplicity import holm
+from tunescope.statistics.two_way import common_block
+from tunescope.study.finding import Finding, merged, named
 
-GRADIENT = 0.6  # |Spearman| of a layer's sum with its depth from which a map has a direction
-HALF = 0.5  # share of the sum that a band of layers must hold
-EVEN = 0.45  # part of the layers that the band must stay below for it to be a place
+Floats = NDArray[np.float64]
+ALPHA = 0.05
+LEAD = 1.25  # a third of the layers stands out when its layers score this many times what the others do
 UNIFORM = 0.25  # coefficient of variation over layers below which norms count as uniform
-DISAGREE = 0.5  # Spearman between Layer Importance and the layers' sums below which they disagree
+DISAGREE = 0.5  # Spearman below which two orders disagree
 SIZE = 0.7  # |Spearman| with the number of weights from which size explains a map
-_FEWEST = 4
+FEWEST_LAYERS, FEWEST_CELLS = 7, 20
+_CELL = ["stack", "layer", "parameter"]
+# Neighbouring layers are alike: so many of them count as one draw.
+_ALIKE = 2
 
 
 def importance_findings(frame: pl.DataFrame, model_id: str, summary: Mapping[str, Any]) -> list[Finding]:
-    """All findings of every method, with the numbers and thresholds behind them."""
+    """All findings, one for each fact with the methods that show it."""
     found: list[Finding] = []
     methods = [m for m in frame["method"].unique(maintain_order=True).to_list() if m != "bypass"]
     for method in methods:
@@ -29,146 +39,250 @@ def importance_findings(frame: pl.DataFrame, model_id: str, summary: Mapping[str
         inside = rows.filter(pl.col("layer").is_not_null())
         for stack in inside["stack"].unique(maintain_order=True).to_list():
             part = inside.filter(pl.col("stack") == stack)
-            found += [*_depth(part, method, model_id), *_norms(part, method, model_id)]
+            found += [*_depth(part, method, model_id, len(methods)), *_norms(part, method, model_id)]
             found += _disagreement(frame, part, method, model_id)
-        found += [*_families(rows, method, model_id), *_size(frame, method, model_id)]
-    found += _left_out(summary, model_id)
-    return found
+        found += _size(frame, method, model_id)
+    found = merged(found, lambda finding: (finding.kind, finding.evidence.get("stack")), _together)
+    found += [*_between(frame, methods, model_id), *_below_zero(frame, model_id)]
+    return found + list(_left_out(summary, model_id))
 
 
-def _layer_sums(part: pl.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    sums = part.group_by("layer", maintain_order=True).agg(pl.col("score").sum()).sort("layer")
-    return sums["layer"].to_numpy(), sums["score"].to_numpy()
+def _together(group: Sequence[Finding]) -> str:
+    """The sentence of the strongest, for all the methods that say it."""
+    strongest = max(group, key=lambda finding: finding.strength)
+    others = [f.evidence["method"] for f in group if f is not strongest]
+    return f"{strongest.text} So {'does' if len(others) == 1 else 'do'} {named(others)}."
 
 
-def _depth(part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
-    layers, sums = _layer_sums(part)
-    if len(layers) < _FEWEST or not sums.sum() > 0:
+def _grid(part: pl.DataFrame) -> tuple[list[int], list[str], Floats]:
+    """Layers, parameters and scores `(layers, parameters)`, experts summed, NaN where there is none."""
+    cells = part.group_by("layer", "parameter", maintain_order=True).agg(pl.col("score").sum())
+    layers, names = sorted(cells["layer"].unique().to_list()), cells["parameter"].unique(maintain_order=True)
+    values = np.full((len(layers), len(names)), np.nan)
+    row, column = {v: i for i, v in enumerate(layers)}, {v: i for i, v in enumerate(names.to_list())}
+    for layer, name, score in cells.iter_rows():
+        values[row[layer], column[name]] = score
+    return layers, names.to_list(), values
+
+
+def _depth(part: pl.DataFrame, method: str, model_id: str, methods: int) -> Iterator[Finding]:
+    """A third of the layers that scores more: layers with the same tensors, exchanged as wholes."""
+    layers, _, values = _grid(part)
+    logs = np.log(np.where(values > 0, values, np.nan))
+    kept, kinds = common_block(np.isfinite(logs))
+    if len(kept) < FEWEST_LAYERS:
         return
-    rho = spearman(layers.astype(float), sums)
-    start, stop = densest_band(sums)
-    share = float(sums[start:stop].sum() / sums.sum())
-    expected = (stop - start) / len(layers)
-    direction = ""
-    if abs(rho) >= GRADIENT:
-        direction = f", which {'rises' if rho > 0 else 'falls'} with depth (Spearman {rho:.2f})"
-    one = stop - start == 1
-    named_band = f"layer {layers[start]}" if one else f"layers {layers[start]} to {layers[stop - 1]}"
-    band = f"{named_band}, {stop - start} of {len(layers)},"
-    if expected < EVEN:
-        kind, text = (
-            _place(start, stop, len(layers)),
-            f"{band} {'holds' if one else 'hold'} {share:.0%} of the layers' sum{direction}.",
-        )
-    else:
-        kind, text = "evenly_spread", f"it takes {band} to hold half of the layers' sum{direction}."
-    evidence = {
-        "method": method, "first_layer": int(layers[start]), "last_layer": int(layers[stop - 1]),
-        "share": share, "share_of_layers": expected, "threshold_share": HALF, "threshold_even": EVEN,
-        "spearman_depth": rho, "threshold_spearman": GRADIENT,
-    }  # fmt: skip
-    yield Finding(kind, f"{method}: {text}", (model_id,), evidence=evidence)
-
-
-def densest_band(sums: np.ndarray[Any, Any], share: float = HALF) -> tuple[int, int]:
-    """The shortest run of layers (first, one past last) that holds `share` of the sum; the fullest of those.
-
-    >>> densest_band(np.array([1.0, 1.0, 6.0, 2.0]))
-    (2, 3)
-    """
-    total, count = sums.sum(), len(sums)
-    edges = np.concatenate([[0.0], np.cumsum(sums)])
-    for width in range(1, count + 1):
-        held = edges[width:] - edges[:-width]
-        best = int(np.argmax(held))
-        if held[best] >= share * total:
-            return best, best + width
-    return 0, count
-
-
-def _place(start: int, stop: int, count: int) -> str:
-    centre = (start + stop) / (2 * count)
-    return "early_layers" if centre < 0.4 else "late_layers" if centre > 0.6 else "middle_layers"
-
-
-def _family(parameter: str) -> str:
-    return Address("", 0, parameter).family
-
-
-def _families(rows: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
-    families = [_family(p) for p in rows["parameter"].to_list()]
-    totals = (
-        rows.with_columns(pl.Series("family", families))
-        .group_by("family", maintain_order=True)
-        .agg(pl.col("share").sum(), pl.col("numel").sum())
-        .sort("share", descending=True)
-    )
-    if totals.height < 2:
+    block = logs[np.ix_(kept, kinds)]
+    levels = (block - block.mean(axis=0)).mean(axis=1)
+    parts = parts_differ(levels)
+    edges, leading = cuts(len(kept)), int(np.argmax(parts.means))
+    inside = np.zeros(len(kept), dtype=bool)
+    inside[edges[leading] : edges[leading + 1]] = True
+    lead = math.exp(float(levels[inside].mean() - levels[~inside].mean()))
+    p = max(parts.p, parts.p_exchanged) * methods
+    if p > ALPHA or lead < LEAD:
         return
-    weights = totals["numel"].sum()
-    parts = [f"{f} {s:.0%}" for f, s, _ in totals.iter_rows()]
-    dense = totals.with_columns((pl.col("share") / (pl.col("numel") / weights)).alias("density"))
-    densest = dense.sort("density", descending=True).row(0, named=True)
+    name = ("early", "middle", "late")[leading]
+    span = [layers[int(i)] for i, chosen in zip(kept, inside, strict=True) if chosen]
     text = (
-        f"{method}: {named(parts, 5)} of the sum; per weight the densest family is {densest['family']}, "
-        f"{significant(densest['density'])} times the average weight."
+        f"The {name} layers, {span[0]} to {span[-1]}, score {lead:.1f} times as much as the others by "
+        f"{method}, tensor for tensor."
     )
     evidence = {
         "method": method,
-        "share": dict(totals.select("family", "share").iter_rows()),
-        "density": dict(dense.select("family", "density").iter_rows()),
+        "stack": part["stack"][0],
+        "statistic": "leading third / other layers",
+        "value": lead,
+        "threshold": LEAD,
+        "null": "layers exchanged as wholes",
+        "p": p,
+        "n": len(kept),
     }
-    yield Finding("family_tilt", text, (model_id,), evidence=evidence)
+    yield Finding(f"{name}_layers", text, (model_id,), evidence=evidence, strength=lead)
 
 
 def _norms(part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
+    """A plain fact: norm weights whose scores hardly differ between layers."""
     variation = {}
     for parameter in part["parameter"].unique(maintain_order=True).to_list():
         scores = part.filter(pl.col("parameter") == parameter)["score"].to_numpy()
-        if _family(parameter) == "norm" and len(scores) >= _FEWEST and scores.mean() > 0:
+        if Address("", 0, parameter).family == "norm" and len(scores) >= 4 and scores.mean() > 0:
             variation[parameter] = float(scores.std() / scores.mean())
     uniform = [name for name, value in variation.items() if value < UNIFORM]
     if uniform:
+        worst = max(variation[name] for name in uniform)
         text = (
-            f"{method}: {named(uniform)} {'scores' if len(uniform) == 1 else 'score'} alike in all layers "
-            f"(standard deviation under {UNIFORM:.0%} of the mean)."
+            f"{named(uniform)} {'scores' if len(uniform) == 1 else 'score'} alike in all layers by {method}: "
+            f"they differ by {worst:.0%} of their mean at most (standard deviation)."
         )
-        evidence = {"method": method, "variation": variation, "threshold": UNIFORM}
-        yield Finding("uniform_norms", text, (model_id,), evidence=evidence)
+        evidence = {
+            "method": method,
+            "stack": part["stack"][0],
+            "variation": variation,
+            "threshold": UNIFORM,
+            "statistic": "standard deviation / mean over layers",
+            "value": worst,
+            "null": None,
+            "p": None,
+            "n": part["layer"].n_unique(),
+        }
+        yield Finding("uniform_norms", text, (model_id,), evidence=evidence, strength=0.2)
+
+
+def upper_spearman(rho: float, n: float) -> float:
+    """One-sided 95 % upper bound of a rank correlation over n independent pairs, by Fisher's transform.
+
+    The standard error is √(1.06/(n − 3)) [Fieller et al. 1957]; 1 where n is too small for one.
+
+    >>> round(upper_spearman(0.2, 30), 2)
+    0.48
+    """
+    if n <= 3 or abs(rho) >= 1:
+        return rho if n > 3 else 1.0
+    return math.tanh(math.atanh(rho) + 1.645 * math.sqrt(1.06 / (n - 3)))
 
 
 def _disagreement(frame: pl.DataFrame, part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
+    """Layer Importance and the layers' sums in surely different orders."""
     stack = part["stack"][0]
     bypass = frame.filter((pl.col("method") == "bypass") & (pl.col("stack") == stack)).sort("layer")
-    layers, sums = _layer_sums(part)
-    if bypass.height != len(layers) or len(layers) < _FEWEST:
+    layers, _, values = _grid(part)
+    sums, whole = np.nansum(values, axis=1), bypass["score"].to_numpy()
+    if len(whole) != len(sums) or len(sums) < FEWEST_LAYERS:
         return
-    whole = bypass["score"].to_numpy()
     rho = spearman(whole, sums)
-    if not rho < DISAGREE:
+    bound = upper_spearman(rho, max(len(sums) / _ALIKE, 4)) if np.isfinite(rho) else 1.0
+    if bound >= DISAGREE:
         return
     gaps = ranks(whole) - ranks(sums)
-    more, less = int(layers[np.argmax(gaps)]), int(layers[np.argmin(gaps)])
+    more, less = layers[int(np.argmax(gaps))], layers[int(np.argmin(gaps))]
     text = (
-        f"{method}: the layers' sums do not follow Layer Importance (Spearman {rho:.2f}): layer {more} is "
-        f"missed more than its sum says, layer {less} less."
+        f"Leaving out whole layers orders them otherwise than their sums of {method} do (Spearman {rho:.2f} "
+        f"over {len(sums)} layers): layer {more} is missed more than its sum says, layer {less} less."
     )
     evidence = {
-        "method": method, "spearman": rho, "threshold": DISAGREE, "layer_underrated": more,
+        "method": method,
+        "stack": stack,
+        "statistic": "Spearman of Layer Importance with the layers' sums",
+        "value": rho,
+        "spearman": rho,
+        "bound": bound,
+        "threshold": DISAGREE,
+        "null": f"Spearman {DISAGREE:g}",
+        "p": None,
+        "n": len(sums),
+        "layer_underrated": more,
         "layer_overrated": less,
-    }  # fmt: skip
-    yield Finding("layer_importance_disagrees", text, (model_id,), evidence=evidence)
+    }
+    yield Finding("layer_importance_disagrees", text, (model_id,), evidence=evidence, strength=1 - rho)
 
 
 def _size(frame: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
+    """A plain fact: the map's order is that of the tensors' sizes; what remains among the largest."""
     rho = size_spearman(frame, method)
-    if rho is not None and abs(rho) >= SIZE:
+    if rho is None or abs(rho) < SIZE:
+        return
+    cells = frame.filter((pl.col("method") == method) & pl.col("layer").is_not_null())
+    top = _among_top(cells["score"].to_numpy(), cells["numel"].cast(pl.Float64).to_numpy())
+    rest = "" if top is None else f", {top:.2f} among the quarter that scores most"
+    text = (
+        f"The map of {method} mostly shows tensor size (Spearman {rho:.2f} with the number of weights"
+        f"{rest}): compare layers within a column, not columns."
+    )
+    evidence = {
+        "method": method,
+        "statistic": "Spearman with the number of weights",
+        "value": rho,
+        "threshold": SIZE,
+        "spearman_numel": rho,
+        "among_largest_quarter": top,
+        "null": None,
+        "p": None,
+        "n": cells.height,
+    }
+    yield Finding("size_explains_map", text, (model_id,), evidence=evidence, strength=abs(rho))
+
+
+def _among_top(scores: Floats, other: Floats) -> float | None:
+    """Spearman among the quarter with the largest scores; `None` for fewer than 5 such cells."""
+    finite = np.isfinite(scores) & np.isfinite(other)
+    scores, other = scores[finite], other[finite]
+    if len(scores) < FEWEST_CELLS:
+        return None
+    top = scores >= np.quantile(scores, 0.75)
+    rho = spearman(scores[top], other[top])
+    return rho if np.isfinite(rho) else None
+
+
+def _between(frame: pl.DataFrame, methods: Sequence[str], model_id: str) -> Iterator[Finding]:
+    """Two methods whose orders surely differ, over all cells or among those that matter by one of them."""
+    inside = frame.filter(pl.col("layer").is_not_null() & pl.col("score").is_not_null())
+    for a, b in combinations([m for m in methods if m in ("taylor", "curvature", "noise", "ablation")], 2):
+        cells = [
+            inside.filter(pl.col("method") == m)
+            .group_by(_CELL, maintain_order=True)
+            .agg(pl.col("score").sum())
+            for m in (a, b)
+        ]
+        both = cells[0].join(cells[1], on=_CELL, suffix="_other", maintain_order="left")
+        x, y = both["score"].to_numpy(), both["score_other"].to_numpy()
+        if len(x) < FEWEST_CELLS:
+            continue
+        rho, tops = spearman(x, y), {a: _among_top(x, y), b: _among_top(y, x)}
+        known = {m: value for m, value in tops.items() if value is not None}
+        if not known or not np.isfinite(rho):
+            continue
+        of, least = min(known.items(), key=lambda item: item[1])
+        count = math.ceil(len(x) / 4)
+        if min(upper_spearman(rho, len(x) / _ALIKE), upper_spearman(least, count / _ALIKE)) >= DISAGREE:
+            continue
         text = (
-            f"{method}: the map mostly shows tensor size (Spearman {rho:.2f} with the number of weights, "
-            f"{rho**2:.0%} of its order): compare layers within a column, not columns."
+            f"{a} and {b} order the tensors differently: Spearman {rho:.2f} over all {len(x)}, {least:.2f} "
+            f"among the quarter that matters most by {of}."
         )
-        evidence = {"method": method, "spearman_numel": rho, "threshold": SIZE}
-        yield Finding("size_explains_map", text, (model_id,), evidence=evidence)
+        evidence = {
+            "statistic": "Spearman of two methods",
+            "value": {"all": rho, "top": least},
+            "methods": [a, b],
+            "among_top": tops,
+            "threshold": DISAGREE,
+            "null": f"Spearman {DISAGREE:g}",
+            "p": None,
+            "n": len(x),
+        }
+        yield Finding("methods_disagree", text, (model_id,), evidence=evidence, strength=1 - min(rho, least))
+
+
+def _below_zero(frame: pl.DataFrame, model_id: str) -> Iterator[Finding]:
+    """Layers without which the loss is lower: how many, and of how many that is told from zero."""
+    bypass = frame.filter(pl.col("method") == "bypass").sort("stack", "layer")
+    below = bypass.filter(pl.col("score") < 0)
+    if not below.height or "stderr" not in bypass.columns:
+        return
+    errors = bypass["stderr"].cast(pl.Float64).fill_null(math.inf).to_numpy()
+    freedom = np.maximum(bypass["n"].fill_null(1).to_numpy() - 1, 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tails = np.nan_to_num(stats.t.sf(-bypass["score"].to_numpy() / errors, freedom), nan=1.0)
+    q = holm(tails)
+    sure = bypass.filter(pl.Series(q <= ALPHA))
+    if not sure.height:
+        return
+    layers = [f"{row['layer']}" for row in sure.iter_rows(named=True)]
+    text = (
+        f"Layer Importance is below zero in {below.height} of {bypass.height} layers: without one of them "
+        f"the loss is lower, told from zero in {sure.height} ({named(layers, 6)})."
+    )
+    evidence = {
+        "statistic": "rise of the loss / standard error, one-sided t",
+        "value": float(sure["score"].min()),  # type: ignore[arg-type]
+        "threshold": ALPHA,
+        "null": "no fall of the loss, Holm over layers",
+        "p": float(q[q <= ALPHA].max()),
+        "n": int(freedom.max()) + 1,
+        "below": below.height,
+        "layers": bypass.height,
+    }
+    yield Finding("negative_layer_importance", text, (model_id,), evidence=evidence, strength=1.0)
 
 
 def _left_out(summary: Mapping[str, Any], model_id: str) -> Iterator[Finding]:

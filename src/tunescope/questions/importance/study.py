@@ -11,6 +11,7 @@ import polars as pl
 from tunescope.corpus.reading import SUFFIXES, read_rows
 from tunescope.errors import Exhausted, Notice, UsageError
 from tunescope.extras import needed_by
+from tunescope.questions.importance.description import where_it_lies
 from tunescope.questions.importance.findings import importance_findings
 from tunescope.questions.importance.question import QUESTION
 from tunescope.questions.importance.views import MEANING, ORDERS, SCALES
@@ -214,6 +215,7 @@ def _method(frame: pl.DataFrame, method: str, summary: Mapping[str, Any]) -> dic
         "meaning": MEANING[method],
         "unit": rows["unit"].first(),
         **summary["methods"][method],
+        "where": where_it_lies(frame, method),
         "top": by_parameter.head(_TOP).to_dicts(),
     }
 

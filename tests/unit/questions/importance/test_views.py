@@ -4,7 +4,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tunescope.questions.importance.findings import densest_band, importance_findings
 from tunescope.questions.importance.views import LAYER_IMPORTANCE, MEANING, importance_maps, size_spearman
 
 _SIZES = {"mlp.down_proj": 1000, "self_attn.q_proj": 400, "input_layernorm": 10}
@@ -120,68 +119,3 @@ def test_missing_parameters_leave_a_hole():
     (view,) = importance_maps(frame, "taylor")
     assert np.isnan(view.values[3, 1])
     assert np.isfinite(view.values).sum() == 23
-
-
-def _kinds(frame):
-    return {finding.kind: finding for finding in importance_findings(frame, "m", {})}
-
-
-def test_falling_mass_is_early_layers():
-    """The shortest run with half of the mass, and the direction with its numbers."""
-    found = _kinds(table(FALLING))["early_layers"]
-    assert (found.evidence["first_layer"], found.evidence["last_layer"]) == (0, 2)
-    assert found.evidence["spearman_depth"] == pytest.approx(-1)
-    assert "falls with depth" in found.text
-
-
-def test_rising_mass_is_late_layers():
-    """The mirror image."""
-    frame = table({"mlp.down_proj": lambda layer: layer + 1})
-    assert _kinds(frame)["late_layers"].evidence["last_layer"] == 7
-
-
-def test_mass_that_is_everywhere_is_nowhere():
-    """Where half of the layers are needed for half of the mass, no place is named."""
-    frame = table({"mlp.down_proj": lambda _: 1.0})
-    found = _kinds(frame)
-    assert found["evenly_spread"].evidence["share_of_layers"] == 0.5
-    assert not {"early_layers", "middle_layers", "late_layers"} & set(found)
-
-
-def test_uniform_norms_are_found_and_others_are_not():
-    """Norm weights that score alike in every layer; those that do not are no finding."""
-    assert _kinds(table(FALLING))["uniform_norms"].evidence["variation"] == {"input_layernorm": 0}
-    varied = table(FALLING | {"input_layernorm": lambda layer: 1 + layer})
-    assert "uniform_norms" not in _kinds(varied)
-
-
-def test_layer_importance_against_the_sums():
-    """Opposite orders disagree, with the layer that is missed most; equal orders do not."""
-    found = _kinds(table(FALLING, range(1, 9)))["layer_importance_disagrees"]
-    assert found.evidence["spearman"] == pytest.approx(-1)
-    assert found.evidence["layer_underrated"] == 7
-    assert "layer_importance_disagrees" not in _kinds(table(FALLING, range(8, 0, -1)))
-
-
-def test_size_and_families():
-    """Families by share and by share per weight; a map of sizes is called one."""
-    frame = table({p: (lambda _, n=n: n) for p, n in _SIZES.items()}, outside=0.0)
-    found = _kinds(frame)
-    assert found["size_explains_map"].evidence["spearman_numel"] == pytest.approx(1)
-    assert found["family_tilt"].evidence["share"]["mlp"] == pytest.approx(1000 / 1410)
-    assert "size_explains_map" not in _kinds(table({p: (lambda layer: 8 - layer) for p in _SIZES}))
-
-
-def test_the_densest_band_is_the_shortest():
-    """One layer with half of everything beats two with more."""
-    assert densest_band(np.array([1.0, 5.0, 1.0, 3.0])) == (1, 2)
-    assert densest_band(np.array([1.0, 1.0, 1.0, 1.0])) == (0, 2)
-
-
-def test_what_could_not_be_scored_is_a_warning():
-    """4-bit weights have no gradient; a map without them says so."""
-    summary = {"parameters_not_scored": {"a.weight": "stored as uint8"}, "parameters_without_gradient": ["b"]}
-    found = {f.kind: f for f in importance_findings(table(FALLING), "m", summary)}
-    assert found["not_understood"].severity == "warning"
-    assert "a.weight" in found["not_understood"].text
-    assert found["without_gradient"].evidence["parameters"] == ["b"]

@@ -1,0 +1,149 @@
+"""What an importance table says: planted effects are found, layers that differ by chance are not."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tunescope.questions.importance.description import densest_band, where_it_lies
+from tunescope.questions.importance.findings import importance_findings, upper_spearman
+from tunescope.questions.importance.views import LAYER_IMPORTANCE
+
+SIZES = {
+    "mlp.down_proj": 3000, "mlp.up_proj": 2600, "self_attn.q_proj": 1000, "self_attn.k_proj": 250,
+    "self_attn.o_proj": 1000, "input_layernorm": 10,
+}  # fmt: skip
+
+
+def scores(layers=12, spread=0.2, seed=0, level=None):
+    """Scores `(layers, tensors)` that differ over layers and tensors by chance."""
+    random = np.random.default_rng(seed)
+    logs = spread * random.standard_normal((layers, 1)) + 0.1 * random.standard_normal((layers, len(SIZES)))
+    return np.exp(logs + (random.standard_normal(len(SIZES)) if level is None else level))
+
+
+def rows(values, method="taylor"):
+    """The table of one method."""
+    cells = [
+        {"method": method, "stack": "model", "layer": i, "parameter": name, "expert": None,
+         "score": float(values[i, j]), "stderr": 0.1, "n": 16, "numel": SIZES[name]}
+        for i in range(len(values))
+        for j, name in enumerate(SIZES)
+    ]  # fmt: skip
+    frame = pl.DataFrame(cells, infer_schema_length=None).with_columns(pl.col("expert").cast(pl.Int64))
+    return frame.with_columns((pl.col("score") / pl.col("score").sum()).alias("share"))
+
+
+def bypass(values, stderr=0.1):
+    frame = rows(np.ones((len(values), len(SIZES)))).filter(pl.col("parameter") == "mlp.up_proj")
+    return frame.with_columns(
+        pl.lit("bypass").alias("method"),
+        pl.lit(LAYER_IMPORTANCE).alias("parameter"),
+        pl.Series("score", np.asarray(values, dtype=float)),
+        pl.lit(stderr).alias("stderr"),
+    )
+
+
+def kinds(*frames, summary=None):
+    listed = importance_findings(pl.concat(frames), "m", summary or {})
+    assert len({f.kind for f in listed}) == len(listed)
+    return {f.kind: f for f in listed}
+
+
+def test_late_layers_that_score_more_are_found_tensor_for_tensor():
+    values = scores(spread=0.1)
+    values[8:] *= 2
+    finding = kinds(rows(values))["late_layers"]
+    assert finding.evidence["value"] == pytest.approx(2, rel=0.15)
+    assert finding.evidence["p"] <= 0.05
+    assert "8 to 11" in finding.text
+
+
+def test_layers_that_differ_by_chance_have_no_depth_finding():
+    depth = {"early_layers", "middle_layers", "late_layers"}
+    hits = sum(bool(depth & kinds(rows(scores(seed=seed))).keys()) for seed in range(60))
+    assert hits <= 7
+
+
+def test_the_same_fact_by_two_methods_is_one_finding():
+    values = scores(spread=0.1)
+    values[8:] *= 2
+    found = kinds(rows(values), rows(values**1.1, "curvature"))
+    assert "So does taylor" in found["late_layers"].text
+
+
+def test_norms_that_score_alike_are_stated_with_their_spread():
+    values = scores()
+    values[:, -1] = 0.3
+    assert kinds(rows(values))["uniform_norms"].evidence["variation"] == {"input_layernorm": pytest.approx(0)}
+    values[:, -1] = np.arange(1, 13)
+    assert "uniform_norms" not in kinds(rows(values))
+
+
+def test_layers_missed_in_the_opposite_order_disagree_and_a_weak_correlation_does_not():
+    values = scores(16)
+    values *= np.linspace(3, 1, 16)[:, None] / values.sum(1, keepdims=True)
+    opposite = kinds(rows(values), bypass(np.arange(1.0, 17.0)))["layer_importance_disagrees"]
+    assert opposite.evidence["spearman"] == pytest.approx(-1)
+    assert opposite.evidence["layer_underrated"] == 15
+    weak = np.random.default_rng(1).permutation(16) + 1.0
+    assert "layer_importance_disagrees" not in kinds(rows(values), bypass(weak + np.arange(16, 0, -1) * 0.4))
+    assert "layer_importance_disagrees" not in kinds(rows(values), bypass(np.arange(16.0, 0.0, -1.0)))
+
+
+def test_a_map_of_sizes_is_called_one_with_what_remains_among_the_largest():
+    values = scores(spread=0.01, level=np.log([*SIZES.values()]))
+    finding = kinds(rows(values))["size_explains_map"]
+    assert finding.evidence["spearman_numel"] > 0.9
+    assert f"{finding.evidence['among_largest_quarter']:.2f} among the quarter" in finding.text
+    assert "size_explains_map" not in kinds(rows(scores(level=np.zeros(6))))
+
+
+def test_a_high_correlation_does_not_hide_a_low_one_among_the_cells_that_matter():
+    random = np.random.default_rng(2)
+    one = np.sort(np.exp(2 * random.standard_normal(240)))
+    other = one.copy()
+    other[180:] = random.permutation(other[180:])
+    order = random.permutation(240)
+    finding = kinds(rows(one[order].reshape(40, 6)), rows(other[order].reshape(40, 6), "curvature"))[
+        "methods_disagree"
+    ]
+    assert finding.evidence["value"]["all"] > 0.85
+    assert finding.evidence["value"]["top"] < 0.35
+    alike = rows(one[order].reshape(40, 6)), rows(one[order].reshape(40, 6) ** 2, "curvature")
+    assert "methods_disagree" not in kinds(*alike)
+
+
+def test_blocks_without_which_the_loss_is_lower_are_named_where_told_from_zero():
+    values = rows(scores(8))
+    finding = kinds(values, bypass([1, -0.5, 2, -0.01, 3, 4, 5, 6]))["negative_layer_importance"]
+    assert (finding.evidence["below"], finding.evidence["layers"]) == (2, 8)
+    assert "(1)" in finding.text
+    assert "negative_layer_importance" not in kinds(values, bypass([1, -0.1, 2, -0.01, 3, 4, 5, 6]))
+
+
+def test_a_bound_of_a_correlation_narrows_with_the_cells():
+    assert upper_spearman(0.2, 3) == 1.0
+    assert 0.2 < upper_spearman(0.2, 200) < upper_spearman(0.2, 20) < 1.0
+
+
+def test_where_the_sum_lies_is_told_as_it_was_measured():
+    values = np.ones((8, 6))
+    values[6:] = 9
+    said = " ".join(where_it_lies(rows(values), "taylor"))
+    assert "75% of the sum over layers lies in layers 6 to 7, 2 of 8." in said
+    assert "norm scores most" in said
+
+
+def test_the_densest_band_is_the_shortest():
+    """One layer with half of everything beats two with more."""
+    assert densest_band(np.array([1.0, 5.0, 1.0, 3.0])) == (1, 2)
+    assert densest_band(np.array([1.0, 1.0, 1.0, 1.0])) == (0, 2)
+
+
+def test_what_could_not_be_scored_is_a_warning():
+    """4-bit weights have no gradient; a map without them says so."""
+    summary = {"parameters_not_scored": {"a.weight": "stored as uint8"}, "parameters_without_gradient": ["b"]}
+    found = kinds(rows(scores()), summary=summary)
+    assert found["not_understood"].severity == "warning"
+    assert "a.weight" in found["not_understood"].text
+    assert found["without_gradient"].evidence["parameters"] == ["b"]
