@@ -27,6 +27,7 @@ def attach_findings(label: str, found: Sequence[Place], base: BaseNames) -> Iter
     evidence |= {"remedies": remedies}
     yield Finding("not_attached", text, (label,), names, evidence=evidence, severity="warning")
     yield from _depth(label, wrong, base)
+    yield from _experts(label, wrong, base)
     yield from _width(label, wrong, found)
 
 
@@ -51,6 +52,19 @@ def _depth(label: str, wrong: Sequence[Place], base: BaseNames) -> Iterator[Find
             "wrong_depth", text, (label,), severity="warning",
             evidence={"stack": stack, "layers": layers, "base_last_layer": deepest[stack]},
         )  # fmt: skip
+
+
+def _experts(label: str, wrong: Sequence[Place], base: BaseNames) -> Iterator[Finding]:
+    """Experts that the base does not have, be they numbered there or stacked in one tensor."""
+    numbered = [a.expert for a in (parse(name) for name in base.shapes) if a.expert is not None]
+    stacked = [p.found[0] for p in wrong if p.status == "missing" and p.found and len(p.found) == 3]
+    count = max([*(n + 1 for n in numbered), *stacked], default=0)
+    asked = (p.delta.address.expert for p in wrong if p.status == "missing")
+    beyond = sorted({expert for expert in asked if expert is not None and expert >= count})
+    if count and beyond:
+        text = f"{label} has experts up to {beyond[-1]}, the base has {count}."
+        evidence = {"experts": beyond, "base_experts": count}
+        yield Finding("experts_out_of_range", text, (label,), evidence=evidence, severity="warning")
 
 
 def _width(label: str, wrong: Sequence[Place], found: Sequence[Place]) -> Iterator[Finding]:

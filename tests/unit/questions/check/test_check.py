@@ -153,6 +153,15 @@ def test_fused_experts_attach_up_to_the_experts_that_the_base_has(adapter: Made,
     study = check(folder, base=base({FUSED: (3, 6, 8)}))
     assert statuses(study) == ["attached"] * 3 + ["missing"]
     assert study.table.frame["remedy"].to_list()[3] == "the base has 3 experts"
+    assert kinds(study) == {"not_attached", "experts_out_of_range"}
+
+
+def test_experts_with_numbers_beyond_those_of_the_base_are_named(adapter: Made, base: Made) -> None:
+    experts = {f"model.layers.0.mlp.experts.{i}.up_proj": (6, 8) for i in range(6)}
+    study = check(adapter(experts), base=base(dict(list(experts.items())[:4])))
+    assert statuses(study).count("missing") == 2
+    (beyond,) = [f for f in study.findings if f.kind == "experts_out_of_range"]
+    assert (beyond.evidence["experts"], beyond.evidence["base_experts"]) == ([4, 5], 4)
 
 
 def test_kohya_names_attach_by_their_place(tmp_path: Path, base: Made) -> None:
