@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from tunescope.statistics.randomness import generator_of
 from tunescope.statistics.types import Float64
@@ -54,7 +54,7 @@ def parts_differ(values: Float64, parts: int = 3, gate: float = 0.05) -> Parts:
         return Parts(tuple(means.tolist()), 0.0, 1.0, 1.0, math.sqrt(max(within, 0.0) / (n - parts)))
     spread = math.sqrt(max(within, floor) / (n - parts))
     statistic = between / (parts - 1) / spread**2
-    p = float(stats.f.sf(statistic, parts - 1, n - parts))
+    p = float(special.fdtrc(parts - 1, n - parts, statistic))
     exchanged = p if p > gate else _exchanged(values, edges, between)
     return Parts(tuple(means.tolist()), statistic, p, exchanged, spread)
 

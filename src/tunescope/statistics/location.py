@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from tunescope.statistics.randomness import generator_of
 from tunescope.statistics.types import Float64
@@ -42,7 +42,7 @@ def groups_differ(a: Float64, b: Float64) -> Shift:
 
 def _shift(difference: float, error: float, freedom: int) -> Shift:
     error = max(error, 1e-9 * max(abs(difference), 1e-3))
-    return Shift(difference, error, freedom, float(2 * stats.t.sf(abs(difference) / error, freedom)))
+    return Shift(difference, error, freedom, float(2 * special.stdtr(freedom, -abs(difference) / error)))
 
 
 def sign_flips(values: Float64) -> float:

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from tunescope.statistics.randomness import generator_of
 from tunescope.statistics.types import Float64
@@ -40,7 +40,7 @@ def rows_differ(table: Float64, gate: float = 0.05) -> Rows:
     statistic = between / (n - 1) / variance
     error = math.sqrt(variance / k * (1 - 1 / n))
     farthest = float(np.abs(deviations).max()) / error
-    both = min(stats.f.sf(statistic, n - 1, free), 2 * n * stats.t.sf(farthest, free))
+    both = min(special.fdtrc(n - 1, free, statistic), 2 * n * special.stdtr(free, -farthest))
     p = 1.0 if between <= floor * n * k else float(min(2 * both, 1.0))
     exchanged = p if p > gate else _exchanged(table, farthest, statistic)
     return Rows(deviations, error, max(0.0, 1 - 1 / max(statistic, 1e-300)), p, exchanged)

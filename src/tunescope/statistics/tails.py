@@ -34,8 +34,8 @@ def leading_outliers(standard: Float64, most: int, alpha: float) -> tuple[int, f
     order = np.sort(standard)[::-1]
     found, p = 0, 1.0
     for k in range(1, min(most, len(order) - 1) + 1):
-        tail, beyond = stats.t.logsf(order[k - 1], FREEDOM), stats.t.logsf(order[k], FREEDOM)
-        adjusted = math.exp(min(k * (tail - beyond + math.log(2)), 0.0))
+        tail, beyond = special.stdtr(FREEDOM, -order[k - 1]), special.stdtr(FREEDOM, -order[k])
+        adjusted = min(float(2 * tail / beyond) ** k, 1.0) if beyond > 0 else 1.0
         if adjusted <= alpha:
             found, p = k, adjusted
     return found, p

@@ -57,6 +57,8 @@ def common_block(seen: Bool, slack: float = 0.1) -> tuple[Int64, Int64]:
     >>> [found.tolist() for found in common_block(seen)]
     [[0, 1, 2, 3], [0, 1]]
     """
+    if seen.all():
+        return np.arange(seen.shape[0]), np.arange(seen.shape[1])
     rows = seen[seen.any(axis=1)]
     if not len(rows):
         return np.zeros(0, np.int64), np.zeros(0, np.int64)

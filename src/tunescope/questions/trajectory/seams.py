@@ -84,11 +84,13 @@ def _turns(by_step: pl.DataFrame, updates: pl.DataFrame, runs: int) -> dict[int,
             continue
         walk = math.sqrt(max(before, 1) / max(after, 1))
         threshold = min(CEILING, RANDOM_WALK_SHARE * walk)
+        if cosine >= threshold:
+            continue
         single = updates.filter((pl.col("step") == after) & pl.col("cosine_to_previous").is_finite())
         values = single["cosine_to_previous"].to_numpy().astype(np.float64)
         shift = mean_differs(values - walk) if len(values) > 1 else None
         p = 1.0 if shift is None else min(shift.p * runs * max(len(cosines) - 1, 1), 1.0)
-        if cosine < threshold and p <= ALPHA:
+        if p <= ALPHA:
             evidence = {
                 "statistic": "cosine of ΔW with the one before",
                 "value": cosine,
