@@ -2,12 +2,13 @@
 
 import polars as pl
 
+from tunescope.study.finding import named
 from tunescope.study.markdown import escaped
 
 
 def coverage_lines(coverage: pl.DataFrame) -> list[str]:
-    """What was read and what was not, per model, as Markdown list items."""
-    lines = []
+    """What was read and what was not, as Markdown list items; models with the same share one."""
+    said: dict[str, list[str]] = {}
     for label in coverage["model_id"].unique(maintain_order=True).to_list():
         rows = coverage.filter(pl.col("model_id") == label)
         used = rows.filter(pl.col("status") == "used")
@@ -15,8 +16,10 @@ def coverage_lines(coverage: pl.DataFrame) -> list[str]:
         left = rows.filter(pl.col("status") != "used")
         reasons = left.group_by("reason").len().sort(["len", "reason"], descending=[True, False]).iter_rows()
         rest = "; ".join(f"{count} {escaped(reason)}" for reason, count in reasons)
-        lines.append(f"- {escaped(label)}: {text}" + (f"; not used: {rest}." if rest else "."))
-    return lines
+        said.setdefault(text + (f"; not used: {rest}." if rest else "."), []).append(escaped(label))
+    return [
+        f"- {named(labels, 12)}: {'each ' if len(labels) > 1 else ''}{text}" for text, labels in said.items()
+    ]
 
 
 def _bytes(rows: pl.DataFrame) -> str:

@@ -27,8 +27,8 @@ def _finding(model: str, depth: Depth, towers: int, metric: str) -> Finding:
     title = depth.tower.title
     text = (
         f"{model} {most(metric)} in its {depth.most} {title}layers: {times(depth.ratio)} the {depth.least} "
-        f"third in {of_measure(metric)} ({len(depth.layers)} {title}layers, {depth.layers[0]} to "
-        f"{depth.layers[-1]})."
+        f"third in {of_measure(metric)} (geometric means; {len(depth.layers)} {title}layers, "
+        f"{depth.layers[0]} to {depth.layers[-1]})."
     )
     strength = math.log(depth.ratio) / math.log(THIRDS_RATIO)
     evidence = {**depth_evidence(depth, towers), "title": title, "least": depth.least}
@@ -46,5 +46,5 @@ def _together(group: Sequence[Finding], metric: str) -> str:
     return (
         f"{named([f.models[0] for f in group], 12)} {most(metric, several=True)} in their {place} "
         f"{first['title']}layers: {times(min(ratios), max(ratios))} {against} in {of_measure(metric)} "
-        f"({count} {first['title']}layers each)."
+        f"(geometric means; {count} {first['title']}layers each)."
     )

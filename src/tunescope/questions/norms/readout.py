@@ -5,6 +5,8 @@ from typing import Any
 
 import polars as pl
 
+from tunescope.questions.norms.sentences import focus_sentences, methods, model_sentences, shared_sentence
+from tunescope.questions.norms.sight import nothing_stands_out
 from tunescope.questions.norms.views import label_of
 from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import significant
@@ -17,24 +19,42 @@ CAUTION = (
 )
 
 
+ONE_RUN = "One run each: nothing here says whether another seed or other data would repeat it."
+
+
 def norms_markdown(study: Study) -> str:
-    """The whole readout: one table of the models, ratios, findings, the largest rows, coverage."""
+    """The whole readout: findings, every model in a sentence, one layer, tables, coverage, methods."""
     document = study.readout
-    metric = document["metric"]
+    metric, models = document["metric"], document["models"]
     lines = [
         f"# {'How much changed' if 'norm' in metric else 'What changed'}: {label_of(metric)}",
         "",
         f"> {CAUTION}",
         "",
-        *_models(document["models"]),
+        *_findings(document),
+        "",
+        "## Models",
+        "",
+        *(f"- {escaped(sentence)}" for sentence in model_sentences(models, metric)),
     ]
-    lines += _focus(document["models"])
-    lines += _ratios(document["models"], document["ratios"])
-    lines += ["", "## Findings", "", *finding_lines(document["findings"])]
+    if shared := shared_sentence(models):
+        lines += ["", shared]
+    lines += ["", *_models(models), *_focus(models), *_ratios(models, document["ratios"])]
     lines += ["", "## Largest", "", *top_rows(study.table.frame, metric)]
     if coverage := coverage_lines(study.tables["coverage"].frame):
         lines += ["", "## Coverage", "", *coverage]
+    lines += ["", "## Methods", "", escaped(methods(metric, study.sources))]
     return "\n".join(lines) + "\n"
+
+
+def _findings(document: Mapping[str, Any]) -> list[str]:
+    findings = document["findings"]
+    nothing = nothing_stands_out(document["looked_at"])
+    lines = ["## Findings", "", *finding_lines(findings, nothing)]
+    if any(finding["severity"] == "note" for finding in findings):
+        return [*lines, "", ONE_RUN]
+    # Warnings are about the data: what was looked for besides is said all the same.
+    return [*lines, "", nothing] if findings else lines
 
 
 def _models(models: Mapping[str, Any]) -> list[str]:
@@ -59,22 +79,11 @@ def _row(label: str, model: Mapping[str, Any]) -> list[str]:
 
 
 def _focus(models: Mapping[str, Any]) -> list[str]:
-    focused = {label: m["focus_layer"] for label, m in models.items() if "focus_layer" in m}
+    focused = {label: m for label, m in models.items() if "focus_layer" in m}
     if not focused:
         return []
-    layer = next(iter(focused.values()))["layer"]
-    lines = ["", f"## Layer {layer}", ""]
-    for label, f in focused.items():
-        if f["rank"] is None:
-            lines.append(f"- {escaped(label)}: no update in this layer.")
-            continue
-        standing = f"rank {f['rank']} of {f['of']} (percentile {f['percentile']:.1f})"
-        text = f"{standing}, value {significant(f['value'])}"
-        growth = "" if f["growth"] is None else f", {f['growth']:.2f}× the first model's"
-        mlp = f["mlp"]
-        raw = "" if mlp["rank"] is None else f"; summed raw MLP norm at percentile {mlp['percentile']:.1f}"
-        lines.append(f"- {escaped(label)}: {text}{growth}{raw}.")
-    return lines
+    layer = next(iter(focused.values()))["focus_layer"]["layer"]
+    return ["", f"## Layer {layer}", "", *(f"- {escaped(text)}" for text in focus_sentences(focused))]
 
 
 def _ratios(models: Mapping[str, Any], ratios: Mapping[str, float | None]) -> list[str]:

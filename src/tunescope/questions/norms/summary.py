@@ -6,6 +6,8 @@ from typing import Any
 import polars as pl
 
 from tunescope.measure.depth import layer_means, main_stack, thirds
+from tunescope.questions.norms.findings import model_towers
+from tunescope.questions.norms.sight import looked_at
 from tunescope.study.finding import Finding, ordered
 from tunescope.table import SCHEMA_VERSION
 
@@ -27,6 +29,7 @@ def readout(
         "metric": metric,
         "models": models,
         "ratios": _ratios(models),
+        "looked_at": looked_at(model_towers(frame, metric)),
         "findings": [finding.record() for finding in ordered(findings)],
     }
     if focus is not None:

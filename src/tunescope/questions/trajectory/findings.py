@@ -15,7 +15,7 @@ from tunescope.questions.trajectory.order import moves_first
 from tunescope.questions.trajectory.plateau import plateaus
 from tunescope.questions.trajectory.seams import SavedState, seams
 from tunescope.questions.trajectory.stillness import diverged, frozen
-from tunescope.study.finding import Finding
+from tunescope.study.finding import Finding, merged, named
 
 
 def motion_findings(
@@ -49,6 +49,25 @@ def motion_findings(
     return found
 
 
+def together(findings: Sequence[Finding]) -> list[Finding]:
+    """The findings of all runs, with a leading third that several runs share told once."""
+    depth = [f for f in findings if f.kind.endswith("_layers")]
+    rest = [f for f in findings if not f.kind.endswith("_layers")]
+    return rest + merged(depth, lambda f: (f.kind, f.evidence["stack"]), _together)
+
+
+def _together(group: Sequence[Finding]) -> str:
+    ratios = [f.evidence["ratio"] for f in group]
+    place = group[0].kind.removesuffix("_layers")
+    others = {f.evidence["least"] for f in group}
+    against = f"their {others.pop()} third" if len(others) == 1 else "the third that changed least"
+    low, high = f"{min(ratios):.2f}×", f"{max(ratios):.2f}×"
+    return (
+        f"{named([f.models[0] for f in group], 12)} changed most in their {place} layers: "
+        f"{low if low == high else f'{low} to {high}'} {against} in ‖ΔW‖."
+    )
+
+
 def _mass(run: str, updates: pl.DataFrame, runs: int) -> Iterator[Finding]:
     """Where the change lies at the end of the run."""
     last = updates.filter(pl.col("step") == pl.col("step").max())
@@ -58,6 +77,6 @@ def _mass(run: str, updates: pl.DataFrame, runs: int) -> Iterator[Finding]:
             f"{run} changed most in its {depth.most} layers: {depth.ratio:.2f}× the {depth.least} third in "
             f"‖ΔW‖ ({len(depth.layers)} layers)."
         )
-        evidence = {**depth_evidence(depth, runs), "p": min(depth.p * runs, 1.0)}
+        evidence = {**depth_evidence(depth, runs), "p": min(depth.p * runs, 1.0), "least": depth.least}
         step, strength = int(last["step"].max()), math.log(depth.ratio) / math.log(THIRDS_RATIO)  # type: ignore[arg-type]
         yield Finding(f"{depth.most}_layers", text, (run,), step=step, evidence=evidence, strength=strength)

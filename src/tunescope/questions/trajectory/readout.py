@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tunescope.questions.trajectory.gallery import Gallery, Panel
+from tunescope.questions.trajectory.sentences import METHODS, ONE_RUN, nothing_stands_out
 from tunescope.questions.trajectory.summary import verdict
 from tunescope.questions.trajectory.views import Animation, rate_text
 from tunescope.study.finding import named, significant
@@ -146,7 +147,10 @@ def readout_markdown(document: Mapping[str, Any]) -> str:
         lines += ["", "## Together", "", *(f"- {escaped(c['text'])}" for c in document["comparisons"])]
     # What LoRA and full fine-tuning share stands in its table.
     told = [f for f in document["findings"] if f["kind"] != "lora_as_proxy"]
-    return "\n".join([*lines, "", "## Findings", "", *finding_lines(told)]) + "\n"
+    lines += ["", "## Findings", "", *finding_lines(told, nothing_stands_out(document["runs"]))]
+    if any(finding["severity"] == "note" for finding in told):
+        lines += ["", ONE_RUN]
+    return "\n".join([*lines, "", "## Methods", "", METHODS]) + "\n"
 
 
 def _orders(document: Mapping[str, Any]) -> list[str]:

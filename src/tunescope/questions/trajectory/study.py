@@ -9,7 +9,7 @@ import polars as pl
 from tunescope.errors import Notice
 from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.comparison import comparisons
-from tunescope.questions.trajectory.findings import motion_findings
+from tunescope.questions.trajectory.findings import motion_findings, together
 from tunescope.questions.trajectory.proxy import compare_profiles
 from tunescope.questions.trajectory.question import QUESTION
 from tunescope.questions.trajectory.reading import motion_of
@@ -91,7 +91,7 @@ def _document(
     by_layer: pl.DataFrame,
     notices: Sequence[tuple[str, Notice]],
 ) -> dict[str, Any]:
-    findings = [*_findings(runs, motion, towers, by_step), *noticed_together(notices)]
+    findings = [*together(list(_findings(runs, motion, towers, by_step))), *noticed_together(notices)]
     proxies = _proxies(runs, motion)
     return {
         "schema_version": SCHEMA_VERSION,

@@ -1,0 +1,89 @@
+"""The readout in words: short enough to be read, and every number compared with something."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+import tunescope
+from tunescope.questions.norms.sentences import model_sentences, shared_sentence
+from tunescope.questions.norms.sight import nothing_stands_out
+
+
+def adapter(folder: Path, seed: int, layers: int = 12, slope: float = 1.0) -> Path:
+    """A small LoRA in which layers differ by 10 % at random, on a slope over depth."""
+    random = np.random.default_rng(seed)
+    tensors: dict[str, Any] = {}
+    for layer in range(layers):
+        size = (1 + (slope - 1) * layer / layers) * np.exp(0.1 * random.standard_normal())
+        for kind in ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.down_proj"):
+            A, B = random.standard_normal((2, 8)), random.standard_normal((8, 2))
+            B *= size * (1 + seed / 10) / np.linalg.norm(B @ A)
+            stem = f"base_model.model.model.layers.{layer}.{kind}"
+            tensors |= {f"{stem}.lora_A.weight": A.astype("f4"), f"{stem}.lora_B.weight": B.astype("f4")}
+    folder.mkdir()
+    save_file(tensors, folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 2, "lora_alpha": 2}')
+    return folder
+
+
+def words(markdown: str) -> int:
+    """Words of a readout, tables and the methods paragraph apart."""
+    text = markdown.split("## Methods")[0]
+    return sum(len(line.split()) for line in text.splitlines() if not line.startswith("|"))
+
+
+@pytest.fixture(scope="module")
+def twelve(tmp_path_factory: pytest.TempPathFactory) -> tunescope.Study:
+    root = tmp_path_factory.mktemp("twelve")
+    specs = [f"run-{i}={adapter(root / str(i), i, slope=2.0 + i % 2)}" for i in range(12)]
+    return tunescope.norms(*specs, focus_layer=3)
+
+
+def test_twelve_models_are_read_out_in_seven_hundred_words(twelve: tunescope.Study) -> None:
+    assert 100 < words(twelve.markdown()) <= 700
+
+
+def test_running_text_has_no_column_names_or_slugs(twelve: tunescope.Study) -> None:
+    text = twelve.markdown().split("## Methods")[0]
+    prose = "\n".join(line for line in text.splitlines() if not line.startswith(("|", "#")))
+    assert not re.findall(r"\b[a-z]+_[a-z_]+\b", prose.replace("d_out", ""))
+
+
+def test_one_fact_in_twelve_models_is_one_finding(twelve: tunescope.Study) -> None:
+    (late,) = [f for f in twelve.findings if f.kind == "late_layers"]
+    assert len(late.models) == 12
+    assert twelve.markdown().count("changed most in their late layers") == 1
+
+
+def test_every_model_has_its_sentence_against_the_first(twelve: tunescope.Study) -> None:
+    sentences = model_sentences(twelve.readout["models"], twelve.readout["metric"])
+    assert len(sentences) == 12
+    ratio = twelve.readout["ratios"]["run-4/run-0"]
+    assert f"{ratio:.2f}× that of run-0" in sentences[4]
+    assert "largest third" not in sentences[0]
+    assert "largest in the late third" in str(shared_sentence(twelve.readout["models"]))
+
+
+def test_the_focus_layer_is_told_in_words(twelve: tunescope.Study) -> None:
+    focus = twelve.readout["models"]["run-2"]["focus_layer"]
+    text = f"run-2: rank {focus['rank']} of 12 (percentile {focus['percentile']:.1f})"
+    assert text in twelve.markdown()
+
+
+def test_where_nothing_stands_out_it_says_what_would_have(tmp_path: Path) -> None:
+    study = tunescope.norms(f"a={adapter(tmp_path / 'a', 3, layers=24)}")
+    assert study.findings == ()
+    text = nothing_stands_out(study.readout["looked_at"])
+    assert text in study.markdown()
+    assert "one model of 24 layers and 4 kinds of weight" in text
+    assert "a third of the layers 1.2" in text
+    assert study.readout["looked_at"]["third"] < 1.5
+
+
+def test_too_few_layers_are_said_to_be_too_few(tmp_path: Path) -> None:
+    study = tunescope.norms(f"a={adapter(tmp_path / 'a', 3, layers=4)}")
+    assert "depth needs 7 layers" in study.markdown()
