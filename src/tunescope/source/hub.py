@@ -73,6 +73,28 @@ def fetch_model(hub: HubId) -> Path:
         raise refusal from None
 
 
+def header_shapes(hub: HubId) -> tuple[dict[str, tuple[int, ...]], int] | None:
+    """Shapes of a model's tensors by name, from ranges of its headers, and how many files that were.
+
+    `None` where the hub is switched off. Raises as `fetch` does.
+    """
+    library, offline = _library(hub)
+    if offline:
+        return None
+    read = library.HfApi().get_safetensors_metadata
+    try:
+        files = patiently(lambda: read(hub.repo, revision=hub.revision), _spell(hub)).files_metadata
+    except Exception as error:
+        refusal = _refusal(library.errors, error, hub)
+        if refusal is None and _unreachable(error):
+            refusal = _not_cached(hub, "the hub cannot be reached")
+        if refusal is None:
+            raise
+        raise refusal from None
+    shapes = {n: tuple(tensor.shape) for file in files.values() for n, tensor in file.tensors.items()}
+    return shapes, len(files)
+
+
 def _download(library: Any, hub: HubId) -> tuple[Path, str]:
     info = _info(library, hub)
     prefix = f"{hub.folder}/" if hub.folder else ""

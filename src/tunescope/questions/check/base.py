@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunescope.errors import Missing
-from tunescope.extras import advice
 from tunescope.source.formats.names import strip_wrappers
-from tunescope.source.spec import HubId, parse_hub_id
+from tunescope.source.hub import header_shapes
+from tunescope.source.spec import parse_hub_id
 from tunescope.source.whole import WholeModel, open_whole
+
+# What huggingface_hub reads of every file before it knows how long its header is.
+_FIRST_READ = 100_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +31,10 @@ def base_names(spec: str | os.PathLike[str]) -> BaseNames:
     Raises `Missing` and `BadInput` as `open_whole`.
     """
     hub = None if os.path.lexists(Path(spec).expanduser()) else parse_hub_id(os.fspath(spec))
-    return _of_hub(hub) if hub is not None else _of_disk(open_whole(spec))
+    found = None if hub is None else header_shapes(hub)
+    if hub is None or found is None:
+        return _of_disk(open_whole(spec))
+    return BaseNames(hub.repo, found[0], _FIRST_READ * found[1])
 
 
 def _of_disk(model: WholeModel) -> BaseNames:
@@ -50,33 +55,3 @@ def header_bytes(path: Path) -> int:
         return size
     with path.open("rb") as file:
         return min(size, 8 + int.from_bytes(file.read(8), "little"))
-
-
-def _of_hub(hub: HubId) -> BaseNames:
-    try:
-        # Deferred: an extra, and slow to import.
-        import huggingface_hub
-    except ImportError:
-        raise Missing(
-            "no-hub",
-            "reading from the hub needs huggingface_hub, which is not installed",
-            file=hub.repo,
-            fix=f"{advice('hub')}, or name a local path",
-        ) from None
-    try:
-        found = huggingface_hub.HfApi().get_safetensors_metadata(hub.repo, revision=hub.revision)
-    except Exception as error:
-        raise Missing(
-            "base-not-fetched",
-            "the headers of the base model could not be fetched",
-            file=hub.repo,
-            found=type(error).__name__,
-            fix="name a local folder",
-        ) from error
-    shapes = {
-        name: tuple(info.shape)
-        for file in found.files_metadata.values()
-        for name, info in file.tensors.items()
-    }
-    # The library reads the first 100 kB of every file, and the header's rest where that is longer.
-    return BaseNames(hub.repo, shapes, 100_000 * len(found.files_metadata))

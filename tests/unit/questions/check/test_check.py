@@ -1,7 +1,6 @@
 """Whether an adapter attaches to a base: names, shapes, prefixes, and what stands in the way."""
 
 import json
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -221,8 +220,9 @@ def test_of_a_base_on_the_hub_only_headers_are_fetched(
         tensors = {f"{n}.weight": SimpleNamespace(shape=list(s)) for n, s in WEIGHTS.items()}
         return SimpleNamespace(files_metadata={"model.safetensors": SimpleNamespace(tensors=tensors)})
 
-    api = type("HfApi", (), {"get_safetensors_metadata": metadata})
-    monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(HfApi=api))
+    library = pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(library.HfApi, "get_safetensors_metadata", metadata)
     study = check(adapter(), base="org/model@main")
     assert statuses(study) == ["attached"] * 40
     assert asked == [("org/model", "main")]
@@ -231,3 +231,12 @@ def test_of_a_base_on_the_hub_only_headers_are_fetched(
 def test_a_base_that_is_not_there(adapter: Made, tmp_path: Path) -> None:
     with pytest.raises(Missing):
         check(adapter(), base=tmp_path / "nothing")
+
+
+def test_without_a_connection_a_base_on_the_hub_is_refused_with_the_way_out(
+    adapter: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("huggingface_hub")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(Missing, match="hub-offline"):
+        check(adapter(), base="org/model-that-nobody-has")
