@@ -3,13 +3,14 @@
 import subprocess
 import sys
 
-from benchmarks import norms, report, subspace
+from benchmarks import norms, report, subspace, whole
 
 
 def main() -> None:
     """Run all and write `RESULTS.md`."""
     norms.main()
     subspace.main()
+    whole.main()
     out = report.HERE / "results" / "importance_cpu.json"
     subprocess.run([sys.executable, "-m", "benchmarks.importance_cpu", "--out", str(out)], check=True)
     print(report.write().read_text())

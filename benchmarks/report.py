@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import norms
+from benchmarks import norms, whole
 
 HERE = Path(__file__).parent
 Document = dict[str, Any]
@@ -143,6 +143,7 @@ Section = Callable[[Document], list[str]]
 SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("Norms and spectra", "norms", norms_section),
     ("Subspace similarity", "subspace", subspace_section),
+    ("Whole checkpoints", "whole", whole.section),
     ("Capture and sweeps", "capture_gpu", capture_section),
     ("Importance on a GPU", "importance_gpu", importance_section),
     ("Importance on a CPU", "importance_cpu", importance_cpu_section),

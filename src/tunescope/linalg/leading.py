@@ -56,13 +56,18 @@ class Leading:
 
 
 def leading(
-    matrix: Sum, count: int, start: Float64 | None = None, seed: int = 0, tolerance: float = 1e-4
+    matrix: Sum,
+    count: int,
+    start: Float64 | None = None,
+    seed: int = 0,
+    tolerance: float = 1e-4,
+    cycles: int = _CYCLES,
 ) -> Leading:
     """The `count` leading singular triplets by restarted block Krylov iteration [Musco & Musco 2015].
 
     `start (d_in, n)` is where the block begins (a neighbouring matrix's own vectors, say); random
     columns fill it up, so that a direction orthogonal to the start is found too. Stops when the residual
-    is below `tolerance`, or after a fixed number of cycles with the residual reported as it is.
+    is below `tolerance`, or after `cycles` with the residual reported as it is.
     """
     d_out, d_in = matrix.shape
     count = min(count, d_out, d_in)
@@ -71,7 +76,7 @@ def leading(
     block = drawn if start is None else np.hstack([start, drawn])
     # The first cycle comes before any residual is looked at: a start of exact vectors need not lead.
     found = _rayleigh_ritz(matrix, _krylov(matrix, orthonormal(block[:, :d_in])[0]), count, width)
-    for _ in range(_CYCLES - 1):
+    for _ in range(cycles - 1):
         if found.residual <= tolerance:
             break
         found = _rayleigh_ritz(matrix, _krylov(matrix, found.V), count, width)
@@ -112,8 +117,11 @@ def _angles(residuals: Float64, values: Float64) -> Float64:
 
 
 def leading_values(matrix: Array, count: int) -> tuple[Float64, Float64]:
-    """The leading singular values of a matrix by block iteration, each with ‖Mᵀu − σv‖/σ₁."""
-    found = leading(Sum(matrix), count, tolerance=1e-3)
+    """The leading singular values of a matrix by block iteration, each with ‖Mᵀu − σv‖/σ₁.
+
+    Two cycles find what stands out of the bulk of a spectrum; within the bulk residuals stay large.
+    """
+    found = leading(Sum(matrix), count, tolerance=1e-3, cycles=2)
     rest = Sum(matrix).transposed_times(found.U) - found.V * found.values
     top = found.values[0] if len(found.values) and found.values[0] > 0 else 1.0
     residuals: Float64 = np.linalg.norm(rest, axis=0) / top

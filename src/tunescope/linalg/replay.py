@@ -23,6 +23,8 @@ Float64 = NDArray[np.float64]
 _LARGEST = 2.0**14
 _BISECTIONS = 40
 _ROUNDS = 30
+# How near to an edge bisection goes on grids of 16 bits and of more: no step must be missed.
+_NARROW, _FINE = 1e-6, 1e-9
 _ROW = 512
 # What the order of a merger's own roundings, which no file tells, may shift a coefficient by.
 _RESOLUTION = 1e-3
@@ -138,17 +140,18 @@ def _one(merge: Merge, target: Float64) -> tuple[Float64, float]:
     def excess(c: float) -> float:
         return float(merge.moment(merge.replayed([c]))[0] - target[0])
 
+    near = _FINE if merge.grid in ("float32", "float64") else _NARROW
     low, high = -1.0, 1.0
     while excess(high) < 0 and high < _LARGEST:
         low, high = high, 2 * high
     while excess(low) > 0 and low > -_LARGEST:
         low, high = 2 * low, low
-    below = _edge(lambda c: excess(c) < 0, low, high)
-    above = -_edge(lambda c: excess(-c) > 0, -high, -below)
+    below = _edge(lambda c: excess(c) < 0, low, high, near)
+    above = _upper(lambda c: excess(c) > 0, below, near)
     return np.array([(below + above) / 2]), abs(above - below) / 2 / math.sqrt(3)
 
 
-def _edge(under: Any, low: float, high: float) -> float:
+def _edge(under: Any, low: float, high: float, tolerance: float) -> float:
     """Where a monotone condition stops holding; it may hold at neither or both ends."""
     if not under(low):
         # A plateau may begin before the bracket.
@@ -157,9 +160,21 @@ def _edge(under: Any, low: float, high: float) -> float:
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if under(middle) else (low, middle)
-        if high - low <= 1e-6 * max(1.0, abs(high)):
+        if high - low <= tolerance * max(1.0, abs(high)):
             break
     return high
+
+
+def _upper(over: Any, below: float, tolerance: float) -> float:
+    """Where a plateau that begins at `below` ends: mostly at once, so that is looked at first."""
+    near, width = below, tolerance * max(1.0, abs(below))
+    while not over(below + width) and width < _LARGEST:
+        near, width = below + width, 4 * width
+    far = below + width
+    for _ in range(4 if near > below else 0):
+        middle = (near + far) / 2
+        near, far = (near, middle) if over(middle) else (middle, far)
+    return far
 
 
 def _several(merge: Merge, target: Float64) -> tuple[Float64, Float64]:

@@ -35,7 +35,8 @@ def test_a_merge_is_read_back_however_much_of_it_rounding_ate(grid: str, ratio: 
     assert found.values[0] == pytest.approx(times, abs=0.002)
     assert abs(found.values[0] - times) <= 3 * found.errors[0]
     assert found.errors[0] < 0.01
-    assert found.equal_fraction == 1.0
+    assert found.equal_fraction is not None
+    assert found.equal_fraction > 0.999
 
 
 @pytest.mark.parametrize("ratio", RATIOS)

@@ -19,7 +19,7 @@ from tunescope.source.opened import Source
 Array = NDArray[Any]
 
 # Values of a module that are replayed; a larger one is read in stretches of rows spread evenly over it.
-SAMPLE = 1 << 19
+SAMPLE = 1 << 18
 _STRETCH = 8
 # Updates whose normalised Gram matrix is worse conditioned than this are given as their sum.
 _CONDITION, _PARALLEL = 1e4, 0.999

@@ -1,0 +1,224 @@
+"""Two whole checkpoints: CPU seconds per GB beside a bare NumPy pass, memory, and what `verify` costs.
+
+    python -m benchmarks.whole
+
+A pair of bfloat16 checkpoints of 4096 × 4096 matrices whose every value differs by chance. The bare pass
+takes ten statistics in float32 from arrays in memory; ours reads the files (from the page cache), hashing
+apart. Every contender runs in a fresh interpreter with one thread of BLAS.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+ROOT = Path("bench-out") / "whole"
+RESULT = Path(__file__).parent / "results" / "whole.json"
+SIDE, RANK, REPEATS = 4096, 64, 5
+# Name -> matrices of its pair; the bare pass stands on both sides of ours.
+ORDER = {
+    "read": 4, "bare": 4, "norms": 4, "bare_again": 4, "norms_twice_the_size": 8, "top": 2, "verify": 4,
+}  # fmt: skip
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
+)
+
+
+def make(matrices: int) -> Path:
+    """A base, a tuned model, and the base with an adapter of rank 64 merged, in one folder."""
+    folder = ROOT / str(matrices)
+    if (folder / "done").exists():
+        return folder
+    draw = np.random.default_rng(0)
+    models: dict[str, dict[str, np.ndarray]] = {"base": {}, "tuned": {}, "merged": {}}
+    adapter = {}
+    for k in range(matrices):
+        name = f"model.layers.{k}.self_attn.q_proj"
+        W = (0.02 * draw.standard_normal((SIDE, SIDE), dtype=np.float32)).astype(ml_dtypes.bfloat16)
+        noise = 2e-4 * draw.standard_normal((SIDE, SIDE), dtype=np.float32)
+        A, B = (draw.standard_normal(shape, dtype=np.float32) for shape in ((RANK, SIDE), (SIDE, RANK)))
+        B *= np.float32(2e-5)
+        wide = W.astype(np.float32)
+        models["base"][f"{name}.weight"] = W
+        models["tuned"][f"{name}.weight"] = (wide + noise).astype(W.dtype)
+        models["merged"][f"{name}.weight"] = (wide + 2 * (B @ A)).astype(W.dtype)
+        adapter |= {f"base_model.model.{name}.lora_{n}.weight": v for n, v in (("A", A), ("B", B))}
+    for label, tensors in models.items():
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        save_file(tensors, folder / label / "model.safetensors")
+    (folder / "adapter").mkdir(exist_ok=True)
+    save_file(adapter, folder / "adapter" / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK, "target_modules": ["q_proj"]}
+    (folder / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    (folder / "done").touch()
+    return folder
+
+
+def bare(folder: Path) -> Callable[[], Any]:
+    """Ten statistics in float32 over blocks that fit the cache, of arrays that are in memory."""
+    before, after = (
+        [t.view(np.uint16).ravel() for t in load_file(folder / n / "model.safetensors").values()]
+        for n in ("base", "tuned")
+    )
+    block = 1 << 17
+    w, v, mask = np.empty(block, np.float32), np.empty(block, np.float32), np.empty(block, bool)
+
+    def widen(row: np.ndarray, out: np.ndarray) -> None:
+        words, bits, half = row.view(np.uint32), out.view(np.uint32), block // 2
+        np.left_shift(words, 16, out=bits[:half])
+        np.bitwise_and(words, np.uint32(0xFFFF0000), out=bits[half:])
+
+    def run() -> float:
+        total = 0.0
+        for a, b in zip(before, after, strict=True):
+            for start in range(0, a.size, block):
+                widen(a[start : start + block], w)
+                widen(b[start : start + block], v)
+                total += float(np.dot(w, w)) + float(np.dot(v, v))
+                np.subtract(v, w, out=v)
+                total += float(np.dot(v, v)) + float(v.sum())
+                np.abs(v, out=v)
+                total += float(v.sum()) + float(v.max())
+                for edge in (0.0, 1e-6, 1e-5):
+                    total += np.count_nonzero(np.greater(v, np.float32(edge), out=mask))
+                np.abs(w, out=w)
+                total += float(w.sum())
+        return total
+
+    return run
+
+
+def norms_of(folder: Path, spectra: str) -> Callable[[], Any]:
+    """Every column of the norms table of the tuned model against its base, without hashing the files."""
+    from tunescope.questions.norms.table import measure_norms
+    from tunescope.source.against import open_difference
+    from tunescope.source.whole import open_whole
+
+    def run() -> Any:
+        source = open_difference(folder / "tuned", open_whole(folder / "base"), "tuned")
+        return measure_norms([source], spectra=spectra)
+
+    return run
+
+
+def verified(folder: Path) -> Callable[[], Any]:
+    """What `tunescope verify` computes of a merge, without hashing the files; it must be read rightly."""
+    from tunescope.questions.verify import measure
+    from tunescope.source.against import open_difference, opener
+    from tunescope.source.whole import open_whole
+
+    def run() -> None:
+        base = open_whole(folder / "base")
+        merged = open_difference(folder / "merged", base, "merged")
+        modules = measure.touched(merged, opener(base)(str(folder / "adapter")))
+        for module in modules:
+            found = measure.replay(module).found
+            assert found is not None
+            assert abs(found.values[0] - 1) < 0.01
+        assert not list(measure.elsewhere(merged, modules))
+
+    return run
+
+
+def read(folder: Path) -> Callable[[], Any]:
+    """Both files read once."""
+    files = [folder / n / "model.safetensors" for n in ("base", "tuned")]
+
+    def run() -> None:
+        buffer = bytearray(1 << 21)
+        for path in files:
+            with path.open("rb", buffering=0) as file:
+                while file.readinto(buffer):
+                    pass
+
+    return run
+
+
+WAYS: dict[str, Callable[[Path], Callable[[], Any]]] = {
+    "read": read,
+    "bare": bare,
+    "norms": lambda folder: norms_of(folder, "none"),
+    "top": lambda folder: norms_of(folder, "top"),
+    "verify": verified,
+}
+
+
+def contend(name: str, matrices: int) -> None:
+    """Run one way in this process: least CPU seconds of its repeats, and its peak memory above imports."""
+    folder = ROOT / str(matrices)
+    run = WAYS[name](folder)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    seconds, wall = [], []
+    for _ in range(1 if name == "top" else REPEATS):
+        at, clock = time.process_time(), time.perf_counter()
+        run()
+        seconds.append(time.process_time() - at)
+        wall.append(time.perf_counter() - clock)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    gigabytes = 2 * matrices * SIDE * SIDE * 2 / 1e9
+    figures = {"cpu_per_gb": min(seconds) / gigabytes, "wall_per_gb": min(wall) / gigabytes}
+    print(json.dumps(figures | {"peak_mb": peak / 1e3, "above_imports_mb": (peak - before) / 1e3}))
+
+
+def main() -> dict[str, Any]:
+    """Run every way, write `results/whole.json`."""
+    results: dict[str, Any] = {}
+    for name, matrices in ORDER.items():
+        # Made in a process of its own: what it held would count as peak memory of the next.
+        _alone("make", matrices)
+        results[name] = json.loads(_alone(name.partition("_")[0], matrices).splitlines()[-1])
+    RESULT.parent.mkdir(exist_ok=True)
+    RESULT.write_text(json.dumps(results, indent=2) + "\n")
+    return results
+
+
+def _alone(way: str, matrices: int) -> str:
+    command = [sys.executable, "-m", "benchmarks.whole", way, str(matrices)]
+    return subprocess.run(
+        command, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=True
+    ).stdout
+
+
+def section(r: dict[str, Any]) -> list[str]:
+    """The results as lines of the page."""
+    least = min(r["bare"]["cpu_per_gb"], r["bare_again"]["cpu_per_gb"])
+    titles = {
+        "read": "reading both files",
+        "bare": "bare float32 pass over arrays in memory, ten statistics",
+        "norms": "**tunescope norms --base**, every column, reading included",
+        "norms_twice_the_size": "the same on a pair of twice the size",
+        "top": "the same with --spectra top",
+        "verify": "tunescope verify, r = 64",
+    }
+    rows = [
+        f"| {title} | {r[name]['cpu_per_gb'] / least:.2f} | {r[name]['cpu_per_gb']:.2f} | "
+        f"{r[name]['wall_per_gb']:.2f} | {r[name]['peak_mb']:.0f} MB |"
+        for name, title in titles.items()
+    ]
+    return [
+        "`python -m benchmarks.whole`: bfloat16 checkpoints of 4096 × 4096 matrices, every value differing",
+        "by chance, from the page cache, one thread of BLAS, hashing apart. CPU seconds per GB of both files",
+        "together; they are of the machine at hand and its load, the ratio to the bare pass carries over.",
+        "",
+        "| | CPU ÷ bare pass | CPU s per GB | wall s per GB | peak memory of the process |",
+        "|---|---|---|---|---|",
+        *rows,
+    ]
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["make"]:
+        make(int(sys.argv[2]))
+    elif len(sys.argv) > 1:
+        contend(sys.argv[1], int(sys.argv[2]))
+    else:
+        print("\n".join(section(main())))
