@@ -41,26 +41,30 @@ def _apply(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     }
     given = read_config(path, [name for name in names if name not in ("config", "help")])
     ctx.default_map = {
-        str(names[name].name): _as_option(names[name], value)
+        str(names[name].name): _as_option(names[name], value, path)
         for name, value in given.items()
         if value is not None
     }
 
 
-def _as_option(parameter: click.Parameter, value: Any) -> Any:
+def _as_option(parameter: click.Parameter, value: Any, file: Path) -> Any:
     """The value as it would be typed: mappings as `KEY=VALUE`, a list as one option each or with commas."""
     if isinstance(value, dict):
-        value = [f"{key}={_typed(parameter, item)}" for key, item in value.items()]
+        value = [f"{key}={_typed(parameter, item, file)}" for key, item in value.items()]
     values = value if isinstance(value, list) else [value]
-    typed = [_typed(parameter, item) for item in values]
+    typed = [_typed(parameter, item, file) for item in values]
     return typed if getattr(parameter, "multiple", False) else ",".join(typed)
 
 
-def _typed(parameter: click.Parameter, value: Any) -> str:
+def _typed(parameter: click.Parameter, value: Any, file: Path) -> str:
     # As text, for the parser would turn the number 2.5 into the integer 2.
     if value is None or isinstance(value, dict | list):
         raise UsageError(
-            "bad-config", f"{parameter.opts[-1]} has a value that is no text or number", found=value
+            "bad-config",
+            f"{parameter.opts[-1]} has a value that is no text or number",
+            file=file,
+            expected="a text or a number",
+            found=value,
         )
     return str(value)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunescope.errors import Exhausted, UsageError
+from tunescope.paths import exists, is_link
 from tunescope.study.options import parse_formats
 from tunescope.study.progress import Tell
 from tunescope.study.study import FORMATS, Study
@@ -81,6 +82,10 @@ def check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
     if not out.absolute().parent.is_dir():
         raise UsageError(
             "no-parent", "the folder to write into is not there", file=out, fix="create its parent first"
+        )
+    if is_link(out) and not exists(out):
+        raise UsageError(
+            "output-exists", "the output is a link to nothing", file=out, fix="remove it, or name a folder"
         )
     resolved = out.resolve()
     for path in (p.resolve() for p in inputs):

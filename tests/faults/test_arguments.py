@@ -1,0 +1,85 @@
+"""What is typed, or stands in a file of options, and cannot be: an answer with its exit code, never a bug."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("c.yaml", "metric: &a [*a]\n"),
+        ("c.yaml", "metric: x\nmetric: y\n"),
+        ("c.yaml", "metric: !!python/object/apply:os.system [true]\n"),
+        ("c.yaml", "a: &a [x]\nmetric: [" + "*a, " * 30 + "]\n"),
+        ("c.yaml", "metric: " + "[" * 5000),
+        ("c.yaml", "metric: 2001-99-99\n"),
+        ("c.yaml", "metric: 0x_\n"),
+        ("c.yaml", "metric: 1" + "0" * 5000),
+        ("c.yaml", "mertic: x\n"),
+        ("c.yaml", "[1, 2]\n"),
+        ("c.toml", "metric = " + "[" * 5000),
+        ("c.toml", "metric = 1\nmetric = 2\n"),
+        ("c.toml", "metric = 1" + "0" * 5000),
+        ("c.yaml", "\0"),
+        ("c.yaml", "#" * (1 << 21)),
+    ],
+)
+def test_a_file_of_options_that_cannot_be_used_is_exit_2(
+    run: Run, adapter: Callable[..., Path], tmp_path: Path, name: str, text: str
+) -> None:
+    (tmp_path / name).write_text(text)
+    ran = run("norms", adapter(), "--config", tmp_path / name)
+    assert ran.code == 2, ran.err[:300]
+    assert str(tmp_path / name) in ran.err
+
+
+def test_a_file_of_options_that_is_not_utf8_or_a_folder_is_exit_2(
+    run: Run, adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "c.yaml").write_bytes(b"\xff\xfe")
+    assert run("norms", adapter(), "--config", tmp_path / "c.yaml").code == 2
+    assert run("norms", tmp_path / "adapter", "--config", tmp_path).code == 2
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [("--layers", "-1"), ("--layers", "9-2"), ("--layers", "1e9"), ("--layers", ""), ("--scale", "x=nan"),
+     ("--scale", "x=1e999"), ("--modules", ","), ("--focus-layer", "-3"), ("--metric", "x" * 5000)],
+)  # fmt: skip
+def test_numbers_and_names_out_of_range_are_exit_2(
+    run: Run, adapter: Callable[..., Path], flags: tuple[str, str]
+) -> None:
+    assert run("norms", adapter(), *flags).code == 2
+
+
+@pytest.mark.parametrize("source", ["~nosuchuser/adapter", "x" * 300, "a/" * 3000, "\udcff"])
+def test_a_path_that_cannot_be_is_exit_4(run: Run, source: str) -> None:
+    ran = run("norms", source)
+    assert ran.code == 4, ran.err[:300]
+    assert "Traceback" not in ran.err
+
+
+def test_an_output_that_is_a_link_to_itself_is_refused(
+    run: Run, adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert run("norms", adapter(), "-o", tmp_path / "loop").code in (2, 4, 5)
+
+
+def test_what_a_spreadsheet_would_run_gets_an_apostrophe(
+    run: Run, adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = adapter(name="=1+1")
+    ran = run("norms", folder, "-o", tmp_path / "out", "--figures", "none", "--spreadsheet-safe")
+    assert ran.code == 0, ran.err
+    for path in (tmp_path / "out" / "tables").glob("*.csv"):
+        cells = [cell for row in csv.reader(io.StringIO(path.read_text())) for cell in row]
+        assert not [cell for cell in cells if cell.startswith("=")], path.name
+
