@@ -1,9 +1,11 @@
 """All scenarios; a question adds its own with one line."""
 
-from calibration import norms, trajectory
+from calibration import attribution, norms, subspace, trajectory
 from calibration.harness import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
     *norms.SCENARIOS,
     *trajectory.SCENARIOS,
+    *subspace.SCENARIOS,
+    *attribution.SCENARIOS,
 )

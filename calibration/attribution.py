@@ -1,0 +1,148 @@
+"""Studies of attribute: cells that help alike but for chance, and ones with an effect."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from calibration.harness import Null, Planted, Scenario
+from tunescope.linalg.ranks import spearman
+from tunescope.questions.attribution.findings import attribution_findings
+
+QUESTION = "attribute"
+ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
+ALL = (*ATTENTION, "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
+DEPTH = ("early_layers", "middle_layers", "late_layers")
+KINDS = ("works_against", "effect_without_motion", "moved_without_effect", "family_tilt",
+         "size_explains_map", *DEPTH)  # fmt: skip
+
+Random = np.random.Generator
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Layers, kinds of weight and sequences; spreads are deviations of logarithms, `noise` one of a cell's
+    mean over sequences in units of a usual effect. `freedom` below infinity gives sequences heavy tails.
+    """
+
+    layers: int = 12
+    kinds: tuple[str, ...] = ALL
+    sequences: int = 32
+    layer: float = 0.2
+    kind: float = 0.3
+    cell: float = 0.3
+    noise: float = 0.3
+    freedom: float = np.inf
+    gain: bool = True
+    late: bool = False
+    plant: str = ""
+
+    @property
+    def words(self) -> str:
+        """The shape in the table."""
+        return f"{self.layers} layers × {len(self.kinds)} kinds, {self.sequences} sequences"
+
+
+def study(random: Random, shape: Shape) -> set[str]:
+    """One call of `attribute` on one data set: the kinds it raises besides those of the gain itself."""
+    size = (shape.layers, len(shape.kinds))
+    effect, moved = _levels(random, shape, size), _levels(random, shape, size)
+    effect = -effect if shape.gain else 0.0 * effect
+    deviation = np.full(size, shape.noise * np.sqrt(shape.sequences))
+    moved = _planted(random, shape.plant, effect, moved, deviation, shape.sequences)
+    drawn = random.standard_normal((shape.sequences, *size))
+    if np.isfinite(shape.freedom):
+        drawn = random.standard_t(shape.freedom, drawn.shape) / np.sqrt(shape.freedom / (shape.freedom - 2))
+    shared = random.standard_normal((shape.sequences, 1, 1))
+    parts = effect + deviation * (0.8 * drawn + 0.6 * shared)
+    seen = np.ones(size, dtype=bool)
+    if shape.late:
+        seen[: shape.layers // 2, len(ATTENTION) :] = False
+    frame = _frame(shape.kinds, parts[:, seen], moved[seen], np.argwhere(seen))
+    found = attribution_findings(frame, _summary(frame, parts[:, seen].sum(axis=1)), "m", "d")
+    kinds = {finding.kind for finding in found} - {"gain", "no_gain"}
+    return kinds | ({"depth"} if kinds & set(DEPTH) else set())
+
+
+def _levels(random: Random, shape: Shape, size: tuple[int, int]) -> Floats:
+    logs = shape.layer * random.standard_normal((size[0], 1)) + shape.kind * random.standard_normal(size[1])
+    levels: Floats = np.exp(logs + shape.cell * random.standard_normal(size))
+    return levels
+
+
+def _planted(random: Random, plant: str, effect: Floats, moved: Floats, deviation: Floats, n: int) -> Floats:
+    """Change effects in place by what is planted; gives the motion."""
+    i, j = random.integers(effect.shape[0]), random.integers(effect.shape[1])
+    if plant == "against":
+        effect[i, j] = 0.08 * np.abs(effect).sum()
+        deviation[i, j] = effect[i, j] / 6 * np.sqrt(n)
+    elif plant == "without effect":
+        effect[i, j], moved[i, j], deviation[i, j] = 0.0, 4 * moved.max(), deviation[i, j] / 2
+    elif plant == "quarter of the effect":
+        moved[i, j] = 4 * moved.max()
+        effect[i, j] = -moved[i, j] * float(np.median(np.abs(effect) / moved)) / 4 * 1.05
+    elif plant == "without motion":
+        moved[i, j] = np.abs(effect[i, j]) / 120 / np.median(np.abs(effect) / moved)
+        moved[i, j] = min(moved[i, j], moved.min() / 2)
+    elif plant == "late third":
+        effect[-(effect.shape[0] // 3) :] *= 1.5
+    elif plant == "tilt":
+        effect[:, len(ATTENTION) :] *= 2
+    return moved
+
+
+def _frame(kinds: tuple[str, ...], parts: Floats, moved: Floats, where: Any) -> pl.DataFrame:
+    n = len(parts)
+    return pl.DataFrame(
+        {
+            "stack": ["model"] * len(where),
+            "layer": [int(i) for i, _ in where],
+            "module_type": [kinds[int(j)] for _, j in where],
+            "expert": pl.Series([None] * len(where), dtype=pl.Int64),
+            "component_name": [f"L{i} {kinds[int(j)]}" for i, j in where],
+            "attribution": parts.mean(axis=0),
+            "stderr": parts.std(axis=0, ddof=1) / np.sqrt(n),
+            "frobenius_norm_normalized": moved,
+        }
+    )
+
+
+def _summary(frame: pl.DataFrame, whole: Floats) -> Mapping[str, Any]:
+    n, size = len(whole), frame["attribution"].abs().to_numpy()
+    return {
+        "base_loss": 3.0, "tuned_loss": 2.0, "gain": -float(whole.mean()), "sum": float(whole.mean()),
+        "gain_stderr": float(whole.std(ddof=1)) / np.sqrt(n), "sequences": n, "converged": True,
+        "not_attributed": {}, "spearman_numel": None,
+        "spearman_change_effect": spearman(frame["frobenius_norm_normalized"].to_numpy(), size),
+    }  # fmt: skip
+
+
+def _null(law: str, shape: Shape, kinds: tuple[str, ...] = KINDS) -> Null:
+    return Null(QUESTION, kinds, law, shape.words, lambda random: study(random, shape))
+
+
+def _found(kind: str, effect: str, shape: Shape) -> Planted:
+    return Planted(QUESTION, kind, effect, "normal", shape.words, lambda random: study(random, shape))
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    _null("all help", Shape()),
+    _null("all help, sequences t₄", Shape(sequences=8, freedom=4.0)),
+    _null("all help", Shape(sequences=5)),
+    _null("all help, errors three times the effects", Shape(noise=3.0, sequences=16)),
+    _null("no gain", Shape(gain=False)),
+    _null("attention alone, sequences t₄", Shape(24, ATTENTION, 64, freedom=4.0)),
+    _null("MLP in late layers alone", Shape(late=True)),
+    _null("all help", Shape(32, sequences=64)),
+    _null("a cell has a quarter of the predicted effect", Shape(layer=0.1, kind=0.1, cell=0.15, plant="quarter of the effect", noise=0.1), ("moved_without_effect",)),
+    _found("works_against", "one cell at 6 standard errors, 28 cells", Shape(4, plant="against")),
+    _found("works_against", "one cell at 6 standard errors, 224 cells", Shape(32, plant="against")),
+    _found("moved_without_effect", "no effect, four times the largest motion", Shape(plant="without effect", noise=0.1)),
+    _found("effect_without_motion", "120 times the predicted effect", Shape(plant="without motion", noise=0.05)),
+    _found("late_layers", "1.5×, 10 % between layers", Shape(24, layer=0.1, plant="late third")),
+    _found("family_tilt", "2×, 10 % between kinds", Shape(kind=0.1, plant="tilt")),
+)  # fmt: skip
