@@ -9,15 +9,19 @@ from pathlib import Path
 from tunescope.address import Address, parse_all
 from tunescope.delta import Dense, Update
 from tunescope.errors import BadInput, Notice
+from tunescope.source.files.distributed import is_distributed, read_distributed
 from tunescope.source.files.tensors import Entry, LazyTensor, is_float
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.locate import CONFIG, locate
 from tunescope.source.open import load, open_source
+from tunescope.source.opened import Source
 from tunescope.source.whole import open_whole
 
 # Tensors saved beside an adapter that train, but of which the file alone has no ΔW.
 _TRAINED_WHOLE = re.compile(r"^(saved module|saved embedding layer|bias)\b")
 _MODEL = re.compile(r"^(model|pytorch_model|diffusion_pytorch_model)[.-].*|^model_index\.json$")
+# What else stands in a distributed checkpoint.
+_NO_MODEL = re.compile(r"^(optim\w*|(lr_)?scheduler\w*|dataloader\w*|train_state|rng\w*|ema\w*)\b")
 _COPY = re.compile(r"\.(original_module|base_layer)\.")
 _SAVED = re.compile(r"\.modules_to_save(\.default)?(?=\.)")
 
@@ -49,6 +53,8 @@ def open_checkpoint(path: Path) -> Saved:
     `open_source` and `open_whole`.
     """
     names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    if is_distributed(names):
+        return _distributed(path)
     if any(name == CONFIG or name.startswith("adapter_model.") for name in names):
         return _adapter(path)
     if any(_MODEL.match(name) for name in names):
@@ -62,6 +68,28 @@ def open_checkpoint(path: Path) -> Saved:
         return _full(path)
 
 
+def _distributed(path: Path) -> Saved:
+    """The model of a distributed checkpoint, without what belongs to the optimizer and the data."""
+    file = read_distributed(path)
+    tensors = {name: tensor for name, tensor in file.tensors.items() if not _NO_MODEL.match(name)}
+    nested = all(n.startswith("model.") for n in tensors) and any(
+        n.startswith("model.model.") for n in tensors
+    )
+    plain = {name.removeprefix("model.") if nested else name: tensor for name, tensor in tensors.items()}
+    if any(".lora_" in name for name in plain):
+        # Adapters are small: their arrays are read at once.
+        source = open_source({name: tensor.read() for name, tensor in plain.items()}, label=path.name)
+        return Saved("adapter", _updates(source), (*file.notices, *source.notices))
+    return Saved("full", _whole(plain), tuple(file.notices))
+
+
+def _updates(source: Source) -> dict[Address, Weight]:
+    return {
+        delta.address: Weight(delta.address, (delta.d_out, delta.d_in), False, delta.open)
+        for delta in source.deltas
+    }
+
+
 def _full(path: Path) -> Saved:
     model = open_whole(path)
     return Saved("full", _whole(model.tensors), model.notices)
@@ -70,10 +98,7 @@ def _full(path: Path) -> Saved:
 def _adapter(path: Path) -> Saved:
     # A path object, so that a folder whose name holds "=" is not taken for LABEL=SOURCE.
     source = open_source(path)
-    weights = {
-        delta.address: Weight(delta.address, (delta.d_out, delta.d_in), False, delta.open)
-        for delta in source.deltas
-    }
+    weights = _updates(source)
     beside = {entry.tensor for entry in source.coverage if _trained_whole(entry)}
     if beside:
         tensors = load(locate(path), str(path)).tensors

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tunescope.errors import BadInput
 from tunescope.source.files.disk import unreachable
+from tunescope.source.files.distributed import is_distributed
 from tunescope.source.locate import CONFIG, NEVER_OPENED, adapter_names
 from tunescope.source.steps import numbered
 
@@ -16,7 +17,6 @@ _NESTED = (
 _NEVER = ("optimizer", "ema", "critic", "tokenizer", "reward")
 # How deep below a checkpoint, as in `global_step_100/actor/lora_adapter`.
 _DEPTH = 2
-_METADATA = ".metadata"
 
 
 def weights_of(checkpoint: Path) -> Path | None:
@@ -79,8 +79,3 @@ def holds_weights(names: Sequence[str]) -> bool:
     return any(n.endswith((".safetensors", ".npz")) or n.startswith("adapter") for n in adapter) or (
         len(adapter) == 1 and not NEVER_OPENED.match(adapter[0])
     )
-
-
-def is_distributed(names: Sequence[str]) -> bool:
-    """Whether the files are a checkpoint of `torch.distributed.checkpoint`."""
-    return _METADATA in names and any(n.endswith(".distcp") for n in names)

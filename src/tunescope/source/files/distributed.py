@@ -1,0 +1,128 @@
+"""Folders of `torch.distributed.checkpoint`: tensors in chunks over several files, read without torch."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tunescope.delta import Array, read_only
+from tunescope.errors import BadInput, Missing
+from tunescope.source.files.container import NUMPY_DTYPES, TensorFile, lazy
+from tunescope.source.files.disk import Snapshot, take_snapshot
+from tunescope.source.files.tensors import LazyTensor
+
+METADATA = ".metadata"
+_SCRIPT = Path(__file__).with_name("distributed_index.py")
+
+
+def is_distributed(names: Sequence[str]) -> bool:
+    """Whether a folder's files are a checkpoint of `torch.distributed.checkpoint`."""
+    return METADATA in names and any(name.endswith(".distcp") for name in names)
+
+
+def read_distributed(folder: Path) -> TensorFile:
+    """Open a distributed checkpoint: no process group, no torch, nothing of the pickles is run.
+
+    Raises `BadInput` for an index that names anything but plain tensors, or that its files contradict, and
+    `Missing` where a file is not there. Entries that are no tensors (a step, a rate) are left alone.
+    """
+    snapshot = take_snapshot(folder / METADATA)
+    document = _indexed(folder)
+    if "refusal" in document:
+        _refuse(folder, **document["refusal"])
+    names = {chunk["file"] for tensor in document["tensors"] for chunk in tensor["chunks"]}
+    files = {name: take_snapshot(folder / name) for name in sorted(names)}
+    tensors = {entry["name"]: _tensor(entry, files, folder) for entry in document["tensors"]}
+    return TensorFile(folder / METADATA, {}, tensors, [], snapshot)
+
+
+def _indexed(folder: Path) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="tunescope-") as scratch:
+        out = Path(scratch) / "index.json"
+        # -I: nothing of the working directory or the environment can be imported.
+        command = [sys.executable, "-I", str(_SCRIPT), str(folder.absolute()), str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode != 0 or not out.exists():
+            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+            _refuse(folder, "bad-pickle", "the checkpoint's index cannot be read", last, None)
+        document: dict[str, Any] = json.loads(out.read_text())
+    return document
+
+
+def _refuse(folder: Path, slug: str, what: str, found: str, tensor: str | None) -> NoReturn:
+    kind = Missing if slug == "missing-shards" else BadInput
+    raise kind(
+        slug,
+        what,
+        file=folder / METADATA,
+        tensor=tensor,
+        expected="the index of a checkpoint of plain tensors that torch.distributed.checkpoint wrote",
+        found=found,
+        fix="copy the folder again, or save the weights as safetensors",
+    )
+
+
+def _tensor(entry: Mapping[str, Any], files: Mapping[str, Snapshot], folder: Path) -> LazyTensor:
+    name, dtype, shape, chunks = entry["name"], entry["dtype"], tuple(entry["shape"]), entry["chunks"]
+    inside = all(
+        len(chunk["sizes"]) == len(shape)
+        and all(
+            o >= 0 and o + n <= d for o, n, d in zip(chunk["offsets"], chunk["sizes"], shape, strict=True)
+        )
+        for chunk in chunks
+    )
+    if not inside or sum(prod(chunk["sizes"]) for chunk in chunks) != prod(shape):
+        _refuse(folder, "index-mismatch", "the chunks of a tensor do not make it up", str(shape), name)
+    nbytes = prod(shape) * (NUMPY_DTYPES[dtype].itemsize if dtype in NUMPY_DTYPES else 1)
+    part: Callable[[int, int], Array] | None = None
+    if all(_in_order(chunk) and chunk["sizes"][1:] == list(shape[1:]) for chunk in chunks):
+        part = partial(_rows, sorted(chunks, key=lambda chunk: chunk["offsets"]), files, dtype)
+    return lazy(name, dtype, shape, nbytes, partial(_whole, chunks, files, dtype, shape), part)
+
+
+def _in_order(chunk: Mapping[str, Any]) -> bool:
+    """Whether the values lie in the order of the axes; along an axis of one any stride will do."""
+    sizes, strides = chunk["sizes"], chunk["strides"]
+    return all(n == 1 or strides[i] == prod(sizes[i + 1 :]) for i, n in enumerate(sizes))
+
+
+def _values(
+    chunk: Mapping[str, Any], files: Mapping[str, Snapshot], dtype: str, start: int, stop: int
+) -> Array:
+    kind = NUMPY_DTYPES[dtype]
+    raw = files[chunk["file"]].read(chunk["begin"] + start * kind.itemsize, (stop - start) * kind.itemsize)
+    return raw.view(kind)
+
+
+def _whole(
+    chunks: Sequence[Mapping[str, Any]], files: Mapping[str, Snapshot], dtype: str, shape: tuple[int, ...]
+) -> Array:
+    out = np.empty(shape, NUMPY_DTYPES[dtype])
+    for chunk in chunks:
+        place = tuple(slice(o, o + n) for o, n in zip(chunk["offsets"], chunk["sizes"], strict=True))
+        values = _values(chunk, files, dtype, 0, chunk["count"])
+        strides = [stride * values.itemsize for stride in chunk["strides"]]
+        # The index process has checked that the last value lies inside.
+        out[place] = as_strided(values, chunk["sizes"], strides, writeable=False)
+    return read_only(out)
+
+
+def _rows(
+    chunks: Sequence[Mapping[str, Any]], files: Mapping[str, Snapshot], dtype: str, start: int, stop: int
+) -> Array:
+    """Values `start` to `stop` of a tensor whose chunks are whole rows, one after the other."""
+    found, begin = [], 0
+    for chunk in chunks:
+        end = begin + prod(chunk["sizes"])
+        if begin < stop and end > start:
+            found.append(_values(chunk, files, dtype, max(start, begin) - begin, min(stop, end) - begin))
+        begin = end
+    return read_only(np.concatenate(found) if found else np.empty(0, NUMPY_DTYPES[dtype]))

@@ -1,0 +1,253 @@
+"""Find the raw bytes of a `torch.distributed.checkpoint` folder, in a process of its own with a memory limit.
+
+Run as a script with the folder and a file to write: reads `.metadata` and the small pickle of every chunk
+with an unpickler that knows a fixed list of names, each of which stands for plain data, and writes as JSON
+where in which file the values of every tensor lie. Nothing of torch or of this package is imported.
+"""
+
+import io
+import json
+import pickle
+import re
+import struct
+import sys
+import zipfile
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+_DTYPES = {
+    "float64": ("F64", 8), "float32": ("F32", 4), "float16": ("F16", 2), "bfloat16": ("BF16", 2),
+    "float8_e4m3fn": ("F8_E4M3", 1), "float8_e5m2": ("F8_E5M2", 1),
+    "int64": ("I64", 8), "int32": ("I32", 4), "int16": ("I16", 2), "int8": ("I8", 1), "uint8": ("U8", 1),
+    "bool": ("BOOL", 1),
+}  # fmt: skip
+_STORAGES = {
+    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16", "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16",
+    "CharStorage": "int8", "ByteStorage": "uint8", "BoolStorage": "bool", "UntypedStorage": "",
+}  # fmt: skip
+_LARGEST_PICKLE = 1 << 16
+
+
+class Refusal(Exception):
+    """What is wrong: a slug, a sentence, what was found, and the tensor meant."""
+
+    def __init__(self, slug: str, what: str, found: object = None, tensor: str | None = None) -> None:
+        super().__init__(what)
+        self.document = {"slug": slug, "what": what, "found": str(found), "tensor": tensor}
+
+
+class Record:
+    """Stands for a data class of torch: holds the state that the pickle gives it, and does nothing."""
+
+    def __init__(self, *values: object) -> None:
+        self.values = values
+
+    def __setstate__(self, state: object) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update({str(name): value for name, value in state.items()})
+        else:
+            self.values = state if isinstance(state, tuple) else (state,)
+
+
+class Size(tuple[Any, ...]):
+    """Stands for `torch.Size`."""
+
+
+def _first(*values: Any) -> Any:
+    return values[0] if values else None
+
+
+def _path(*parts: object) -> str:
+    return "/".join(map(str, parts))
+
+
+def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> dict[str, Any]:
+    dtype = next((value for value in rest if isinstance(value, str) and value in _DTYPES), storage["dtype"])
+    return {"storage": storage, "offset": offset, "size": size, "stride": stride, "dtype": dtype}
+
+
+_METADATA = "torch.distributed.checkpoint.metadata"
+_KNOWN: dict[tuple[str, str], Any] = {
+    **{(_METADATA, name): Record for name in (
+        "Metadata", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata",
+        "TensorProperties", "MetadataIndex", "StorageMeta",
+    )},
+    (_METADATA, "_MEM_FORMAT_ENCODING"): _first,
+    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"): Record,
+    ("torch.distributed.checkpoint.filesystem", "_StoragePrefix"): Record,
+    ("torch.serialization", "_get_layout"): _first,
+    ("torch", "Size"): Size,
+    ("collections", "OrderedDict"): dict,
+    **{("pathlib", name): _path for name in ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")},
+    **{("pathlib._local", name): _path for name in ("PosixPath", "PurePosixPath", "WindowsPath")},
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_tensor_v3"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _first,
+}  # fmt: skip
+
+
+class Reader(pickle.Unpickler):
+    """An unpickler that knows the names of plain tensors and their index, and refuses all others."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The harmless stand-in of a known name."""
+        if (module, name) in _KNOWN:
+            return _KNOWN[module, name]
+        if module == "torch" and name in _DTYPES:
+            return name
+        if module in ("torch", "torch.storage") and name in _STORAGES:
+            return _STORAGES[name]
+        raise Refusal(
+            "unsafe-pickle", "the pickle wants to call what plain weights never need", f"{module}.{name}"
+        )
+
+    def persistent_load(self, pid: Any) -> Any:
+        """A storage by its key in the archive."""
+        _, dtype, key, _, numel = pid
+        return {"dtype": dtype, "key": key, "numel": numel}
+
+
+class Slice(io.RawIOBase):
+    """A stretch of an open file as a file of its own."""
+
+    def __init__(self, file: IO[bytes], begin: int, length: int) -> None:
+        self._file, self._begin, self._length, self._at = file, begin, length, 0
+
+    def seekable(self) -> bool:
+        """It is."""
+        return True
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move within the stretch."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
+        self._at = min(max(start + offset, 0), self._length)
+        return self._at
+
+    def tell(self) -> int:
+        """Where it stands."""
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        """Read on, not beyond the stretch."""
+        self._file.seek(self._begin + self._at)
+        got = self._file.readinto(memoryview(buffer)[: self._length - self._at])  # type: ignore[attr-defined]
+        self._at += got
+        return int(got)
+
+
+def main(folder: str, out: str) -> None:
+    """Write the index of the checkpoint in `folder`, or why there is none, to `out`."""
+    root = Path(folder)
+    try:
+        _limit_memory((root / ".metadata").stat().st_size)
+        document = _index(root)
+    except Refusal as refusal:
+        document = {"refusal": refusal.document}
+    except Exception as problem:
+        # Whatever a damaged pickle or archive makes these libraries raise.
+        document = {
+            "refusal": Refusal("bad-pickle", "the checkpoint's index cannot be read", problem).document
+        }
+    Path(out).write_text(json.dumps(document))
+
+
+def _limit_memory(size: int) -> None:
+    try:
+        import resource
+    except ImportError:
+        return
+    limit = 2**29 + 64 * size
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def _index(root: Path) -> dict[str, Any]:
+    with (root / ".metadata").open("rb") as file:
+        metadata = Reader(file).load()
+    stored = {}
+    for index, info in metadata.storage_data.items():
+        offset = getattr(index, "offset", None)
+        stored[index.fqn, None if offset is None else tuple(offset)] = info
+    tensors = []
+    for name, about in metadata.state_dict_metadata.items():
+        if not hasattr(about, "chunks"):
+            continue
+        size = [int(n) for n in about.size]
+        chunks = [_chunk(root, str(name), chunk, stored) for chunk in about.chunks]
+        dtypes = {chunk.pop("dtype") for chunk in chunks}
+        if len(dtypes) != 1:
+            raise Refusal("bad-shape", "the chunks of a tensor have several dtypes", dtypes, str(name))
+        tensors.append({"name": str(name), "dtype": dtypes.pop(), "shape": size, "chunks": chunks})
+    return {"tensors": tensors}
+
+
+def _chunk(root: Path, name: str, chunk: Any, stored: dict[Any, Any]) -> dict[str, Any]:
+    offsets, sizes = [int(n) for n in chunk.offsets], [int(n) for n in chunk.sizes]
+    info = stored.get((name, tuple(offsets)))
+    if info is None:
+        raise Refusal("index-mismatch", "a chunk of a tensor is stored nowhere", offsets, name)
+    file = str(info.relative_path)
+    if not re.fullmatch(r"[^/\\\0:]+\.distcp", file):
+        raise Refusal(
+            "unsafe-shard-name", "the index names something that is no plain file beside it", file, name
+        )
+    if getattr(info, "transform_descriptors", None):
+        raise Refusal(
+            "unsupported-dtype", "the chunks are stored compressed", info.transform_descriptors, name
+        )
+    if not (root / file).is_file():
+        raise Refusal("missing-shards", "a file of the checkpoint is not there", file, name)
+    place = _place(root / file, int(info.offset), int(info.length), sizes, name)
+    return {"file": file, "offsets": offsets, "sizes": sizes, **place}
+
+
+def _place(path: Path, begin: int, length: int, sizes: list[int], name: str) -> dict[str, Any]:
+    """Where in a file the values of one chunk begin, how many there are, their dtype and their strides."""
+    with path.open("rb") as file:
+        if begin < 0 or length < 0 or begin + length > path.stat().st_size:
+            raise Refusal(
+                "truncated", "a file of the checkpoint is shorter than its index says", path.name, name
+            )
+        with zipfile.ZipFile(Slice(file, begin, length)) as archive:
+            members = {info.filename.partition("/")[2]: info for info in archive.infolist()}
+            tensor = _described(archive, members, name)
+            values = members[f"data/{tensor['storage']['key']}"]
+            if values.compress_type != zipfile.ZIP_STORED or values.flag_bits & 1:
+                raise Refusal("bad-archive", "the values of a tensor are compressed", values.filename, name)
+        file.seek(begin + values.header_offset + 26)
+        lengths = struct.unpack("<HH", file.read(4))
+    dtype, width = _DTYPES.get(tensor["dtype"], (None, 0))
+    offset, strides = int(tensor["offset"]), [int(n) for n in tensor["stride"]]
+    if dtype is None or list(tensor["size"]) != sizes or len(strides) != len(sizes):
+        raise Refusal("bad-shape", "a chunk is not stored as its index says", tensor["size"], name)
+    # Values up to the last one in any order of the axes; repeated ones (stride 0) nobody stores.
+    count = 1 + sum((n - 1) * stride for n, stride in zip(sizes, strides, strict=True)) if prod(sizes) else 0
+    stored = offset >= 0 and min(strides, default=0) >= 0 and (offset + count) * width <= values.file_size
+    if not stored or count < prod(sizes):
+        raise Refusal("bad-shape", "a chunk has fewer values than its shape", values.file_size, name)
+    data = begin + values.header_offset + 30 + sum(lengths) + offset * width
+    return {"begin": data, "count": count, "dtype": dtype, "strides": strides}
+
+
+def _described(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str) -> dict[str, Any]:
+    order = members.get("byteorder")
+    if order is not None and archive.read(order) != b"little":
+        raise Refusal("unsupported-dtype", "the values are not in little-endian order", None, name)
+    described = members["data.pkl"]
+    if described.file_size > _LARGEST_PICKLE:
+        raise Refusal("bad-pickle", "what describes a tensor is too large", described.file_size, name)
+    tensor = Reader(io.BytesIO(archive.read(described))).load()
+    if not isinstance(tensor, dict) or "storage" not in tensor:
+        raise Refusal(
+            "not-a-state-dict", "a chunk holds something that is no tensor", type(tensor).__name__, name
+        )
+    return tensor
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

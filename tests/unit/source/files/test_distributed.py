@@ -1,0 +1,179 @@
+"""Checkpoints of `torch.distributed.checkpoint`, against the tensors that torch saved in them."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.distributed.checkpoint as dcp
+from safetensors.torch import save_file
+from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorStorageMetadata
+
+from tunescope.errors import BadInput, Missing
+from tunescope.questions.trajectory.study import trajectory
+from tunescope.source.checkpoints import open_checkpoint
+from tunescope.source.files.distributed import read_distributed
+from tunescope.source.files.tensors import to_float32
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def saved(folder: Path, state: dict[str, Any]) -> Path:
+    dcp.save(state, checkpoint_id=folder, no_dist=True)
+    return folder
+
+
+def change(folder: Path, edit: Any) -> None:
+    """Edit the checkpoint's index as torch reads it."""
+    path = folder / ".metadata"
+    metadata = pickle.loads(path.read_bytes())
+    edit(metadata)
+    path.write_bytes(pickle.dumps(metadata))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_tensors_are_torchs_to_the_bit(tmp_path: Path, dtype: torch.dtype) -> None:
+    w, v = torch.randn(7, 5).to(dtype), torch.randn(4, 6).to(dtype)
+    state = {
+        "model": {
+            "w": w,
+            "turned": v.T,
+            "part": torch.randn(9, 3).to(dtype)[2:4],
+            "one": w[0, 0],
+            "none": w[:0],
+        }
+    }
+    tensors = read_distributed(saved(tmp_path / "c", state | {"step": 5})).tensors
+    assert sorted(tensors) == ["model.none", "model.one", "model.part", "model.turned", "model.w"]
+    for name, expected in state["model"].items():
+        found = tensors[f"model.{name}"]
+        assert found.shape == tuple(expected.shape)
+        wide = found.read() if dtype == torch.float64 else to_float32(found.read())
+        np.testing.assert_array_equal(wide, expected.to(torch.promote_types(dtype, torch.float32)).numpy())
+        half = found.part(1, 4)
+        np.testing.assert_array_equal(half, found.read().reshape(-1)[1:4])
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_chunks_of_several_processes_are_put_together(tmp_path: Path, axis: int) -> None:
+    parts = [torch.randn(3, 4), torch.randn(3, 4)]
+    whole = torch.cat(parts, dim=axis)
+    folder = saved(tmp_path / "c", {"a": parts[0], "b": parts[1]})
+
+    def join(metadata: Any) -> None:
+        about, chunks = metadata.state_dict_metadata, []
+        for name, offset in (("a", [0, 0]), ("b", [3, 0] if axis == 0 else [0, 4])):
+            place = torch.Size(offset)
+            chunks.append(ChunkStorageMetadata(place, torch.Size([3, 4])))
+            stored = metadata.storage_data.pop(MetadataIndex(name, torch.Size([0, 0]), 0))
+            metadata.storage_data[MetadataIndex("w", place, 0)] = stored
+        properties = about.pop("a").properties
+        about.pop("b")
+        about["w"] = TensorStorageMetadata(properties, whole.shape, chunks)
+
+    change(folder, join)
+    found = read_distributed(folder).tensors["w"]
+    np.testing.assert_array_equal(found.read(), whole.numpy())
+    np.testing.assert_array_equal(found.part(5, 21), whole.numpy().reshape(-1)[5:21])
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("/tmp/tunescope-was-here"),)
+
+
+def test_nothing_that_the_index_names_is_run(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "c", {"w": torch.ones(2)})
+    (folder / ".metadata").write_bytes(pickle.dumps({"state_dict_metadata": Evil()}))
+    with pytest.raises(BadInput, match="unsafe-pickle"):
+        read_distributed(folder)
+    assert not Path("/tmp/tunescope-was-here").exists()
+
+
+def test_nothing_that_a_chunk_names_is_run(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "c", {"w": torch.ones(2)})
+    (data,) = folder.glob("*.distcp")
+    torch.save(Evil(), data)
+
+    def grow(metadata: Any) -> None:
+        (info,) = metadata.storage_data.values()
+        info.length = data.stat().st_size
+
+    change(folder, grow)
+    with pytest.raises(BadInput, match=r"unsafe-pickle|bad-pickle"):
+        read_distributed(folder)
+    assert not Path("/tmp/tunescope-was-here").exists()
+
+
+def elsewhere(metadata: Any) -> None:
+    next(iter(metadata.storage_data.values())).relative_path = "../other.distcp"
+
+
+def larger(metadata: Any) -> None:
+    about = metadata.state_dict_metadata["w"]
+    about.chunks[0] = ChunkStorageMetadata(torch.Size([0]), torch.Size([10**9]))
+
+
+def lost(metadata: Any) -> None:
+    metadata.storage_data.clear()
+
+
+def behind(metadata: Any) -> None:
+    next(iter(metadata.storage_data.values())).offset = 10**9
+
+
+@pytest.mark.parametrize(
+    ("edit", "slug"),
+    [
+        (elsewhere, "unsafe-shard-name"),
+        (larger, "bad-shape"),
+        (lost, "index-mismatch"),
+        (behind, "truncated"),
+    ],
+)
+def test_an_index_that_its_files_contradict_is_refused(tmp_path: Path, edit: Any, slug: str) -> None:
+    folder = saved(tmp_path / "c", {"w": torch.ones(2)})
+    change(folder, edit)
+    with pytest.raises(BadInput, match=slug):
+        read_distributed(folder)
+
+
+@pytest.mark.parametrize("cut", [0, 10, 200])
+def test_a_damaged_index_is_refused(tmp_path: Path, cut: int) -> None:
+    folder = saved(tmp_path / "c", {"w": torch.ones(2)})
+    raw = (folder / ".metadata").read_bytes()
+    (folder / ".metadata").write_bytes(raw[:cut])
+    with pytest.raises(BadInput, match="bad-pickle"):
+        read_distributed(folder)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "c", {"w": torch.ones(2)})
+    next(folder.glob("*.distcp")).unlink()
+    with pytest.raises(Missing, match="missing-shards"):
+        read_distributed(folder)
+
+
+def test_a_run_of_distributed_checkpoints_moves_as_the_same_run_in_safetensors(tmp_path: Path) -> None:
+    for step in (10, 20, 30):
+        torch.manual_seed(step)
+        weights = {f"model.layers.{i}.mlp.up_proj.weight": torch.randn(6, 4) for i in range(3)}
+        sharded = tmp_path / "sharded" / f"checkpoint-{step}"
+        saved(sharded / "pytorch_model_fsdp_0", {"model": weights})
+        saved(sharded / "optimizer_0", {"state": torch.randn(4)})
+        (tmp_path / "plain" / f"checkpoint-{step}").mkdir(parents=True)
+        save_file(weights, tmp_path / "plain" / f"checkpoint-{step}" / "model.safetensors")
+    runs = [
+        trajectory(str(tmp_path / name)).tables["motion"].frame.drop("run") for name in ("sharded", "plain")
+    ]
+    assert runs[0].equals(runs[1], null_equal=True)
+
+
+def test_an_adapter_in_a_distributed_checkpoint_is_one(tmp_path: Path) -> None:
+    key = "base_model.model.model.layers.0.self_attn.q_proj.lora_{}.weight"
+    state = {key.format("A"): torch.randn(2, 6), key.format("B"): torch.randn(4, 2)}
+    found = open_checkpoint(saved(tmp_path / "c", {"model": state, "optim": {"x": torch.ones(3)}}))
+    assert found.kind == "adapter"
+    assert len(found.weights) == 1
