@@ -53,26 +53,26 @@ class Rename:
 
 # Flat keys begin with one of these; the first that fits wins.
 FLAT_PREFIXES = (
-    Prefix("lora_unet_", "unet.", _KOHYA),
+    Prefix("lora_unet_", "diffusion_model.", _KOHYA),
     Prefix("lora_te1_", "text_encoder.", _KOHYA),
     Prefix("lora_te2_", "text_encoder_2.", _KOHYA),
     Prefix("lora_te3_", "text_encoder_3.", _KOHYA),
     Prefix("lora_te_", "text_encoder.", _KOHYA),
     Prefix("lora_transformer_", "transformer.", "Nerogar/OneTrainer: modelSetup/BaseFluxSetup.py"),
-    Prefix("lora_prior_unet_", "unet.", _COMFY),
+    Prefix("lora_prior_unet_", "diffusion_model.", _COMFY),
     Prefix("lora_prior_te_", "text_encoder.", _COMFY),
     Prefix("lora_llm_adapter_", "llm_adapter.", "kohya-ss/sd-scripts: networks/lora_anima.py"),
     Prefix("lycoris_", "", "KohakuBlueleaf/LyCORIS: lycoris/wrapper.py"),
     Prefix("lora_", "", _KOHYA),
 )
 # What names the denoiser in front of its own module names, and what ComfyUI calls the text encoders.
-DENOISER = ("model.diffusion_model.", "diffusion_model.", "unet.")
+DENOISER = ("model.diffusion_model.", "diffusion_model.")
 DOTTED_PREFIXES = (
     Prefix("text_encoders.clip_l.transformer.", "text_encoder.", _COMFY),
     Prefix("text_encoders.clip_g.transformer.", "text_encoder_2.", _COMFY),
     Prefix("text_encoders.t5xxl.transformer.", "text_encoder_3.", _COMFY),
 )
-# What lies in a UNet outside its blocks; behind `unet.`, all else is a transformer of its own.
+# The first words of a UNet's names; behind a denoiser's prefix all else is a transformer.
 UNET_PARTS = (
     "down_blocks up_blocks mid_block input_blocks middle_block output_blocks conv_in conv_out conv_norm_out "
     "time_embedding time_embed label_emb add_embedding class_embedding encoder_hid_proj out"

@@ -41,8 +41,9 @@ def dotted(name: str) -> str:
     """
     for prefix in FLAT_PREFIXES:
         if name.startswith(prefix.spelled) and len(name) > len(prefix.spelled):
-            flat = name[len(prefix.spelled) :].replace(".", "_")
-            return diffusers_block(prefix.means + _tokens(flat))
+            path = _tokens(name[len(prefix.spelled) :].replace(".", "_"))
+            unet = prefix.means in DENOISER and _UNET.match(path)
+            return diffusers_block(f"unet.{path}") if unet else prefix.means + path
     return name if "." in name else _tokens(name) or name
 
 
@@ -65,6 +66,8 @@ def canonical(name: str) -> str:
     for prefix in DOTTED_PREFIXES:
         if name.startswith(prefix.spelled):
             return prefix.means + name[len(prefix.spelled) :]
+    if name.startswith("unet."):
+        return diffusers_block(name)
     inner = next((name[len(p) :] for p in DENOISER if name.startswith(p)), None)
     if inner is not None and _UNET.match(inner):
         return diffusers_block(f"unet.{inner}")

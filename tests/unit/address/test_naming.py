@@ -113,7 +113,7 @@ def test_flat_half_flat_and_dotted_names_are_one_address(name: str) -> None:
 @pytest.mark.parametrize("blocks", BLOCKS, ids=lambda b: b.path)
 def test_every_list_of_blocks_is_its_stack(blocks: object) -> None:
     path, stack = blocks.path, blocks.stack  # type: ignore[attr-defined]
-    for prefix in ("", "diffusion_model.", "transformer.", "unet."):
+    for prefix in ("", "diffusion_model.", "transformer.", "model.diffusion_model."):
         address = parse(f"{prefix}{path}.5.attn.to_q")
         assert (address.stack, address.layer, address.module_type) == (stack, 5, "attn.to_q")
 

@@ -187,7 +187,7 @@ def test_flattened_names_of_a_unet_come_back(name: str) -> None:
         ("lora_unet_output_blocks_5_0_emb_layers_1", "unet.up_blocks.1.resnets.2.time_emb_proj"),
         ("lora_unet_output_blocks_2_2_conv", "unet.up_blocks.0.upsamplers.0.conv"),
         ("lora_unet_input_blocks_0_0", "unet.conv_in"),
-        ("lora_unet_double_blocks_7_img_attn_qkv", "unet.double_blocks.7.img_attn.qkv"),
+        ("lora_unet_double_blocks_7_img_attn_qkv", "diffusion_model.double_blocks.7.img_attn.qkv"),
         ("lora_transformer_single_transformer_blocks_3_attn_to_q",
          "transformer.single_transformer_blocks.3.attn.to_q"),
     ],
