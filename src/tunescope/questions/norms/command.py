@@ -23,6 +23,7 @@ _PARAMETERS = (
     scale_option(),
     click.option("--base", metavar="BASE", help="Base model that whole models are compared with."),
     click.option("--align-vocab", is_flag=True, help="Compare the rows that resized vocabularies share."),
+    click.option("--heads", metavar="Q/KV[/DIM]", help="Attention heads, where no config.json states them."),
     click.option(
         "--spectra",
         type=click.Choice(("none", "top", "full")),
@@ -37,7 +38,17 @@ def _measure(asked: Asked) -> "Study":
     # Deferred: --help must not load the numeric libraries.
     from tunescope.questions.norms.study import norms
 
-    names = ("metric", "focus_layer", "shared_scale", "layers", "modules", "base", "align_vocab", "hash_all")
+    names = (
+        "metric",
+        "focus_layer",
+        "shared_scale",
+        "layers",
+        "modules",
+        "base",
+        "align_vocab",
+        "heads",
+        "hash_all",
+    )
     options: dict[str, Any] = {name: asked[name] for name in names}
     return norms(
         *asked["sources"],

@@ -13,6 +13,7 @@ from tunescope.questions.norms import measure
 from tunescope.questions.norms.changed import changed_values
 from tunescope.questions.norms.dense import SPECTRA
 from tunescope.questions.norms.findings import norm_findings
+from tunescope.questions.norms.heads import heads_table, parse_heads
 from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.summary import readout
 from tunescope.questions.norms.table import measure_norms, pairs
@@ -50,6 +51,7 @@ def norms(
     base: Any = None,
     align_vocab: bool = False,
     spectra: str | bool | None = None,
+    heads: str | None = None,
     hash_all: bool = False,
     tell: Tell = silent,
 ) -> Study:
@@ -62,17 +64,21 @@ def norms(
     too. With a `base` (a folder, a file or a hub id) whole models are sources as well, measured as their
     difference from it; `align_vocab` compares the rows that tables of unlike length share. `spectra` is
     `"none"`, `"top"` (32 leading directions of a whole weight) or `"full"`; left out, adapters get it full
-    and whole weights none. Raises as `open_source`, and `UsageError` for an unknown metric.
+    and whole weights none. `heads` states the attention heads (`"32/8"` or `"32/8/128"`) where no config
+    does. Raises as `open_source`, and `UsageError` for an unknown metric.
     """
     arguments = asked(locals()) | {"sources": spelled(sources)}
     arguments |= {"base": None if base is None else os.fspath(base)}
     spectra = _spectra(spectra)
     check_metric(metric, spectra != "none")
+    stated = parse_heads(heads)
     opened = chosen_sources(sources, scale, layers, modules, _opener(base, align_vocab))
     table, low_rank = measure_norms(opened, spectra=spectra, tell=tell)
     tables, document = _compared(opened, table, metric, focus_layer)
     if len(low_rank):
         tables["low_rank"] = low_rank
+    if (by_head := heads_table(opened, stated)) is not None:
+        tables["heads"] = by_head
     return Study(QUESTION, tables, document, arguments, provenance(opened, hash_all))
 
 

@@ -1,0 +1,212 @@
+"""How much each attention head changed: blocks of rows of q, k and v, blocks of columns of o."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tunescope.delta import Delta, Factored, Pair, Update
+from tunescope.errors import UsageError, printable
+from tunescope.linalg.differences import UNIT
+from tunescope.source.opened import Source
+from tunescope.table import Column, Schema, Table, described, dtypes
+
+Float64 = NDArray[np.float64]
+HEADS: Schema = {
+    "model_id": Column(pl.String, "label of the model"),
+    "stack": Column(pl.String, "stack of blocks or tower"),
+    "layer": Column(pl.Int64, "index of the block in its stack"),
+    "module_type": Column(pl.String, "name of the module inside its block"),
+    "expert": Column(pl.Int64, "number of the expert"),
+    "component_name": Column(pl.String, "short name of layer and module"),
+    "head_kind": Column(pl.String, "query or key_value"),
+    "head": Column(pl.Int64, "number of the head, from 0"),
+    "frobenius_norm": Column(pl.Float64, "‖ΔW‖_F of the head's rows (of o: columns)", "unit of the weights"),
+    "frobenius_norm_normalized": Column(pl.Float64, "that over √(rows of the block)", "unit of the weights"),
+}
+# Which heads a component's blocks are, and whether they are columns.
+_PARTS = {
+    "ATTN_Q": ("query", False), "ATTN_K": ("key_value", False), "ATTN_V": ("key_value", False),
+    "ATTN_O": ("query", True),
+}  # fmt: skip
+# Fused projections: queries, then keys, then values; or the three of one head after the other.
+_CONTIGUOUS = frozenset({"gpt2", "phi3", "phi4", "imagegpt", "openai-gpt"})
+_BY_HEAD = frozenset({"gpt_neox", "bloom"})
+
+
+@dataclass(frozen=True)
+class Heads:
+    """How many query and key-value heads a model has; `size` is d_head, `None` where q's rows tell it."""
+
+    query: int
+    key_value: int
+    size: int | None = None
+    kind: str = ""
+
+
+def parse_heads(text: str | None) -> Heads | None:
+    """`Q/KV` or `Q/KV/DIM` as numbers of heads and their size.
+
+    >>> parse_heads("32/8/128")
+    Heads(query=32, key_value=8, size=128, kind='')
+    """
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,5})/(\d{1,5})(?:/(\d{1,5}))?", text)
+    numbers = [int(n) for n in found.groups() if n] if found else [0]
+    if min(numbers) < 1 or numbers[0] % numbers[1]:
+        raise UsageError(
+            "bad-heads",
+            "--heads cannot be read",
+            expected="Q/KV or Q/KV/DIM, Q a multiple of KV, such as 32/8/128",
+            found=printable(text),
+        )
+    return Heads(numbers[0], numbers[1], numbers[2] if len(numbers) > 2 else None)
+
+
+def heads_of(config: Mapping[str, Any]) -> Heads | None:
+    """The heads that a model's `config.json` states, of its language model where it has several parts."""
+    for part in (config, config.get("text_config") or {}):
+        if not isinstance(part, Mapping):
+            continue
+        query = part.get("num_attention_heads") or part.get("n_head")
+        if isinstance(query, int) and query > 0:
+            key_value, size = part.get("num_key_value_heads") or query, part.get("head_dim")
+            latent = part.get("kv_lora_rank") or part.get("q_lora_rank")
+            if isinstance(key_value, int) and key_value > 0 and not latent:
+                kind = str(part.get("model_type") or config.get("model_type") or "")
+                return Heads(query, key_value, size if isinstance(size, int) and size > 0 else None, kind)
+    return None
+
+
+def heads_table(sources: Sequence[Source], given: Heads | None) -> Table | None:
+    """A row for every head of every attention weight; `None` where no heads are known."""
+    rows: list[dict[str, Any]] = []
+    for source in sources:
+        heads = given or heads_of(_config(source))
+        if heads is not None and source.published is None:
+            for delta in source.deltas:
+                rows += _rows(source.label, delta, heads, _head_size(source, heads))
+    if not rows:
+        return None
+    return Table(pl.DataFrame(rows, schema=dtypes(HEADS)), "heads", {"columns": described(HEADS)})
+
+
+def _config(source: Source) -> Mapping[str, Any]:
+    """The model's own config: the base's, or `config.json` beside what was named."""
+    if source.base is not None and heads_of(source.base.config):
+        return source.base.config
+    path = Path(source.location)
+    beside = (path if path.is_dir() else path.parent) / "config.json"
+    if heads_of(source.config) or not beside.is_file():
+        return source.config
+    try:
+        document = json.loads(beside.read_bytes().decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return document if isinstance(document, dict) else {}
+
+
+def _head_size(source: Source, heads: Heads) -> int | None:
+    if heads.size is not None:
+        return heads.size
+    rows = {d.d_out for d in source.deltas if d.address.component == "ATTN_Q"}
+    if len(rows) != 1 or (only := rows.pop()) % heads.query:
+        return None
+    return only // heads.query
+
+
+def _rows(label: str, delta: Delta, heads: Heads, size: int | None) -> Iterator[dict[str, Any]]:
+    address = delta.address
+    blocks = _blocks(delta, heads, size)
+    if not blocks:
+        return
+    update = None if delta.pair is not None else delta.open()
+    squares = _squares(delta, delta.pair) if delta.pair is not None else None
+    for head_kind, head, where, columns in blocks:
+        if squares is not None:
+            norm = float(np.sqrt(squares[int(columns)][where].sum()))
+        else:
+            assert update is not None
+            norm = _norm(update, where, columns)
+        root = np.sqrt(delta.d_out if columns else len(where))
+        yield {
+            "model_id": label, "stack": address.stack, "layer": address.layer,
+            "module_type": address.module_type, "expert": address.expert,
+            "component_name": delta.component_name, "head_kind": head_kind, "head": head,
+            "frobenius_norm": norm, "frobenius_norm_normalized": norm / root,
+        }  # fmt: skip
+
+
+def _squares(delta: Delta, pair: Pair) -> tuple[Float64, Float64]:
+    """Σ ΔW² of every row and of every column of a whole weight, streamed, as its layer applies it."""
+    rows, columns = (delta.d_in, delta.d_out) if pair.turned else (delta.d_out, delta.d_in)
+    by_row, by_column = np.zeros(rows), np.zeros(columns)
+    step = max(1, UNIT // max(columns, 1))
+    for first in range(0, rows, step):
+        span = first * columns, min(first + step, rows) * columns
+        before, after = (v.part(*span).astype(np.float64) for v in (pair.before, pair.after))
+        moved = (after - before).reshape(-1, columns)
+        by_row[first : first + step] = np.einsum("ij,ij->i", moved, moved)
+        by_column += np.einsum("ij,ij->j", moved, moved)
+    return (by_column, by_row) if pair.turned else (by_row, by_column)
+
+
+Block = tuple[str, int, NDArray[np.int64], bool]
+
+
+def _blocks(delta: Delta, heads: Heads, size: int | None) -> list[Block]:
+    """Kind, number and rows (or columns) of every head in a weight; none where the layout is not known."""
+    component = delta.address.component
+    if component in _PARTS:
+        kind, columns = _PARTS[component]
+        count = heads.query if kind == "query" else heads.key_value
+        length = delta.d_in if columns else delta.d_out
+        # A gated q, MLA and linear attention have other sizes: no guess is made.
+        if length % count or (size is not None and length != count * size):
+            return []
+        return [(kind, h, np.arange(length // count) + h * (length // count), columns) for h in range(count)]
+    return _fused(delta, heads, size) if component == "ATTN_QKV" else []
+
+
+def _fused(delta: Delta, heads: Heads, size: int | None) -> list[Block]:
+    every = heads.query + 2 * heads.key_value
+    if delta.d_out % every or (size is not None and delta.d_out != every * size):
+        return []
+    size = delta.d_out // every
+    at = np.arange(size)
+    if heads.kind in _CONTIGUOUS:
+        queries = [("query", h, at + h * size, False) for h in range(heads.query)]
+        first = heads.query * size
+        values = first + heads.key_value * size
+        both = [
+            ("key_value", h, np.r_[first + h * size + at, values + h * size + at], False)
+            for h in range(heads.key_value)
+        ]
+        return [*queries, *both]
+    if heads.kind in _BY_HEAD and heads.query == heads.key_value:
+        found: list[Block] = []
+        for h in range(heads.query):
+            begin = 3 * h * size
+            found += [
+                ("query", h, begin + at, False),
+                ("key_value", h, begin + size + np.arange(2 * size), False),
+            ]
+        return found
+    return []
+
+
+def _norm(update: Update, where: NDArray[np.int64], columns: bool) -> float:
+    scale = 1.0 if update.scale is None else abs(update.scale)
+    if not isinstance(update, Factored):
+        part = update.matrix[:, where] if columns else update.matrix[where]
+        return scale * float(np.linalg.norm(part.astype(np.float64)))
+    B = (update.B if columns else update.B[where]).astype(np.float64)
+    A = (update.A[:, where] if columns else update.A).astype(np.float64)
+    return scale * float(np.sqrt(max(float(((B.T @ B) * (A @ A.T)).sum()), 0.0)))
