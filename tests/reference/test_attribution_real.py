@@ -72,8 +72,8 @@ def test_a_published_encoder_s_gain_adds_up(minilm):
     assert summary["gain"] > 0
     assert summary["converged"]
     assert sorted(set(table.frame["module_type"])) == ["attention.self.query", "attention.self.value"]
-    assert len(table) == 12
-    checks = table.meta["verification"]
+    assert table.frame.height == 12
+    checks = table.verification.to_dicts()
     pairs = [(row["attribution"], row["measured"]) for row in checks]
     expected = spearmanr(*zip(*pairs, strict=True)).statistic
     assert summary["verification"]["spearman"] == pytest.approx(expected)

@@ -16,7 +16,7 @@ from transformers import (
 )
 
 from tunescope.lm.norms import weight_offsets
-from tunescope.questions.importance.scores import importance
+from tunescope.questions.importance.scores import score_parameters
 
 from .importance_models import _SHAPE, sequences
 
@@ -66,7 +66,8 @@ def test_scores_are_those_of_the_same_function_with_plain_norms(make):
         parent, _, last = path.rpartition(".")
         setattr(plain.get_submodule(parent), last, Plain(model.get_submodule(path)))
     tables = [
-        importance(each, sequences([9, 12]), METHODS, layer_importance=False).frame for each in (model, plain)
+        score_parameters(each, sequences([9, 12]), METHODS, layer_importance=False).frame
+        for each in (model, plain)
     ]
     assert tables[0]["parameter"].to_list() == tables[1]["parameter"].to_list()
     np.testing.assert_allclose(tables[0]["score"], tables[1]["score"], rtol=1e-6, atol=1e-12)
@@ -79,9 +80,9 @@ def test_noise_in_bfloat16_is_that_of_the_same_weights_in_float32(scale):
     wide = copy.deepcopy(narrow).float()
     before = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
     scores = [
-        importance(each, sequences([9, 12]), ("noise",), layer_importance=False, noise_scale=scale).frame[
-            "score"
-        ]
+        score_parameters(
+            each, sequences([9, 12]), ("noise",), layer_importance=False, noise_scale=scale
+        ).frame["score"]
         for each in (narrow, wide)
     ]
     np.testing.assert_allclose(scores[0], scores[1], rtol=1e-3)
