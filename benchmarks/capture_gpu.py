@@ -85,7 +85,7 @@ def settle() -> None:
         torch.cuda.synchronize()
 
 
-def capture_cost(recipe: Recipe, data: dict[str, str], work: Path, steps: int) -> dict[str, Any]:
+def capture_cost(recipe: Recipe, data: dict[str, str], work: Path, steps: dict[str, int]) -> dict[str, Any]:
     """Step time without and with a capture at every step, in turn, and the capture alone."""
     domain = read_domains(data, load_tokenizer(recipe.model), recipe)["sums"]
     model = prepare(load_base(recipe), recipe)
@@ -96,7 +96,7 @@ def capture_cost(recipe: Recipe, data: dict[str, str], work: Path, steps: int) -
         meter = Meter(lambda *_: None)
         run = Run("sums", 2e-4, 0, work)
         args = arguments(run, recipe, len(domain.train), [], torch.cuda.is_available())
-        args.max_steps, args.save_strategy = steps, "no"
+        args.max_steps, args.save_strategy = steps[kind], "no"
         trainer = Trainer(
             model=model,
             args=args,
@@ -124,6 +124,7 @@ def capture_cost(recipe: Recipe, data: dict[str, str], work: Path, steps: int) -
         "step_seconds_with": statistics.median(times["with"]),
         "statistics_seconds": median_seconds(motion.measure),
         "writing_seconds": written,
+        "captures": steps["with"] * 2,
         "capture_seconds": statistics.median(inside),
         "capture_share": statistics.median(inside) / statistics.median(times["without"]),
         "peak_device_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
@@ -207,7 +208,8 @@ def main() -> None:
     write_model(options.work / "model", TINY if options.tiny else SHAPE)
     data = write_data(options.work / "data", 36 if options.tiny else 100, length)
     common = {"model": str(options.work / "model"), "max_length": length, "captures_per_epoch": 10**6}
-    cost = capture_cost(Recipe(**common, targets="all"), data, options.work, 5 if options.tiny else 15)
+    steps = {"without": 5, "with": 5} if options.tiny else {"without": 15, "with": 100}
+    cost = capture_cost(Recipe(**common, targets="all"), data, options.work, steps)
     document = {"device": device_name(), "torch": torch.__version__, "cost": cost}
     target = options.out / "capture_gpu.json"
     target.write_text(json.dumps(document, indent=2))

@@ -125,7 +125,10 @@ def capture_section(r: Document) -> list[str]:
         "",
         f"Capturing at **every** optimizer step ({cost['matrices']} matrices, "
         f"{cost['trainable_parameters']:,} parameters) takes {1e3 * cost['capture_seconds']:.1f} ms of a "
-        f"{cost['step_seconds_without']:.2f} s step: **{100 * cost['capture_share']:.2f} %**.",
+        f"{cost['step_seconds_without']:.2f} s step: **{100 * cost['capture_share']:.2f} %**, "
+        f"by device events around it plus the host's time inside it, {cost.get('captures', 30)} steps.",
+        "",
+        f"A sweep through `tunescope finetune` ({r.get('sweep_device', r['device'])}):",
         "",
         "| run | steps | s/step | capture's share | peak memory | held-out loss before → after |",
         "|---|---|---|---|---|---|",
@@ -139,13 +142,47 @@ def capture_section(r: Document) -> list[str]:
     return lines
 
 
+def importance_passes_section(r: Document) -> list[str]:
+    """What a sequence takes in the command, beside the plain pass."""
+    lines = [
+        "`python -m benchmarks.importance_passes_gpu`: the study of `tunescope importance` on a checkpoint of "
+        f"Qwen3-8B shape, random weights, bfloat16, {r['machine']['device']}, torch {r['machine']['torch']}. "
+        "A sequence's time is that between two calls of its progress, beside the plain eager forward and "
+        "backward pass of as many tokens.",
+        "",
+        "| | tokens | seconds | ÷ plain | peak memory |",
+        "|---|---|---|---|---|",
+    ]
+    lengths = [int(name.split()[-1]) for name in r if name.startswith("plain memory")]
+    for tokens in lengths:
+        plain, memory = r[f"plain {tokens}"], r[f"plain memory {tokens}"]["peak_gigabytes"]
+        lines.append(f"| plain forward + backward | {tokens} | {plain:.3f} | 1.00 | {memory:.1f} GB |")
+        for methods in ("taylor", "taylor,curvature"):
+            found, ratio = r[f"{methods} {tokens}"], r[f"ratio {methods} {tokens}"]
+            peak = found["peak_gigabytes"]
+            lines.append(
+                f"| **{methods}** | {tokens} | {found['seconds']:.3f} | {ratio:.2f} | {peak:.1f} GB |"
+            )
+    first, load = r["first score"], r["loading"]
+    replayed = next(text for text in r["ordinary texts"]["notices"] if "CUDA graphs" in text)
+    return [
+        *lines,
+        "",
+        f"Layer Importance at {lengths[0]} tokens takes "
+        f"**{r[f'ratio layer importance to L forwards {lengths[0]}']:.2f}×** of 36 plain forward passes. "
+        f"Texts of ordinary lengths: {replayed}. From the command to the first score: {first:.1f} s, where "
+        f"loading alone takes {load:.1f} s from the page cache ({first / load:.1f}×).",
+    ]
+
+
 Section = Callable[[Document], list[str]]
 SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("Norms and spectra", "norms", norms_section),
     ("Subspace similarity", "subspace", subspace_section),
     ("Whole checkpoints", "whole", whole.section),
     ("Capture and sweeps", "capture_gpu", capture_section),
-    ("Importance on a GPU", "importance_gpu", importance_section),
+    ("Importance on a GPU, as the command runs it", "importance_passes_gpu", importance_passes_section),
+    ("Importance on a GPU, the pass itself", "importance_gpu", importance_section),
     ("Importance on a CPU", "importance_cpu", importance_cpu_section),
 )
 

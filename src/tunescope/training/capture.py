@@ -21,6 +21,7 @@ from tunescope.training.exhaustion import reason
 from tunescope.training.guards import guard_training
 from tunescope.training.motion import Motion
 from tunescope.training.recording import Recording
+from tunescope.training.replay import Reading, Replay
 from tunescope.training.rows import capture_rows, labels, metadata
 from tunescope.training.start import load_start, save_start
 from tunescope.training.trackers import Trackers, calling_handler, layer_values
@@ -56,10 +57,10 @@ class _Pending:
     step: int
     epoch: float
     learning_rate: float | None
-    values: NDArray[np.float64]
+    values: NDArray[np.float64] | Reading
 
     def frame(self, labels: pl.DataFrame, loss: float | None) -> pl.DataFrame:
-        return capture_rows(labels, self.values, self.step, self.epoch, self.learning_rate, loss)
+        return capture_rows(labels, _numbers(self.values), self.step, self.epoch, self.learning_rate, loss)
 
 
 class TrainingCapture(TrainerCallback):  # type: ignore[misc]
@@ -111,9 +112,10 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         self._report, self._trackers = report, Trackers(None)
         self._recording: Recording | None = None
         self._motion: Motion | None = None
+        self._replay: Replay | None = None
         self._pending: _Pending | None = None
-        self._measured: NDArray[np.float64] | None = None
-        self._writing: Future[None] | None = None
+        self._measured: NDArray[np.float64] | Reading | None = None
+        self._writing: tuple[Future[None], Reading | None] | None = None
         self._epoch_before = 0.0
         self._learning_rate: float | None = None
 
@@ -204,7 +206,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         if self._recording is not None:
             self._settle()
             self._recording.finish()
-            self._recording = self._motion = None
+            self._recording = self._motion = self._replay = None
 
     def _begin(self, folder: Path, parts: Trainable, state: TrainerState) -> None:
         step = state.global_step
@@ -216,6 +218,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         if step == 0:
             save_start(folder, parts.parameters)
         self._motion = Motion(parts, start)
+        self._replay = Replay.of(self._motion)
         self._labels = labels(parts)
         for why in sorted(set(parts.skipped.values())):
             names = [name for name, cause in parts.skipped.items() if cause == why]
@@ -235,12 +238,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
     def _record(self, state: TrainerState, wait: bool = False) -> None:
         if self._recording is None or self._motion is None or state.global_step == self._recorded:
             return
-        # Waiting for the step itself to end is no cost of the capture.
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        began = time.perf_counter()
-        values = self._measured = self._motion.measure()
-        self.seconds += time.perf_counter() - began
+        values = self._measured = self._measure(self._motion)
         self._recorded, self.captures = state.global_step, self.captures + 1
         self._pending = _Pending(state.global_step, float(state.epoch or 0.0), self._learning_rate, values)
         if not wait:
@@ -249,9 +247,25 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
     def _tell(self, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
         if self._measured is not None and self._trackers:
             began = time.perf_counter()
-            self._trackers.report(layer_values(self._labels, self._measured), args, state, control)
+            self._trackers.report(layer_values(self._labels, _numbers(self._measured)), args, state, control)
             self.seconds += time.perf_counter() - began
         self._measured = None
+
+    def _measure(self, motion: Motion) -> NDArray[np.float64] | Reading:
+        replay = self._replay
+        # What was measured before must be read before a replay writes over it.
+        self._settle()
+        if replay is None and torch.cuda.is_available():
+            # Waiting for the step itself to end is no cost of the capture.
+            torch.cuda.synchronize()
+        began = time.perf_counter()
+        if replay is not None and replay.holds():
+            values: NDArray[np.float64] | Reading = replay.launch()
+        else:
+            self._replay = None
+            values = motion.measure()
+        self.seconds += time.perf_counter() - began
+        return values
 
     def _write(self, state: TrainerState) -> None:
         if self._pending is None or self._recording is None:
@@ -261,7 +275,8 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         pending, self._pending = self._pending, None
         loss = next((entry["loss"] for entry in reversed(state.log_history) if "loss" in entry), None)
         recording, names = self._recording, self._labels
-        self._writing = _writer().submit(lambda: recording.append(pending.step, pending.frame(names, loss)))
+        future = _writer().submit(lambda: recording.append(pending.step, pending.frame(names, loss)))
+        self._writing = future, pending.values if isinstance(pending.values, Reading) else None
         self.seconds += time.perf_counter() - began
 
     def _settle(self) -> None:
@@ -269,7 +284,9 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         began = time.perf_counter()
         writing, self._writing = self._writing, None
         if writing is not None:
-            writing.result()
+            future, reading = writing
+            future.result()
+            self.seconds += reading.seconds if reading is not None else 0.0
         self.seconds += time.perf_counter() - began
 
     def _say_stopped(self, problem: BaseException) -> None:
@@ -278,6 +295,11 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
             # wrong with the reason must not reach the training.
             with contextlib.suppress(Exception):
                 _writer().submit(self._recording.stop, reason(problem)).result()
+
+
+def _numbers(measured: NDArray[np.float64] | Reading) -> NDArray[np.float64]:
+    """The statistics, which a GPU may still be at work on."""
+    return measured.values if isinstance(measured, Reading) else measured
 
 
 @cache

@@ -8,7 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tunescope.training.statistics import BLOCK, delta_moments, difference, low_rank_norms, moments
+from tunescope.training.statistics import (
+    BLOCK,
+    delta_moments,
+    difference,
+    is_recording,
+    low_rank_norms,
+    moments,
+)
 from tunescope.training.trainable import Matrix, Module, Trainable
 
 # Statistics of one matrix: mean, variance, abs_mean, abs_variance, delta_frobenius_norm.
@@ -28,8 +35,9 @@ class Motion:
     def __init__(self, trainable: Trainable, start: Mapping[str, Tensor]) -> None:
         self.trainable = trainable
         total = sum(tensor.numel() * tensor.element_size() for tensor in start.values())
+        self.start_on_device = total <= ON_DEVICE
         self._groups = [
-            _group(members, trainable, start, total <= ON_DEVICE) for members in _grouped(trainable)
+            _group(members, trainable, start, self.start_on_device) for members in _grouped(trainable)
         ]
 
     def measure(self) -> NDArray[np.float64]:
@@ -37,16 +45,25 @@ class Motion:
 
         A norm is NaN where the module's ΔW does not follow from its factors alone.
         """
-        with torch.no_grad():
-            results = [(group.rows, group.measure()) for group in self._groups]
-        by_device: dict[torch.device, list[tuple[list[int], Tensor]]] = defaultdict(list)
-        for rows, values in results:
-            by_device[values.device].append((rows, values))
         out = np.zeros((len(self.trainable.matrices), COLUMNS))
-        for entries in by_device.values():
-            order = [row for rows, _ in entries for row in rows]
-            out[order] = torch.cat([values for _, values in entries]).cpu().numpy()
+        for order, values in self.launch():
+            out[order] = values.cpu().numpy()
         return out
+
+    def launch(self, recorded: bool = False) -> list[tuple[list[int], Tensor]]:
+        """The rows `measure` gives, unordered: their places and values, (n, 5), for every device.
+
+        `recorded`: of the weights that were last copied while a CUDA graph was recorded or replayed.
+        """
+        by_device: dict[torch.device, list[tuple[list[int], Tensor]]] = defaultdict(list)
+        with torch.no_grad():
+            for group in self._groups:
+                values = group.statistics(*group.copies) if recorded else group.measure()
+                by_device[values.device].append((group.rows, values))
+            return [
+                ([row for rows, _ in entries for row in rows], torch.cat([values for _, values in entries]))
+                for entries in by_device.values()
+            ]
 
 
 class _WeightGroup:
@@ -54,10 +71,16 @@ class _WeightGroup:
 
     def __init__(self, rows: list[int], now: "_Stack", start: Tensor) -> None:
         self.rows, self._now, self._start = rows, now, start
+        self.copies: tuple[Tensor, ...] = ()
 
     def measure(self) -> Tensor:
         """The statistics `(n, 5)`."""
         now = self._now.read()
+        self.copies = (now,) if is_recording() else ()
+        return self.statistics(now)
+
+    def statistics(self, now: Tensor) -> Tensor:
+        """The statistics of these weights."""
         stats = moments(now, self._start)
         # Σ Δ² = n (var + mean²), both terms non-negative: nothing cancels.
         norm = (now.shape[1] * (stats[:, 1] + stats[:, 0].square())).sqrt()
@@ -77,20 +100,32 @@ class _PairGroup:
         self.rows, self._rank = rows, now[0].matrix_rows
         self._now_a, self._now_b = now
         self._start_a, self._start_b = start
+        self.copies: tuple[Tensor, ...] = ()
         self._from_zero = not bool(self._start_b.any())
         scales = [np.nan if module.scale is None else abs(module.scale) for module in modules]
         self._scales = torch.tensor(scales, dtype=torch.float64).to(self._start_a.device)
 
     def measure(self) -> Tensor:
         """The statistics `(2n, 5)`; both factors of a module carry its norm."""
-        now_a = self._now_a.read().double()
-        delta_a = difference(now_a, self._start_a)
-        delta_b = difference(self._now_b.read(), self._start_b)
+        now_a, now_b = self._now_a.read(), self._now_b.read()
+        self.copies = (now_a, now_b) if is_recording() else ()
+        return self.statistics(now_a, now_b)
+
+    def statistics(self, now_a: Tensor, now_b: Tensor) -> Tensor:
+        """The statistics of these factors."""
         n, rank = len(now_a), self._rank
-        start_b = None if self._from_zero else self._start_b.to(now_a.device).double().view(n, -1, rank)
-        factors = now_a.view(n, rank, -1), delta_a.view(n, rank, -1), delta_b.view(n, -1, rank)
-        norms = low_rank_norms(*factors, start_b) * self._scales.to(now_a.device)
-        stats = torch.cat([delta_moments(delta_a), delta_moments(delta_b)])
+        wide_a, delta_b = now_a.double(), difference(now_b, self._start_b)
+        if now_a.is_cuda:
+            stats = torch.cat([moments(now_a, self._start_a), moments(now_b, self._start_b)])
+        else:
+            stats = torch.cat([delta_moments(difference(wide_a, self._start_a)), delta_moments(delta_b)])
+        if self._from_zero:
+            norms = low_rank_norms(wide_a.view(n, rank, -1), None, delta_b.view(n, -1, rank), None)
+        else:
+            delta_a = difference(now_a, self._start_a).view(n, rank, -1)
+            start_b = self._start_b.to(now_a.device).double().view(n, -1, rank)
+            norms = low_rank_norms(wide_a.view(n, rank, -1), delta_a, delta_b.view(n, -1, rank), start_b)
+        norms = norms * self._scales.to(now_a.device)
         return torch.cat([stats, norms.repeat(2)[:, None]], dim=1)
 
 

@@ -3,7 +3,7 @@
 Stacking makes the number of kernels follow the number of shapes, not the number of matrices.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -27,6 +27,8 @@ def moments(now: Tensor, start: Tensor) -> Tensor:
     rows, count = now.shape
     if count == 0:
         return now.new_zeros((rows, 4), dtype=torch.float64)
+    if fused := _fused(now, start):
+        return fused(now.contiguous(), start.contiguous())
     if now.numel() <= BLOCK:
         return delta_moments(difference(now, start))
     sums = sum(torch.stack([d.sum(1), d.abs().sum(1)]) for d in _blocks(now, start))
@@ -37,6 +39,18 @@ def moments(now: Tensor, start: Tensor) -> Tensor:
     )
     variance, abs_variance = torch.as_tensor(squares) / count
     return torch.stack([mean, variance, abs_mean, abs_variance], dim=1)
+
+
+def _fused(now: Tensor, start: Tensor) -> Callable[[Tensor, Tensor], Tensor] | None:
+    """The kernel that takes both from a GPU's memory as they lie there, where it can."""
+    if not now.is_cuda or now.device != start.device:
+        return None
+    try:
+        # Deferred: triton comes with CUDA builds of torch only.
+        from tunescope.training.triton_moments import fused_moments
+    except ImportError:
+        return None
+    return fused_moments
 
 
 def delta_moments(delta: Tensor) -> Tensor:
@@ -65,27 +79,37 @@ def _blocks(now: Tensor, start: Tensor) -> Iterator[Tensor]:
         yield difference(now[:, first : first + width], start[:, first : first + width])
 
 
-def low_rank_norms(A: Tensor, delta_A: Tensor, delta_B: Tensor, B0: Tensor | None) -> Tensor:
+def low_rank_norms(A: Tensor, delta_A: Tensor | None, delta_B: Tensor, B0: Tensor | None) -> Tensor:
     """‖B A - B₀ A₀‖_F of each module, from the Gram matrices of a rank-2r factorisation.
 
     B A - B₀ A₀ = [ΔB, B₀] [A; ΔA]: its terms are as small as the motion itself, so that nothing cancels as
     it would in [B, B₀] [A; -A₀]. `A, delta_A (n, r, d_in)`, `delta_B, B0 (n, d_out, r)`, all float64, `B0`
-    None for zero; the dense product is never formed. Where the terms of the Gram form cancel, as after a
-    change of gauge alone, thin QRs are used instead. Returns `(n,)`, without the adapter's scale.
+    None for zero, where `delta_A` has no part; the dense product is never formed. Where the terms of the Gram
+    form cancel, as after a change of gauge alone, thin QRs are used instead. Returns `(n,)`, without the
+    adapter's scale.
 
     >>> one = torch.ones(1, 1, 1, dtype=torch.float64)
     >>> low_rank_norms(2 * one, one, 2 * one, one).tolist()
     [5.0]
     """
-    left = delta_B if B0 is None else torch.cat([delta_B, B0], dim=2)
-    right = A if B0 is None else torch.cat([A, delta_A], dim=1)
+    left, right = delta_B, A
+    if B0 is not None and delta_A is not None:
+        left, right = torch.cat([delta_B, B0], dim=2), torch.cat([A, delta_A], dim=1)
     terms = gram(left.mT) * gram(right)
     squares = terms.sum(dim=(1, 2))
     norms = squares.clamp_min(0).sqrt()
     cancelled = squares < _CANCELLATION * terms.abs().sum(dim=(1, 2))
+    if is_recording():
+        # Nothing can be looked at here: whoever reads the numbers takes those below zero the long way.
+        return torch.where(cancelled, -1.0, norms)
     if bool(cancelled.any()):
         norms[cancelled] = _through_qr(left[cancelled], right[cancelled])
     return norms
+
+
+def is_recording() -> bool:
+    """Whether a CUDA graph is being recorded, in which no value can be looked at."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
 
 
 def _through_qr(left: Tensor, right: Tensor) -> Tensor:

@@ -147,7 +147,7 @@ class _Recording:
         self.labelled: Tensor | None = None
         self.sampled: Tensor | None = None
         self.first, self.second = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        with _no_packing():
+        with _no_masks():
             self._record(graphs)
 
     def _record(self, graphs: Graphs) -> None:
@@ -198,19 +198,31 @@ class _Unmasked(Batch):
         return self
 
 
-@contextmanager
-def _no_packing() -> Iterator[None]:
-    """Without transformers' search for packed sequences, which would read positions while recording.
+# How transformers' masks ask whether positions and padding can be read, and what they read of positions.
+_QUESTIONS = {"is_tracing": False, "find_packed_sequence_indices": None}
 
-    Where it cannot read them it masks every position against every other; ours are those of one sequence.
+
+@contextmanager
+def _no_masks() -> Iterator[None]:
+    """With the attention that a launched pass has: causal by a flag, without a mask.
+
+    While a graph is recorded transformers cannot look whether positions or padding ask for a mask, and makes
+    one to be sure, with which attention takes three times as long. Ours is one sequence without padding.
     """
-    masks = sys.modules.get("transformers.masking_utils")
-    search = getattr(masks, "find_packed_sequence_indices", None)
-    if search is None:
-        yield
-        return
-    setattr(masks, "find_packed_sequence_indices", lambda _: None)  # noqa: B010
+    masks: Any = sys.modules.get("transformers.masking_utils")
+    before = {name: getattr(masks, name) for name in _QUESTIONS if hasattr(masks, name)}
     try:
+        for name in before:
+            setattr(masks, name, _answer(_QUESTIONS[name]))
         yield
     finally:
-        setattr(masks, "find_packed_sequence_indices", search)  # noqa: B010
+        for name, question in before.items():
+            setattr(masks, name, question)
+
+
+def _answer(value: object) -> Any:
+    def answer(*inputs: object) -> object:
+        del inputs
+        return value
+
+    return answer
