@@ -146,7 +146,8 @@ def importance_passes_section(r: Document) -> list[str]:
     """What a sequence takes in the command, beside the plain pass."""
     lines = [
         "`python -m benchmarks.importance_passes_gpu`: the study of `tunescope importance` on a checkpoint "
-        f"of Qwen3-8B shape, random weights, bfloat16, {r['machine']['device']}, torch {r['machine']['torch']}. "
+        f"of Qwen3-8B shape, random weights, bfloat16, {r['machine']['device']}, "
+        f"torch {r['machine']['torch']}. "
         "A sequence's time is that between two calls of its progress, beside the plain eager forward and "
         "backward pass of as many tokens.",
         "",
