@@ -76,7 +76,8 @@ class _WeightGroup:
     def measure(self) -> Tensor:
         """The statistics `(n, 5)`."""
         now = self._now.read()
-        self.copies = (now,) if is_recording() else ()
+        if is_recording():
+            self.copies = (now,)
         return self.statistics(now)
 
     def statistics(self, now: Tensor) -> Tensor:
@@ -108,7 +109,8 @@ class _PairGroup:
     def measure(self) -> Tensor:
         """The statistics `(2n, 5)`; both factors of a module carry its norm."""
         now_a, now_b = self._now_a.read(), self._now_b.read()
-        self.copies = (now_a, now_b) if is_recording() else ()
+        if is_recording():
+            self.copies = now_a, now_b
         return self.statistics(now_a, now_b)
 
     def statistics(self, now_a: Tensor, now_b: Tensor) -> Tensor:
@@ -153,7 +155,7 @@ class _Stack:
         # Views cost more than the arithmetic on small matrices; only slices of experts need them.
         if self._matrices[0].experts > 1:
             tensors = [m.view(t) for m, t in zip(self._matrices, tensors, strict=True)]
-        stack = torch.stack(list(tensors)) if len(tensors) > 1 else tensors[0].detach()[None]
+        stack = torch.stack(list(tensors)) if len(tensors) > 1 or is_recording() else tensors[0].detach()[None]
         stack = stack.reshape(len(tensors), -1)
         return (stack.float() if stack.element_size() == 1 else stack).to(self.device)
 
