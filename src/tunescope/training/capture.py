@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cache, wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,8 +20,8 @@ from tunescope.training.exhaustion import reason
 from tunescope.training.guards import guard_training
 from tunescope.training.motion import Motion
 from tunescope.training.recording import Recording
-from tunescope.training.replay import Reading, Replay
-from tunescope.training.rows import capture_rows, labels, metadata
+from tunescope.training.replay import Reading, Replay, numbers
+from tunescope.training.rows import Pending, labels, metadata
 from tunescope.training.start import load_start, save_start
 from tunescope.training.trackers import Trackers, calling_handler, layer_values
 from tunescope.training.trainable import Trainable, trainable
@@ -48,19 +47,6 @@ def _never_raises(hook: Hook) -> Hook:
             self._say_stopped(problem)
 
     return guarded  # type: ignore[return-value]
-
-
-@dataclass(frozen=True, eq=False)
-class _Pending:
-    """A capture that waits for the loss of its step."""
-
-    step: int
-    epoch: float
-    learning_rate: float | None
-    values: NDArray[np.float64] | Reading
-
-    def frame(self, labels: pl.DataFrame, loss: float | None) -> pl.DataFrame:
-        return capture_rows(labels, _numbers(self.values), self.step, self.epoch, self.learning_rate, loss)
 
 
 class TrainingCapture(TrainerCallback):  # type: ignore[misc]
@@ -113,7 +99,7 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
         self._recording: Recording | None = None
         self._motion: Motion | None = None
         self._replay: Replay | None = None
-        self._pending: _Pending | None = None
+        self._pending: Pending | None = None
         self._measured: NDArray[np.float64] | Reading | None = None
         self._writing: tuple[Future[None], Reading | None] | None = None
         self._epoch_before = 0.0
@@ -240,14 +226,14 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
             return
         values = self._measured = self._measure(self._motion)
         self._recorded, self.captures = state.global_step, self.captures + 1
-        self._pending = _Pending(state.global_step, float(state.epoch or 0.0), self._learning_rate, values)
+        self._pending = Pending(state.global_step, float(state.epoch or 0.0), self._learning_rate, values)
         if not wait:
             self._write(state)
 
     def _tell(self, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
         if self._measured is not None and self._trackers:
             began = time.perf_counter()
-            self._trackers.report(layer_values(self._labels, _numbers(self._measured)), args, state, control)
+            self._trackers.report(layer_values(self._labels, numbers(self._measured)), args, state, control)
             self.seconds += time.perf_counter() - began
         self._measured = None
 
@@ -295,11 +281,6 @@ class TrainingCapture(TrainerCallback):  # type: ignore[misc]
             # wrong with the reason must not reach the training.
             with contextlib.suppress(Exception):
                 _writer().submit(self._recording.stop, reason(problem)).result()
-
-
-def _numbers(measured: NDArray[np.float64] | Reading) -> NDArray[np.float64]:
-    """The statistics, which a GPU may still be at work on."""
-    return measured.values if isinstance(measured, Reading) else measured
 
 
 @cache

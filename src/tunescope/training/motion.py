@@ -155,7 +155,9 @@ class _Stack:
         # Views cost more than the arithmetic on small matrices; only slices of experts need them.
         if self._matrices[0].experts > 1:
             tensors = [m.view(t) for m, t in zip(self._matrices, tensors, strict=True)]
-        stack = torch.stack(list(tensors)) if len(tensors) > 1 or is_recording() else tensors[0].detach()[None]
+        stack = (
+            torch.stack(list(tensors)) if len(tensors) > 1 or is_recording() else tensors[0].detach()[None]
+        )
         stack = stack.reshape(len(tensors), -1)
         return (stack.float() if stack.element_size() == 1 else stack).to(self.device)
 

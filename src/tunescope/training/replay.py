@@ -40,6 +40,11 @@ class Reading:
         return float(self.began.elapsed_time(self.ended)) / 1e3
 
 
+def numbers(measured: NDArray[np.float64] | Reading) -> NDArray[np.float64]:
+    """The statistics, which a GPU may still be at work on."""
+    return measured.values if isinstance(measured, Reading) else measured
+
+
 class Replay:
     """A `Motion` recorded where its parameters lie; it holds as long as they stay there (see `holds`).
 

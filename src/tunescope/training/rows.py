@@ -1,5 +1,6 @@
 """The rows of one capture: what names a matrix, and what was measured of it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -7,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tunescope.training.recording import SCHEMA
+from tunescope.training.replay import Reading, numbers
 from tunescope.training.trainable import Trainable
 
 LABELS = ("stack", "layer", "module_type", "expert", "component_name", "factor", "numel")
@@ -69,3 +71,17 @@ def metadata(parts: Trainable) -> dict[str, Any]:
         "units": dict.fromkeys(("mean", "abs_mean", "delta_frobenius_norm"), "weight units")
         | dict.fromkeys(("variance", "abs_variance"), "weight units squared"),
     }
+
+
+@dataclass(frozen=True, eq=False)
+class Pending:
+    """A capture that waits for the loss of its step."""
+
+    step: int
+    epoch: float
+    learning_rate: float | None
+    values: NDArray[np.float64] | Reading
+
+    def frame(self, labels: pl.DataFrame, loss: float | None) -> pl.DataFrame:
+        """Its rows, with the loss."""
+        return capture_rows(labels, numbers(self.values), self.step, self.epoch, self.learning_rate, loss)
