@@ -64,6 +64,11 @@ def _of_rate(rate: float, rows: pl.DataFrame, norms: pl.DataFrame) -> Iterator[d
         "delta_frobenius_norm": sizes,
         "text": text,
     }
+    yield from _profiles(rate, runs, norms)
+
+
+def _profiles(rate: float, runs: list[str], norms: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """Whether the runs rank the layers alike, every pair at once."""
     found = _pairwise(runs, norms)
     if not found:
         return

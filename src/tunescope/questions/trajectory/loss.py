@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from tunescope.questions.trajectory.seams import SavedState
 from tunescope.statistics.series import rise
@@ -34,13 +35,7 @@ def rising_loss(
         return
     best = int(steps[int(np.where(np.isfinite(values), values, np.inf).argmin())])
     if not math.isfinite(values[-1]):
-        lowest = f" (lowest at step {best:,})" if np.isfinite(values).any() else ""
-        text = f"{run} has diverged: its training loss ends at a number that is not finite{lowest}."
-        evidence = {"statistic": "losses that are not finite", "value": int((~np.isfinite(values)).sum()),
-                    "n": len(values)}  # fmt: skip
-        yield Finding(
-            "diverged", text, (run,), step=best, evidence=evidence, severity="warning", strength=10.0
-        )
+        yield _no_number(run, best, values)
         return
     found = rise(values[np.isfinite(values)])
     if found is None or found.start <= 0:
@@ -69,3 +64,15 @@ def rising_loss(
         "diverged", text, (run,), step=best, evidence=evidence, severity="warning",
         strength=math.log(ratio) / math.log(LOSS_RATIO),
     )  # fmt: skip
+
+
+def _no_number(run: str, best: int, values: NDArray[np.float64]) -> Finding:
+    """A loss that ends as NaN or infinite: a fact."""
+    lowest = f" (lowest at step {best:,})" if np.isfinite(values).any() else ""
+    text = f"{run} has diverged: its training loss ends at a number that is not finite{lowest}."
+    evidence = {
+        "statistic": "losses that are not finite",
+        "value": int((~np.isfinite(values)).sum()),
+        "n": len(values),
+    }
+    return Finding("diverged", text, (run,), step=best, evidence=evidence, severity="warning", strength=10.0)
