@@ -82,4 +82,3 @@ def test_what_a_spreadsheet_would_run_gets_an_apostrophe(
     for path in (tmp_path / "out" / "tables").glob("*.csv"):
         cells = [cell for row in csv.reader(io.StringIO(path.read_text())) for cell in row]
         assert not [cell for cell in cells if cell.startswith("=")], path.name
-

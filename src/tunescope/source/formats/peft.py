@@ -13,6 +13,7 @@ from tunescope.source.formats.copies import once
 from tunescope.source.formats.leftovers import account
 from tunescope.source.formats.names import Key, is_wrapped, parse_key
 from tunescope.source.formats.peft_config import check_peft_config, load_peft_config, notice_config
+from tunescope.source.formats.targets import notice_targets
 from tunescope.source.tuners import TUNERS
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner
 from tunescope.source.tuners.guard import guarded
@@ -49,6 +50,7 @@ def read_peft(
         account(tensors, config, ledger, method)
         return []
     modules = _modules(tensors, tuner.parameters, ledger, file)
+    notice_targets(config, modules, ledger)
     if shapes is None:
         shapes = base_shapes(config, modules) if method in _WITHOUT_SHAPES else {}
     adapter = Adapter(modules, config, ledger, file, shapes)

@@ -544,3 +544,19 @@ def test_sides_that_nothing_tells_are_called_unknown_and_the_hidden_width_or_the
     turned, config, products = fused("0.18.0", 8, 6, turned=True, only="down_proj")
     of_gpt_oss, _ = read(turned, {**config, "base_model_name_or_path": "openai/gpt-oss-20b"})
     assert {(d.d_out, d.d_in, d.status) for d in of_gpt_oss} == {(8, 6, "ok")}
+
+
+@pytest.mark.parametrize("targets", [["k_proj"], "k_proj|v_proj", ["layers.1.self_attn.q_proj"]])
+def test_modules_beside_the_stated_targets_are_said(targets: Any) -> None:
+    """The config may be another adapter's."""
+    deltas, ledger = read(pair(), {**LORA, "target_modules": targets})
+    assert len(deltas) == 1
+    assert slugs(ledger) == ["targets-differ"]
+
+
+@pytest.mark.parametrize(
+    "targets", [["q_proj"], r".*q_proj", "all-linear", None, ["self_attn.q_proj", "k_proj"]]
+)
+def test_stated_targets_are_no_matter(targets: Any) -> None:
+    """Targets without tensors may be layers that this model does not have."""
+    assert slugs(read(pair(), {**LORA, "target_modules": targets})[1]) == []

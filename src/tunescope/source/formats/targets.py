@@ -1,0 +1,33 @@
+"""Whether the modules that an adapter changes are those that its config says."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tunescope.source.files.tensors import Ledger
+from tunescope.source.tuners.patterns import fits
+
+_SHOWN = 3
+# What PEFT's own names of classes of modules stand for is not said by a name.
+_CLASSES = ("all-linear", "all_linear")
+
+
+def notice_targets(config: Mapping[str, Any], modules: Iterable[str], ledger: Ledger) -> None:
+    """Note modules that have adapter tensors and are not named by `target_modules`.
+
+    The config may be another adapter's; the weights are believed.
+    """
+    targets = config.get("target_modules")
+    if not targets or targets in _CLASSES or config.get("target_parameters"):
+        return
+    inner = [module for module in modules if "." in module and ".base_layer" not in module]
+    beside = [module for module in inner if not _is_target(module, targets)]
+    if beside:
+        shown = ", ".join(beside[:_SHOWN]) + (", …" if len(beside) > _SHOWN else "")
+        text = f"{len(beside)} of {len(inner)} modules are not among the config's target_modules ({shown})"
+        ledger.notice("targets-differ", text + "; is it this adapter's own config?", beside[0])
+
+
+def _is_target(module: str, targets: str | list[str]) -> bool:
+    if isinstance(targets, str):
+        return fits(targets, module)
+    return any(module == target or module.endswith(f".{target}") for target in targets)
