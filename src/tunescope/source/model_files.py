@@ -10,11 +10,12 @@ from tunescope.errors import BadInput, Missing, Notice
 from tunescope.source.files.container import TensorFile
 from tunescope.source.files.disk import unreachable
 from tunescope.source.files.sharded import read_shards
-from tunescope.source.locate import CONFIG, NEVER_OPENED, Located, check_links
+from tunescope.source.locate import CONFIG, NEVER_OPENED, SHARD, Located, check_links
 from tunescope.source.open import read_file
 
 _SHARD = re.compile(r"^(?P<stem>.+)-\d{5}-of-\d{5}\.safetensors$")
 _INDEX = ".safetensors.index.json"
+_PICKLED_INDEX = ".bin.index.json"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 PIPELINE = "model_index.json"
 
@@ -56,7 +57,7 @@ def _pipeline(folder: Path) -> tuple[list[tuple[str, TensorFile]], list[Notice]]
 
 
 def _one_save(located: Located) -> tuple[list[TensorFile], list[Notice]]:
-    if located.index is not None or _SHARD.match(located.files[0].name):
+    if located.index is not None or SHARD.match(located.files[0].name):
         return read_shards(located)
     check_links(located.files[0].parent, located.files)
     return [read_file(located.files[0])], []
@@ -84,11 +85,19 @@ def _locate(folder: Path, names: Sequence[str]) -> Located:
         return Located((), folder / index[0])
     if weights:
         return Located(tuple(folder / n for n in (shards or single)))
-    if len(pickled) > 1:
-        _refuse_several(folder, pickled, [], [])
     if not pickled:
         _refuse_nothing(folder, names)
-    return Located((folder / pickled[0],))
+    return _located_pickles(folder, pickled, [n for n in names if n.endswith(_PICKLED_INDEX)])
+
+
+def _located_pickles(folder: Path, pickled: Sequence[str], index: Sequence[str]) -> Located:
+    shards = [n for n in pickled if SHARD.match(n)]
+    alone = [n for n in pickled if n not in shards]
+    if len(alone) + bool(shards) > 1 or len(index) > 1:
+        _refuse_several(folder, alone, index, shards)
+    if shards:
+        return Located((), folder / index[0]) if index else Located(tuple(folder / n for n in shards))
+    return Located((folder / alone[0],))
 
 
 def _may_be_weights(name: str) -> bool:

@@ -236,6 +236,25 @@ def test_pickles_are_read_through_the_guarded_path(tmp_path: Path) -> None:
     assert {d.tensors[0]: norm(d) for d in found.deltas}[Q] == pytest.approx(0.5 * np.sqrt(24), rel=1e-6)
 
 
+@pytest.mark.parametrize("index", [True, False])
+def test_shards_of_pickles_with_an_index_and_without(tmp_path: Path, index: bool) -> None:
+    torch = pytest.importorskip("torch")
+    base = decoder()
+    saved(tmp_path / "base", base)
+    (tmp_path / "tuned").mkdir()
+    names = sorted(base)
+    files = {n: f"pytorch_model-0000{1 + i % 2}-of-00002.bin" for i, n in enumerate(names)}
+    for file in set(files.values()):
+        held = {n: torch.from_numpy(moved(base)[n]) for n in names if files[n] == file}
+        torch.save(held, tmp_path / "tuned" / file)
+    if index:
+        document = {"metadata": {}, "weight_map": files}
+        (tmp_path / "tuned" / "pytorch_model.bin.index.json").write_text(json.dumps(document))
+    found = pair_models(*(open_whole(tmp_path / name) for name in ("base", "tuned")))
+    assert len(found.deltas) == len(base)
+    assert {d.tensors[0]: norm(d) for d in found.deltas}[Q] == pytest.approx(0.5 * np.sqrt(24), rel=1e-6)
+
+
 def test_one_shard_of_two_is_missing_its_fellow(tmp_path: Path) -> None:
     save_file(decoder(), tmp_path / "model-00001-of-00002.safetensors")
     with pytest.raises(Missing, match="missing-shards"):

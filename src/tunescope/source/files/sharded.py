@@ -33,7 +33,16 @@ def read_shards(located: Located) -> tuple[list[TensorFile], list[Notice]]:
 def _opened(paths: list[Path], located: Located) -> list[TensorFile]:
     if not located.follow_symlinks:
         check_links(paths[0].parent, paths)
-    return [read_safetensors(path) for path in paths]
+    return [_read(path) for path in paths]
+
+
+def _read(path: Path) -> TensorFile:
+    if path.suffix != ".bin":
+        return read_safetensors(path)
+    # Deferred: shards of pickles are rare, and the reader starts a process of its own.
+    from tunescope.source.files.pickled import read_pickled
+
+    return read_pickled(path)
 
 
 def _read_index(index: Path) -> tuple[Mapping[str, str], int | None]:
@@ -57,13 +66,16 @@ def _read_index(index: Path) -> tuple[Mapping[str, str], int | None]:
 
 def _check_name(name: str, tensor: str, index: Path) -> None:
     """A shard is a plain file name: nothing that could lead out of the folder."""
-    if not re.fullmatch(r"[^/\\\0:]+", name) or name in (".", "..") or not name.endswith(".safetensors"):
+    plain = re.fullmatch(r"[^/\\\0:]+", name) and name not in (".", "..")
+    # An index speaks of its own kind: one of safetensors that names a pickle leads somewhere else.
+    kind = ".bin" if index.name.endswith(".bin.index.json") else ".safetensors"
+    if not plain or not name.endswith(kind):
         raise BadInput(
             "unsafe-shard-name",
             "the shard index names something that is no plain file beside it",
             file=index,
             tensor=tensor,
-            expected="a file name ending in .safetensors",
+            expected=f"a file name ending in {kind}",
             found=printable(name),
         )
 
