@@ -147,11 +147,11 @@ def test_a_sweep_becomes_a_gallery(out: Path) -> None:
 def test_the_table_of_layers_has_the_published_columns(out: Path) -> None:
     table = pl.read_csv(out / "tables" / "motion_by_layer.csv")
     assert table.columns == [
-        "run", "domain", "learning_rate", "seed", "step", "epoch", "layer", "factor", "mean", "mean_std",
+        "model_id", "step", "layer", "domain", "learning_rate", "seed", "epoch", "factor", "mean", "mean_std",
         "abs_mean", "abs_mean_std", "variance", "abs_variance", "n_matrices", "reference",
     ]  # fmt: skip
     row = table.filter(
-        (pl.col("run") == "cpp/lr-2e-4/seed-0")
+        (pl.col("model_id") == "cpp/lr-2e-4/seed-0")
         & (pl.col("step") == 30)
         & (pl.col("layer") == 2)
         & (pl.col("factor") == "all")

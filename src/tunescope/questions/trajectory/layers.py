@@ -4,7 +4,7 @@ from typing import Any
 
 import polars as pl
 
-from tunescope.table import Column, Schema, described, dtypes
+from tunescope.table import KEYS, Column, Schema, Table, described, dtypes
 
 _WEIGHTS, _LOSS = "unit of the weights", "nats/token"
 # One row per run, step, weight and factor.
@@ -42,6 +42,7 @@ _POOLED: Schema = {
     "mean_std": Column(pl.Float64, "population deviation of the means over the layer's matrices", _WEIGHTS),
     "abs_mean_std": Column(pl.Float64, "the same of the means of |Δ|", _WEIGHTS),
     "n_matrices": Column(pl.Int64, "matrices of the layer"),
+    "finite": Column(pl.Boolean, "whether every Δ of the step is finite"),
 }
 RUN_KEYS = ("run", "domain", "learning_rate", "seed")
 BY_LAYER = (
@@ -132,10 +133,19 @@ def frame(rows: Any) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dtypes(SCHEMA))
 
 
-def meta(frame: pl.DataFrame) -> dict[str, Any]:
-    """Unit and meaning of the columns that a table of motion has."""
-    known = {**SCHEMA, **_POOLED}
-    return {"columns": described({name: known[name] for name in frame.columns if name in known})}
+def published(frame: pl.DataFrame, kind: str) -> Table:
+    """A frame of motion as a table of a study: the keys that all studies share come first."""
+    named = frame.rename({"run": "model_id"})
+    first = [name for name in KEYS if name in named.columns]
+    rest = [name for name in named.columns if name not in first]
+    known = {**SCHEMA, **_POOLED, "model_id": SCHEMA["run"]}
+    columns = {name: known[name] for name in (*first, *rest)}
+    return Table(named.select(*first, *rest), kind, {"columns": described(columns)})
+
+
+def followed(table: Table) -> pl.DataFrame:
+    """The frame of motion that a table of a study was made from."""
+    return table.frame.rename({"model_id": "run"})
 
 
 def norms_by_layer(motion: pl.DataFrame) -> pl.DataFrame:

@@ -5,13 +5,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tunescope.questions.trajectory.gallery import Gallery, gallery
+from tunescope.questions.trajectory.layers import followed
 from tunescope.questions.trajectory.readout import readout_markdown, results_markdown
 from tunescope.study.question import Drawing, Question
 from tunescope.study.study import Study
 
 
 def _gallery(study: Study) -> Gallery:
-    return gallery(study.tables["motion_by_layer"].frame, study.tables["norms_by_layer"].frame)
+    by_layer, norms = (followed(study.tables[name]) for name in ("motion_by_layer", "norms_by_layer"))
+    return gallery(by_layer, norms)
 
 
 def _pictures(study: Study) -> Sequence[Drawing]:

@@ -24,7 +24,7 @@ from tunescope.statistics.multiplicity import holm
 from tunescope.study.finding import Finding, noticed_together, ordered
 from tunescope.study.progress import Tell, silent
 from tunescope.study.study import Study
-from tunescope.table import SCHEMA_VERSION, Table
+from tunescope.table import SCHEMA_VERSION
 
 
 def trajectory(
@@ -57,7 +57,7 @@ def trajectory(
     }
     return Study(
         QUESTION,
-        {name: Table(frame, name, layers.meta(frame)) for name, frame in frames.items()},
+        {name: layers.published(frame, name) for name, frame in frames.items()},
         _document(found, motion, towers, by_step, norms, by_layer, notices),
         {"runs": specs, "start": None if start is None else str(start), "fps": fps, "hold": hold},
         [_provenance(run, hash_all) for run in found],
