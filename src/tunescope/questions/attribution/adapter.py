@@ -208,8 +208,8 @@ def merged(base: nn.Module, place: str) -> nn.Module:
 
     from peft import PeftConfig, PeftModel
 
-    refuse_foreign_code(PeftConfig.from_pretrained(place).to_dict(), place)
     try:
+        refuse_foreign_code(PeftConfig.from_pretrained(place).to_dict(), place)
         adapted: Any = PeftModel.from_pretrained(copy.deepcopy(base), place)
         return unwrapped(adapted, "merge_and_unload")
     except (RuntimeError, ValueError, KeyError) as error:
