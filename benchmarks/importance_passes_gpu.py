@@ -27,7 +27,7 @@ from benchmarks.capture_gpu import settle
 from benchmarks.importance_gpu import QWEN3_8B, TINY, build, machine
 from benchmarks.tokens import write_tokenizer
 from tunescope.lm import pretrained
-from tunescope.questions.importance.study import Request, importance_study
+from tunescope.questions.importance.study import importance
 
 Figures = dict[str, Any]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -81,23 +81,22 @@ class Bench:
 
     def scored(self, data: Path, tokens: int, rounds: int, methods: str, layers: bool = False) -> Figures:
         """Median seconds of a sequence in the study of the command, peak memory, and what it noticed."""
-        names = tuple(methods.split(",")) if methods else ("magnitude",)
-        request = Request(
-            str(self.work), str(data), names, sequences=rounds, max_length=tokens, device=DEVICE,
-            layer_importance=layers, dtype="bfloat16",
-        )  # fmt: skip
         marks: list[float] = []
         if DEVICE == "cuda":
             gc.collect()
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-        study = importance_study(request, progress=lambda *_: marks.append(time.perf_counter()))
+        study = importance(
+            str(self.work), str(data), method=methods or "magnitude", sequences=rounds, max_length=tokens,
+            device=DEVICE, layer_importance=layers, dtype="bfloat16",
+            tell=lambda *_: marks.append(time.perf_counter()),
+        )  # fmt: skip
         seconds = [after - before for before, after in itertools.pairwise(marks)]
         found: Figures = {
             "seconds": statistics.median(seconds),
             "quartiles": statistics.quantiles(seconds, n=4),
             "first_seconds": seconds[:3],
-            "notices": study.document["notices"],
+            "notices": [finding.text for finding in study.findings if "CUDA graphs" in finding.text],
         }
         if DEVICE == "cuda":
             found["peak_gigabytes"] = torch.cuda.max_memory_allocated() / 1e9
@@ -174,10 +173,11 @@ def start_up(bench: Bench) -> None:
 
     def first_score() -> float:
         marks: list[float] = []
-        request = Request(str(bench.work), str(data), ("taylor",), sequences=2, device=DEVICE,
-                          layer_importance=False, dtype="bfloat16")  # fmt: skip
         start = time.perf_counter()
-        importance_study(request, progress=lambda *_: marks.append(time.perf_counter()))
+        importance(
+            str(bench.work), str(data), method="taylor", sequences=2, device=DEVICE, layer_importance=False,
+            dtype="bfloat16", tell=lambda *_: marks.append(time.perf_counter()),
+        )  # fmt: skip
         return marks[0] - start
 
     bench.figure("loading, once before", loading)
