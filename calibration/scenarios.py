@@ -1,6 +1,6 @@
 """All scenarios; a question adds its own with one line."""
 
-from calibration import attribution, norms, subspace, trajectory
+from calibration import attribution, importance, norms, subspace, trajectory
 from calibration.harness import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -8,4 +8,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     *trajectory.SCENARIOS,
     *subspace.SCENARIOS,
     *attribution.SCENARIOS,
+    *importance.SCENARIOS,
 )

@@ -274,3 +274,15 @@ def test_a_base_under_a_wrapper_prefix_gives_the_same_amplification(
         assert run("subspace", *pair, "--of", "delta", "--base", folder, "-o", out).code == 0
         tables.append((out / "tables" / "amplification.csv").read_text())
     assert tables[0] == tables[1]
+
+
+def test_five_adapters_are_told_in_at_most_600_words(run: Run, tmp_path: Path) -> None:
+    """Folds included, tables and the methods paragraph apart; no pair has a sentence of its own."""
+    sources = [adapter(tmp_path / name, seed) for seed, name in enumerate(("a", "b", "c", "d", "e"))]
+    done = run("subspace", *sources, "-o", tmp_path / "study")
+    assert done.code == 0, done.err
+    text = (tmp_path / "study" / "readout.md").read_text().partition("## Methods")[0]
+    words = [word for line in text.splitlines() if not line.startswith("|") for word in line.split()]
+    assert len(words) <= 600
+    findings = json.loads((tmp_path / "study" / "tables" / "readout.json").read_text())["findings"]
+    assert len(findings) <= 5

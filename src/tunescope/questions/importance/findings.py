@@ -23,6 +23,7 @@ ALPHA = 0.05
 LEAD = 1.25  # a third of the layers stands out when its layers score this many times what the others do
 UNIFORM = 0.25  # coefficient of variation over layers below which norms count as uniform
 DISAGREE = 0.5  # Spearman below which two orders disagree
+WORTH = 0.35  # two methods are said to disagree from here down, where 0.5 is surely not reached
 SIZE = 0.7  # |Spearman| with the number of weights from which size explains a map
 FEWEST_LAYERS, FEWEST_CELLS = 7, 20
 _CELL = ["stack", "layer", "parameter"]
@@ -129,8 +130,8 @@ def _norms(part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
         yield Finding("uniform_norms", text, (model_id,), evidence=evidence, strength=0.2)
 
 
-def upper_spearman(rho: float, n: float) -> float:
-    """One-sided 95 % upper bound of a rank correlation over n independent pairs, by Fisher's transform.
+def upper_spearman(rho: float, n: float, tests: int = 1) -> float:
+    """One-sided 95 % upper bound of `tests` rank correlations over n independent pairs, Fisher's transform.
 
     The standard error is √(1.06/(n − 3)) [Fieller et al. 1957]; 1 where n is too small for one.
 
@@ -139,7 +140,7 @@ def upper_spearman(rho: float, n: float) -> float:
     """
     if n <= 3 or abs(rho) >= 1:
         return rho if n > 3 else 1.0
-    return math.tanh(math.atanh(rho) + 1.645 * math.sqrt(1.06 / (n - 3)))
+    return math.tanh(math.atanh(rho) + stats.norm.isf(0.05 / tests) * math.sqrt(1.06 / (n - 3)))
 
 
 def _disagreement(frame: pl.DataFrame, part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
@@ -234,7 +235,8 @@ def _between(frame: pl.DataFrame, methods: Sequence[str], model_id: str) -> Iter
             continue
         of, least = min(known.items(), key=lambda item: item[1])
         count = math.ceil(len(x) / 4)
-        if min(upper_spearman(rho, len(x) / _ALIKE), upper_spearman(least, count / _ALIKE)) >= DISAGREE:
+        bounds = [upper_spearman(r, m / _ALIKE, 10) for r, m in ((rho, len(x)), (least, count))]
+        if min(bounds) >= DISAGREE or min(rho, least) >= WORTH:
             continue
         text = (
             f"{a} and {b} order the tensors differently: Spearman {rho:.2f} over all {len(x)}, {least:.2f} "
@@ -264,7 +266,7 @@ def _below_zero(frame: pl.DataFrame, model_id: str) -> Iterator[Finding]:
     with np.errstate(divide="ignore", invalid="ignore"):
         tails = np.nan_to_num(stats.t.sf(-bypass["score"].to_numpy() / errors, freedom), nan=1.0)
     q = holm(tails)
-    sure = bypass.filter(pl.Series(q <= ALPHA))
+    sure = bypass.filter(pl.Series(q <= ALPHA / 2))
     if not sure.height:
         return
     layers = [f"{row['layer']}" for row in sure.iter_rows(named=True)]
@@ -275,9 +277,9 @@ def _below_zero(frame: pl.DataFrame, model_id: str) -> Iterator[Finding]:
     evidence = {
         "statistic": "rise of the loss / standard error, one-sided t",
         "value": float(sure["score"].min()),  # type: ignore[arg-type]
-        "threshold": ALPHA,
+        "threshold": ALPHA / 2,
         "null": "no fall of the loss, Holm over layers",
-        "p": float(q[q <= ALPHA].max()),
+        "p": float(q[q <= ALPHA / 2].max()),
         "n": int(freedom.max()) + 1,
         "below": below.height,
         "layers": bypass.height,
