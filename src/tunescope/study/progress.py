@@ -57,10 +57,12 @@ def _bar() -> Iterator[Tell]:
 
 
 def _lines() -> Tell:
-    last = time.monotonic()
+    last: float | None = None
 
     def tell(what: str, done: int, total: int) -> None:
         nonlocal last
+        # Loading the libraries may take long too, and is no reason to speak of what has just begun.
+        last = time.monotonic() if last is None else last
         if time.monotonic() - last >= _PAUSE:
             last = time.monotonic()
             click.echo(f"{what}: {done:,} of {total:,}", err=True)

@@ -9,7 +9,7 @@ from tunescope.study.progress import shown
 def test_without_a_terminal_lines_come_with_pauses(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    now = iter([0.0, 1.0, 6.0, 6.0, 7.0, 12.0, 12.0])
+    now = iter([0.0, 0.0, 6.0, 6.0, 7.0, 12.0, 12.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(now))
     with shown() as tell:
         for done in range(1, 5):
