@@ -1,7 +1,9 @@
-"""What collecting doctests must leave out: one module needs triton, which only CUDA builds of torch bring."""
+"""What collecting doctests must leave out: modules that need triton, which only CUDA builds of torch bring."""
 
 import importlib.util
 
-collect_ignore = (
-    [] if importlib.util.find_spec("triton") else ["src/tunescope/questions/importance/triton_reduction.py"]
-)
+_KERNELS = [
+    "src/tunescope/questions/importance/triton_reduction.py",
+    "src/tunescope/training/triton_moments.py",
+]
+collect_ignore = [] if importlib.util.find_spec("triton") else _KERNELS
