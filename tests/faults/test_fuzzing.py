@@ -60,7 +60,7 @@ READERS = [
     ("tunescope.source.tuners.lora.terms", "adapter_config"),
     ("tunescope.source.formats.published._typed", "norms_csv"),
     ("tunescope.table._record", "norms_parquet"),
-    ("tunescope.source.runs._trainer_state", "trainer_state"),
+    ("tunescope.source.training_run.read_json", "trainer_state"),
     ("tunescope.corpus.reading._jsonl", "rows_jsonl"),
     ("tunescope.corpus.reading._text_records", "rows_gzip"),
     ("tunescope.cli.configuration._text", "yaml"),

@@ -1,9 +1,11 @@
 """Every kind of input: a sound one to start from, how to damage it, and the entry points that read it."""
 
 import gzip
+import importlib.resources
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,9 @@ from safetensors.numpy import save
 
 import tunescope
 from tunescope.cli.configuration import read_config
+from tunescope.corpus.encoding import encode
 from tunescope.corpus.reading import read_rows
+from tunescope.corpus.rows import row_of
 from tunescope.questions.norms.study import norms
 from tunescope.source import open_source
 from tunescope.source.tuners import TUNERS
@@ -214,22 +218,25 @@ _TEMPLATE = (
 )
 
 
-def _read_template(path: Path) -> object:
-    import importlib.resources
+def _template(folder: Path) -> Path:
+    """A chat template; its tokenizer is loaded now, for that takes longer than a trial may."""
+    _tokenizer()
+    (folder / "c.jinja").write_bytes(_TEMPLATE)
+    return folder / "c.jinja"
 
+
+@cache
+def _tokenizer() -> Any:
     from transformers import AutoTokenizer
 
-    from tunescope.corpus.encoding import encode
-    from tunescope.corpus.rows import row_of
-
-    global _tokenizer
-    if _tokenizer is None:
-        _tokenizer = AutoTokenizer.from_pretrained(str(importlib.resources.files("tunescope.demo") / "model"))
-    _tokenizer.chat_template = path.read_bytes().decode(errors="replace")
-    return encode([row_of(chat) for chat in _CHATS], _tokenizer, 64)
+    return AutoTokenizer.from_pretrained(str(importlib.resources.files("tunescope.demo") / "model"))
 
 
-_tokenizer: Any = None
+def _read_template(path: Path) -> object:
+    _tokenizer().chat_template = path.read_bytes().decode(errors="replace")
+    return encode([row_of(chat) for chat in _CHATS], _tokenizer(), 64)
+
+
 _OPTIONS = ["model", "data", "out", "learning_rate", "lora_rank", "seed", "targets"]
 _YAML = (
     b"model: base/\ndata:\n  cpp: cpp.jsonl\nlearning_rate: [1e-4, 2e-4]\n"
@@ -279,7 +286,7 @@ KINDS: dict[str, Kind] = {
     "rows_csv": Kind(_data("rows.csv", b'prompt,completion\n1+1=,2\n"2+\n2=",4\n'), read_rows, _TEXT),
     "rows_parquet": Kind(_data_parquet, read_rows, _TABLE),
     "rows_gzip": Kind(_data("rows.jsonl.gz", gzip.compress(_jsonl(_ROWS), mtime=0)), read_rows, _GZIP),
-    "chat_template": Kind(_data("c.jinja", _TEMPLATE), _read_template, _TEXT, named=False),
+    "chat_template": Kind(_template, _read_template, _TEXT, named=False),
     "yaml": Kind(_data("c.yaml", _YAML), lambda p: read_config(p, _OPTIONS), _TEXT),
     "toml": Kind(_data("c.toml", _TOML), lambda p: read_config(p, _OPTIONS), _TEXT),
 }  # fmt: skip
