@@ -1,6 +1,7 @@
 """What the directions of two or more models have in common, each finding with its test and its size."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -193,3 +194,9 @@ def untold(summary: pl.DataFrame) -> list[str]:
     for a, b, count in full.group_by("model_a", "model_b", maintain_order=True).len().iter_rows():
         lines.setdefault(say.whole_space(count), []).append(f"{a} and {b}")
     return [f"{named(names)}: {text}" for text, names in lines.items()]
+
+
+def with_every_number(findings: Iterable[Finding]) -> list[Finding]:
+    """Findings about sources with a pair's numbers, all unknown: the keys of every finding are the same."""
+    unknown = {**dict.fromkeys(_NUMBERS), "thresholds": dict(THRESHOLDS)}
+    return [replace(finding, evidence={**unknown, **finding.evidence}) for finding in findings]

@@ -16,7 +16,7 @@ from tunescope.questions.subspace import amplification as amplify
 from tunescope.questions.subspace import columns, measure
 from tunescope.questions.subspace.amplification import AgainstBase
 from tunescope.questions.subspace.directions import MATRICES, SIDES, Selection
-from tunescope.questions.subspace.findings import subspace_findings
+from tunescope.questions.subspace.findings import subspace_findings, with_every_number
 from tunescope.questions.subspace.kinds import THRESHOLDS
 from tunescope.questions.subspace.question import QUESTION
 from tunescope.questions.subspace.sources import check_comparable, source_findings, stored_transposed
@@ -187,7 +187,7 @@ def _document(
     opened: Sequence[Source], tables: Mapping[str, Table], base: BaseCheckpoint | None
 ) -> dict[str, Any]:
     summary = tables["subspace_summary"].frame
-    findings = subspace_findings(summary) + source_findings(opened, base)
+    findings = subspace_findings(summary) + with_every_number(source_findings(opened, base))
     frames = [tables[name].frame if name in tables else None for name in ("amplification", "intruders")]
     document = subspace_readout(summary, findings, THRESHOLDS, *frames)
     return document | {"models": [source.label for source in opened]}
