@@ -1,4 +1,4 @@
-"""What collecting doctests must leave out: modules that need triton, which only CUDA builds of torch bring."""
+"""What collecting doctests leaves out: modules that need triton, which only CUDA builds bring."""
 
 import importlib.util
 
