@@ -1,11 +1,12 @@
 """One tidy frame with units and provenance: what every measure returns and every picture is drawn from."""
 
+import errno
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import polars as pl
 
@@ -117,10 +118,10 @@ class Table:
         metadata = file_metadata(self.kind, self.meta)
         if isinstance(self._rows, pl.LazyFrame):
             rows = self._rows
-            return write_atomically(path, lambda out: rows.sink_parquet(out, metadata=metadata))
+            return _write(path, lambda out: rows.sink_parquet(out, metadata=metadata))
         # One chunk, so that equal rows give equal bytes however they came together.
         frame = self._rows.rechunk()
-        return write_atomically(path, lambda out: frame.write_parquet(out, metadata=metadata))
+        return _write(path, lambda out: frame.write_parquet(out, metadata=metadata))
 
     def write_csv(self, path: str | Path) -> Path:
         """Write plain CSV: null is empty, a NaN is `NaN`."""
@@ -174,7 +175,18 @@ def file_metadata(kind: str, meta: Mapping[str, Any]) -> dict[str, str]:
 
 def write_csv(frame: pl.DataFrame, path: str | Path) -> Path:
     """Write a frame as CSV, atomically; floats keep every digit needed to read them back."""
-    return write_atomically(path, frame.write_csv)
+    return _write(path, frame.write_csv)
+
+
+def _write(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path:
+    def writing(out: BinaryIO) -> None:
+        try:
+            write(out)
+        except pl.exceptions.ComputeError as problem:
+            # What polars makes of a failed write; of rows that are there already nothing else can fail.
+            raise OSError(errno.EIO, str(problem)) from problem
+
+    return write_atomically(path, writing)
 
 
 def square(

@@ -69,3 +69,17 @@ def test_a_failed_write_leaves_the_old_file_and_no_rest(tmp_path: Path) -> None:
         write_atomically(target, full)
     assert [p.name for p in tmp_path.iterdir()] == ["t.txt"]
     assert target.read_text() == "old"
+
+
+def test_a_disk_that_fails_while_a_table_is_written_is_no_bug(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Polars calls a failed write of its file object a failed computation."""
+
+    def failing(*_: object, **__: object) -> None:
+        raise pl.exceptions.ComputeError("No space left on device (os error 28)")
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", failing)
+    with pytest.raises(Exhausted, match="No space left"):
+        Table(pl.DataFrame({"x": [1]}), "t").write_parquet(tmp_path / "t.parquet")
+    assert not list(tmp_path.iterdir())
