@@ -31,8 +31,30 @@ FAR_APART = 20.0
 
 
 def title_text(text: str, limit: int = 60) -> str:
-    """A title that cannot break the picture: unprintable characters escaped, cut to `limit`."""
-    return printable(text, limit)
+    """A title that cannot break the picture: unprintable characters escaped, cut in the middle to `limit`.
+
+    >>> title_text("a-long-name-lr-2e-4", 12)
+    'a-long…-2e-4'
+    """
+    safe = printable(text, max(limit, 10_000))
+    if len(safe) <= limit:
+        return safe
+    head = limit // 2
+    return f"{safe[:head]}…{safe[len(safe) - (limit - head - 1) :]}"
+
+
+def names(labels: Sequence[str], limit: int) -> list[str]:
+    """Labels cut to `limit`, but never to the same text: where two would be, both stay longer.
+
+    >>> names(["a" * 9 + "x" + "a" * 9, "a" * 9 + "y" + "a" * 9], 8)[0] == "a" * 9 + "x" + "a" * 9
+    True
+    """
+    while limit < max(map(len, labels), default=0):
+        short = [title_text(label, limit) for label in labels]
+        if len(set(short)) == len(set(labels)):
+            return short
+        limit *= 2
+    return [title_text(label, 10_000) for label in labels]
 
 
 def heatmap(grid: Grid, ax: Axes | None = None, cmap: str = CHANGE, colorbar: bool = True) -> Axes:
@@ -59,7 +81,7 @@ def label_cells(ax: Axes, grid: Grid) -> None:
     every = max(1, int(np.ceil(rows / 50)))
     ax.set_yticks(range(0, rows, every), [title_text(r, 20) for r in grid.rows[::every]], fontsize=7.5)
     crowded = columns > 9 or max(map(len, grid.columns)) > 7
-    ax.set_xticks(range(columns), [title_text(c, 32) for c in grid.columns], fontsize=8)
+    ax.set_xticks(range(columns), names(grid.columns, 32), fontsize=8)
     if crowded:
         for label in ax.get_xticklabels():
             label.set(rotation=45, ha="right", rotation_mode="anchor")
@@ -107,13 +129,14 @@ def profile(view: Profile, ax: Axes | None = None, legend: bool = True, order: S
     order = order or [line.label for line in view.lines]
     with style():
         ax = own_axes(ax, 6.0, 3.2)
+        shown = dict(zip(order, names(order, 40), strict=True))
         for line in view.lines:
             i = order.index(line.label)
             colour = CYCLE[i % len(CYCLE)]
             dashes = ("-", "--", ":", "-.")[i // len(CYCLE) % 4]
             ax.plot(
                 line.layers, line.values, dashes, color=colour, marker="o", markersize=3, linewidth=1.5,
-                label=title_text(line.label, 40),
+                label=shown[line.label],
             )  # fmt: skip
         ax.set(title=view.title, xlabel="layer", ylabel=f"mean of {view.label}")
         if far_apart([line.values for line in view.lines]):
@@ -175,7 +198,7 @@ def ranking(view: Ranking, ax: Axes | None = None, limit: float | None = None) -
         ax = own_axes(ax, 4.6, 0.24 * len(view.names) + 1.0)
         at = np.arange(len(view.names))
         ax.barh(at, view.values, color=[FAMILY_COLOURS[f] for f in view.families], height=0.72)
-        ax.set_yticks(at, [title_text(n, 36) for n in view.names], fontsize=7.5)
+        ax.set_yticks(at, names(view.names, 36), fontsize=7.5)
         ax.invert_yaxis()
         ax.set(title=title_text(view.title), xlabel=view.label)
         ax.set_xlim(0, limit)

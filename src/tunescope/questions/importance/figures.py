@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tunescope.picture.drawing import Drawn, Panel
-from tunescope.picture.grid import title_text
+from tunescope.picture.grid import names, title_text
 from tunescope.picture.style import IMPORTANCE, MISSING, figure_of, new_figure, own_axes, style
 from tunescope.questions.importance.views import ImportanceMap, importance_maps
 from tunescope.study.study import Study
@@ -63,7 +63,7 @@ def _axes(ax: Axes, view: ImportanceMap) -> None:
     every = 2 if rows <= 40 else 4
     ticks = [i for i, layer in enumerate(view.layers) if layer % every == 0]
     ax.set_yticks(ticks, [str(view.layers[i]) for i in ticks], fontsize=8)
-    ax.set_xticks(range(columns), [title_text(c, 44) for c in view.columns], fontsize=8)
+    ax.set_xticks(range(columns), names(view.columns, 44), fontsize=8)
     for label in ax.get_xticklabels():
         label.set(rotation=45, ha="right", rotation_mode="anchor")
     ax.set(xlabel="Parameter", ylabel="Layer")

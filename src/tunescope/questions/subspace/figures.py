@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
 from tunescope.picture.dusk import dusk
-from tunescope.picture.grid import title_text
+from tunescope.picture.grid import names, title_text
 from tunescope.picture.style import QUIET, new_figure, own_axes, style
 from tunescope.questions.subspace.views import Matrix, Panel, PhiFigure
 
@@ -148,7 +148,7 @@ def _matrix(ax: Axes, view: Matrix, named: bool) -> Any:
         ax.set_yticks([])
         return image
     at = range(len(view.labels))
-    labels = [title_text(label, 24) for label in view.labels]
+    labels = names(view.labels, 24)
     ax.set_xticks(at, labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
     ax.set_yticks(at, labels, fontsize=8)
     if len(view.labels) <= 12:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tunescope.errors import UsageError
 from tunescope.picture.animation import RGB, durations, pace, write_animation
 from tunescope.picture.drawing import Drawn
-from tunescope.picture.grid import heatmap, title_text
+from tunescope.picture.grid import heatmap, names, title_text
 from tunescope.picture.style import BROKEN, CYCLE, INK, QUIET, save, style
 from tunescope.picture.views import Grid
 from tunescope.questions.trajectory.gallery import Gallery
@@ -120,9 +120,9 @@ class Drawing(Sequence[RGB]):
     def _legend(self, ax: Axes) -> None:
         keys = list(dict.fromkeys(t.key for t in self.view.tracks))
         marks = [Line2D([], [], color=self.colours[key], linewidth=2.2) for key in keys[:_MOST_LEGEND]]
-        names = [title_text(key, _LONGEST_KEY) for key in keys[:_MOST_LEGEND]]
+        shown = names(keys[:_MOST_LEGEND], _LONGEST_KEY)
         ax.legend(
-            marks, names, loc="upper left", bbox_to_anchor=(1.015, 1.0), frameon=False, handlelength=1.4,
+            marks, shown, loc="upper left", bbox_to_anchor=(1.015, 1.0), frameon=False, handlelength=1.4,
             labelspacing=0.7, borderaxespad=0,
         )  # fmt: skip
 
@@ -178,7 +178,7 @@ def _broken(tracks: Sequence[Track], captures: Sequence[int]) -> str:
 
 def _legend_width(view: Animation) -> float:
     """Room for the longest name, as a share of the figure's width."""
-    longest = max(len(title_text(track.key, _LONGEST_KEY)) for track in view.tracks)
+    longest = max(map(len, names([track.key for track in view.tracks], _LONGEST_KEY)))
     return 0.06 + 0.0102 * longest
 
 
