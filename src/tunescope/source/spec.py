@@ -93,6 +93,9 @@ def distinct_labels(paths: Sequence[Sequence[str]]) -> list[str]:
     >>> distinct_labels([("runs", "cpp", "seed-0", "adapter"), ("runs", "python", "seed-0", "adapter")])
     ['cpp', 'python']
     """
+    # What all have in front says nothing, and would stand beside other parts where depths differ.
+    shared = len(os.path.commonprefix([list(path[:-1]) for path in paths]))
+    paths = [path[shared:] for path in paths]
     depth = max(map(len, paths))
     aligned = [("",) * (depth - len(path)) + tuple(path) for path in paths]
     differing = [i for i in range(depth) if len({path[i] for path in aligned}) > 1][-_LABEL_PARTS:]

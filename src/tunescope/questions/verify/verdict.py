@@ -71,7 +71,8 @@ def module_verdict(reading: Reading) -> str:
 
 
 def _explained(reading: Reading) -> bool:
-    if reading.equal_fraction is None or reading.unexplained is None:
+    # Where no value moved there is nothing to explain, though a coefficient just off zero may move a few.
+    if not reading.moved or reading.equal_fraction is None or reading.unexplained is None:
         return True
     return reading.equal_fraction >= EQUAL or reading.unexplained <= UNEXPLAINED
 

@@ -43,7 +43,8 @@ def adapter(tmp_path: Path) -> Made:
         pairs = (pair(f"base_model.model.{module}", shape) for module, shape in shapes.items())
         held = tensors or {name: tensor for one in pairs for name, tensor in one.items()}
         save_file(held, folder / "adapter_model.safetensors")
-        said = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["x"], **config}
+        targets = sorted({module.rpartition(".")[2] for module in shapes})
+        said = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": targets, **config}
         (folder / "adapter_config.json").write_text(json.dumps(said))
         return folder
 

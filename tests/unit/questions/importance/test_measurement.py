@@ -58,7 +58,7 @@ def test_a_sequence_without_labels_is_left_out_and_counted(model, batches):
     found = measure(model, batches, Options())
     assert found.moments("taylor").n == 5
     assert found.skipped == 1
-    assert any("1 of 6 sequences" in notice for notice in found.notices)
+    assert any("1 of 6 sequences" in notice.text for notice in found.notices)
     kept = [batches[0], {k: v[1:] for k, v in batches[1].items()}, batches[2]]
     np.testing.assert_allclose(
         measure(model, kept, Options()).moments("taylor").mean, found.moments("taylor").mean
@@ -87,7 +87,7 @@ def test_training_mode_is_noticed_and_dropout_is_off(batches):
     model.train()
     loud = measure(model, batches, Options())
     np.testing.assert_array_equal(loud.moments("taylor").mean, quiet.moments("taylor").mean)
-    assert any("training mode" in notice for notice in loud.notices)
+    assert any("training mode" in notice.text for notice in loud.notices)
     assert not quiet.notices
     assert model.training
 
