@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, takewhile
 from pathlib import Path
 
 from tunescope.errors import UsageError
@@ -94,7 +94,8 @@ def distinct_labels(paths: Sequence[Sequence[str]]) -> list[str]:
     ['cpp', 'python']
     """
     # What all have in front says nothing, and would stand beside other parts where depths differ.
-    shared = len(os.path.commonprefix([list(path[:-1]) for path in paths]))
+    fronts = zip(*(path[:-1] for path in paths), strict=False)
+    shared = len(list(takewhile(lambda parts: len(set(parts)) == 1, fronts)))
     paths = [path[shared:] for path in paths]
     depth = max(map(len, paths))
     aligned = [("",) * (depth - len(path)) + tuple(path) for path in paths]

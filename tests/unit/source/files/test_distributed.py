@@ -165,9 +165,7 @@ def test_a_run_of_distributed_checkpoints_moves_as_the_same_run_in_safetensors(t
         saved(sharded / "optimizer_0", {"state": torch.randn(4)})
         (tmp_path / "plain" / f"checkpoint-{step}").mkdir(parents=True)
         save_file(weights, tmp_path / "plain" / f"checkpoint-{step}" / "model.safetensors")
-    runs = [
-        trajectory(str(tmp_path / name)).tables["motion"].frame.drop("model_id") for name in ("sharded", "plain")
-    ]
+    runs = [trajectory(str(tmp_path / name)).table.frame.drop("model_id") for name in ("sharded", "plain")]
     assert runs[0].equals(runs[1], null_equal=True)
 
 
