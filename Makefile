@@ -7,7 +7,7 @@ export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test check light wheel pythons lowest bench calibrate calibrate-quick fuzz faults clean
+.PHONY: demo test check gold light wheel pythons lowest bench calibrate calibrate-quick fuzz faults clean
 .DELETE_ON_ERROR:
 
 # torch comes first and pinned: left to a resolver it may bring several gigabytes of CUDA packages.
@@ -33,6 +33,10 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/cli/test_docs.py
+
+# Accepts documents and pictures as they are now; look at what git says has changed.
+gold: $(VENV)/.ready
+	TUNESCOPE_ACCEPT_GOLD=1 $(BIN)/python -m pytest tests/gold
 
 # The base install alone: every verb and public name works, or says which extra it needs and how to get it.
 light:
