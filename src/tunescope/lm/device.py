@@ -1,6 +1,9 @@
-"""Which device a model is scored on."""
+"""Which device a model is scored on, and what is said where its memory runs out."""
 
-from tunescope.errors import Notice
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tunescope.errors import Exhausted, Notice
 from tunescope.linalg.device import resolve
 
 
@@ -13,3 +16,20 @@ def chosen_device(wanted: str) -> tuple[str, list[Notice]]:
     if wanted == "auto" and device == "cpu":
         return device, [Notice("no-cuda", "no CUDA device is there; the work is done on the CPU")]
     return device, []
+
+
+@contextmanager
+def named_memory() -> Iterator[None]:
+    """Memory of the device that ran out while scoring, as our own error."""
+    # Deferred: which device is meant can be told without torch.
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise Exhausted(
+            "out-of-memory",
+            "the device ran out of memory",
+            found=str(error).split(". ", 1)[0],
+            fix="a smaller --batch-size or --max-length, or --dtype bfloat16",
+        ) from error

@@ -7,11 +7,11 @@ from pathlib import Path as FilePath
 from typing import Any
 
 import polars as pl
-import torch
 from torch import nn
 
-from tunescope.errors import Exhausted, UsageError
+from tunescope.errors import UsageError
 from tunescope.lm.batches import checked
+from tunescope.lm.device import named_memory
 from tunescope.lm.parameters import is_sharded
 from tunescope.questions.attribution.cells import Changes
 from tunescope.questions.attribution.convergence import per_token
@@ -82,16 +82,8 @@ def path_of(subject: Subject, seed: int = 0) -> Iterator[Path]:
             expected="a whole model",
             fix="attribute on one process; `device_map` may spread it over devices",
         )
-    with subject.switched_off(), opened_path(subject.model, subject.changes, seed) as path:
-        try:
-            yield path
-        except torch.OutOfMemoryError as error:
-            raise Exhausted(
-                "out-of-memory",
-                "the device ran out of memory",
-                found=str(error).split(". ", 1)[0],
-                fix="a smaller --batch-size or --max-length, or --dtype bfloat16",
-            ) from error
+    with subject.switched_off(), opened_path(subject.model, subject.changes, seed) as path, named_memory():
+        yield path
 
 
 def attribute_data(

@@ -1,15 +1,15 @@
 """`tunescope.importance`: a model and texts loaded, every parameter scored, read out as one study."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from tunescope.corpus.reading import SUFFIXES, read_rows
-from tunescope.errors import Exhausted, Notice, UsageError
+from tunescope.errors import Notice, UsageError
 from tunescope.extras import needed_by
 from tunescope.questions.importance.description import where_it_lies
 from tunescope.questions.importance.findings import importance_findings
@@ -130,12 +130,13 @@ def _check_data(data: str) -> None:
 def _scored(
     loaded: _Loaded, methods: tuple[str, ...], given: Mapping[str, Any], state: Path | None, tell: Tell
 ) -> tuple[Table, list[Notice]]:
+    from tunescope.lm.device import named_memory
     from tunescope.questions.importance.scores import score_parameters
 
     total = loaded.total
     names = ("layer_importance", "seed", "noise_scale", "precision")
     alone = nullcontext() if state is None or not speaks() else held(state)
-    with alone, _memory_errors():
+    with alone, named_memory():
         table = score_parameters(
             loaded.model,
             loaded.batches,
@@ -150,21 +151,6 @@ def _scored(
         text = f"every error was below the precision asked for after {scored} of {total} sequences"
         said.append(Notice("stopped-early", text))
     return table, said
-
-
-@contextmanager
-def _memory_errors() -> Iterator[None]:
-    import torch
-
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise Exhausted(
-            "out-of-memory",
-            "the memory of the device ran out while scoring",
-            found=str(error).split(".")[0],
-            fix="a smaller --batch-size or --max-length, or --dtype bfloat16",
-        ) from error
 
 
 def _few(given: Mapping[str, Any], total: int) -> list[Notice]:
