@@ -7,7 +7,7 @@ export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test check gold light wheel pythons lowest bench calibrate calibrate-quick fuzz faults clean
+.PHONY: demo test check docs gold light wheel pythons lowest bench calibrate calibrate-quick fuzz faults clean
 .DELETE_ON_ERROR:
 
 # torch comes first and pinned: left to a resolver it may bring several gigabytes of CUDA packages.
@@ -33,6 +33,11 @@ check: $(VENV)/.ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/cli/test_docs.py
+	$(BIN)/zensical build --strict
+
+# The documentation site, in site/; a warning is an error. Nothing is fetched, by the build or by the pages.
+docs: $(VENV)/.ready
+	$(BIN)/zensical build --strict
 
 # Accepts documents and pictures as they are now; look at what git says has changed.
 gold: $(VENV)/.ready
@@ -88,4 +93,4 @@ faults: $(VENV)/.ready
 	$(BIN)/python -m tests.faults.disk
 
 clean:
-	rm -rf $(VENV) .venv-* build demo-out bench-out .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* build site .cache demo-out bench-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,8 +2,10 @@
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -83,6 +85,36 @@ def test_links_of_every_page_lead_somewhere() -> None:
         for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
             if "://" not in link:
                 assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_page_is_in_the_navigation_of_the_site() -> None:
+    settings = tomllib.loads((ROOT / "zensical.toml").read_text())
+    pages = sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    assert sorted(_pages(settings["project"]["nav"])) == pages
+
+
+def _pages(entries: list[dict[str, Any]]) -> Iterator[str]:
+    for entry in entries:
+        for value in entry.values():
+            if isinstance(value, str):
+                yield value
+            else:
+                yield from _pages(value)
+
+
+def test_the_comparison_gives_figures_that_were_measured() -> None:
+    measured = (ROOT / "benchmarks" / "RESULTS.md").read_text()
+    page = (ROOT / "docs" / "comparison.md").read_text()
+    figures = {cell for row in re.findall(r"^\|(.*)\|$", page, flags=re.MULTILINE) for cell in row.split("|")}
+    numbers = {cell.strip() for cell in figures if re.fullmatch(r"\s*[\d.]+( MB)?\s*", cell)}
+    assert len(numbers) > 8
+    assert [number for number in numbers if not re.search(rf"[ ×]{re.escape(number)}[ ×]", measured)] == []
+
+
+def test_the_page_of_python_has_every_public_name() -> None:
+    page = (ROOT / "docs" / "api.md").read_text()
+    homes = {f"{home}.{name}" for name, home in tunescope._HOME.items()}
+    assert set(re.findall(r"^::: (\S+)$", page, flags=re.MULTILINE)) == homes
 
 
 def test_every_public_name_exists_and_has_a_docstring() -> None:
