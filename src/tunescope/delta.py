@@ -63,6 +63,10 @@ class Values(Protocol):
         """Values `start` to `stop`, in the dtype they are stored in."""
         ...
 
+    def into(self, start: int, stop: int, memory: NDArray[np.uint8]) -> Array:
+        """The same values; those of a file lie in `memory`, and are gone once it is used again."""
+        ...
+
 
 @dataclass(frozen=True, eq=False)
 class InMemory:
@@ -78,6 +82,10 @@ class InMemory:
     def part(self, start: int, stop: int) -> Array:
         """A view of the flat array."""
         return self.array.reshape(-1)[start:stop]
+
+    def into(self, start: int, stop: int, memory: NDArray[np.uint8]) -> Array:
+        """The same view; `memory` is not needed."""
+        return self.part(start, stop)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +104,10 @@ class Stretch:
     def part(self, start: int, stop: int) -> Array:
         """Values of the stretch, counted from its own start."""
         return self.values.part(self.begin + start, self.begin + stop)
+
+    def into(self, start: int, stop: int, memory: NDArray[np.uint8]) -> Array:
+        """The same, in `memory` where the other row reads a file."""
+        return self.values.into(self.begin + start, self.begin + stop, memory)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,9 @@
 """Sums over the difference of two rows of numbers, block by block, each block small enough for the cache.
 
-What concerns the difference is summed in float64. Of whole units stored in 16 bits or fewer, whose products
-are exact in float32, the sums of `w²`, `w·d` and `|w|` are taken in float32 over short rows and joined in
-float64 (relative error of ‖W‖ below 2e-8); a tensor's last, incomplete unit is in float64 throughout.
+Of whole units stored in 16 bits or fewer, differences and products are in float32, summed over short rows
+and joined in float64: the relative error of a sum of n values of random signs, as of one of one sign, is
+below 2e-8. A tensor's last, incomplete unit and wider dtypes are in float64 throughout, and so is a block
+whose squares float32 does not hold.
 
 BLAS adds in another order where it starts threads or finds its input at another alignment: so rows are
 shorter than those from which it starts threads, and lie in buffers of one alignment.
@@ -22,12 +23,13 @@ Array = NDArray[Any]
 
 # Values whose sums are taken together; the pass of a tensor adds units in order.
 UNIT = 1 << 18
-# Values that are widened at once, and the most of which BLAS takes a sum of sizes without starting threads.
-_BLOCK, _SINGLE = 1 << 17, 1 << 16
-# Rows of one call of BLAS in float64 and float32.
-_ROW, _SHORT_ROW = 8192, 512
-# Mean squares below this lose digits to float32's smallest products.
-_TINY = 1e-24
+# Values that are widened at once, and that BLAS adds the sizes of in one call.
+_BLOCK, _SINGLE = 1 << 17, 1 << 15
+# Rows of one call of BLAS in float64 and float32, and how many of the latter share a call for their sums.
+_ROW, _SHORT_ROW, _ROWS = 8192, 512, 16
+# Mean squares below this lose digits to float32's smallest products; one value's share of a block's squares
+# beyond this rounds the others away in its row.
+_TINY, _OUTLIER = 1e-24, 1 / 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +96,11 @@ class _Scratch(threading.local):
     """A thread's buffers, at multiples of 64 bytes."""
 
     def __init__(self) -> None:
-        self.w, self.d = _aligned(np.float32), _aligned(np.float32)
-        self.w64, self.d64 = _aligned(np.float64), _aligned(np.float64)
+        self.w, self.d, self.size = (_aligned(np.float32) for _ in range(3))
+        self.w64, self.d64, self.size64 = (_aligned(np.float64) for _ in range(3))
         self.mask = _aligned(np.bool_)
-        self.ones = _aligned(np.float64)
-        self.ones[:] = 1.0
+        self.ones = np.ones(_ROW)
+        self.short_ones = np.ones((_SHORT_ROW, 1), np.float32)
 
 
 def _aligned(kind: Any) -> Array:
@@ -159,24 +161,52 @@ def widen(values: Array, out: Array) -> Array:
 
 
 def _block(before: Array, after: Array, tolerances: Sequence[float], narrow: bool) -> Sums:
-    s, changed = _scratch, None
+    changed = None
     if before.dtype != after.dtype:
         changed = _rounded_changes(before, after)
         # bfloat16 is put in another order only where both are.
         before, after = before.astype(np.float64), after.astype(np.float64)
         narrow = False
-    w, d = widen(before, s.w if narrow else s.w64), widen(after, s.d if narrow else s.d64)
-    np.subtract(d, w, out=d)
-    wide = widen(d, s.d64) if narrow else d
-    squares = _inner(wide, wide)
+    if narrow:
+        w, d = _difference(before, after, _scratch.w, _scratch.d)
+        squares, size = _inner(d, d), np.abs(d, out=_scratch.size[: d.size])
+        if _held(squares, largest := float(size.max()), size.size):
+            return _of_finite(w, d, size, (squares, largest), tolerances, changed)
+    w, d = _difference(before, after, _scratch.w64, _scratch.d64)
+    squares, size = _inner(d, d), np.abs(d, out=_scratch.size64[: d.size])
     if not math.isfinite(squares):
         return _with_non_finite(before, after, tolerances, changed)
+    return _of_finite(w, d, size, (squares, float(size.max())), tolerances, changed)
+
+
+def _difference(before: Array, after: Array, w: Array, d: Array) -> tuple[Array, Array]:
+    w, d = widen(before, w), widen(after, d)
+    return w, np.subtract(d, w, out=d)
+
+
+def _held(squares: float, largest: float, n: int) -> bool:
+    """Whether float32 rows hold a sum of squares: finite, not too small, and not that of a few values."""
+    if largest == 0:
+        return True
+    return _TINY * n < squares < math.inf and largest * largest < _OUTLIER * squares
+
+
+def _of_finite(
+    w: Array,
+    d: Array,
+    size: Array,
+    known: tuple[float, float],
+    tolerances: Sequence[float],
+    changed: int | None,
+) -> Sums:
+    """The sums of a block without NaN and infinities, of which Σd² and max|d| are known."""
+    squares, largest = known
     base_squares, cross, base_absolute = _base_of(w, d)
-    total, absolute = _inner(wide, s.ones[: wide.size]), _absolute(wide)
-    size = np.abs(d, out=d)
+    bits = size.view(np.uint32 if size.dtype == np.float32 else np.uint64)
     return Sums(
-        squares, cross, base_squares, total, absolute, base_absolute, float(size.max()),
-        _count_above(size, 0.0) if changed is None else changed,
+        squares, cross, base_squares, _total(d), _absolute(size), base_absolute, largest,
+        # A difference of zeros has the bits of zero once its sign is gone.
+        int(np.count_nonzero(bits)) if changed is None else changed,
         tuple(_count_above(size, tolerance) for tolerance in tolerances),
     )  # fmt: skip
 
@@ -223,7 +253,7 @@ def _with_non_finite(before: Array, after: Array, tolerances: Sequence[float], c
     d = np.where(alike, 0.0, v - w)
     size = np.abs(d)
     return Sums(
-        _inner(d, d), _inner(w, d), _inner(w, w), _inner(d, _scratch.ones[: d.size]), float(size.sum()),
+        _inner(d, d), _inner(w, d), _inner(w, w), float(d.sum()), float(size.sum()),
         float(np.abs(w).sum()), float(size.max()),
         int(np.count_nonzero(~alike)) if changed is None else changed,
         tuple(_count_above(size, tolerance) for tolerance in tolerances),
@@ -238,6 +268,15 @@ def _inner(a: Array, b: Array) -> float:
     rows = np.matmul(a[:whole].reshape(-1, 1, row), b[:whole].reshape(-1, row, 1))
     total = float(rows.sum(dtype=np.float64))
     return total if whole == a.size else total + float(np.dot(a[whole:], b[whole:]))
+
+
+def _total(a: Array) -> float:
+    """Σa of one block, by the same rows."""
+    if a.dtype == np.float32:
+        return float(np.matmul(a.reshape(-1, _ROWS, _SHORT_ROW), _scratch.short_ones).sum(dtype=np.float64))
+    whole = a.size // _ROW * _ROW
+    rows = np.matmul(a[:whole].reshape(-1, 1, _ROW), _scratch.ones[:, None])
+    return float(rows.sum()) + float(a[whole:].sum())
 
 
 def _absolute(a: Array) -> float:

@@ -5,11 +5,14 @@ threads work on whole units: so no bit depends on either.
 """
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
+
+import numpy as np
 
 from tunescope.delta import Values
 from tunescope.linalg.differences import (
@@ -24,7 +27,7 @@ from tunescope.linalg.differences import (
 
 Span = tuple[int, int]
 Found = TypeVar("Found")
-# Units that one job reads: 2 MiB of bfloat16 of either side.
+# Units that one job works on.
 _UNITS_OF_A_JOB = 4
 TOLERANCES = (1e-6, 1e-5)
 
@@ -79,7 +82,7 @@ def change(before: Values, after: Values, executor: Executor | None = None) -> C
         return _identical(before, rounded)
     skipped = [i for i, unit in enumerate(units) if unit is None]
     ranges = ((i * UNIT, min((i + 1) * UNIT, before.size)) for i in skipped)
-    again = _run(lambda span: base_sums(before.part(*span)), ranges, executor)
+    again = _run(lambda span: base_sums(before.into(*span, _memory.before)), ranges, executor)
     for i, sums in zip(skipped, again, strict=True):
         units[i] = sums
     return _statistics(added([unit for unit in units if unit is not None]), before.size, rounded)
@@ -103,14 +106,35 @@ def _run(work: Callable[[Span], Found], jobs: Iterable[Span], executor: Executor
     return found
 
 
+class _Memory(threading.local):
+    """What a thread reads a unit of either side into; fresh memory would cost more than the reading."""
+
+    def __init__(self) -> None:
+        self.before, self.after = (np.empty(8 * UNIT, np.uint8) for _ in range(2))
+
+
+_memory = _Memory()
+
+
+def _units(span: Span) -> Iterator[Span]:
+    return ((start, min(start + UNIT, span[1])) for start in range(*span, UNIT))
+
+
 def _differing(before: Values, after: Values, span: Span) -> list[Sums | None]:
     """The sums of every unit of a span, `None` for units whose bytes are the same."""
-    old, new = before.part(*span), after.part(*span)
     units = []
-    for start in range(0, old.size, UNIT):
-        a, b = old[start : start + UNIT], new[start : start + UNIT]
+    for unit in _units(span):
+        a, b = before.into(*unit, _memory.before), after.into(*unit, _memory.after)
         units.append(None if same_bytes(a, b) else difference_sums(a, b, TOLERANCES))
     return units
+
+
+def same(before: Values, after: Values) -> bool:
+    """Whether two tensors of equal size hold the same bytes in the same dtype."""
+    return all(
+        same_bytes(before.into(*unit, _memory.before), after.into(*unit, _memory.after))
+        for unit in _units((0, before.size))
+    )
 
 
 def _identical(values: Values, rounded: str | None) -> Change:

@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from tunescope.delta import InMemory
 from tunescope.linalg.differences import UNIT
 from tunescope.measure import dense
-from tunescope.measure.dense import Change, change
+from tunescope.measure.dense import Change, change, same
 from tunescope.source.files.container import read_safetensors
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
@@ -108,16 +108,6 @@ def test_a_zero_base_has_no_relative_numbers() -> None:
     assert found.norm == 2.0
 
 
-class Watched(InMemory):
-    """Values that remember how many of them were asked for."""
-
-    read = 0
-
-    def part(self, start: int, stop: int) -> np.ndarray:
-        object.__setattr__(self, "read", self.read + stop - start)
-        return super().part(start, stop)
-
-
 def test_equal_bytes_are_all_zeros_and_need_no_sums(monkeypatch: pytest.MonkeyPatch) -> None:
     before, _ = pair(BF16, 3 * UNIT + 5)
     monkeypatch.setattr(dense, "difference_sums", None)
@@ -158,6 +148,28 @@ def test_values_whose_squares_float32_does_not_hold(size: float) -> None:
     found, wanted = measured(before, after), expected(before, after)
     for name in ("norm", "base_norm", "relative_norm"):
         assert getattr(found, name) == pytest.approx(wanted[name], rel=2e-8), name
+
+
+@pytest.mark.parametrize("outlier", [1.0, 300.0])
+def test_one_large_value_does_not_round_the_small_ones_of_its_block_away(outlier: float) -> None:
+    before, after = pair(BF16, UNIT, step=1e-3)
+    after[77] = outlier
+    found, wanted = measured(before, after), expected(before, after)
+    for name in ("norm", "abs_mean", "mean", "abs_variance"):
+        assert getattr(found, name) == pytest.approx(wanted[name], rel=5e-9), name
+
+
+def test_reading_on_does_not_touch_what_memory_holds(tmp_path: Path) -> None:
+    before, after = pair(BF16, 2 * UNIT)
+    save_file({"w": before}, tmp_path / "before.safetensors")
+    on_disk = read_safetensors(tmp_path / "before.safetensors").tensors["w"]
+    kept = after.copy()
+    assert change(on_disk, InMemory(after)) == measured(before, after)
+    assert after.tobytes() == kept.tobytes()
+    memory = np.empty(2 * UNIT * 2, np.uint8)
+    assert on_disk.into(3, 7, memory).tobytes() == before[3:7].tobytes()
+    assert same(on_disk, InMemory(before))
+    assert not same(on_disk, InMemory(after))
 
 
 def test_an_empty_tensor_and_a_scalar() -> None:

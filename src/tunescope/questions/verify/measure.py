@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from tunescope.address import Address
 from tunescope.delta import Delta, Factored, Pair, Update
-from tunescope.linalg.differences import UNIT, same_bytes
+from tunescope.linalg.differences import UNIT
 from tunescope.linalg.replay import Coefficients, Merge, solve
 from tunescope.linalg.rounding import GRIDS
+from tunescope.measure.dense import same
 from tunescope.source.matching import address_place, matched
 from tunescope.source.opened import Source
 
@@ -128,8 +129,7 @@ def _update_rows(update: Update, rows: NDArray[np.int64], turned: bool) -> Array
 
 
 def _same(pair: Pair) -> bool:
-    spans = ((start, min(start + UNIT, pair.after.size)) for start in range(0, pair.after.size, UNIT))
-    return all(same_bytes(pair.before.part(*span), pair.after.part(*span)) for span in spans)
+    return same(pair.before, pair.after)
 
 
 def elsewhere(merged: Source, modules: Sequence[Candidates]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import ml_dtypes
 import numpy as np
+from numpy.typing import NDArray
 
 from tunescope.delta import Array, read_only
 from tunescope.errors import BadInput, Notice
@@ -85,16 +86,28 @@ def lazy(
     nbytes: int,
     read: Callable[[], Array],
     part: Callable[[int, int], Array] | None = None,
+    fill: Callable[[int, int, NDArray[np.uint8]], Array] | None = None,
 ) -> LazyTensor:
     """A tensor whose dtype decides whether it can be read as numbers."""
-    return LazyTensor(name, dtype, shape, nbytes, read, dtype in NUMPY_DTYPES, part)
+    return LazyTensor(name, dtype, shape, nbytes, read, dtype in NUMPY_DTYPES, part, fill)
 
 
 def _ranged(name: str, slot: Slot, snapshot: Snapshot, start: int) -> LazyTensor:
     offset, nbytes = start + slot.begin, slot.end - slot.begin
     read = partial(read_range, snapshot, offset, nbytes, slot.dtype, slot.shape)
     part = partial(read_values, snapshot, offset, slot.dtype)
-    return lazy(name, slot.dtype, slot.shape, nbytes, read, part)
+    fill = partial(fill_values, snapshot, offset, slot.dtype)
+    return lazy(name, slot.dtype, slot.shape, nbytes, read, part, fill)
+
+
+def fill_values(
+    snapshot: Snapshot, offset: int, dtype: str, start: int, stop: int, memory: NDArray[np.uint8]
+) -> Array:
+    """The same as `read_values`, in the first bytes of `memory`."""
+    kind = NUMPY_DTYPES[dtype]
+    held = memory[: (stop - start) * kind.itemsize]
+    snapshot.fill(offset + start * kind.itemsize, held)
+    return read_only(held.view(kind))
 
 
 def read_values(snapshot: Snapshot, offset: int, dtype: str, start: int, stop: int) -> Array:

@@ -39,8 +39,13 @@ class Snapshot:
     def read(self, offset: int, count: int) -> NDArray[np.uint8]:
         """`count` bytes from `offset`; a file that has shrunk or changed is refused."""
         out = np.empty(count, dtype=np.uint8)
-        if count == 0:
-            return out
+        self.fill(offset, out)
+        return out
+
+    def fill(self, offset: int, out: NDArray[np.uint8]) -> None:
+        """Read as many bytes as `out` has, from `offset`; raises as `read`."""
+        if not out.size:
+            return
         descriptor = _open(self.path)
         try:
             if _identify(self.path, os.fstat(descriptor)) != self:
@@ -48,7 +53,6 @@ class Snapshot:
             _fill(descriptor, memoryview(out.data), offset, self.path)
         finally:
             os.close(descriptor)
-        return out
 
 
 def take_snapshot(path: Path) -> Snapshot:

@@ -13,9 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tunescope.delta import Array
 from tunescope.errors import BadInput, Exhausted, Missing, Notice, TunescopeError
-from tunescope.source.files.container import TensorFile, lazy, read_range, read_values
+from tunescope.source.files.container import TensorFile, fill_values, lazy, read_range, read_values
 from tunescope.source.files.disk import Snapshot, take_snapshot
 from tunescope.source.files.npz import DAMAGE, check_members, open_archive
 from tunescope.source.files.sniff import read_head
@@ -158,7 +161,14 @@ def _tensor(entry: dict[str, Any], raw: Snapshot, folder: _Folder) -> LazyTensor
     shape, nbytes, dtype = tuple(entry["shape"]), entry["nbytes"], entry["dtype"]
     read: Callable[[], Array] = partial(_read, folder, raw, entry["offset"], nbytes, dtype, shape)
     part = partial(_read_part, folder, raw, entry["offset"], dtype)
-    return lazy(entry["name"], dtype, shape, nbytes, read, part)
+    fill = partial(_fill, folder, raw, entry["offset"], dtype)
+    return lazy(entry["name"], dtype, shape, nbytes, read, part, fill)
+
+
+def _fill(
+    _folder: _Folder, raw: Snapshot, offset: int, dtype: str, start: int, stop: int, memory: NDArray[np.uint8]
+) -> Array:
+    return fill_values(raw, offset, dtype, start, stop, memory)
 
 
 def _read_part(_folder: _Folder, raw: Snapshot, offset: int, dtype: str, start: int, stop: int) -> Array:

@@ -21,7 +21,8 @@ NOT_UNDERSTOOD = "not understood"
 class LazyTensor:
     """A tensor of a file: `name` as it stands there, `dtype` in the file's own spelling, `read()` its array.
 
-    `read_part(start, stop)` reads only those values of the flat tensor, where the file allows it.
+    `read_part(start, stop)` reads only those values of the flat tensor, where the file allows it, and
+    `fill(start, stop, memory)` reads them into memory that is there already.
     `supported` is false for a dtype that cannot be turned into numbers (FP4, packed integers, …).
     """
 
@@ -32,6 +33,7 @@ class LazyTensor:
     read: Callable[[], Array]
     supported: bool = True
     read_part: Callable[[int, int], Array] | None = None
+    fill: Callable[[int, int, NDArray[np.uint8]], Array] | None = None
 
     @property
     def size(self) -> int:
@@ -43,6 +45,10 @@ class LazyTensor:
         if self.read_part is not None:
             return self.read_part(start, stop)
         return read_shared(self).reshape(-1)[start:stop]
+
+    def into(self, start: int, stop: int, memory: NDArray[np.uint8]) -> Array:
+        """The same values, in `memory` where the file allows it: fresh memory costs more than the reading."""
+        return self.part(start, stop) if self.fill is None else self.fill(start, stop, memory)
 
     @property
     def numel(self) -> int:
