@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tunescope.questions.subspace.study import subspace as subspace
     from tunescope.questions.trajectory.study import trajectory as trajectory
     from tunescope.questions.verify.study import verify as verify
+    from tunescope.reader import reading as reading
     from tunescope.source.open import open_source as open_source
     from tunescope.study.study import Study as Study
     from tunescope.table import Table as Table
@@ -57,6 +58,7 @@ _HOME = {
     "norms": "tunescope.questions.norms.study",
     "open_source": "tunescope.source.open",
     "read": "tunescope.questions.listed",
+    "reading": "tunescope.reader",
     "subspace": "tunescope.questions.subspace.study",
     "trajectory": "tunescope.questions.trajectory.study",
     "verify": "tunescope.questions.verify.study",
@@ -79,6 +81,7 @@ __all__ = [
     "norms",
     "open_source",
     "read",
+    "reading",
     "subspace",
     "trajectory",
     "verify",

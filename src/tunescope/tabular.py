@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from tunescope.errors import BadInput
+from tunescope.hashes import check
 
 # A panic of the native reader; not an `Exception`, so that nothing but its reader takes it for granted.
 _PANIC = pl.exceptions.PanicException
@@ -23,6 +24,7 @@ def read_parquet(path: str | Path, slug: str = "bad-table") -> tuple[pl.DataFram
     """
     path = Path(path)
     _check_ends(path, slug)
+    check(path)
     with _readable(path, slug, "Parquet"):
         metadata = pl.read_parquet_metadata(path.absolute())
         frame = pl.read_parquet(path.absolute(), glob=False, memory_map=False)
@@ -41,6 +43,7 @@ def read_csv(path: str | Path, slug: str = "bad-table") -> pl.DataFrame:
     """The rows of a CSV file, types found over the whole of it; raises `BadInput` with `slug`."""
     path = Path(path)
     with _readable(path, slug, "CSV"):
+        check(path)
         return pl.read_csv(path.absolute(), infer_schema_length=None, glob=False)
 
 

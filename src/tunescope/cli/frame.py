@@ -10,6 +10,7 @@ import click
 
 from tunescope.cli.configuration import config_option
 from tunescope.errors import printable
+from tunescope.reader import reading
 from tunescope.study.command import Asked, Command
 from tunescope.study.progress import shown, speaks
 
@@ -69,7 +70,8 @@ def _run(command: Command, options: dict[str, Any], frame: Mapping[str, Any]) ->
     out: Path | None = frame["out"]
     if out is not None:
         _check(out, command.inputs(options), frame["overwrite"])
-    with _alone(out), shown(frame["quiet"]) as tell:
+    how = {name: options.pop(name, False) for name in ("check_hashes", "salvage")}
+    with _alone(out), reading(**how), shown(frame["quiet"]) as tell:
         study = command.measure(Asked(options, out, tell))
         if study is None:
             return 0

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tunescope.corpus.rows import ACCEPTED, Rejected, Row, Rows, row_of
 from tunescope.errors import BadInput, Missing, printable
+from tunescope.hashes import check
 from tunescope.paths import exists, local_path
 
 Numbered = Iterable[tuple[int, object]]
@@ -102,6 +103,7 @@ def _file_records(path: Path) -> Numbered:
     try:
         with path.open("rb") as stream:
             head = stream.read(512)
+        check(path)
         if head[:4] == b"PAR1":
             return _parquet(path)
         return _text_records(path, head)

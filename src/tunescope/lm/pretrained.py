@@ -12,6 +12,7 @@ from torch import nn
 from tunescope.errors import BadInput, Exhausted, Missing, UsageError
 from tunescope.lm.foreign_code import TRUST, is_about_code, refuse_foreign_code, refuse_remote
 from tunescope.lm.place import located
+from tunescope.lm.verification import check_model
 from tunescope.network import patiently
 
 DTYPES = ("auto", "float32", "float64", "bfloat16", "float16")
@@ -57,11 +58,14 @@ def _whole(family: Any, spec: str | Path, **options: Any) -> Any:
     import transformers
 
     name, place = located(spec)
+    check_model(spec)
     with _quietly(transformers):
         model, found = _from(
             spec,
             lambda: family.from_pretrained(name, output_loading_info=True, **TRUST, **place, **options),
         )
+    # What was only now fetched.
+    check_model(spec)
     if missing := sorted(found["missing_keys"]):
         raise BadInput(
             "weights-missing",

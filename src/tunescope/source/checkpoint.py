@@ -57,7 +57,7 @@ class BaseCheckpoint:
         if tensor is None:
             return "not in the base"
         if not is_float(tensor):
-            return f"the base holds it as {tensor.dtype}, quantised"
+            return tensor.lacking or f"the base holds it as {tensor.dtype}, quantised"
         flip = _flipped(delta, tensor, transposed)
         if flip is None:
             self._refuse([(delta, tensor)])

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunescope.writing import sha256_of
+from tunescope.hashes import sha256_of
+from tunescope.reader import current
 
 # Larger files are not read whole for their hash alone.
 _WHOLE = 1_000_000_000
@@ -49,7 +50,9 @@ def _revision(location: str) -> str | None:
 def _file(path: Path, hash_all: bool, header: Callable[[Path], int] | None) -> dict[str, Any]:
     size = path.stat().st_size
     found = digest(path, size, hash_all) if header is None else _of_head(path, size, header(path))
-    return {"file": path.name, "bytes": size, "digest": found}
+    entry = {"file": path.name, "bytes": size, "digest": found}
+    # Who states the hash that the file was compared with, where that was asked for.
+    return entry | {"verified": list(by)} if (by := current().checked.get(path.absolute())) else entry
 
 
 def digest(path: Path, size: int, hash_all: bool = False) -> dict[str, str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing, Notice
+from tunescope.hashes import unstated
 from tunescope.source.files.container import TensorFile
 from tunescope.source.files.disk import unreachable
 from tunescope.source.files.sharded import read_shards
@@ -34,6 +35,11 @@ def open_model_files(path: Path) -> tuple[list[tuple[str, TensorFile]], list[Not
             found="nothing at this path; it looks local, so this was not a hub lookup",
             fix="check the path; a hub model is written org/name[@revision]",
         )
+    opened, notices = _opened(path)
+    return opened, [*notices, *unstated(file.path for _, file in opened)]
+
+
+def _opened(path: Path) -> tuple[list[tuple[str, TensorFile]], list[Notice]]:
     if not path.is_dir():
         return [("", read_file(path))], []
     if (path / PIPELINE).is_file():

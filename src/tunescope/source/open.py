@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from tunescope.address import component_names, distinct_addresses
 from tunescope.delta import Delta
 from tunescope.errors import BadInput, UsageError
+from tunescope.hashes import unstated
 from tunescope.paths import local_path
 from tunescope.source.files.container import TensorFile, read_safetensors
 from tunescope.source.files.tensors import Ledger
@@ -133,7 +134,12 @@ def load(located: Located, place: str) -> Weights:
         tensors={name: tensor for file in files for name, tensor in file.tensors.items()},
         metadata={key: text for file in files for key, text in file.metadata.items()},
         files=tuple(files),
-        notices=(*located.notices, *notices, *(n for file in files for n in file.notices)),
+        notices=(
+            *located.notices,
+            *notices,
+            *(n for file in files for n in file.notices),
+            *unstated(file.path for file in files),
+        ),
         config_file=located.config,
         listed=any(file.listed for file in files),
     )
@@ -226,6 +232,16 @@ def _refuse_keys(weights: Weights) -> NoReturn:
 def _check_understood(weights: Weights, ledger: Ledger) -> None:
     """Refuse a source of which nothing was understood; reasons for single tensors stand in the ledger."""
     unsupported = [t for t in weights.tensors.values() if not t.supported]
+    if unsupported and all(t.lacking for t in unsupported):
+        raise BadInput(
+            "nothing-salvaged",
+            "the file is cut short so early that no update is left whole",
+            file=weights.place,
+            tensor=unsupported[0].name,
+            expected="at least one module with all its tensors",
+            found=f"{len(weights.tensors) - len(unsupported)} of {len(weights.tensors)} tensors are complete",
+            fix="download or copy the file again",
+        )
     if unsupported:
         raise BadInput(
             "unsupported-dtype",

@@ -91,13 +91,16 @@ class _Both:
             return
         if why:
             yield self._incomparable(name, base_name, why)
-        elif is_float(tensor) and is_float(there):
+        elif tensor.lacking or there.lacking or (is_float(tensor) and is_float(there)):
             yield from self._compared(name, base_name, "ok")
         else:
             self._leave(name, base_name, f"no weight: {tensor.dtype}")
 
     def _compared(self, name: str, base_name: str, status: str) -> Iterator[Delta]:
         tensor, there = self.tuned.tensors[name], self.base.tensors[base_name]
+        if lacking := tensor.lacking or there.lacking:
+            yield self._incomparable(name, base_name, lacking)
+            return
         shape, pair = tensor.shape, Pair(there, tensor)
         if tensor.shape != there.shape:
             rows = _common_rows(tensor.shape, there.shape)
@@ -135,7 +138,7 @@ class _Both:
 def _rest(ledger: Ledger, reason: str, model: WholeModel) -> None:
     for name in ledger.unclaimed():
         tensor = model.tensors[name]
-        plain = reason if is_float(tensor) else f"{reason}; {tensor.dtype}, no weight"
+        plain = reason if is_float(tensor) else tensor.lacking or f"{reason}; {tensor.dtype}, no weight"
         ledger.left([name], quantised(name, model.tensors) or plain)
 
 

@@ -77,7 +77,8 @@ def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
 
 def _beside(delta: Delta, tensor: LazyTensor) -> Delta:
     if not is_float(tensor):
-        return replace(delta, status=_joined(delta.status, f"the base holds it as {tensor.dtype}, quantised"))
+        why = tensor.lacking or f"the base holds it as {tensor.dtype}, quantised"
+        return replace(delta, status=_joined(delta.status, why))
     shape = _matrix(tensor.shape)
     if shape == (delta.d_out, delta.d_in):
         return replace(delta, base=Base(tensor, False))

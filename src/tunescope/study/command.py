@@ -91,6 +91,27 @@ def hash_option() -> Callable[[Any], Any]:
     )
 
 
+def check_hashes_option() -> Callable[[Any], Any]:
+    """`--check-hashes`, the same in every command that reads files."""
+    return click.option(
+        "--check-hashes",
+        is_flag=True,
+        help="Refuse a file that holds not what a sidecar (*.sha256, SHA256SUMS) or the hub states.",
+    )
+
+
+def salvage_option() -> Callable[[Any], Any]:
+    """`--salvage`, the same in every command that reads weights and runs no model."""
+    return click.option(
+        "--salvage", is_flag=True, help="Read the complete tensors of a safetensors file that was cut short."
+    )
+
+
+def reading_options() -> tuple[Callable[[Any], Any], ...]:
+    """`--hash`, `--check-hashes` and `--salvage`; the frame sees to the latter two."""
+    return (hash_option(), check_hashes_option(), salvage_option())
+
+
 def selection_options() -> tuple[Callable[[Any], Any], ...]:
     """`--layers` and `--modules`."""
     return (

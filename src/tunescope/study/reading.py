@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.errors import BadInput, Missing, printable
+from tunescope.hashes import sha256_of
 from tunescope.source.files.documents import read_object
 from tunescope.study.question import Question
 from tunescope.study.saving import RECORD
 from tunescope.study.study import Study
 from tunescope.table import SCHEMA_VERSION, read_parquet
-from tunescope.writing import sha256_of
 
 
 def load(folder: Path, question: Callable[[str], Question]) -> Study:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunescope.errors import Exhausted, UsageError
+from tunescope.hashes import sha256_of
 from tunescope.paths import exists, is_link
 from tunescope.study.options import parse_formats
 from tunescope.study.progress import Tell
 from tunescope.study.study import FORMATS, Study
 from tunescope.table import SCHEMA_VERSION, spreadsheet_safe, write_csv
 from tunescope.version import __version__
-from tunescope.writing import published, sha256_of, write_json, write_text
+from tunescope.writing import published, write_json, write_text
 
 RECORD = "study.json"
 

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunescope.study.command import Asked, Command, device_option, dtype_option, scale_option, text_options
+from tunescope.study.command import (
+    Asked,
+    Command,
+    check_hashes_option,
+    device_option,
+    dtype_option,
+    scale_option,
+    text_options,
+)
 from tunescope.study.options import parse_scales
 from tunescope.study.progress import speaks
 
@@ -40,6 +48,7 @@ _PARAMETERS = (
     *text_options(batch_size=8),
     dtype_option(),
     device_option(),
+    check_hashes_option(),
     scale_option(),
     click.option(
         "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the random weights."

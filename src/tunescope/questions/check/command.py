@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tunescope.study.command import Asked, Command, scale_option
+from tunescope.study.command import Asked, Command, check_hashes_option, salvage_option, scale_option
 from tunescope.study.options import parse_scales
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ _PARAMETERS = (
     ),
     click.option("--deep", is_flag=True, help="Read the values too: untrained, not finite, doubled."),
     scale_option(),
+    check_hashes_option(),
+    salvage_option(),
 )
 
 

@@ -5,7 +5,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tunescope.questions.importance.state import forget_state, state_folder
-from tunescope.study.command import Asked, Command, device_option, dtype_option, text_options
+from tunescope.study.command import (
+    Asked,
+    Command,
+    check_hashes_option,
+    device_option,
+    dtype_option,
+    text_options,
+)
 from tunescope.study.progress import speaks
 
 if TYPE_CHECKING:
@@ -24,6 +31,7 @@ _PARAMETERS = (
     *text_options(batch_size=1),
     dtype_option(),
     device_option(),
+    check_hashes_option(),
     click.option(
         "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of every draw."
     ),

@@ -93,6 +93,7 @@ def _loaded(model: Any, data: Any, methods: tuple[str, ...], given: Mapping[str,
         from tunescope.lm.pretrained import load_model, load_tokenizer
         from tunescope.lm.processes import join_group
         from tunescope.lm.texts import read_batches
+        from tunescope.lm.verification import unverified
         from tunescope.questions.importance.measurement import check_methods
 
     check_methods(methods)
@@ -105,6 +106,7 @@ def _loaded(model: Any, data: Any, methods: tuple[str, ...], given: Mapping[str,
         join_group()
         device, notices = chosen_device(given["device"])
     network = model if live else load_model(parse_spec(str(model))[1], given["dtype"], device)
+    notices = [*notices, *([] if live else unverified(parse_spec(str(model))[1]))]
     if not texts:
         return _Loaded(network, data, None, notices)
     if live:

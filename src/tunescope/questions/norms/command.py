@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunescope.study.command import Asked, Command, hash_option, scale_option, selection_options
+from tunescope.study.command import Asked, Command, reading_options, scale_option, selection_options
 from tunescope.study.options import parse_scales
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _PARAMETERS = (
         help="Singular values of ΔW [default: full for adapters, none for whole models].",
     ),
     click.option("--no-spectra", is_flag=True, help="The same as --spectra none."),
-    hash_option(),
+    *reading_options(),
 )
 
 

@@ -9,7 +9,7 @@ from tunescope.study.command import (
     Asked,
     Command,
     device_option,
-    hash_option,
+    reading_options,
     scale_option,
     selection_options,
 )
@@ -56,7 +56,7 @@ _PARAMETERS = (
     click.option("--vmax", type=float, help="End of the colour scale [default: the largest φ shown]."),
     device_option("cpu"),
     scale_option(),
-    hash_option(),
+    *reading_options(),
 )
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunescope.study.command import Asked, Command, hash_option
+from tunescope.study.command import Asked, Command, reading_options
 
 if TYPE_CHECKING:
     from tunescope.study.study import Study
@@ -33,7 +33,7 @@ _PARAMETERS = (
     click.option(
         "--hold", type=_Number(0, 60), default=2.0, show_default=True, help="Seconds the last frame stands."
     ),
-    hash_option(),
+    *reading_options(),
 )
 
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tunescope.study.command import Asked, Command, hash_option, scale_option
+from tunescope.study.command import Asked, Command, reading_options, scale_option
 from tunescope.study.options import parse_scales
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _PARAMETERS = (
         "--expect", multiple=True, metavar="LABEL=X", help="Coefficient that is right for it [default: 1]."
     ),
     scale_option(),
-    hash_option(),
+    *reading_options(),
 )
 
 

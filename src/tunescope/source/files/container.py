@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from tunescope.delta import Array, read_only
 from tunescope.errors import BadInput, Notice
+from tunescope.reader import current
 from tunescope.source.files.disk import Snapshot, take_snapshot
 from tunescope.source.files.header import LARGEST_HEADER, Slot, parse_header
 from tunescope.source.files.sniff import read_head
@@ -55,14 +56,15 @@ def read_safetensors(path: str | Path) -> TensorFile:
     """Open a safetensors file: its header is checked whole, its tensors are read on demand.
 
     Raises `BadInput` for a file that breaks the format (its slug says how), `Missing` for one that is
-    not there or may not be read.
+    not there or may not be read. Of one that is cut short the complete tensors can be read where
+    `reading(salvage=True)` says so.
     """
     path = Path(path)
     snapshot = take_snapshot(path)
     length = _header_length(snapshot)
     raw = snapshot.read(8, length).tobytes()
     with _no_collection():
-        header = parse_header(raw, snapshot.size - 8 - length, path)
+        header = parse_header(raw, snapshot.size - 8 - length, path, current().salvage)
         tensors = {name: _ranged(name, slot, snapshot, 8 + length) for name, slot in header.slots.items()}
     return TensorFile(path, header.metadata, tensors, list(header.notices), snapshot)
 
@@ -94,6 +96,8 @@ def lazy(
 
 def _ranged(name: str, slot: Slot, snapshot: Snapshot, start: int) -> LazyTensor:
     offset, nbytes = start + slot.begin, slot.end - slot.begin
+    if offset + nbytes > snapshot.size:
+        return _cut(name, slot, snapshot, offset)
     read = partial(read_range, snapshot, offset, nbytes, slot.dtype, slot.shape)
     part = partial(read_values, snapshot, offset, slot.dtype)
     fill = partial(fill_values, snapshot, offset, slot.dtype)
@@ -108,6 +112,21 @@ def fill_values(
     held = memory[: (stop - start) * kind.itemsize]
     snapshot.fill(offset + start * kind.itemsize, held)
     return read_only(held.view(kind))
+
+
+def _cut(name: str, slot: Slot, snapshot: Snapshot, offset: int) -> LazyTensor:
+    """A tensor whose end, or all of which, lies beyond the end of a file that is salvaged."""
+    nbytes = slot.end - slot.begin
+    there = max(snapshot.size - offset, 0)
+    lacking = f"cut off: {there} of {nbytes} bytes are there"
+
+    def refuse() -> NoReturn:
+        raise BadInput(
+            "truncated", "a tensor of a file that is cut short is needed", file=snapshot.path, tensor=name,
+            expected=f"{nbytes} bytes", found=f"{there}", fix="download or copy the file again",
+        )  # fmt: skip
+
+    return LazyTensor(name, slot.dtype, slot.shape, nbytes, refuse, supported=False, lacking=lacking)
 
 
 def read_values(snapshot: Snapshot, offset: int, dtype: str, start: int, stop: int) -> Array:

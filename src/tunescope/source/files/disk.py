@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.errors import BadInput, Exhausted, Missing
+from tunescope.hashes import check
 from tunescope.paths import is_link
 
 # O_NONBLOCK so that a FIFO put in the file's place cannot make the program wait for a writer.
@@ -56,7 +57,10 @@ class Snapshot:
 
 
 def take_snapshot(path: Path) -> Snapshot:
-    """Look at a file without opening it; refuse what is missing, unreadable or not a regular file."""
+    """Look at a file; refuse what is missing, unreadable, no regular file, or not what is stated of it.
+
+    It is opened only where hashes are to be compared.
+    """
     try:
         status = path.stat()
     except OSError as error:
@@ -69,6 +73,10 @@ def take_snapshot(path: Path) -> Snapshot:
             expected="a regular file",
             found=_kind(status.st_mode),
         )
+    try:
+        check(path)
+    except OSError as error:
+        raise unreachable(path, error) from None
     return _identify(path, status)
 
 

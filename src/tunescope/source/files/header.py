@@ -41,8 +41,11 @@ class Header:
     notices: tuple[Notice, ...]
 
 
-def parse_header(raw: bytes, data_bytes: int, path: Path) -> Header:
-    """Parse a header and check that its tensors tile the `data_bytes` behind it exactly."""
+def parse_header(raw: bytes, data_bytes: int, path: Path, salvage: bool = False) -> Header:
+    """Parse a header and check that its tensors tile the `data_bytes` behind it exactly.
+
+    With `salvage` tensors may end beyond the `data_bytes` that are there, which is noticed.
+    """
     notices = []
     if raw[:1] in b" \t\r\n":
         text = "the header starts with a space, which the format forbids; it was read all the same"
@@ -51,7 +54,11 @@ def parse_header(raw: bytes, data_bytes: int, path: Path) -> Header:
     metadata = _metadata(document.pop(METADATA, None), path)
     slots = {name: _slot(name, value, path) for name, value in document.items()}
     ordered = sorted(slots.items(), key=lambda item: (item[1].begin, item[1].end))
-    _check_tiling(ordered, data_bytes, path)
+    end = _check_tiling(ordered, path)
+    if salvage and end > data_bytes:
+        notices.append(_salvaged(ordered, data_bytes, end, path))
+    else:
+        _check_end(ordered, data_bytes, end, path)
     return Header(dict(ordered), metadata, tuple(notices))
 
 
@@ -213,7 +220,8 @@ def _check_bytes(name: str, slot: Slot, path: Path) -> None:
         )
 
 
-def _check_tiling(ordered: list[tuple[str, Slot]], data_bytes: int, path: Path) -> None:
+def _check_tiling(ordered: list[tuple[str, Slot]], path: Path) -> int:
+    """Where the tensors end, which follow one another without a gap."""
     end, before = 0, "the start of the data"
     for name, slot in ordered:
         if slot.begin != end:
@@ -228,6 +236,21 @@ def _check_tiling(ordered: list[tuple[str, Slot]], data_bytes: int, path: Path) 
                 tensor=name,
             )
         end, before = slot.end, name
+    return end
+
+
+def _salvaged(ordered: list[tuple[str, Slot]], data_bytes: int, end: int, path: Path) -> Notice:
+    """What is said of a file of which only the beginning is there."""
+    lost = [name for name, slot in ordered if slot.end > data_bytes]
+    whole = len(ordered) - len(lost)
+    text = (
+        f"{printable(path.name)} is cut short, {data_bytes} of {end} data bytes are present: {whole} of "
+        f"{len(ordered)} tensors are complete and were salvaged; {printable(lost[0])} is the first cut off"
+    )
+    return Notice("salvaged", text, lost[0])
+
+
+def _check_end(ordered: list[tuple[str, Slot]], data_bytes: int, end: int, path: Path) -> None:
     if end > data_bytes:
         first = next(name for name, slot in ordered if slot.end > data_bytes)
         _refuse(
@@ -236,7 +259,7 @@ def _check_tiling(ordered: list[tuple[str, Slot]], data_bytes: int, path: Path) 
             path,
             f"{end} bytes of tensors",
             f"{data_bytes}; the first incomplete tensor is named above",
-            "download or copy the file again",
+            "download or copy the file again; where it is all there is, --salvage reads the complete tensors",
             tensor=first,
         )
     if end < data_bytes:

@@ -23,7 +23,8 @@ class LazyTensor:
 
     `read_part(start, stop)` reads only those values of the flat tensor, where the file allows it, and
     `fill(start, stop, memory)` reads them into memory that is there already.
-    `supported` is false for a dtype that cannot be turned into numbers (FP4, packed integers, …).
+    `supported` is false for a dtype that cannot be turned into numbers (FP4, packed integers, …), and for a
+    tensor of which bytes are missing: `lacking` says how many.
     """
 
     name: str
@@ -34,6 +35,12 @@ class LazyTensor:
     supported: bool = True
     read_part: Callable[[int, int], Array] | None = None
     fill: Callable[[int, int, NDArray[np.uint8]], Array] | None = None
+    lacking: str = ""
+
+    @property
+    def unreadable(self) -> str:
+        """Why a tensor that is not `supported` cannot be read."""
+        return self.lacking or f"unsupported dtype {self.dtype}"
 
     @property
     def size(self) -> int:
@@ -109,7 +116,7 @@ class Ledger:
         return tuple(self._entry(name, tensor) for name, tensor in self.tensors.items())
 
     def _entry(self, name: str, tensor: LazyTensor) -> Entry:
-        default = ("not used", NOT_UNDERSTOOD if tensor.supported else f"unsupported dtype {tensor.dtype}")
+        default = ("not used", NOT_UNDERSTOOD if tensor.supported else tensor.unreadable)
         status, reason = self._fate.get(name, default)
         return Entry(tensor.name, tensor.dtype, tensor.shape, tensor.nbytes, status, reason)
 

@@ -97,8 +97,8 @@ def _product(
     alpha = read_alpha(roles["alpha"], ledger, file) if "alpha" in roles else None
     rank = _rank(roles)
     factors = {r: t for r, t in roles.items() if r.startswith(("hada_", "lokr_"))}
-    if any(not t.supported for t in factors.values()):
-        ledger.left((t.name for t in factors.values()), "unsupported dtype in the module")
+    if unread := [t for t in factors.values() if not t.supported]:
+        ledger.left((t.name for t in factors.values()), f"{unread[0].unreadable} in the module")
         return []
     named = {f"{dotted(flat)}.{role}": tensor for role, tensor in factors.items()}
     deltas = read_peft(named, {"peft_type": method, "r": rank or 1, "alpha": rank or 1}, ledger, file=file)

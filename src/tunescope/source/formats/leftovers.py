@@ -25,7 +25,7 @@ _HEADS = {
     "SEQ_CLS": ("classifier", "score"), "TOKEN_CLS": ("classifier", "score"), "QUESTION_ANS": ("qa_outputs",),
 }  # fmt: skip
 # What has no element without anything having gone wrong, or is named already.
-_EMPTY_BY_DESIGN = ("pruned to rank 0", "incomplete module", "unsupported dtype")
+_EMPTY_BY_DESIGN = ("pruned to rank 0", "incomplete module", "unsupported dtype", "cut off")
 
 
 def account(
@@ -75,7 +75,7 @@ def _reason(tensor: LazyTensor, config: Mapping[str, Any]) -> str | None:
         return "copy of the base layer"
     if len(parts) > 1 and parts[-2] in _EMBEDDINGS:
         return "saved embedding layer, needs base"
-    return None if tensor.supported else f"unsupported dtype {tensor.dtype}"
+    return None if tensor.supported else tensor.unreadable
 
 
 def _is_saved(parts: list[str], config: Mapping[str, Any]) -> bool:

@@ -104,7 +104,7 @@ def pair_delta(pair: Pair, ledger: Ledger, file: str) -> Delta | None:
 
 def _unusable(pair: Pair, file: str) -> str | None:
     if unsupported := [t for t in pair.tensors if not t.supported]:
-        return f"unsupported dtype {unsupported[0].dtype}"
+        return unsupported[0].unreadable
     for tensor in pair.tensors:
         require_float(tensor, file)
     if any(t.numel == 0 for t in pair.tensors):

@@ -64,7 +64,7 @@ class Adapter:
         """
         unreadable = [module[p] for p in required if p in module and not module[p].supported]
         if unreadable:
-            self.needs(module, f"unsupported dtype {unreadable[0].dtype}")
+            self.needs(module, unreadable[0].unreadable)
             return False
         missing = [p for p in required if p not in module]
         empty = [p for p in required if p in module and module[p].numel == 0]
