@@ -76,6 +76,7 @@ def check_verbs(folder: Path) -> None:
         "norms": [first, second, "-o", str(folder / "norms")],
         "subspace": [first, second, "--layers", "0", "-o", str(folder / "subspace")],
         "trajectory": [first, second, "-o", str(folder / "trajectory"), "--figures", "none"],
+        "check": [first, second],
         "draw": [str(folder / "norms")],
     }
     for verb, arguments in works.items():

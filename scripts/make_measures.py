@@ -39,6 +39,7 @@ TABLES: Sequence[tuple[str, str, Schema]] = (
     ("motion", "When: one row per run, step, weight and factor.", trajectory.SCHEMA),
     ("importance", "Does it matter: one row per method and parameter.", importance.SCHEMA),
     ("attribution", "Which changes bought the gain: one row per data set and cell.", attribution.SCHEMA),
+    ("attribution_difference", "Two data sets: one row per pair and cell.", attribution.DIFFERENCE),
     ("put_back", "Single weights put back to the base, and measured.", attribution.PUT_BACK),
     ("merge", "Whether an adapter is in a checkpoint.", verify.MERGE),
     ("attach", "Whether an adapter attaches to a base.", check.ATTACH),

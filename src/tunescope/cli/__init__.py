@@ -1,6 +1,5 @@
 """The command line: `tunescope VERB …`; one file per verb, imported only when that verb is asked for."""
 
-import difflib
 import importlib
 import os
 import signal
@@ -14,6 +13,7 @@ from tunescope.cli.frame import framed
 from tunescope.cli.streams import prepare_streams
 from tunescope.errors import Exhausted, TunescopeError, printable
 from tunescope.extras import missing
+from tunescope.words import nearest
 
 # verb -> (module below tunescope, one-line help); the help stands here so that listing imports nothing.
 _QUESTION = "questions.{}.command"
@@ -69,9 +69,9 @@ class _Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        near = difflib.get_close_matches(args[0], VERBS, n=1)
+        near = nearest(args[0], VERBS)
         if args[0] not in VERBS and not args[0].startswith("-"):
-            hint = f" Did you mean '{near[0]}'?" if near else f" Commands: {', '.join(VERBS)}."
+            hint = f" Did you mean '{near}'?" if near else f" Commands: {', '.join(VERBS)}."
             raise click.UsageError(f"There is no command '{printable(args[0])}'.{hint}", ctx)
         return super().resolve_command(ctx, args)
 

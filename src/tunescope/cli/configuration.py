@@ -1,6 +1,5 @@
 """`--config FILE`: options from YAML or TOML, weaker than flags and the environment."""
 
-import difflib
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import click
 
 from tunescope.errors import Missing, UsageError
+from tunescope.words import nearest
 
 MAX_BYTES = 1 << 20
 MAX_ALIASES = 20
@@ -83,8 +83,8 @@ def read_config(path: Path, known: list[str]) -> dict[str, Any]:
     given = {str(key).replace("-", "_"): value for key, value in document.items()}
     for key in given:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            fix = f"did you mean {near[0]}?" if near else f"known: {', '.join(sorted(known))}"
+            near = nearest(key, known)
+            fix = f"did you mean {near}?" if near else f"known: {', '.join(sorted(known))}"
             raise UsageError("unknown-key", f"there is no option {key}", file=path, found=key, fix=fix)
     return given
 

@@ -63,10 +63,10 @@ def _shared() -> tuple[Callable[[Any], Any], ...]:
 
 
 def _run(command: Command, options: dict[str, Any], frame: Mapping[str, Any]) -> int:
-    from tunescope.study.options import parse_formats, parse_words
+    from tunescope.study.options import parse_formats, parse_kinds
 
     figures = parse_formats(frame["figures"])
-    kinds = parse_words(frame["fail_on"]) or ()
+    kinds = () if frame["fail_on"] is None else parse_kinds(frame["fail_on"], command.kinds)
     out: Path | None = frame["out"]
     if out is not None:
         _check(out, command.inputs(options), frame["overwrite"])

@@ -19,8 +19,10 @@ def chosen_device(wanted: str) -> tuple[str, list[Notice]]:
 
 
 @contextmanager
-def named_memory() -> Iterator[None]:
-    """Memory of the device that ran out while scoring, as our own error."""
+def named_memory(
+    fix: str = "a smaller --batch-size or --max-length, or --dtype bfloat16",
+) -> Iterator[None]:
+    """Memory of the device that ran out, as our own error with a `fix` that the command has."""
     # Deferred: which device is meant can be told without torch.
     import torch
 
@@ -31,5 +33,5 @@ def named_memory() -> Iterator[None]:
             "out-of-memory",
             "the device ran out of memory",
             found=str(error).split(". ", 1)[0],
-            fix="a smaller --batch-size or --max-length, or --dtype bfloat16",
+            fix=fix,
         ) from error

@@ -41,6 +41,25 @@ def provenance(
     }
 
 
+def checkpoint(label: str, place: str) -> dict[str, Any]:
+    """As `provenance`, of a whole model by its place; one that is live or not on this disk has no files."""
+    folder = Path(place)
+    files = sorted(folder.glob("*.safetensors")) if place and folder.is_dir() else []
+    return provenance(label, place, "checkpoint", files)
+
+
+def texts(label: str, place: str, token_ids: str) -> dict[str, Any]:
+    """As `provenance`, of data that a model scored; `token_ids` is the sha256 of what was scored."""
+    return {
+        "label": label,
+        "location": place,
+        "format": "texts",
+        "revision": None,
+        "bytes": None,
+        "digest": {"kind": "sha256_of_token_ids", "value": token_ids},
+    }
+
+
 def _revision(location: str) -> str | None:
     """The commit in `hf://org/name@commit/folder`."""
     found = re.match(r"hf://[^@]+@([^/]+)", location)

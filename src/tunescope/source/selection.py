@@ -1,5 +1,6 @@
 """Several sources at once: each with a label of its own, and only what was selected of it."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from tunescope.errors import UsageError
 from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
 from tunescope.source.spec import default_label, distinct_labels, label_path, parse_spec
+from tunescope.words import word_tuple
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,12 @@ def chosen_sources(
     """
     listed = flattened(sources)
     opened = listed if all(isinstance(s, Source) for s in listed) else open_labelled(listed, scale, opener)
-    return select(opened, Selection(layer_set(layers), word_list(modules)))
+    return select(
+        opened,
+        Selection(
+            layer_set(layers), None if modules is None else word_tuple(modules, "bad-modules", "module")
+        ),
+    )
 
 
 def flattened(sources: Sequence[Any]) -> list[Any]:
@@ -200,16 +207,17 @@ def flattened(sources: Sequence[Any]) -> list[Any]:
     return listed
 
 
-def spelled(sources: Sequence[Any]) -> list[str]:
-    """The sources as text: paths and ids as they were given, live objects by their type."""
-    texts = []
-    for source in flattened(sources):
-        if isinstance(source, Source):
-            texts.append(f"{source.label}={source.location}")
-        else:
-            plain = isinstance(source, str | Path)
-            texts.append(str(source) if plain else f"<{type(source).__name__}>")
-    return texts
+def spelled_sources(sources: Sequence[Any], opened: Sequence[Source]) -> list[str]:
+    """The sources as text: paths and ids as they were given, live objects by the labels that they got."""
+    live = iter([source.label for source in opened if not source.files and source.published is None])
+    return [
+        f"{source.label}={source.location}"
+        if isinstance(source, Source)
+        else os.fspath(source)
+        if isinstance(source, str | Path)
+        else next(live)
+        for source in flattened(sources)
+    ]
 
 
 def layer_set(layers: Any) -> frozenset[int] | None:
@@ -233,15 +241,3 @@ def layer_set(layers: Any) -> frozenset[int] | None:
             )
         found |= set(range(int(match.group(1)), int(match.group(2) or match.group(1)) + 1))
     return frozenset(found)
-
-
-def word_list(modules: Any) -> tuple[str, ...] | None:
-    """`"q_proj,mlp"` or words as a tuple of words; `None` stays `None`, for all."""
-    if modules is None:
-        return None
-    given = modules.split(",") if isinstance(modules, str) else [str(word) for word in modules]
-    words = tuple(word.strip() for word in given if word.strip())
-    if not words:
-        found = repr(modules)
-        raise UsageError("bad-modules", "no module is named", expected="such as q_proj,mlp", found=found)
-    return words

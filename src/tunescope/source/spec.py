@@ -121,3 +121,21 @@ def default_label(place: str | os.PathLike[str]) -> str:
     if path.suffix.lower() in _SUFFIXES:
         path = path.parent if path.stem in _PLAIN_STEMS else path.with_suffix("")
     return path.name or Path(place).absolute().name or "adapter"
+
+
+def spelled(thing: object, label: str) -> str:
+    """What was given for a model, an adapter or data, as a study's arguments keep it: a live object's label.
+
+    >>> spelled("runs/poetry", "poetry"), spelled({}, "model")
+    ('runs/poetry', 'model')
+    """
+    return os.fspath(thing) if isinstance(thing, str | os.PathLike) else label
+
+
+def location_of(thing: object) -> str:
+    """Where it lies, as it was given; of a live object, what it is.
+
+    >>> location_of("runs/poetry"), location_of([])
+    ('runs/poetry', 'live list')
+    """
+    return spelled(thing, f"live {type(thing).__name__}")

@@ -106,6 +106,20 @@ def significant(value: float | None, digits: int = 3) -> str:
     return "n/a" if value is None or value != value else f"{value:.{digits}g}"
 
 
+# Kinds of what is noticed while reading, which every command may raise: the notices' slugs with `_` for `-`.
+NOTICED = frozenset({
+    "adapter_name", "alpha_zero", "bad_metadata", "base_name", "batch_larger_than_data",
+    "blocks_one_by_one", "capture_unfinished", "config_default", "config_unread", "data_cut",
+    "data_left_out", "data_rejected", "empty_tensor", "factor_left_out", "few_sequences", "float8",
+    "graphs_replayed", "half_saved", "half_written", "hash_unknown", "header_space", "last_left_out",
+    "left_out", "model_length", "needs_base", "no_change", "no_cuda", "no_delta", "no_index",
+    "no_trainer_state", "not_in_index", "not_understood", "published_norms", "rank_mismatch", "salvaged",
+    "saved_twice", "scale_unknown", "sequences_skipped", "shapes_differ", "start_missing", "start_renamed",
+    "step_mismatch", "steps_missing", "stopped_early", "targets_differ", "training_mode",
+    "unfinished_download", "unknown_config_key", "unnamed_parameters", "unsupported_dtype", "unwrapped",
+    "weights_differ", "wrapper_prefix", "wrong_total_size",
+})  # fmt: skip
+
 # Notices that only say what was done.
 _ONLY_SAID = {
     "published-norms", "no-cuda", "few-sequences", "batch-larger-than-data", "stopped-early", "model-length",

@@ -1,32 +1,11 @@
 """Options that several commands share, from text to values."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
 
 from tunescope.errors import UsageError, printable
-
-
-def parse_words(text: str | None) -> tuple[str, ...] | None:
-    """`q_proj,mlp` as words."""
-    if text is None:
-        return None
-    words = tuple(word.strip() for word in text.split(",") if word.strip())
-    if not words:
-        raise UsageError("bad-modules", "no module is named", expected="such as q_proj,mlp", found=repr(text))
-    return words
-
-
-def word_tuple(words: Any, what: str) -> tuple[str, ...]:
-    """`"a,b"` or words as a tuple of words, each once; at least one.
-
-    >>> word_tuple("taylor, curvature", "method")
-    ('taylor', 'curvature')
-    """
-    given = words.split(",") if isinstance(words, str) else [str(word) for word in words]
-    found = tuple(dict.fromkeys(word.strip() for word in given if word.strip()))
-    if not found:
-        raise UsageError(f"unknown-{what}", f"no {what} is named", expected=f"at least one {what}")
-    return found
+from tunescope.study.finding import NOTICED
+from tunescope.words import nearest, word_tuple
 
 
 def parse_scales(texts: tuple[str, ...], option: str = "--scale") -> dict[str, float]:
@@ -59,4 +38,24 @@ def parse_formats(text: str) -> tuple[str, ...]:
             expected="png, svg, pdf, several with commas, or none",
             found=printable(text),
         )
+    return words
+
+
+def parse_kinds(text: str, raised: Sequence[str]) -> tuple[str, ...]:
+    """`seam,diverged` as kinds of findings: those that a command raises itself, and those of notices.
+
+    A notice is a finding whose kind has `_` where its slug has `-`; both spellings are taken.
+    """
+    known = {*raised, *NOTICED}
+    words = tuple(word.replace("-", "_") for word in word_tuple(text, "unknown-kind", "kind of finding"))
+    for word in words:
+        if word not in known:
+            near = nearest(word, known)
+            raise UsageError(
+                "unknown-kind",
+                f"this command has no finding of the kind {printable(word)!r}",
+                expected=", ".join(sorted(raised)),
+                found=printable(word),
+                fix=None if near is None else f"did you mean {near}?",
+            )
     return words

@@ -29,6 +29,17 @@ class Drawing(Protocol):
         """Write it in each format; the paths that were written."""
 
 
+def adapters_of(study: "Study") -> list[str]:
+    """`LABEL=LOCATION` of the adapters that a study read, for the command that asks the next question."""
+    return [f"{source['label']}={source['location']}" for source in study.sources if _on_disk(source)]
+
+
+def _on_disk(source: Mapping[str, Any]) -> bool:
+    """Whether a source is an adapter in files, neither a base, a table, texts nor a live object."""
+    others = ("checkpoint", "published-norms", "texts", "whole-model")
+    return source["format"] not in others and bool(source["files"])
+
+
 @dataclass(frozen=True, eq=False)
 class Question:
     """One question: its `kind`, the name of its `main` table, and functions of a `Study` alone.

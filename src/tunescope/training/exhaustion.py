@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tunescope.errors import Exhausted, TunescopeError
+from tunescope.lm.device import named_memory
 
 _NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Each library that writes a part of a checkpoint words this in its own exception; torch's archive writer
@@ -48,18 +49,9 @@ def reason(problem: BaseException) -> str:
 @contextmanager
 def named_exhaustion(root: Path) -> Iterator[None]:
     """Memory and disk that ran out under the trainer, as our own error; the sweep can go on afterwards."""
-    # Deferred: what reads a recording needs no torch.
-    import torch
-
     try:
-        yield
-    except torch.OutOfMemoryError as problem:
-        raise Exhausted(
-            "device-memory",
-            "the device ran out of memory",
-            found=str(problem).split(". ", 1)[0],
-            fix="--batch-size 1, a shorter --max-length, or --gradient-checkpointing",
-        ) from problem
+        with named_memory("--batch-size 1, a shorter --max-length, or --gradient-checkpointing"):
+            yield
     except Exhausted:
         raise
     # Libraries raise bare exceptions here; what does not speak of the disk goes on as it came.

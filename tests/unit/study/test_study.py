@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import tunescope
 from tunescope.errors import BadInput, Missing, UsageError
@@ -192,3 +192,18 @@ def test_rows_given_lazily_are_written_as_held_ones(tmp_path: Path) -> None:
     lazy.write_parquet(tmp_path / "t.parquet")
     assert read_parquet(tmp_path / "t.parquet").equals(Table(frame, "t", {"columns": {}}))
     assert len(lazy) == 2
+
+
+def test_live_objects_stand_in_the_arguments_by_their_labels(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    folder = pair[0]
+    state = load_file(folder / "adapter_model.safetensors")
+    opened = tunescope.open_source(
+        state, label="mine", config=json.loads((folder / "adapter_config.json").read_text())
+    )
+    plain = {name.removeprefix("base_model.model."): array for name, array in state.items()}
+    study = tunescope.norms(str(folder), plain, plain)
+    assert study.arguments["sources"] == [str(folder), *(s["label"] for s in study.sources[1:])]
+    assert len(set(study.arguments["sources"])) == 3
+    assert tunescope.norms([opened]).arguments["sources"] == [f"mine={opened.location}"]
+    study.save(tmp_path / "s", figures=())
+    assert tunescope.read(tmp_path / "s").equals(study)

@@ -15,10 +15,10 @@ from tunescope.questions.attribution.description import where_it_lies
 from tunescope.questions.attribution.findings import attribution_findings, difference_findings
 from tunescope.questions.attribution.inputs import check_there, data_sets
 from tunescope.questions.attribution.question import QUESTION
-from tunescope.questions.attribution.summary import PUT_BACK, SCHEMA
+from tunescope.questions.attribution.summary import DIFFERENCE, PUT_BACK, SCHEMA
 from tunescope.source import digest
 from tunescope.source.ledger import provenance
-from tunescope.source.spec import default_label, parse_spec
+from tunescope.source.spec import default_label, location_of, parse_spec, spelled
 from tunescope.study.finding import noticed, ordered
 from tunescope.study.progress import Tell, silent
 from tunescope.study.study import Study, asked
@@ -70,9 +70,10 @@ def attribute(
     check_there(place if isinstance(tuned, str | Path) else "org/live", texts)
     subject, found, notices = _measured(place, sets, given, _scale(label, scale), tell)
     document = _document(label, given, subject, found, notices)
-    places = {name: value if isinstance(value, str) else "<batches>" for name, value in sets.items()}
-    arguments = given | {"tuned": _spelled(tuned), "base": _spelled(base), "data": places, "state": None}
-    sources = _provenance(subject, arguments, found)
+    arguments = given | {"tuned": spelled(tuned, label), "state": None}
+    arguments["base"] = None if base is None else spelled(base, "base")
+    arguments["data"] = {name: spelled(value, name) for name, value in sets.items()}
+    sources = _provenance(subject, ((label, tuned), ("base", base)), sets, found)
     return Study(QUESTION, _tables(label, subject, found), document, arguments, sources)
 
 
@@ -81,10 +82,6 @@ def _label(tuned: Any) -> tuple[str, Any]:
         return type(tuned).__name__, tuned
     said, place = parse_spec(str(tuned))
     return said or default_label(place), place
-
-
-def _spelled(thing: Any) -> str | None:
-    return str(thing) if thing is None or isinstance(thing, str | Path) else f"<{type(thing).__name__}>"
 
 
 def _scale(label: str, scale: Mapping[str, float] | None) -> float | None:
@@ -181,8 +178,8 @@ def _document(
         "schema_version": SCHEMA_VERSION,
         "kind": "attribution",
         "label": label,
-        "tuned": _spelled(given["tuned"]),
-        "base": _spelled(given["base"]),
+        "tuned": location_of(given["tuned"]),
+        "base": None if given["base"] is None else location_of(given["base"]),
         "change": subject.kind,
         **(next(iter(summaries.values())) if len(summaries) == 1 else {}),
         "data_sets": summaries,
@@ -204,7 +201,7 @@ def _tables(label: str, subject: "Subject", found: Mapping[str, "Attribution"]) 
         tables["put_back"] = _table(pl.concat(checks), "put_back", {**_KEYS, **PUT_BACK})
     if pairs := list(_differences({data: one.frame for data, one in found.items()})):
         frame = pl.concat(pairs).select(pl.lit(label).alias("model_id"), pl.all())
-        tables["attribution_difference"] = Table(frame, "attribution_difference")
+        tables["attribution_difference"] = _table(frame, "attribution_difference", DIFFERENCE)
     return tables
 
 
@@ -227,27 +224,20 @@ def _differences(frames: Mapping[str, pl.DataFrame]) -> Iterator[pl.DataFrame]:
 
 
 def _provenance(
-    subject: "Subject", arguments: Mapping[str, Any], found: Mapping[str, "Attribution"]
+    subject: "Subject",
+    models: Sequence[tuple[str, Any]],
+    sets: Mapping[str, Any],
+    found: Mapping[str, "Attribution"],
 ) -> list[dict[str, Any]]:
     """Adapter or tuned model, base and data; large checkpoints by header and size."""
-    if subject.source is not None:
-        first = provenance([subject.source])
-    else:
-        first = [_checkpoint("tuned", arguments["tuned"])]
+    first, base = (digest.checkpoint(name, "" if model is None else _place(model)) for name, model in models)
     data = [
-        {
-            "label": name,
-            "location": place,
-            "format": "texts",
-            "bytes": None,
-            "digest": {"kind": "sha256_of_token_ids", "value": found[name].summary["data_sha256"]},
-        }
-        for name, place in arguments["data"].items()
+        digest.texts(name, location_of(value), found[name].summary["data_sha256"])
+        for name, value in sets.items()
     ]
-    return [*first, _checkpoint("base", arguments["base"]), *data]
+    tuned = [first] if subject.source is None else provenance([subject.source])
+    return [*tuned, base, *data]
 
 
-def _checkpoint(label: str, place: str | None) -> dict[str, Any]:
-    folder = Path(parse_spec(place)[1]) if place else Path()
-    files = sorted(folder.glob("*.safetensors")) if place and folder.is_dir() else []
-    return digest.provenance(label, place or "", "checkpoint", files)
+def _place(model: Any) -> str:
+    return parse_spec(str(model))[1] if isinstance(model, str | Path) else location_of(model)

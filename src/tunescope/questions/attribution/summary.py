@@ -40,6 +40,16 @@ PUT_BACK: Schema = {
     "measured": Column(pl.Float64, "change of the loss that the weight makes at the tuned end", _LOSS),
     "measured_stderr": Column(pl.Float64, "standard error over sequences, paired", _LOSS),
 }
+DIFFERENCE: Schema = {
+    "model_id": Column(pl.String, "label of the tuned model"),
+    "data_a": Column(pl.String, "name of the first data set"),
+    "data_b": Column(pl.String, "name of the second"),
+    **_ADDRESS,
+    "attribution_a": Column(pl.Float64, SIGN + ", on the first data set", _LOSS),
+    "attribution_b": Column(pl.Float64, SIGN + ", on the second", _LOSS),
+    "difference": Column(pl.Float64, "the second minus the first", _LOSS),
+    "stderr": Column(pl.Float64, "its standard error, where the data sets are independent", _LOSS),
+}
 
 
 def cell_frame(changes: "Changes", mean: Array, error: Array) -> pl.DataFrame:

@@ -49,4 +49,14 @@ COMMAND = Command(
     parameters=_PARAMETERS,
     measure=_measure,
     inputs=lambda options: [*options["sources"], *filter(None, [options["base"]])],
+    kinds=(
+        "not_attached",
+        "wrong_width",
+        "wrong_depth",
+        "experts_out_of_range",
+        "vocabulary_resized",
+        "untrained",
+        "non_finite",
+        "duplicate",
+    ),
 )

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunescope.questions.check.readout import check_markdown
-from tunescope.study.question import Question
+from tunescope.study.question import Question, adapters_of
 from tunescope.study.study import Study
 
 
 def _following(study: Study, _: Path | None) -> Sequence[str]:
-    places = [f"{source['label']}={source['location']}" for source in study.sources]
-    return (f"tunescope norms {shlex.join(places[:4])} -o study/",) if study.readout["attaches"] else ()
+    places = adapters_of(study)
+    fits = places and study.readout["attaches"]
+    return (f"tunescope norms {shlex.join(places[:4])} -o study/",) if fits else ()
 
 
 QUESTION = Question(

@@ -14,7 +14,7 @@ from tunescope.questions.check.question import QUESTION
 from tunescope.source.digest import provenance
 from tunescope.source.ledger import coverage, notices
 from tunescope.source.opened import Source
-from tunescope.source.selection import chosen_sources, spelled
+from tunescope.source.selection import chosen_sources, spelled_sources
 from tunescope.study.finding import Finding, noticed, ordered
 from tunescope.study.study import Study, asked
 from tunescope.table import SCHEMA_VERSION, Column, Schema, Table, described, dtypes
@@ -50,8 +50,9 @@ def check(
     values too and adds what is untrained, not finite or doubled. `study.table` has one row per module.
     Raises as `open_source`.
     """
-    arguments = asked(locals()) | {"sources": spelled(sources), "base": None if base is None else str(base)}
+    arguments = asked(locals()) | {"base": None if base is None else str(base)}
     opened = chosen_sources(sources, scale, None, None)
+    arguments["sources"] = spelled_sources(sources, opened)
     held = None if base is None else base_names(base)
     found = {source.label: places(source, held) for source in opened}
     table = Table(_frame(opened, found, scale or {}), "attach", {"columns": described(ATTACH)})

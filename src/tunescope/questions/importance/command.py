@@ -100,4 +100,16 @@ COMMAND = Command(
     measure=_measure,
     inputs=lambda options: [options["model"], options["data"]],
     done=forget_state,
+    kinds=(
+        "early_layers",
+        "middle_layers",
+        "late_layers",
+        "layer_importance_disagrees",
+        "methods_disagree",
+        "negative_layer_importance",
+        "size_explains_map",
+        "uniform_norms",
+        "not_understood",
+        "without_gradient",
+    ),
 )

@@ -16,12 +16,12 @@ from tunescope.questions.importance.findings import importance_findings
 from tunescope.questions.importance.question import QUESTION
 from tunescope.questions.importance.views import MEANING, ORDERS, SCALES
 from tunescope.source import digest
-from tunescope.source.spec import default_label, parse_spec
+from tunescope.source.spec import default_label, location_of, parse_spec, spelled
 from tunescope.study.finding import noticed, ordered
-from tunescope.study.options import word_tuple
 from tunescope.study.progress import Tell, silent, speaks
 from tunescope.study.study import Study, asked
 from tunescope.table import SCHEMA_VERSION, Column, Schema, Table, described
+from tunescope.words import word_tuple
 from tunescope.writing import held
 
 DEFAULT_METHODS = ("taylor", "curvature")
@@ -62,14 +62,16 @@ def importance(
     `Missing`, `BadInput` or `Exhausted` for a model, data or device that cannot be used.
     """
     given = asked(locals())
-    methods = word_tuple(method, "method")
+    methods = word_tuple(method, "unknown-method", "method")
     check_view(order, colour)
+    (label, place), told = _named(model), location_of(data)
     loaded = _loaded(model, data, methods, given)
     table, notices = _scored(loaded, methods, given, None if state is None else Path(state), tell)
-    label, place, told = _named(model, data)
     document = _document(table, place, told, label, [*loaded.notices, *notices])
-    arguments = given | {"model": place, "data": told, "method": list(methods), "state": None}
-    return Study(QUESTION, _tables(table, label), document, arguments, _provenance(label, place, told, table))
+    kept = {"model": spelled(model, label), "data": spelled(data, "data"), "method": methods, "state": None}
+    read = digest.texts("data", told, table.meta["summary"]["data_hash"])
+    sources = [digest.checkpoint(label, place), read]
+    return Study(QUESTION, _tables(table, label), document, given | kept, sources)
 
 
 def check_view(order: str, colour: str) -> None:
@@ -166,13 +168,12 @@ def _few(given: Mapping[str, Any], total: int) -> list[Notice]:
     return found
 
 
-def _named(model: Any, data: Any) -> tuple[str, str, str]:
-    """The model's label and place, and the data's place; live ones by their type."""
-    told = str(data) if isinstance(data, str | Path) else f"<{type(data).__name__}>"
+def _named(model: Any) -> tuple[str, str]:
+    """The model's label and place."""
     if not isinstance(model, str | Path):
-        return type(model).__name__, f"<{type(model).__name__}>", told
+        return type(model).__name__, location_of(model)
     label, place = parse_spec(str(model))
-    return label or default_label(place), place, told
+    return label or default_label(place), place
 
 
 def _document(table: Table, model: str, data: str, label: str, notices: Sequence[Notice]) -> dict[str, Any]:
@@ -240,21 +241,3 @@ def _layers(layers: Sequence[Mapping[str, Any]], label: str) -> Table:
     types = {name: column.dtype for name, column in schema.items()}
     rows = [{"model_id": label, "step": None, **row} for row in layers]
     return Table(pl.DataFrame(rows, schema=types), "importance_layers", {"columns": described(schema)})
-
-
-def _provenance(label: str, model: str, data: str, table: Table) -> list[dict[str, Any]]:
-    """Model and data for the study's record; the data's digest is that of the token ids scored."""
-    folder = Path(model)
-    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    read = {"kind": "sha256_of_token_ids", "value": table.meta["summary"]["data_hash"]}
-    return [
-        digest.provenance(label, model, "checkpoint", files),
-        {
-            "label": "data",
-            "location": data,
-            "format": "texts",
-            "revision": None,
-            "bytes": None,
-            "digest": read,
-        },
-    ]

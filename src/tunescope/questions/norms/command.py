@@ -78,4 +78,18 @@ COMMAND = Command(
     parameters=_PARAMETERS,
     measure=_measure,
     inputs=lambda options: [*options["sources"], *filter(None, [options["base"]])],
+    kinds=(
+        "early_layers",
+        "middle_layers",
+        "late_layers",
+        "family_tilt",
+        "hot_cell",
+        "collapsed",
+        "untrained",
+        "non_finite",
+        "duplicate",
+        "frozen",
+        "nothing_in_common",
+        "same_values",
+    ),
 )

@@ -8,7 +8,7 @@ import polars as pl
 
 from tunescope.questions.norms.readout import norms_markdown
 from tunescope.study.names import file_stems
-from tunescope.study.question import Drawing, Question
+from tunescope.study.question import Drawing, Question, adapters_of
 from tunescope.study.study import Study
 from tunescope.table import square
 
@@ -48,11 +48,7 @@ def _square(study: Study, labels: Sequence[str], column: str) -> pl.DataFrame:
 
 
 def _following(study: Study, _: Path | None) -> Sequence[str]:
-    places = [
-        f"{source['label']}={source['location']}"
-        for source in study.sources
-        if source["format"] not in ("live", "published-norms", "whole-model")
-    ]
+    places = adapters_of(study)
     if len(places) > 1:
         return (f"tunescope subspace {shlex.join(places[:4])} -o directions/",)
     if len(places) == 1:

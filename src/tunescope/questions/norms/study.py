@@ -22,7 +22,7 @@ from tunescope.source.against import Opener, opener
 from tunescope.source.ledger import coverage, notices, provenance
 from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
-from tunescope.source.selection import chosen_sources, spelled
+from tunescope.source.selection import chosen_sources, spelled_sources
 from tunescope.source.whole import open_whole
 from tunescope.study.progress import Tell, silent
 from tunescope.study.study import Study, asked
@@ -67,12 +67,12 @@ def norms(
     and whole weights none. `heads` states the attention heads (`"32/8"` or `"32/8/128"`) where no config
     does. Raises as `open_source`, and `UsageError` for an unknown metric.
     """
-    arguments = asked(locals()) | {"sources": spelled(sources)}
-    arguments |= {"base": None if base is None else os.fspath(base)}
+    arguments = asked(locals()) | {"base": None if base is None else os.fspath(base)}
     spectra = _spectra(spectra)
     check_metric(metric, spectra != "none")
     stated = parse_heads(heads)
     opened = chosen_sources(sources, scale, layers, modules, _opener(base, align_vocab))
+    arguments["sources"] = spelled_sources(sources, opened)
     table, low_rank = measure_norms(opened, spectra=spectra, tell=tell)
     tables, document = _compared(opened, table, metric, focus_layer)
     if len(low_rank):

@@ -104,4 +104,17 @@ COMMAND = Command(
     parameters=_PARAMETERS,
     measure=_measure,
     inputs=lambda options: [*options["sources"], *([options["base"]] if options["base"] else [])],
+    kinds=(
+        "duplicate",
+        "frozen",
+        "same_run",
+        "shared_initialisation",
+        "shared_inputs",
+        "shared_directions",
+        "first_directions_shared",
+        "few_directions_shared",
+        "nothing_shared",
+        "untrained",
+        "non_finite",
+    ),
 )

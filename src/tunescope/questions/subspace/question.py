@@ -11,7 +11,7 @@ import polars as pl
 from tunescope.questions.subspace import views as view
 from tunescope.questions.subspace.readout import subspace_markdown
 from tunescope.study.coverage import coverage_lines
-from tunescope.study.question import Drawing, Question
+from tunescope.study.question import Drawing, Question, adapters_of
 from tunescope.study.study import Study
 from tunescope.table import square
 
@@ -52,8 +52,8 @@ def _nullable(values: np.ndarray[Any, Any]) -> list[list[float | None]]:
 
 
 def _following(study: Study, _: Path | None) -> Sequence[str]:
-    places = [f"{s['label']}={s['location']}" for s in study.sources if s["label"] != "base"]
-    return (f"tunescope norms {shlex.join(places[:4])} -o norms/",)
+    places = adapters_of(study)
+    return (f"tunescope norms {shlex.join(places[:4])} -o norms/",) if places else ()
 
 
 QUESTION = Question(

@@ -25,7 +25,7 @@ from tunescope.source import digest
 from tunescope.source.checkpoint import BaseCheckpoint, open_checkpoint
 from tunescope.source.ledger import coverage, provenance
 from tunescope.source.opened import Source
-from tunescope.source.selection import chosen_sources, spelled
+from tunescope.source.selection import chosen_sources, spelled_sources
 from tunescope.study.progress import Tell, silent
 from tunescope.study.study import Study, asked
 from tunescope.table import Schema, Table, described
@@ -61,11 +61,12 @@ def subspace(
     of amplification (also at `ranks`) and of the `intruders` leading vectors whose best cosine lies below
     `epsilon`. Raises as `open_source`, and `BadInput` where two sources have no weight in common.
     """
-    arguments = asked(locals()) | {"sources": spelled(sources)}
+    arguments = asked(locals())
     check_numbers(vmax, epsilon, ranks, base)
     wanted = Selection(tuple(of), tuple(sides), max_rank, resolve(device))
     wanted.wanted()
     opened = chosen_sources(sources, scale, layers, modules)
+    arguments["sources"] = spelled_sources(sources, opened)
     check_comparable(opened, against_self)
     held = open_checkpoint(base) if base else None
     options = AgainstBase(tuple(ranks), intruders, epsilon)

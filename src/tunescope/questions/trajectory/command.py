@@ -63,4 +63,15 @@ COMMAND = Command(
     parameters=_PARAMETERS,
     measure=_measure,
     inputs=lambda options: list(options["runs"]),
+    kinds=(
+        "early_layers",
+        "middle_layers",
+        "late_layers",
+        "moves_first",
+        "plateau",
+        "frozen",
+        "seam",
+        "diverged",
+        "lora_as_proxy",
+    ),
 )

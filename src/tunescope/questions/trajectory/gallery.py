@@ -11,8 +11,8 @@ from tunescope.questions.trajectory.views import (
     Animation,
     Track,
     animation,
-    file_stem,
     norm_grid,
+    panel_name,
     rate_text,
     track,
 )
@@ -111,11 +111,11 @@ def _stems(every: Sequence[_Series]) -> dict[str, str]:
 
 def _stem(series: _Series, detail: int) -> str:
     if not series.placed:
-        return file_stem(series.run)
+        return panel_name(series.run)
     parts = [rate_text(series.rate or 0.0), str(series.domain)]
     parts += [series.method] if detail > 0 and series.method == "full" else []
     parts += [f"seed-{series.seed}"] if detail > 1 else []
-    return file_stem(*parts)
+    return panel_name(*parts)
 
 
 def _shared(inside: pl.DataFrame, every: Sequence[_Series]) -> Iterator[Panel]:
@@ -127,7 +127,7 @@ def _shared(inside: pl.DataFrame, every: Sequence[_Series]) -> Iterator[Panel]:
     both = len({method for _, method in groups}) > 1
     for (rate, method), members in sorted(groups.items()):
         if len(members) > 1:
-            name = file_stem(rate_text(rate), "all", *(["full"] if both and method == "full" else []))
+            name = panel_name(rate_text(rate), "all", *(["full"] if both and method == "full" else []))
             title = f"Learning rate {rate_text(rate)}" + (f" · {_METHODS[method]}" if both else "")
             yield _panel(inside, members, name, title, f"All domains · learning rate {rate_text(rate)}")
 

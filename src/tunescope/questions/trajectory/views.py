@@ -188,10 +188,10 @@ def rate_text(rate: float) -> str:
     return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
-def file_stem(*parts: str) -> str:
+def panel_name(*parts: str) -> str:
     """Parts as one file name: letters, digits, `.`, `+` and `-` stay, anything else becomes `-`.
 
-    >>> file_stem("2e-4", "math solutions", "mean")
+    >>> panel_name("2e-4", "math solutions", "mean")
     '2e-4_math-solutions_mean'
     """
     cleaned = (re.sub(r"[^\w.+-]+|\.{2,}", "-", part).strip("-.") or "run" for part in parts)

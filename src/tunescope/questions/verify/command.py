@@ -52,4 +52,16 @@ COMMAND = Command(
     parameters=_PARAMETERS,
     measure=_measure,
     inputs=lambda options: [options["merged"], options["base"], *options["adapters"]],
+    kinds=(
+        "as_expected",
+        "not_merged",
+        "merged_twice",
+        "other_scale",
+        "partly_merged",
+        "other_change",
+        "mixture",
+        "below_the_grid",
+        "cannot_tell",
+        "changed_elsewhere",
+    ),
 )

@@ -15,7 +15,7 @@ from tunescope.questions.verify.words import findings
 from tunescope.source.against import open_difference, opener
 from tunescope.source.ledger import coverage, notices, provenance
 from tunescope.source.opened import Source
-from tunescope.source.selection import flattened, open_labelled, spelled
+from tunescope.source.selection import flattened, open_labelled, spelled_sources
 from tunescope.source.spec import default_label
 from tunescope.source.whole import open_whole
 from tunescope.study.finding import noticed, ordered
@@ -57,10 +57,10 @@ def verify(
     or says what is the matter. Raises as `open_source` and `open_whole`, and `UsageError` for a label that
     no adapter has.
     """
-    arguments = asked(locals()) | {"adapters": spelled(adapters)}
-    arguments |= {"base": os.fspath(base), "merged": os.fspath(merged)}
+    arguments = asked(locals()) | {"base": os.fspath(base), "merged": os.fspath(merged)}
     model = open_whole(base)
     opened = open_labelled(flattened(adapters), scale, opener(model))
+    arguments["adapters"] = spelled_sources(adapters, opened)
     expected = _expected(opened, expect or {})
     difference = open_difference(merged, model, default_label(os.fspath(merged)))
     modules = measure.summed(measure.touched(difference, opened))

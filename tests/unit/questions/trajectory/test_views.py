@@ -7,7 +7,7 @@ import pytest
 
 from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.gallery import gallery
-from tunescope.questions.trajectory.views import Track, animation, file_stem, norm_grid, track
+from tunescope.questions.trajectory.views import Track, animation, norm_grid, panel_name, track
 
 
 def simple(label: str, steps: list[int], epochs: list[float], scale: float = 1.0) -> Track:
@@ -49,8 +49,8 @@ def test_a_run_that_stays_at_zero_still_has_limits() -> None:
 
 
 def test_names_become_harmless_file_names() -> None:
-    assert file_stem("2e-4", "../../etc/passwd", "mean") == "2e-4_etc-passwd_mean"
-    assert file_stem("a/b", "…") == "a-b_run"
+    assert panel_name("2e-4", "../../etc/passwd", "mean") == "2e-4_etc-passwd_mean"
+    assert panel_name("a/b", "…") == "a-b_run"
 
 
 def run(
