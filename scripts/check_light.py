@@ -78,6 +78,7 @@ def check_verbs(folder: Path) -> None:
         "trajectory": [first, second, "-o", str(folder / "trajectory"), "--figures", "none"],
         "check": [first, second],
         "draw": [str(folder / "norms")],
+        "demo": ["--quick", "-o", str(folder / "demo-quick")],
     }
     for verb, arguments in works.items():
         code, said = tunescope_run(verb, *arguments)

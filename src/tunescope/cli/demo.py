@@ -1,7 +1,9 @@
 """`tunescope demo`."""
 
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,36 +12,72 @@ from tunescope.cli.progress import shown_progress
 
 EPILOG = """\b
 Examples:
+  tunescope demo --quick
   tunescope demo
   tunescope demo -o demo-out --overwrite
 """
 
 
 @click.command(epilog=EPILOG, short_help="Fine-tune the shipped model and look at the result.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("demo-out"), show_default=True,
-              help="Folder for everything that the demonstration makes.")  # fmt: skip
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for everything that is made [default: demo-out, with --quick demo-quick].",
+)
+@click.option("--quick", is_flag=True, help="Ten seconds without torch or training: adapters made up here.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier demonstration in that folder.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def command(out: Path, overwrite: bool, debug: bool) -> int:
+def command(out: Path | None, quick: bool, overwrite: bool, debug: bool) -> int:
     """Fine-tune a small model on five domains at two learning rates, on the CPU, and show what moved.
 
     Takes under four minutes on two cores. It makes ten adapters with their captures, a study of norms,
-    and animated trajectories.
+    and animated trajectories. With --quick it makes up a base model, three adapters and a merge that the
+    other commands can be tried on, and measures them.
     """
     del debug
     began = time.monotonic()
+    if quick:
+        _quick(out or Path("demo-quick"), overwrite)
+    else:
+        _whole(out or Path("demo-out"), overwrite)
+    click.echo(f"\nDone in {time.monotonic() - began:.0f} s.")
+    return 0
+
+
+def _quick(out: Path, overwrite: bool) -> None:
+    from tunescope.demo.quick import run_quick
+
+    taste = run_quick(out, overwrite=overwrite)
+    _show([finding.text for study in taste.studies for finding in study.findings], taste.places)
+    click.echo("\nNext:")
+    for line in _next(out):
+        click.echo(f"  {line}")
+
+
+def _next(out: Path) -> Sequence[str]:
+    """What else can be asked about what was made."""
+    seed, base = out / "adapters" / "seed-0", out / "base"
+    return (
+        f"tunescope check {seed} --base {base}",
+        f"tunescope verify {out / 'merged'} {seed} --base {base}",
+        f"tunescope norms {out / 'merged'} --base {base} --spectra top",
+    )
+
+
+def _whole(out: Path, overwrite: bool) -> None:
     # Deferred: --help must not load torch, and it is an extra.
     with training_errors(), shown_progress() as listener:
         from tunescope.demo.run import run_demo
 
         demo = run_demo(out, overwrite=overwrite, listener=listener)
-    click.echo("\n".join(loss_lines(demo.runs)))
-    click.echo()
-    findings = [
-        finding["text"] for document in (demo.norms, demo.trajectory) for finding in document["findings"]
-    ]
+    click.echo("\n".join(loss_lines(demo.runs)) + "\n")
+    documents = (demo.norms, demo.trajectory)
+    _show([finding["text"] for document in documents for finding in document["findings"]], demo.places)
+
+
+def _show(findings: Sequence[str], places: Mapping[str, Any]) -> None:
     click.echo("\n".join(f"- {text}" for text in findings) or "No finding crossed its threshold.")
-    click.echo(f"\nDone in {time.monotonic() - began:.0f} s. Look at:")
-    for name, path in demo.places.items():
+    click.echo("\nLook at:")
+    for name, path in places.items():
         click.echo(f"  {name:11} {path}")
-    return 0

@@ -1,15 +1,13 @@
 """Made-up LoRA adapters whose norms, spectra and overlaps are known because they are built from them."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Matrix = NDArray[np.float64]
+from tunescope.demo.folders import Matrix, generator, lora_config, write_adapter
 
 LAYERS, RANK, ALPHA = 26, 8, 16
 # The shapes (d_out, d_in) of Gemma 2 2B, divided by sixteen.
@@ -57,7 +55,7 @@ def made_norm(adapter: str, layer: int, module: str) -> float:
     depth = layer / (LAYERS - 1)
     bump = math.exp(-(((depth - profile.peak) / profile.width) ** 2) / 2)
     kind = profile.attention if module.startswith("self_attn") else 1.3
-    jitter = _random(adapter, layer, module, "norm").normal(scale=0.1)
+    jitter = generator(adapter, layer, module, "norm").normal(scale=0.1)
     d_out, d_in = SHAPES[module]
     return profile.size * (0.25 + bump) * kind * math.sqrt(min(d_out, d_in) / 144) * math.exp(jitter)
 
@@ -76,15 +74,10 @@ def made_adapters(folder: str | Path) -> dict[str, Path]:
     ['adapter_config.json', 'adapter_model.safetensors']
     """
     paths = {name: Path(folder) / name for name in ADAPTERS}
+    config = lora_config(RANK, ALPHA, [module.split(".")[1] for module in SHAPES])
     for name, path in paths.items():
-        path.mkdir(parents=True, exist_ok=True)
-        (path / "adapter_config.json").write_text(json.dumps(_config(), indent=2) + "\n", encoding="utf-8")
-        (path / "adapter_model.safetensors").write_bytes(_container(_tensors(name)))
+        write_adapter(path, _tensors(name), config)
     return paths
-
-
-def _random(*key: object) -> np.random.Generator:
-    return np.random.default_rng(list("/".join(map(str, key)).encode()))
 
 
 def _directions(rng: np.random.Generator, rows: int) -> Matrix:
@@ -93,7 +86,7 @@ def _directions(rng: np.random.Generator, rows: int) -> Matrix:
 
 def _inputs(adapter: str, layer: int, module: str) -> Matrix:
     """Orthonormal input directions (d_in, r); the leading ones lean towards those of the related adapter."""
-    own = _directions(_random(adapter, layer, module, "inputs"), SHAPES[module][1])
+    own = _directions(generator(adapter, layer, module, "inputs"), SHAPES[module][1])
     related = ADAPTERS[adapter].related
     if related is None:
         return own
@@ -108,7 +101,7 @@ def _factors(adapter: str, layer: int, module: str) -> tuple[Matrix, Matrix]:
     """A (r, d_in) and B (d_out, r), mixed by a rotation so that no row of them is a singular vector."""
     values = np.exp(-np.arange(RANK) / DECAY)
     values *= made_norm(adapter, layer, module) / np.linalg.norm(values) / (ALPHA / RANK)
-    rng = _random(adapter, layer, module, "outputs")
+    rng = generator(adapter, layer, module, "outputs")
     outputs, mixing = _directions(rng, SHAPES[module][0]), _directions(rng, RANK)
     root = np.sqrt(values)[:, None]
     return mixing.T @ (root * _inputs(adapter, layer, module).T), (root * outputs.T).T @ mixing
@@ -122,37 +115,3 @@ def _tensors(adapter: str) -> dict[str, NDArray[np.float32]]:
                 name = f"base_model.model.model.layers.{layer}.{module}.lora_{factor}.weight"
                 found[name] = matrix.astype("<f4")
     return found
-
-
-def _container(tensors: dict[str, NDArray[np.float32]]) -> bytes:
-    """The safetensors layout: length of the header, header padded to eight bytes, data."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt", "made_by": "tunescope.demo"}}
-    end, parts = 0, []
-    for name in sorted(tensors):
-        data, begin = tensors[name].tobytes(), end
-        end += len(data)
-        header[name] = {"dtype": "F32", "shape": list(tensors[name].shape), "data_offsets": [begin, end]}
-        parts.append(data)
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + b"".join(parts)
-
-
-def _config() -> dict[str, Any]:
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": None,
-        "r": RANK,
-        "lora_alpha": ALPHA,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "fan_in_fan_out": False,
-        "use_rslora": False,
-        "use_dora": False,
-        "rank_pattern": {},
-        "alpha_pattern": {},
-        "modules_to_save": None,
-        "target_modules": [module.split(".")[1] for module in SHAPES],
-        "inference_mode": True,
-    }

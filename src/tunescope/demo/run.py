@@ -1,18 +1,15 @@
 """The demonstration: fine-tune what ships with the package, then look at it with the other commands."""
 
-import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tunescope.demo import domain_paths, model_path
-from tunescope.errors import UsageError
-from tunescope.writing import write_json
+from tunescope.demo.output import prepared
 
-RECORD = "demo.json"
 RATES = (2e-4, 1e-3)
+FOLDERS = ("runs", "norms", "trajectory")
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def run_demo(
     from tunescope.training import Recipe, finetune
     from tunescope.training.progress import silent
 
-    root = _prepared(Path(output), overwrite)
+    root = prepared(Path(output), "whole", FOLDERS, overwrite)
     recipe = Recipe(**settings() | dict(changes or {}))
     data = {name: str(path) for name, path in domain_paths().items()}
     runs = finetune(recipe, data, root / "runs", rates=RATES, listener=listener or silent)
@@ -71,26 +68,6 @@ def run_demo(
         "losses": root / "runs" / "tables" / "transfer.csv",
     }
     return Demo(runs, places, norms, trajectory)
-
-
-def _prepared(root: Path, overwrite: bool) -> Path:
-    """An empty folder marked as the demonstration's; one of an earlier demonstration may be emptied."""
-    if root.exists() and not root.is_dir():
-        raise UsageError("output-exists", f"{root} is a file", file=root, fix="name a folder")
-    if root.is_dir() and any(root.iterdir()):
-        ours = (root / RECORD).is_file()
-        if not (ours and overwrite):
-            fix = "--overwrite, or another -o" if ours else "choose another -o"
-            raise UsageError("output-exists", "the output folder is not empty", file=root, fix=fix)
-        for name in json.loads((root / RECORD).read_text())["folders"]:
-            if name in FOLDERS:
-                shutil.rmtree(root / name, ignore_errors=True)
-    root.mkdir(parents=True, exist_ok=True)
-    write_json(root / RECORD, {"schema_version": 1, "folders": list(FOLDERS)})
-    return root
-
-
-FOLDERS = ("runs", "norms", "trajectory")
 
 
 def _norms(out: Path, runs: Any) -> dict[str, Any]:

@@ -1,0 +1,41 @@
+"""A taste without torch: made-up adapters, and what the commands that only read weights say of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tunescope.demo.family import SEEDS, UNTRAINED, made_family
+from tunescope.demo.output import prepared
+
+FOLDERS = ("base", "adapters", "merged", "norms", "subspace")
+
+
+@dataclass(frozen=True)
+class Taste:
+    """Where everything lies, and the studies."""
+
+    places: Mapping[str, Path]
+    studies: tuple[Any, ...]
+
+
+def run_quick(output: str | Path, *, overwrite: bool = False) -> Taste:
+    """Make a base, three adapters and a merge, and measure the adapters: norms, and directions of two seeds.
+
+    Raises `UsageError` where `output` holds something else.
+    """
+    # Deferred: --help must not load the numeric libraries.
+    from tunescope.questions.norms.study import norms
+    from tunescope.questions.subspace.study import subspace
+
+    root = prepared(Path(output), "quick", FOLDERS, overwrite)
+    made = made_family(root)
+    seeds = [f"{seed}={made[seed]}" for seed in SEEDS]
+    studies = {
+        "norms": norms(*seeds, f"{UNTRAINED}={made[UNTRAINED]}", base=str(made["base"])),
+        "subspace": subspace(*seeds),
+    }
+    for name, study in studies.items():
+        study.save(root / name, figures=())
+    places = {name: root / name / "readout.md" for name in studies}
+    return Taste({**places, "adapters": root / "adapters"}, tuple(studies.values()))
