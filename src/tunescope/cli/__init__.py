@@ -31,6 +31,7 @@ VERBS: dict[str, tuple[str, str]] = {
         "Which parameters the predictions depend on: layer × parameter maps.",
     ),
     "norms": (_QUESTION.format("norms"), "How much each weight changed: layer × module maps of ‖ΔW‖."),
+    "report": ("cli.report", "One page to look at, made of saved studies: a file for any browser."),
     "subspace": (_QUESTION.format("subspace"), "In which directions weights changed, against chance."),
     "trajectory": (
         _QUESTION.format("trajectory"),

@@ -18,7 +18,18 @@ if TYPE_CHECKING:
     from tunescope.study.study import Study
 
 # What the frame takes; the rest of a command's options are its own.
-_FRAME = ("out", "overwrite", "figures", "spreadsheet_safe", "as_json", "strict", "fail_on", "quiet", "debug")
+_FRAME = (
+    "out",
+    "overwrite",
+    "figures",
+    "report",
+    "spreadsheet_safe",
+    "as_json",
+    "strict",
+    "fail_on",
+    "quiet",
+    "debug",
+)
 _MOST_SHOWN = 5
 
 
@@ -52,6 +63,7 @@ def _shared() -> tuple[Callable[[Any], Any], ...]:
         option("-o", "--out", type=path, help="Write the study into this folder."),
         option("--overwrite", is_flag=True, help="Replace an earlier study in that folder."),
         option("--figures", default="png", metavar="png,svg,pdf|none", help="Pictures [default: png]."),
+        option("--report/--no-report", default=True, help="With -o: also one page to look at, report.html."),
         option("--spreadsheet-safe", is_flag=True, help="Quote CSV texts that a spreadsheet would run."),
         option("--json", "as_json", is_flag=True, help="Print the readout document on stdout."),
         option("--strict", is_flag=True, help="Exit 1 when a finding is a warning."),
@@ -78,7 +90,7 @@ def _run(command: Command, options: dict[str, Any], frame: Mapping[str, Any]) ->
         if out is not None:
             study.save(
                 out, overwrite=frame["overwrite"], figures=figures, tell=tell,
-                spreadsheet_safe=frame["spreadsheet_safe"],
+                spreadsheet_safe=frame["spreadsheet_safe"], report=frame["report"],
             )  # fmt: skip
             command.done(out)
     _print(study, out, frame)
@@ -110,7 +122,8 @@ def _print(study: "Study", out: Path | None, frame: Mapping[str, Any]) -> None:
     if frame["quiet"]:
         return
     if out is not None:
-        click.echo(f"Study written to {out}: start with {out / 'readout.md'}.", err=True)
+        first = "report.html" if frame["report"] else "readout.md"
+        click.echo(f"Study written to {out}: start with {out / first}.", err=True)
         for line in _strongest(study):
             click.echo(line, err=True)
     for line in study.question.following(study, out)[:2]:

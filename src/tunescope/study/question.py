@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
+from tunescope.page.panels import Content
+
 if TYPE_CHECKING:
     from tunescope.study.study import Study
 
@@ -47,7 +49,8 @@ class Question:
     `words` gives the readout as Markdown and `pictures` the drawings. `views` are further CSV files that
     are made from the tables, `pages` further Markdown files. `following` are commands that answer the next
     question, given the study and the folder it was written to; `answer` is whether what was asked turned
-    out as it should. Tables named in `bulky` are kept as Parquet alone.
+    out as it should. Tables named in `bulky` are kept as Parquet alone. `content` is what the report page
+    shows of a study; left out, its findings alone.
     """
 
     kind: str
@@ -59,3 +62,4 @@ class Question:
     following: Callable[["Study", Path | None], Sequence[str]] = lambda *_: ()
     answer: Callable[["Study"], bool] = lambda _: True
     bulky: tuple[str, ...] = ()
+    content: Callable[["Study"], Content] = lambda _: Content("trust")

@@ -1,53 +1,57 @@
-"""A study as a folder: `study.json`, `readout.md`, `tables/`, `figures/`; and what may be overwritten."""
+"""A study as a folder: `study.json`, `report.html`, `readout.md`, `tables/`, `figures/`; what may go."""
 
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tunescope.errors import Exhausted, UsageError
 from tunescope.hashes import sha256_of
 from tunescope.paths import exists, is_link
 from tunescope.study.options import parse_formats
 from tunescope.study.progress import Tell
+from tunescope.study.report import report
 from tunescope.study.study import FORMATS, Study
 from tunescope.table import SCHEMA_VERSION, spreadsheet_safe, write_csv
 from tunescope.version import __version__
 from tunescope.writing import published, write_json, write_text
 
 RECORD = "study.json"
+REPORT = "report.html"
+# How a study is written that was not saved before and of which nothing is asked.
+_DEFAULTS: dict[str, Any] = {"figures": FORMATS, "spreadsheet_safe": False, "report": True}
 
 
-def save(
-    study: Study, folder: Path, overwrite: bool, figures: Sequence[str] | None, safe: bool | None, tell: Tell
-) -> Path:
-    """Write a study; see `Study.save`."""
-    wanted = study.written.get("figures", FORMATS) if figures is None else figures
-    formats = parse_formats(",".join(wanted) or "none")
-    safe = bool(study.written.get("spreadsheet_safe", False)) if safe is None else safe
+def save(study: Study, folder: Path, overwrite: bool, written: Mapping[str, Any], tell: Tell) -> Path:
+    """Write a study; see `Study.save`. What `written` leaves open is as the study was last saved."""
+    how = _DEFAULTS | dict(study.written) | {k: v for k, v in written.items() if v is not None}
+    how["figures"] = list(parse_formats(",".join(how["figures"]) or "none"))
     check_output(folder, (), overwrite)
     with published(folder) as work:
-        _write(study, work, formats, safe, tell)
-        _record(study, work, formats, safe)
+        _write(study, work, how, tell)
+        _record(study, work, how)
         _carry_over(folder, work)
     return folder
 
 
-def _write(study: Study, work: Path, formats: Sequence[str], safe: bool, tell: Tell) -> None:
+def _write(study: Study, work: Path, how: Mapping[str, Any], tell: Tell) -> None:
     tables = work / "tables"
     tables.mkdir()
     for name, table in study.tables.items():
         table.write_parquet(tables / f"{name}.parquet")
     views = {n: table.frame for n, table in study.tables.items() if n not in study.question.bulky}
     for name, frame in (views | dict(study.question.views(study))).items():
-        write_csv(spreadsheet_safe(frame) if safe else frame, tables / f"{name}.csv")
+        write_csv(spreadsheet_safe(frame) if how["spreadsheet_safe"] else frame, tables / f"{name}.csv")
     write_json(tables / "readout.json", study.readout)
     write_text(work / "readout.md", study.markdown())
     for name, text in study.question.pages(study).items():
         write_text(work / name, text)
-    if formats:
-        _draw(study, work / "figures", formats, tell)
+    if how["report"]:
+        write_text(work / REPORT, report([study]))
+    if how["figures"]:
+        _draw(study, work / "figures", how["figures"], tell)
 
 
 def _draw(study: Study, figures: Path, formats: Sequence[str], tell: Tell) -> None:
@@ -63,14 +67,14 @@ def _draw(study: Study, figures: Path, formats: Sequence[str], tell: Tell) -> No
     write_text(figures / "captions.md", "\n".join(lines) + "\n")
 
 
-def _record(study: Study, work: Path, formats: Sequence[str], safe: bool) -> None:
+def _record(study: Study, work: Path, how: Mapping[str, Any]) -> None:
     files = sorted(path for path in work.rglob("*") if path.is_file())
     document = {
         "schema_version": SCHEMA_VERSION,
         "tunescope": __version__,
         "kind": study.kind,
         "arguments": study.arguments,
-        "written": {"figures": list(formats), "spreadsheet_safe": safe},
+        "written": {name: how[name] for name in _DEFAULTS},
         "sources": study.sources,
         "tables": list(study.tables),
         "files": {path.relative_to(work).as_posix(): sha256_of(path) for path in files},

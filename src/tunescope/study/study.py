@@ -83,19 +83,22 @@ class Study:
         overwrite: bool = False,
         figures: Sequence[str] | None = None,
         spreadsheet_safe: bool | None = None,
+        report: bool | None = None,
         tell: Tell = silent,
     ) -> Path:
-        """Write tables, readout and pictures as one folder, which appears whole or not at all.
+        """Write tables, readout, page and pictures as one folder, which appears whole or not at all.
 
         `figures` are the formats of the pictures (`png`, `svg`, `pdf`; none for an empty sequence), and
-        `spreadsheet_safe` quotes texts that a spreadsheet would run; left out, both are as last saved.
+        `spreadsheet_safe` quotes texts that a spreadsheet would run, `report` is whether `report.html` is
+        written; left out, all are as last saved.
         `tell` takes progress. With `overwrite` an earlier study there is replaced; other files stay.
         Raises `UsageError` for a folder that cannot be used, `Exhausted` where the disk takes no more.
         """
         # Deferred: a study that is only looked at writes nothing.
         from tunescope.study.saving import save
 
-        return save(self, Path(folder), overwrite, figures, spreadsheet_safe, tell)
+        written = {"figures": figures, "spreadsheet_safe": spreadsheet_safe, "report": report}
+        return save(self, Path(folder), overwrite, written, tell)
 
     def equals(self, other: "Study") -> bool:
         """Whether both hold the same: kind, arguments, sources, readout, and every table cell by cell."""

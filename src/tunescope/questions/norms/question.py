@@ -6,6 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
+from tunescope.page.panels import Content
 from tunescope.questions.norms.readout import norms_markdown
 from tunescope.study.names import file_stems
 from tunescope.study.question import Drawing, Question, adapters_of
@@ -18,6 +19,13 @@ def _pictures(study: Study) -> Sequence[Drawing]:
     from tunescope.questions.norms.figures import pictures
 
     return pictures(study)
+
+
+def _content(study: Study) -> Content:
+    # Deferred: only a page needs it, and it takes the words of the whole readout.
+    from tunescope.questions.norms.page import content
+
+    return content(study)
 
 
 def _views(study: Study) -> Mapping[str, pl.DataFrame]:
@@ -66,4 +74,5 @@ QUESTION = Question(
     views=_views,
     bulky=("norms",),
     following=_following,
+    content=_content,
 )

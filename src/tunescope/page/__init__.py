@@ -1,0 +1,1 @@
+"""Values -> one self-contained HTML file; knows panels and their data, but no question and no study."""

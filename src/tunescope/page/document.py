@@ -1,0 +1,135 @@
+"""The page: parts of studies become one HTML file, its script and style allowed by their hashes alone."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from tunescope.page.answers import answer_card, findings_of, models_line, trust_row
+from tunescope.page.appendix import appendix
+from tunescope.page.markup import Markup, element, joined, name, shortened
+from tunescope.page.packing import packed
+from tunescope.page.panels import Data, Part
+from tunescope.page.tabs import TABS, TabText, invitation
+from tunescope.version import __version__
+
+
+def page(parts: Sequence[Part]) -> str:
+    """One HTML document that needs nothing from outside; equal parts give equal text."""
+    labels = list(dict.fromkeys(label for part in parts for label in part.labels))
+    findings = findings_of(parts)
+    data, panels = _collected(parts)
+    document = {
+        "version": __version__,
+        "models": labels,
+        "kinds": [part.kind for part in parts],
+        "panels": panels,
+        "findings": [{k: f[k] for k in ("models", "components", "step", "tab", "text")} for f in findings],
+    }
+    script, style = built("page.js"), built("page.css")
+    return Template(built("page.html")).substitute(
+        policy=_policy(script, style),
+        title=Markup(element("title", f"{shortened(', '.join(labels), 60)} · tunescope")),
+        style=style,
+        script=script,
+        header=_header(parts, labels),
+        answers=answer_card(parts, findings),
+        cautions=joined(*(element("p", text) for text in dict.fromkeys(p.content.caution for p in parts))),
+        trust=trust_row(parts),
+        tabs=joined(*(_tab(tab, panels) for tab in TABS)),
+        panes=joined(*(_pane(tab, parts, panels) for tab in TABS)),
+        checks=_figures("trust", panels),
+        appendix=appendix(parts, data),
+        data=packed(document, data),
+    )
+
+
+def built(file: str) -> str:
+    """A file of the page that was built from the sources in `web/` and ships with the package."""
+    return (files("tunescope.page") / "built" / file).read_text(encoding="utf-8")
+
+
+def _policy(script: str, style: str) -> str:
+    """Nothing but this script and this style, pictures that the page itself makes, and no connection."""
+    allowed = {"script-src": script, "style-src": style}
+    hashed = "; ".join(f"{kind} 'sha256-{_digest(text)}'" for kind, text in allowed.items())
+    return f"default-src 'none'; {hashed}; img-src data: blob:; base-uri 'none'; form-action 'none'"
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _collected(parts: Sequence[Part]) -> tuple[dict[str, Data], list[dict[str, Any]]]:
+    """Data and panels of all parts under names of their own."""
+    data: dict[str, Data] = {}
+    panels = []
+    kinds = [part.kind for part in parts]
+    for i, part in enumerate(parts):
+        data |= {f"{i}.{key}": item for key, item in part.content.data.items()}
+        for panel in part.content.panels:
+            record = asdict(panel) | {"id": f"{panel.name}{i or ''}", "data": f"{i}.{panel.data}"}
+            if kinds.count(part.kind) > 1:
+                record["title"] += f" ({shortened(', '.join(part.labels), 40)})"
+            panels.append(record)
+    return data, panels
+
+
+def _header(parts: Sequence[Part], labels: Sequence[str]) -> Markup:
+    bases = dict.fromkeys(part.base for part in parts if part.base)
+    about = dict.fromkeys(text for part in parts for text in part.content.about)
+    said = [("base", name(base)) for base in bases] + [("", element("span", text)) for text in about]
+    facts = [element("span", f"{key} " if key else "", value, class_="fact") for key, value in said]
+    count = f"{len(labels)} models" if len(labels) > 1 else "one model"
+    facts.insert(0, element("span", count, class_="fact"))
+    return joined(element("div", *facts, class_="facts"), models_line(parts, labels))
+
+
+def _tab(tab: TabText, panels: Sequence[Mapping[str, Any]]) -> Markup:
+    run = any(panel["tab"] == tab.key for panel in panels)
+    return element(
+        "button", tab.title, type="button", role="tab", id=f"tab-{tab.key}", aria_controls=f"pane-{tab.key}",
+        aria_selected="false", class_=None if run else "unrun", data_tab=tab.key,
+    )  # fmt: skip
+
+
+def _pane(tab: TabText, parts: Sequence[Part], panels: Sequence[Mapping[str, Any]]) -> Markup:
+    mine = [part for part in parts if part.content.tab == tab.key]
+    heading = element("h2", tab.title, element("small", tab.asks))
+    sentences = [text for part in mine for text in part.content.sentences]
+    said = element("ul", *(element("li", element("bdi", s)) for s in sentences), class_="sentences")
+    body = _figures(tab.key, panels) or _unrun(tab, parts)
+    return element(
+        "section", heading, said if sentences else "", body, id=f"pane-{tab.key}", class_="pane",
+        role="tabpanel", aria_labelledby=f"tab-{tab.key}", data_pane=tab.key,
+    )  # fmt: skip
+
+
+def _figures(tab: str, panels: Sequence[Mapping[str, Any]]) -> Markup:
+    places = [(i, panel) for i, panel in enumerate(panels) if panel["tab"] == tab]
+    return joined(
+        *(
+            element(
+                "figure", element("h3", panel["title"]), element("div", class_="body"),
+                element("figcaption", panel["caption"]), class_="panel", id=f"panel-{panel['id']}",
+                data_panel=i,
+            )
+            for i, panel in places
+        )
+    )  # fmt: skip
+
+
+def _unrun(tab: TabText, parts: Sequence[Part]) -> Markup:
+    sources = {str(s.get("location")): s for part in parts for s in part.sources}
+    base = next((part.base for part in parts if part.base), None)
+    command = invitation(tab, list(sources.values()), base)
+    return element(
+        "div", element("p", "This was not run for this page. The command that answers it:"),
+        element("div", element("code", command), element("button", "copy", type="button", class_="copy"),
+                class_="command"),
+        element("p", "Then one page of both: ", element("code", "tunescope report STUDY… -o report.html")),
+        class_="invitation",
+    )  # fmt: skip

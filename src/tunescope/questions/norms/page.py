@@ -1,0 +1,108 @@
+"""A norms study on the report page: maps of every measure, heads, experts, cosines between models."""
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from tunescope.page.panels import Check, Content, Data, Maps, Measure, Panel, Squares
+from tunescope.questions.norms.measure import METRICS
+from tunescope.questions.norms.readout import CAUTION
+from tunescope.questions.norms.sentences import methods, model_sentences, shared_sentence
+from tunescope.questions.norms.sight import nothing_stands_out
+from tunescope.questions.norms.views import has_values, label_of
+from tunescope.study.study import Study
+
+# What says how a weight is stored is shown in a cell's drawer, but is no map.
+_NO_MAP = frozenset({"step", "lora_rank", "lora_alpha", "d_out", "d_in"})
+_CENTRED = frozenset({"mean", "cosine_to_base"})
+
+
+def content(study: Study) -> Content:
+    """What the page shows of how much weights changed."""
+    frame, metric = study.table.frame, study.readout["metric"]
+    measures = _measures(frame, metric)
+    kept = [name for name, values in frame.to_dict().items() if values.null_count() < len(values)]
+    data = {"norms": Data(frame.select(kept), study.table.meta["columns"])}
+    data |= {
+        name: Data(table.frame, table.meta["columns"])
+        for name, table in study.tables.items()
+        if name in ("similarity", "heads") and len(table)
+    }
+    models = study.readout["models"]
+    shared = shared_sentence(models)
+    return Content(
+        tab="much",
+        data=data,
+        panels=list(_panels(study, measures, data)),
+        checks=list(_checks(frame)),
+        sentences=[*model_sentences(models, metric), *([shared] if shared else [])],
+        caution=CAUTION,
+        methods=methods(metric, study.sources),
+        nothing=nothing_stands_out(study.readout["looked_at"]),
+        about=_about(frame),
+    )
+
+
+def _measures(frame: pl.DataFrame, first: str) -> list[Measure]:
+    """The metric that was asked for, then every other that has values."""
+    names = [name for name in METRICS if has_values(frame, name) and name not in _NO_MAP]
+    names.sort(key=lambda name: name != first)
+    return [Measure(name, label_of(name), "difference" if name in _CENTRED else "change") for name in names]
+
+
+def _panels(study: Study, measures: Sequence[Measure], data: dict[str, Data]) -> Iterator[Panel]:
+    frame = study.table.frame
+    yield Maps(
+        "norms", "much", "How much each weight changed",
+        "Each cell is one weight: layers from left to right, kinds of weight from top to bottom, one scale "
+        "for all models. The bars are means of a row or a column.",
+        "norms", measures=measures, ranked=True, compare=True,
+    )  # fmt: skip
+    if frame["expert"].is_not_null().any():
+        yield Maps(
+            "experts", "much", "Experts", "Each cell is one expert of a layer.", "norms",
+            measures=measures, facets=("model_id", "stack", "module_type"), y="expert",
+        )  # fmt: skip
+    if "heads" in data:
+        yield Maps(
+            "heads", "much", "Attention heads",
+            "Each cell is one head: rows of q, k and v, columns of o.", "heads",
+            measures=[Measure(n, label_of(n)) for n in ("frobenius_norm", "frobenius_norm_normalized")],
+            facets=("model_id", "stack", "module_type"), y="head",
+        )  # fmt: skip
+    if "similarity" in data:
+        yield Squares(
+            "similarity", "much", "Do the models resemble one another?",
+            "Cosine of the updates themselves (1: the same direction in all weights, 0: none in common), and "
+            "of the maps above (1: the same pattern of sizes).",
+            "similarity",
+            measures=[
+                Measure("delta_cosine", "cosine of ΔW", "difference", (-1.0, 1.0)),
+                Measure("norm_map_cosine", "cosine of the maps", "change", (0.0, 1.0)),
+            ],
+        )  # fmt: skip
+
+
+def _checks(frame: pl.DataFrame) -> Iterator[Check]:
+    unknown = frame.filter(pl.col("scale").is_null())
+    if unknown.height:
+        models = ", ".join(unknown["model_id"].unique(maintain_order=True).to_list())
+        yield Check("scale", "unknown", f"The scale of {unknown.height} weights is not known: {models}.")
+    else:
+        scales = sorted(set(frame["scale"].to_list()))
+        text = ", ".join(f"{scale:.4g}" for scale in scales[:5])
+        yield Check("scale", "good", f"Every scale is known and applied: {text}.")
+    still = frame.filter(pl.col("unscaled_frobenius_norm") == 0).height
+    if not still:
+        yield Check("frozen", "good", "Every weight that could move did.")
+    if not frame["status"].str.starts_with("non-finite").any():
+        yield Check("finite", "good", "Every value is finite.")
+
+
+def _about(frame: pl.DataFrame) -> list[str]:
+    """How the updates are stored, and how many there are."""
+    known = frame.select("method", "lora_rank").unique(maintain_order=True).head(4).iter_rows()
+    stored = [str(method) + (f", rank {rank}" if rank is not None else "") for method, rank in known]
+    layers = frame["layer"].drop_nulls().n_unique()
+    most = max(frame.group_by("model_id").len()["len"].to_list(), default=0)
+    return [*stored, f"{layers} layers", f"{most} weights"]

@@ -1,0 +1,61 @@
+"""Studies as one page: what every study has, beside what its question says it shows."""
+
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from tunescope.page.document import page
+from tunescope.page.panels import Check, Part
+from tunescope.study.study import Study
+
+
+def report(studies: Sequence[Study]) -> str:
+    """One self-contained HTML file of one or several studies; equal studies give equal text."""
+    return page([_part(study) for study in studies])
+
+
+def _part(study: Study) -> Part:
+    frame = study.table.frame
+    column = next((name for name in ("model_id", "run") if name in frame.columns), None)
+    named = frame[column].unique(maintain_order=True).to_list() if column else []
+    labels = study.readout.get("models") or named
+    return Part(
+        kind=study.kind,
+        content=study.question.content(study),
+        labels=[str(label) for label in labels],
+        findings=[finding.record() for finding in study.findings],
+        sources=study.sources,
+        base=_base(study),
+        checks=list(_checks(study)),
+    )
+
+
+def _base(study: Study) -> str | None:
+    """The base model, where the study says it."""
+    base = study.readout.get("base") or study.arguments.get("base")
+    return base if isinstance(base, str) else None
+
+
+def _checks(study: Study) -> Iterator[Check]:
+    """What can be said of any study: how much of the files was read, and what the base was."""
+    if "coverage" in study.tables:
+        yield _coverage(study.tables["coverage"].frame)
+    base = _base(study)
+    yield (
+        Check("base", "good", f"The base is {base}.")
+        if base
+        else Check("base", "unknown", "No source names its base model.")
+    )
+    warned = [finding for finding in study.findings if finding.severity == "warning"]
+    for finding in warned:
+        yield Check(finding.kind.replace("_", " "), "warning", finding.text)
+
+
+def _coverage(rows: pl.DataFrame) -> Check:
+    used = rows.filter(pl.col("status") == "used")
+    left = rows.height - used.height
+    text = f"{used.height:,} of {rows.height:,} tensors are part of what was measured"
+    if not left:
+        return Check("coverage", "good", f"{text}.")
+    reasons = rows.filter(pl.col("status") != "used")["reason"].fill_null("no reason").unique().sort()
+    return Check("coverage", "note", f"{text}; the others: {', '.join(reasons.to_list()[:6])}.")

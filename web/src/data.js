@@ -1,0 +1,67 @@
+// The page's data: decompressed once, columns as typed arrays with their levels, units and meanings.
+
+const NULL_FLOAT = 3.4028234663852886e38;
+const NULL_INT = -(2 ** 31);
+
+export async function decoded(text) {
+  const packed = Uint8Array.from(atob(text.trim()), (sign) => sign.charCodeAt(0));
+  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
+  const length = new DataView(bytes.buffer).getUint32(0, true);
+  const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
+  const body = bytes.subarray(4 + length);
+  for (const [name, frame] of Object.entries(head.data)) {
+    frame.name = name;
+    for (const [key, column] of Object.entries(frame.columns)) fill(column, key, frame.rows, body);
+  }
+  return head;
+}
+
+// Columns are decoded when they are first asked for.
+function fill(column, key, rows, body) {
+  let values = null;
+  column.key = key;
+  Object.defineProperty(column, "values", { get: () => (values ??= unpacked(column, rows, body)) });
+}
+
+function unpacked(column, rows, body) {
+  const width = column.type === "text" ? column.bytes : 4;
+  const sorted = body.subarray(column.at, column.at + rows * width);
+  const bytes = new Uint8Array(rows * width);
+  for (let b = 0; b < width; b++) for (let i = 0; i < rows; i++) bytes[i * width + b] = sorted[b * rows + i];
+  if (column.type === "float") return new Float32Array(bytes.buffer);
+  if (column.type === "int") return new Int32Array(bytes.buffer);
+  return new { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[width](bytes.buffer);
+}
+
+// What stands in one cell: a number, a text, or null.
+export function cell(frame, key, row) {
+  const column = frame.columns[key];
+  if (!column) return null;
+  const value = column.values[row];
+  if (column.type === "text") return value < column.levels.length ? column.levels[value] : null;
+  if (column.type === "float") return value >= NULL_FLOAT ? null : value;
+  return value === NULL_INT ? null : value;
+}
+
+// The code of a text in a column, or -1.
+export const code = (frame, key, text) => frame.columns[key]?.levels?.indexOf(text) ?? -1;
+
+// The different values of a column in the order of first appearance; numbers sorted.
+export function levels(frame, key) {
+  const column = frame.columns[key];
+  if (!column) return [];
+  if (column.type === "text") {
+    return column.values.includes(column.levels.length === 0 ? -1 : nullCode(column)) ? [...column.levels, null] : column.levels;
+  }
+  const found = new Set();
+  for (let row = 0; row < frame.rows; row++) found.add(cell(frame, key, row));
+  return [...found].sort((a, b) => (a === null) - (b === null) || a - b);
+}
+
+const nullCode = (column) => 2 ** (8 * column.bytes) - 1;
+
+export const meaning = (frame, key) => {
+  const column = frame.columns[key] ?? {};
+  return `${column.meaning ?? ""}${column.unit ? ` [${column.unit}]` : ""}`;
+};

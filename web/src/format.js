@@ -1,0 +1,30 @@
+// Numbers as texts: four significant digits, thousands apart, tiny and huge ones as powers.
+
+export function number(value, digits = 4) {
+  if (value == null || Number.isNaN(value)) return "n/a";
+  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  let text;
+  if (size >= 1e6 || size < 1e-4) {
+    const [mantissa, power] = value.toExponential(digits - 1).split("e");
+    text = `${trimmed(mantissa)}e${Number(power)}`;
+  } else if (size >= 10 ** digits) {
+    text = Math.round(value).toLocaleString("en-US");
+  } else {
+    text = trimmed(value.toPrecision(digits));
+  }
+  return text.replace("-", "−");
+}
+
+function trimmed(text) {
+  return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
+}
+
+// For files: enough digits to read a float32 back, a plain minus.
+export function exact(value) {
+  if (value == null) return "";
+  return Number.isNaN(value) ? "NaN" : String(Number(value.toPrecision(8)));
+}
+
+export const count = (value, one, many = `${one}s`) => `${value.toLocaleString("en-US")} ${value === 1 ? one : many}`;

@@ -1,0 +1,92 @@
+// Rows of a frame arranged as maps: facets, axes, and which row stands in which cell.
+
+import { cell, levels } from "./data.js";
+import { keyOf } from "./cells.js";
+
+// `panel` says the axes and facets; `keeps(row)` which rows take part.
+export function arranged(frame, panel, keeps) {
+  const rows = [];
+  for (let row = 0; row < frame.rows; row++) if (keeps(row)) rows.push(row);
+  const facets = panel.facets.filter((key) => frame.columns[key] && (key === "model_id" || levels(frame, key).length > 1));
+  const groups = new Map();
+  for (const row of rows) {
+    const values = facets.map((key) => cell(frame, key, row));
+    const name = JSON.stringify(values);
+    if (!groups.has(name)) groups.set(name, { values, facets, rows: [] });
+    groups.get(name).rows.push(row);
+  }
+  const maps = [...groups.values()];
+  const shared = axis(frame, panel.x, rows);
+  for (const map of maps) place(frame, panel, map, shared);
+  return maps;
+}
+
+// All maps of one panel have the same x axis; each has the rows that it needs.
+function place(frame, panel, map, xs) {
+  map.xs = xs;
+  map.ys = axis(frame, panel.y, map.rows);
+  const at = { x: new Map(map.xs.map((x, i) => [x, i])), y: new Map(map.ys.map((y, j) => [y, j])) };
+  map.cells = Array.from({ length: map.xs.length * map.ys.length }, () => []);
+  for (const row of map.rows) {
+    map.cells[at.y.get(cell(frame, panel.y, row)) * xs.length + at.x.get(cell(frame, panel.x, row))].push(row);
+  }
+  map.keys = map.cells.map((rows) => (rows.length === 1 ? keyOf(frame, rows[0]) : null));
+}
+
+function axis(frame, key, rows) {
+  const found = new Set(rows.map((row) => cell(frame, key, row)));
+  const values = [...found];
+  if (frame.columns[key]?.type !== "text") values.sort((a, b) => (a === null) - (b === null) || a - b);
+  return values;
+}
+
+// Mean over the rows of every cell: a number, NaN where one is not finite, null where there is no row.
+export function valuesOf(frame, map, column) {
+  return map.cells.map((rows) => {
+    const known = rows.map((row) => cell(frame, column, row)).filter((value) => value !== null);
+    return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
+  });
+}
+
+// `self_attn.q_proj` as `q_proj` where that is enough to tell it from the others.
+export function names(values, outside) {
+  const last = values.map((value) => (value === null ? outside : String(value).split(".").at(-1)));
+  return values.map((value, i) => {
+    if (value === null) return outside;
+    return last.filter((other) => other === last[i]).length === 1 ? last[i] : String(value);
+  });
+}
+
+// Rank among the finite values of a map, and the ratio to their median.
+export function standings(values) {
+  const sorted = values.filter((value) => value !== null && Number.isFinite(value)).sort((a, b) => a - b);
+  const middle = sorted.length ? (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2 : 0;
+  return (value) => {
+    if (value === null || !Number.isFinite(value)) return null;
+    let [low, high] = [0, sorted.length];
+    while (low < high) {
+      const half = (low + high) >> 1;
+      if (sorted[half] > value) high = half;
+      else low = half + 1;
+    }
+    return { rank: sorted.length - low + 1, of: sorted.length, ratio: middle > 0 ? value / middle : null };
+  };
+}
+
+export function range(lists, signed, fromZero) {
+  let [low, high] = [Infinity, -Infinity];
+  for (const values of lists) {
+    for (const value of values) {
+      if (value === null || !Number.isFinite(value)) continue;
+      low = Math.min(low, value);
+      high = Math.max(high, value);
+    }
+  }
+  if (low > high) return [0, 1];
+  if (signed || low < 0) {
+    const top = Math.max(Math.abs(low), Math.abs(high)) || 1;
+    return [-top, top];
+  }
+  if (fromZero) low = 0;
+  return high > low ? [low, high] : [low, low + (Math.abs(low) || 1)];
+}

@@ -1,0 +1,237 @@
+// One heatmap: cells on a canvas, margins, a cell that the pointer or the arrow keys move.
+
+import { css, index, table, token } from "./colour.js";
+import { el, say, short } from "./dom.js";
+import { number } from "./format.js";
+import { CanvasInk, SvgInk, textWidth } from "./ink.js";
+import { hideTip, showTip } from "./tip.js";
+
+const TOP = 30, LEFT_PAD = 8, BAR = 34, FOOT = 18;
+
+// What to draw on both papers: SVG is kept on white whatever the scheme.
+const INKS = { ink: "#2b2b2b", quiet: "#6b6b66", paper: "#ffffff", missing: "#f0f0ec", hatch: "#b0b0a8", edge: "#2b2b2b" };
+const themed = () => Object.fromEntries(Object.keys(INKS).map((key) => [key, token(key)]));
+
+// `map`: {title, xs, ys, values (null: no such cell), limits, palette, colour?, margin, keys, words(i)}
+export class Heat {
+  constructor(map, size, events) {
+    Object.assign(this, { map, size, events });
+    this.focus = -1;
+    this.marks = new Set();
+    this.canvas = el("canvas", { tabindex: 0, role: "img", "aria-label": this.described() });
+    this.canvas.addEventListener("mousemove", (event) => this.point(event));
+    this.canvas.addEventListener("mouseleave", () => { hideTip(); this.focused(-1); });
+    this.canvas.addEventListener("click", (event) => this.open(this.at(event)));
+    this.canvas.addEventListener("keydown", (event) => this.key(event));
+    this.canvas.addEventListener("blur", () => { hideTip(); this.focused(-1); });
+    this.draw();
+  }
+
+  described() {
+    const { title, values, xs, ys, label } = this.map;
+    let [top, at] = [-Infinity, -1];
+    values.forEach((value, i) => { if (value !== null && value > top) [top, at] = [value, i]; });
+    const where = at < 0 ? "no value" : `largest ${number(top)} at ${this.map.words(at)}`;
+    return `${short(title, 80)}: heatmap of ${label}, ${xs.length} by ${ys.length}; ${where}. Arrow keys move from cell to cell, Enter opens one.`;
+  }
+
+  update(map) {
+    this.map = map;
+    this.canvas.setAttribute("aria-label", this.described());
+    this.draw();
+  }
+
+  mark(keys) {
+    this.marks = keys;
+    this.draw();
+  }
+
+  draw() {
+    const [width, height] = this.outer();
+    this.paint(new CanvasInk(this.canvas, width, height), themed());
+  }
+
+  svg() {
+    const [width, height] = this.outer();
+    const ink = new SvgInk(width, height);
+    this.paint(ink, INKS);
+    return { ink, width, height };
+  }
+
+  outer() {
+    const { cellWidth, cellHeight, gutter } = this.size;
+    const right = this.map.margin ? BAR + 8 : 4;
+    return [gutter + this.map.xs.length * cellWidth + right, this.top() + this.map.ys.length * cellHeight + FOOT];
+  }
+
+  top() {
+    return this.map.margin ? TOP + BAR - 10 : TOP - 4;
+  }
+
+  paint(ink, inks) {
+    const { map } = this;
+    const { cellWidth: w, cellHeight: h, gutter } = this.size;
+    const [nx, ny, top] = [map.xs.length, map.ys.length, this.top()];
+    const rgb = table(map.palette);
+    if (map.colour) ink.rect(gutter, 7, 9, 9, map.colour);
+    ink.text(gutter + (map.colour ? 15 : 0), 12, short(map.title, Math.max(12, Math.floor(nx * w / 6.4))), { fill: inks.ink, size: 12, bold: true });
+    ink.cells(gutter, top, nx * w, ny * h, nx, ny, (i) => {
+      const value = map.values[i];
+      if (value === null || Number.isNaN(value)) return null;
+      const at = 3 * index(value, map.limits);
+      return [rgb[at], rgb[at + 1], rgb[at + 2]];
+    });
+    this.paintGaps(ink, inks, top);
+    this.paintLabels(ink, inks, top);
+    if (map.margin) this.paintMargins(ink, inks, top);
+    this.paintOutlines(ink, inks, top);
+  }
+
+  // Cells without a weight stay empty; a NaN is hatched, so that it never looks like a small value.
+  paintGaps(ink, inks, top) {
+    const { map, size: { cellWidth: w, cellHeight: h, gutter } } = this;
+    const nx = map.xs.length;
+    for (let i = 0; i < map.values.length; i++) {
+      if (map.values[i] !== null && !Number.isNaN(map.values[i])) continue;
+      const [x, y] = [gutter + (i % nx) * w, top + Math.floor(i / nx) * h];
+      if (map.values[i] === null) {
+        if (w * h > 60) ink.rect(x + w / 2 - 1, y + h / 2 - 1, 2, 2, inks.missing);
+        continue;
+      }
+      ink.rect(x, y, w, h, inks.missing);
+      for (let d = 3; d < w + h; d += 4) ink.line([[x + Math.max(0, d - h), y + Math.min(h, d)], [x + Math.min(w, d), y + Math.max(0, d - w)]], inks.hatch);
+    }
+    if (w >= 7 && h >= 7) {
+      for (let i = 1; i < nx; i++) ink.rect(gutter + i * w - 0.5, top, 1, map.ys.length * h, inks.paper);
+      for (let j = 1; j < map.ys.length; j++) ink.rect(gutter, top + j * h - 0.5, nx * w, 1, inks.paper);
+    }
+  }
+
+  paintLabels(ink, inks, top) {
+    const { map, size: { cellWidth: w, cellHeight: h, gutter } } = this;
+    const every = step(map.ys.length, 12 / h);
+    map.ys.forEach((name, j) => {
+      if (j % every === 0) ink.text(gutter - LEFT_PAD, top + (j + 0.5) * h, short(name, 22), { fill: inks.quiet, anchor: "end" });
+    });
+    const skip = step(map.xs.length, (map.xs.reduce((most, x) => Math.max(most, textWidth(short(x, 14))), 0) + 6) / w);
+    map.xs.forEach((name, i) => {
+      if (i % skip === 0) ink.text(gutter + (i + 0.5) * w, top + map.ys.length * h + 10, short(name, 14), { fill: inks.quiet, anchor: "middle" });
+    });
+  }
+
+  paintMargins(ink, inks, top) {
+    const { map, size: { cellWidth: w, cellHeight: h, gutter } } = this;
+    const [nx, ny] = [map.xs.length, map.ys.length];
+    const columns = sums(nx, (i) => Array.from({ length: ny }, (_, j) => map.values[j * nx + i]), map.margin);
+    const rows = sums(ny, (j) => map.values.slice(j * nx, (j + 1) * nx), map.margin);
+    bars(columns, BAR - 14, (i, from, size) => ink.rect(gutter + i * w + 0.5, top - 4 - from - size, Math.max(1, w - 1), Math.max(0.75, size), inks.hatch));
+    bars(rows, BAR, (j, from, size) => ink.rect(gutter + nx * w + 5 + from, top + j * h + 1, Math.max(0.75, size), Math.max(1, h - 2), inks.hatch));
+  }
+
+  paintOutlines(ink, inks, top) {
+    const { map, size: { cellWidth: w, cellHeight: h, gutter } } = this;
+    const nx = map.xs.length;
+    const around = (i, thick) => ink.frame(gutter + (i % nx) * w, top + Math.floor(i / nx) * h, w, h, inks.edge, thick);
+    if (this.marks.size) map.keys.forEach((key, i) => { if (this.marks.has(key)) around(i, 1.75); });
+    if (this.focus >= 0) around(this.focus, 2.5);
+  }
+
+  at(event) {
+    const box = this.canvas.getBoundingClientRect();
+    const scale = this.outer()[0] / box.width;
+    const i = Math.floor(((event.clientX - box.left) * scale - this.size.gutter) / this.size.cellWidth);
+    const j = Math.floor(((event.clientY - box.top) * scale - this.top()) / this.size.cellHeight);
+    const inside = i >= 0 && j >= 0 && i < this.map.xs.length && j < this.map.ys.length;
+    return inside ? j * this.map.xs.length + i : -1;
+  }
+
+  point(event) {
+    const i = this.at(event);
+    if (i < 0 || this.map.values[i] === null) hideTip();
+    else showTip(this.told(i), event.clientX, event.clientY);
+    this.canvas.classList.toggle("over", i >= 0 && this.map.keys[i] != null);
+    this.focused(i >= 0 && this.map.values[i] !== null ? i : -1);
+  }
+
+  focused(i) {
+    if (i === this.focus) return;
+    this.focus = i;
+    this.draw();
+  }
+
+  key(event) {
+    const [nx, n] = [this.map.xs.length, this.map.values.length];
+    const step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: nx, ArrowUp: -nx }[event.key];
+    if (event.key === "Enter" || event.key === " ") this.open(this.focus);
+    else if (event.key === "Escape") return hideTip();
+    else if (event.key === "Home") this.move(0);
+    else if (event.key === "End") this.move(n - 1);
+    else if (step) this.move(this.focus < 0 ? 0 : this.next(step));
+    else return;
+    event.preventDefault();
+  }
+
+  next(step) {
+    const nx = this.map.xs.length;
+    const to = this.focus + step;
+    const wraps = Math.abs(step) === 1 && Math.floor(to / nx) !== Math.floor(this.focus / nx);
+    return wraps || to < 0 || to >= this.map.values.length ? this.focus : to;
+  }
+
+  move(i) {
+    this.focused(i);
+    const told = this.told(i);
+    say(told.join(", "));
+    const box = this.canvas.getBoundingClientRect();
+    const { cellWidth, cellHeight, gutter } = this.size;
+    const nx = this.map.xs.length;
+    showTip(told, box.left + gutter + (i % nx + 1) * cellWidth, box.top + this.top() + Math.floor(i / nx) * cellHeight);
+  }
+
+  told(i) {
+    const value = this.map.values[i];
+    if (value === null) return [this.map.words(i), "no such weight"];
+    const lines = [this.map.words(i), Number.isNaN(value) ? "not a number" : `${number(value)} ${this.map.unit ?? ""}`.trim()];
+    return [...lines, ...this.map.standing(i)];
+  }
+
+  open(i) {
+    if (i >= 0 && this.map.keys[i] != null) this.events.open?.(this.map.keys[i], i);
+  }
+}
+
+const step = (count, least) => [1, 2, 5, 10, 20, 25, 50, 100, 200, 500].find((every) => every >= least) ?? count;
+
+function sums(count, of, how) {
+  return Array.from({ length: count }, (_, i) => {
+    const known = of(i).filter((value) => value !== null && Number.isFinite(value));
+    const total = known.reduce((sum, value) => sum + value, 0);
+    return known.length === 0 ? null : how === "mean" ? total / known.length : total;
+  });
+}
+
+// Bars from zero; where there are negative ones, zero stands inside.
+function bars(values, room, draw) {
+  const known = values.filter((value) => value !== null);
+  const [low, high] = [Math.min(0, ...known), Math.max(0, ...known)];
+  if (high === low) return;
+  const unit = room / (high - low);
+  values.forEach((value, i) => { if (value !== null) draw(i, (Math.min(0, value) - low) * unit, Math.abs(value) * unit); });
+}
+
+// The bar of colours beside the maps: limits printed, a mark at the centre of a difference.
+export function legend(ink, inks, { palette, limits, label }, x, y, width = 220) {
+  const colours = table(palette);
+  ink.cells(x, y, width, 10, 256, 1, (i) => [colours[3 * i], colours[3 * i + 1], colours[3 * i + 2]]);
+  const style = { fill: inks.quiet, size: 11 };
+  ink.text(x, y + 20, number(limits[0], 3), style);
+  ink.text(x + width, y + 20, number(limits[1], 3), { ...style, anchor: "end" });
+  if (limits[0] < 0 && limits[1] > 0) {
+    const zero = x + (width * -limits[0]) / (limits[1] - limits[0]);
+    ink.rect(zero - 0.75, y - 3, 1.5, 16, inks.ink);
+    ink.text(zero, y + 20, "0", { ...style, anchor: "middle" });
+  }
+  ink.text(x + width + 14, y + 5, label, { fill: inks.ink, size: 11 });
+}
+
+export { INKS, themed, css };

@@ -1,0 +1,171 @@
+// The page wakes up: data, tabs, chips, figures, drawer, search; the sentences stand there already.
+
+import "./locale.js";
+import { cell, code, decoded } from "./data.js";
+import { meant } from "./cells.js";
+import { all, byId, el, say } from "./dom.js";
+import { csv, furnish, save, wireCopies } from "./figure.js";
+import { Drawer } from "./drawer.js";
+import { Search } from "./search.js";
+import { wireTabs } from "./tabs.js";
+import { exact } from "./format.js";
+import { Maps } from "./maps.js";
+import { Squares } from "./squares.js";
+import * as state from "./state.js";
+
+const KINDS = { maps: Maps, squares: Squares };
+
+class Page {
+  constructor(document) {
+    Object.assign(this, document);
+    this.state = state;
+    this.mounted = new Map();
+    this.found = new Map();
+  }
+
+  width() {
+    return (document.querySelector("main")?.clientWidth ?? 900) - 48;
+  }
+
+  hidden() {
+    const places = state.get("hide", "").split(",").filter(Boolean).map(Number);
+    return new Set(places.map((place) => this.models[place]));
+  }
+
+  swatch(model) {
+    const place = this.models.indexOf(model);
+    return place < 0 ? null : el("span", { class: `swatch c${place % 12}`, "aria-hidden": "true" });
+  }
+
+  // The cells that the answer followed last means, or that a brush took in.
+  marks() {
+    if (this.brushed) return this.brushed;
+    const place = state.get("mark", "");
+    if (place === "") return new Set();
+    if (!this.found.has(place)) {
+      const finding = this.findings[Number(place)];
+      this.found.set(place, finding ? meant(finding, Object.values(this.data)) : new Set());
+    }
+    return this.found.get(place);
+  }
+
+  brush(keys) {
+    this.brushed = keys;
+    this.mark();
+  }
+
+  mark() {
+    for (const component of this.mounted.values()) component.mark?.(this.marks());
+  }
+
+  // The rows of one weight; of tables without models or of pairs, those that concern it.
+  rowsOf(frame, { model, stack, component }) {
+    const name = code(frame, "component_name", component);
+    if (name < 0) return [];
+    frame.byName ??= grouped(frame);
+    return (frame.byName.get(name) ?? []).filter((row) => {
+      if (stack && frame.columns.stack && cell(frame, "stack", row) !== stack) return false;
+      if (frame.columns.model_a) return [cell(frame, "model_a", row), cell(frame, "model_b", row)].includes(model);
+      return !frame.columns.model_id || cell(frame, "model_id", row) === model;
+    });
+  }
+
+  open(key) {
+    state.set({ cell: key });
+  }
+
+  // Figures are made when their tab is first seen: the page is there before they are.
+  mount(tab) {
+    for (const figure of all(`.panel`)) {
+      const place = Number(figure.dataset.panel);
+      const panel = this.panels[place];
+      const Kind = KINDS[panel.kind];
+      if (panel.tab !== tab || this.mounted.has(place) || !Kind) continue;
+      const component = new Kind(panel, this);
+      this.mounted.set(place, component);
+      furnish(figure, component, this);
+      component.laid?.();
+    }
+  }
+}
+
+function grouped(frame) {
+  const rows = new Map();
+  const names = frame.columns.component_name.values;
+  for (let row = 0; row < frame.rows; row++) {
+    const own = rows.get(names[row]);
+    if (own) own.push(row);
+    else rows.set(names[row], [row]);
+  }
+  return rows;
+}
+
+function wireChips(page) {
+  const chips = all("button[data-model]");
+  const show = () => chips.forEach((chip) => chip.setAttribute("aria-pressed", String(!page.hidden().has(page.models[Number(chip.dataset.model)]))));
+  for (const chip of chips) {
+    chip.addEventListener("click", () => {
+      const hidden = new Set(state.get("hide", "").split(",").filter(Boolean));
+      const own = chip.dataset.model;
+      if (!hidden.delete(own)) hidden.add(own);
+      state.set({ hide: [...hidden].sort((a, b) => a - b).join(",") });
+      say(`${chip.textContent.trim()} ${hidden.has(own) ? "hidden" : "shown"}`);
+    });
+  }
+  show();
+  state.on((keys) => keys.has("hide") && show());
+}
+
+function wireAnswers(page) {
+  for (const anchor of all("a.show")) {
+    anchor.addEventListener("click", (event) => {
+      event.preventDefault();
+      const chosen = new URLSearchParams(anchor.hash.slice(1));
+      const same = state.get("mark", "") === chosen.get("mark");
+      page.brushed = null;
+      state.set({ tab: chosen.get("tab"), mark: same ? "" : chosen.get("mark") });
+      if (!same) byId(`pane-${chosen.get("tab")}`)?.scrollIntoView({ block: "start" });
+    });
+  }
+  const pressed = () => all("li[data-finding]").forEach((item) => item.classList.toggle("marked", item.dataset.finding === state.get("mark", "-")));
+  pressed();
+  state.on((keys) => { if (keys.has("mark")) { pressed(); page.mark(); } });
+}
+
+function wireTables(page) {
+  for (const button of all("button[data-csv]")) {
+    button.addEventListener("click", () => {
+      const frame = page.data[button.dataset.csv];
+      const columns = Object.keys(frame.columns);
+      const rows = Array.from({ length: frame.rows }, (_, row) => columns.map((key) => {
+        const value = cell(frame, key, row);
+        return typeof value === "number" ? exact(value) : value ?? "";
+      }));
+      save(`${button.dataset.csv}.csv`, "text/csv", csv({ columns, rows }));
+    });
+  }
+}
+
+async function start() {
+  const page = new Page(await decoded(byId("data").textContent));
+  const drawer = new Drawer(page);
+  wireTabs(page);
+  wireChips(page);
+  wireAnswers(page);
+  wireTables(page);
+  wireCopies();
+  new Search(page);
+  state.on((keys) => {
+    for (const component of page.mounted.values()) component.changed?.(keys);
+    if (keys.has("cell")) drawer.show(state.get("cell", ""));
+  });
+  drawer.show(state.get("cell", ""));
+  const again = () => page.mounted.forEach((component) => component.render());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  let waiting = null;
+  addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(again, 120); });
+  addEventListener("beforeprint", () => ["much", "directions", "when", "matter"].forEach((tab) => page.mount(tab)));
+  document.documentElement.dataset.ready = String(Math.round(performance.now()));
+}
+
+start();

@@ -1,0 +1,249 @@
+// Small multiples of heatmaps on one scale, with what a reader may choose of them.
+
+import { cell, levels } from "./data.js";
+import { keyOf, parts } from "./cells.js";
+import { modelColour, PALETTES } from "./colour.js";
+import { choice, el, short } from "./dom.js";
+import { exact, number } from "./format.js";
+import { arranged, names, range, standings, valuesOf } from "./grid.js";
+import { Heat, INKS, legend, themed } from "./heat.js";
+import { CanvasInk, SvgInk, svg, textWidth } from "./ink.js";
+import { ranking } from "./ranking.js";
+import { Slider } from "./slider.js";
+
+export class Maps {
+  constructor(panel, page) {
+    Object.assign(this, { panel, page, frame: page.data[panel.data], heats: new Map() });
+    this.controls = el("div", { class: "controls" });
+    this.scale = el("canvas", { class: "scale", "aria-hidden": "true" });
+    this.sheet = el("div", { class: "sheet" });
+    this.list = el("div", { class: "ranked" });
+    this.slider = panel.over ? new Slider(this) : null;
+    this.body = el("div", {}, this.controls, this.scale, this.slider?.body, this.sheet, this.list);
+    this.render();
+  }
+
+  chosen(key, otherwise) {
+    return this.page.state.get(`${this.panel.id}.${key}`, otherwise);
+  }
+
+  choose(key, value) {
+    this.page.state.set({ [`${this.panel.id}.${key}`]: value });
+  }
+
+  get measure() {
+    const wanted = this.chosen("m", "");
+    return this.panel.measures.find((measure) => measure.column === wanted) ?? this.panel.measures[0];
+  }
+
+  // Whether a change of state is of concern here.
+  changed(keys) {
+    if (keys.has("hide") || [...keys].some((key) => key.startsWith(`${this.panel.id}.`))) this.render();
+  }
+
+  render() {
+    const maps = this.arranged();
+    this.maps = this.differs() ? this.differences(maps) : maps.map((map) => this.filled(map));
+    this.limits = this.bounds();
+    this.renderControls();
+    this.show();
+    this.renderScale();
+    if (this.panel.ranked) this.list.replaceChildren(ranking(this));
+  }
+
+  // A step of the slider: the same places, other values.
+  step() {
+    const maps = this.arranged().map((map) => this.filled(map));
+    this.maps = maps;
+    for (const map of maps) this.heats.get(map.id)?.update(this.drawn(map));
+  }
+
+  arranged() {
+    const hidden = this.page.hidden();
+    const selects = this.panel.select.map((key) => [key, this.selected(key)]);
+    const at = this.slider?.value;
+    return arranged(this.frame, this.panel, (row) =>
+      !hidden.has(cell(this.frame, "model_id", row))
+      && selects.every(([key, value]) => String(cell(this.frame, key, row)) === value)
+      && (at == null || this.slider.shows(row, at)));
+  }
+
+  selected(key) {
+    return this.chosen(`s.${key}`, String(levels(this.frame, key)[0]));
+  }
+
+  filled(map) {
+    const values = valuesOf(this.frame, map, this.measure.column);
+    return { ...map, values, id: JSON.stringify(map.values), title: this.title(map.values), of: map.values };
+  }
+
+  title(values) {
+    return values.map((value) => value ?? "–").join(" · ") || "all";
+  }
+
+  differs() {
+    return this.panel.compare && this.chosen("b", "") !== "" && !this.page.hidden().has(this.chosen("b"));
+  }
+
+  differences(maps) {
+    const [a, b] = [this.chosen("a", this.page.models[0]), this.chosen("b")];
+    const rest = (map) => JSON.stringify(map.values.slice(1));
+    const minus = new Map(maps.filter((map) => map.values[0] === a).map((map) => [rest(map), this.filled(map)]));
+    return maps.filter((map) => map.values[0] === b && minus.has(rest(map))).map((map) => {
+      const [of, other] = [this.filled(map), minus.get(rest(map))];
+      const there = new Map(other.ys.map((y, j) => [y, j]));
+      const values = of.values.map((value, i) => {
+        const j = there.get(of.ys[Math.floor(i / of.xs.length)]);
+        const before = j == null ? null : other.values[j * of.xs.length + (i % of.xs.length)];
+        return value === null || before === null ? null : value - before;
+      });
+      return { ...of, values, title: `${b} − ${a}`, signed: true };
+    });
+  }
+
+  bounds() {
+    const measure = this.measure;
+    const signed = measure.palette === "difference" || this.maps.some((map) => map.signed);
+    if (measure.limits && !this.maps.some((map) => map.signed)) return measure.limits;
+    const lists = this.slider ? [this.allValues(measure.column)] : this.maps.map((map) => map.values);
+    return range(lists, signed, this.chosen("lim", "zero") === "zero");
+  }
+
+  // One scale for all steps, so that a colour means the same at every one.
+  allValues(column) {
+    const hidden = this.page.hidden();
+    const selects = this.panel.select.map((key) => [key, this.selected(key)]);
+    return Array.from({ length: this.frame.rows }, (_, row) =>
+      hidden.has(cell(this.frame, "model_id", row)) || !selects.every(([key, value]) => String(cell(this.frame, key, row)) === value)
+        ? null : cell(this.frame, column, row));
+  }
+
+  get palette() {
+    const kind = this.limits[0] < 0 ? "difference" : this.measure.palette === "difference" ? "change" : this.measure.palette;
+    const wanted = this.chosen("pal", "");
+    return PALETTES[kind].includes(wanted) ? wanted : PALETTES[kind][0];
+  }
+
+  drawn(map) {
+    const { measure, frame } = this;
+    const standing = standings(map.values);
+    const [xs, ys] = [names(map.xs, "–"), names(map.ys, "–")];
+    const place = map.facets[0] === "model_id" ? this.page.models.indexOf(map.of[0]) : -1;
+    const error = (i) => (measure.error && map.cells[i].length === 1 ? cell(frame, measure.error, map.cells[i][0]) : null);
+    return {
+      ...map, xs, ys, limits: this.limits, palette: this.palette, label: measure.label,
+      margin: this.panel.margin === "none" ? null : this.panel.margin,
+      colour: place >= 0 && !map.signed ? modelColour(place) : null,
+      unit: frame.columns[measure.column]?.unit,
+      words: (i) => (map.keys[i] ? parts(map.keys[i]).component : `${this.panel.x} ${xs[i % xs.length]}, ${this.panel.y.replace("_", " ")} ${ys[Math.floor(i / xs.length)]}`),
+      standing: (i) => {
+        const told = standing(map.values[i]);
+        const lines = error(i) === null ? [] : [`± ${number(error(i), 2)} standard error`];
+        if (!told) return lines;
+        return [...lines, `rank ${told.rank} of ${told.of}${told.ratio === null || map.signed ? "" : `, ${number(told.ratio, 3)} × the median`}`];
+      },
+    };
+  }
+
+  show() {
+    const size = this.size();
+    const kept = new Map();
+    for (const map of this.maps) {
+      const drawn = this.drawn(map);
+      const heat = this.heats.get(map.id);
+      if (heat && JSON.stringify(heat.size) === JSON.stringify(size)) heat.update(drawn);
+      kept.set(map.id, heat?.map === drawn ? heat : new Heat(drawn, size, { open: (key) => this.page.open(key) }));
+    }
+    this.heats = kept;
+    this.mark(this.page.marks());
+    const nothing = this.maps.length ? [] : [el("p", { class: "nothing" }, "No model is shown; press one above.")];
+    this.sheet.replaceChildren(...nothing, ...[...kept.values()].map((heat) => heat.canvas));
+  }
+
+  mark(keys) {
+    for (const heat of this.heats.values()) heat.mark(keys);
+  }
+
+  // Cells as large as the sheet allows: as many maps beside one another as stay readable.
+  size() {
+    const room = Math.max(280, this.sheet.clientWidth || this.page.width());
+    const ys = this.maps.flatMap((map) => names(map.ys, "–"));
+    const gutter = Math.ceil(ys.reduce((most, y) => Math.max(most, textWidth(short(y, 22))), 18)) + 14;
+    const nx = Math.max(1, ...this.maps.map((map) => map.xs.length));
+    const ny = Math.max(1, ...this.maps.map((map) => map.ys.length));
+    const beside = gutter + 48;
+    const columns = Math.max(1, Math.min(this.maps.length, Math.floor(room / (beside + nx * 11))));
+    const cellWidth = Math.max(2, Math.min(26, Math.floor(((room - 12 * (columns - 1)) / columns - beside) / nx)));
+    const cellHeight = ny <= 12 ? 21 : ny <= 24 ? 15 : ny <= 48 ? 9 : Math.max(2, Math.floor(420 / ny));
+    return { cellWidth, cellHeight, gutter };
+  }
+
+  renderControls() {
+    const { panel, frame } = this;
+    const controls = [];
+    if (panel.measures.length > 1) {
+      controls.push(choice("measure", panel.measures.map((measure) => [measure.column, measure.label]), this.measure.column, (value) => this.choose("m", value)));
+    }
+    for (const key of panel.select) {
+      const options = levels(frame, key).map((level) => [String(level), String(level ?? "–")]);
+      if (options.length > 1) controls.push(choice(key.replace("_", " "), options, this.selected(key), (value) => this.choose(`s.${key}`, value)));
+    }
+    const fixed = this.measure.limits || this.limits[0] < 0;
+    if (!fixed) controls.push(choice("colours", [["zero", "from zero"], ["data", "from the data"]], this.chosen("lim", "zero"), (value) => this.choose("lim", value === "zero" ? "" : value)));
+    const kind = this.limits[0] < 0 ? "difference" : this.measure.palette;
+    if (PALETTES[kind]?.length > 1) controls.push(choice("map", PALETTES[kind].map((name) => [name, name]), this.palette, (value) => this.choose("pal", value)));
+    if (panel.compare && this.page.models.length > 1) controls.push(...this.comparison());
+    const held = this.controls.contains(document.activeElement) ? [...this.controls.querySelectorAll("select")].indexOf(document.activeElement) : -1;
+    this.controls.replaceChildren(...controls);
+    if (held >= 0) this.controls.querySelectorAll("select")[held]?.focus();
+  }
+
+  comparison() {
+    const models = levels(this.frame, "model_id").map((model) => [model, model]);
+    const b = this.chosen("b", "");
+    const second = choice("show", [["", "each model"], ...models.map(([model]) => [model, `difference: ${model} −`])], b, (value) => this.choose("b", value));
+    if (b === "") return [second];
+    return [second, choice("minus", models, this.chosen("a", models[0][0]), (value) => this.choose("a", value))];
+  }
+
+  renderScale() {
+    const width = Math.max(280, this.sheet.clientWidth || this.page.width());
+    legend(new CanvasInk(this.scale, width, 30), themed(), { palette: this.palette, limits: this.limits, label: this.maps.some((map) => map.signed) ? `difference of ${this.measure.label}` : this.measure.label }, 8, 4, Math.min(220, width - 190));
+  }
+
+  caption() {
+    const bounds = this.limits.map((limit) => number(limit, 3)).join(" to ");
+    return `${this.panel.caption} Colour: ${this.measure.label}, ${bounds}.`;
+  }
+
+  svg() {
+    const drawn = [...this.heats.values()].map((heat) => heat.svg());
+    const width = Math.max(420, ...drawn.map((map) => map.width));
+    let at = 10;
+    const body = drawn.map((map) => {
+      const placed = map.ink.placed(10, at);
+      at += map.height + 6;
+      return placed;
+    });
+    const bar = new SvgInk(width, 30);
+    legend(bar, INKS, { palette: this.palette, limits: this.limits, label: this.measure.label }, 8, 4, 220);
+    return svg(width + 20, at + 40, [...body, bar.placed(10, at)].join("\n"), this.caption());
+  }
+
+  rows() {
+    const columns = Object.keys(this.frame.columns);
+    const rows = this.maps.flatMap((map) => map.cells.flat()).map((row) => columns.map((key) => {
+      const value = cell(this.frame, key, row);
+      return this.frame.columns[key].type === "text" ? value ?? "" : exact(value);
+    }));
+    return { columns, rows };
+  }
+
+  // The largest cells of all maps shown.
+  top(most) {
+    const found = this.maps.flatMap((map) => map.values.map((value, i) => ({ value, map, i })));
+    const known = found.filter(({ value, map, i }) => value !== null && Number.isFinite(value) && map.cells[i].length);
+    known.sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
+    return known.slice(0, most).map(({ value, map, i }) => ({ value, map, i, key: map.keys[i] ?? keyOf(this.frame, map.cells[i][0]) }));
+  }
+}

@@ -1,0 +1,31 @@
+// The largest cells of a panel as a list, each a button that opens it.
+
+import { parts } from "./cells.js";
+import { el, name } from "./dom.js";
+import { number } from "./format.js";
+import { names, standings } from "./grid.js";
+
+const MOST = 12;
+
+export function ranking(maps) {
+  const top = maps.top(MOST);
+  if (!top.length) return el("p", { class: "nothing" }, "There is no value to rank.");
+  const most = Math.abs(top[0].value) || 1;
+  const standing = new Map(maps.maps.map((map) => [map.id, standings(map.values)]));
+  const rows = top.map(({ value, map, i, key }, place) => {
+    const told = standing.get(map.id)(value);
+    const bar = el("span", { class: "bar", "aria-hidden": "true" });
+    bar.style.width = `${Math.max(1, (100 * Math.abs(value)) / most)}%`;
+    const where = key ? parts(key).component : `${names(map.ys, "–")[Math.floor(i / map.xs.length)]} ${map.xs[i % map.xs.length]}`;
+    return el("tr", {},
+      el("td", { class: "number" }, String(place + 1)),
+      el("td", {}, el("button", { type: "button", class: "plain", onclick: () => maps.page.open(map.keys[i] ?? key) }, name(where))),
+      el("td", {}, maps.page.swatch(map.of[0]), name(map.title, 32)),
+      el("td", { class: "number" }, number(value)),
+      el("td", { class: "number" }, told?.ratio != null && !map.signed ? `${number(told.ratio, 3)}×` : ""),
+      el("td", { class: "bars" }, bar));
+  });
+  const heads = ["", "weight", "model", maps.measure.label, "of the median", ""];
+  return el("details", { open: true }, el("summary", {}, `The ${top.length} largest`),
+    el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))), el("tbody", {}, rows))));
+}

@@ -1,0 +1,48 @@
+// The drawer's sections: for each panel of the page, what it says of one weight.
+
+import { cell } from "./data.js";
+import { el, name } from "./dom.js";
+import { number } from "./format.js";
+import { path } from "./path.js";
+
+export function sections(weight, page) {
+  const done = new Set();
+  return page.panels.map((panel) => {
+    const frame = page.data[panel.data];
+    if (panel.kind !== "maps" || done.has(panel.data)) return null;
+    const rows = page.rowsOf(frame, weight);
+    if (!rows.length) return null;
+    done.add(panel.data);
+    const body = panel.over ? path(panel, frame, rows, page) : frame.columns.model_a ? pairs(panel, frame, rows, page) : measures(panel, frame, rows, weight, page);
+    return el("section", {}, el("h3", {}, panel.title), body);
+  });
+}
+
+// Every measure of the weight, and of the same weight in up to three other models.
+function measures(panel, frame, rows, weight, page) {
+  const others = page.models.filter((model) => model !== weight.model && page.rowsOf(frame, { ...weight, model }).length).slice(0, 3);
+  const models = [weight.model, ...others];
+  const split = rows.length > 1 ? ["method", "data", "module_type", "head", "expert"].find((key) => frame.columns[key] && new Set(rows.map((row) => cell(frame, key, row))).size === rows.length) : null;
+  const head = el("tr", {}, el("th", { scope: "col" }, ""), models.map((model) => el("th", { scope: "col" }, page.swatch(model), name(model, 16))));
+  const lines = panel.measures.flatMap((measure) => (split ? rows : [rows[0]]).map((row) => {
+    const label = split ? `${measure.label}, ${cell(frame, split, row)}` : measure.label;
+    const values = models.map((model) => {
+      const own = page.rowsOf(frame, { ...weight, model });
+      const at = split ? own.find((one) => cell(frame, split, one) === cell(frame, split, row)) : own[0];
+      return at == null ? null : [cell(frame, measure.column, at), measure.error ? cell(frame, measure.error, at) : null];
+    });
+    if (values.every((value) => value === null || value[0] === null)) return null;
+    return el("tr", {}, el("th", { scope: "row" }, label), values.map((value) => el("td", { class: "number" }, value === null ? "–" : `${number(value[0])}${value[1] === null ? "" : ` ± ${number(value[1], 2)}`}`)));
+  })).filter(Boolean);
+  return el("div", { class: "wide" }, el("table", {}, el("thead", {}, head), el("tbody", {}, lines)));
+}
+
+// Against the same weight of every other model: a row for each pair.
+function pairs(panel, frame, rows, page) {
+  const columns = panel.measures.filter((measure) => rows.some((row) => cell(frame, measure.column, row) !== null));
+  const head = el("tr", {}, el("th", { scope: "col" }, "pair"), columns.map((measure) => el("th", { scope: "col" }, measure.label)));
+  const lines = rows.map((row) => el("tr", {},
+    el("th", { scope: "row" }, ["model_a", "model_b"].flatMap((key) => [page.swatch(cell(frame, key, row)), name(cell(frame, key, row), 14), " "])),
+    columns.map((measure) => el("td", { class: "number" }, number(cell(frame, measure.column, row))))));
+  return el("div", { class: "wide" }, el("table", {}, el("thead", {}, head), el("tbody", {}, lines)));
+}

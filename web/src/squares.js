@@ -1,0 +1,101 @@
+// Models by models: one square for each measure, beside each other.
+
+import { cell } from "./data.js";
+import { PALETTES } from "./colour.js";
+import { el } from "./dom.js";
+import { exact, number } from "./format.js";
+import { range, standings } from "./grid.js";
+import { Heat, INKS, legend, themed } from "./heat.js";
+import { CanvasInk, SvgInk, svg, textWidth } from "./ink.js";
+import { short } from "./dom.js";
+
+export class Squares {
+  constructor(panel, page) {
+    Object.assign(this, { panel, page, frame: page.data[panel.data] });
+    this.body = el("div", { class: "squares" });
+    this.render();
+  }
+
+  changed(keys) {
+    if (keys.has("hide")) this.render();
+  }
+
+  mark() {}
+
+  models() {
+    const { frame, panel } = this;
+    const found = new Set();
+    for (let row = 0; row < frame.rows; row++) found.add(cell(frame, panel.a, row)).add(cell(frame, panel.b, row));
+    const hidden = this.page.hidden();
+    const order = this.page.models.filter((model) => found.has(model));
+    return [...order, ...[...found].filter((model) => !order.includes(model))].filter((model) => !hidden.has(model));
+  }
+
+  // The mean over the rows of each pair: of a table by weights, over all weights.
+  values(column, models) {
+    const { frame, panel } = this;
+    const at = new Map(models.map((model, i) => [model, i]));
+    const [n, sums, counts] = [models.length, new Map(), new Map()];
+    for (let row = 0; row < frame.rows; row++) {
+      const [i, j, value] = [at.get(cell(frame, panel.a, row)), at.get(cell(frame, panel.b, row)), cell(frame, column, row)];
+      if (i == null || j == null || value === null || Number.isNaN(value)) continue;
+      for (const k of new Set([i * n + j, j * n + i])) {
+        sums.set(k, (sums.get(k) ?? 0) + value);
+        counts.set(k, (counts.get(k) ?? 0) + 1);
+      }
+    }
+    return Array.from({ length: n * n }, (_, k) => (counts.has(k) ? sums.get(k) / counts.get(k) : k % (n + 1) === 0 ? panel.diagonal : null));
+  }
+
+  render() {
+    const models = this.models();
+    const room = this.page.width() / Math.min(2, this.panel.measures.length) - 24;
+    const gutter = Math.ceil(Math.max(24, ...models.map((model) => textWidth(short(model, 22))))) + 14;
+    const side = Math.max(12, Math.min(44, Math.floor((room - gutter) / Math.max(1, models.length))));
+    this.heats = this.panel.measures.map((measure) => new Heat(this.drawn(measure, models), { cellWidth: side, cellHeight: Math.min(side, 30), gutter }, {}));
+    this.body.replaceChildren(...this.heats.map((heat) => {
+      const scale = el("canvas", { class: "scale", "aria-hidden": "true" });
+      legend(new CanvasInk(scale, Math.min(room, 420), 30), themed(), heat.map, 8, 4, 160);
+      return el("div", {}, heat.canvas, scale);
+    }));
+  }
+
+  drawn(measure, models) {
+    const values = this.values(measure.column, models);
+    const limits = measure.limits ?? range([values], measure.palette === "difference", true);
+    const kind = limits[0] < 0 ? "difference" : measure.palette === "difference" ? "change" : measure.palette;
+    const standing = standings(values);
+    return {
+      title: measure.label, label: measure.label, xs: models, ys: models, values, limits, margin: null,
+      palette: PALETTES[kind][0], keys: values.map(() => null),
+      words: (k) => `${models[Math.floor(k / models.length)]} and ${models[k % models.length]}`,
+      standing: (k) => (standing(values[k]) && k % (models.length + 1) ? [`mean over what both have: ${number(values[k])}`] : []),
+    };
+  }
+
+  caption() {
+    return this.panel.caption;
+  }
+
+  svg() {
+    let at = 0;
+    const placed = this.heats.map((heat) => {
+      const drawn = heat.svg();
+      const bar = new SvgInk(drawn.width, 30);
+      legend(bar, INKS, heat.map, 8, 4, 160);
+      const body = drawn.ink.placed(at, 0) + bar.placed(at, drawn.height + 4);
+      at += Math.max(drawn.width, 320) + 16;
+      return { body, height: drawn.height + 40 };
+    });
+    return svg(at, Math.max(...placed.map((one) => one.height)), placed.map((one) => one.body).join("\n"), this.caption());
+  }
+
+  rows() {
+    const columns = Object.keys(this.frame.columns);
+    const rows = Array.from({ length: this.frame.rows }, (_, row) => columns.map((key) => {
+      const value = cell(this.frame, key, row);
+      return this.frame.columns[key].type === "text" ? value ?? "" : exact(value);
+    }));
+    return { columns, rows };
+  }
+}

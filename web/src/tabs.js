@@ -1,0 +1,35 @@
+// Tabs by pointer and arrow keys; the one that is open stands in the address.
+
+import { all, byId } from "./dom.js";
+import * as state from "./state.js";
+
+export function wireTabs(page) {
+  const tabs = all('[role="tab"]');
+  const first = tabs.find((tab) => !tab.classList.contains("unrun")) ?? tabs[0];
+  const show = () => {
+    const wanted = state.get("tab", "");
+    const open = tabs.find((tab) => tab.dataset.tab === wanted) ?? first;
+    for (const tab of tabs) {
+      tab.setAttribute("aria-selected", String(tab === open));
+      tab.tabIndex = tab === open ? 0 : -1;
+      byId(`pane-${tab.dataset.tab}`).classList.toggle("closed", tab !== open);
+    }
+    page.mount("trust");
+    page.mount(open.dataset.tab);
+  };
+  for (const [i, tab] of tabs.entries()) {
+    tab.addEventListener("click", () => state.set({ tab: tab.dataset.tab }));
+    tab.addEventListener("keydown", (event) => {
+      const to = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0, End: tabs.length - 1 }[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      const next = tabs[(to + tabs.length) % tabs.length];
+      next.focus();
+      state.set({ tab: next.dataset.tab });
+    });
+  }
+  show();
+  state.on((keys) => keys.has("tab") && show());
+  const at = state.get("at", "");
+  if (at) byId(`panel-${at}`)?.scrollIntoView({ block: "start" });
+}
