@@ -43,6 +43,10 @@ docs: $(VENV)/.ready
 gold: $(VENV)/.ready
 	TUNESCOPE_ACCEPT_GOLD=1 $(BIN)/python -m pytest tests/gold
 
+# The report page's script and style, from their sources in web/ (needs node; users do not).
+page:
+	cd web && npm ci --no-audit --no-fund --ignore-scripts && node build.mjs
+
 # The base install alone: every verb and public name works, or says which extra it needs and how to get it.
 light:
 	$(PYTHON) -m venv --clear .venv-light
