@@ -8,6 +8,7 @@ from typing import Any
 
 from tunescope.hashes import sha256_of
 from tunescope.reader import current
+from tunescope.source.files.ranged import RangedFile
 
 # Larger files are not read whole for their hash alone.
 _WHOLE = 1_000_000_000
@@ -23,13 +24,18 @@ def provenance(
     *,
     hash_all: bool = False,
     header: Callable[[Path], int] | None = None,
+    ranged: Sequence[RangedFile] = (),
 ) -> dict[str, Any]:
     """Label, location, format, revision, bytes and digest of one source, and of each of its files.
 
     `header` says how long a file's header is, for those who read no more: then the digest is of header
-    and size.
+    and size. Of files that were read by `ranged` pieces it is the server's ETag.
     """
     described = [_file(path, hash_all, header) for path in files]
+    described += [
+        {"file": file.path.name, "bytes": file.size, "digest": {"kind": "hub_etag", "value": file.etag}}
+        for file in ranged
+    ]
     return {
         "label": label,
         "location": location,

@@ -1,14 +1,16 @@
 """Adapters on the Hugging Face hub: only the adapter's own files are fetched, into the hub's own cache."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tunescope.errors import Missing, TunescopeError, printable
 from tunescope.extras import advice
 from tunescope.network import patiently, status_of
 from tunescope.source.locate import adapter_names
 from tunescope.source.spec import HubId
+
+T = TypeVar("T")
 
 
 def fetch(hub: HubId) -> tuple[Path, str]:
@@ -17,7 +19,7 @@ def fetch(hub: HubId) -> tuple[Path, str]:
     What the cache holds is not fetched again; offline the cache alone is used. Raises `Missing` for an id
     or folder that does not exist, for a repository that may not be read, and where nothing can be reached.
     """
-    huggingface_hub, offline = _library(hub)
+    huggingface_hub, offline = connected(hub)
     if offline:
         return _cached(huggingface_hub, hub, "the hub is switched off (HF_HUB_OFFLINE)")
     try:
@@ -32,7 +34,7 @@ def fetch(hub: HubId) -> tuple[Path, str]:
         raise
 
 
-def _library(hub: HubId) -> tuple[Any, bool]:
+def connected(hub: HubId) -> tuple[Any, bool]:
     """The hub's library, and whether it must not be connected to."""
     try:
         # Deferred: an extra, and slow to import.
@@ -51,7 +53,7 @@ def _library(hub: HubId) -> tuple[Any, bool]:
 
 def fetch_model(hub: HubId) -> Path:
     """The local snapshot of a model's weights and config; raises as `fetch` does."""
-    library, offline = _library(hub)
+    library, offline = connected(hub)
     patterns = ["*.safetensors", "*.safetensors.index.json", "config.json"]
 
     def download() -> str:
@@ -60,8 +62,15 @@ def fetch_model(hub: HubId) -> Path:
         )
         return found
 
+    return Path(answered(library, hub, download, offline))
+
+
+def answered(library: Any, hub: HubId, call: Callable[[], T], offline: bool = False) -> T:
+    """What `call` gets from the hub, which is asked patiently; its refusals as errors of ours."""
     try:
-        return Path(patiently(download, _spell(hub)))
+        return patiently(call, _spell(hub))
+    except TunescopeError:
+        raise
     except Exception as error:
         refusal = _refusal(library.errors, error, hub)
         if refusal is None and (
@@ -78,30 +87,18 @@ def header_shapes(hub: HubId) -> tuple[dict[str, tuple[int, ...]], int] | None:
 
     `None` where the hub is switched off. Raises as `fetch` does.
     """
-    library, offline = _library(hub)
+    library, offline = connected(hub)
     if offline:
         return None
     read = library.HfApi().get_safetensors_metadata
-    try:
-        files = patiently(lambda: read(hub.repo, revision=hub.revision), _spell(hub)).files_metadata
-    except Exception as error:
-        refusal = _refusal(library.errors, error, hub)
-        if refusal is None and _unreachable(error):
-            refusal = _not_cached(hub, "the hub cannot be reached")
-        if refusal is None:
-            raise
-        raise refusal from None
+    files = answered(library, hub, lambda: read(hub.repo, revision=hub.revision)).files_metadata
     shapes = {n: tuple(tensor.shape) for file in files.values() for n, tensor in file.tensors.items()}
     return shapes, len(files)
 
 
 def _download(library: Any, hub: HubId) -> tuple[Path, str]:
-    info = _info(library, hub)
-    prefix = f"{hub.folder}/" if hub.folder else ""
-    names = [s.rfilename.removeprefix(prefix) for s in info.siblings if s.rfilename.startswith(prefix)]
-    wanted = adapter_names([n for n in names if "/" not in n])
-    if not wanted:
-        raise _no_adapter(hub, names)
+    commit, names = _listing(library, hub)
+    prefix, wanted = _prefix(hub), adapter_names(names)
 
     def download(revision: str | None) -> set[Path]:
         get = library.hf_hub_download
@@ -110,8 +107,26 @@ def _download(library: Any, hub: HubId) -> tuple[Path, str]:
 
     # By its name, so that the cache remembers the branch; by its commit where the branch moved meanwhile.
     folders = download(hub.revision)
-    folder = folders.pop() if len(folders) == 1 else download(info.sha).pop()
+    folder = folders.pop() if len(folders) == 1 else download(commit).pop()
     return folder, _place(hub, folder)
+
+
+def listing(library: Any, hub: HubId) -> tuple[str, list[str]]:
+    """The commit, and the files in the folder that is meant; raises as `fetch`."""
+    return answered(library, hub, lambda: _listing(library, hub))
+
+
+def _listing(library: Any, hub: HubId) -> tuple[str, list[str]]:
+    info, prefix = _info(library, hub), _prefix(hub)
+    names = [s.rfilename.removeprefix(prefix) for s in info.siblings if s.rfilename.startswith(prefix)]
+    beside = [name for name in names if "/" not in name]
+    if not adapter_names(beside):
+        raise _no_adapter(hub, names)
+    return str(info.sha), beside
+
+
+def _prefix(hub: HubId) -> str:
+    return f"{hub.folder}/" if hub.folder else ""
 
 
 def _info(library: Any, hub: HubId) -> Any:
@@ -126,7 +141,12 @@ def _info(library: Any, hub: HubId) -> Any:
 
 def _place(hub: HubId, folder: Path) -> str:
     """Where a folder of the cache came from: repository, commit, folder."""
-    commit = folder.parts[folder.parts.index("snapshots") + 1] if "snapshots" in folder.parts else "unknown"
+    parts = folder.parts
+    return place_of(hub, parts[parts.index("snapshots") + 1] if "snapshots" in parts else "unknown")
+
+
+def place_of(hub: HubId, commit: str) -> str:
+    """The place that a study keeps: repository, commit, folder."""
     return f"hf://{hub.repo}@{commit}" + (f"/{hub.folder}" if hub.folder else "")
 
 

@@ -12,7 +12,9 @@ from tunescope.delta import Delta
 from tunescope.errors import BadInput, UsageError
 from tunescope.hashes import unstated
 from tunescope.paths import local_path
+from tunescope.reader import current
 from tunescope.source.files.container import TensorFile, read_safetensors
+from tunescope.source.files.ranged import RangedFile
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.leftovers import notice_leftovers
 from tunescope.source.formats.registry import FORMATS
@@ -106,18 +108,49 @@ def _of_runs(
 
 def _fetch(text: str) -> tuple[Path, str, str]:
     """Local path, place to name in messages, and default label of a path or hub id."""
-    path = local_path(text)
-    if os.path.lexists(path):
-        return path, str(path), default_label(str(path))
-    hub: HubId | None = parse_hub_id(text)
-    # runs/checkpoint-5 could be an id, but not where there is a folder called runs.
-    if hub is None or (len(path.parts) > 1 and Path(path.parts[0]).is_dir()):
+    if (hub := _hub_id(text)) is None:
+        path = local_path(text)
         return path, str(path), default_label(str(path))
     # Deferred: an extra.
     from tunescope.source.hub import fetch
 
     folder, place = fetch(hub)
-    return folder, place, (hub.folder or hub.repo).rsplit("/", 1)[-1]
+    return folder, place, _hub_label(hub)
+
+
+def _hub_id(text: str) -> HubId | None:
+    """The hub id that a text means, `None` where it means something on this disk."""
+    path = local_path(text)
+    if os.path.lexists(path):
+        return None
+    # runs/checkpoint-5 could be an id, but not where there is a folder called runs.
+    local = len(path.parts) > 1 and Path(path.parts[0]).is_dir()
+    return None if local else parse_hub_id(text)
+
+
+def _hub_label(hub: HubId) -> str:
+    return (hub.folder or hub.repo).rsplit("/", 1)[-1]
+
+
+def open_headers(
+    spec: str | os.PathLike[str] | Mapping[str, Any] | Any,
+    *,
+    label: str | None = None,
+    scale: float | None = None,
+) -> list[Source]:
+    """As `open_sources` for those who read no values: of an adapter on the hub ranges of its headers alone.
+
+    Files that ranges do not help with (pickles, a server that sends whole files) are fetched as they are.
+    """
+    said, text = parse_spec(spec) if isinstance(spec, str) else (None, "")
+    hub = _hub_id(text) if text and not current().check_hashes else None
+    if hub is not None:
+        # Deferred: an extra.
+        from tunescope.source.hub_headers import hub_headers
+
+        if (weights := hub_headers(hub)) is not None:
+            return [_source(weights, label or said or _hub_label(hub), scale)]
+    return open_sources(spec, label=label, scale=scale)
 
 
 def load(located: Located, place: str) -> Weights:
@@ -184,7 +217,8 @@ def _source(weights: Weights, label: str, scale: float | None) -> Source:
         coverage=ledger.close(),
         notices=tuple(ledger.notices),
         config=reading.config,
-        files=tuple(file.path for file in weights.files),
+        files=tuple(file.path for file in weights.files if not isinstance(file.snapshot, RangedFile)),
+        ranged=tuple(file.snapshot for file in weights.files if isinstance(file.snapshot, RangedFile)),
         verify_unchanged=partial(_verify, weights.files),
     )
 

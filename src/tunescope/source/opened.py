@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tunescope.delta import Delta
 from tunescope.errors import Notice
+from tunescope.source.files.ranged import RangedFile
 from tunescope.source.files.tensors import Entry
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Source:
     `published` is a table of norms that were computed elsewhere (a `weight_norms*.csv`), in which case
     there are no deltas; it is drawn and compared but never recomputed. `incomparable` are weights of which
     there is no ΔW, each with a status that says why; `base` is the model that deltas are measured against.
+    `files` are those on this disk, `ranged` those of which only ranges were fetched.
     `verify_unchanged()` refuses files that changed since they were opened; call it once everything has been
     read.
     """
@@ -34,10 +36,16 @@ class Source:
     notices: tuple[Notice, ...] = ()
     config: Mapping[str, Any] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    ranged: tuple[RangedFile, ...] = ()
     published: "Table | None" = None
     verify_unchanged: Callable[[], None] = lambda: None
     incomparable: tuple[Delta, ...] = ()
     base: "Source | None" = None
+
+    @property
+    def live(self) -> bool:
+        """Whether it came from an object in memory, and has no place of its own."""
+        return not self.files and not self.ranged and self.published is None
 
     @property
     def step(self) -> int | None:

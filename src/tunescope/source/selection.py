@@ -106,7 +106,7 @@ def _path_of(source: Source) -> tuple[str, ...]:
     """Where a source lies; a model of a table lies below its file, what has no place is only its label."""
     if source.published is not None:
         return (*label_path(source.location), source.label)
-    return label_path(source.location) if source.files else (source.label,)
+    return (source.label,) if source.live else label_path(source.location)
 
 
 def _scaled(specs: Sequence[Any], opened: list[Source], scales: Mapping[str, float]) -> list[Source]:
@@ -209,7 +209,7 @@ def flattened(sources: Sequence[Any]) -> list[Any]:
 
 def spelled_sources(sources: Sequence[Any], opened: Sequence[Source]) -> list[str]:
     """The sources as text: paths and ids as they were given, live objects by the labels that they got."""
-    live = iter([source.label for source in opened if not source.files and source.published is None])
+    live = iter([source.label for source in opened if source.live])
     return [
         f"{source.label}={source.location}"
         if isinstance(source, Source)

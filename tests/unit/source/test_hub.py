@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from tunescope.errors import Missing
+import tunescope
+from tunescope.errors import BadInput, Missing
 from tunescope.source import open_source
 
 constants = pytest.importorskip("huggingface_hub.constants")
@@ -39,6 +41,8 @@ class Hub:
     # One after the other, these stand in for answers: a status, "html", "login" or "cut".
     instead: list[int | str] = field(default_factory=list)
     everywhere: bool = False
+    ranges: bool = True
+    sent: int = 0
     headers: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -97,8 +101,15 @@ class Handler(BaseHTTPRequestHandler):
         if data is None:
             self._answer(404, b"", {"X-Error-Code": "EntryNotFound"})
             return
-        etag = hashlib.sha256(data).hexdigest()
-        self._answer(200, data, {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT})
+        headers = {"ETag": f'"{hashlib.sha256(data).hexdigest()}"', "X-Repo-Commit": COMMIT}
+        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        if asked is None or not self.state.ranges or self.command == "HEAD":
+            self._answer(200, data, headers)
+            return
+        first, last = int(asked[1]), min(int(asked[2]), len(data) - 1)
+        self.state.sent += last + 1 - first
+        told = {"Content-Range": f"bytes {first}-{last}/{len(data)}"}
+        self._answer(206, data[first : last + 1], headers | told)
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -308,3 +319,100 @@ def test_a_download_that_breaks_off_every_time_is_exit_4(server: Hub) -> None:
 def test_an_expired_token_is_named_as_what_it_is(server: Hub) -> None:
     server.statuses["org/name"] = (401, "")
     assert "has expired" in str(refused("org/name"))
+
+
+LARGE = 512
+
+
+def large(alpha: bool = False) -> dict[str, np.ndarray[Any, Any]]:
+    """Forty modules, of PEFT or (with alphas) of kohya, with far more values than names."""
+    tensors: dict[str, np.ndarray[Any, Any]] = {}
+    for layer in range(40):
+        stem = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+        sides = ("lora_A.weight", "lora_B.weight")
+        if alpha:
+            stem, sides = stem.replace("base_model.model.", ""), ("lora_down.weight", "lora_up.weight")
+            tensors[f"{stem}.alpha"] = np.full(1, 2.0, np.float32)
+        tensors[f"{stem}.{sides[0]}"] = np.full((4, LARGE), 0.5, np.float32)
+        tensors[f"{stem}.{sides[1]}"] = np.full((LARGE, 4), 0.5, np.float32)
+    return tensors
+
+
+def test_check_fetches_the_headers_of_an_adapter_alone_and_states_how_much(server: Hub) -> None:
+    weights = save(large())
+    server.files |= {"org/name/adapter_model.safetensors": weights, "org/name/adapter_config.json": CONFIG}
+    study = tunescope.check("org/name@v1")
+    found = study.readout["models"]["name"]
+    assert (found["modules"], found["bytes"], found["bytes_read"]) == (40, len(weights), server.sent)
+    assert server.sent <= 20_000 < len(weights) // 10
+    (source,) = study.sources
+    assert (source["location"], source["revision"]) == (f"hf://org/name@{COMMIT}", COMMIT)
+    assert source["digest"] == {"kind": "hub_etag", "value": hashlib.sha256(weights).hexdigest()}
+    assert study.table.frame["scale"].unique().to_list() == [2.0]
+    asked = [path for path in server.asked if "/resolve/" in path]
+    assert all(f"/resolve/{COMMIT}/" in path for path in asked)
+
+
+@pytest.mark.parametrize("suffix", ["lora.safetensors", "adapter_model.safetensors"])
+def test_numbers_that_are_tensors_of_their_own_are_fetched_too(server: Hub, suffix: str) -> None:
+    weights = save(large(alpha=True))
+    server.files[f"org/kohya/{suffix}"] = weights
+    study = tunescope.check("org/kohya")
+    assert study.table.frame["scale"].unique().to_list() == [0.5]
+    assert study.readout["models"]["kohya"]["bytes_read"] == server.sent < len(weights) / 2
+
+
+def test_all_shards_of_an_adapter_are_read_by_their_headers(server: Hub) -> None:
+    tensors = large()
+    for number, names in enumerate((list(tensors)[:40], list(tensors)[40:]), 1):
+        part = save({name: tensors[name] for name in names})
+        server.files[f"org/shards/adapter_model-{number:05}-of-00002.safetensors"] = part
+    server.files["org/shards/adapter_config.json"] = CONFIG
+    study = tunescope.check("org/shards")
+    assert study.table.frame.height == 40
+    assert len(study.sources[0]["files"]) == 2
+
+
+def test_values_are_fetched_only_where_they_are_asked_for(server: Hub) -> None:
+    server.files |= adapter()
+    deep = tunescope.check("org/name", deep=True)
+    assert deep.sources[0]["files"]
+    assert server.sent == 0
+
+
+def test_a_server_without_ranges_sends_the_file_whole(server: Hub) -> None:
+    server.files |= adapter()
+    server.ranges = False
+    found = tunescope.check("org/name").readout["models"]["name"]
+    assert (found["modules"], found["attached"]) == (1, None)
+
+
+def test_offline_check_reads_the_headers_of_the_cache(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files |= adapter()
+    open_source("org/name")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert tunescope.check("org/name").table.frame.height == 1
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert tunescope.check("org/name").table.frame.height == 1
+
+
+def test_a_damaged_header_on_the_hub_is_exit_3_and_names_the_file(server: Hub) -> None:
+    server.files |= adapter() | {"org/name/adapter_model.safetensors": WEIGHTS[:60]}
+    with pytest.raises(BadInput) as raised:
+        tunescope.check("org/name")
+    assert raised.value.exit_code == 3
+    assert raised.value.file == "org/name/adapter_model.safetensors"
+
+
+def test_base_and_adapter_are_both_read_from_the_hub_by_their_headers(server: Hub) -> None:
+    base = {
+        f"model.layers.{n}.self_attn.q_proj.weight": np.ones((LARGE, LARGE), np.float16) for n in range(40)
+    }
+    server.files |= {"org/base/model.safetensors": save(base), "org/base/config.json": b"{}"}
+    server.files |= {
+        "org/name/adapter_model.safetensors": save(large()),
+        "org/name/adapter_config.json": CONFIG,
+    }
+    study = tunescope.check("org/name", base="org/base")
+    assert study.readout["models"]["name"]["attached"] == 40

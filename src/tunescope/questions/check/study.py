@@ -13,6 +13,7 @@ from tunescope.questions.check.names import scale_rule
 from tunescope.questions.check.question import QUESTION
 from tunescope.source.digest import provenance
 from tunescope.source.ledger import coverage, notices
+from tunescope.source.open import open_headers, open_sources
 from tunescope.source.opened import Source
 from tunescope.source.selection import chosen_sources, spelled_sources
 from tunescope.study.finding import Finding, noticed, ordered
@@ -51,7 +52,7 @@ def check(
     Raises as `open_source`.
     """
     arguments = asked(locals()) | {"base": None if base is None else str(base)}
-    opened = chosen_sources(sources, scale, None, None)
+    opened = chosen_sources(sources, scale, None, None, open_sources if deep else open_headers)
     arguments["sources"] = spelled_sources(sources, opened)
     held = None if base is None else base_names(base)
     found = {source.label: places(source, held) for source in opened}
@@ -61,7 +62,10 @@ def check(
         findings += attach_findings(source.label, found[source.label], held) if held is not None else ()
         findings += deep_findings(source) if deep else ()
     document = _readout(opened, found, held, findings)
-    origins = [provenance(s.label, s.location, s.format, s.files, header=header_bytes) for s in opened]
+    origins = [
+        provenance(s.label, s.location, s.format, s.files, header=header_bytes, ranged=s.ranged)
+        for s in opened
+    ]
     return Study(QUESTION, {"attach": table, "coverage": coverage(opened)}, document, arguments, origins)
 
 
@@ -123,6 +127,6 @@ def _model(source: Source, found: Sequence[Place], against_base: bool) -> dict[s
         "attached": counts["attached"] if against_base else None,
         "missing": counts["missing"] if against_base else None,
         "shape_differs": counts["shape_differs"] if against_base else None,
-        "bytes": sum(path.stat().st_size for path in source.files),
-        "bytes_read": sum(header_bytes(path) for path in source.files),
+        "bytes": sum(path.stat().st_size for path in source.files) + sum(f.size for f in source.ranged),
+        "bytes_read": sum(map(header_bytes, source.files)) + sum(f.bytes_read for f in source.ranged),
     }

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tunescope.delta import Array, read_only
 from tunescope.errors import BadInput, Notice
 from tunescope.reader import current
-from tunescope.source.files.disk import Snapshot, take_snapshot
+from tunescope.source.files.disk import Bytes, take_snapshot
 from tunescope.source.files.header import LARGEST_HEADER, Slot, parse_header
 from tunescope.source.files.sniff import read_head
 from tunescope.source.files.tensors import LazyTensor
@@ -43,7 +43,7 @@ class TensorFile:
     metadata: Mapping[str, str]
     tensors: Mapping[str, LazyTensor]
     notices: list[Notice] = field(default_factory=list)
-    snapshot: Snapshot | None = None
+    snapshot: Bytes | None = None
     listed: bool = False
 
     def verify_unchanged(self) -> None:
@@ -59,14 +59,17 @@ def read_safetensors(path: str | Path) -> TensorFile:
     not there or may not be read. Of one that is cut short the complete tensors can be read where
     `reading(salvage=True)` says so.
     """
-    path = Path(path)
-    snapshot = take_snapshot(path)
+    return safetensors_of(take_snapshot(Path(path)))
+
+
+def safetensors_of(snapshot: Bytes) -> TensorFile:
+    """As `read_safetensors`, of a file wherever it lies."""
     length = _header_length(snapshot)
     raw = snapshot.read(8, length).tobytes()
     with _no_collection():
-        header = parse_header(raw, snapshot.size - 8 - length, path, current().salvage)
+        header = parse_header(raw, snapshot.size - 8 - length, snapshot.path, current().salvage)
         tensors = {name: _ranged(name, slot, snapshot, 8 + length) for name, slot in header.slots.items()}
-    return TensorFile(path, header.metadata, tensors, list(header.notices), snapshot)
+    return TensorFile(snapshot.path, header.metadata, tensors, list(header.notices), snapshot)
 
 
 @contextmanager
@@ -94,7 +97,7 @@ def lazy(
     return LazyTensor(name, dtype, shape, nbytes, read, dtype in NUMPY_DTYPES, part, fill)
 
 
-def _ranged(name: str, slot: Slot, snapshot: Snapshot, start: int) -> LazyTensor:
+def _ranged(name: str, slot: Slot, snapshot: Bytes, start: int) -> LazyTensor:
     offset, nbytes = start + slot.begin, slot.end - slot.begin
     if offset + nbytes > snapshot.size:
         return _cut(name, slot, snapshot, offset)
@@ -105,7 +108,7 @@ def _ranged(name: str, slot: Slot, snapshot: Snapshot, start: int) -> LazyTensor
 
 
 def fill_values(
-    snapshot: Snapshot, offset: int, dtype: str, start: int, stop: int, memory: NDArray[np.uint8]
+    snapshot: Bytes, offset: int, dtype: str, start: int, stop: int, memory: NDArray[np.uint8]
 ) -> Array:
     """The same as `read_values`, in the first bytes of `memory`."""
     kind = NUMPY_DTYPES[dtype]
@@ -114,7 +117,7 @@ def fill_values(
     return read_only(held.view(kind))
 
 
-def _cut(name: str, slot: Slot, snapshot: Snapshot, offset: int) -> LazyTensor:
+def _cut(name: str, slot: Slot, snapshot: Bytes, offset: int) -> LazyTensor:
     """A tensor whose end, or all of which, lies beyond the end of a file that is salvaged."""
     nbytes = slot.end - slot.begin
     there = max(snapshot.size - offset, 0)
@@ -129,14 +132,14 @@ def _cut(name: str, slot: Slot, snapshot: Snapshot, offset: int) -> LazyTensor:
     return LazyTensor(name, slot.dtype, slot.shape, nbytes, refuse, supported=False, lacking=lacking)
 
 
-def read_values(snapshot: Snapshot, offset: int, dtype: str, start: int, stop: int) -> Array:
+def read_values(snapshot: Bytes, offset: int, dtype: str, start: int, stop: int) -> Array:
     """Values `start` to `stop` of a tensor that begins at `offset`, read-only and flat."""
     itemsize = NUMPY_DTYPES[dtype].itemsize
     count = stop - start
     return read_range(snapshot, offset + start * itemsize, count * itemsize, dtype, (count,))
 
 
-def read_range(snapshot: Snapshot, offset: int, nbytes: int, dtype: str, shape: tuple[int, ...]) -> Array:
+def read_range(snapshot: Bytes, offset: int, nbytes: int, dtype: str, shape: tuple[int, ...]) -> Array:
     """One tensor from a byte range of a file, read-only."""
     if dtype not in NUMPY_DTYPES:
         raise BadInput(
@@ -149,7 +152,7 @@ def read_range(snapshot: Snapshot, offset: int, nbytes: int, dtype: str, shape: 
     return read_only(snapshot.read(offset, nbytes).view(NUMPY_DTYPES[dtype]).reshape(shape))
 
 
-def _header_length(snapshot: Snapshot) -> int:
+def _header_length(snapshot: Bytes) -> int:
     head, behind = read_head(snapshot, "safetensors file"), snapshot.size - 8
     length = int.from_bytes(head[:8], "little")
     if behind < 0:
@@ -179,6 +182,6 @@ def _header_length(snapshot: Snapshot) -> int:
     return length
 
 
-def _refuse(snapshot: Snapshot, slug: str, what: str, expected: str, found: str) -> NoReturn:
+def _refuse(snapshot: Bytes, slug: str, what: str, expected: str, found: str) -> NoReturn:
     fix = "download or copy the file again"
     raise BadInput(slug, what, file=snapshot.path, expected=expected, found=found, fix=fix)

@@ -4,6 +4,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,22 @@ from tunescope.paths import is_link
 
 # O_NONBLOCK so that a FIFO put in the file's place cannot make the program wait for a writer.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+class Bytes(Protocol):
+    """A file whose bytes are read by ranges, on this disk or elsewhere."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def size(self) -> int: ...
+
+    def verify(self) -> None: ...
+
+    def read(self, offset: int, count: int) -> NDArray[np.uint8]: ...
+
+    def fill(self, offset: int, out: NDArray[np.uint8]) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from tunescope.errors import BadInput
 from tunescope.source.files.container import TensorFile, lazy, read_range
-from tunescope.source.files.disk import Snapshot, take_snapshot
+from tunescope.source.files.disk import Bytes, take_snapshot
 from tunescope.source.files.header import BITS
 from tunescope.source.files.sniff import read_head
 from tunescope.source.files.tensors import LazyTensor
@@ -29,8 +29,11 @@ def read_gguf(path: str | Path) -> TensorFile:
 
     Raises `BadInput` for a header that does not fit the file, and for versions before 2.
     """
-    path = Path(path)
-    snapshot = take_snapshot(path)
+    return gguf_of(take_snapshot(Path(path)))
+
+
+def gguf_of(snapshot: Bytes) -> TensorFile:
+    """As `read_gguf`, of a file wherever it lies."""
     read_head(snapshot, "GGUF model")
     header = _Header(snapshot)
     header.take(4)
@@ -47,7 +50,9 @@ def read_gguf(path: str | Path) -> TensorFile:
     tensors = {name: _tensor(header, start, infos, i) for i, (name, *_) in enumerate(infos)}
     if len(tensors) < len(infos):
         header.refuse("a tensor's name that stands twice", "every name once", f"{len(infos)} tensors")
-    return TensorFile(path, {k: str(v) for k, v in metadata.items() if v is not None}, tensors, [], snapshot)
+    return TensorFile(
+        snapshot.path, {k: str(v) for k, v in metadata.items() if v is not None}, tensors, [], snapshot
+    )
 
 
 def _alignment(header: "_Header", stated: object) -> int:
@@ -59,7 +64,7 @@ def _alignment(header: "_Header", stated: object) -> int:
 class _Header:
     """The bytes from the start of the file on, taken one after the other."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Bytes) -> None:
         self.snapshot, self.position, self._held = snapshot, 0, b""
 
     def take(self, count: int) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tunescope.errors import BadInput
-from tunescope.source.files.disk import Snapshot
+from tunescope.source.files.disk import Bytes
 
 _HEAD_BYTES = 512
 
@@ -57,7 +57,7 @@ def is_safetensors_head(head: bytes) -> bool:
     return len(head) > 9 and head[8:9] in b"{ " and head[9:10] in b'"} ' and head[6:8] == b"\0\0"
 
 
-def read_head(file: Snapshot, expected: str) -> bytes:
+def read_head(file: Bytes, expected: str) -> bytes:
     """The first bytes of a file, refused where it is empty or evidently not what is `expected`."""
     if file.size == 0:
         raise BadInput(

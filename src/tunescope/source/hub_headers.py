@@ -1,0 +1,110 @@
+"""An adapter on the hub opened by ranges of its files at one commit: headers alone, and how much that was."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tunescope.errors import BadInput, Missing
+from tunescope.source.files.container import TensorFile, safetensors_of
+from tunescope.source.files.gguf import gguf_of
+from tunescope.source.files.ranged import RangedFile
+from tunescope.source.hub import answered, connected, listing, place_of
+from tunescope.source.locate import CONFIG, SHARD, adapter_names
+from tunescope.source.spec import HubId
+from tunescope.source.weights import Weights
+
+# Seconds that one range may take.
+_PATIENCE = 30.0
+
+
+class _NoRangesError(Exception):
+    """The server answers with whole files only."""
+
+
+def hub_headers(hub: HubId) -> Weights | None:
+    """The tensors of an adapter on the hub, of which only what is asked for is fetched.
+
+    `None` where ranges do not help: offline, weights other than safetensors, several files that are not the
+    shards of one save, a server without ranges. Raises as `hub.fetch`.
+    """
+    library, offline = connected(hub)
+    try:
+        return None if offline else _headers(library, hub)
+    except _NoRangesError:
+        return None
+    except Missing as refusal:
+        # What cannot be reached may lie in the cache.
+        if refusal.slug != "hub-offline":
+            raise
+        return None
+
+
+def _headers(library: Any, hub: HubId) -> Weights | None:
+    commit, names = listing(library, hub)
+    weights = [name for name in adapter_names(names) if name != CONFIG and not name.endswith(".index.json")]
+    if not _one_save(weights):
+        return None
+    prefix = f"{hub.folder}/" if hub.folder else ""
+    files = tuple(_opened(library, hub, commit, prefix + name) for name in weights)
+    config = _config(library, hub, commit, prefix) if CONFIG in names else None
+    return Weights(
+        place=place_of(hub, commit),
+        tensors={name: tensor for file in files for name, tensor in file.tensors.items()},
+        metadata={key: text for file in files for key, text in file.metadata.items()},
+        files=files,
+        notices=tuple(notice for file in files for notice in file.notices),
+        config_file=config,
+    )
+
+
+def _one_save(names: Sequence[str]) -> bool:
+    """Whether these are one file of safetensors or GGUF, or all shards of one save."""
+    if len(names) == 1 and names[0].endswith(".gguf"):
+        return True
+    if not names or not all(name.endswith(".safetensors") for name in names):
+        return False
+    shards = [found for name in names if (found := SHARD.match(name))]
+    if not shards:
+        return len(names) == 1
+    numbers = {int(found["number"]) for found in shards}
+    stems = {(found["stem"], found["total"]) for found in shards}
+    return len(shards) == len(names) and len(stems) == 1 and len(numbers) == int(shards[0]["total"])
+
+
+def _opened(library: Any, hub: HubId, commit: str, name: str) -> TensorFile:
+    url = library.hf_hub_url(hub.repo, name, revision=commit)
+    found = answered(library, hub, lambda: library.get_hf_file_metadata(url))
+    path, size = Path(hub.repo) / name, int(found.size or 0)
+
+    def fetch(offset: int, count: int) -> bytes:
+        data, told = answered(library, hub, lambda: _range(library, url, offset, count))
+        if len(data) != count or told not in ("", "*", str(size)):
+            raise BadInput(
+                "changed-while-read", "a range of the file is not what was asked for", file=path,
+                expected=f"{count} of {size} bytes", found=f"{len(data)} of {told or 'unknown'}",
+                fix="run again; name a commit (org/name@COMMIT) where the repository is being written to",
+            )  # fmt: skip
+        return data
+
+    ranged = RangedFile(path, size, str(found.etag), fetch)
+    file = gguf_of(ranged) if name.endswith(".gguf") else safetensors_of(ranged)
+    ranged.read_numbers(file.tensors.values())
+    return file
+
+
+def _range(library: Any, url: str, offset: int, count: int) -> tuple[bytes, str]:
+    """`count` bytes of a file, and how long the server says that it is."""
+    utils = library.utils
+    wanted = {"Range": f"bytes={offset}-{offset + count - 1}", "Accept-Encoding": "identity"}
+    headers = {**utils.build_hf_headers(), **wanted}
+    with utils.get_session().stream("GET", url, headers=headers, timeout=_PATIENCE) as answer:
+        utils.hf_raise_for_status(answer)
+        if answer.status_code != 206:
+            raise _NoRangesError
+        return answer.read(), answer.headers.get("Content-Range", "").rpartition("/")[2]
+
+
+def _config(library: Any, hub: HubId, commit: str, prefix: str) -> Path:
+    """The config, a few kilobytes, from the hub's cache or fetched into it."""
+    get = library.hf_hub_download
+    return Path(answered(library, hub, lambda: get(hub.repo, prefix + CONFIG, revision=commit)))
