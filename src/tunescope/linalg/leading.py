@@ -114,15 +114,3 @@ def _angles(residuals: Float64, values: Float64) -> Float64:
     limit = np.full(len(residuals), np.pi / 2)
     bounds: Float64 = np.minimum(np.divide(residuals, gaps, out=limit.copy(), where=gaps > 0), limit)
     return bounds
-
-
-def leading_values(matrix: Array, count: int) -> tuple[Float64, Float64]:
-    """The leading singular values of a matrix by block iteration, each with ‖Mᵀu − σv‖/σ₁.
-
-    Two cycles find what stands out of the bulk of a spectrum; within the bulk residuals stay large.
-    """
-    found = leading(Sum(matrix), count, tolerance=1e-3, cycles=2)
-    rest = Sum(matrix).transposed_times(found.U) - found.V * found.values
-    top = found.values[0] if len(found.values) and found.values[0] > 0 else 1.0
-    residuals: Float64 = np.linalg.norm(rest, axis=0) / top
-    return found.values, residuals

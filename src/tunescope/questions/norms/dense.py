@@ -10,8 +10,9 @@ import polars as pl
 
 from tunescope.delta import Delta, Pair
 from tunescope.linalg import gram, spectrum
-from tunescope.linalg.leading import leading_values
+from tunescope.linalg.lanczos import leading_values
 from tunescope.measure.dense import Change, change
+from tunescope.measure.differences import DifferenceRows
 from tunescope.table import KEYS, Column, Schema
 
 _NORM = "unit of the weights"
@@ -54,6 +55,8 @@ LOW_RANK: Schema = {
 SPECTRA = ("none", "top", "full")
 # Leading directions that `top` looks for, and the largest residual with which a value is stated.
 _TOP, _RESIDUAL = 32, 1e-3
+# The shorter side up to which an exact spectrum costs no more than a leading one.
+_SMALL = 192
 
 
 def measure_pair(
@@ -67,8 +70,7 @@ def measure_pair(
     row["status"] = _status(delta.status, found)
     curve: list[dict[str, Any]] = []
     if spectra != "none" and found.norm > 0 and math.isfinite(found.norm):
-        matrix = gram.wide(delta.open().matrix)  # type: ignore[union-attr]
-        values, residuals = _values(matrix, spectra)
+        values, residuals = _values(delta, pair, found.norm, spectra)
         shape, curve = _shape_of(values, residuals, found.norm, spectra == "full")
         row |= shape
     return row, curve
@@ -94,11 +96,15 @@ def _status(status: str, found: Change) -> str:
     return "; ".join(said) or "ok"
 
 
-def _values(matrix: Any, spectra: str) -> tuple[Any, Any]:
-    if spectra == "full" or min(matrix.shape) <= 2 * _TOP:
-        values = spectrum.dense_spectrum(matrix)
+def _values(delta: Delta, pair: Pair, norm: float, spectra: str) -> tuple[Any, Any]:
+    least = min(delta.d_out, delta.d_in)
+    if spectra == "full" or least <= 2 * _TOP or (least <= _SMALL and delta.d_out * delta.d_in <= 1 << 22):
+        values = spectrum.dense_spectrum(gram.wide(delta.open().matrix))  # type: ignore[union-attr]
         return values, np.zeros(len(values))
-    return leading_values(matrix, _TOP)
+    shape = (delta.d_in, delta.d_out) if pair.turned else (delta.d_out, delta.d_in)
+    rows = DifferenceRows(pair, shape, norm)
+    values, residuals = leading_values(rows, _TOP)
+    return values * rows.unit, residuals
 
 
 def _shape_of(
