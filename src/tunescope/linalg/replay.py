@@ -25,7 +25,8 @@ _BISECTIONS = 40
 _ROUNDS = 30
 # How near to an edge bisection goes on grids of 16 bits and of more: no step must be missed.
 _NARROW, _FINE = 1e-6, 1e-9
-_ROW = 512
+# Values of one inner product in float32, and of one stretch of the replay.
+_ROW, _STRETCH = 512, 1 << 15
 # What the order of a merger's own roundings, which no file tells, may shift a coefficient by.
 _RESOLUTION = 1e-3
 # A relative step for slopes: large against the flips of single values, small against curvature.
@@ -62,11 +63,26 @@ class Merge:
         total += W
         return rounded(total, self.grid)
 
-    def moment(self, values: Array | None = None) -> Float64:
-        """⟨values − W, ΔWₐ⟩ for every candidate; of W' where no values are given."""
-        W, moved, C = self._wide
-        of = moved if values is None else values - W
-        return np.array([_inner(of, candidate) for candidate in C])
+    def moment(self) -> Float64:
+        """⟨W' − W, ΔWₐ⟩ for every candidate."""
+        _, moved, C = self._wide
+        return np.array([_inner(moved, candidate) for candidate in C])
+
+    def replayed_moment(self, coefficients: Sequence[float] | Float64) -> Float64:
+        """⟨round(W + Σ c_b ΔW_b) − W, ΔWₐ⟩ for every candidate, by stretches that stay in the cache."""
+        W, _, C = self._wide
+        total, term = np.empty(_STRETCH, W.dtype), np.empty(_STRETCH, W.dtype)
+        found = np.zeros(len(C))
+        for start in range(0, W.size, _STRETCH):
+            w, c = W[start : start + _STRETCH], C[:, start : start + _STRETCH]
+            sum_, one = total[: w.size], term[: w.size]
+            np.multiply(c[0], c.dtype.type(coefficients[0]), out=sum_)
+            for value, candidate in zip(coefficients[1:], c[1:], strict=True):
+                sum_ += np.multiply(candidate, c.dtype.type(value), out=one)
+            sum_ += w
+            moved = np.subtract(rounded(sum_, self.grid), w, out=one)
+            found += [_inner(moved, candidate) for candidate in c]
+        return found
 
     @cached_property
     def gram(self) -> Float64:
@@ -138,7 +154,7 @@ def _one(merge: Merge, target: Float64) -> tuple[Float64, float]:
     """The middle of the interval of coefficients that meet the target, and its half width over √3."""
 
     def excess(c: float) -> float:
-        return float(merge.moment(merge.replayed([c]))[0] - target[0])
+        return float(merge.replayed_moment([c])[0] - target[0])
 
     near = _FINE if merge.grid in ("float32", "float64") else _NARROW
     low, high = -1.0, 1.0
@@ -182,13 +198,13 @@ def _several(merge: Merge, target: Float64) -> tuple[Float64, Float64]:
     gram = merge.gram
     c: Any = np.linalg.solve(gram, target)
     inverse: Any = np.linalg.inv(_slopes(merge, c))
-    rest: Any = target - merge.moment(merge.replayed(c))
+    rest: Any = target - merge.replayed_moment(c)
     best: Any
     best, least = c, _size(rest, gram)
     for _ in range(_ROUNDS):
         move = inverse @ rest
         new = c + move
-        left = target - merge.moment(merge.replayed(new))
+        left = target - merge.replayed_moment(new)
         change = rest - left
         weight = float(move @ inverse @ change)
         if abs(weight) > 1e-30:
@@ -198,7 +214,7 @@ def _several(merge: Merge, target: Float64) -> tuple[Float64, Float64]:
             best, least = c, size
         if float(np.abs(move).max()) < 1e-6:
             break
-    left = target - merge.moment(merge.replayed(best))
+    left = target - merge.replayed_moment(best)
     open_width: Any = np.linalg.solve(_slopes(merge, best), left)
     return best, np.abs(open_width)
 
@@ -215,7 +231,7 @@ def _slopes(merge: Merge, c: Float64) -> Float64:
     for b in range(k):
         shift = np.zeros(k)
         shift[b] = width
-        ahead, behind = (merge.moment(merge.replayed(c + sign * shift)) for sign in (1, -1))
+        ahead, behind = (merge.replayed_moment(c + sign * shift) for sign in (1, -1))
         out[:, b] = (ahead - behind) / (2 * width)
     # Where nothing moves there is no slope; a small part of the Gram keeps the equations solvable.
     return out + 1e-6 * merge.gram

@@ -54,12 +54,13 @@ def same_values(a: LazyTensor, b: LazyTensor) -> bool:
     """Whether two tensors hold the same bytes; most that differ show it in their first part."""
     if (a.shape, a.dtype) != (b.shape, b.dtype) or not a.supported:
         return False
+    memory = [np.empty(8 * _PART, np.uint8) for _ in range(2)]
     spans = ((start, min(start + _PART, a.size)) for start in range(0, a.size, _PART))
-    return all(np.array_equal(_bytes(a, *span), _bytes(b, *span)) for span in spans)
+    return all(np.array_equal(_bytes(a, span, memory[0]), _bytes(b, span, memory[1])) for span in spans)
 
 
-def _bytes(tensor: LazyTensor, start: int, stop: int) -> NDArray[np.uint8]:
-    return tensor.part(start, stop).view(np.uint8)
+def _bytes(tensor: LazyTensor, span: tuple[int, int], memory: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return tensor.into(*span, memory).view(np.uint8)
 
 
 def _of_kind(model: WholeModel, component: str) -> list[str]:
