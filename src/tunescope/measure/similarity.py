@@ -11,6 +11,7 @@ from tunescope.address import Address
 from tunescope.delta import Delta, Factored, Update
 from tunescope.linalg import gram
 from tunescope.measure.alignment import alignment
+from tunescope.measure.refinement import refined
 
 PAIR_SCHEMA: dict[str, Any] = {
     "model_a": pl.String,
@@ -57,7 +58,8 @@ def pairs(models: Sequence[tuple[str, Sequence[Delta]]]) -> pl.DataFrame:
     """One row per pair of models and module that both have: inner product, norms, equality.
 
     Every module is read once per model and only one module is held at a time. A pair whose shapes
-    differ has a status that says so and no numbers.
+    differ has a status that says so and no numbers. What one model fuses and the other does not is compared
+    part by part (`refinement`).
     """
     keyed = [(label, {delta.address: delta for delta in deltas}) for label, deltas in models]
     addresses: dict[Address, None] = {}
@@ -68,6 +70,10 @@ def pairs(models: Sequence[tuple[str, Sequence[Delta]]]) -> pl.DataFrame:
         having = [(label, deltas[address]) for label, deltas in keyed if address in deltas]
         if len(having) > 1:
             rows += _pairs_at(address, having)
+    for j in range(1, len(models)):
+        for i in range(j):
+            for a, b in refined(models[i][1], models[j][1]):
+                rows += _pairs_at(a.address, [(models[i][0], a), (models[j][0], b)])
     return pl.DataFrame(rows, schema=PAIR_SCHEMA)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from tunescope.address import Address, distinct_addresses, parse
 from tunescope.delta import Delta
+from tunescope.measure.refinement import parts
 from tunescope.questions.check.base import BaseNames
 from tunescope.questions.check.names import BY_PLACE, candidates, module_name
 from tunescope.source.opened import Source
@@ -52,7 +53,7 @@ def _looked_up(place: Place, base: BaseNames, by_place: Mapping[Address, str], s
     module = module_name(place.delta)
     name = next((n for n in candidates(module) if n in base.shapes), by_place.get(place.delta.address))
     if name is None:
-        return replace(place, status="missing")
+        return _in_parts(place, base, by_place)
     shape = base.shapes[name]
     expert, count = place.delta.address.expert, shape[0] if len(shape) == 3 else None
     if expert is not None and count is not None and expert >= count and _fused(place.delta, shape):
@@ -61,6 +62,26 @@ def _looked_up(place: Place, base: BaseNames, by_place: Mapping[Address, str], s
         )
     status = "attached" if fits(place.delta, shape, source) else "shape_differs"
     return replace(place, weight=name, status=status, found=shape)
+
+
+def _in_parts(place: Place, base: BaseNames, by_place: Mapping[Address, str]) -> Place:
+    """A projection that the base keeps in parts, or a part of one that it fuses."""
+    near = {
+        address: (base.shapes[name][0], math.prod(base.shapes[name][1:]))
+        for address, name in by_place.items()
+        if (address.stack, address.layer) == (place.delta.address.stack, place.delta.address.layer)
+    }
+    address, shape = place.delta.address, place.expected
+    found = [part.address for part in parts(address, shape, near)]
+    if not found:
+        found = [a for a, of in near.items() if parts(a, of, {address: shape})]
+    elif sum(near[a][0] for a in found) != shape[0]:
+        found = []
+    names = [by_place[a] for a in found]
+    if not names:
+        return replace(place, status="missing")
+    stored = base.shapes[names[0]] if len(names) == 1 else shape
+    return replace(place, weight=", ".join(names), status="attached", found=stored)
 
 
 def _fused(delta: Delta, shape: Sequence[int]) -> bool:

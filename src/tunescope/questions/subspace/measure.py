@@ -14,6 +14,7 @@ from tunescope.delta import Delta
 from tunescope.linalg import overlap
 from tunescope.linalg.chance import phi_tail
 from tunescope.linalg.overlap import Basis
+from tunescope.measure.refinement import refined
 from tunescope.questions.subspace import columns
 from tunescope.questions.subspace.directions import SIDES, Directions, Selection, directions
 from tunescope.questions.subspace.kinds import kind_of
@@ -40,7 +41,8 @@ def compare(
     """Every pair of models at every weight, weight by weight, so that one module is held at a time.
 
     A weight that only one model of a pair changes, or whose shapes differ, gives a row that says so and
-    no numbers. `against_self` adds every model's comparison with itself, where φ is 1 wherever i ≤ j ≤ r.
+    no numbers; what one fuses and the other does not is compared part by part (`refinement`).
+    `against_self` adds every model's comparison with itself, where φ is 1 wherever i ≤ j ≤ r.
     """
     selection = selection or Selection()
     selection.wanted()
@@ -50,6 +52,8 @@ def compare(
         addresses |= dict.fromkeys(deltas)
     pairs = [(a, a) for a in range(len(models)) if against_self]
     pairs += combinations(range(len(models)), 2)
+    cut = {(a, b): refined(models[a][1], models[b][1]) for a, b in pairs if a != b}
+    told = {between: {d.tensors for both in found for d in both} for between, found in cut.items()}
     for address in sorted(addresses, key=_order):
         held: list[Directions | None] = [
             directions(label, deltas[address], selection) if address in deltas else None
@@ -59,8 +63,15 @@ def compare(
             one, other = held[a], held[b]
             if one is not None and other is not None:
                 yield pair(one, other, selection)
-            elif one is not None or other is not None:
+            elif (alone := one or other) is not None and alone.delta.tensors not in told.get((a, b), ()):
                 yield Comparison(_empty(), _alone(keyed[a][0], keyed[b][0], one, other))
+    for (a, b), found in cut.items():
+        for mine, theirs in found:
+            left, right = (
+                directions(models[a][0], mine, selection),
+                directions(models[b][0], theirs, selection),
+            )
+            yield pair(left, right, selection)
 
 
 def _order(address: Address) -> tuple[Any, ...]:

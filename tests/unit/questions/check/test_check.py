@@ -241,3 +241,33 @@ def test_without_a_connection_a_base_on_the_hub_is_refused_with_the_way_out(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(Missing, match="hub-offline"):
         check(adapter(), base="org/model-that-nobody-has")
+
+
+@pytest.mark.parametrize("fused_in_the_base", [True, False])
+def test_a_projection_attaches_whether_file_or_base_fuses_it(
+    base: Made, tmp_path: Path, fused_in_the_base: bool
+) -> None:
+    authors, diffusers = "double_blocks.{n}.img_attn.qkv", "transformer_blocks.{n}.attn.to_{side}"
+    fused = {authors.format(n=n): (96, 32) for n in range(4)}
+    apart = {diffusers.format(n=n, side=side): (32, 32) for n in range(4) for side in "qkv"}
+    lora = tmp_path / "mine.safetensors"
+    if fused_in_the_base:
+        parts = (pair(f"transformer.{module}", shape) for module, shape in apart.items())
+        folder = base(fused)
+    else:
+        names = ("lora_down.weight", "lora_up.weight")
+        parts = (pair("lora_unet_" + m.replace(".", "_"), shape, names) for m, shape in fused.items())
+        folder = base(apart)
+    save_file({name: tensor for one in parts for name, tensor in one.items()}, lora)
+    study = check(lora, base=folder, scale={"mine": 1.0})
+    assert set(statuses(study)) == {"attached"}
+    weights = study.table.frame["weight"].to_list()
+    assert all(("to_k.weight" in weight) is not fused_in_the_base for weight in weights)
+
+
+def test_a_projection_of_another_width_attaches_in_no_spelling(base: Made, tmp_path: Path) -> None:
+    names = ("lora_down.weight", "lora_up.weight")
+    lora = tmp_path / "mine.safetensors"
+    save_file(pair("lora_unet_double_blocks_0_img_attn_qkv", (96, 48), names), lora)
+    study = check(lora, base=base({f"transformer_blocks.0.attn.to_{side}": (32, 32) for side in "qkv"}))
+    assert statuses(study) == ["missing"]
