@@ -475,11 +475,11 @@ def test_help_and_import_load_nothing_heavy() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-def test_reading_loads_neither_torch_nor_matplotlib(two: tuple[Path, Path]) -> None:
+def test_reading_loads_neither_torch_nor_matplotlib_nor_scipy(two: tuple[Path, Path]) -> None:
     code = (
         "import sys, tunescope\n"
         f"tunescope.norms({str(two[0])!r})\n"
-        "print([m for m in ('torch', 'matplotlib', 'pandas') if m in sys.modules])"
+        "print([m for m in ('torch', 'matplotlib', 'pandas', 'scipy') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import blas
 
 Array = NDArray[Any]
 
@@ -281,5 +280,8 @@ def _total(a: Array) -> float:
 
 def _absolute(a: Array) -> float:
     """Σ|a| of one block."""
+    # Deferred: SciPy takes longer to import than an adapter takes to measure.
+    from scipy.linalg import blas
+
     one = blas.sasum if a.dtype == np.float32 else blas.dasum
     return sum(float(one(a[start : start + _SINGLE])) for start in range(0, a.size, _SINGLE))

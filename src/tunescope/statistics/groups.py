@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
 
+from tunescope.statistics.laws import f_tail, visible_noncentrality
 from tunescope.statistics.randomness import generator_of
 from tunescope.statistics.types import Float64
 
@@ -54,7 +54,7 @@ def parts_differ(values: Float64, parts: int = 3, gate: float = 0.05) -> Parts:
         return Parts(tuple(means.tolist()), 0.0, 1.0, 1.0, math.sqrt(max(within, 0.0) / (n - parts)))
     spread = math.sqrt(max(within, floor) / (n - parts))
     statistic = between / (parts - 1) / spread**2
-    p = float(special.fdtrc(parts - 1, n - parts, statistic))
+    p = f_tail(statistic, parts - 1, n - parts)
     exchanged = p if p > gate else _exchanged(values, edges, between)
     return Parts(tuple(means.tolist()), statistic, p, exchanged, spread)
 
@@ -74,11 +74,6 @@ def visible_difference(n: int, spread: float, alpha: float, power: float = 0.9, 
     """
     if n <= parts + 1 or not math.isfinite(spread):
         return math.inf
-    critical = stats.f.isf(alpha, parts - 1, n - parts)
-    low, high = 0.0, 1e4
-    for _ in range(60):
-        middle = (low + high) / 2
-        found = stats.ncf.sf(critical, parts - 1, n - parts, middle)
-        low, high = (low, middle) if found >= power else (middle, high)
+    centre = visible_noncentrality(alpha, parts - 1, n - parts, power)
     # One of `parts` equal parts of size n/parts ahead by δ: noncentrality n δ² (parts − 1)/(parts² σ²).
-    return spread * math.sqrt(high * parts**2 / (n * (parts - 1)))
+    return spread * math.sqrt(centre * parts**2 / (n * (parts - 1)))

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
 
+from tunescope.statistics.laws import t_above, t_tail
 from tunescope.statistics.randomness import generator_of
 from tunescope.statistics.types import Float64
 
@@ -42,7 +42,7 @@ def groups_differ(a: Float64, b: Float64) -> Shift:
 
 def _shift(difference: float, error: float, freedom: int) -> Shift:
     error = max(error, 1e-9 * max(abs(difference), 1e-3))
-    return Shift(difference, error, freedom, float(2 * special.stdtr(freedom, -abs(difference) / error)))
+    return Shift(difference, error, freedom, 2 * t_tail(abs(difference) / error, freedom))
 
 
 def sign_flips(values: Float64) -> float:
@@ -64,4 +64,4 @@ def visible_shift(error: float, freedom: int, alpha: float, power: float = 0.9) 
     """The least difference that a two-sided t test at `alpha` finds with about `power`."""
     if freedom < 1 or not math.isfinite(error):
         return math.inf
-    return float(error * (stats.t.isf(alpha / 2, freedom) + stats.t.isf(1 - power, freedom)))
+    return error * (t_above(alpha / 2, freedom) + t_above(1 - power, freedom))

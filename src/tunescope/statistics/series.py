@@ -4,8 +4,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
+from tunescope.statistics.laws import normal_tail, t_tail
+from tunescope.statistics.ranks import ranks
 from tunescope.statistics.types import Float64
 
 
@@ -34,7 +35,7 @@ def agreement(x: Float64, y: Float64) -> Agreement:
     walks correlate for no reason, but not in their steps.
     """
     n = len(x)
-    a, b = stats.rankdata(x), stats.rankdata(y)
+    a, b = ranks(x), ranks(y)
     correlation = _correlation(a, b)
     if not math.isfinite(correlation):
         return Agreement(correlation, math.nan, math.nan, math.nan, 1.0, n)
@@ -51,8 +52,7 @@ def _steps(values: Float64) -> Float64:
     """Ranks of the changes from place to place; what differs by rounding alone is equal."""
     changes = np.diff(values)
     unit = 1e-9 * max(float(np.abs(values).max()), 1e-300)
-    ranks: Float64 = stats.rankdata(np.round(changes / unit))
-    return ranks
+    return ranks(np.round(changes / unit))
 
 
 def _correlation(a: Float64, b: Float64) -> float:
@@ -67,7 +67,7 @@ def _one_sided(a: Float64, b: Float64) -> float:
     if not math.isfinite(correlation) or freedom <= 4:
         return 1.0
     z = math.atanh(max(min(correlation, 1 - 1e-12), -1 + 1e-12))
-    return float(stats.norm.sf(z * math.sqrt((freedom - 3) / 1.06)))
+    return normal_tail(z * math.sqrt((freedom - 3) / 1.06))
 
 
 def _independent(a: Float64, b: Float64) -> float:
@@ -120,7 +120,7 @@ def rise(values: Float64) -> Rise | None:
     variance = float(noise @ noise) / (2 * part - 2) * part / max(part - (1 + r) / (1 - r), 1.0)
     variance *= (part - 1) / part
     error = max(math.sqrt(2 * variance / worth), 1e-12 * abs(float(first.mean())) + 1e-300)
-    p = float(stats.t.sf(float(last.mean() - first.mean()) / error, max(2 * worth - 2, 1.0)))
+    p = t_tail(float(last.mean() - first.mean()) / error, max(2 * worth - 2, 1.0))
     return Rise(float(np.median(first)), float(np.median(last)), p, n)
 
 

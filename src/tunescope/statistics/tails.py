@@ -1,15 +1,13 @@
 """How rare a value is under laws with heavier tails than the normal one."""
 
-import math
-
 import numpy as np
-from scipy import special, stats
 
+from tunescope.statistics.laws import t_above, t_tail
 from tunescope.statistics.types import Float64
 
 # Cells of a map of norms scatter with heavy tails; 5 degrees of freedom have a kurtosis of 9.
 FREEDOM = 5
-_MEDIAN_OF_ABSOLUTE_T5 = float(stats.t.ppf(0.75, FREEDOM))
+_MEDIAN_OF_ABSOLUTE_T5 = t_above(0.25, FREEDOM)
 
 
 def t5_scale(residuals: Float64) -> float:
@@ -31,11 +29,11 @@ def leading_outliers(standard: Float64, most: int, alpha: float) -> tuple[int, f
     >>> leading_outliers(np.array([0.1, -0.3, 1.2, 40.0, 0.8, 2.0, 35.0]), 3, 0.025)[0]
     2
     """
-    order = np.sort(standard)[::-1]
+    order = np.sort(standard)[::-1][: most + 1].tolist()
     found, p = 0, 1.0
-    for k in range(1, min(most, len(order) - 1) + 1):
-        tail, beyond = special.stdtr(FREEDOM, -order[k - 1]), special.stdtr(FREEDOM, -order[k])
-        adjusted = min(float(2 * tail / beyond) ** k, 1.0) if beyond > 0 else 1.0
+    for k in range(1, len(order)):
+        tail, beyond = t_tail(order[k - 1], FREEDOM), t_tail(order[k], FREEDOM)
+        adjusted = min((2 * tail / beyond) ** k, 1.0) if beyond > 0 else 1.0
         if adjusted <= alpha:
             found, p = k, adjusted
     return found, p
@@ -47,10 +45,13 @@ def phi_tail(phi: float | Float64, d: int) -> Float64:
     Exact. The normal law of the same mean and deviation is far off: P(z > 3) is 2.2 %, not 0.1 %.
 
     >>> d = 768
-    >>> z3 = 1 / d + 3 * math.sqrt(2 * (d - 1) / (d**2 * (d + 2)))
+    >>> z3 = 1 / d + 3 * np.sqrt(2 * (d - 1) / (d**2 * (d + 2)))
     >>> float(round(phi_tail(z3, d), 3))
     0.022
     """
+    # Deferred: SciPy takes long to import, and only directions need this law of arrays.
+    from scipy import special
+
     found: Float64 = special.betainc((d - 1) / 2, 0.5, 1 - np.clip(np.asarray(phi, np.float64), 0.0, 1.0))
     return found
 
@@ -60,5 +61,4 @@ def visible_outlier(n: int, alpha: float) -> float:
 
     For a next largest value where it is expected: the law's quantile at 1/(n + 1).
     """
-    beyond = stats.t.logsf(stats.t.isf(1 / (n + 1), FREEDOM), FREEDOM)
-    return float(stats.t.isf(math.exp(beyond + math.log(alpha / 2)), FREEDOM))
+    return t_above(alpha / 2 / (n + 1), FREEDOM)

@@ -7,10 +7,10 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
 
 from tunescope.linalg import overlap
 from tunescope.questions.subspace.kinds import THRESHOLDS
+from tunescope.statistics.laws import normal_tail
 from tunescope.statistics.multiplicity import holm
 
 Side = Literal["input", "output"]
@@ -115,7 +115,7 @@ def one_start(pair: Pair) -> tuple[float | None, float]:
     ranks = pair.column("rank_a")[known]
     deviation = math.sqrt(float((1 / ranks**2).sum())) / int(known.sum())
     mean = float(cosines[known].mean())
-    return mean, float(stats.norm.sf(mean / deviation))
+    return mean, normal_tail(mean / deviation)
 
 
 def started_alike(pair: Pair) -> bool:
