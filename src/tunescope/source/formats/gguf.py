@@ -1,21 +1,26 @@
 """LoRA adapters of llama.cpp: `blk.0.attn_q.weight.lora_a`, alpha in the file's metadata.
 
 A is (r, d_in), B (d_out, r) [ggml-org/llama.cpp: convert_lora_to_gguf.py]; stacked experts have one more
-dimension in front. Query and key rows of Llama models are in the order of llama.cpp, not of transformers.
+dimension in front.
 """
 
 import math
 import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
 
 from tunescope.address import parse
-from tunescope.delta import Delta
+from tunescope.delta import Delta, Factored, Update
 from tunescope.source.files.tensors import Ledger
+from tunescope.source.formats.gguf_names import ROTATED, transformers_name
 from tunescope.source.formats.mlx import stacked_experts
 from tunescope.source.formats.pairs import Pair, collect, half_saved, notice_scale, pair_delta
 from tunescope.source.weights import Format, Reading, Weights
 
 _KEY = re.compile(r"^(?P<module>.+?)(?:\.weight)?\.lora_(?P<side>[ab])$", re.DOTALL)
-_ALPHA = "adapter.lora.alpha"
+_ALPHA, _ARCHITECTURE = "adapter.lora.alpha", "general.architecture"
+_ROTATED_MODULES = (".attn_q", ".attn_k")
 
 
 def _split(name: str) -> tuple[str, str] | None:
@@ -24,36 +29,85 @@ def _split(name: str) -> tuple[str, str] | None:
 
 
 def _recognises(weights: Weights) -> bool:
-    said = "general.architecture" in weights.metadata or _ALPHA in weights.metadata
+    said = _ARCHITECTURE in weights.metadata or _ALPHA in weights.metadata
     return said and any(_KEY.match(name) for name in weights.tensors)
 
 
 def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
-    alpha = _alpha(weights)
+    alpha = _number(weights.metadata, _ALPHA)
+    architecture = weights.metadata.get(_ARCHITECTURE, "")
     deltas: list[Delta] = []
+    kept: list[str] = []
     for module, roles in collect(weights.tensors, _split).items():
         if "down" not in roles or "up" not in roles:
             half_saved(module, roles, ledger)
             continue
         rank = max(roles["down"].shape[-2] if len(roles["down"].shape) > 1 else 1, 1)
-        stated = None if alpha is None else alpha / rank
+        # llama.cpp takes an alpha of 0 for none.
+        stated = alpha / rank if alpha else None
         known = stated if scale is None else scale
-        pair = Pair(parse(module), roles["down"], roles["up"], scale=known, alpha=alpha)
+        address = parse(transformers_name(module, architecture))
+        pair = Pair(address, roles["down"], roles["up"], scale=known, alpha=alpha or None)
         if len(pair.up.shape) == 3:
             deltas += stacked_experts(pair, ledger, weights.place)
-        else:
-            deltas += filter(None, [pair_delta(pair, ledger, weights.place)])
+            continue
+        made = pair_delta(pair, ledger, weights.place)
+        if made is not None and architecture in ROTATED and module.endswith(_ROTATED_MODULES):
+            size = _head_size(weights.metadata, architecture, made.d_out, key=module.endswith("_k"))
+            made, kept = (made, [*kept, module]) if size is None else (_in_order(made, size), kept)
+        deltas += filter(None, [made])
     notice_scale(deltas, ledger)
+    _notice_rows(kept, ledger)
     return Reading(deltas)
 
 
-def _alpha(weights: Weights) -> float | None:
+def _number(metadata: Mapping[str, str], key: str) -> float | None:
     try:
-        alpha = float(weights.metadata.get(_ALPHA, "nan"))
+        found = float(metadata.get(key, "nan"))
     except ValueError:
         return None
-    # llama.cpp takes an alpha of 0 for none.
-    return alpha if math.isfinite(alpha) and alpha else None
+    return found if math.isfinite(found) else None
+
+
+def _head_size(metadata: Mapping[str, str], architecture: str, rows: int, *, key: bool) -> int | None:
+    """Rows of one attention head, by what the file states of the model; `None` where that does not fit."""
+
+    def stated(name: str) -> float | None:
+        return _number(metadata, f"{architecture}.{name}")
+
+    heads = stated("attention.head_count")
+    own = (stated("attention.head_count_kv") or heads) if key else heads
+    width = stated("embedding_length")
+    by_rows, by_width = rows / own if own else None, width / heads if width and heads else None
+    sizes = (stated("attention.key_length"), by_rows, by_width, stated("rope.dimension_count"))
+    size = next((size for size in sizes if size), None)
+    fits = size is not None and size >= 2 and size % 2 == 0 and rows % size == 0
+    return int(size) if size is not None and fits else None
+
+
+def _in_order(delta: Delta, head: int) -> Delta:
+    """The update with its rows as transformers has them."""
+    return replace(delta, open=partial(_opened, delta, head))
+
+
+def _opened(delta: Delta, head: int) -> Update:
+    """The two halves of each head lie alternately in llama.cpp, one after the other in transformers."""
+    update = delta.open()
+    assert isinstance(update, Factored)
+    rows, rank = update.B.shape
+    halves = update.B.reshape(rows // head, head // 2, 2, rank).swapaxes(1, 2)
+    return replace(update, B=halves.reshape(rows, rank))
+
+
+def _notice_rows(modules: list[str], ledger: Ledger) -> None:
+    if modules:
+        ledger.notice(
+            "rows-of-llama-cpp",
+            f"{len(modules)} query and key updates keep llama.cpp's order of rows, for the file does not "
+            "state the size of a head: norms and spectra are the same in any order, but what is told of "
+            "output directions does not hold between this file and other spellings",
+            modules[0],
+        )
 
 
 GGUF = Format("gguf", _recognises, _read)

@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import tunescope
 from tunescope.errors import BadInput
 from tunescope.source import open_source
 
@@ -50,10 +51,10 @@ def written(path: Path, tensors: dict[str, Any], metadata: list[bytes] = METADAT
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
 def test_a_pair_is_its_product_with_the_scale_of_the_metadata(tmp_path: Path, dtype: Any) -> None:
     a, b = RNG.normal(size=(4, 10)).astype(dtype), RNG.normal(size=(6, 4)).astype(dtype)
-    stem = "blk.3.attn_q.weight"
+    stem = "blk.3.attn_v.weight"
     source = open_source(written(tmp_path / "x.gguf", {f"{stem}.lora_a": a, f"{stem}.lora_b": b}))
     (delta,) = source.deltas
-    assert (source.format, delta.component_name, delta.scale, delta.alpha) == ("gguf", "L3_ATTN_Q", 4.0, 16.0)
+    assert (source.format, delta.component_name, delta.scale, delta.alpha) == ("gguf", "L3_ATTN_V", 4.0, 16.0)
     np.testing.assert_allclose(delta.open().dense(), 4 * b.astype(np.float64) @ a.astype(np.float64))
     assert not source.notices
 
@@ -102,3 +103,78 @@ def test_a_file_with_any_byte_of_its_header_changed_is_read_or_refused_in_words(
 def test_an_old_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="bad-gguf"):
         open_source(written(tmp_path / "x.gguf", {"a": np.ones(2, np.float32)}, version=1))
+
+
+def number(key: str, value: int) -> bytes:
+    return pair_of(key, 4, struct.pack("<I", value))
+
+
+def permuted(rows: Any, heads: int) -> Any:
+    """What llama.cpp's converter does to query and key weights."""
+    return rows.reshape(heads, 2, rows.shape[0] // heads // 2, -1).swapaxes(1, 2).reshape(rows.shape)
+
+
+HEADS, KEYS, SIZE, WIDTH = 4, 2, 6, 20
+PROJECTIONS = {"attn_q": ("self_attn.q_proj", HEADS * SIZE), "attn_k": ("self_attn.k_proj", KEYS * SIZE),
+               "attn_v": ("self_attn.v_proj", KEYS * SIZE), "ffn_up": ("mlp.up_proj", 40)}  # fmt: skip
+
+
+def both(tmp_path: Path, metadata: list[bytes], architecture: str = "llama", turn: bool = True) -> list[Any]:
+    """One adapter as llama.cpp writes it and under transformers' names."""
+    ours, theirs = {}, {}
+    for layer in range(2):
+        for short, (name, rows) in PROJECTIONS.items():
+            a, b = RNG.normal(size=(3, WIDTH)).astype("f4"), RNG.normal(size=(rows, 3)).astype("f4")
+            heads = {"attn_q": HEADS, "attn_k": KEYS}.get(short)
+            ours[f"blk.{layer}.{short}.weight.lora_a"] = a
+            ours[f"blk.{layer}.{short}.weight.lora_b"] = permuted(b, heads) if heads and turn else b
+            stem = f"model.layers.{layer}.{name}"
+            theirs |= {f"{stem}.lora_A.weight": a, f"{stem}.lora_B.weight": b}
+    head = [pair_of("general.architecture", 8, text(architecture)), METADATA[2], *metadata]
+    return [open_source(written(tmp_path / "x.gguf", ours, head)), open_source(theirs, scale=16 / 3)]
+
+
+STATED = {
+    "key_length": [number("llama.attention.key_length", SIZE)],
+    "head counts": [
+        number("llama.attention.head_count", HEADS),
+        number("llama.attention.head_count_kv", KEYS),
+    ],
+    "rotary": [number("llama.rope.dimension_count", SIZE)],
+}
+
+
+@pytest.mark.parametrize("stated", STATED)
+def test_query_and_key_rows_are_those_of_transformers_where_the_file_states_the_heads(
+    tmp_path: Path, stated: str
+) -> None:
+    ours, theirs = both(tmp_path, STATED[stated])
+    assert [d.address for d in ours.deltas] == [d.address for d in theirs.deltas]
+    for mine, other in zip(ours.deltas, theirs.deltas, strict=True):
+        np.testing.assert_allclose(mine.open().dense(), other.open().dense(), rtol=1e-6)
+    (row,) = tunescope.norms(ours, theirs).tables["similarity"].frame.to_dicts()
+    assert row["delta_cosine"] == pytest.approx(1.0, abs=1e-9)
+    assert not [n for n in ours.notices if n.slug == "rows-of-llama-cpp"]
+
+
+@pytest.mark.parametrize("stated", [[], [number("llama.attention.key_length", 7)]])
+def test_rows_that_cannot_be_turned_back_are_said_to_be_as_they_were(tmp_path: Path, stated: Any) -> None:
+    ours, theirs = both(tmp_path, stated)
+    (notice,) = [n for n in ours.notices if n.slug == "rows-of-llama-cpp"]
+    assert notice.text.startswith("4 query and key updates")
+    for mine, other in zip(ours.deltas, theirs.deltas, strict=True):
+        same = np.allclose(mine.open().dense(), other.open().dense(), rtol=1e-6)
+        assert same is not mine.address.module_type.endswith(("q_proj", "k_proj"))
+        assert np.isclose(np.linalg.norm(mine.open().dense()), np.linalg.norm(other.open().dense()))
+
+
+def test_architectures_whose_rows_are_not_turned_are_left_alone(tmp_path: Path) -> None:
+    ours, theirs = both(tmp_path, [number("qwen2.attention.key_length", SIZE)], "qwen2", turn=False)
+    for mine, other in zip(ours.deltas, theirs.deltas, strict=True):
+        np.testing.assert_allclose(mine.open().dense(), other.open().dense(), rtol=1e-6)
+    assert not [n for n in ours.notices if n.slug == "rows-of-llama-cpp"]
+
+
+def test_an_unknown_architecture_keeps_the_names_of_the_file(tmp_path: Path) -> None:
+    ours, _ = both(tmp_path, [], "mamba", turn=False)
+    assert {d.address.module_type for d in ours.deltas} == set(PROJECTIONS)
