@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.source.formats.registry import FORMATS
-from tunescope.source.locate import CONFIG, NEVER_OPENED, adapter_names
-from tunescope.source.model_files import PIPELINE
+from tunescope.source.hub_models import is_whole_on_hub
+from tunescope.source.locate import CONFIG, adapter_names
+from tunescope.source.model_files import by_names
 from tunescope.source.open import open_sources, read_file
 from tunescope.source.opened import Source
 from tunescope.source.pairing import pair_models
-from tunescope.source.spec import default_label, parse_spec
+from tunescope.source.spec import default_label, parse_hub_id, parse_spec
 from tunescope.source.weights import Weights
 from tunescope.source.whole import WholeModel, open_whole
 from tunescope.source.with_base import with_base
@@ -77,9 +78,13 @@ def is_whole(spec: Any) -> bool:
     """Whether a SOURCE is a whole model rather than an adapter, by its files' names or its tensors'."""
     if not isinstance(spec, str | os.PathLike):
         return False
-    path = Path(parse_spec(spec)[1] if isinstance(spec, str) else spec).expanduser()
+    text = parse_spec(spec)[1] if isinstance(spec, str) else os.fspath(spec)
+    path = Path(text).expanduser()
+    hub = None if os.path.lexists(path) else parse_hub_id(text)
+    if hub is not None:
+        return is_whole_on_hub(hub)
     if path.is_dir():
-        return _folder_is_whole(path)
+        return by_names([entry.name for entry in path.iterdir()])
     if not path.is_file() or path.suffix.lower() not in (".safetensors", ".bin", ".pt", ".pth", ".ckpt"):
         return False
     if (path.parent / CONFIG).is_file() and path.name in adapter_names([path.name]):
@@ -87,13 +92,3 @@ def is_whole(spec: Any) -> bool:
     file = read_file(path)
     weights = Weights(str(path), file.tensors, file.metadata, (file,), listed=file.listed)
     return not any(format.recognises(weights) for format in FORMATS)
-
-
-def _folder_is_whole(folder: Path) -> bool:
-    names = [path.name for path in folder.iterdir() if not NEVER_OPENED.match(path.name)]
-    if CONFIG in names or any(name.startswith("adapter_model.") for name in names):
-        return False
-    stems = ("model.", "model-", "pytorch_model", "diffusion_pytorch_model", "consolidated")
-    ends = (".safetensors", ".bin", ".index.json")
-    whole = any(name.startswith(stems) and name.endswith(ends) for name in names)
-    return whole or PIPELINE in names

@@ -16,10 +16,10 @@ from tunescope.paths import local_path
 from tunescope.source.files.container import TensorFile
 from tunescope.source.files.tensors import LazyTensor, is_float, to_float32
 from tunescope.source.formats.names import strip_wrappers
-from tunescope.source.hub import fetch_model
+from tunescope.source.hub_models import fetch_model
 from tunescope.source.matching import address_place, matched
 from tunescope.source.model_files import open_model_files
-from tunescope.source.spec import HubId, parse_hub_id
+from tunescope.source.spec import parse_hub_id
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,10 +146,4 @@ def local_model(spec: str | os.PathLike[str]) -> Path:
     """Where a model lies on this disk, fetched first where it is named by its hub id."""
     path = local_path(spec)
     hub = None if os.path.lexists(path) else parse_hub_id(os.fspath(spec))
-    return path if hub is None else _fetch(hub)
-
-
-def _fetch(hub: HubId) -> Path:
-    """The local snapshot of a hub model's weights."""
-    folder = fetch_model(hub)
-    return folder / hub.folder if hub.folder else folder
+    return path if hub is None else fetch_model(hub)

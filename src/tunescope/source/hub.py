@@ -1,6 +1,7 @@
 """Adapters on the Hugging Face hub: only the adapter's own files are fetched, into the hub's own cache."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -51,20 +52,6 @@ def connected(hub: HubId) -> tuple[Any, bool]:
     return huggingface_hub, bool(constants.HF_HUB_OFFLINE)
 
 
-def fetch_model(hub: HubId) -> Path:
-    """The local snapshot of a model's weights and config; raises as `fetch` does."""
-    library, offline = connected(hub)
-    patterns = ["*.safetensors", "*.safetensors.index.json", "config.json"]
-
-    def download() -> str:
-        found: str = library.snapshot_download(
-            hub.repo, revision=hub.revision, allow_patterns=patterns, local_files_only=offline
-        )
-        return found
-
-    return Path(answered(library, hub, download, offline))
-
-
 def answered(library: Any, hub: HubId, call: Callable[[], T], offline: bool = False) -> T:
     """What `call` gets from the hub, which is asked patiently; its refusals as errors of ours."""
     try:
@@ -98,17 +85,31 @@ def header_shapes(hub: HubId) -> tuple[dict[str, tuple[int, ...]], int] | None:
 
 def _download(library: Any, hub: HubId) -> tuple[Path, str]:
     commit, names = _listing(library, hub)
-    prefix, wanted = _prefix(hub), adapter_names(names)
+    folder = downloaded(library, hub, commit, adapter_names(names))
+    return folder, _place(hub, folder)
+
+
+def downloaded(library: Any, hub: HubId, commit: str, names: Sequence[str], at_once: int = 1) -> Path:
+    """The folder of the cache that holds these files of one commit; `names` are paths from the hub's."""
 
     def download(revision: str | None) -> set[Path]:
-        get = library.hf_hub_download
-        paths = [get(hub.repo, prefix + name, revision=revision) for name in wanted]
-        return {Path(path).parent for path in paths}
+        def get(name: str) -> Path:
+            path = Path(library.hf_hub_download(hub.repo, _prefix(hub) + name, revision=revision))
+            return path.parents[name.count("/")]
+
+        if at_once == 1:
+            return {get(name) for name in names}
+        with ThreadPoolExecutor(at_once) as pool:
+            started = [pool.submit(get, name) for name in names]
+            try:
+                return {one.result() for one in started}
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
 
     # By its name, so that the cache remembers the branch; by its commit where the branch moved meanwhile.
     folders = download(hub.revision)
-    folder = folders.pop() if len(folders) == 1 else download(commit).pop()
-    return folder, _place(hub, folder)
+    return folders.pop() if len(folders) == 1 else download(commit).pop()
 
 
 def listing(library: Any, hub: HubId) -> tuple[str, list[str]]:
@@ -116,9 +117,24 @@ def listing(library: Any, hub: HubId) -> tuple[str, list[str]]:
     return answered(library, hub, lambda: _listing(library, hub))
 
 
+def names_of(library: Any, hub: HubId) -> tuple[str, list[str]]:
+    """The commit, and all files below the folder that is meant, by paths from there; raises as `fetch`."""
+
+    def look() -> tuple[str, list[str]]:
+        info = _info(library, hub)
+        return str(info.sha), _below(info, hub)
+
+    return answered(library, hub, look)
+
+
+def _below(info: Any, hub: HubId) -> list[str]:
+    prefix = _prefix(hub)
+    return [s.rfilename.removeprefix(prefix) for s in info.siblings if s.rfilename.startswith(prefix)]
+
+
 def _listing(library: Any, hub: HubId) -> tuple[str, list[str]]:
-    info, prefix = _info(library, hub), _prefix(hub)
-    names = [s.rfilename.removeprefix(prefix) for s in info.siblings if s.rfilename.startswith(prefix)]
+    info = _info(library, hub)
+    names = _below(info, hub)
     beside = [name for name in names if "/" not in name]
     if not adapter_names(beside):
         raise _no_adapter(hub, names)

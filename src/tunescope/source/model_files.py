@@ -19,6 +19,9 @@ _INDEX = ".safetensors.index.json"
 _PICKLED_INDEX = ".bin.index.json"
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 PIPELINE = "model_index.json"
+# How the files of a model's weights begin and end.
+_STEMS = ("model.", "model-", "pytorch_model", "diffusion_pytorch_model", "consolidated")
+_ENDS = (".safetensors", ".bin", ".index.json", ".pth")
 
 
 def open_model_files(path: Path) -> tuple[list[tuple[str, TensorFile]], list[Notice]]:
@@ -74,6 +77,33 @@ def _names(folder: Path) -> list[str]:
         return sorted(path.name for path in folder.iterdir())
     except OSError as error:
         raise unreachable(folder, error) from None
+
+
+def by_names(names: Sequence[str]) -> bool:
+    """Whether the files of a folder are those of a whole model and not of an adapter.
+
+    >>> by_names(["config.json", "model.safetensors"]), by_names(["adapter_config.json", "model.safetensors"])
+    (True, False)
+    """
+    if CONFIG in names or any(name.startswith("adapter_model.") for name in names):
+        return False
+    return PIPELINE in names or any(
+        name.startswith(_STEMS) and name.endswith(_ENDS) and not NEVER_OPENED.match(name) for name in names
+    )
+
+
+def weight_names(names: Sequence[str]) -> list[str]:
+    """The files of a model's weights with their index; pickles only where there is nothing else.
+
+    >>> weight_names(["model.safetensors", "pytorch_model.bin", "training_args.bin"])
+    ['model.safetensors']
+    """
+    kinds = (".safetensors", _INDEX), (".bin", _PICKLED_INDEX), _PICKLED[1:]
+    for ends in kinds:
+        found = [n for n in names if n.endswith(ends) and _may_be_weights(n)]
+        if any(not n.endswith(".json") for n in found):
+            return found
+    return []
 
 
 def _locate(folder: Path, names: Sequence[str]) -> Located:
