@@ -109,6 +109,8 @@ def _unusable(pair: Pair, file: str) -> str | None:
         require_float(tensor, file)
     if any(t.numel == 0 for t in pair.tensors):
         return "empty factor"
+    if flat := [t for t in pair.tensors if len(t.shape) < 2]:
+        return f"a factor has two axes or more, {flat[0].name} has {len(flat[0].shape)}"
     inner = (
         (pair.down.shape[-1], pair.up.shape[0]) if pair.transposed else (pair.down.shape[0], pair.up.shape[1])
     )

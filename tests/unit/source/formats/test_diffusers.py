@@ -136,3 +136,17 @@ def test_blocks_of_two_kinds_never_share_an_address(tmp_path: Path) -> None:
     assert len({delta.address for delta in deltas}) == 3
     assert {delta.address.layer for delta in deltas} == {3}
     assert len({delta.component_name for delta in deltas}) == 3
+
+
+@pytest.mark.parametrize(("down", "up"), [((), ()), ((2, 5), (4,)), ((5,), (4, 2))])
+def test_factors_of_fewer_than_two_axes_are_left_out_by_name(tmp_path, down, up):
+    factors = {
+        "unet.y.lora_A.weight": np.ones(down, np.float32),
+        "unet.y.lora_B.weight": np.ones(up, np.float32),
+    }
+    whole = {f"{BLOCK}.to_k.lora.down.weight": DOWN, f"{BLOCK}.to_k.lora.up.weight": UP}
+    source = opened(tmp_path, factors | whole)
+    assert len(source.deltas) == 1
+    left = {entry.tensor: entry.reason for entry in source.coverage if entry.status != "used"}
+    assert set(left) == set(factors)
+    assert all("two axes" in reason for reason in left.values())
