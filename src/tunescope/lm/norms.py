@@ -1,12 +1,15 @@
 """Weights that a layer applies as 1 + v (Gemma's norms), found by what the layer does and not by its name."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 # What a module raises that is no function of one (batch, seq, features) tensor.
 _NOT_THIS_WAY = (RuntimeError, TypeError, ValueError, IndexError, AttributeError)
+# What every module carries; parameters are replaced when it is called.
+_PARAMETERS = ("_parameters", "_non_persistent_buffers_set")
+_SCALARS = (bool, int, float, str, tuple)
 _ROWS = 4
 _NEAR = 1e-3
 
@@ -18,11 +21,23 @@ def weight_offsets(model: nn.Module) -> dict[str, float]:
     where its output is (c + v) ⊙ n(x), the three outputs give c. Nothing of the model is changed.
     """
     found: dict[str, float] = {}
+    known: dict[Hashable, float] = {}
     for path, module in model.named_modules():
         for name, parameter in _own_vectors(module):
-            if abs(offset := _offset(module, name, parameter)) > _NEAR:
-                found[f"{path}.{name}" if path else name] = round(offset, 3)
+            alike = (*_make(module), name, parameter.shape)
+            if alike not in known:
+                known[alike] = _offset(module, name, parameter)
+            if abs(known[alike]) > _NEAR:
+                found[f"{path}.{name}" if path else name] = round(known[alike], 3)
     return found
+
+
+def _make(module: nn.Module) -> tuple[Hashable, ...]:
+    """What a module's output follows from beside its parameters: alike in modules that do the same."""
+    own = {name: value for name, value in vars(module).items() if name not in _PARAMETERS}
+    plain = {name: value for name, value in own.items() if value is None or isinstance(value, _SCALARS)}
+    others = any(value for name, value in own.items() if name not in plain)
+    return (type(module), tuple(sorted(plain.items())), id(module) if others else None)
 
 
 def _own_vectors(module: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

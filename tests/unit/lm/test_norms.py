@@ -78,3 +78,15 @@ def test_the_applied_weights_are_those_of_the_function():
     stored = entry.part(0)
     assert torch.equal(entry.applied(stored), 1 + stored.float())
     assert entry.applied(stored).dtype == torch.float32
+
+
+def test_modules_that_differ_in_a_number_are_each_asked():
+    model = nn.ModuleList([Norm(1), Norm(0), Norm(1), Norm(0.5)])
+    assert weight_offsets(model) == {"0.scale": 1.0, "2.scale": 1.0, "3.scale": 0.5}
+
+
+def test_modules_alike_are_asked_once(monkeypatch):
+    asked = []
+    monkeypatch.setattr("tunescope.lm.norms._offset", lambda module, *_: asked.append(module) or 1.0)
+    assert len(weight_offsets(nn.ModuleList([Norm(1) for _ in range(4)] + [Norm(0)]))) == 5
+    assert len(asked) == 2

@@ -41,6 +41,7 @@ class Graphs:
     launched at once. Padding stands behind the tokens and no label is taken of it, so nothing of it reaches
     a sum. `score` says None where a sequence has to take the usual way. The first sequence of every length
     goes that way too, and where the sums of the two are not the same the model is not recorded at all.
+    Nothing is recorded for the very first one, so that its score is there soon.
     """
 
     def __init__(self, setting: Setting, reducer: GradientReducer, labelled: bool, sampled: bool) -> None:
@@ -69,6 +70,8 @@ class Graphs:
         self.sequences += 1
         tokens = sequence.input_ids.shape[1]
         if self.refused is not None or sequence.extra or tokens > LONGEST:
+            return None
+        if self.sequences == 1:
             return None
         length = padded_length(tokens, self._limit)
         fresh = length not in self._recorded

@@ -97,6 +97,7 @@ def _loaded(model: Any, data: Any, methods: tuple[str, ...], given: Mapping[str,
         from tunescope.lm.texts import read_batches
         from tunescope.lm.verification import unverified
         from tunescope.questions.importance.measurement import check_methods
+        from tunescope.questions.importance.warming import warming
 
     check_methods(methods)
     texts = isinstance(data, str | Path)
@@ -107,7 +108,11 @@ def _loaded(model: Any, data: Any, methods: tuple[str, ...], given: Mapping[str,
     if not live:
         join_group()
         device, notices = chosen_device(given["device"])
-    network = model if live else load_model(parse_spec(str(model))[1], given["dtype"], device)
+    if live:
+        network = model
+    else:
+        with warming(device, given["dtype"]):
+            network = load_model(parse_spec(str(model))[1], given["dtype"], device)
     notices = [*notices, *([] if live else unverified(parse_spec(str(model))[1]))]
     if not texts:
         return _Loaded(network, data, None, notices)
