@@ -4,7 +4,8 @@
     python -m benchmarks.attribution_gpu --tiny          # a rehearsal on the CPU
 
 A model of random bfloat16 weights and a LoRA adapter of random factors are written to disk. `tunescope
-attribute` runs under `torchrun` with one process and with two; the tables must be equal to the bit. The plain
+attribute` runs under `torchrun` with one process and with two; the tables are compared with each other, and
+two runs of one process with each other, since kernels on a GPU add in no fixed order. The plain
 pass is PEFT's own model, forward and backward with gradients of the adapter alone, on the same batches.
 """
 
@@ -20,6 +21,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
@@ -80,7 +82,11 @@ def own_seconds(work: Path, tokens: int, sequences: int) -> dict[str, Any]:
     )  # fmt: skip
     between = [after - before for before, after in itertools.pairwise(marks)]
     told = {name: study.readout.get(name) for name in ("nodes", "stopped", "residual", "gain")}
-    return {"whole": marks[-1] - marks[0], "calls": len(marks), "median": statistics.median(between), **told}
+    cells = study.table.frame["attribution"].to_numpy()
+    return {
+        "whole": marks[-1] - marks[0], "calls": len(marks), "median": statistics.median(between),
+        "cells": cells.tolist(), **told,
+    }  # fmt: skip
 
 
 def command(work: Path, processes: int, tokens: int, sequences: int) -> dict[str, Any]:
@@ -121,7 +127,14 @@ def main() -> None:
         return value
 
     plain = figure("plain batch", plain_seconds(options.work, options.tokens, 12))
-    own = figure("attribute", own_seconds(options.work, options.tokens, options.sequences))
+    own = own_seconds(options.work, options.tokens, options.sequences)
+    again = own_seconds(options.work, options.tokens, options.sequences)
+    cells, others = np.array(own.pop("cells")), np.array(again.pop("cells"))
+    figure(
+        "largest difference of two runs of one process",
+        float(np.abs(cells - others).max() / np.abs(cells).max()),
+    )
+    figure("attribute", own)
     batches = own["nodes"] * options.sequences / BATCH
     figure("ratio to nodes x sequences plain passes", own["whole"] / (batches * plain))
     one = figure("one process", command(options.work, 1, options.tokens, options.sequences))

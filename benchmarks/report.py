@@ -164,15 +164,45 @@ def importance_passes_section(r: Document) -> list[str]:
             lines.append(
                 f"| **{methods}** | {tokens} | {found['seconds']:.3f} | {ratio:.2f} | {peak:.1f} GB |"
             )
-    first, load = r["first score"], r["loading"]
     replayed = next(text for text in r["ordinary texts"]["notices"] if "CUDA graphs" in text)
     return [
         *lines,
         "",
         f"Layer Importance at {lengths[0]} tokens takes "
         f"**{r[f'ratio layer importance to L forwards {lengths[0]}']:.2f}×** of 36 plain forward passes. "
-        f"Texts of ordinary lengths: {replayed}. From the command to the first score: {first:.1f} s, where "
-        f"loading alone takes {load:.1f} s from the page cache ({first / load:.1f}×).",
+        f"Texts of ordinary lengths: {replayed}. {_start_up(r['start-up'])}",
+    ]
+
+
+def _start_up(r: Document) -> str:
+    """From the command to the first score, beside loading."""
+    runs = " and ".join(
+        f"{run['first']:.1f} s, {run['first'] / run['loaded']:.2f}× of its own loading" for run in r["runs"]
+    )
+    apart = " and ".join(f"{seconds:.1f}" for seconds in r["loading"])
+    return (
+        f"From the command to the first score, checkpoint in the page cache: {runs}; loading measured apart "
+        f"took {apart} s. Before the kernels are compiled, once on a machine: "
+        f"{r['empty_kernel_cache']['first']:.1f} s."
+    )
+
+
+def attribution_section(r: Document) -> list[str]:
+    """What attribution takes beside plain adapter passes, and two processes beside one."""
+    own, one, two = r["attribute"], r["one process"], r["two processes"]
+    shape = r["shape"]
+    return [
+        f"`python -m benchmarks.attribution_gpu`: {shape['num_hidden_layers']} layers of "
+        f"{shape['hidden_size']}, LoRA on every linear layer, random weights, bfloat16, 64 sequences of 512 "
+        f"tokens, {r['machine']['device']}, torch {r['machine']['torch']}.",
+        "",
+        f"All passes over {own['nodes']} nodes took **{r['ratio to nodes x sequences plain passes']:.2f}×** "
+        "of as many forward and backward passes of PEFT's own model. From the shell to the study, one "
+        f"process took {one['seconds']:.0f} s and two {two['seconds']:.0f} s; {own['whole']:.0f} s of it are passes, "
+        "the rest is starting and loading, which two processes do not share. On a GPU kernels add in no "
+        "fixed order: two runs of one process differ by "
+        f"{r['largest difference of two runs of one process']:.1e} of the largest cell, so two processes "
+        "cannot equal one to the bit there; on a CPU they do.",
     ]
 
 
@@ -184,6 +214,7 @@ SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("Capture and sweeps", "capture_gpu", capture_section),
     ("Importance on a GPU, as the command runs it", "importance_passes_gpu", importance_passes_section),
     ("Importance on a GPU, the pass itself", "importance_gpu", importance_section),
+    ("Attribution on GPUs", "attribution_gpu", attribution_section),
     ("Importance on a CPU", "importance_cpu", importance_cpu_section),
 )
 
