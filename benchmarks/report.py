@@ -198,9 +198,9 @@ def attribution_section(r: Document) -> list[str]:
         "",
         f"All passes over {own['nodes']} nodes took **{r['ratio to nodes x sequences plain passes']:.2f}×** "
         "of as many forward and backward passes of PEFT's own model. From the shell to the study, one "
-        f"process took {one['seconds']:.0f} s and two {two['seconds']:.0f} s; {own['whole']:.0f} s of it are passes, "
-        "the rest is starting and loading, which two processes do not share. On a GPU kernels add in no "
-        "fixed order: two runs of one process differ by "
+        f"process took {one['seconds']:.0f} s and two {two['seconds']:.0f} s; {own['whole']:.0f} s of it are "
+        "passes, the rest is starting and loading, which two processes do not share. On a GPU kernels "
+        "add in no fixed order: two runs of one process differ by "
         f"{r['largest difference of two runs of one process']:.1e} of the largest cell, so two processes "
         "cannot equal one to the bit there; on a CPU they do.",
     ]
