@@ -32,7 +32,7 @@ def weight_offsets(model: nn.Module) -> dict[str, float]:
     return found
 
 
-def _make(module: nn.Module) -> tuple[Hashable, ...]:
+def _make(module: nn.Module) -> tuple[type[nn.Module], Hashable, int | None]:
     """What a module's output follows from beside its parameters: alike in modules that do the same."""
     own = {name: value for name, value in vars(module).items() if name not in _PARAMETERS}
     plain = {name: value for name, value in own.items() if value is None or isinstance(value, _SCALARS)}
