@@ -17,7 +17,10 @@ _THIRDS = ("early", "middle", "late")
 
 def model_sentences(models: Models, metric: str) -> list[str]:
     """One sentence for each model: overall, against the first, MLP and attention, leading layers, largest."""
-    known = [(label, m) for label, m in models.items() if m["overall_mean"] is not None]
+    still = [label for label, m in models.items() if _is_still(m)]
+    known = [
+        (label, m) for label, m in models.items() if m["overall_mean"] is not None and label not in still
+    ]
     first = known[0] if known else None
     out = []
     for i, (label, model) in enumerate(known):
@@ -28,10 +31,17 @@ def model_sentences(models: Models, metric: str) -> list[str]:
         cell = model["max_cell"]
         parts.append(f"largest {cell['component_name']} ({significant(cell['value'])})")
         out.append("; ".join(part for part in parts if part) + ".")
+    if still:
+        out.append(f"{named(still, 12)}: {of_measure(metric)} zero in every weight.")
     missing = [label for label, m in models.items() if m["overall_mean"] is None]
     if missing:
         out.append(f"{named(missing, 12)}: no number to sum up (no update, or no finite value).")
     return out
+
+
+def _is_still(model: Mapping[str, Any]) -> bool:
+    """Whether nothing of the model moved: there is no leading layer and no largest weight."""
+    return bool(model["overall_mean"] == 0 and model["max_cell"]["value"] == 0)
 
 
 def _families(means: Mapping[str, float | None], brief: bool) -> str:
@@ -76,7 +86,7 @@ def focus_sentences(models: Models) -> list[str]:
     first = next(iter(models), "")
     for label, model in models.items():
         focus = model["focus_layer"]
-        if focus["rank"] is None:
+        if focus["rank"] is None or _is_still(model):
             out.append(f"{label}: no update in this layer.")
             continue
         text = f"{label}: rank {focus['rank']} of {focus['of']} (percentile {focus['percentile']:.1f})"

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import tunescope
 from tunescope.questions.norms.sentences import model_sentences, shared_sentence
@@ -87,3 +87,14 @@ def test_where_nothing_stands_out_it_says_what_would_have(tmp_path: Path) -> Non
 def test_too_few_layers_are_said_to_be_too_few(tmp_path: Path) -> None:
     study = tunescope.norms(f"a={adapter(tmp_path / 'a', 3, layers=4)}")
     assert "depth needs 7 layers" in study.markdown()
+
+
+def test_of_a_model_that_did_not_move_no_layer_leads(tmp_path: Path) -> None:
+    moved = adapter(tmp_path / "moved", 0)
+    still = adapter(tmp_path / "still", 1)
+    tensors = load_file(still / "adapter_model.safetensors")
+    save_file({k: v * ("lora_A" in k) for k, v in tensors.items()}, still / "adapter_model.safetensors")
+    study = tunescope.norms([f"moved={moved}", f"still={still}"])
+    told = [s for s in model_sentences(study.readout["models"], study.readout["metric"]) if "still" in s]
+    assert told == ["still: ‖ΔW‖/√d_out zero in every weight."]
+    assert "largest" in model_sentences(study.readout["models"], study.readout["metric"])[0]
