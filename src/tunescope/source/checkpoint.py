@@ -13,6 +13,7 @@ from tunescope.address import Address, parse_all
 from tunescope.delta import Delta
 from tunescope.errors import BadInput, Notice, printable
 from tunescope.paths import local_path
+from tunescope.source.dequantised import dequantised
 from tunescope.source.files.container import TensorFile
 from tunescope.source.files.tensors import LazyTensor, is_float, to_float32
 from tunescope.source.formats.names import strip_wrappers
@@ -129,12 +130,11 @@ def open_checkpoint(spec: str | os.PathLike[str]) -> BaseCheckpoint:
     path = local_model(spec)
     opened, notices = open_model_files(path)
     files = [file for _, file in opened]
-    named = [
-        (prefix + strip_wrappers(name), tensor)
-        for prefix, file in opened
-        for name, tensor in file.tensors.items()
-        if not name.endswith(".bias")
-    ]
+    held: dict[str, LazyTensor] = {}
+    for prefix, file in opened:
+        for name, tensor in file.tensors.items():
+            held.setdefault(prefix + strip_wrappers(name), tensor)
+    named = [item for item in dequantised(held, path).items() if not item[0].endswith(".bias")]
     tensors: dict[Address, LazyTensor] = {}
     for address, (_, tensor) in zip(parse_all(name for name, _ in named), named, strict=True):
         tensors.setdefault(address, tensor)

@@ -13,7 +13,7 @@ from tunescope.delta import Delta, Dense, Pair, Stretch, Update
 from tunescope.errors import BadInput, Notice
 from tunescope.source.files.tensors import Entry, LazyTensor, Ledger, is_float
 from tunescope.source.matching import matched, place
-from tunescope.source.quantised import PACKED_PARTS, packed, quantised
+from tunescope.source.quantised import PART, packed, quantised
 from tunescope.source.tied import tied_heads
 from tunescope.source.whole import WholeModel
 
@@ -87,7 +87,7 @@ class _Both:
     def _paired(self, name: str, base_name: str) -> Iterator[Delta]:
         tensor, there = self.tuned.tensors[name], self.base.tensors[base_name]
         why = quantised(name, self.tuned.tensors) or quantised(base_name, self.base.tensors)
-        if why and name.endswith(PACKED_PARTS):
+        if why == PART:
             return
         if why:
             yield self._incomparable(name, base_name, why)

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from tunescope.source.files.tensors import LazyTensor
+from tunescope.source.dequantised import installed
+from tunescope.source.files.tensors import LazyTensor, is_float
 
 # What stands beside a packed weight, by the end of its name, and who writes it.
 _BESIDE = (
@@ -21,12 +22,13 @@ PACKED_PARTS = (
     ".g_idx", ".scales", ".weight_scale", ".weight_scale_inv", ".input_scale", ".weight_zero_point",
     ".weight_shape", ".qweight", ".weight_packed",
 )  # fmt: skip
+PART = "part of a quantised weight"
 
 
 def quantised(name: str, tensors: Mapping[str, LazyTensor]) -> str | None:
     """Why a tensor is no weight but part of a quantised one, `None` where it is a plain tensor."""
     if name.endswith(PACKED_PARTS) or ".quant_state." in name:
-        return "part of a quantised weight"
+        return PART
     if not name.endswith((".weight", "_proj", "_blocks")):
         return None
     return packed(name.removesuffix(".weight"), tensors)
@@ -34,7 +36,14 @@ def quantised(name: str, tensors: Mapping[str, LazyTensor]) -> str | None:
 
 def packed(module: str, tensors: Mapping[str, LazyTensor]) -> str | None:
     """How a module's weight is quantised, by what stands beside it or in its place."""
+    weight = tensors.get(f"{module}.weight")
     for end, writer in _BESIDE:
         if f"{module}.{end}" in tensors:
-            return f"quantised ({writer}): its numbers are codes, not weights"
+            if writer.startswith("bitsandbytes") and weight is not None and is_float(weight):
+                # Read through bitsandbytes.
+                return None
+            lacking = ""
+            if writer.startswith("bitsandbytes") and not installed():
+                lacking = "; with bitsandbytes installed they are read"
+            return f"quantised ({writer}): its numbers are codes, not weights{lacking}"
     return None

@@ -9,6 +9,7 @@ from typing import Any
 
 from tunescope.errors import Notice
 from tunescope.source.checkpoint import local_model
+from tunescope.source.dequantised import dequantised
 from tunescope.source.files.container import TensorFile
 from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.formats.names import strip_wrappers
@@ -50,6 +51,7 @@ def open_whole(spec: str | os.PathLike[str]) -> WholeModel:
         for name, tensor in file.tensors.items():
             plain = prefix + strip_wrappers(name)
             tensors[plain if plain not in tensors else prefix + name] = tensor
+    tensors = dequantised(tensors, path)
     files = tuple(file for _, file in opened)
     config, said = _config(path if path.is_dir() else path.parent)
     noticed = (*notices, *(n for file in files for n in file.notices), *said)

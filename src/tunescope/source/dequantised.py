@@ -1,0 +1,165 @@
+"""Weights that bitsandbytes packed (nf4, fp4, int8), read through its own arithmetic a stretch at a time."""
+
+import json
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property, partial
+from importlib.util import find_spec
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from tunescope.delta import Array, read_only
+from tunescope.errors import BadInput
+from tunescope.source.files.tensors import LazyTensor
+
+_STATE = ".quant_state.bitsandbytes__"
+_SCALES = ".SCB"
+# The dtype that a quant state names -> ours. A 4-bit weight is computed with in that dtype.
+_DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
+_NESTED = ("nested_absmax", "nested_quant_map")
+
+
+def dequantised(tensors: Mapping[str, LazyTensor], file: object) -> dict[str, LazyTensor]:
+    """The same tensors, with weights in the place of what bitsandbytes packed, where it is installed.
+
+    Their parts stay, so that every tensor is accounted for. Only the small descriptions of the packing are
+    read now. Raises `BadInput` when a weight is read whose scales cannot be unpacked.
+    """
+    found = dict(tensors)
+    if not any(_STATE in name or name.endswith(_SCALES) for name in tensors) or not installed():
+        return found
+    for name in tensors:
+        # What does not describe its weight leaves codes, which are named as such.
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            weight, _, kind = name.partition(_STATE)
+            if kind in ("nf4", "fp4"):
+                found[weight] = _four_bits(weight, tensors, kind, file)
+            elif name.endswith(_SCALES):
+                weight = name.removesuffix(_SCALES) + ".weight"
+                if tensors[weight].dtype == "I8":
+                    found[weight] = _eight_bits(weight, tensors)
+    return found
+
+
+def installed() -> bool:
+    """Whether bitsandbytes and torch can be imported."""
+    return find_spec("bitsandbytes") is not None and find_spec("torch") is not None
+
+
+def _four_bits(weight: str, tensors: Mapping[str, LazyTensor], kind: str, file: object) -> LazyTensor:
+    packed = _FourBits(weight, tensors, kind, file)
+    n = math.prod(packed.shape)
+    return replace(
+        tensors[weight], dtype=packed.dtype, shape=packed.shape, read=partial(packed.whole), supported=True,
+        read_part=packed.part, fill=None, nbytes=n * (4 if packed.dtype == "F32" else 2),
+    )  # fmt: skip
+
+
+class _FourBits:
+    """A weight of 4-bit codes with a scale for each block of values."""
+
+    def __init__(self, weight: str, tensors: Mapping[str, LazyTensor], kind: str, file: object) -> None:
+        self.name, self.kind, self.file = weight, kind, file
+        self.codes = tensors[weight]
+        self.parts = {
+            part: tensors[f"{weight}.{part}"]
+            for part in ("absmax", "quant_map", *_NESTED)
+            if f"{weight}.{part}" in tensors
+        }
+        said = json.loads(tensors[f"{weight}{_STATE}{kind}"].read().tobytes())
+        self.shape = tuple(int(n) for n in said["shape"])
+        self.block, self.said, self.dtype = int(said["blocksize"]), said, _DTYPES[said["dtype"]]
+        n = math.prod(self.shape)
+        fits = self.block > 1 and min(self.shape, default=0) >= 0 and self.codes.nbytes == (n + 1) // 2
+        if not fits or self.parts["absmax"].size != -(-n // self.block):
+            raise ValueError("the state is not that of these codes")
+
+    @cached_property
+    def _absmax(self) -> Any:
+        """The scale of every block in float32, the scales' own packing undone."""
+        import torch
+        from bitsandbytes import functional
+
+        try:
+            held = {name: torch.from_numpy(np.array(part.read())) for name, part in self.parts.items()}
+            state = functional.QuantState.from_dict(
+                {**held, **self.said, "quant_type": self.kind}, torch.device("cpu")
+            )
+            if not state.nested:
+                return state.absmax.float()
+            return functional.dequantize_blockwise(state.absmax, state.state2).float() + state.offset
+        except (ValueError, KeyError, TypeError, RuntimeError, AssertionError, AttributeError) as error:
+            raise _unfit(self.file, self.name, f"{type(error).__name__}: {error}") from error
+
+    def whole(self) -> Array:
+        """The weight in its shape."""
+        return self.part(0, math.prod(self.shape)).reshape(self.shape)
+
+    def part(self, start: int, stop: int) -> Array:
+        """Values `start` to `stop`, of whole blocks around them."""
+        if stop <= start:
+            return np.empty(0, _numpy_dtype(self.dtype))
+        import torch
+        from bitsandbytes import functional
+
+        n, block = math.prod(self.shape), self.block
+        first, last = start // block, -(-stop // block)
+        begin, end = first * block, min(last * block, n)
+        codes = self.codes.part(begin // 2, (end + 1) // 2).reshape(-1, 1)
+        state = functional.QuantState(
+            self._absmax[first:last], shape=torch.Size([end - begin]), blocksize=block, quant_type=self.kind,
+            dtype=getattr(torch, self.said["dtype"]),
+        )  # fmt: skip
+        out = functional.dequantize_4bit(torch.from_numpy(np.array(codes)), state).reshape(-1)
+        return read_only(_numpy(out)[start - begin : stop - begin])
+
+
+def _unfit(file: object, weight: str, found: str) -> BadInput:
+    return BadInput(
+        "bad-quant-state", "what stands beside a packed weight does not describe it", file=str(file),
+        tensor=weight, expected="the state that bitsandbytes saves beside a 4-bit weight", found=found,
+        fix="save the model again, or name an unquantised base",
+    )  # fmt: skip
+
+
+def _eight_bits(weight: str, tensors: Mapping[str, LazyTensor]) -> LazyTensor:
+    """A weight of int8 with a scale for each row: W = code·scale/127."""
+    codes, scales = tensors[weight], tensors[weight.removesuffix("weight") + "SCB"]
+    if len(codes.shape) != 2 or scales.size != codes.shape[0]:
+        raise ValueError("the scales are not those of the rows")
+    columns = codes.shape[1]
+
+    def part(start: int, stop: int) -> Array:
+        if stop <= start:
+            return np.empty(0, np.float32)
+        import torch
+        from bitsandbytes import functional
+
+        first, last = start // columns, -(-stop // columns)
+        rows = codes.part(first * columns, last * columns).reshape(-1, columns)
+        stats = np.array(scales.part(first, last).astype(np.float32))
+        wide = functional.int8_vectorwise_dequant(torch.from_numpy(np.array(rows)), torch.from_numpy(stats))
+        flat = wide.float().numpy().reshape(-1)
+        return read_only(flat[start - first * columns : stop - first * columns])
+
+    def whole() -> Array:
+        return part(0, codes.size).reshape(codes.shape)
+
+    return replace(codes, dtype="F32", nbytes=4 * codes.size, read=whole, read_part=part, fill=None)
+
+
+def _numpy_dtype(name: str) -> Any:
+    return {"BF16": np.dtype(ml_dtypes.bfloat16), "F16": np.dtype("<f2"), "F32": np.dtype("<f4")}[name]
+
+
+def _numpy(tensor: Any) -> Array:
+    """A torch tensor's numbers, of a dtype that NumPy lacks as well."""
+    import torch
+
+    if tensor.dtype == torch.bfloat16:
+        return np.asarray(tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16))
+    return np.asarray(tensor.numpy())
