@@ -63,7 +63,7 @@ wheel:
 # The base install on every supported Python that is there; the newest by resolving its dependencies.
 pythons:
 	for python in 3.11 3.12 3.13 3.14; do \
-	  command -v python$$python > /dev/null || { echo "python$$python is not here"; continue; }; \
+	  python$$python -c "" 2> /dev/null || { echo "python$$python is not here"; continue; }; \
 	  $(MAKE) light PYTHON=python$$python || exit 1; \
 	done
 	$(PYTHON) -m pip download -q --no-deps --only-binary=:all: --python-version 3.14 -c constraints.txt \

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tunescope.address import Address, distinct_addresses, parse
-from tunescope.delta import Delta
 from tunescope.measure.refinement import parts
 from tunescope.questions.check.base import BaseNames
-from tunescope.questions.check.names import BY_PLACE, candidates, module_name
+from tunescope.questions.check.names import BY_PLACE, candidates
+from tunescope.questions.check.wanted import Shape, Wanted, wanted
 from tunescope.source.opened import Source
 
 # How many leading parts of a name may stand for something else in the base.
@@ -19,25 +19,20 @@ _LONGEST_HEAD = 3
 class Place:
     """One module: the weight it wants, what is there, and how to make it attach."""
 
-    delta: Delta
+    wanted: Wanted
     weight: str
     status: str | None = None
     found: tuple[int, ...] | None = None
     remedy: str = ""
 
-    @property
-    def expected(self) -> tuple[int, int]:
-        """The shape of the layer as it is applied, (d_out, d_in)."""
-        return self.delta.d_out, self.delta.d_in
-
 
 def places(source: Source, base: BaseNames | None) -> list[Place]:
     """Every update of a source with the weight that it would change; statuses only with a base."""
-    wanted = [Place(delta, f"{module_name(delta)}.weight") for delta in source.deltas]
+    every = [Place(one, one.module if one.like else f"{one.module}.weight") for one in wanted(source)]
     if base is None:
-        return wanted
+        return every
     by_place = _by_place(base) if source.format in BY_PLACE else {}
-    found = [_looked_up(place, base, by_place, source) for place in wanted]
+    found = [_looked_up(place, base, by_place, source) for place in every]
     if all(place.status == "attached" for place in found):
         return found
     return _with_remedies(found, base, source)
@@ -50,32 +45,62 @@ def _by_place(base: BaseNames) -> dict[Address, str]:
 
 
 def _looked_up(place: Place, base: BaseNames, by_place: Mapping[Address, str], source: Source) -> Place:
-    module = module_name(place.delta)
-    name = next((n for n in candidates(module) if n in base.shapes), by_place.get(place.delta.address))
+    module, address = place.wanted.module, place.wanted.address
+    if place.wanted.like:
+        return _prompted(place, base, source)
+    name = next((n for n in candidates(module) if n in base.shapes), by_place.get(address))
+    if name is None and place.wanted.shape == (None, None) and _has_inside(module, base):
+        return replace(place, weight=module, status="attached")
     if name is None:
         return _in_parts(place, base, by_place)
     shape = base.shapes[name]
-    expert, count = place.delta.address.expert, shape[0] if len(shape) == 3 else None
-    if expert is not None and count is not None and expert >= count and _fused(place.delta, shape):
+    expert, count = address.expert, shape[0] if len(shape) == 3 else None
+    if expert is not None and count is not None and expert >= count and _fused(place.wanted, shape):
         return replace(
             place, weight=name, status="missing", found=shape, remedy=f"the base has {count} experts"
         )
-    status = "attached" if fits(place.delta, shape, source) else "shape_differs"
+    status = "attached" if fits(place.wanted, shape, source) else "shape_differs"
     return replace(place, weight=name, status=status, found=shape)
+
+
+def _prompted(place: Place, base: BaseNames, source: Source) -> Place:
+    """Whether a prompt is as wide as what it stands beside, and as deep."""
+    one, layers = place.wanted, source.config.get("num_layers")
+    beside = [n for n in base.shapes if parse(n).component == one.like and not n.endswith(".bias")]
+    if one.like == "ATTN_K" and not beside:
+        # Fused projections: the width of the model is what is left to compare.
+        one = replace(one, like="EMBED", shape=(None, source.config.get("token_dim")))
+        return _prompted(replace(place, wanted=one), base, source)
+    if not beside:
+        return replace(place, weight=one.module, status="missing")
+    shape = base.shapes[beside[0]]
+    status = "attached" if fits(one, shape, source) else "shape_differs"
+    if one.like == "ATTN_K" and len(beside) != layers:
+        remedy = f"the prefix is for {layers} layers, the base has {len(beside)}"
+        return replace(place, weight=beside[0], status="missing", remedy=remedy)
+    return replace(place, weight=beside[0], status=status, found=shape)
+
+
+def _has_inside(module: str, base: BaseNames) -> bool:
+    """Whether a module without a weight of its own, such as an attention block, has some in the base."""
+    return any(name.startswith(f"{module}.") for name in base.shapes)
 
 
 def _in_parts(place: Place, base: BaseNames, by_place: Mapping[Address, str]) -> Place:
     """A projection that the base keeps in parts, or a part of one that it fuses."""
+    address, (d_out, d_in) = place.wanted.address, place.wanted.shape
+    if d_out is None or d_in is None:
+        return replace(place, status="missing")
     near = {
-        address: (base.shapes[name][0], math.prod(base.shapes[name][1:]))
-        for address, name in by_place.items()
-        if (address.stack, address.layer) == (place.delta.address.stack, place.delta.address.layer)
+        a: (base.shapes[name][0], math.prod(base.shapes[name][1:]))
+        for a, name in by_place.items()
+        if (a.stack, a.layer) == (address.stack, address.layer)
     }
-    address, shape = place.delta.address, place.expected
+    shape = (d_out, d_in)
     found = [part.address for part in parts(address, shape, near)]
     if not found:
         found = [a for a, of in near.items() if parts(a, of, {address: shape})]
-    elif sum(near[a][0] for a in found) != shape[0]:
+    elif sum(near[a][0] for a in found) != d_out:
         found = []
     names = [by_place[a] for a in found]
     if not names:
@@ -84,20 +109,23 @@ def _in_parts(place: Place, base: BaseNames, by_place: Mapping[Address, str]) ->
     return replace(place, weight=", ".join(names), status="attached", found=stored)
 
 
-def _fused(delta: Delta, shape: Sequence[int]) -> bool:
-    return sorted(shape[1:]) == sorted((delta.d_out, delta.d_in))
+def _fused(one: Wanted, shape: Sequence[int]) -> bool:
+    return sorted(shape[1:]) == sorted(size or 0 for size in one.shape)
 
 
-def fits(delta: Delta, shape: Sequence[int], source: Source) -> bool:
-    """Whether a stored weight has the shape that an update changes, in the way that its layer stores it."""
-    if len(shape) == 3 and delta.address.expert is not None and _fused(delta, shape):
+def fits(one: Wanted, shape: Sequence[int], source: Source) -> bool:
+    """Whether a stored weight has the shape that a module needs, in the way that its layer stores it."""
+    if len(shape) == 3 and one.address.expert is not None and _fused(one, shape):
         return True
-    matrix = (shape[0], math.prod(shape[1:])) if shape else ()
-    if matrix == (delta.d_out, delta.d_in):
+    matrix = (shape[0], math.prod(shape[1:])) if shape else (1, 1)
+    if _agrees(one.shape, matrix):
         return True
-    embedding = any("lora_embedding" in name for name in delta.tensors)
-    turned = embedding or bool(source.config.get("fan_in_fan_out"))
-    return turned and matrix == (delta.d_in, delta.d_out)
+    turned = one.table or bool(source.config.get("fan_in_fan_out"))
+    return turned and _agrees(one.shape, matrix[::-1])
+
+
+def _agrees(wanted: Shape, stored: Sequence[int]) -> bool:
+    return all(size in (None, there) for size, there in zip(wanted, stored, strict=True))
 
 
 def _with_remedies(found: Sequence[Place], base: BaseNames, source: Source) -> list[Place]:
@@ -126,7 +154,7 @@ def renaming(found: Sequence[Place], base: BaseNames, source: Source) -> list[tu
 
     The shortest part taken off decides; several results mean that the adapter fits several towers.
     """
-    modules = [module_name(place.delta) for place in found]
+    modules = [place.wanted.module for place in found]
     for length in range(_LONGEST_HEAD + 1):
         heads = {tuple(module.split(".")[:length]) for module in modules}
         if len(heads) != 1:
@@ -137,7 +165,7 @@ def renaming(found: Sequence[Place], base: BaseNames, source: Source) -> list[tu
             prefix
             for prefix in _prefixes(tails[0], base)
             if prefix != head
-            and all(_fits_under(prefix, t, p.delta, base, source) for t, p in zip(tails, found, strict=True))
+            and all(_fits_under(prefix, t, p.wanted, base, source) for t, p in zip(tails, found, strict=True))
         ]
         if fitting:
             return [(head, prefix) for prefix in fitting]
@@ -147,24 +175,35 @@ def renaming(found: Sequence[Place], base: BaseNames, source: Source) -> list[tu
 def _prefixes(tail: str, base: BaseNames) -> list[str]:
     """What stands in front of a module's name in the base."""
     ends = candidates(tail)
-    return [
+    found = [
         name.removesuffix(end)
         for name in base.shapes
         for end in ends
         if name == end or name.endswith(f".{end}")
     ]
+    inside = f".{tail}."
+    return found or list(dict.fromkeys(n[: n.index(inside) + 1] for n in base.shapes if inside in n))
 
 
-def _fits_under(prefix: str, tail: str, delta: Delta, base: BaseNames, source: Source) -> bool:
-    return any(n in base.shapes and fits(delta, base.shapes[n], source) for n in candidates(prefix + tail))
+def _fits_under(prefix: str, tail: str, one: Wanted, base: BaseNames, source: Source) -> bool:
+    if any(n in base.shapes and fits(one, base.shapes[n], source) for n in candidates(prefix + tail)):
+        return True
+    return one.shape == (None, None) and _has_inside(prefix + tail, base)
 
 
 def _vocabulary(place: Place) -> Place:
     """The remedy for a table whose vocabulary alone is of another size."""
-    if place.status != "shape_differs" or place.found is None or place.delta.address.family != "embedding":
+    if place.status != "shape_differs" or place.found is None or place.wanted.address.family != "embedding":
         return place
-    ours, theirs = sorted(place.expected), sorted(place.found)
-    if len(theirs) == 2 and len(set(ours) & set(theirs)) == 1:
+    ours, theirs = sorted(filter(None, place.wanted.shape)), sorted(place.found)
+    if len(ours) == len(theirs) == 2 and len(set(ours) & set(theirs)) == 1:
         rows = next(size for size in ours if size not in theirs)
         return replace(place, remedy=f"resize the base's vocabulary to {rows} before loading")
     return place
+
+
+def spelled(shape: Sequence[int | None] | None) -> str | None:
+    """A shape in words, `?` for what is not known; `None` where nothing is."""
+    if shape is None or all(size is None for size in shape):
+        return None
+    return "×".join("?" if size is None else str(size) for size in shape)

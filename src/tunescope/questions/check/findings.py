@@ -6,7 +6,7 @@ from typing import Any
 from tunescope.address import parse
 from tunescope.delta import Dense, Factored
 from tunescope.measure.similarity import norm
-from tunescope.questions.check.attach import Place
+from tunescope.questions.check.attach import Place, spelled
 from tunescope.questions.check.base import BaseNames
 from tunescope.source.opened import Source
 from tunescope.study.finding import Finding, named
@@ -18,7 +18,7 @@ def attach_findings(label: str, found: Sequence[Place], base: BaseNames) -> Iter
     if not wrong:
         return
     evidence: dict[str, Any] = {"modules": len(found), "attached": len(found) - len(wrong)}
-    names = tuple(place.delta.component_name for place in wrong)
+    names = tuple(place.wanted.component_name for place in wrong)
     remedies = sorted({place.remedy for place in wrong if place.remedy})
     text = (
         f"{len(wrong)} of {len(found)} modules of {label} meet no weight of {base.location} that they fit "
@@ -39,7 +39,7 @@ def _depth(label: str, wrong: Sequence[Place], base: BaseNames) -> Iterator[Find
             deepest[address.stack] = max(deepest.get(address.stack, 0), address.layer)
     beyond = {
         (a.stack, a.layer)
-        for a in (place.delta.address for place in wrong if place.status == "missing")
+        for a in (place.wanted.address for place in wrong if place.status == "missing")
         if a.layer is not None and a.stack in deepest and a.layer > deepest[a.stack]
     }
     for stack in sorted({stack for stack, _ in beyond}):
@@ -59,7 +59,7 @@ def _experts(label: str, wrong: Sequence[Place], base: BaseNames) -> Iterator[Fi
     numbered = [a.expert for a in (parse(name) for name in base.shapes) if a.expert is not None]
     stacked = [p.found[0] for p in wrong if p.status == "missing" and p.found and len(p.found) == 3]
     count = max([*(n + 1 for n in numbered), *stacked], default=0)
-    asked = (p.delta.address.expert for p in wrong if p.status == "missing")
+    asked = (p.wanted.address.expert for p in wrong if p.status == "missing")
     beyond = sorted({expert for expert in asked if expert is not None and expert >= count})
     if count and beyond:
         text = f"{label} has experts up to {beyond[-1]}, the base has {count}."
@@ -78,14 +78,14 @@ def _width(label: str, wrong: Sequence[Place], found: Sequence[Place]) -> Iterat
     if rest and 2 * len(rest) > len(found):
         first = rest[0]
         text = (
-            f"{label} was trained on a model of another width: {first.delta.component_name} changes "
-            f"{'×'.join(map(str, first.expected))}, the base has {'×'.join(map(str, first.found or ()))}."
+            f"{label} was trained on a model of another width: {first.wanted.component_name} changes "
+            f"{spelled(first.wanted.shape)}, the base has {spelled(first.found)}."
         )
         yield Finding("wrong_width", text, (label,), evidence=_shapes(first), severity="warning")
 
 
 def _shapes(place: Place) -> dict[str, Any]:
-    return {"expected": list(place.expected), "found": list(place.found or ())}
+    return {"expected": list(place.wanted.shape), "found": list(place.found or ())}
 
 
 def deep_findings(source: Source) -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
 
 # Formats whose loaders find a weight by its place, whatever it is called; all others go by the name alone.
-BY_PLACE = ("kohya", "first-sd", "diffusers")
+BY_PLACE = ("kohya", "first-sd", "diffusers", "gguf")
 
 
 def module_name(delta: Delta) -> str:
@@ -30,8 +30,10 @@ def candidates(module: str) -> tuple[str, ...]:
     return (f"{module}.weight", module, f"{module}_weight")
 
 
-def scale_rule(delta: Delta, source: Source, given: bool) -> str:
+def scale_rule(delta: Delta | None, source: Source, given: bool) -> str:
     """By which rule the scale of an update follows, in a few words."""
+    if delta is None:
+        return "none: the method multiplies or extends, it adds no s·BA"
     if given:
         return "--scale"
     if delta.scale is None:

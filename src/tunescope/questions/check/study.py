@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from tunescope.questions.check.attach import Place, places
+from tunescope.questions.check.attach import Place, places, spelled
 from tunescope.questions.check.base import BaseNames, base_names, header_bytes
 from tunescope.questions.check.findings import attach_findings, deep_findings
 from tunescope.questions.check.names import scale_rule
@@ -75,17 +75,15 @@ def _frame(
     rows = []
     for source in opened:
         for place in found[source.label]:
-            delta, address = place.delta, place.delta.address
+            one, address = place.wanted, place.wanted.address
+            scale = None if one.delta is None else one.delta.scale
+            rule = scale_rule(one.delta, source, source.label in scales)
             rows.append((
                 source.label, address.stack, address.layer, address.module_type, address.expert,
-                delta.component_name, place.weight, place.status, _shape(place.expected), _shape(place.found),
-                delta.scale, scale_rule(delta, source, source.label in scales), place.remedy or None,
+                one.component_name, place.weight, place.status, spelled(one.shape), spelled(place.found),
+                scale, rule, place.remedy or None,
             ))  # fmt: skip
     return pl.DataFrame(rows, schema=dtypes(ATTACH), orient="row")
-
-
-def _shape(shape: Sequence[int] | None) -> str | None:
-    return None if shape is None else "×".join(map(str, shape))
 
 
 def _readout(
@@ -113,10 +111,10 @@ def _model(source: Source, found: Sequence[Place], against_base: bool) -> dict[s
     used = [entry for entry in source.coverage if entry.status == "used"]
     return {
         "format": source.format,
-        "methods": sorted({delta.method for delta in deltas}),
+        "methods": sorted({delta.method for delta in deltas} or _stated_method(config)),
         "ranks": sorted({delta.rank for delta in deltas if delta.rank is not None}),
-        "targets": sorted({delta.address.module_type for delta in deltas}),
-        "dtypes": sorted({entry.dtype for entry in used}),
+        "targets": sorted({place.wanted.address.module_type for place in found}),
+        "dtypes": sorted({entry.dtype for entry in (used or source.coverage)}),
         "scales": sorted({delta.scale for delta in deltas if delta.scale is not None}),
         "scale_unknown": sum(delta.scale is None for delta in deltas),
         "tuner_version": config.get("peft_version"),
@@ -130,3 +128,8 @@ def _model(source: Source, found: Sequence[Place], against_base: bool) -> dict[s
         "bytes": sum(path.stat().st_size for path in source.files) + sum(f.size for f in source.ranged),
         "bytes_read": sum(map(header_bytes, source.files)) + sum(f.bytes_read for f in source.ranged),
     }
+
+
+def _stated_method(config: Mapping[str, Any]) -> set[str]:
+    """The method by its config, where the file alone has no update of a weight."""
+    return {str(config["peft_type"]).lower()} if "peft_type" in config else set()
