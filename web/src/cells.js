@@ -6,7 +6,7 @@ const SEAM = "\u241f";
 
 export const cellKey = (model, stack, component) => [model ?? "", stack ?? "", component].join(SEAM);
 
-export function keyOf(frame, row, model = cell(frame, "model_id", row)) {
+export function keyOf(frame, row, model = cell(frame, "model_id", row) ?? cell(frame, "model_a", row)) {
   const component = cell(frame, "component_name", row);
   return component === null ? null : cellKey(model, cell(frame, "stack", row), component);
 }
@@ -23,10 +23,10 @@ export function meant(finding, frames) {
   const models = new Set(finding.models);
   for (const frame of frames) {
     if (!frame.columns.component_name) continue;
-    const single = frame.columns.model_id;
+    const single = frame.columns.model_id || frame.columns.model_a;
     for (let row = 0; row < frame.rows; row++) {
       if (!wanted.has(cell(frame, "component_name", row))) continue;
-      for (const model of single ? [cell(frame, "model_id", row)] : models) {
+      for (const model of single ? [cell(frame, "model_id", row) ?? cell(frame, "model_a", row)] : models) {
         if (!models.size || models.has(model)) keys.add(keyOf(frame, row, model));
       }
     }

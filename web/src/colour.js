@@ -31,4 +31,6 @@ export function css(palette, at) {
 // A colour of the style sheet as it stands in the present scheme.
 export const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
 
-export const modelColour = (place) => token(`c${place % 12}`);
+export const MODELS = 24;
+
+export const modelColour = (place) => token(`c${place % MODELS}`);

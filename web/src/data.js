@@ -1,5 +1,7 @@
 // The page's data: decompressed once, columns as typed arrays with their levels, units and meanings.
 
+import { exact } from "./format.js";
+
 const NULL_FLOAT = 3.4028234663852886e38;
 const NULL_INT = -(2 ** 31);
 
@@ -65,3 +67,14 @@ export const meaning = (frame, key) => {
   const column = frame.columns[key] ?? {};
   return `${column.meaning ?? ""}${column.unit ? ` [${column.unit}]` : ""}`;
 };
+
+// Rows of a frame as texts, for files and for the table behind a figure; all of them unless some are named.
+export function tabled(frame, rows = Array.from({ length: frame.rows }, (_, row) => row), columns = Object.keys(frame.columns)) {
+  return { columns, rows: rows.map((row) => columns.map((key) => {
+    const value = cell(frame, key, row);
+    return typeof value === "number" ? exact(value) : value ?? "";
+  })) };
+}
+
+// Whether a row is of models that are shown; a pair needs both.
+export const seen = (frame, row, hidden) => !hidden.size || !["model_id", "model_a", "model_b"].some((key) => frame.columns[key] && hidden.has(cell(frame, key, row)));

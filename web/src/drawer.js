@@ -21,7 +21,7 @@ export class Drawer {
     const close = el("button", { type: "button", class: "close", "aria-label": "Close", onclick: () => this.close() }, "×");
     const heading = el("div", { class: "head" }, el("h2", { id: "drawer-title", tabindex: -1 }, short(weight.component, 40)), close);
     const model = el("p", { class: "of" }, this.page.swatch(weight.model), name(weight.model, 48), weight.stack ? ` · ${short(weight.stack, 24)}` : "");
-    this.place.replaceChildren(heading, model, this.facts(weight), ...sections(weight, this.page), this.others(weight));
+    this.place.replaceChildren(...[heading, model, this.facts(weight), ...sections(weight, this.page), this.others(weight)].filter(Boolean));
     const opened = this.place.hidden;
     this.place.hidden = false;
     document.body.classList.add("drawn");
@@ -39,8 +39,8 @@ export class Drawer {
       const row = this.page.rowsOf(frame, weight)[0];
       if (row == null || !frame.columns.d_out) continue;
       const known = FACTS.map(([key, text]) => [key, text, cell(frame, key, row)]).filter(([, , value]) => value !== null);
-      return el("dl", { class: "facts" }, known.flatMap(([key, text, value]) => [
-        el("dt", { title: meaning(frame, key) }, text), el("dd", {}, typeof value === "number" ? number(value) : short(value, 60))]));
+      return el("dl", { class: "facts" }, known.map(([key, text, value]) => el("div", {},
+        el("dt", { title: meaning(frame, key) }, text), el("dd", {}, typeof value === "number" ? number(value) : short(value, 60)))));
     }
     return null;
   }

@@ -10,7 +10,7 @@ export function furnish(figure, component, page) {
   const shown = el("button", { type: "button", "aria-expanded": "false", onclick: () => toggle(shown, table, component) }, "table");
   const tools = el("div", { class: "tools", role: "group", "aria-label": "This figure" },
     shown,
-    el("button", { type: "button", onclick: () => save(`${figure.id}.svg`, "image/svg+xml", component.svg()) }, "SVG"),
+    component.svg ? el("button", { type: "button", onclick: () => save(`${figure.id}.svg`, "image/svg+xml", component.svg()) }, "SVG") : null,
     el("button", { type: "button", onclick: () => save(`${figure.id}.csv`, "text/csv", csv(component.rows())) }, "CSV"),
     el("button", { type: "button", onclick: (event) => copy(event.target, component.caption()) }, "caption"),
     el("button", { type: "button", onclick: (event) => copy(event.target, page.state.link({ tab: component.panel.tab, at: component.panel.id })) }, "link"));

@@ -3,11 +3,16 @@
 import { cell, levels } from "./data.js";
 import { keyOf } from "./cells.js";
 
-// `panel` says the axes and facets; `keeps(row)` which rows take part.
-export function arranged(frame, panel, keeps) {
-  const rows = [];
-  for (let row = 0; row < frame.rows; row++) if (keeps(row)) rows.push(row);
-  const facets = panel.facets.filter((key) => frame.columns[key] && (key === "model_id" || levels(frame, key).length > 1));
+let order = new Map();
+
+export function orderModules(frames) {
+  const names = new Set(frames.flatMap((frame) => frame.columns.module_type?.levels ?? []));
+  order = new Map([...names].map((name, i) => [name, i]));
+}
+
+// `panel` says the axes and facets, `rows` which rows take part.
+export function arranged(frame, panel, rows) {
+  const facets = panel.facets.filter((key) => frame.columns[key] && (key === panel.facets[0] || levels(frame, key).length > 1));
   const groups = new Map();
   for (const row of rows) {
     const values = facets.map((key) => cell(frame, key, row));
@@ -23,6 +28,12 @@ export function arranged(frame, panel, keeps) {
 
 // All maps of one panel have the same x axis; each has the rows that it needs.
 function place(frame, panel, map, xs) {
+  // Steps are a measured axis: each run has its own, all on one span.
+  if (panel.x === "step") {
+    map.span = [xs[0], xs.at(-1)];
+    xs = axis(frame, panel.x, map.rows);
+    map.edges = edges(xs, map.span);
+  }
   map.xs = xs;
   map.ys = axis(frame, panel.y, map.rows);
   const at = { x: new Map(map.xs.map((x, i) => [x, i])), y: new Map(map.ys.map((y, j) => [y, j])) };
@@ -33,10 +44,19 @@ function place(frame, panel, map, xs) {
   map.keys = map.cells.map((rows) => (rows.length === 1 ? keyOf(frame, rows[0]) : null));
 }
 
+// Where columns begin and end, as parts of the span: half-way between neighbours.
+function edges(xs, [first, last]) {
+  const span = last - first || 1;
+  const middles = xs.slice(1).map((x, i) => (x + xs[i]) / 2);
+  return [xs[0], ...middles, xs.at(-1)].map((x) => (x - first) / span);
+}
+
 function axis(frame, key, rows) {
   const found = new Set(rows.map((row) => cell(frame, key, row)));
   const values = [...found];
-  if (frame.columns[key]?.type !== "text") values.sort((a, b) => (a === null) - (b === null) || a - b);
+  // Kinds of weight stand in one order on the whole page: that of the first table that names them.
+  if (key === "module_type") values.sort((a, b) => (order.get(a) ?? 1e9) - (order.get(b) ?? 1e9));
+  else if (frame.columns[key]?.type !== "text") values.sort((a, b) => (a === null) - (b === null) || a - b);
   return values;
 }
 

@@ -3,7 +3,7 @@
 import { css, index, table, token } from "./colour.js";
 import { el, say, short } from "./dom.js";
 import { number } from "./format.js";
-import { CanvasInk, SvgInk, textWidth } from "./ink.js";
+import { CanvasInk, fitted, SvgInk, textWidth } from "./ink.js";
 import { hideTip, showTip } from "./tip.js";
 
 const TOP = 30, LEFT_PAD = 8, BAR = 34, FOOT = 18;
@@ -58,10 +58,21 @@ export class Heat {
     return { ink, width, height };
   }
 
+  // Where column i begins; with edges, columns are as wide as what they stand for.
+  left(i) {
+    const { cellWidth, gutter } = this.size;
+    return gutter + (this.map.edges ? this.map.edges[i] * this.inner() : i * cellWidth);
+  }
+
+  inner() {
+    const { cellWidth } = this.size;
+    return this.map.edges ? Math.max(320, Math.min(900, this.map.xs.length * cellWidth)) : this.map.xs.length * cellWidth;
+  }
+
   outer() {
-    const { cellWidth, cellHeight, gutter } = this.size;
-    const right = this.map.margin ? BAR + 8 : 4;
-    return [gutter + this.map.xs.length * cellWidth + right, this.top() + this.map.ys.length * cellHeight + FOOT];
+    const { cellHeight, gutter } = this.size;
+    const right = this.map.margin ? BAR + 8 : 10;
+    return [Math.max(gutter + this.inner() + right, this.size.least ?? 0), this.top() + this.map.ys.length * cellHeight + FOOT];
   }
 
   top() {
@@ -74,13 +85,15 @@ export class Heat {
     const [nx, ny, top] = [map.xs.length, map.ys.length, this.top()];
     const rgb = table(map.palette);
     if (map.colour) ink.rect(gutter, 7, 9, 9, map.colour);
-    ink.text(gutter + (map.colour ? 15 : 0), 12, short(map.title, Math.max(12, Math.floor(nx * w / 6.4))), { fill: inks.ink, size: 12, bold: true });
-    ink.cells(gutter, top, nx * w, ny * h, nx, ny, (i) => {
+    ink.text(gutter + (map.colour ? 15 : 0), 12, fitted(short(map.title, 90), this.outer()[0] - gutter - 16), { fill: inks.ink, size: 12, bold: true });
+    const colour = (i) => {
       const value = map.values[i];
       if (value === null || Number.isNaN(value)) return null;
       const at = 3 * index(value, map.limits);
       return [rgb[at], rgb[at + 1], rgb[at + 2]];
-    });
+    };
+    if (map.edges) for (let i = 0; i < nx; i++) ink.cells(this.left(i), top, this.left(i + 1) - this.left(i), ny * h, 1, ny, (j) => colour(j * nx + i));
+    else ink.cells(gutter, top, nx * w, ny * h, nx, ny, colour);
     this.paintGaps(ink, inks, top);
     this.paintLabels(ink, inks, top);
     if (map.margin) this.paintMargins(ink, inks, top);
@@ -93,7 +106,7 @@ export class Heat {
     const nx = map.xs.length;
     for (let i = 0; i < map.values.length; i++) {
       if (map.values[i] !== null && !Number.isNaN(map.values[i])) continue;
-      const [x, y] = [gutter + (i % nx) * w, top + Math.floor(i / nx) * h];
+      const [x, y] = [this.left(i % nx), top + Math.floor(i / nx) * h];
       if (map.values[i] === null) {
         if (w * h > 60) ink.rect(x + w / 2 - 1, y + h / 2 - 1, 2, 2, inks.missing);
         continue;
@@ -101,7 +114,7 @@ export class Heat {
       ink.rect(x, y, w, h, inks.missing);
       for (let d = 3; d < w + h; d += 4) ink.line([[x + Math.max(0, d - h), y + Math.min(h, d)], [x + Math.min(w, d), y + Math.max(0, d - w)]], inks.hatch);
     }
-    if (w >= 7 && h >= 7) {
+    if (w >= 7 && h >= 7 && !map.edges) {
       for (let i = 1; i < nx; i++) ink.rect(gutter + i * w - 0.5, top, 1, map.ys.length * h, inks.paper);
       for (let j = 1; j < map.ys.length; j++) ink.rect(gutter, top + j * h - 0.5, nx * w, 1, inks.paper);
     }
@@ -113,10 +126,23 @@ export class Heat {
     map.ys.forEach((name, j) => {
       if (j % every === 0) ink.text(gutter - LEFT_PAD, top + (j + 0.5) * h, short(name, 22), { fill: inks.quiet, anchor: "end" });
     });
+    if (map.edges) return this.paintAxis(ink, inks, top);
     const skip = step(map.xs.length, (map.xs.reduce((most, x) => Math.max(most, textWidth(short(x, 14))), 0) + 6) / w);
     map.xs.forEach((name, i) => {
       if (i % skip === 0) ink.text(gutter + (i + 0.5) * w, top + map.ys.length * h + 10, short(name, 14), { fill: inks.quiet, anchor: "middle" });
     });
+  }
+
+  // A measured axis: its ends and round numbers between them.
+  paintAxis(ink, inks, top) {
+    const { map, size: { cellHeight: h, gutter } } = this;
+    const [first, last] = map.span;
+    const y = top + map.ys.length * h + 10;
+    const text = { fill: inks.quiet, anchor: "middle" };
+    for (let k = 0; k <= 4; k++) {
+      const x = first + ((last - first) * k) / 4;
+      ink.text(gutter + (this.inner() * k) / 4, y, Math.round(x).toLocaleString("en-US"), k === 4 ? { ...text, anchor: "end" } : k === 0 ? { ...text, anchor: "start" } : text);
+    }
   }
 
   paintMargins(ink, inks, top) {
@@ -129,9 +155,9 @@ export class Heat {
   }
 
   paintOutlines(ink, inks, top) {
-    const { map, size: { cellWidth: w, cellHeight: h, gutter } } = this;
+    const { map, size: { cellHeight: h } } = this;
     const nx = map.xs.length;
-    const around = (i, thick) => ink.frame(gutter + (i % nx) * w, top + Math.floor(i / nx) * h, w, h, inks.edge, thick);
+    const around = (i, thick) => ink.frame(this.left(i % nx), top + Math.floor(i / nx) * h, this.left((i % nx) + 1) - this.left(i % nx), h, inks.edge, thick);
     if (this.marks.size) map.keys.forEach((key, i) => { if (this.marks.has(key)) around(i, 1.75); });
     if (this.focus >= 0) around(this.focus, 2.5);
   }
@@ -139,7 +165,8 @@ export class Heat {
   at(event) {
     const box = this.canvas.getBoundingClientRect();
     const scale = this.outer()[0] / box.width;
-    const i = Math.floor(((event.clientX - box.left) * scale - this.size.gutter) / this.size.cellWidth);
+    const x = (event.clientX - box.left) * scale;
+    const i = this.map.edges ? this.map.edges.findLastIndex((_, k) => this.left(k) <= x) : Math.floor((x - this.size.gutter) / this.size.cellWidth);
     const j = Math.floor(((event.clientY - box.top) * scale - this.top()) / this.size.cellHeight);
     const inside = i >= 0 && j >= 0 && i < this.map.xs.length && j < this.map.ys.length;
     return inside ? j * this.map.xs.length + i : -1;
@@ -183,9 +210,9 @@ export class Heat {
     const told = this.told(i);
     say(told.join(", "));
     const box = this.canvas.getBoundingClientRect();
-    const { cellWidth, cellHeight, gutter } = this.size;
+    const { cellHeight } = this.size;
     const nx = this.map.xs.length;
-    showTip(told, box.left + gutter + (i % nx + 1) * cellWidth, box.top + this.top() + Math.floor(i / nx) * cellHeight);
+    showTip(told, box.left + this.left((i % nx) + 1), box.top + this.top() + Math.floor(i / nx) * cellHeight);
   }
 
   told(i) {

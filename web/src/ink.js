@@ -1,5 +1,7 @@
 // One way of drawing for two papers: a canvas to look at, and SVG to keep, with text as text.
 
+import { short } from "./dom.js";
+
 const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
 
 export class CanvasInk {
@@ -122,4 +124,12 @@ export function textWidth(text, size = 11) {
   ruler ??= document.createElement("canvas").getContext("2d");
   ruler.font = `${size}px ${FONT}`;
   return ruler.measureText(text).width;
+}
+
+// The text with its middle left out until it fits.
+export function fitted(text, width, size = 12) {
+  let most = [...text].length;
+  let shown = text;
+  while (most > 6 && textWidth(shown, size) * 1.06 > width) shown = short(text, (most -= 2));
+  return shown;
 }

@@ -1,19 +1,25 @@
 // The page wakes up: data, tabs, chips, figures, drawer, search; the sentences stand there already.
 
 import "./locale.js";
-import { cell, code, decoded } from "./data.js";
+import { cell, code, decoded, tabled } from "./data.js";
 import { meant } from "./cells.js";
+import { MODELS } from "./colour.js";
 import { all, byId, el, say } from "./dom.js";
 import { csv, furnish, save, wireCopies } from "./figure.js";
 import { Drawer } from "./drawer.js";
 import { Search } from "./search.js";
 import { wireTabs } from "./tabs.js";
-import { exact } from "./format.js";
+import { orderModules } from "./grid.js";
+import { Gain } from "./gain.js";
+import { Grids } from "./grids.js";
+import { Lines } from "./lines.js";
 import { Maps } from "./maps.js";
+import { Rows } from "./rows.js";
+import { Scatter } from "./scatter.js";
 import { Squares } from "./squares.js";
 import * as state from "./state.js";
 
-const KINDS = { maps: Maps, squares: Squares };
+const KINDS = { gain: Gain, grids: Grids, lines: Lines, maps: Maps, rows: Rows, scatter: Scatter, squares: Squares };
 
 class Page {
   constructor(document) {
@@ -34,7 +40,7 @@ class Page {
 
   swatch(model) {
     const place = this.models.indexOf(model);
-    return place < 0 ? null : el("span", { class: `swatch c${place % 12}`, "aria-hidden": "true" });
+    return place < 0 ? null : el("span", { class: `swatch c${place % MODELS}`, "aria-hidden": "true" });
   }
 
   // The cells that the answer followed last means, or that a brush took in.
@@ -136,19 +142,23 @@ function wireTables(page) {
   for (const button of all("button[data-csv]")) {
     button.addEventListener("click", () => {
       const frame = page.data[button.dataset.csv];
-      const columns = Object.keys(frame.columns);
-      const rows = Array.from({ length: frame.rows }, (_, row) => columns.map((key) => {
-        const value = cell(frame, key, row);
-        return typeof value === "number" ? exact(value) : value ?? "";
-      }));
-      save(`${button.dataset.csv}.csv`, "text/csv", csv({ columns, rows }));
+      save(`${button.dataset.csv}.csv`, "text/csv", csv(tabled(frame)));
     });
   }
 }
 
+// What is scrolled to must not end up below the header, however high it is.
+function measureHeader() {
+  const top = document.querySelector(".top");
+  const fixed = getComputedStyle(top).position === "sticky";
+  document.documentElement.style.setProperty("--top", `${fixed ? top.offsetHeight + 12 : 12}px`);
+}
+
 async function start() {
   const page = new Page(await decoded(byId("data").textContent));
+  orderModules(Object.values(page.data));
   const drawer = new Drawer(page);
+  measureHeader();
   wireTabs(page);
   wireChips(page);
   wireAnswers(page);
@@ -163,7 +173,7 @@ async function start() {
   const again = () => page.mounted.forEach((component) => component.render());
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
   let waiting = null;
-  addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(again, 120); });
+  addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(() => { measureHeader(); again(); }, 120); });
   addEventListener("beforeprint", () => ["much", "directions", "when", "matter"].forEach((tab) => page.mount(tab)));
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
 }

@@ -1,10 +1,10 @@
 // Small multiples of heatmaps on one scale, with what a reader may choose of them.
 
-import { cell, levels } from "./data.js";
+import { cell, levels, seen, tabled } from "./data.js";
 import { keyOf, parts } from "./cells.js";
 import { modelColour, PALETTES } from "./colour.js";
 import { choice, el, short } from "./dom.js";
-import { exact, number } from "./format.js";
+import { number } from "./format.js";
 import { arranged, names, range, standings, valuesOf } from "./grid.js";
 import { Heat, INKS, legend, themed } from "./heat.js";
 import { CanvasInk, SvgInk, svg, textWidth } from "./ink.js";
@@ -14,6 +14,7 @@ import { Slider } from "./slider.js";
 export class Maps {
   constructor(panel, page) {
     Object.assign(this, { panel, page, frame: page.data[panel.data], heats: new Map() });
+    this.everyRow = Array.from({ length: this.frame.rows }, (_, row) => row);
     this.controls = el("div", { class: "controls" });
     this.scale = el("canvas", { class: "scale", "aria-hidden": "true" });
     this.sheet = el("div", { class: "sheet" });
@@ -59,13 +60,14 @@ export class Maps {
   }
 
   arranged() {
+    return arranged(this.frame, this.panel, this.usable(this.slider?.rows()));
+  }
+
+  // The rows (of those given) whose models are shown and whose choices are the chosen ones.
+  usable(rows = this.everyRow) {
     const hidden = this.page.hidden();
     const selects = this.panel.select.map((key) => [key, this.selected(key)]);
-    const at = this.slider?.value;
-    return arranged(this.frame, this.panel, (row) =>
-      !hidden.has(cell(this.frame, "model_id", row))
-      && selects.every(([key, value]) => String(cell(this.frame, key, row)) === value)
-      && (at == null || this.slider.shows(row, at)));
+    return rows.filter((row) => seen(this.frame, row, hidden) && selects.every(([key, value]) => String(cell(this.frame, key, row)) === value));
   }
 
   selected(key) {
@@ -74,11 +76,12 @@ export class Maps {
 
   filled(map) {
     const values = valuesOf(this.frame, map, this.measure.column);
-    return { ...map, values, id: JSON.stringify(map.values), title: this.title(map.values), of: map.values };
+    return { ...map, values, id: JSON.stringify(map.values), title: this.title(map.values, map.facets), of: map.values };
   }
 
-  title(values) {
-    return values.map((value) => value ?? "–").join(" · ") || "all";
+  // Of a module's path its last part tells enough in a title.
+  title(values, facets) {
+    return values.map((value, i) => (facets[i] === "module_type" ? String(value).split(".").at(-1) : value ?? "–")).join(" · ") || "all";
   }
 
   differs() {
@@ -111,11 +114,7 @@ export class Maps {
 
   // One scale for all steps, so that a colour means the same at every one.
   allValues(column) {
-    const hidden = this.page.hidden();
-    const selects = this.panel.select.map((key) => [key, this.selected(key)]);
-    return Array.from({ length: this.frame.rows }, (_, row) =>
-      hidden.has(cell(this.frame, "model_id", row)) || !selects.every(([key, value]) => String(cell(this.frame, key, row)) === value)
-        ? null : cell(this.frame, column, row));
+    return this.usable().map((row) => cell(this.frame, column, row));
   }
 
   get palette() {
@@ -231,12 +230,7 @@ export class Maps {
   }
 
   rows() {
-    const columns = Object.keys(this.frame.columns);
-    const rows = this.maps.flatMap((map) => map.cells.flat()).map((row) => columns.map((key) => {
-      const value = cell(this.frame, key, row);
-      return this.frame.columns[key].type === "text" ? value ?? "" : exact(value);
-    }));
-    return { columns, rows };
+    return tabled(this.frame, this.maps.flatMap((map) => map.cells.flat()));
   }
 
   // The largest cells of all maps shown.

@@ -8,7 +8,7 @@ export class Slider {
     this.maps = maps;
     this.key = maps.panel.over;
     this.steps = [...new Set(Array.from({ length: maps.frame.rows }, (_, row) => cell(maps.frame, this.key, row)))].filter((step) => step !== null).sort((a, b) => a - b);
-    this.own = stepsOf(maps.frame, this.key);
+    this.own = rowsOf(maps.frame, this.key);
     this.input = el("input", { type: "range", min: 0, max: this.steps.length - 1, step: 1, "aria-label": "optimizer step", oninput: () => this.moved() });
     this.input.value = this.place(maps.page.state.get(`${maps.panel.id}.step`, ""));
     this.text = el("output", {});
@@ -27,11 +27,12 @@ export class Slider {
   }
 
   // A run whose steps are others shows its last one that has been reached.
-  shows(row, step) {
-    const own = this.own.get(cell(this.maps.frame, "model_id", row)) ?? [];
-    let last = own[0];
-    for (const at of own) if (at <= step) last = at;
-    return cell(this.maps.frame, this.key, row) === last;
+  rows() {
+    return [...this.own.values()].flatMap((steps) => {
+      const own = [...steps.keys()];
+      const reached = own.filter((step) => step <= this.value);
+      return steps.get(reached.length ? reached.at(-1) : own[0]);
+    });
   }
 
   moved() {
@@ -74,12 +75,15 @@ export class Slider {
   }
 }
 
-function stepsOf(frame, key) {
+// Model → step → rows, steps in order.
+function rowsOf(frame, key) {
   const found = new Map();
   for (let row = 0; row < frame.rows; row++) {
-    const model = cell(frame, "model_id", row);
-    if (!found.has(model)) found.set(model, new Set());
-    found.get(model).add(cell(frame, key, row));
+    const [model, step] = [cell(frame, "model_id", row), cell(frame, key, row)];
+    if (!found.has(model)) found.set(model, new Map());
+    const steps = found.get(model);
+    if (!steps.has(step)) steps.set(step, []);
+    steps.get(step).push(row);
   }
-  return new Map([...found].map(([model, steps]) => [model, [...steps].sort((a, b) => a - b)]));
+  return new Map([...found].map(([model, steps]) => [model, new Map([...steps].sort((a, b) => a[0] - b[0]))]));
 }

@@ -1,13 +1,12 @@
 // Models by models: one square for each measure, beside each other.
 
-import { cell } from "./data.js";
+import { cell, tabled } from "./data.js";
 import { PALETTES } from "./colour.js";
-import { el } from "./dom.js";
-import { exact, number } from "./format.js";
+import { el, short } from "./dom.js";
+import { number } from "./format.js";
 import { range, standings } from "./grid.js";
 import { Heat, INKS, legend, themed } from "./heat.js";
 import { CanvasInk, SvgInk, svg, textWidth } from "./ink.js";
-import { short } from "./dom.js";
 
 export class Squares {
   constructor(panel, page) {
@@ -52,7 +51,7 @@ export class Squares {
     const room = this.page.width() / Math.min(2, this.panel.measures.length) - 24;
     const gutter = Math.ceil(Math.max(24, ...models.map((model) => textWidth(short(model, 22))))) + 14;
     const side = Math.max(12, Math.min(44, Math.floor((room - gutter) / Math.max(1, models.length))));
-    this.heats = this.panel.measures.map((measure) => new Heat(this.drawn(measure, models), { cellWidth: side, cellHeight: Math.min(side, 30), gutter }, {}));
+    this.heats = this.panel.measures.map((measure) => new Heat(this.drawn(measure, models), { cellWidth: side, cellHeight: Math.min(side, 30), gutter, least: Math.min(room, 320) }, {}));
     this.body.replaceChildren(...this.heats.map((heat) => {
       const scale = el("canvas", { class: "scale", "aria-hidden": "true" });
       legend(new CanvasInk(scale, Math.min(room, 420), 30), themed(), heat.map, 8, 4, 160);
@@ -91,11 +90,6 @@ export class Squares {
   }
 
   rows() {
-    const columns = Object.keys(this.frame.columns);
-    const rows = Array.from({ length: this.frame.rows }, (_, row) => columns.map((key) => {
-      const value = cell(this.frame, key, row);
-      return this.frame.columns[key].type === "text" ? value ?? "" : exact(value);
-    }));
-    return { columns, rows };
+    return tabled(this.frame);
   }
 }

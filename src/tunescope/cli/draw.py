@@ -9,7 +9,6 @@ from tunescope.study.options import parse_formats
 EPILOG = """\b
 Examples:
   tunescope draw study/ --figures svg,pdf
-  tunescope draw study/ --figures all
   tunescope draw norms/ motion/ --figures none
 """
 
@@ -17,20 +16,11 @@ Examples:
 @click.command(epilog=EPILOG, short_help="Make the pictures and sentences of saved studies again.")
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY...", type=click.Path(path_type=Path))
 @click.option(
-    "--figures",
-    default="png",
-    show_default=True,
-    metavar="png,svg,pdf,all|none",
-    help="Formats of the pictures.",
-)
-@click.option(
-    "--limits",
-    type=click.Choice(["zero", "data"]),
-    help="Where colour scales begin [default: as the study was last written].",
+    "--figures", default="png", show_default=True, metavar="png,svg,pdf|none", help="Formats of the pictures."
 )
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def command(studies: tuple[Path, ...], figures: str, limits: str | None, quiet: bool, debug: bool) -> int:
+def command(studies: tuple[Path, ...], figures: str, quiet: bool, debug: bool) -> int:
     """Draw each STUDY again from what it holds: its tables and its readout, not the weights.
 
     STUDY is a folder that a command wrote with -o. Its pictures, sentences and CSV files are made anew and
@@ -46,7 +36,7 @@ def command(studies: tuple[Path, ...], figures: str, limits: str | None, quiet: 
     opened = [(folder, read(folder)) for folder in studies]
     with shown(quiet) as tell:
         for folder, study in opened:
-            study.save(folder, overwrite=True, figures=formats, limits=limits, tell=tell)
+            study.save(folder, overwrite=True, figures=formats, tell=tell)
             if not quiet:
                 click.echo(f"{folder}: {len(study.figures())} pictures as {figures}", err=True)
     return 0

@@ -9,6 +9,8 @@ from tunescope.page.panels import Check, Part
 
 # More sentences than this are folded below the first ones.
 MOST = 5
+# Colours of the style sheet that tell models apart.
+MODELS = 24
 _TEST = ("statistic", "value", "threshold", "null", "p", "n")
 _STATES = {"good": ("✓", "fine"), "note": ("i", "worth knowing"), "warning": ("!", "check first"),
            "unknown": ("?", "not known")}  # fmt: skip
@@ -114,7 +116,7 @@ def models_line(parts: Sequence[Part], labels: Sequence[str]) -> Markup:
     del parts
     chips = [
         element(
-            "button", element("span", class_=f"swatch c{i % 12}", aria_hidden="true"), name(label, 32),
+            "button", element("span", class_=f"swatch c{i % MODELS}", aria_hidden="true"), name(label, 32),
             type="button", class_="chip", aria_pressed="true", data_model=i,
         )
         for i, label in enumerate(labels)

@@ -15,7 +15,7 @@ def appendix(parts: Sequence[Part], data: Mapping[str, Data]) -> Markup:
     """Methods, commands, sources, tables and versions of all parts."""
     return joined(
         element("h3", "Methods"), *_methods(parts),
-        element("h3", "Commands"), *(_command(part) for part in parts if part.command),
+        element("h3", "Commands"), *(_command(part) for part in parts if part.content.command),
         element("h3", "What was read"), _sources(parts),
         element("h3", "Tables"), *(_table(key, item, parts) for key, item in data.items()),
         element("p", f"Page made by tunescope {__version__} from {_count(parts)}; it needs no network.",
@@ -34,7 +34,7 @@ def _methods(parts: Sequence[Part]) -> list[Markup]:
 
 
 def _command(part: Part) -> Markup:
-    return _copied(element("code", part.command), class_="command")
+    return _copied(element("code", part.content.command), class_="command")
 
 
 def _copied(body: Markup, class_: str = "copied") -> Markup:

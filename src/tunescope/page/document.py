@@ -16,6 +16,9 @@ from tunescope.page.panels import Data, Part
 from tunescope.page.tabs import TABS, TabText, invitation
 from tunescope.version import __version__
 
+# More describing sentences than this are folded.
+_FEW = 6
+
 
 def page(parts: Sequence[Part]) -> str:
     """One HTML document that needs nothing from outside; equal parts give equal text."""
@@ -37,7 +40,6 @@ def page(parts: Sequence[Part]) -> str:
         script=script,
         header=_header(parts, labels),
         answers=answer_card(parts, findings),
-        cautions=joined(*(element("p", text) for text in dict.fromkeys(p.content.caution for p in parts))),
         trust=trust_row(parts),
         tabs=joined(*(_tab(tab, panels) for tab in TABS)),
         panes=joined(*(_pane(tab, parts, panels) for tab in TABS)),
@@ -66,12 +68,14 @@ def _digest(text: str) -> str:
 def _collected(parts: Sequence[Part]) -> tuple[dict[str, Data], list[dict[str, Any]]]:
     """Data and panels of all parts under names of their own."""
     data: dict[str, Data] = {}
-    panels = []
+    panels: list[dict[str, Any]] = []
     kinds = [part.kind for part in parts]
     for i, part in enumerate(parts):
         data |= {f"{i}.{key}": item for key, item in part.content.data.items()}
         for panel in part.content.panels:
-            record = asdict(panel) | {"id": f"{panel.name}{i or ''}", "data": f"{i}.{panel.data}"}
+            taken = any(record["id"] == panel.name for record in panels)
+            identity = f"{panel.name}-{i + 1}" if taken else panel.name
+            record = asdict(panel) | {"id": identity, "data": f"{i}.{panel.data}"}
             if kinds.count(part.kind) > 1:
                 record["title"] += f" ({shortened(', '.join(part.labels), 40)})"
             panels.append(record)
@@ -100,12 +104,23 @@ def _pane(tab: TabText, parts: Sequence[Part], panels: Sequence[Mapping[str, Any
     mine = [part for part in parts if part.content.tab == tab.key]
     heading = element("h2", tab.title, element("small", tab.asks))
     sentences = [text for part in mine for text in part.content.sentences]
-    said = element("ul", *(element("li", element("bdi", s)) for s in sentences), class_="sentences")
+    cautions = dict.fromkeys(part.content.caution for part in mine if part.content.caution)
+    warned = joined(*(element("p", text, class_="caution") for text in cautions))
     body = _figures(tab.key, panels) or _unrun(tab, parts)
     return element(
-        "section", heading, said if sentences else "", body, id=f"pane-{tab.key}", class_="pane",
+        "section", heading, _sentences(sentences), warned, body, id=f"pane-{tab.key}", class_="pane",
         role="tabpanel", aria_labelledby=f"tab-{tab.key}", data_pane=tab.key,
     )  # fmt: skip
+
+
+def _sentences(texts: Sequence[str]) -> Markup:
+    """What describes without a test; more than a few are folded."""
+    items = [element("li", element("bdi", text)) for text in texts]
+    listed = element("ul", *items[:_FEW], class_="sentences") if items else Markup("")
+    if len(items) <= _FEW:
+        return listed
+    rest = element("ul", *items[_FEW:], class_="sentences")
+    return joined(listed, element("details", element("summary", f"{len(items) - _FEW} more"), rest))
 
 
 def _figures(tab: str, panels: Sequence[Mapping[str, Any]]) -> Markup:

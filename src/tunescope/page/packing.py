@@ -34,7 +34,7 @@ def packed(document: Mapping[str, Any], data: Mapping[str, Data]) -> str:
     for name, item in data.items():
         columns = {}
         for column in item.frame.columns:
-            record, body = _column(item.frame[column])
+            record, body = _column(item.frame[column], item.bits)
             said = item.meanings.get(column, {})
             # In one order, however the meanings were kept.
             columns[column] = record | {"at": at} | {k: said[k] for k in ("unit", "meaning") if said.get(k)}
@@ -46,9 +46,9 @@ def packed(document: Mapping[str, Any], data: Mapping[str, Data]) -> str:
     return base64.b64encode(gzip.compress(whole, compresslevel=9, mtime=0)).decode()
 
 
-def _column(values: pl.Series) -> tuple[dict[str, Any], bytes]:
+def _column(values: pl.Series, bits: int) -> tuple[dict[str, Any], bytes]:
     if values.dtype.is_float():
-        return {"type": "float"}, _sorted_bytes(_floats(values))
+        return {"type": "float"}, _sorted_bytes(_rounded(_floats(values), bits))
     if values.dtype.is_integer():
         # Beyond int32 a number is a size, which a float tells as well.
         known = values.drop_nulls().cast(pl.Float64).to_numpy()
@@ -64,6 +64,17 @@ def _floats(values: pl.Series) -> NDArray[Any]:
         numbers = values.cast(pl.Float64).fill_null(0.0).to_numpy().astype("<f4")
     numbers[values.is_null().to_numpy()] = NULL_FLOAT
     return numbers
+
+
+def _rounded(numbers: NDArray[Any], bits: int) -> NDArray[Any]:
+    """Each number to the nearest with so many binary digits; null, NaN and infinity stay what they are."""
+    if bits >= 23:
+        return numbers
+    usable = np.isfinite(numbers) & (np.abs(numbers) < NULL_FLOAT / 2)
+    words = numbers.view("<u4")
+    half, mask = np.uint32(1 << (22 - bits)), np.uint32(0xFFFFFFFF << (23 - bits) & 0xFFFFFFFF)
+    rounded: NDArray[Any] = np.where(usable, (words + half) & mask, words).astype("<u4").view("<f4")
+    return rounded
 
 
 def _texts(values: pl.Series) -> tuple[dict[str, Any], bytes]:

@@ -19,6 +19,8 @@ class Data:
     frame: pl.DataFrame
     meanings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     note: str = ""
+    # Binary digits kept of every float, of the 23 that a float32 has; fewer make a large table small.
+    bits: int = 23
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,12 +118,16 @@ class Gain(Panel):
 
 @dataclass(frozen=True, eq=False)
 class Scatter(Panel):
-    """One measure against another, a mark for every row; a brush outlines the cells in all maps."""
+    """One measure against another, a mark for every row; a brush outlines the cells in all maps.
+
+    `equal` draws the line on which both are the same.
+    """
 
     x: Measure = field(default_factory=lambda: Measure("", ""))
     y: Measure = field(default_factory=lambda: Measure("", ""))
     series: str = "model_id"
     select: Sequence[str] = ()
+    equal: bool = False
     kind: str = field(default="scatter", init=False)
 
 
@@ -148,7 +154,8 @@ class Content:
 
     `tab` is where its findings and panels are looked for; `sentences` describe, without a test, `caution`
     is what must not be read into them; `methods` is how the numbers were made, in words; `nothing` is said
-    where there are no findings; `about` names the method and size of what was measured.
+    where there are no findings; `about` names the method and size of what was measured, `command` is the
+    line that measures it again.
     """
 
     tab: Tab
@@ -160,6 +167,7 @@ class Content:
     methods: str = ""
     nothing: str = "Nothing stands out."
     about: Sequence[str] = ()
+    command: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +179,5 @@ class Part:
     labels: Sequence[str]
     findings: Sequence[Mapping[str, Any]] = ()
     sources: Sequence[Mapping[str, Any]] = ()
-    command: str = ""
     base: str | None = None
     checks: Sequence[Check] = ()

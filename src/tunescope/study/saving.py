@@ -4,14 +4,13 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tunescope.errors import Exhausted, UsageError
 from tunescope.hashes import sha256_of
 from tunescope.paths import exists, is_link
-from tunescope.study.options import check_limits, parse_formats
+from tunescope.study.options import parse_formats
 from tunescope.study.progress import Tell
 from tunescope.study.report import report
 from tunescope.study.study import FORMATS, Study
@@ -22,15 +21,13 @@ from tunescope.writing import published, write_json, write_text
 RECORD = "study.json"
 REPORT = "report.html"
 # How a study is written that was not saved before and of which nothing is asked.
-_DEFAULTS: dict[str, Any] = {"figures": FORMATS, "spreadsheet_safe": False, "report": True, "limits": "zero"}
+_DEFAULTS: dict[str, Any] = {"figures": FORMATS, "spreadsheet_safe": False, "report": True}
 
 
 def save(study: Study, folder: Path, overwrite: bool, written: Mapping[str, Any], tell: Tell) -> Path:
     """Write a study; see `Study.save`. What `written` leaves open is as the study was last saved."""
     how = _DEFAULTS | dict(study.written) | {k: v for k, v in written.items() if v is not None}
     how["figures"] = list(parse_formats(",".join(how["figures"]) or "none"))
-    check_limits(how["limits"])
-    study = replace(study, written=how)
     check_output(folder, (), overwrite)
     with published(folder) as work:
         _write(study, work, how, tell)
@@ -58,15 +55,14 @@ def _write(study: Study, work: Path, how: Mapping[str, Any], tell: Tell) -> None
 
 
 def _draw(study: Study, figures: Path, formats: Sequence[str], tell: Tell) -> None:
-    every, kinds = "all" in formats, [kind for kind in formats if kind != "all"] or ["png"]
-    drawings = [d for d in study.question.pictures(study) if every or not d.on_request]
+    drawings = study.question.pictures(study)
     if not drawings:
         return
     figures.mkdir()
     lines = ["# Captions", ""]
     for done, drawing in enumerate(drawings):
         tell("drawing", done, len(drawings))
-        drawing.write(figures, kinds)
+        drawing.write(figures, formats)
         lines.append(f"- `{drawing.name}`: {drawing.caption}")
     write_text(figures / "captions.md", "\n".join(lines) + "\n")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tunescope.page.panels import Content
 from tunescope.questions.attribution.readout import attribution_markdown
 from tunescope.study.question import Drawing, Question
 from tunescope.study.study import Study
@@ -14,9 +15,17 @@ def _pictures(study: Study) -> Sequence[Drawing]:
     return pictures(study)
 
 
+def _content(study: Study) -> Content:
+    # Deferred: only a page needs it.
+    from tunescope.questions.attribution.page import content
+
+    return content(study)
+
+
 QUESTION = Question(
     kind="attribution",
     main="attribution",
     words=lambda study: attribution_markdown(study.readout),
     pictures=_pictures,
+    content=_content,
 )

@@ -26,8 +26,8 @@ def attribution_markdown(document: Mapping[str, Any]) -> str:
     lines += ["", "## Findings", "", *finding_lines(document["findings"])]
     lines += _where(document["description"])
     lines += ["", "## How far to trust it", ""]
-    lines += [_trust(name, summary) for name, summary in sets.items()]
-    return "\n".join([*lines, "", "## Methods", "", _methods(sets)]) + "\n"
+    lines += [trust(name, summary) for name, summary in sets.items()]
+    return "\n".join([*lines, "", "## Methods", "", methods(sets)]) + "\n"
 
 
 def _where(description: Mapping[str, Sequence[str]]) -> list[str]:
@@ -39,7 +39,8 @@ def _where(description: Mapping[str, Sequence[str]]) -> list[str]:
     return lines
 
 
-def _methods(sets: Mapping[str, Mapping[str, Any]]) -> str:
+def methods(sets: Mapping[str, Mapping[str, Any]]) -> str:
+    """How the numbers were made, for an appendix."""
     hashes = ", ".join(f"{escaped(n)} sha256 {s['data_sha256'][:12]}" for n, s in sets.items())
     return (
         "Integrated gradients along the straight path from base to tuned weights (Sundararajan et al. 2017), "
@@ -59,7 +60,7 @@ def _sums(name: str, summary: Mapping[str, Any]) -> list[str]:
     return [escaped(name), *losses, gain, *rest, str(summary["nodes"])]
 
 
-def _trust(name: str, summary: Mapping[str, Any]) -> str:
+def trust(name: str, summary: Mapping[str, Any]) -> str:
     """What a map rests on; rank correlations with what was measured, the largest apart from random ones."""
     text = (
         f"- {escaped(name)}: {summary['tokens']} tokens of {summary['sequences']} sequences, "

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from tunescope.page.panels import Content
 from tunescope.questions.check.readout import check_markdown
 from tunescope.study.question import Question, adapters_of
 from tunescope.study.study import Study
@@ -15,6 +16,13 @@ def _following(study: Study, _: Path | None) -> Sequence[str]:
     return (f"tunescope norms {shlex.join(places[:4])} -o study/",) if fits else ()
 
 
+def _content(study: Study) -> Content:
+    # Deferred: only a page needs it.
+    from tunescope.questions.check.page import content
+
+    return content(study)
+
+
 QUESTION = Question(
     kind="check",
     main="attach",
@@ -22,4 +30,5 @@ QUESTION = Question(
     pictures=lambda _: (),
     following=_following,
     answer=lambda study: bool(study.readout["attaches"]),
+    content=_content,
 )

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from tunescope.page.panels import Content
 from tunescope.questions.importance.readout import importance_markdown
 from tunescope.study.question import Drawing, Question
 from tunescope.study.study import Study
@@ -21,10 +22,18 @@ def _following(study: Study, _: Path | None) -> Sequence[str]:
     return (f"tunescope attribute ADAPTER --base {base} --data {data} -o effect/",)
 
 
+def _content(study: Study) -> Content:
+    # Deferred: only a page needs it.
+    from tunescope.questions.importance.page import content
+
+    return content(study)
+
+
 QUESTION = Question(
     kind="importance",
     main="importance",
     words=lambda study: importance_markdown(study.readout),
     pictures=_pictures,
     following=_following,
+    content=_content,
 )

@@ -23,7 +23,7 @@ def importance_markdown(document: Mapping[str, Any]) -> str:
         lines += ["", *_method(method)]
     if document["layers"]:
         lines += ["", "## Layers", "", *_below(document["layers"]), *_layers(document["layers"])]
-    return "\n".join([*lines, "", "## Methods", "", _methods(document)]) + "\n"
+    return "\n".join([*lines, "", "## Methods", "", methods(document)]) + "\n"
 
 
 def _nothing(document: Mapping[str, Any]) -> str:
@@ -48,7 +48,8 @@ def _below(layers: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _methods(document: Mapping[str, Any]) -> str:
+def methods(document: Mapping[str, Any]) -> str:
+    """How the numbers were made, for an appendix."""
     summary = document["summary"]
     return (
         "Scores are sums over the weights of a tensor, with standard errors over independent samples. Depth: "

@@ -18,9 +18,7 @@ _PARAMETERS = (
     click.option(
         "--focus-layer", type=click.IntRange(min=0), help="Also read out this layer's rank and growth."
     ),
-    click.option(
-        "--shared-scale/--own-scale", default=True, help="One colour scale for all models, or each its own."
-    ),
+    click.option("--shared-scale", is_flag=True, help="One colour scale for all models."),
     *selection_options(),
     scale_option(),
     click.option("--base", metavar="BASE", help="Base model that whole models are compared with."),

@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from tunescope.page.panels import Check, Content, Data, Maps, Measure, Panel, Squares
+from tunescope.questions.norms.command import COMMAND
 from tunescope.questions.norms.measure import METRICS
 from tunescope.questions.norms.readout import CAUTION
 from tunescope.questions.norms.sentences import methods, model_sentences, shared_sentence
 from tunescope.questions.norms.sight import nothing_stands_out
 from tunescope.questions.norms.views import has_values, label_of
+from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
 
 # What says how a weight is stored is shown in a cell's drawer, but is no map.
@@ -31,6 +33,7 @@ def content(study: Study) -> Content:
     models = study.readout["models"]
     shared = shared_sentence(models)
     return Content(
+        command=command_line(COMMAND, study.arguments),
         tab="much",
         data=data,
         panels=list(_panels(study, measures, data)),

@@ -44,7 +44,7 @@ def norms(
     *sources: Any,
     metric: str | None = None,
     focus_layer: int | None = None,
-    shared_scale: bool = True,
+    shared_scale: bool = False,
     layers: Any = None,
     modules: Any = None,
     scale: Mapping[str, float] | None = None,
@@ -65,7 +65,7 @@ def norms(
     difference from it; `align_vocab` compares the rows that tables of unlike length share. `spectra` is
     `"none"`, `"top"` (32 leading directions of a whole weight) or `"full"`; left out, adapters get it full
     and whole weights none. `heads` states the attention heads (`"32/8"` or `"32/8/128"`) where no config
-    does; `shared_scale` is of colours. Raises as `open_source`, and `UsageError` for an unknown metric.
+    does. Raises as `open_source`, and `UsageError` for an unknown metric.
     """
     arguments = asked(locals()) | {"base": None if base is None else os.fspath(base)}
     spectra = _spectra(spectra)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from tunescope.page.panels import Content
 from tunescope.questions.subspace import views as view
 from tunescope.questions.subspace.readout import subspace_markdown
 from tunescope.study.coverage import coverage_lines
@@ -56,6 +57,13 @@ def _following(study: Study, _: Path | None) -> Sequence[str]:
     return (f"tunescope norms {shlex.join(places[:4])} -o norms/",) if places else ()
 
 
+def _content(study: Study) -> Content:
+    # Deferred: only a page needs it.
+    from tunescope.questions.subspace.page import content
+
+    return content(study)
+
+
 QUESTION = Question(
     kind="subspace",
     main="subspace_summary",
@@ -64,4 +72,5 @@ QUESTION = Question(
     views=_views,
     bulky=("subspace",),
     following=_following,
+    content=_content,
 )

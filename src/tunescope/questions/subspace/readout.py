@@ -18,17 +18,18 @@ def subspace_markdown(document: Mapping[str, Any], coverage: Sequence[str] = ())
     """The whole readout: findings, the pairs in numbers, the base, what was read, methods."""
     pairs = document["pairs"]
     lines = ["# In which directions", "", f"> {CAUTION}", "", "## Findings", ""]
-    lines += finding_lines(document["findings"], _nothing(pairs))
+    lines += finding_lines(document["findings"], nothing(pairs))
     lines += [line for text in document["untold"] for line in ("", escaped(text))]
     lines += ["", "## Pairs", "", *_pairs(pairs), *_layers(pairs)]
     for model in document.get("base", []):
         lines += _base(model)
     if coverage:
         lines += ["", "## Coverage", "", *coverage]
-    return "\n".join([*lines, "", "## Methods", "", _methods(document)]) + "\n"
+    return "\n".join([*lines, "", "## Methods", "", methods(document)]) + "\n"
 
 
-def _nothing(pairs: Sequence[Mapping[str, Any]]) -> str:
+def nothing(pairs: Sequence[Mapping[str, Any]]) -> str:
+    """What stands in the place of findings where there are none."""
     weights = sum(pair["n_compared"] for pair in pairs)
     return (
         f"Nothing stands out in {weights} comparisons of single weights: a quarter of their directions in "
@@ -57,6 +58,17 @@ def _left(pair: Mapping[str, Any]) -> str:
     return "; ".join(left) or "none"
 
 
+def pair_sentences(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """One sentence for each pair: overlap of both sides beside its chance, and the cosine of the updates."""
+    return [
+        f"{pair['model_a']} and {pair['model_b']}: output φ {_three(pair['overlap_output'])} (chance "
+        f"{_three(pair['overlap_output_chance'])}), input φ {_three(pair['overlap_input'])} (chance "
+        f"{_three(pair['overlap_input_chance'])}), cosine of ΔW {_three(pair['delta_cosine'])}, over "
+        f"{pair['n_compared']} weights."
+        for pair in pairs
+    ]
+
+
 def _layers(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
     """Overlap above chance by thirds of the layers, and of query against value weights."""
     header = ["pair", "side", "early", "middle", "late", "query", "value"]
@@ -79,7 +91,8 @@ def _three(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.3f}"
 
 
-def _methods(document: Mapping[str, Any]) -> str:
+def methods(document: Mapping[str, Any]) -> str:
+    """How the numbers were made, for an appendix."""
     limits = document["thresholds"]
     return (
         "φ(i, j) = ‖UᵀU'‖²/min(i, j) of the leading singular vectors of ΔW (Hu et al. 2021), above chance: "

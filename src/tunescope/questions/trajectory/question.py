@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from tunescope.page.panels import Content
 from tunescope.questions.trajectory.gallery import Gallery, gallery
 from tunescope.questions.trajectory.layers import followed
 from tunescope.questions.trajectory.readout import readout_markdown, results_markdown
@@ -33,6 +34,13 @@ def _following(study: Study, _: Path | None) -> Sequence[str]:
     return (f"tunescope norms {' '.join(adapters[:4])} -o norms/",) if adapters else ()
 
 
+def _content(study: Study) -> Content:
+    # Deferred: only a page needs it.
+    from tunescope.questions.trajectory.page import content
+
+    return content(study)
+
+
 QUESTION = Question(
     kind="trajectory",
     main="motion",
@@ -40,4 +48,5 @@ QUESTION = Question(
     pictures=_pictures,
     pages=_pages,
     following=_following,
+    content=_content,
 )

@@ -82,7 +82,7 @@ def _sentences(panel: Panel, document: Mapping[str, Any]) -> Iterator[str]:
 def _run_lines(run: str, document: Mapping[str, Any]) -> Iterator[str]:
     base = run if run in document["runs"] else run.rpartition("/")[0]
     if summary := document["runs"].get(base):
-        yield f"- {_summary(summary)}"
+        yield f"- {run_sentence(summary)}"
     for comparison in document["comparisons"]:
         if comparison["kind"] == "rate" and comparison["runs"][-1] == base:
             yield f"- {escaped(comparison['text'])}"
@@ -91,7 +91,8 @@ def _run_lines(run: str, document: Mapping[str, Any]) -> Iterator[str]:
             yield from finding_lines([finding])
 
 
-def _summary(run: Mapping[str, Any]) -> str:
+def run_sentence(run: Mapping[str, Any]) -> str:
+    """What the numbers say of one run, as one sentence."""
     steps, norms = run["steps"], run["delta_frobenius_norm"]
     one = len(steps) == 1
     text = (

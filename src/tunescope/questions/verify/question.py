@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tunescope.page.panels import Content
 from tunescope.questions.verify.words import verify_markdown
 from tunescope.study.question import Drawing, Question
 from tunescope.study.study import Study
@@ -11,10 +12,18 @@ def _pictures(_: Study) -> Sequence[Drawing]:
     return ()
 
 
+def _content(study: Study) -> Content:
+    # Deferred: only a page needs it.
+    from tunescope.questions.verify.page import content
+
+    return content(study)
+
+
 QUESTION = Question(
     kind="verify",
     main="merge",
     words=verify_markdown,
     pictures=_pictures,
     answer=lambda study: study.readout["verdict"] == "as_expected",
+    content=_content,
 )

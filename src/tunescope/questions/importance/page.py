@@ -1,0 +1,84 @@
+"""An importance study on the report page: layer × parameter maps of every method, layers left out."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import polars as pl
+
+from tunescope.address import Address
+from tunescope.address.components import component_names
+from tunescope.page.panels import Check, Content, Data, Lines, Maps, Measure, Panel
+from tunescope.questions.importance.command import COMMAND
+from tunescope.questions.importance.readout import methods
+from tunescope.questions.importance.views import LAYER_IMPORTANCE
+from tunescope.study.finding import significant
+from tunescope.study.recalled import command_line
+from tunescope.study.study import Study
+
+_CAUTION = (
+    "Importance says what the predictions depend on as the weights stand now, not what a training changed."
+)
+_AGREES = 0.7
+
+
+def content(study: Study) -> Content:
+    """What the page shows of what the predictions depend on."""
+    document, table = study.readout, study.table
+    data = {"importance": Data(_scores(table.frame), table.meta["columns"])}
+    if (layers := study.tables.get("importance_layers")) is not None:
+        kept = [name for name in layers.frame.columns if layers.frame[name].is_not_null().any()]
+        data["layers"] = Data(layers.frame.select(kept), layers.meta["columns"])
+    return Content(
+        command=command_line(COMMAND, study.arguments),
+        tab="matter",
+        data=data,
+        panels=list(_panels(data)),
+        checks=list(_checks(document["methods"])),
+        sentences=[f"{m['method']}: {text}" for m in document["methods"] for text in m["where"]],
+        caution=_CAUTION,
+        methods=methods(document),
+    )
+
+
+def _scores(frame: pl.DataFrame) -> pl.DataFrame:
+    """The scores of parameters, under the names that other tables give the same weights."""
+    rows = frame.filter(pl.col("parameter") != LAYER_IMPORTANCE)
+    keys = ["stack", "layer", "parameter", "expert"]
+    places = rows.select(keys).unique(maintain_order=True)
+    addresses = [
+        Address(stack, layer, parameter.removesuffix(".weight"), expert)
+        for stack, layer, parameter, expert in places.iter_rows()
+    ]
+    named = places.with_columns(component_name=pl.Series(component_names(addresses), dtype=pl.String))
+    joined = rows.join(named, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    return joined.drop("step", "n", "unit", strict=False)
+
+
+def _panels(data: Mapping[str, Data]) -> Iterator[Panel]:
+    yield Maps(
+        "importance", "matter", "What the predictions depend on",
+        "Each cell is a parameter of a layer: its score under the method chosen. Methods answer different "
+        "questions and have scales of their own.",
+        "importance",
+        measures=[
+            Measure("normalized", "score over the largest", "importance", (0.0, 1.0)),
+            Measure("score", "score", "importance", error="stderr"),
+            Measure("share", "share of all scores", "importance"),
+        ],
+        facets=("model_id", "stack"), y="parameter", select=("method",), ranked=True,
+    )  # fmt: skip
+    if "layers" in data and "layer_importance" in data["layers"].frame.columns:
+        yield Lines(
+            "layer-importance", "matter", "Layer Importance",
+            "By how much the loss rises when a whole layer is left out; below zero it falls.",
+            "layers", x="layer", x_label="layer",
+            measures=[Measure("layer_importance", "rise of the loss", error="layer_importance_stderr")],
+        )  # fmt: skip
+
+
+def _checks(told: list[Mapping[str, Any]]) -> Iterator[Check]:
+    for method in told:
+        halves = method.get("split_half_spearman")
+        if halves is not None:
+            text = f"{method['method']}: two halves of the data agree at Spearman {significant(halves, 2)}."
+            yield Check("halves agree", "good" if halves >= _AGREES else "warning", text)

@@ -1,0 +1,113 @@
+"""A trajectory study on the report page: size, loss and rate over steps, and maps that a slider moves."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from tunescope.page.fitting import thinned
+from tunescope.page.panels import Check, Content, Data, Lines, Maps, Measure, Panel
+from tunescope.questions.trajectory.command import COMMAND
+from tunescope.questions.trajectory.readout import CAUTION, INCOMPLETE, run_sentence
+from tunescope.questions.trajectory.sentences import METHODS, nothing_stands_out
+from tunescope.study.recalled import command_line
+from tunescope.study.study import Study
+
+# Numbers of the maps over steps that fit a page.
+_NUMBERS = 60_000
+_BY_STEP = (
+    Measure("delta_frobenius_norm", "‖ΔW‖_F of all weights"),
+    Measure("loss", "training loss"),
+    Measure("schedule_learning_rate", "learning rate"),
+    Measure("cosine_to_last", "cosine of ΔW with the last"),
+    Measure("changed_fraction", "share of values changed"),
+)
+_PLACE = ("model_id", "step", "stack", "layer", "module_type", "expert", "component_name")
+_SIZE = "delta_frobenius_norm"
+
+
+def content(study: Study) -> Content:
+    """What the page shows of when weights changed."""
+    steps, layers = study.tables["motion_by_step"], study.tables["norms_by_layer"]
+    weights, note = _weights(study.table.frame)
+    by_layer, left = thinned(_sized(layers.frame), _NUMBERS)
+    data = {
+        "steps": Data(steps.frame, steps.meta["columns"]),
+        "weights": Data(weights, study.table.meta["columns"], note, bits=11),
+        "layers": Data(by_layer, layers.meta["columns"], left, bits=11),
+    }
+    document = study.readout
+    return Content(
+        command=command_line(COMMAND, study.arguments),
+        tab="when",
+        data=data,
+        panels=list(_panels(data)),
+        checks=list(_checks(steps.frame, document["findings"])),
+        sentences=[
+            *(comparison["text"] for comparison in document["comparisons"]),
+            *(f"{label}: {run_sentence(run)}" for label, run in document["runs"].items()),
+        ],
+        caution=CAUTION,
+        methods=METHODS,
+        nothing=nothing_stands_out(document["runs"]),
+        about=[f"{len(document['runs'])} run{'s' * (len(document['runs']) != 1)}"],
+    )
+
+
+def _weights(motion: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """A row for each run, capture and weight: ‖ΔW‖, and mean |Δ| of each factor where there is room."""
+    pooled = motion.group_by(_PLACE, maintain_order=True).agg(
+        pl.col(_SIZE).first(),
+        *(
+            pl.col("abs_mean").filter(pl.col("factor") == factor).first().alias(f"abs_mean_{factor}")
+            for factor in motion["factor"].unique().sort().to_list()
+        ),
+    )
+    sized = _sized(pooled)
+    if sized.height * (len(pooled.columns) - len(_PLACE)) > _NUMBERS:
+        sized = sized.select(*_PLACE, _SIZE)
+    return thinned(sized, _NUMBERS)
+
+
+def _sized(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows without columns that hold nothing."""
+    return frame.select([name for name in frame.columns if frame[name].is_not_null().any() or name in _PLACE])
+
+
+def _panels(data: Mapping[str, Data]) -> Iterator[Panel]:
+    steps, weights, layers = (data[name].frame for name in ("steps", "weights", "layers"))
+    yield Lines(
+        "course", "when", "The course of the runs",
+        "Every capture is a point; a line is a run. A press on a model above hides its line.",
+        "steps", measures=[m for m in _BY_STEP if steps[m.column].is_not_null().any()],
+    )  # fmt: skip
+    measures = [Measure(_SIZE, "‖ΔW‖_F")] if _SIZE in weights.columns else []
+    measures += [
+        Measure(name, f"mean |Δ{name.removeprefix('abs_mean_')}|")
+        for name in weights.columns
+        if name.startswith("abs_mean_")
+    ]
+    if measures:
+        yield Maps(
+            "motion", "when", "Every weight at one step",
+            "Move along the steps: one scale for all of them. A run shows its last capture up to the step.",
+            "weights", measures=measures, over="step",
+        )  # fmt: skip
+    if _SIZE in layers.columns and layers["layer"].is_not_null().any():
+        yield Maps(
+            "layers", "when", "Every layer at every step",
+            "Steps from left to right on a true axis, layers from top to bottom: √Σ‖ΔW‖² over a layer.",
+            "layers", measures=[Measure(_SIZE, "‖ΔW‖_F of the layer")], facets=("model_id",), x="step",
+            y="layer", margin="none",
+        )  # fmt: skip
+
+
+def _checks(steps: pl.DataFrame, findings: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
+    if steps["finite"].fill_null(True).all():
+        yield Check("finite", "good", "Every Δ of every capture is finite.")
+    broken = [f["text"] for f in findings if f["kind"] == "seam"]
+    if not broken:
+        yield Check("seams", "good", "No run jumps between neighbouring captures.")
+    for finding in findings:
+        if finding["kind"] in INCOMPLETE and finding["severity"] == "note":
+            yield Check("captures", "note", finding["text"])

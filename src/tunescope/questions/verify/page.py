@@ -1,0 +1,34 @@
+"""A verification on the report page: the verdict, and how often each adapter lies in every weight."""
+
+from tunescope.page.panels import Check, Content, Data, Maps, Measure
+from tunescope.questions.verify.command import COMMAND
+from tunescope.study.recalled import command_line
+from tunescope.study.study import Study
+
+
+def content(study: Study) -> Content:
+    """What the page shows of whether adapters are in a merged model."""
+    table = study.table
+    frame = table.frame.select([n for n in table.frame.columns if table.frame[n].is_not_null().any()])
+    has = set(frame.columns)
+    measures = [
+        Measure("coefficient", "coefficient", error="stderr" if "stderr" in has else None),
+        Measure("kept", "kept by rounding"),
+        Measure("equal_fraction", "values explained", limits=(0.0, 1.0)),
+    ]
+    panel = Maps(
+        "merge", "trust", "How often each adapter lies in every weight",
+        "The coefficient c in W' = round(W + Σ c·ΔW): 1 is merged once with its scale, 0 not at all.",
+        "merge", measures=[m for m in measures if m.column in has], margin="none",
+    )  # fmt: skip
+    verdict = str(study.readout["verdict"])
+    good = verdict == "as_expected"
+    return Content(
+        command=command_line(COMMAND, study.arguments),
+        tab="trust",
+        data={"merge": Data(frame, table.meta["columns"])},
+        panels=[panel] if panel.measures else [],
+        checks=[
+            Check("merged", "good" if good else "warning", f"The verdict is: {verdict.replace('_', ' ')}.")
+        ],
+    )

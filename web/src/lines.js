@@ -1,0 +1,177 @@
+// Measures above one another along one axis, a line for every model; drawn by uPlot, read out by us.
+
+import uPlot from "uplot";
+import { cell, levels, tabled } from "./data.js";
+import { modelColour, token } from "./colour.js";
+import { el, say, short } from "./dom.js";
+import { number } from "./format.js";
+import { INKS } from "./heat.js";
+import { SvgInk, svg } from "./ink.js";
+import { hideTip, showTip } from "./tip.js";
+
+const HEIGHT = 176, LEFT = 66, PLOT = 520;
+
+export class Lines {
+  constructor(panel, page) {
+    Object.assign(this, { panel, page, frame: page.data[panel.data], charts: [] });
+    this.body = el("div", { class: "charts" });
+    this.render();
+  }
+
+  changed(keys) {
+    if (keys.has("hide")) this.render();
+  }
+
+  // The page knows its width only once the body stands in it.
+  laid() {
+    this.render();
+  }
+
+  models() {
+    const hidden = this.page.hidden();
+    return levels(this.frame, this.panel.series).filter((model) => model !== null && !hidden.has(model));
+  }
+
+  // One x for all lines, a null where a model was not measured.
+  aligned(column) {
+    const { frame, panel } = this;
+    const models = this.models();
+    const place = new Map(models.map((model, i) => [model, i]));
+    const byX = new Map();
+    for (let row = 0; row < frame.rows; row++) {
+      const [x, i] = [cell(frame, panel.x, row), place.get(cell(frame, panel.series, row))];
+      if (x === null || i == null) continue;
+      if (!byX.has(x)) byX.set(x, Array(models.length).fill(null));
+      const value = cell(frame, column, row);
+      byX.get(x)[i] = value !== null && Number.isFinite(value) ? value : null;
+    }
+    const xs = [...byX.keys()].sort((a, b) => a - b);
+    return [xs, ...models.map((_, i) => xs.map((x) => byX.get(x)[i]))];
+  }
+
+  render() {
+    for (const chart of this.charts) chart.destroy();
+    const width = Math.max(260, Math.min(1000, this.body.clientWidth || this.page.width()));
+    this.charts = [];
+    this.body.replaceChildren(...this.panel.measures.map((measure) => this.chart(measure, width)));
+  }
+
+  chart(measure, width) {
+    const data = this.aligned(measure.column);
+    const models = this.models();
+    const unit = this.frame.columns[measure.column]?.unit;
+    const place = el("div", { class: "chart", tabindex: 0, role: "img", "aria-label": this.described(measure, data, models) });
+    const axis = { stroke: token("quiet"), font: "11px system-ui, sans-serif", grid: { stroke: token("rule"), width: 1 }, ticks: { stroke: token("line"), width: 1, size: 4 } };
+    const errors = measure.error ? this.aligned(measure.error) : null;
+    const chart = new uPlot({
+      width, height: HEIGHT, legend: { show: false }, padding: [8, 14, 0, 0],
+      scales: { x: { time: false } },
+      cursor: { sync: { key: this.panel.id }, points: { size: 7 }, drag: { x: false, y: false } },
+      axes: [{ ...axis, size: 28, values: (_, ticks) => ticks.map((tick) => number(tick, 4)) }, { ...axis, size: LEFT, values: (_, ticks) => ticks.map((tick) => number(tick, 3)) }],
+      series: [{}, ...models.map((model) => ({ label: short(model, 40), stroke: modelColour(this.page.models.indexOf(model)), width: 2, spanGaps: true, points: { show: data[0].length < 60, size: 5 } }))],
+      hooks: { setCursor: [(u) => this.pointed(u, measure, models)], draw: errors ? [(u) => whiskers(u, data, errors)] : [] },
+    }, data, place);
+    place.addEventListener("keydown", (event) => this.key(event, chart, measure, models));
+    place.addEventListener("mouseleave", hideTip);
+    place.addEventListener("blur", hideTip);
+    this.charts.push(chart);
+    return el("div", {}, el("p", { class: "chart-title" }, `${measure.label}${unit ? ` [${unit}]` : ""}`), place);
+  }
+
+  described(measure, [xs, ...lines], models) {
+    const told = models.slice(0, 12).map((model, i) => {
+      const known = xs.map((x, k) => [x, lines[i][k]]).filter(([, value]) => value !== null);
+      return known.length ? `${short(model, 30)} from ${number(known[0][1])} at ${known[0][0]} to ${number(known.at(-1)[1])} at ${known.at(-1)[0]}` : `${short(model, 30)} not measured`;
+    });
+    return `${measure.label} over ${this.panel.x_label}: ${told.join("; ")}. Left and right arrow keys move along it.`;
+  }
+
+  told(chart, measure, models, at) {
+    const x = chart.data[0][at];
+    const values = models.map((model, i) => [model, chart.data[i + 1][at]]).filter(([, value]) => value !== null);
+    return [`${this.panel.x_label} ${number(x)}`, ...values.slice(0, 14).map(([model, value]) => `${short(model, 28)}: ${number(value)}`)];
+  }
+
+  // Synchronised cursors move in every chart; the pointer is over one of them.
+  pointed(chart, measure, models) {
+    const { idx, left } = chart.cursor;
+    if (idx == null || left < 0 || !chart.over.matches(":hover")) return;
+    const box = chart.over.getBoundingClientRect();
+    showTip(this.told(chart, measure, models, idx), box.left + left, box.top + 20);
+  }
+
+  key(event, chart, measure, models) {
+    const last = chart.data[0].length - 1;
+    const now = chart.cursor.idx ?? -1;
+    const to = { ArrowRight: Math.min(last, now + 1), ArrowLeft: Math.max(0, now - 1), Home: 0, End: last }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    const left = chart.valToPos(chart.data[0][to], "x");
+    chart.setCursor({ left, top: 20 });
+    const told = this.told(chart, measure, models, to);
+    const box = chart.over.getBoundingClientRect();
+    showTip(told, box.left + left, box.top + 20);
+    say(told.join(", "));
+  }
+
+  caption() {
+    return this.panel.caption;
+  }
+
+  rows() {
+    const hidden = this.page.hidden();
+    const rows = Array.from({ length: this.frame.rows }, (_, row) => row);
+    return tabled(this.frame, rows.filter((row) => !hidden.has(cell(this.frame, this.panel.series, row))));
+  }
+
+  svg() {
+    const models = this.models();
+    const height = 150;
+    const body = this.panel.measures.map((measure, k) => {
+      const ink = new SvgInk(PLOT + 90, height);
+      drawn(ink, this.aligned(measure.column), measure.label, models.map((model) => modelColour(this.page.models.indexOf(model))), height);
+      return ink.placed(0, k * (height + 16));
+    });
+    const names = new SvgInk(PLOT, 20 * models.length);
+    models.forEach((model, i) => {
+      names.rect(70, 20 * i + 4, 12, 3, modelColour(this.page.models.indexOf(model)));
+      names.text(90, 20 * i + 6, short(model, 60), { fill: INKS.ink });
+    });
+    const below = this.panel.measures.length * (height + 16);
+    return svg(PLOT + 100, below + 20 * models.length + 24, [...body, names.placed(0, below + 14)].join("\n"), this.caption());
+  }
+}
+
+function whiskers(chart, [xs, ...lines], [, ...errors]) {
+  const { ctx } = chart;
+  ctx.save();
+  ctx.lineWidth = 1.25;
+  lines.forEach((line, i) => {
+    ctx.strokeStyle = chart.series[i + 1].stroke(chart, i + 1);
+    line.forEach((value, k) => {
+      const error = errors[i][k];
+      if (value === null || error === null) return;
+      const x = chart.valToPos(xs[k], "x", true);
+      ctx.beginPath();
+      ctx.moveTo(x, chart.valToPos(value - error, "y", true));
+      ctx.lineTo(x, chart.valToPos(value + error, "y", true));
+      ctx.stroke();
+    });
+  });
+  ctx.restore();
+}
+
+// The same lines on paper: a frame, the ends of both axes, the lines.
+function drawn(ink, [xs, ...lines], label, colours, height) {
+  const known = lines.flat().filter((value) => value !== null);
+  const [low, high] = [Math.min(...known), Math.max(...known)];
+  const span = high - low || 1;
+  const at = (x, value) => [70 + (PLOT * (x - xs[0])) / (xs.at(-1) - xs[0] || 1), 26 + (height - 50) * (1 - (value - low) / span)];
+  ink.text(70, 10, label, { fill: INKS.ink, size: 12, bold: true });
+  ink.line([[70, 22], [70, height - 20], [70 + PLOT, height - 20]], INKS.hatch);
+  ink.text(64, 28, number(high, 3), { fill: INKS.quiet, anchor: "end" });
+  ink.text(64, height - 26, number(low, 3), { fill: INKS.quiet, anchor: "end" });
+  ink.text(70, height - 8, number(xs[0]), { fill: INKS.quiet, anchor: "middle" });
+  ink.text(70 + PLOT, height - 8, number(xs.at(-1)), { fill: INKS.quiet, anchor: "middle" });
+  lines.forEach((line, i) => ink.line(xs.map((x, k) => [x, line[k]]).filter(([, value]) => value !== null).map(([x, value]) => at(x, value)), colours[i], 2));
+}

@@ -1,0 +1,217 @@
+// One measure against another, a mark for every weight; a box drawn over marks outlines their cells in maps.
+
+import { cell, levels, tabled } from "./data.js";
+import { keyOf, parts } from "./cells.js";
+import { modelColour } from "./colour.js";
+import { choice, el, say } from "./dom.js";
+import { count, number } from "./format.js";
+import { INKS, themed } from "./heat.js";
+import { CanvasInk, SvgInk, svg } from "./ink.js";
+import { hideTip, showTip } from "./tip.js";
+
+const HEIGHT = 340, LEFT = 70, FOOT = 44, TOP = 14, RIGHT = 16, NEAR = 14;
+
+export class Scatter {
+  constructor(panel, page) {
+    Object.assign(this, { panel, page, frame: page.data[panel.data], at: -1, box: null });
+    this.controls = el("div", { class: "controls" });
+    this.canvas = el("canvas", { tabindex: 0, role: "img" });
+    this.told = el("p", { class: "small" });
+    this.body = el("div", {}, this.controls, el("div", { class: "sheet" }, this.canvas), this.told);
+    this.canvas.addEventListener("pointerdown", (event) => this.begin(event));
+    this.canvas.addEventListener("pointermove", (event) => this.move(event));
+    this.canvas.addEventListener("pointerup", (event) => this.end(event));
+    this.canvas.addEventListener("pointerleave", () => hideTip());
+    this.canvas.addEventListener("keydown", (event) => this.key(event));
+    this.canvas.addEventListener("blur", () => hideTip());
+    this.render();
+  }
+
+  changed(keys) {
+    if (keys.has("hide") || [...keys].some((key) => key.startsWith(`${this.panel.id}.`))) this.render();
+  }
+
+  selected(key) {
+    return this.page.state.get(`${this.panel.id}.s.${key}`, String(levels(this.frame, key)[0]));
+  }
+
+  points() {
+    const { frame, panel } = this;
+    const hidden = this.page.hidden();
+    const selects = panel.select.filter((key) => frame.columns[key]).map((key) => [key, this.selected(key)]);
+    const points = [];
+    for (let row = 0; row < frame.rows; row++) {
+      const [x, y, model] = [cell(frame, panel.x.column, row), cell(frame, panel.y.column, row), cell(frame, panel.series, row)];
+      if (x === null || y === null || !Number.isFinite(x) || !Number.isFinite(y) || hidden.has(model)) continue;
+      if (!selects.every(([key, value]) => String(cell(frame, key, row)) === value)) continue;
+      points.push({ x, y, row, model, key: keyOf(frame, row) });
+    }
+    return points.sort((a, b) => a.x - b.x);
+  }
+
+  render() {
+    this.all = this.points();
+    const choices = this.panel.select.filter((key) => levels(this.frame, key).length > 1);
+    this.controls.replaceChildren(...choices.map((key) => choice(key, levels(this.frame, key).map((level) => [String(level), String(level)]), this.selected(key), (value) => this.page.state.set({ [`${this.panel.id}.s.${key}`]: value }))));
+    this.width = Math.max(280, Math.min(760, this.page.width()));
+    this.canvas.setAttribute("aria-label", `${this.panel.y.label} against ${this.panel.x.label}: ${count(this.all.length, "weight")}. Left and right arrow keys move from mark to mark, Enter opens one.`);
+    this.draw();
+  }
+
+  mark() {
+    this.draw();
+  }
+
+  draw() {
+    this.paint(new CanvasInk(this.canvas, this.width, HEIGHT), themed(), this.width);
+  }
+
+  scales(width) {
+    const reach = (values, zero) => {
+      let [low, high] = [Math.min(...values, ...(zero ? [0] : [])), Math.max(...values, ...(zero ? [0] : []))];
+      if (!(high > low)) [low, high] = [low - 1, low + 1];
+      return [low - 0.04 * (high - low), high + 0.04 * (high - low)];
+    };
+    const [x, y] = [reach(this.all.map((point) => point.x), true), reach(this.all.map((point) => point.y), true)];
+    return {
+      x: (value) => LEFT + ((width - LEFT - RIGHT) * (value - x[0])) / (x[1] - x[0]),
+      y: (value) => TOP + (HEIGHT - TOP - FOOT) * (1 - (value - y[0]) / (y[1] - y[0])),
+      ends: { x, y },
+    };
+  }
+
+  paint(ink, inks, width) {
+    if (!this.all.length) return;
+    const { x, y, ends } = this.scales(width);
+    for (const tick of ticks(ends.y, 5)) {
+      ink.line([[LEFT, y(tick)], [width - RIGHT, y(tick)]], tick === 0 ? inks.hatch : inks.missing);
+      ink.text(LEFT - 8, y(tick), number(tick, 3), { fill: inks.quiet, anchor: "end" });
+    }
+    for (const tick of ticks(ends.x, width > 500 ? 7 : 4)) {
+      ink.line([[x(tick), HEIGHT - FOOT], [x(tick), HEIGHT - FOOT + 4]], inks.hatch);
+      ink.text(x(tick), HEIGHT - FOOT + 14, number(tick, 3), { fill: inks.quiet, anchor: "middle" });
+    }
+    ink.line([[LEFT, HEIGHT - FOOT], [width - RIGHT, HEIGHT - FOOT]], inks.hatch);
+    ink.text((LEFT + width - RIGHT) / 2, HEIGHT - 8, this.panel.x.label, { fill: inks.ink, anchor: "middle", size: 12 });
+    ink.text(12, (HEIGHT - FOOT) / 2, this.panel.y.label, { fill: inks.ink, anchor: "middle", size: 12, turn: -90 });
+    if (this.panel.equal) {
+      const [from, to] = [Math.max(ends.x[0], ends.y[0]), Math.min(ends.x[1], ends.y[1])];
+      if (to > from) ink.line([[x(from), y(from)], [x(to), y(to)]], inks.hatch, 1.25);
+    }
+    const marks = this.page.marks();
+    for (const point of this.all) {
+      const outlined = marks.has(point.key);
+      if (outlined) ink.dot(x(point.x), y(point.y), 6, inks.edge);
+      ink.dot(x(point.x), y(point.y), outlined ? 4.4 : 3.6, modelColour(this.page.models.indexOf(point.model)));
+    }
+    const focused = this.all[this.at];
+    if (focused) ink.frame(x(focused.x) - 7, y(focused.y) - 7, 14, 14, inks.edge, 2);
+    if (this.box) {
+      const [a, b] = this.box;
+      ink.frame(Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.abs(a[0] - b[0]), Math.abs(a[1] - b[1]), inks.edge);
+    }
+  }
+
+  place(event) {
+    const bounds = this.canvas.getBoundingClientRect();
+    const scale = this.width / bounds.width;
+    return [(event.clientX - bounds.left) * scale, (event.clientY - bounds.top) * scale];
+  }
+
+  nearest([left, top]) {
+    const { x, y } = this.scales(this.width);
+    let [best, at] = [NEAR, -1];
+    this.all.forEach((point, i) => {
+      const distance = Math.hypot(x(point.x) - left, y(point.y) - top);
+      if (distance < best) [best, at] = [distance, i];
+    });
+    return at;
+  }
+
+  begin(event) {
+    this.box = [this.place(event), this.place(event)];
+    this.canvas.setPointerCapture?.(event.pointerId);
+  }
+
+  move(event) {
+    if (this.box) {
+      this.box[1] = this.place(event);
+      return this.draw();
+    }
+    const at = this.nearest(this.place(event));
+    if (at < 0) hideTip();
+    else showTip(this.words(at), event.clientX, event.clientY);
+    this.canvas.classList.toggle("over", at >= 0);
+    return undefined;
+  }
+
+  end(event) {
+    const box = this.box;
+    this.box = null;
+    if (!box) return;
+    const drawn = Math.hypot(box[0][0] - box[1][0], box[0][1] - box[1][1]) > 6;
+    if (drawn) return this.brushed(box);
+    const at = this.nearest(this.place(event));
+    if (at >= 0) this.page.open(this.all[at].key);
+    else this.clear();
+    return undefined;
+  }
+
+  brushed([a, b]) {
+    const { x, y } = this.scales(this.width);
+    const inside = (value, one, other) => value >= Math.min(one, other) && value <= Math.max(one, other);
+    const chosen = this.all.filter((point) => inside(x(point.x), a[0], b[0]) && inside(y(point.y), a[1], b[1]));
+    const sum = chosen.reduce((total, point) => total + point.y, 0);
+    this.page.brush(new Set(chosen.map((point) => point.key)));
+    this.told.replaceChildren(`${count(chosen.length, "weight")} outlined in all maps; together ${number(sum, 3)}. `, el("button", { type: "button", class: "plain", onclick: () => this.clear() }, "clear"));
+    say(this.told.textContent);
+  }
+
+  clear() {
+    this.told.replaceChildren();
+    this.page.brush(null);
+  }
+
+  words(at) {
+    const { frame, panel } = this;
+    const point = this.all[at];
+    const error = panel.y.error ? cell(frame, panel.y.error, point.row) : null;
+    return [point.key ? parts(point.key).component : "", `${panel.x.label}: ${number(point.x)}`, `${panel.y.label}: ${number(point.y)}${error === null ? "" : ` ± ${number(error, 2)}`}`];
+  }
+
+  key(event) {
+    const to = { ArrowRight: this.at + 1, ArrowLeft: Math.max(0, this.at - 1), Home: 0, End: this.all.length - 1 }[event.key];
+    if (event.key === "Enter" && this.all[this.at]) return this.page.open(this.all[this.at].key);
+    if (to === undefined || !this.all[to]) return undefined;
+    event.preventDefault();
+    this.at = to;
+    this.draw();
+    const { x, y } = this.scales(this.width);
+    const bounds = this.canvas.getBoundingClientRect();
+    showTip(this.words(to), bounds.left + x(this.all[to].x), bounds.top + y(this.all[to].y));
+    return say(this.words(to).join(", "));
+  }
+
+  caption() {
+    return this.panel.caption;
+  }
+
+  svg() {
+    const ink = new SvgInk(640, HEIGHT);
+    this.paint(ink, INKS, 640);
+    return svg(640, HEIGHT, ink.placed(0, 0), this.caption());
+  }
+
+  rows() {
+    return tabled(this.frame, this.all.map(({ row }) => row));
+  }
+}
+
+function ticks([low, high], about) {
+  const raw = (high - low) / about;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 5, 10].map((times) => times * power).find((one) => one >= raw);
+  const found = [];
+  for (let tick = Math.ceil(low / step) * step; tick <= high; tick += step) found.push(Math.abs(tick) < step / 1e6 ? 0 : tick);
+  return found;
+}
