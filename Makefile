@@ -7,7 +7,7 @@ export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test check docs gold light wheel pythons lowest bench calibrate calibrate-quick fuzz faults clean
+.PHONY: demo test check page docs gold light wheel pythons lowest bench calibrate calibrate-quick fuzz faults clean
 .DELETE_ON_ERROR:
 
 # torch comes first and pinned: left to a resolver it may bring several gigabytes of CUDA packages.
