@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,19 @@ def opener(base: WholeModel, align_vocab: bool = False) -> Opener:
         return [open_difference(place, base, said or default_label(place), align_vocab)]
 
     return open_against
+
+
+def difference_opener(base: str | os.PathLike[str]) -> Opener:
+    """What opens adapters as they are, and whole models as differences from a base that is read only then."""
+    held = cache(lambda: open_whole(base))
+
+    def open_beside(spec: Any, **given: Any) -> list[Source]:
+        if not is_whole(spec):
+            return open_sources(spec, **given)
+        said, place = parse_spec(spec) if isinstance(spec, str) else (None, os.fspath(spec))
+        return [open_difference(place, held(), said or default_label(place))]
+
+    return open_beside
 
 
 def open_difference(

@@ -1,6 +1,7 @@
 """Which sources a subspace study can compare, and what was noticed about them and their base."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -11,6 +12,22 @@ from tunescope.source.checkpoint import BaseCheckpoint
 from tunescope.source.ledger import notices
 from tunescope.source.opened import Source
 from tunescope.study.finding import Finding, merged, named, noticed
+
+
+def with_directions(sources: Sequence[Source]) -> list[Source]:
+    """The sources with what has directions: of whole models matrices, beside adapters theirs alone."""
+    adapted = {d.address for s in sources for d in s.deltas if d.pair is None}
+    return [
+        replace(
+            source,
+            deltas=tuple(
+                d
+                for d in source.deltas
+                if d.pair is None or (min(d.d_out, d.d_in) > 1 and (not adapted or d.address in adapted))
+            ),
+        )
+        for source in sources
+    ]
 
 
 def check_comparable(sources: Sequence[Source], against_self: bool) -> None:

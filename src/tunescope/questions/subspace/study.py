@@ -19,11 +19,18 @@ from tunescope.questions.subspace.directions import MATRICES, SIDES, Selection
 from tunescope.questions.subspace.findings import subspace_findings, with_every_number
 from tunescope.questions.subspace.kinds import THRESHOLDS
 from tunescope.questions.subspace.question import QUESTION
-from tunescope.questions.subspace.sources import check_comparable, source_findings, stored_transposed
+from tunescope.questions.subspace.sources import (
+    check_comparable,
+    source_findings,
+    stored_transposed,
+    with_directions,
+)
 from tunescope.questions.subspace.summary import subspace_readout
 from tunescope.source import digest
+from tunescope.source.against import difference_opener
 from tunescope.source.checkpoint import BaseCheckpoint, open_checkpoint
 from tunescope.source.ledger import coverage, provenance
+from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
 from tunescope.source.selection import chosen_sources, spelled_sources
 from tunescope.study.progress import Tell, silent
@@ -54,7 +61,8 @@ def subspace(
 ) -> Study:
     """Compare the directions in which two or more models change each weight, against chance.
 
-    `sources` are what `norms` takes. `study.table` has one row per pair and ΔW: overlap
+    `sources` are what `norms` takes, with a `base` whole models as well: the 64 leading directions of each
+    change, beside adapters only of their weights. `study.table` has one row per pair and ΔW: overlap
     ‖UᵀU'‖²_F/min(r, r') of the whole spans in [0, 1] on both sides with its chance level and z, cosine of
     ΔW, principal angles in degrees, shared dimensions. `study.tables["subspace"]` has one row per pair, ΔW,
     matrix (`of`), side, i and j: φ(i, j) [Hu et al. 2021, eq. 4] with chance and z. With `base`, the table
@@ -65,7 +73,8 @@ def subspace(
     check_numbers(vmax, epsilon, ranks, base)
     wanted = Selection(tuple(of), tuple(sides), max_rank, resolve(device))
     wanted.wanted()
-    opened = chosen_sources(sources, scale, layers, modules)
+    opener = difference_opener(base) if base else open_sources
+    opened = with_directions(chosen_sources(sources, scale, layers, modules, opener))
     arguments["sources"] = spelled_sources(sources, opened)
     check_comparable(opened, against_self)
     held = open_checkpoint(base) if base else None
