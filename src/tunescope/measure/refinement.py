@@ -6,7 +6,7 @@ Key and value have equally many. Nothing that is said of one model alone comes t
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 from tunescope.address import Address
@@ -106,10 +106,16 @@ def _cut(fusing: Sequence[Delta], apart: Sequence[Delta]) -> Iterator[tuple[Delt
         near = layers.get((delta.address.stack, delta.address.layer), {})
         if delta.address in both or not near:
             continue
-        whole = cache(delta.open)
+        whole = partial(_opened, delta)
         for part in parts(delta.address, (delta.d_out, delta.d_in), near):
             other = theirs[part.address]
             yield _slice(delta, whole, part, other), other
+
+
+@lru_cache(maxsize=2)
+def _opened(delta: Delta) -> Update:
+    """An update, kept until two others were asked for: its parts are read one after the other."""
+    return delta.open()
 
 
 def _slice(delta: Delta, whole: Any, part: Part, other: Delta) -> Delta:

@@ -10,7 +10,7 @@ from safetensors.numpy import save_file
 
 from tunescope.address import component_names, distinct_addresses, dotted, parse
 from tunescope.address.naming import BLOCKS, RENAMES, Rename
-from tunescope.measure.similarity import delta_cosine, pairs
+from tunescope.measure.between import between
 from tunescope.source import open_source
 from tunescope.source.checkpoint import open_checkpoint
 
@@ -68,9 +68,10 @@ def test_every_spelling_of_a_rule_is_the_same_update(rule: Rename, module: str, 
     if "processor" in module:
         del files["flat"]
     sources = [open_source(saved(tmp_path / f"{label}.safetensors", names)) for label, names in files.items()]
-    table = pairs([(source.label, source.deltas) for source in sources])
-    assert table.height == 3 * len(files) * (len(files) - 1) // 2
-    np.testing.assert_allclose(delta_cosine(table, list(files)), 1.0, rtol=1e-9)
+    found = between([(source.label, source.deltas) for source in sources])
+    assert (found.named == found.identical).all()
+    assert (found.compared == 3).all()
+    np.testing.assert_allclose(found.cosine, 1.0, rtol=1e-9)
     assert [delta.address.layer for delta in sources[0].deltas] == [0, 1, 2]
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from tunescope.address import parse
 from tunescope.delta import Delta, Factored
-from tunescope.measure.similarity import delta_cosine, pairs
+from tunescope.measure.between import between
 
 
 def deltas(size: float, seed: int) -> tuple[list[Delta], np.ndarray]:
@@ -25,5 +25,5 @@ def deltas(size: float, seed: int) -> tuple[list[Delta], np.ndarray]:
 @pytest.mark.parametrize("size", [1e-42, 1e-38, 1e-20, 1.0, 1e18])
 def test_the_cosine_of_tiny_and_of_huge_updates_is_that_of_numpy(size: float) -> None:
     (one, u), (other, v) = deltas(size, 0), deltas(size, 1)
-    found = delta_cosine(pairs([("a", one), ("b", other)]), ["a", "b"])[0][1]
+    found = between([("a", one), ("b", other)]).cosine[0, 1]
     assert found == pytest.approx(u @ v / np.linalg.norm(u) / np.linalg.norm(v), abs=1e-6)

@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from tunescope.errors import Notice
+from tunescope.measure.between import Between
 from tunescope.measure.towers import Tower, towers
 from tunescope.questions.norms.cells import cell_findings
 from tunescope.questions.norms.depth import depth_findings
-from tunescope.questions.norms.facts import equal_updates, non_finite, strangers, untrained
+from tunescope.questions.norms.facts import non_finite, untrained
+from tunescope.questions.norms.pairs import equal_updates, strangers
 from tunescope.questions.norms.tilt import tilt_findings
 from tunescope.study.finding import Finding, noticed_together, ordered
 
@@ -19,10 +21,10 @@ from tunescope.study.finding import Finding, noticed_together, ordered
 def norm_findings(
     frame: pl.DataFrame,
     metric: str,
-    pairs: pl.DataFrame | None = None,
+    both: Between | None = None,
     notices: Sequence[tuple[str, Notice]] = (),
 ) -> list[Finding]:
-    """All findings of a norms table, of its pairs, and of what was noticed while reading, in order.
+    """All findings of a norms table, of pairs of its models, and of what was noticed while reading, in order.
 
     Each kind of finding is tested over all models at once, so that a study of many has no more false ones
     than a study of one.
@@ -30,10 +32,10 @@ def norm_findings(
     found = [*untrained(frame), *non_finite(frame), *noticed_together(notices)]
     models = model_towers(frame, metric)
     found += place_findings(models, metric)
-    if pairs is not None:
+    if both is not None:
         # Tables of norms hold no update that could be compared; they are no strangers for that.
         published = {label for label, notice in notices if notice.slug == "published-norms"}
-        found += [*equal_updates(pairs), *strangers([m for m in models if m not in published], pairs)]
+        found += [*equal_updates(both), *strangers([m for m in models if m not in published], both)]
     return ordered(found)
 
 

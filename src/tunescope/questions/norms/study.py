@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from itertools import combinations
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from tunescope.errors import UsageError
-from tunescope.measure import similarity
+from tunescope.measure.between import Between
+from tunescope.measure.similarity import norm_maps
 from tunescope.questions.norms import measure
 from tunescope.questions.norms.changed import changed_values
 from tunescope.questions.norms.dense import SPECTRA
@@ -16,7 +17,7 @@ from tunescope.questions.norms.findings import norm_findings
 from tunescope.questions.norms.heads import heads_table, parse_heads
 from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.summary import readout
-from tunescope.questions.norms.table import measure_norms, pairs
+from tunescope.questions.norms.table import common, measure_norms
 from tunescope.questions.norms.views import drawable
 from tunescope.source.against import Opener, opener
 from tunescope.source.ledger import coverage, notices, provenance
@@ -88,13 +89,13 @@ def _compared(
     """All tables and the readout document of sources that are measured."""
     labels = [source.label for source in opened]
     metric = metric or drawable(table.frame, DEFAULT_METRIC)
-    between = pairs(opened) if len(opened) > 1 else None
+    both = common(opened) if len(opened) > 1 else None
     same_values, found = changed_values(opened)
-    findings = [*norm_findings(table.frame, metric, between, notices(opened)), *found]
+    findings = [*norm_findings(table.frame, metric, both, notices(opened)), *found]
     document = readout(table.frame, labels, metric, findings, focus)
     tables = {
         "norms": table,
-        "similarity": _similarities(table.frame, labels, metric, between),
+        "similarity": _similarities(table.frame, labels, metric, both),
         "coverage": coverage(opened),
     }
     if same_values is not None:
@@ -138,28 +139,18 @@ def check_metric(metric: str | None, spectra: bool = True) -> None:
         )
 
 
-def _similarities(
-    frame: pl.DataFrame, labels: Sequence[str], metric: str, between: pl.DataFrame | None
-) -> Table:
+def _similarities(frame: pl.DataFrame, labels: Sequence[str], metric: str, both: Between | None) -> Table:
     """One row per pair of models."""
-    rows: list[dict[str, Any]] = []
-    if between is not None:
-        cosine = similarity.delta_cosine(between, labels)
-        map_cosine, distance = similarity.norm_maps(frame, labels, metric)
-        counts = {
-            (a, b): (same, count)
-            for a, b, same, count in between.filter(pl.col("status") == "ok")
-            .group_by("model_a", "model_b", maintain_order=True)
-            .agg(pl.col("identical").fill_null(False).sum().alias("same"), pl.len().alias("count"))
-            .iter_rows()
-        }
-        for (i, a), (j, b) in combinations(enumerate(labels), 2):
-            same, count = counts.get((a, b), counts.get((b, a), (0, 0)))
-            values = (a, b, cosine[i][j], map_cosine[i][j], distance[i][j], count, same)
-            rows.append(dict(zip(SIMILARITY, values, strict=True)))
-    return Table(
-        pl.DataFrame(rows, schema=dtypes(SIMILARITY)), "similarity", {"columns": described(SIMILARITY)}
-    )
+    columns: dict[str, Any] = {name: [] for name in SIMILARITY}
+    if both is not None:
+        i, j = np.triu_indices(len(labels), 1)
+        maps = norm_maps(frame, labels, metric)
+        names = pl.Series(labels, dtype=pl.String)
+        measured = (both.cosine, *maps, both.compared, both.identical)
+        values = [names.gather(i), names.gather(j), *(table[i, j] for table in measured)]
+        columns = dict(zip(SIMILARITY, values, strict=True))
+    rows = pl.DataFrame(columns, schema=dtypes(SIMILARITY), nan_to_null=True)
+    return Table(rows, "similarity", {"columns": described(SIMILARITY)})
 
 
 def _base(opened: Sequence[Source]) -> str | None:

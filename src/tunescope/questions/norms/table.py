@@ -9,7 +9,7 @@ import polars as pl
 
 from tunescope.address import component_names
 from tunescope.delta import Delta
-from tunescope.measure import similarity as _similarity
+from tunescope.measure.between import Between, between
 from tunescope.questions.norms import dense
 from tunescope.questions.norms import measure as _norms
 from tunescope.source.opened import Source
@@ -91,9 +91,9 @@ def _published(source: Source) -> pl.DataFrame:
     )
 
 
-def pairs(sources: Sequence[Source]) -> pl.DataFrame:
-    """Inner products, norms and equality of every module that two sources share."""
-    found = _similarity.pairs([(source.label, source.deltas) for source in sources])
+def common(sources: Sequence[Source]) -> Between:
+    """What every two sources have in common."""
+    found = between([(source.label, source.deltas) for source in sources])
     for source in sources:
         source.verify_unchanged()
     return found

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import polars as pl
 import pytest
 
-from tunescope.questions.norms.facts import equal_updates
+from tunescope.measure.between import Between
 from tunescope.questions.norms.findings import norm_findings
 from tunescope.questions.norms.measure import frame
+from tunescope.questions.norms.pairs import equal_updates
 from tunescope.study.finding import Finding
 
 METRIC = "frobenius_norm_normalized"
@@ -148,22 +148,28 @@ def test_all_updates_of_zero_in_two_models_are_one_finding() -> None:
     assert (untrained.models, untrained.components) == (("a", "b"), ())
 
 
-def pairs(*same: tuple[str, str, int]) -> pl.DataFrame:
-    """Pairs of models of which the first so many of four components are identical."""
-    return pl.DataFrame(
-        [
-            {"model_a": a, "model_b": b, "component_name": f"L{i}", "identical": i < count}
-            for a, b, count in same
-            for i in range(4)
-        ]
-    )
+def equal(*contents: tuple[int, ...]) -> Between:
+    """Models `a, b, …` whose weights are the same where the numbers of their contents are."""
+    numbers = np.array(contents).T
+    none = np.zeros((len(contents),) * 2)
+    return Between(
+        tuple("abcdef"[: len(contents)]), tuple(f"L{i}" for i in range(len(numbers))), ((4, 4),),
+        np.zeros_like(numbers), numbers, np.zeros_like(numbers), none, none,
+    )  # fmt: skip
 
 
 def test_three_equal_models_are_one_duplicate() -> None:
-    (duplicate,) = equal_updates(pairs(("a", "b", 4), ("a", "c", 4), ("b", "c", 4)))
+    (duplicate,) = equal_updates(equal((0, 1, 2), (0, 1, 2), (0, 1, 2), (3, 4, 5)))
     assert (duplicate.kind, duplicate.models) == ("duplicate", ("a", "b", "c"))
 
 
 def test_components_equal_in_several_models_are_one_finding() -> None:
-    (frozen,) = equal_updates(pairs(("a", "b", 2), ("a", "c", 2), ("b", "c", 2)))
+    (frozen,) = equal_updates(equal((0, 1, 2), (0, 1, 3), (0, 1, -1), (7, 8, -1)))
     assert (frozen.kind, frozen.models, frozen.components) == ("frozen", ("a", "b", "c"), ("L0", "L1"))
+
+
+def test_other_components_equal_in_other_models_are_findings_of_their_own() -> None:
+    told = equal_updates(equal((0, 1, 2), (0, 9, 3), (5, 1, 4), (5, 8, 6)))
+    assert [(f.models, f.components) for f in told] == [
+        (("a", "b"), ("L0",)), (("c", "d"), ("L0",)), (("a", "c"), ("L1",)),
+    ]  # fmt: skip
