@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import save_file
 
+import tunescope
 from tunescope.writing import held
 
 Run = Callable[..., Any]
@@ -89,12 +91,7 @@ def test_writes_the_whole_study(run: Run, two: tuple[Path, Path], tmp_path: Path
     tables = {p.name for p in (out / "tables").iterdir()}
     assert tables == TABLES
     figures = {p.name for p in (out / "figures").iterdir()}
-    stems = [
-        "norm_heatmap_a_normalized",
-        "norm_heatmap_a_raw",
-        "norm_heatmap_b_normalized",
-        "norm_heatmap_b_raw",
-    ]
+    stems = ["norm_heatmaps_normalized", "norm_heatmap_a_normalized", "norm_heatmap_b_normalized"]
     stems += ["layer_profiles", "top_components", "difference_b_minus_a"]
     assert figures == {*(f"{s}.png" for s in stems), "captions.md"}
     with (out / "tables" / "weight_norms_a.csv").open() as file:
@@ -110,6 +107,34 @@ def test_writes_the_whole_study(run: Run, two: tuple[Path, Path], tmp_path: Path
     square = pl.read_csv(out / "tables" / "similarity_delta_cosine.csv")
     assert square.columns == ["model_id", "a", "b"]
     assert square["a"][0] == 1
+
+
+def test_all_pictures_are_drawn_where_all_are_asked_for(
+    run: Run, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    assert run("norms", f"a={two[0]}", f"b={two[1]}", "-o", out, "--figures", "svg,all").code == 0
+    drawn = {path.stem for path in (out / "figures").glob("*.svg")}
+    assert {"norm_heatmap_a_raw", "norm_heatmap_b_raw", "norm_heatmaps_raw"} <= drawn
+    assert drawn == set(tunescope.read(out).figures())
+
+
+def test_many_models_are_one_sheet_and_not_a_file_each(
+    run: Run, two: tuple[Path, Path], tmp_path: Path
+) -> None:
+    sources = [f"m{k}={two[k % 2]}" for k in range(12)]
+    assert run("norms", *sources, "-o", tmp_path / "s").code == 0
+    drawn = {path.stem for path in (tmp_path / "s" / "figures").glob("*.png")}
+    assert drawn == {"norm_heatmaps_normalized", "layer_profiles", "model_similarity"}
+
+
+def test_limits_begin_where_they_are_asked_to(run: Run, two: tuple[Path, Path], tmp_path: Path) -> None:
+    wanted = {"zero": r"colours from 0 to ", "data": r"colours from 0\.\d*[1-9]\d* to "}
+    for word, pattern in wanted.items():
+        assert run("norms", two[0], "-o", tmp_path / word, "--limits", word).code == 0
+        captions = (tmp_path / word / "figures" / "captions.md").read_text()
+        assert re.search(pattern, captions), captions
+    assert run("norms", two[0], "--limits", "sky").code == 2
 
 
 def test_numbers_equal_a_dense_computation(run: Run, two: tuple[Path, Path], tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ STUDIES: dict[str, Callable[[str, str], Study]] = {
 }
 PICTURES = [
     ("norms", "norm_heatmap_cpp_normalized"),
+    ("norms", "norm_heatmaps_normalized"),
     ("norms", "layer_profiles"),
     ("norms", "difference_python_minus_cpp"),
     ("subspace", "subspace_cpp_vs_python"),

@@ -9,6 +9,7 @@ from tunescope.study.options import parse_formats
 EPILOG = """\b
 Examples:
   tunescope draw study/ --figures svg,pdf
+  tunescope draw study/ --figures all
   tunescope draw norms/ motion/ --figures none
 """
 
@@ -16,7 +17,11 @@ Examples:
 @click.command(epilog=EPILOG, short_help="Make the pictures and sentences of saved studies again.")
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY...", type=click.Path(path_type=Path))
 @click.option(
-    "--figures", default="png", show_default=True, metavar="png,svg,pdf|none", help="Formats of the pictures."
+    "--figures",
+    default="png",
+    show_default=True,
+    metavar="png,svg,pdf,all|none",
+    help="Formats of the pictures.",
 )
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

@@ -62,7 +62,7 @@ def _shared() -> tuple[Callable[[Any], Any], ...]:
     return (
         option("-o", "--out", type=path, help="Write the study into this folder."),
         option("--overwrite", is_flag=True, help="Replace an earlier study in that folder."),
-        option("--figures", default="png", metavar="png,svg,pdf|none", help="Pictures [default: png]."),
+        option("--figures", default="png", metavar="png,svg,pdf,all|none", help="Pictures [default: png]."),
         option("--report/--no-report", default=True, help="With -o: also one page to look at, report.html."),
         option("--spreadsheet-safe", is_flag=True, help="Quote CSV texts that a spreadsheet would run."),
         option("--json", "as_json", is_flag=True, help="Print the readout document on stdout."),

@@ -16,12 +16,16 @@ Panel = Callable[[Axes], Axes]
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A picture of matplotlib: `make` draws it whole, `panels` each of its panels on given axes, by title."""
+    """A picture of matplotlib: `make` draws it whole, `panels` each of its panels on given axes, by title.
+
+    One that is `on_request` is written only where all pictures are asked for.
+    """
 
     name: str
     caption: str
     make: Callable[[], Figure]
     panels: Mapping[str, Panel] = field(default_factory=dict)
+    on_request: bool = False
 
     def draw(self, ax: Any = None, panel: str | None = None) -> Figure:
         """The whole figure, or one panel on `ax`; a panel must be named where there are several.

@@ -1,233 +1,116 @@
-"""Grids, profiles and rankings as matplotlib drawings; every function takes an `ax=`."""
+"""Maps of layers × modules (or heads, or experts) as matplotlib drawings; a map takes an `ax=`."""
 
 from collections.abc import Sequence
-from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from tunescope.errors import printable
-from tunescope.picture.style import (
-    BROKEN,
-    CHANGE,
-    CYCLE,
-    FAMILY_COLOURS,
-    MISSING,
-    QUIET,
-    figure_of,
-    new_figure,
-    own_axes,
-    style,
-)
-from tunescope.picture.views import Grid, Profile, Ranking
+from tunescope.picture.cells import cells, cross, scale
+from tunescope.picture.lettering import legible, names, title_text, width_of
+from tunescope.picture.style import CHANGE, new_figure, own_axes, style
+from tunescope.picture.views import Grid
 
-_CELL_W, _CELL_H = 0.5, 0.21
-# Models whose typical sizes differ by more than this share no linear scale.
-FAR_APART = 20.0
-
-
-def title_text(text: str, limit: int = 60) -> str:
-    """A title that cannot break the picture: unprintable characters escaped, cut in the middle to `limit`.
-
-    >>> title_text("a-long-name-lr-2e-4", 12)
-    'a-long…-2e-4'
-    """
-    safe = printable(text, max(limit, 10_000))
-    if len(safe) <= limit:
-        return safe
-    head = limit // 2
-    return f"{safe[:head]}…{safe[len(safe) - (limit - head - 1) :]}"
-
-
-def names(labels: Sequence[str], limit: int) -> list[str]:
-    """Labels cut to `limit`, but never to the same text: where two would be, both stay longer.
-
-    >>> names(["a" * 9 + "x" + "a" * 9, "a" * 9 + "y" + "a" * 9], 8)[0] == "a" * 9 + "x" + "a" * 9
-    True
-    """
-    while limit < max(map(len, labels), default=0):
-        short = [title_text(label, limit) for label in labels]
-        if len(set(short)) == len(set(labels)):
-            return short
-        limit *= 2
-    return [title_text(label, 10_000) for label in labels]
+# Inches of a cell, of a map at most, and of a scale with its numbers.
+_CELL_W, _CELL_H, _NUMBERED_W = 0.5, 0.21, 0.28
+_MOST_W, _MOST_H = 11.0, 8.6
+_SCALE_W, _SCALE_GAP = 0.16, 0.12
+# Below this many inches a cell has no white line around it, and neighbouring labels would touch.
+_RULED, _LINE_H = 0.06, 0.13
 
 
 def heatmap(grid: Grid, ax: Axes | None = None, cmap: str = CHANGE, colorbar: bool = True) -> Axes:
-    """Draw a grid: row 0 on top, absent modules pale, non-finite cells crossed."""
+    """Draw a grid: row 0 on top, absent modules pale, non-finite cells crossed, the scale's ends numbered."""
     with style():
         ax = own_axes(ax, *size_of([grid]))
-        colours = matplotlib.colormaps[cmap].with_extremes(bad=MISSING)
-        low, high = grid.limits
-        image = ax.imshow(
-            grid.values, cmap=colours, vmin=low, vmax=high, aspect="auto", interpolation="nearest"
-        )
+        cells(ax, grid.values, cmap, grid.limits)
         label_cells(ax, grid)
-        for y, x in np.argwhere(grid.broken):
-            _cross(ax, int(y), int(x))
+        cross(ax, [(x - 0.5, y - 0.5, 1, 1) for y, x in np.argwhere(grid.broken)])
         ax.set_title(title_text(grid.title))
         if colorbar:
-            _colorbar(image, ax, grid.label)
+            width, height = size_of_cells(grid)
+            place = (1 + _SCALE_GAP / width, 0.0, _SCALE_W / width, 1.0)
+            scale(ax.inset_axes(place), cmap, grid.limits, grid.label, room=height + 0.3)
     return ax
 
 
 def label_cells(ax: Axes, grid: Grid) -> None:
-    """Name rows and columns on the axes and part the cells with white lines."""
+    """Name axes, rows and columns, as many as there is room for, and part the cells with white lines."""
     rows, columns = grid.values.shape
-    every = max(1, int(np.ceil(rows / 50)))
-    ax.set_yticks(range(0, rows, every), [title_text(r, 20) for r in grid.rows[::every]], fontsize=7.5)
-    crowded = columns > 9 or max(map(len, grid.columns)) > 7
-    ax.set_xticks(range(columns), names(grid.columns, 32), fontsize=8)
-    if crowded:
-        for label in ax.get_xticklabels():
-            label.set(rotation=45, ha="right", rotation_mode="anchor")
-    ax.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
-    ax.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
-    ax.grid(which="minor", color="white", linewidth=0.6)
+    width, height = size_of_cells(grid)
+    every = max(1, -(-int(rows * _LINE_H / height * 100) // 100))
+    every = every if every < 3 else 5 * -(-every // 5)
+    shown = range(0, rows, every)
+    ax.set_yticks(shown, [title_text(grid.rows[r], 24) for r in shown], fontsize=7.5)
+    _label_columns(ax, grid, width)
+    ax.set_ylabel(grid.down if any(grid.rows) else "")
+    ax.set_xlabel(grid.across)
     ax.tick_params(which="both", length=0)
     ax.spines[:].set_visible(False)
+    rule(ax, (rows, columns), (width / columns, height / rows))
 
 
-def _cross(ax: Axes, y: int, x: int) -> None:
-    ax.add_patch(
-        Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, edgecolor=BROKEN, hatch="xxx", linewidth=1.2)
-    )
+def _label_columns(ax: Axes, grid: Grid, width: float) -> None:
+    columns = len(grid.columns)
+    if grid.numbered:
+        most = max(width_of(c, 8) for c in grid.columns) + 0.08
+        every = max(1, int(np.ceil(columns * most / width)))
+        every = every if every < 3 else 4 * -(-every // 4)
+        ax.set_xticks(range(0, columns, every), grid.columns[::every], fontsize=8)
+        return
+    shown = names(grid.columns, 32)
+    ax.set_xticks(range(columns), shown, fontsize=8)
+    if max(width_of(text, 8) for text in shown) > 0.92 * width / columns:
+        for label in ax.get_xticklabels():
+            label.set(rotation=45, ha="right", rotation_mode="anchor")
 
 
-def _colorbar(image: Any, ax: Axes, label: str) -> None:
-    height = figure_of(ax).get_size_inches()[1]
-    bar = figure_of(ax).colorbar(image, ax=ax, fraction=0.046, pad=0.03, aspect=max(14.0, 6.0 * height))
-    bar.set_label(label)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=2)
-    bar.formatter.set_powerlimits((-3, 4))  # type: ignore[attr-defined]
+def rule(ax: Axes, shape: tuple[int, int], cell: tuple[float, float], line: float = 0.6) -> None:
+    """White lines between the cells of a map, except where a cell is hardly wider than a line."""
+    rows, columns = shape
+    if min(cell) >= _RULED:
+        ax.vlines(np.arange(1, columns) - 0.5, -0.5, rows - 0.5, colors="white", linewidth=line)
+        ax.hlines(np.arange(1, rows) - 0.5, -0.5, columns - 0.5, colors="white", linewidth=line)
+
+
+def size_of_cells(grid: Grid) -> tuple[float, float]:
+    """Inches of a grid without labels: as large as reads well, and never more than a page."""
+    rows, columns = grid.values.shape
+    each = _NUMBERED_W if grid.numbered else _CELL_W
+    return min(max(1.2, each * columns), _MOST_W), min(max(0.8, _CELL_H * rows), _MOST_H)
 
 
 def size_of(panels: Sequence[Grid]) -> tuple[float, float]:
-    """Inches for grids side by side."""
-    width = sum(max(2.0, _CELL_W * len(g.columns)) + 1.9 for g in panels)
-    return min(width, 40.0), min(max(1.3 + _CELL_H * max(len(g.rows) for g in panels), 2.6), 40.0)
+    """Inches for grids side by side, with labels and scales."""
+    width = sum(_room(grid) for grid in panels)
+    below = max(0.0 if g.numbered else 0.7 * max(width_of(legible(c), 8) for c in g.columns) for g in panels)
+    return width, max(max(size_of_cells(g)[1] for g in panels) + 0.9 + min(below, 2.4), 2.4)
+
+
+def _room(grid: Grid) -> float:
+    return max(size_of_cells(grid)[0] + 1.7, width_of(title_text(grid.title), 10) * 1.15 + 0.4)
 
 
 def heatmaps(panels: Sequence[Grid], cmap: str = CHANGE) -> Figure:
-    """Several grids side by side, each with its own colour bar."""
+    """Several grids side by side, each with its own scale; in rows where they are wider than a page."""
     with style():
-        figure = new_figure(*size_of(panels))
-        widths = [max(2.0, _CELL_W * len(g.columns)) + 1.9 for g in panels]
-        axes = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
-        for grid, ax in zip(panels, axes, strict=True):
-            heatmap(grid, ax=ax, cmap=cmap)
+        rows = _rows(panels)
+        sizes = [size_of(row) for row in rows]
+        figure = new_figure(max(width for width, _ in sizes), sum(height for _, height in sizes))
+        heights = [height for _, height in sizes]
+        parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for part, row in zip(parts, rows, strict=True):
+            axes = part.subplots(1, len(row), squeeze=False, width_ratios=[_room(grid) for grid in row])[0]
+            for grid, ax in zip(row, axes, strict=True):
+                heatmap(grid, ax=ax, cmap=cmap)
     return figure
 
 
-def profile(view: Profile, ax: Axes | None = None, legend: bool = True, order: Sequence[str] = ()) -> Axes:
-    """Draw one family's layer profile: a line per model; `order` fixes which model has which colour."""
-    order = order or [line.label for line in view.lines]
-    with style():
-        ax = own_axes(ax, 6.0, 3.2)
-        shown = dict(zip(order, names(order, 40), strict=True))
-        for line in view.lines:
-            i = order.index(line.label)
-            colour = CYCLE[i % len(CYCLE)]
-            dashes = ("-", "--", ":", "-.")[i // len(CYCLE) % 4]
-            ax.plot(
-                line.layers, line.values, dashes, color=colour, marker="o", markersize=3, linewidth=1.5,
-                label=shown[line.label],
-            )  # fmt: skip
-        ax.set(title=view.title, xlabel="layer", ylabel=f"mean of {view.label}")
-        if far_apart([line.values for line in view.lines]):
-            ax.set_yscale("log")
-            # The usual formatter writes mathematical markup, which the house style leaves unparsed.
-            ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            ax.yaxis.set_minor_formatter(NullFormatter())
-        else:
-            ax.set_ylim(bottom=0)
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        ax.grid(axis="y", color="#e4e4e0", linewidth=0.7)
-        ax.set_axisbelow(True)
-        if legend:
-            ax.legend(frameon=False, fontsize=8)
-    return ax
-
-
-def far_apart(lines: Sequence[Any]) -> bool:
-    """Whether lines differ so much in size that the small ones would lie flat on a linear axis.
-
-    >>> far_apart([np.array([1.0, 2.0]), np.array([100.0, 120.0])])
-    True
-    """
-    sizes = [float(np.median(values)) for values in lines if len(values) and np.median(values) > 0]
-    positive = all(float(values.min(initial=1.0)) > 0 for values in lines)
-    return positive and len(sizes) > 1 and max(sizes) > FAR_APART * min(sizes)
-
-
-def profiles(views: Sequence[Profile]) -> Figure:
-    """One panel per family and stack, one legend for all."""
-    with style():
-        columns = min(2, len(views))
-        rows = -(-len(views) // columns)
-        figure = new_figure(5.2 * columns, 3.0 * rows + 0.4)
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        order = list(dict.fromkeys(line.label for view in views for line in view.lines))
-        for view, ax in zip(views, axes, strict=False):
-            profile(view, ax=ax, legend=False, order=order)
-        for ax in axes[len(views) :]:
-            ax.set_visible(False)
-        handles = {
-            text: h
-            for ax in axes[: len(views)]
-            for h, text in zip(*ax.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(
-            handles.values(),
-            handles.keys(),
-            loc="outside lower center",
-            ncols=min(4, len(handles)),
-            frameon=False,
-        )
-    return figure
-
-
-def ranking(view: Ranking, ax: Axes | None = None, limit: float | None = None) -> Axes:
-    """Draw a ranking as horizontal bars, largest on top, coloured by family."""
-    with style():
-        ax = own_axes(ax, 4.6, 0.24 * len(view.names) + 1.0)
-        at = np.arange(len(view.names))
-        ax.barh(at, view.values, color=[FAMILY_COLOURS[f] for f in view.families], height=0.72)
-        ax.set_yticks(at, names(view.names, 36), fontsize=7.5)
-        ax.invert_yaxis()
-        ax.set(title=title_text(view.title), xlabel=view.label)
-        ax.set_xlim(0, limit)
-        ax.tick_params(axis="y", length=0)
-        ax.ticklabel_format(axis="x", style="sci", scilimits=(-3, 4))
-        ax.grid(axis="x", color="#e4e4e0", linewidth=0.7)
-        ax.set_axisbelow(True)
-        ax.spines["left"].set_color(QUIET)
-    return ax
-
-
-def rankings(views: Sequence[Ranking]) -> Figure:
-    """Rankings side by side, on one scale unless the models are far apart, with a legend of the families."""
-    with style():
-        tallest = max(len(v.names) for v in views)
-        columns = min(4, len(views))
-        rows = -(-len(views) // columns)
-        figure = new_figure(3.6 * columns, (0.2 * tallest + 0.9) * rows + 0.3)
-        axes = figure.subplots(rows, columns, squeeze=False).ravel()
-        limit = (
-            None if far_apart([v.values for v in views]) else 1.04 * max(float(v.values.max()) for v in views)
-        )
-        # Updates of zero leave the limit to matplotlib.
-        limit = limit or None
-        for view, ax in zip(views, axes, strict=False):
-            ranking(view, ax=ax, limit=limit)
-        for ax in axes[len(views) :]:
-            ax.set_visible(False)
-        families = [f for f in FAMILY_COLOURS if any(f in v.families for v in views)]
-        marks = [Rectangle((0, 0), 1, 1, color=FAMILY_COLOURS[f]) for f in families]
-        figure.legend(marks, families, loc="outside lower center", ncols=len(families), frameon=False)
-    return figure
+def _rows(panels: Sequence[Grid]) -> list[list[Grid]]:
+    """The grids in rows no wider than a page and a half."""
+    rows: list[list[Grid]] = [[]]
+    for grid in panels:
+        if rows[-1] and size_of([*rows[-1], grid])[0] > 1.5 * _MOST_W:
+            rows.append([])
+        rows[-1].append(grid)
+    return rows

@@ -1,7 +1,7 @@
 """Layer × component grids, layer profiles and rankings, as arrays with labels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 
 from tunescope.address import Address
 
+Float64 = NDArray[np.float64]
+
 
 @dataclass(frozen=True, eq=False)
 class Grid:
     """Values `(rows, columns)` with labels; NaN where there is no module or no number.
 
     `broken` marks cells whose module is there but whose number is not finite. `limits` are those of the
-    colour scale; `label` names the scale with its unit.
+    colour scale; `label` names the scale with its unit, `down` and `across` what rows and columns are.
+    `numbered` columns (heads, experts, steps) need not all be labelled. `model` is whose map it is.
     """
 
     title: str
@@ -25,6 +28,16 @@ class Grid:
     broken: NDArray[np.bool_]
     label: str
     limits: tuple[float, float]
+    down: str = "layer"
+    across: str = "module"
+    numbered: bool = False
+    model: str = ""
+
+    def with_cells(
+        self, rows: tuple[str, ...], columns: tuple[str, ...], values: Float64, broken: NDArray[np.bool_]
+    ) -> "Grid":
+        """The same map with other rows and columns."""
+        return replace(self, rows=rows, columns=columns, values=values, broken=broken)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +47,17 @@ class Line:
     label: str
     layers: NDArray[np.int64]
     values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A line along whole numbers `x`, with the band between `low` and `high`."""
+
+    label: str
+    x: NDArray[np.int64]
+    middle: Float64
+    low: Float64
+    high: Float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,11 +144,27 @@ def column_order(frame: pl.DataFrame) -> list[str]:
     return sorted(seen, key=lambda c: (rank.get(seen[c], len(rank)), family_rank[families[c]], c))
 
 
-def limits_of(values: Sequence[NDArray[np.float64]]) -> tuple[float, float]:
-    """Zero-anchored limits over the finite values of several arrays; (0, 1) where there are none."""
-    finite = np.concatenate([v[np.isfinite(v)] for v in values]) if values else np.array([])
-    top = float(finite.max()) if finite.size else 0.0
-    return (0.0, top if top > 0 else 1.0)
+def limits_of(values: Sequence[Float64], begin: str = "zero") -> tuple[float, float]:
+    """Limits over the finite values of several arrays, from zero or from the `data`; (0, 1) without any.
+
+    >>> limits_of([np.array([2.0, 3.0])]), limits_of([np.array([2.0, 3.0])], "data")
+    ((0.0, 3.0), (2.0, 3.0))
+    """
+    finite = np.concatenate([v[np.isfinite(v)].ravel() for v in values]) if values else np.array([])
+    low, top = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    if begin == "data" and low < top:
+        return low, top
+    return (min(low, 0.0), top) if top > 0 else (low, 0.0) if low < 0 else (0.0, 1.0)
+
+
+def shared(maps: Sequence[Grid], begin: str = "zero") -> list[Grid]:
+    """The same maps on one scale for all that measure the same thing, blocks and what is outside apart."""
+    kinds = [(grid.label, grid.rows == ("",)) for grid in maps]
+    limits = {
+        kind: limits_of([g.values for g, k in zip(maps, kinds, strict=True) if k == kind], begin)
+        for kind in kinds
+    }
+    return [replace(grid, limits=limits[kind]) for grid, kind in zip(maps, kinds, strict=True)]
 
 
 def grids(frame: pl.DataFrame, metric: str, title: str, label: str) -> list[Grid]:

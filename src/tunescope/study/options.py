@@ -25,17 +25,29 @@ def parse_scales(texts: tuple[str, ...], option: str = "--scale") -> dict[str, f
     return scales
 
 
+# Where colour scales begin.
+LIMITS = ("zero", "data")
+
+
+def check_limits(limits: str) -> None:
+    """Refuse a word that no colour scale begins at."""
+    if limits not in LIMITS:
+        raise UsageError(
+            "bad-limits", "there are no such limits", expected=" or ".join(LIMITS), found=printable(limits)
+        )
+
+
 def parse_formats(text: str) -> tuple[str, ...]:
-    """`png,svg` as formats of pictures; `none` is no picture at all."""
+    """`png,svg` as formats of pictures; `all` asks for every picture, `none` for no picture at all."""
     if text.strip() == "none":
         return ()
-    known = ("png", "svg", "pdf")
+    known = ("png", "svg", "pdf", "all")
     words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
     if not words or not set(words) <= set(known):
         raise UsageError(
             "bad-figures",
             "--figures cannot be read",
-            expected="png, svg, pdf, several with commas, or none",
+            expected="png, svg, pdf, all, several with commas, or none",
             found=printable(text),
         )
     return words

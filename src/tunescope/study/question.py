@@ -24,6 +24,10 @@ class Drawing(Protocol):
     def caption(self) -> str:
         """What it shows, in words that stand beside it."""
 
+    @property
+    def on_request(self) -> bool:
+        """Whether it is written only where all pictures are asked for."""
+
     def draw(self, ax: Any = None, panel: str | None = None) -> Any:
         """The matplotlib figure, or one of its panels, on `ax` where that is given."""
 

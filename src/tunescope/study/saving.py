@@ -55,14 +55,15 @@ def _write(study: Study, work: Path, how: Mapping[str, Any], tell: Tell) -> None
 
 
 def _draw(study: Study, figures: Path, formats: Sequence[str], tell: Tell) -> None:
-    drawings = study.question.pictures(study)
+    every, kinds = "all" in formats, [kind for kind in formats if kind != "all"] or ["png"]
+    drawings = [d for d in study.question.pictures(study) if every or not d.on_request]
     if not drawings:
         return
     figures.mkdir()
     lines = ["# Captions", ""]
     for done, drawing in enumerate(drawings):
         tell("drawing", done, len(drawings))
-        drawing.write(figures, formats)
+        drawing.write(figures, kinds)
         lines.append(f"- `{drawing.name}`: {drawing.caption}")
     write_text(figures / "captions.md", "\n".join(lines) + "\n")
 

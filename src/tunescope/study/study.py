@@ -88,9 +88,9 @@ class Study:
     ) -> Path:
         """Write tables, readout, page and pictures as one folder, which appears whole or not at all.
 
-        `figures` are the formats of the pictures (`png`, `svg`, `pdf`; none for an empty sequence), and
-        `spreadsheet_safe` quotes texts that a spreadsheet would run, `report` is whether `report.html` is
-        written; left out, all are as last saved.
+        `figures` are the formats of the pictures (`png`, `svg`, `pdf`; none for an empty sequence; with
+        `all` also those that are drawn on request only), `spreadsheet_safe` quotes texts that a
+        spreadsheet would run, `report` is whether `report.html` is written; left out, all are as last saved.
         `tell` takes progress. With `overwrite` an earlier study there is replaced; other files stay.
         Raises `UsageError` for a folder that cannot be used, `Exhausted` where the disk takes no more.
         """

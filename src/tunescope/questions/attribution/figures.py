@@ -12,8 +12,9 @@ from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from tunescope.picture.grid import label_cells, title_text
+from tunescope.picture.grid import label_cells
 from tunescope.picture.labels import place_labels
+from tunescope.picture.lettering import title_text
 from tunescope.picture.style import (
     CYCLE,
     DIFFERENCE,

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tunescope.picture.drawing import Drawn, Panel
-from tunescope.picture.grid import names, title_text
+from tunescope.picture.lettering import names, title_text
 from tunescope.picture.style import IMPORTANCE, MISSING, figure_of, new_figure, own_axes, style
 from tunescope.questions.importance.views import ImportanceMap, importance_maps
 from tunescope.study.study import Study

@@ -4,7 +4,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunescope.study.command import Asked, Command, reading_options, scale_option, selection_options
+from tunescope.study.command import (
+    Asked,
+    Command,
+    limits_option,
+    reading_options,
+    scale_option,
+    selection_options,
+)
 from tunescope.study.options import parse_scales
 
 if TYPE_CHECKING:
@@ -18,7 +25,10 @@ _PARAMETERS = (
     click.option(
         "--focus-layer", type=click.IntRange(min=0), help="Also read out this layer's rank and growth."
     ),
-    click.option("--shared-scale", is_flag=True, help="One colour scale for all models."),
+    click.option(
+        "--shared-scale/--own-scale", default=True, help="One colour scale for all models, or each its own."
+    ),
+    limits_option(),
     *selection_options(),
     scale_option(),
     click.option("--base", metavar="BASE", help="Base model that whole models are compared with."),
@@ -42,6 +52,7 @@ def _measure(asked: Asked) -> "Study":
         "metric",
         "focus_layer",
         "shared_scale",
+        "limits",
         "layers",
         "modules",
         "base",

@@ -1,6 +1,7 @@
-"""The pictures of a norms study: heatmaps, layer profiles, top components, differences."""
+"""The pictures of a norms study: maps, profiles, heads, experts, ranks, models by models, differences."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 
@@ -8,38 +9,94 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from tunescope.picture import grid as draw
+from tunescope.picture import profiles as lines
+from tunescope.picture.cells import number
 from tunescope.picture.drawing import Drawn, Panel
+from tunescope.picture.matrix import matrices
+from tunescope.picture.matrix_views import Matrix, clustered
+from tunescope.picture.sheet import aligned, sheet
 from tunescope.picture.style import CHANGE, DIFFERENCE
-from tunescope.picture.views import Grid
+from tunescope.picture.views import Grid, shared
+from tunescope.questions.norms import parts
 from tunescope.questions.norms import views as view
 from tunescope.study.names import file_stems
 from tunescope.study.study import Study
 
-# Difference maps are drawn for all pairs up to this many models, else against the first.
+# Up to so many models every one has a map of its own beside the sheet, and every pair a difference.
+FEW = 3
+# Difference maps on request are of all pairs up to this many models, else against the first.
 ALL_PAIRS = 5
+# Models up to which a layer profile is a line, and rankings stand side by side.
+LINES, RANKINGS = 8, 4
 
 
 def pictures(study: Study) -> list[Drawn]:
     """Every picture of a study, the map of the metric that was asked for first."""
     labels = list(study.readout["models"])
     stems = file_stems(labels)
-    drawn = [*_heatmaps(study, stems), *_profiles(study), *_rankings(study)]
-    return [*drawn, *_differences(study, stems)]
+    drawn = [*_maps(study, stems), *_profiles(study), *_inside(study, stems), *_low_rank(study)]
+    return [*drawn, *_models(study, labels), *_rankings(study), *_differences(study, stems)]
 
 
-def _heatmaps(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
-    frame, shared = study.table.frame, study.arguments["shared_scale"]
-    for metric, suffix in _pictured(study.readout["metric"]):
-        groups = [view.heatmaps(frame, label, metric) for label in stems]
-        for label, group in zip(stems, view.share_limits(groups) if shared else groups, strict=True):
-            if any(np.isfinite(grid.values).any() or grid.broken.any() for grid in group):
-                caption = f"{group[0].label} of {label}, by layer and module."
-                yield _grids(f"norm_heatmap_{stems[label]}_{suffix}", caption, group, CHANGE)
+def _begin(study: Study) -> str:
+    return str(study.arguments.get("limits", "zero"))
 
 
-def _grids(name: str, caption: str, group: Sequence[Grid], cmap: str) -> Drawn:
-    panels: dict[str, Panel] = {grid.title: partial(_on_axes, grid, cmap) for grid in group}
-    return Drawn(name, caption, partial(draw.heatmaps, group, cmap), panels)
+def _maps(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
+    for k, (metric, suffix) in enumerate(_pictured(study.readout["metric"])):
+        grids = [g for label in stems for g in view.heatmaps(study.table.frame, label, metric)]
+        grids = [g for g in grids if np.isfinite(g.values).any() or g.broken.any()]
+        if not grids:
+            continue
+        grids = _scaled(grids, _begin(study))
+        if len(stems) > 1:
+            caption = f"{grids[0].label} of {len(stems)} models, by layer and module"
+            yield _sheet(f"norm_heatmaps_{suffix}", caption, grids, k > 0)
+        for label, stem in stems.items():
+            if mine := [g for g in grids if g.model == label]:
+                mine = _scaled(mine, _begin(study)) if not study.arguments.get("shared_scale", True) else mine
+                rare = len(stems) > FEW or (k > 0 and len(stems) > 1)
+                caption = f"{mine[0].label} of {label}, by layer and module; {_limits(mine[0])}."
+                yield _side_by_side(f"norm_heatmap_{stem}_{suffix}", caption, mine, rare)
+
+
+def _scaled(grids: Sequence[Grid], begin: str) -> list[Grid]:
+    """Maps on the scale of all; from minus to plus where a metric has both signs."""
+    scaled = shared(grids, begin)
+    return [replace(g, limits=_centred(g.limits)) if _signed(g) else g for g in scaled]
+
+
+def _signed(grid: Grid) -> bool:
+    return grid.limits[0] < 0 < grid.limits[1]
+
+
+def _centred(limits: tuple[float, float]) -> tuple[float, float]:
+    top = max(abs(limit) for limit in limits)
+    return -top, top
+
+
+def _limits(grid: Grid) -> str:
+    return f"colours from {number(grid.limits[0])} to {number(grid.limits[1])}"
+
+
+def _colours(grids: Sequence[Grid]) -> str:
+    return DIFFERENCE if any(_signed(grid) for grid in grids) else CHANGE
+
+
+def _sheet(name: str, caption: str, grids: Sequence[Grid], rare: bool) -> Drawn:
+    """Small multiples: a block for each tower, one for what lies outside blocks."""
+    blocks: dict[str, list[Grid]] = {}
+    for grid in grids:
+        blocks.setdefault(grid.title.removeprefix(grid.model), []).append(grid)
+    whole = [aligned(block) for block in blocks.values()]
+    text = f"{caption}, all on one scale; {_limits(grids[0])}."
+    panels: dict[str, Panel] = {grid.title: partial(_on_axes, grid, _colours(grids)) for grid in grids}
+    return Drawn(name, text, partial(sheet, whole, _colours(grids)), panels, rare)
+
+
+def _side_by_side(name: str, caption: str, group: Sequence[Grid], rare: bool = False) -> Drawn:
+    panels: dict[str, Panel] = {grid.title: partial(_on_axes, grid, _colours(group)) for grid in group}
+    return Drawn(name, caption, partial(draw.heatmaps, group, _colours(group)), panels, rare)
 
 
 def _on_axes(grid: Grid, cmap: str, ax: Axes) -> Axes:
@@ -47,19 +104,93 @@ def _on_axes(grid: Grid, cmap: str, ax: Axes) -> Axes:
 
 
 def _profiles(study: Study) -> Iterator[Drawn]:
-    metric = study.readout["metric"]
-    if found := view.profiles(study.table.frame, metric):
-        caption = f"Mean of {view.label_of(metric)} over the modules of each layer, a line per model."
-        panels: dict[str, Panel] = {profile.title: partial(draw.profile, profile) for profile in found}
-        yield Drawn("layer_profiles", caption, partial(draw.profiles, found), panels)
+    metric, frame = study.readout["metric"], study.table.frame
+    found = view.profiles(frame, metric)
+    if not found:
+        return
+    name = view.name_of(metric)
+    if len(study.readout["models"]) > LINES:
+        maps = shared(view.profile_maps(found), _begin(study))
+        blocks = [[grid] for grid in maps]
+        caption = f"Mean of {name} over the modules of each layer, a row per model; {_limits(maps[0])}."
+        panels: dict[str, Panel] = {grid.title: partial(_on_axes, grid, CHANGE) for grid in maps}
+        yield Drawn("layer_profiles", caption, partial(sheet, blocks), panels)
+        return
+    caption = f"Mean of {name} over the modules of each layer, a line per model."
+    panels = {profile.title: partial(lines.profile, profile) for profile in found}
+    yield Drawn("layer_profiles", caption, partial(lines.profiles, found), panels)
+
+
+def _inside(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
+    """Maps of heads and of experts, where there are any."""
+    frame, begin, metric = study.table.frame, _begin(study), study.readout["metric"]
+    groups: dict[str, tuple[str, list[Grid]]] = {}
+    for label in stems:
+        column = view.drawable(frame.filter(frame["model_id"] == label), metric)
+        name = view.label_of(column)
+        if "heads" in study.tables:
+            found = parts.head_maps(study.tables["heads"].frame, label, begin)
+            groups.setdefault("head_maps", (f"{parts.HEAD_LABEL} by layer and head", []))[1].extend(found)
+        found = parts.expert_maps(frame, label, column, name, begin)
+        groups.setdefault("expert_maps", (f"{name} by layer and expert", []))[1].extend(found)
+        moved = parts.moved_experts(frame, label)
+        groups.setdefault("moved_experts", ("Share of experts with any change, by layer", []))[1].extend(
+            moved
+        )
+    for name, (caption, found) in groups.items():
+        if not found:
+            continue
+        if len(stems) > 1:
+            yield _sheet(name, caption, shared(found, begin) if name != "moved_experts" else found, False)
+        else:
+            yield _side_by_side(name, f"{caption}; {_limits(found[0])}.", found)
+
+
+def _low_rank(study: Study) -> Iterator[Drawn]:
+    if "low_rank" not in study.tables:
+        return
+    models = list(study.readout["models"])
+    if curves := parts.low_rank_curves(study.tables["low_rank"].frame, models):
+        share = f"the middle {parts.BAND[1] - parts.BAND[0]:.0%} of weights"
+        band = f"; band: {share}" if len(curves) <= lines.BANDS else ""
+        caption = f"Share of ‖ΔW‖_F² in the k leading directions, median over the weights of a model{band}."
+        label = "share of ‖ΔW‖_F² in k directions"
+        panel: Panel = partial(lines.curves, curves, "How low is the rank of ΔW", label, "directions k")
+        yield Drawn("low_rank", caption, partial(lines.alone, panel), {"low_rank": panel})
+
+
+def _models(study: Study, labels: Sequence[str]) -> Iterator[Drawn]:
+    """Models by models: cosine of ΔW and cosine of the maps of norms."""
+    if len(labels) < 3 or "similarity" not in study.tables:
+        return
+    name = view.name_of(study.readout["metric"])
+    titles = {"delta_cosine": "cosine of ΔW", "norm_map_cosine": f"cosine of the maps of {name}"}
+    squares = [
+        Matrix(title, tuple(labels), _square(study, column, labels), "cosine", column == "delta_cosine")
+        for column, title in titles.items()
+    ]
+    order = clustered(np.abs(squares[0].values))
+    caption = "How alike the models are, two by two: the cosine of their ΔW over all weights both have, and "
+    caption += f"the cosine of their maps of {name}; like models stand side by side."
+    yield Drawn("model_similarity", caption, partial(matrices, [s.ordered(order) for s in squares]))
+
+
+def _square(study: Study, column: str, labels: Sequence[str]) -> np.ndarray:
+    """A column of the table `similarity` as a symmetric array, NaN where it is not known."""
+    at = {label: i for i, label in enumerate(labels)}
+    out = np.eye(len(labels)) + np.where(np.eye(len(labels)) > 0, 0.0, np.nan)
+    for a, b, value in study.tables["similarity"].frame.select("model_a", "model_b", column).iter_rows():
+        out[at[a], at[b]] = out[at[b], at[a]] = np.nan if value is None else value
+    return out
 
 
 def _rankings(study: Study) -> Iterator[Drawn]:
     metric = study.readout["metric"]
     if found := view.rankings(study.table.frame, metric):
-        caption = f"The components with the largest {view.label_of(metric)} of each model."
-        panels: dict[str, Panel] = {ranking.title: partial(draw.ranking, ranking) for ranking in found}
-        yield Drawn("top_components", caption, partial(draw.rankings, found), panels)
+        caption = f"The components with the largest {view.name_of(metric)} of each model."
+        panels: dict[str, Panel] = {ranking.title: partial(lines.ranking, ranking) for ranking in found}
+        rare = len(found) > RANKINGS
+        yield Drawn("top_components", caption, partial(lines.rankings, found), panels, rare)
 
 
 def _differences(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
@@ -67,8 +198,10 @@ def _differences(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
     every = list(combinations(labels, 2))
     for a, b in every if len(labels) <= ALL_PAIRS else [(labels[0], label) for label in labels[1:]]:
         if found := view.differences(study.table.frame, a, b, metric):
-            caption = f"{view.label_of(metric)} of {b} minus that of {a}; white is no difference."
-            yield _grids(f"difference_{stems[b]}_minus_{stems[a]}", caption, found, DIFFERENCE)
+            caption = f"{view.name_of(metric)} of {b} minus that of {a}; white is no difference, "
+            caption += f"{_limits(found[0])}."
+            name = f"difference_{stems[b]}_minus_{stems[a]}"
+            yield _side_by_side(name, caption, found, len(labels) > FEW)
 
 
 def _pictured(metric: str) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ import polars as pl
 
 from tunescope.questions.norms.sentences import focus_sentences, methods, model_sentences, shared_sentence
 from tunescope.questions.norms.sight import nothing_stands_out
-from tunescope.questions.norms.views import label_of
+from tunescope.questions.norms.views import name_of
 from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, table
@@ -27,7 +27,7 @@ def norms_markdown(study: Study) -> str:
     document = study.readout
     metric, models = document["metric"], document["models"]
     lines = [
-        f"# {'How much changed' if 'norm' in metric else 'What changed'}: {label_of(metric)}",
+        f"# {'How much changed' if 'norm' in metric else 'What changed'}: {name_of(metric)}",
         "",
         f"> {CAUTION}",
         "",

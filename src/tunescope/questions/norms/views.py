@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from tunescope.picture.views import Grid, Line, Profile, Ranking, grids, limits_of
+from tunescope.picture.views import Grid, Line, Profile, Ranking, grids
+from tunescope.questions.norms.measure import SCHEMA
 
 LABELS = {
     "frobenius_norm": "‖ΔW‖_F",
@@ -19,15 +20,33 @@ LABELS = {
     "participation_ratio": "participation ratio (Σσ²)² / Σσ⁴",
     "energy_rank_90": "directions holding 90 % of ‖ΔW‖_F²",
     "energy_rank_99": "directions holding 99 % of ‖ΔW‖_F²",
+    "relative_norm": "‖ΔW‖_F / ‖W‖_F",
+    "relative_l1": "Σ|ΔW| / Σ|W|",
     "lora_A_norm": "‖A‖_F",
     "lora_B_norm": "‖B‖_F",
     "scale": "scale s",
 }
 
 
+def name_of(metric: str) -> str:
+    """The name of a metric in sentences.
+
+    >>> name_of("spectral_norm"), name_of("changed_fraction")
+    ('σ₁(ΔW)', 'share of values that differ')
+    """
+    column = SCHEMA.get(metric)
+    return LABELS.get(metric) or (metric if column is None else column.meaning.partition(";")[0])
+
+
 def label_of(metric: str) -> str:
-    """The name of a metric on an axis or a colour bar."""
-    return LABELS.get(metric, metric)
+    """The name of a metric on an axis or a colour bar, with its unit.
+
+    >>> label_of("spectral_norm"), label_of("stable_rank")
+    ('σ₁(ΔW) (unit of the weights)', 'stable rank ‖ΔW‖_F² / σ₁² (directions)')
+    """
+    name, column = name_of(metric), SCHEMA.get(metric)
+    unit = "" if column is None else column.unit
+    return name if not unit or unit.startswith("[") or unit in name else f"{name} ({unit})"
 
 
 def has_values(frame: pl.DataFrame, metric: str) -> bool:
@@ -52,17 +71,7 @@ def heatmaps(frame: pl.DataFrame, model_id: str, metric: str) -> list[Grid]:
     """One grid per stack of one model."""
     part = frame.filter(pl.col("model_id") == model_id)
     metric = drawable(part, metric)
-    return grids(part, metric, model_id, label_of(metric))
-
-
-def share_limits(groups: Sequence[Sequence[Grid]]) -> list[list[Grid]]:
-    """The same grids with one colour scale for all that measure the same thing."""
-    labels = {grid.label for group in groups for grid in group}
-    limits = {
-        label: limits_of([g.values for group in groups for g in group if g.label == label])
-        for label in labels
-    }
-    return [[replace(grid, limits=limits[grid.label]) for grid in group] for group in groups]
+    return [replace(grid, model=model_id) for grid in grids(part, metric, model_id, label_of(metric))]
 
 
 def profiles(frame: pl.DataFrame, metric: str) -> list[Profile]:
@@ -84,6 +93,24 @@ def _lines(part: pl.DataFrame, metric: str) -> list[Line]:
     models = part["model_id"].unique(maintain_order=True).to_list()
     chosen = [(m, means.filter(pl.col("model_id") == m)) for m in models]
     return [Line(m, rows["layer"].to_numpy(), rows[metric].to_numpy()) for m, rows in chosen]
+
+
+def profile_maps(found: Sequence[Profile]) -> list[Grid]:
+    """Profiles as maps: models × layers, one for each."""
+    maps = []
+    for profile in found:
+        layers = sorted({int(layer) for line in profile.lines for layer in line.layers})
+        at = {layer: j for j, layer in enumerate(layers)}
+        values = np.full((len(profile.lines), len(layers)), np.nan)
+        for i, line in enumerate(profile.lines):
+            values[i, [at[int(layer)] for layer in line.layers]] = line.values
+        rows, columns = tuple(line.label for line in profile.lines), tuple(map(str, layers))
+        none = np.zeros(values.shape, dtype=bool)
+        label = f"mean of {profile.label}"
+        maps.append(
+            Grid(profile.title, rows, columns, values, none, label, (0.0, 1.0), "model", "layer", True)
+        )
+    return maps
 
 
 def rankings(frame: pl.DataFrame, metric: str, most: int = 15) -> list[Ranking]:

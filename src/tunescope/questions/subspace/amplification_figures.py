@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from tunescope.picture.grid import title_text
+from tunescope.picture.lettering import title_text
 from tunescope.picture.style import CYCLE, QUIET, new_figure, own_axes, style
 from tunescope.questions.subspace.amplification_views import Along
 

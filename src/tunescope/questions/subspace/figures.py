@@ -1,9 +1,8 @@
-"""φ panels, models-by-models matrices, amplification and intruders as matplotlib figures."""
+"""φ panels as matplotlib figures."""
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
@@ -11,9 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
 from tunescope.picture.dusk import dusk
-from tunescope.picture.grid import names, title_text
 from tunescope.picture.style import QUIET, new_figure, own_axes, style
-from tunescope.questions.subspace.views import Matrix, Panel, PhiFigure
+from tunescope.questions.subspace.views import Panel, PhiFigure
 
 _PANEL = 2.05
 
@@ -105,55 +103,3 @@ def _bar(figure: Figure, axes: Sequence[Axes], view: PhiFigure) -> None:
     if view.clipped:
         share = f"{100 * view.clipped:.2g} %"
         bar.set_label(f"clipped at {view.vmax:g}: {share} of the cells lie above", fontsize=7.5)
-
-
-def matrices(views: Sequence[Matrix], heading: str) -> Figure:
-    """Models by models: the overall matrix large, one small matrix per layer beside it."""
-    with style():
-        overall, layers = views[0], views[1:]
-        per_row = min(8, max(1, int(np.ceil(np.sqrt(2 * len(layers)))))) if layers else 0
-        rows = -(-len(layers) // per_row) if layers else 1
-        size = max(3.6, 0.5 * len(overall.labels) + 2.0)
-        small = 1.25
-        figure = new_figure(size + small * per_row + 0.8, max(size, small * rows + 1.0))
-        ratios = [size, small * per_row] if layers else [size]
-        parts = figure.subfigures(1, len(ratios), width_ratios=ratios, squeeze=False)[0]
-        first = parts[0]
-        image = _matrix(first.subplots(), overall, named=True)
-        for ax, view in zip(_small_axes(parts, layers, rows, per_row), layers, strict=False):
-            _matrix(ax, view, named=False)
-        bar = first.colorbar(image, ax=first.axes, location="bottom", fraction=0.05, pad=0.03, aspect=30)
-        bar.set_label("(φ − chance)/(1 − chance), mean over weights", fontsize=8)
-        bar.outline.set_visible(False)
-        figure.suptitle(title_text(heading), fontsize=11, fontweight="bold")
-    return figure
-
-
-def _small_axes(parts: Any, layers: Sequence[Matrix], rows: int, per_row: int) -> list[Axes]:
-    if not layers:
-        return []
-    axes = list(parts[1].subplots(rows, per_row, squeeze=False).ravel())
-    for ax in axes[len(layers) :]:
-        ax.set_visible(False)
-    return axes
-
-
-def _matrix(ax: Axes, view: Matrix, named: bool) -> Any:
-    image = ax.imshow(view.values, cmap=dusk(), vmin=0.0, vmax=1.0, interpolation="nearest")
-    ax.set_title(view.title, fontsize=10 if named else 7.5, fontweight="bold" if named else "normal", pad=3)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    if not named:
-        ax.set_xticks([])
-        ax.set_yticks([])
-        return image
-    at = range(len(view.labels))
-    labels = names(view.labels, 24)
-    ax.set_xticks(at, labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
-    ax.set_yticks(at, labels, fontsize=8)
-    if len(view.labels) <= 12:
-        for (y, x), value in np.ndenumerate(view.values):
-            text = "–" if np.isnan(value) else f"{value:.2f}"
-            dark = np.isnan(value) or value > 0.55
-            ax.text(x, y, text, ha="center", va="center", fontsize=7.5, color="#2b2b2b" if dark else "white")
-    return image

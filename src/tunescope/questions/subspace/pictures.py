@@ -11,6 +11,7 @@ import polars as pl
 from tunescope.address import Address
 from tunescope.picture import grid as draw
 from tunescope.picture.drawing import Drawn
+from tunescope.picture.matrix import matrices
 from tunescope.picture.style import IMPORTANCE
 from tunescope.questions.subspace import amplification_figures, figures
 from tunescope.questions.subspace import amplification_views as base_view
@@ -126,9 +127,9 @@ def _models(study: Study) -> Iterator[Drawn]:
     if len(labels) < 3:
         return
     for side in view.SIDES:
-        matrices = view.model_matrices(study.table.frame, labels, side)
+        found = view.model_matrices(study.table.frame, labels, side)
         caption = f"Mean overlap above chance of every two models, {side} side, over all and by layer."
-        make = partial(figures.matrices, matrices, f"overlap above chance, {side} side")
+        make = partial(matrices, found[:1], found[1:], f"overlap above chance, {side} side")
         yield Drawn(f"subspace_models_{side}", caption, make)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tunescope.address import Address
 from tunescope.linalg.overlap import cosines, phi_grid, product_bases
+from tunescope.picture.matrix_views import Matrix, clustered
 from tunescope.picture.views import Grid, grids, short
 
 Float64 = NDArray[np.float64]
@@ -41,15 +42,6 @@ class PhiFigure:
     vmax: float
     clipped: float
     note: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Matrix:
-    """Models by models in the order that puts like beside like; `values` is symmetric."""
-
-    title: str
-    labels: tuple[str, ...]
-    values: Float64
 
 
 def panels_shown(addresses: Sequence[Address], layers: bool, modules: bool) -> tuple[list[Address], bool]:
@@ -178,7 +170,8 @@ def model_matrices(summary: pl.DataFrame, labels: Sequence[str], side: str) -> l
     overall = _matrix(summary, labels, side)
     order = clustered(overall)
     named = tuple(labels[k] for k in order)
-    out = [Matrix("all weights", named, overall[np.ix_(order, order)])]
+    label = "(φ − chance)/(1 − chance), mean over weights"
+    out = [Matrix("all weights", named, overall[np.ix_(order, order)], label)]
     for layer in summary["layer"].drop_nulls().unique().sort().to_list():
         values = _matrix(summary.filter(pl.col("layer") == layer), labels, side)
         out.append(Matrix(f"L{layer}", named, values[np.ix_(order, order)]))
@@ -194,18 +187,3 @@ def _matrix(summary: pl.DataFrame, labels: Sequence[str], side: str) -> Float64:
         if value is not None and a != b:
             out[at[a], at[b]] = out[at[b], at[a]] = value
     return out
-
-
-def clustered(similarity: Float64) -> list[int]:
-    """An order of the rows that puts like beside like: average linkage, leaves optimally ordered."""
-    count = len(similarity)
-    if count < 3:
-        return list(range(count))
-    # Deferred: only several models need it.
-    from scipy.cluster.hierarchy import leaves_list, linkage
-    from scipy.spatial.distance import squareform
-
-    distance = 1.0 - np.clip(np.nan_to_num(similarity, nan=0.0), 0.0, 1.0)
-    np.fill_diagonal(distance, 0.0)
-    tree = linkage(squareform(distance, checks=False), "average", optimal_ordering=True)
-    return [int(k) for k in leaves_list(tree)]

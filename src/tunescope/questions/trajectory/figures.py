@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from tunescope.errors import UsageError
 from tunescope.picture.animation import RGB, durations, pace, write_animation
 from tunescope.picture.drawing import Drawn
-from tunescope.picture.grid import heatmap, names, title_text
+from tunescope.picture.grid import heatmap
+from tunescope.picture.lettering import names, title_text
 from tunescope.picture.style import BROKEN, CYCLE, INK, QUIET, save, style
 from tunescope.picture.views import Grid
 from tunescope.questions.trajectory.gallery import Gallery
@@ -227,6 +228,7 @@ class Animated:
     colours: dict[str, str]
     fps: float | None = None
     hold: float = 2.0
+    on_request: bool = False
 
     @property
     def name(self) -> str:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from tunescope.picture.dusk import dusk
-from tunescope.questions.subspace.figures import matrices, phi_figure, phi_panel
-from tunescope.questions.subspace.views import Matrix, Panel, PhiFigure
+from tunescope.questions.subspace.figures import phi_figure, phi_panel
+from tunescope.questions.subspace.views import Panel, PhiFigure
 
 GRID = np.linspace(0, 1, 64 * 64).reshape(64, 64)
 
@@ -50,15 +50,6 @@ def test_all_panels_share_one_scale_and_one_colour_bar_and_the_control_is_last()
 
 def test_nothing_is_said_of_clipping_where_nothing_is_clipped() -> None:
     assert phi_figure(figure()).axes[-1].get_ylabel() == ""
-
-
-@pytest.mark.parametrize("layers", [0, 5])
-def test_matrices_are_drawn_with_their_numbers(layers: int) -> None:
-    values = np.array([[1.0, 0.2], [0.2, 1.0]])
-    views = [Matrix(f"L{k}", ("a", "b"), values) for k in range(layers + 1)]
-    drawn = matrices(views, "output side")
-    texts = [text.get_text() for ax in drawn.axes for text in ax.texts]
-    assert texts == ["1.00", "0.20", "0.20", "1.00"]
 
 
 def test_the_colour_maps_lightness_rises_evenly_from_dark_to_light() -> None:

@@ -1,0 +1,79 @@
+"""Labels as pictures can show them: legible, short, never two alike, and how wide they are."""
+
+from collections.abc import Sequence
+from functools import cache, lru_cache
+
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.ft2font import FT2Font
+
+from tunescope.errors import printable
+
+_FAMILY = "DejaVu Sans"
+_POINTS_PER_INCH = 72.0
+
+
+def legible(text: str) -> str:
+    """The text with every character spelled that is unprintable or that the font has no sign for.
+
+    >>> legible("β→Δ ok"), legible("a語")
+    ('β→Δ ok', 'a\\\\u8a9e')
+    """
+    safe = printable(text, 10_000)
+    if safe.isascii():
+        return safe
+    known = _signs()
+    return "".join(c if ord(c) in known or c == "\n" else c.encode("unicode_escape").decode() for c in safe)
+
+
+def title_text(text: str, limit: int = 60) -> str:
+    """A title that cannot break the picture: legible, and cut in the middle to `limit`.
+
+    >>> title_text("a-long-name-lr-2e-4", 12)
+    'a-long…-2e-4'
+    """
+    safe = legible(text)
+    if len(safe) <= limit:
+        return safe
+    head = limit // 2
+    return f"{safe[:head]}…{safe[len(safe) - (limit - head - 1) :]}"
+
+
+def names(labels: Sequence[str], limit: int) -> list[str]:
+    """Labels cut to `limit`, but never to the same text: where two would be, both stay longer.
+
+    >>> names(["a" * 9 + "x" + "a" * 9, "a" * 9 + "y" + "a" * 9], 8)[0] == "a" * 9 + "x" + "a" * 9
+    True
+    """
+    while limit < max(map(len, labels), default=0):
+        short = [title_text(label, limit) for label in labels]
+        if len(set(short)) == len(set(labels)):
+            return short
+        limit *= 2
+    return [title_text(label, 10_000) for label in labels]
+
+
+@lru_cache(4096)
+def width_of(text: str, size: float) -> float:
+    """Inches that the widest line of a text takes at `size` points."""
+    font = _font()
+    font.set_size(size, _POINTS_PER_INCH)
+    widest = 0.0
+    for line in text.split("\n"):
+        font.set_text(line)
+        widest = max(widest, font.get_width_height()[0] / 64)
+    return widest / _POINTS_PER_INCH
+
+
+def widest(texts: Sequence[str], size: float) -> float:
+    """Inches of the widest of several texts."""
+    return max((width_of(text, size) for text in texts), default=0.0)
+
+
+@cache
+def _font() -> FT2Font:
+    return get_font(findfont(FontProperties(family=[_FAMILY])))
+
+
+@cache
+def _signs() -> frozenset[int]:
+    return frozenset(_font().get_charmap())

@@ -1,0 +1,190 @@
+"""Small multiples: many maps on one sheet and one scale, labelled at the edges."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tunescope.picture.cells import cells, cross, scale
+from tunescope.picture.lettering import legible, names, title_text, widest
+from tunescope.picture.style import CHANGE, INK, new_figure, style
+from tunescope.picture.views import Grid
+
+# Points of titles and labels; inches of gaps, of a scale and of margins.
+_TITLE, _LABEL = 7.5, 6.5
+_GAP, _TITLE_H, _SCALE_W, _MARGIN = 0.14, 0.19, 0.16, 0.12
+_LINE_H = 0.11
+_PAGE = 1.25
+# Up to so many panels cells are larger.
+_FEW = 4
+# Inches up to which few panels stand in one row.
+_WIDE = 12.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """A block of panels in inches: of one panel's cells, of its place, and how many stand side by side."""
+
+    width: float
+    height: float
+    step: float
+    across: int
+    down: int
+    left: float
+    below: float
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """Inches of the block, its scale included."""
+        return (
+            self.left + self.across * self.step + _SCALE_W + 0.85,
+            max(self.down * (self.height + _TITLE_H + _GAP) - _GAP + self.below + 0.1, 1.9),
+        )
+
+
+def sheet(blocks: Sequence[Sequence[Grid]], cmap: str = CHANGE) -> Figure:
+    """One block of panels for each kind (towers, weights outside blocks), each on the scale of its first.
+
+    The panels of a block must have the same rows and columns; `aligned` gives them these.
+    """
+    with style():
+        plans = [_plan(block) for block in blocks]
+        width = max(plan.size[0] for plan in plans)
+        height = sum(plan.size[1] for plan in plans) + 2 * _MARGIN
+        figure = new_figure(width, height)
+        # Places are computed here, since a layout that is found by drawing takes longer than the drawing.
+        figure.set_layout_engine("none")
+        ax = figure.add_axes((0, 0, 1, 1))
+        ax.set_axis_off()
+        ax.set(xlim=(0, width), ylim=(height, 0))
+        top = _MARGIN
+        for block, plan in zip(blocks, plans, strict=True):
+            _block(ax, block, plan, top, cmap)
+            bar = _bar(figure, plan, top, (width, height))
+            scale(bar, cmap, block[0].limits, block[0].label, room=plan.size[1] - 0.3)
+            top += plan.size[1]
+    return figure
+
+
+def _plan(block: Sequence[Grid]) -> _Plan:
+    """As many panels side by side as make the sheet a little wider than high."""
+    first = block[0]
+    rows, columns = first.values.shape
+    few = len(block) <= _FEW
+    each = (0.14 if few else 0.09) if first.numbered else (0.3 if few else 0.2)
+    width = float(np.clip(each * columns, 0.6, 7.0 / min(len(block), 3) ** 0.5 if few else 3.2))
+    height = float(
+        np.clip((0.14 if few else 0.1) * rows, 0.25, 6.5 if few else 3.6 if len(block) <= 12 else 2.4)
+    )
+    step = max(width, widest(_titles(block), 1.08 * _TITLE)) + _GAP
+    left = _MARGIN + widest([title_text(row, 20) for row in first.rows], _LABEL) + 0.28
+    long = widest([legible(c) for c in first.columns], _LABEL)
+    turned = long > 0.95 * width / columns
+    below = 0.34 if first.numbered else min(long, 1.6) + 0.2 if turned else 0.24
+    plans = [
+        _Plan(width, height, step, n, -(-len(block) // n), left, below) for n in range(1, len(block) + 1)
+    ]
+    if few and plans[-1].size[0] <= _WIDE:
+        return plans[-1]
+    return min(plans, key=lambda plan: abs(np.log(plan.size[0] / plan.size[1] / _PAGE)))
+
+
+def _titles(block: Sequence[Grid]) -> list[str]:
+    return names([grid.title for grid in block], 26)
+
+
+def _bar(figure: Figure, plan: _Plan, top: float, page: tuple[float, float]) -> Axes:
+    width, height = page
+    tall = min(plan.down * (plan.height + _TITLE_H + _GAP) - _GAP - _TITLE_H, 3.2)
+    left = plan.left + plan.across * plan.step
+    place = (left / width, 1 - (top + _TITLE_H + tall) / height, _SCALE_W / width, tall / height)
+    return figure.add_axes(place)
+
+
+def _block(ax: Axes, block: Sequence[Grid], plan: _Plan, top: float, cmap: str) -> None:
+    titles = _titles(block)
+    for k, grid in enumerate(block):
+        down, across = divmod(k, plan.across)
+        x = plan.left + across * plan.step
+        y = top + _TITLE_H + down * (plan.height + _TITLE_H + _GAP)
+        rows, columns = grid.values.shape
+        cells(ax, grid.values, cmap, block[0].limits, extent=(x, x + plan.width, y + plan.height, y))
+        ax.text(x, y - 0.05, titles[k], fontsize=_TITLE, fontweight="bold", va="baseline")
+        each = plan.width / columns, plan.height / rows
+        _rules(ax, (x, y), (rows, columns), each)
+        cross(ax, [(x + j * each[0], y + i * each[1], *each) for i, j in np.argwhere(grid.broken)])
+        if across == 0:
+            _name_rows(ax, grid, plan, y)
+        if k + plan.across >= len(block):
+            _name_columns(ax, grid, plan, (x, y + plan.height))
+
+
+def _rules(ax: Axes, at: tuple[float, float], shape: tuple[int, int], each: tuple[float, float]) -> None:
+    (x, y), (rows, columns) = at, shape
+    if min(each) >= 0.07:
+        ax.vlines(x + each[0] * np.arange(1, columns), y, y + rows * each[1], colors="white", linewidth=0.5)
+        ax.hlines(y + each[1] * np.arange(1, rows), x, x + columns * each[0], colors="white", linewidth=0.5)
+
+
+def _name_rows(ax: Axes, grid: Grid, plan: _Plan, y: float) -> None:
+    rows = len(grid.rows)
+    each = plan.height / rows
+    every = max(1, int(np.ceil(_LINE_H / each)))
+    every = every if every < 3 else 5 * -(-every // 5)
+    for k in range(0, rows, every):
+        ax.text(
+            plan.left - 0.04, y + (k + 0.5) * each, title_text(grid.rows[k], 20), fontsize=_LABEL,
+            ha="right", va="center_baseline",
+        )  # fmt: skip
+    if any(grid.rows):
+        ax.text(
+            _MARGIN, y + plan.height / 2, grid.down, fontsize=_LABEL + 1, rotation=90, va="center", color=INK
+        )
+
+
+def _name_columns(ax: Axes, grid: Grid, plan: _Plan, at: tuple[float, float]) -> None:
+    (x, y), columns = at, len(grid.columns)
+    each = plan.width / columns
+    shown = list(grid.columns) if grid.numbered else names(grid.columns, 26)
+    turned = not grid.numbered and widest(shown, _LABEL) > 0.95 * each
+    every = max(1, int(np.ceil(((widest(shown, _LABEL) + 0.05) if not turned else _LINE_H) / each)))
+    for k in range(0, columns, every):
+        ax.text(
+            x + (k + 0.5) * each, y + 0.04, shown[k], fontsize=_LABEL, ha="center", va="top",
+            rotation=90 if turned else 0,
+        )  # fmt: skip
+    if grid.numbered:
+        ax.text(x + plan.width / 2, y + 0.18, grid.across, fontsize=_LABEL + 1, ha="center", va="top")
+
+
+def aligned(grids: Sequence[Grid]) -> list[Grid]:
+    """The grids with the rows and columns of all of them, in the order of the first that has them."""
+    rows = _union([grid.rows for grid in grids])
+    columns = _union([grid.columns for grid in grids])
+    return [_spread(grid, rows, columns) for grid in grids]
+
+
+def _union(lists: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """All names, each where the lists that have it agree that it stands."""
+    merged: list[str] = []
+    for names_ in lists:
+        at = 0
+        for name in names_:
+            if name in merged:
+                at = merged.index(name) + 1
+            else:
+                merged.insert(at, name)
+                at += 1
+    return tuple(merged)
+
+
+def _spread(grid: Grid, rows: Sequence[str], columns: Sequence[str]) -> Grid:
+    if (grid.rows, grid.columns) == (tuple(rows), tuple(columns)):
+        return grid
+    values = np.full((len(rows), len(columns)), np.nan)
+    broken = np.zeros(values.shape, dtype=bool)
+    at = np.ix_([list(rows).index(r) for r in grid.rows], [list(columns).index(c) for c in grid.columns])
+    values[at], broken[at] = grid.values, grid.broken
+    return grid.with_cells(tuple(rows), tuple(columns), values, broken)

@@ -1,0 +1,86 @@
+"""Many maps stand on one sheet: one scale, one set of rows and columns, labels at the edges."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from tunescope.picture.grid import heatmaps, size_of
+from tunescope.picture.matrix import matrices
+from tunescope.picture.matrix_views import Matrix
+from tunescope.picture.sheet import aligned, sheet
+from tunescope.picture.views import Grid, shared
+
+
+def panel(title: str, rows: int = 6, columns: tuple[str, ...] = ("Q", "K", "V"), top: float = 1.0) -> Grid:
+    values = np.linspace(0, top, rows * len(columns)).reshape(rows, len(columns))
+    labels = tuple(f"L{i}" for i in range(rows))
+    return Grid(title, labels, columns, values, np.zeros(values.shape, bool), "size", (0.0, top))
+
+
+def test_all_panels_of_a_kind_have_one_scale() -> None:
+    scaled = shared([panel("a", top=1.0), panel("b", top=4.0)])
+    assert {grid.limits for grid in scaled} == {(0.0, 4.0)}
+    from_data = shared([panel("a", top=1.0), panel("b", top=4.0)], "data")
+    assert {grid.limits for grid in from_data} == {(0.0, 4.0)}
+    figure = sheet([scaled])
+    assert {image.get_clim() for image in figure.axes[0].images} == {(0.0, 4.0)}
+
+
+def test_limits_from_the_data_begin_at_the_smallest_value() -> None:
+    view = panel("a")
+    (found,) = shared([view.with_cells(view.rows, view.columns, view.values + 2, view.broken)], "data")
+    assert found.limits == (2.0, 3.0)
+
+
+def test_models_with_other_layers_and_modules_get_the_rows_and_columns_of_all() -> None:
+    first, second = aligned([panel("a", 3), panel("b", 2, ("Q", "Up"))])
+    assert first.columns == second.columns
+    assert set(first.columns) == {"Q", "K", "V", "Up"}
+    assert first.rows == second.rows == ("L0", "L1", "L2")
+    assert np.isnan(second.values[2]).all()
+    assert second.values[1, second.columns.index("Up")] == 1.0
+
+
+def test_twelve_long_names_stand_apart_and_inside_the_sheet() -> None:
+    names = [f"tinyllama-1.1b-chat_turkish_instructions_lr{k}e-4" for k in range(12)]
+    figure = sheet([[panel(name, 22) for name in names]])
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    titles = [text for text in figure.axes[0].texts if "…" in text.get_text()]
+    assert len({text.get_text() for text in titles}) == 12
+    boxes = [text.get_window_extent(renderer) for text in titles]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in boxes)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+@pytest.mark.parametrize("rows", [1, 80, 400])
+def test_any_number_of_layers_fits_a_page(rows: int) -> None:
+    _, height = size_of([panel("m", rows)])
+    assert height <= 11
+    figure = heatmaps([panel("m", rows)])
+    figure.canvas.draw()
+    labels = [t for t in figure.axes[0].get_yticklabels() if t.get_text()]
+    boxes = [label.get_window_extent() for label in labels]
+    assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+
+
+def test_a_map_of_128_experts_names_some_of_them() -> None:
+    values = np.random.default_rng(0).random((24, 128))
+    names = tuple(f"L{i}" for i in range(24)), tuple(map(str, range(128)))
+    none = np.zeros(values.shape, bool)
+    grid = Grid("m", *names, values, none, "size", (0.0, 1.0), across="expert", numbered=True)
+    figure = heatmaps([grid])
+    figure.canvas.draw()
+    (ax,) = [ax for ax in figure.axes if ax.get_xlabel() == "expert"]
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels()]
+    assert len(boxes) > 8
+    assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+
+
+@pytest.mark.parametrize("layers", [0, 5])
+def test_matrices_are_drawn_with_their_numbers(layers: int) -> None:
+    values = np.array([[1.0, 0.2], [0.2, 1.0]])
+    views = [Matrix(f"L{k}", ("a", "b"), values) for k in range(layers + 1)]
+    drawn = matrices(views[:1], views[1:], "output side")
+    texts = [text.get_text() for ax in drawn.axes for text in ax.texts]
+    assert texts == ["1.00", "0.20", "0.20", "1.00"]
