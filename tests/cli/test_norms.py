@@ -129,7 +129,7 @@ def test_many_models_are_one_sheet_and_not_a_file_each(
 
 
 def test_limits_begin_where_they_are_asked_to(run: Run, two: tuple[Path, Path], tmp_path: Path) -> None:
-    wanted = {"zero": r"colours from 0 to ", "data": r"colours from 0\.\d*[1-9]\d* to "}
+    wanted = {"zero": r"colours from 0 to ", "data": r"colours from [1-9]"}
     for word, pattern in wanted.items():
         assert run("norms", two[0], "-o", tmp_path / word, "--limits", word).code == 0
         captions = (tmp_path / word / "figures" / "captions.md").read_text()

@@ -23,9 +23,14 @@ Examples:
     metavar="png,svg,pdf,all|none",
     help="Formats of the pictures.",
 )
+@click.option(
+    "--limits",
+    type=click.Choice(["zero", "data"]),
+    help="Where colour scales begin [default: as the study was last written].",
+)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def command(studies: tuple[Path, ...], figures: str, quiet: bool, debug: bool) -> int:
+def command(studies: tuple[Path, ...], figures: str, limits: str | None, quiet: bool, debug: bool) -> int:
     """Draw each STUDY again from what it holds: its tables and its readout, not the weights.
 
     STUDY is a folder that a command wrote with -o. Its pictures, sentences and CSV files are made anew and
@@ -41,7 +46,7 @@ def command(studies: tuple[Path, ...], figures: str, quiet: bool, debug: bool) -
     opened = [(folder, read(folder)) for folder in studies]
     with shown(quiet) as tell:
         for folder, study in opened:
-            study.save(folder, overwrite=True, figures=formats, tell=tell)
+            study.save(folder, overwrite=True, figures=formats, limits=limits, tell=tell)
             if not quiet:
                 click.echo(f"{folder}: {len(study.figures())} pictures as {figures}", err=True)
     return 0

@@ -63,6 +63,13 @@ def _shared() -> tuple[Callable[[Any], Any], ...]:
         option("-o", "--out", type=path, help="Write the study into this folder."),
         option("--overwrite", is_flag=True, help="Replace an earlier study in that folder."),
         option("--figures", default="png", metavar="png,svg,pdf,all|none", help="Pictures [default: png]."),
+        option(
+            "--limits",
+            type=click.Choice(["zero", "data"]),
+            default="zero",
+            show_default=True,
+            help="Where colour scales of pictures begin: at zero, or at the smallest value.",
+        ),
         option("--report/--no-report", default=True, help="With -o: also one page to look at, report.html."),
         option("--spreadsheet-safe", is_flag=True, help="Quote CSV texts that a spreadsheet would run."),
         option("--json", "as_json", is_flag=True, help="Print the readout document on stdout."),
@@ -91,6 +98,7 @@ def _run(command: Command, options: dict[str, Any], frame: Mapping[str, Any]) ->
             study.save(
                 out, overwrite=frame["overwrite"], figures=figures, tell=tell,
                 spreadsheet_safe=frame["spreadsheet_safe"], report=frame["report"],
+                limits=frame["limits"],
             )  # fmt: skip
             command.done(out)
     _print(study, out, frame)

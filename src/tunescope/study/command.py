@@ -114,14 +114,6 @@ def reading_options() -> tuple[Callable[[Any], Any], ...]:
     return (hash_option(), check_hashes_option(), salvage_option())
 
 
-def limits_option() -> Callable[[Any], Any]:
-    """`--limits`, the same word in every command that draws maps."""
-    return click.option(
-        "--limits", type=click.Choice(["zero", "data"]), default="zero", show_default=True,
-        help="Where colour scales begin: at zero, or at the smallest value.",
-    )  # fmt: skip
-
-
 def selection_options() -> tuple[Callable[[Any], Any], ...]:
     """`--layers` and `--modules`."""
     return (

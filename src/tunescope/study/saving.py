@@ -4,13 +4,14 @@ import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tunescope.errors import Exhausted, UsageError
 from tunescope.hashes import sha256_of
 from tunescope.paths import exists, is_link
-from tunescope.study.options import parse_formats
+from tunescope.study.options import check_limits, parse_formats
 from tunescope.study.progress import Tell
 from tunescope.study.report import report
 from tunescope.study.study import FORMATS, Study
@@ -21,13 +22,15 @@ from tunescope.writing import published, write_json, write_text
 RECORD = "study.json"
 REPORT = "report.html"
 # How a study is written that was not saved before and of which nothing is asked.
-_DEFAULTS: dict[str, Any] = {"figures": FORMATS, "spreadsheet_safe": False, "report": True}
+_DEFAULTS: dict[str, Any] = {"figures": FORMATS, "spreadsheet_safe": False, "report": True, "limits": "zero"}
 
 
 def save(study: Study, folder: Path, overwrite: bool, written: Mapping[str, Any], tell: Tell) -> Path:
     """Write a study; see `Study.save`. What `written` leaves open is as the study was last saved."""
     how = _DEFAULTS | dict(study.written) | {k: v for k, v in written.items() if v is not None}
     how["figures"] = list(parse_formats(",".join(how["figures"]) or "none"))
+    check_limits(how["limits"])
+    study = replace(study, written=how)
     check_output(folder, (), overwrite)
     with published(folder) as work:
         _write(study, work, how, tell)

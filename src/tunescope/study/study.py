@@ -1,7 +1,7 @@
 """What one question found: its tables, its readout, its findings, and where everything came from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,13 +61,15 @@ class Study:
         """Every picture of the study: name and caption."""
         return {drawing.name: drawing.caption for drawing in self.question.pictures(self)}
 
-    def figure(self, name: str, ax: Any = None) -> Any:
+    def figure(self, name: str, ax: Any = None, limits: str | None = None) -> Any:
         """Draw one picture as a matplotlib figure, or one panel of it (`NAME/PANEL`), on `ax` where given.
 
+        `limits` begin colour scales at `zero` or in the `data`; left out, as the study was last saved.
         Raises `UsageError` for a name that `figures()` does not list, and for a panel that is not there.
         """
         stem, _, panel = name.partition("/")
-        return self._drawing(stem).draw(ax, panel or None)
+        study = self if limits is None else replace(self, written={**self.written, "limits": limits})
+        return study._drawing(stem).draw(ax, panel or None)
 
     def _drawing(self, name: str) -> Drawing:
         drawings = {drawing.name: drawing for drawing in self.question.pictures(self)}
@@ -84,13 +86,15 @@ class Study:
         figures: Sequence[str] | None = None,
         spreadsheet_safe: bool | None = None,
         report: bool | None = None,
+        limits: str | None = None,
         tell: Tell = silent,
     ) -> Path:
         """Write tables, readout, page and pictures as one folder, which appears whole or not at all.
 
         `figures` are the formats of the pictures (`png`, `svg`, `pdf`; none for an empty sequence; with
         `all` also those that are drawn on request only), `spreadsheet_safe` quotes texts that a
-        spreadsheet would run, `report` is whether `report.html` is written; left out, all are as last saved.
+        spreadsheet would run, `report` is whether `report.html` is written, `limits` (`zero` or `data`) where
+        the colour scales of pictures begin; left out, all are as last saved.
         `tell` takes progress. With `overwrite` an earlier study there is replaced; other files stay.
         Raises `UsageError` for a folder that cannot be used, `Exhausted` where the disk takes no more.
         """
@@ -98,6 +102,7 @@ class Study:
         from tunescope.study.saving import save
 
         written = {"figures": figures, "spreadsheet_safe": spreadsheet_safe, "report": report}
+        written["limits"] = limits
         return save(self, Path(folder), overwrite, written, tell)
 
     def equals(self, other: "Study") -> bool:

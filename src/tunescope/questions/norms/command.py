@@ -4,14 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunescope.study.command import (
-    Asked,
-    Command,
-    limits_option,
-    reading_options,
-    scale_option,
-    selection_options,
-)
+from tunescope.study.command import Asked, Command, reading_options, scale_option, selection_options
 from tunescope.study.options import parse_scales
 
 if TYPE_CHECKING:
@@ -28,7 +21,6 @@ _PARAMETERS = (
     click.option(
         "--shared-scale/--own-scale", default=True, help="One colour scale for all models, or each its own."
     ),
-    limits_option(),
     *selection_options(),
     scale_option(),
     click.option("--base", metavar="BASE", help="Base model that whole models are compared with."),
@@ -52,7 +44,6 @@ def _measure(asked: Asked) -> "Study":
         "metric",
         "focus_layer",
         "shared_scale",
-        "limits",
         "layers",
         "modules",
         "base",

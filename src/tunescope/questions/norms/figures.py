@@ -39,7 +39,7 @@ def pictures(study: Study) -> list[Drawn]:
 
 
 def _begin(study: Study) -> str:
-    return str(study.arguments.get("limits", "zero"))
+    return str(study.written.get("limits", "zero"))
 
 
 def _maps(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:

@@ -25,7 +25,6 @@ from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
 from tunescope.source.selection import chosen_sources, spelled_sources
 from tunescope.source.whole import open_whole
-from tunescope.study.options import check_limits
 from tunescope.study.progress import Tell, silent
 from tunescope.study.study import Study, asked
 from tunescope.table import Column, Schema, Table, described, dtypes
@@ -47,7 +46,6 @@ def norms(
     metric: str | None = None,
     focus_layer: int | None = None,
     shared_scale: bool = True,
-    limits: str = "zero",
     layers: Any = None,
     modules: Any = None,
     scale: Mapping[str, float] | None = None,
@@ -68,11 +66,9 @@ def norms(
     difference from it; `align_vocab` compares the rows that tables of unlike length share. `spectra` is
     `"none"`, `"top"` (32 leading directions of a whole weight) or `"full"`; left out, adapters get it full
     and whole weights none. `heads` states the attention heads (`"32/8"` or `"32/8/128"`) where no config
-    does. Colour scales begin at `limits`, `"zero"` or where the `"data"` begin; without `shared_scale` every
-    model's own map has its own. Raises as `open_source`, and `UsageError` for an unknown metric.
+    does; `shared_scale` is of colours. Raises as `open_source`, and `UsageError` for an unknown metric.
     """
     arguments = asked(locals()) | {"base": None if base is None else os.fspath(base)}
-    check_limits(limits)
     spectra = _spectra(spectra)
     check_metric(metric, spectra != "none")
     stated = parse_heads(heads)
