@@ -23,6 +23,7 @@ _FRAME = (
     "overwrite",
     "figures",
     "report",
+    "limits",
     "spreadsheet_safe",
     "as_json",
     "strict",
