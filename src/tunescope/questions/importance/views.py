@@ -1,7 +1,7 @@
 """The importance map: layers × parameters on a scale from 0 to 1, with the words beside it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -44,8 +44,9 @@ class ImportanceMap:
     """Values in [0, 1], (layers, columns), NaN where a layer has no such parameter.
 
     `layers` are the rows from the bottom up. Where `own_scale` is set the first column is `Layer
-    Importance`, drawn on a scale of its own. `label` names the colour scale, `ticks` are its
-    marks (place, text), `caption` says what the picture is worth.
+    Importance` over its own largest size, below zero where leaving a block out lowers the loss; that text
+    names its scale. `label` names the colour scale of the rest, `ticks` are its marks (place, text),
+    `caption` says what the picture is worth.
     """
 
     title: str
@@ -53,10 +54,16 @@ class ImportanceMap:
     layers: tuple[int, ...]
     columns: tuple[str, ...]
     values: Array
-    own_scale: bool
+    own_scale: str
     label: str
     ticks: tuple[tuple[float, str], ...]
     caption: str
+
+    def without_own(self) -> "ImportanceMap":
+        """The map without the column `Layer Importance`, for a place beside one that has it."""
+        if not self.own_scale:
+            return self
+        return replace(self, columns=self.columns[1:], values=self.values[:, 1:], own_scale="")
 
 
 def importance_maps(
@@ -66,11 +73,12 @@ def importance_maps(
     order: str = "score",
     scale: str = "linear",
     summary: Mapping[str, Any] | None = None,
+    first: str | None = None,
 ) -> list[ImportanceMap]:
     """One map per stack of blocks; experts of a layer are added up in its cell.
 
-    `order`: columns by their total, largest first, or in `network` order. `scale`: one for all parameter
-    columns (`linear`, `log`, `rank`), or `column` by column.
+    `order`: columns by their total in the method `first` (left out, this one), largest first, or in
+    `network` order. `scale`: one for all parameter columns (`linear`, `log`, `rank`), or `column` by column.
     """
     inside = frame.filter((pl.col("method") == method) & pl.col("layer").is_not_null())
     stacks = inside["stack"].unique(maintain_order=True).to_list()
@@ -78,15 +86,16 @@ def importance_maps(
     caption = " ".join([MEANING[method], *_worth(frame, method, summary or {})])
     found = []
     for stack in stacks:
-        part = inside.filter(pl.col("stack") == stack)
-        layers, columns, values = _grid(part, order)
+        of_stack = frame.filter((pl.col("stack") == stack) & pl.col("layer").is_not_null())
+        leading = _grid(of_stack.filter(pl.col("method") == (first or method)), order)[1]
+        layers, columns, values = _grid(of_stack.filter(pl.col("method") == method), order, leading)
         scaled = _scaled(values, scale, top)
-        bypass = frame.filter((pl.col("method") == "bypass") & (pl.col("stack") == stack))
+        bypass = of_stack.filter(pl.col("method") == "bypass")
+        own, label = "", _SCALE_LABELS[scale] + _clipped(int((values < 0).sum()))
         if bypass.height:
-            columns = (LAYER_IMPORTANCE, *columns)
-            scaled = np.column_stack([_own(bypass, layers, scale), scaled])
+            columns, column = (LAYER_IMPORTANCE, *columns), _own(bypass, layers)
+            scaled, own = np.column_stack([column, scaled]), _own_label(column)
         title = f"Importance by {method}" + (f" · {stack}" if len(stacks) > 1 else "")
-        own, label = bool(bypass.height), _label(scale, values, bypass)
         found.append(
             ImportanceMap(title, method, layers, columns, scaled, own, label, _ticks(scale), caption)
         )
@@ -99,13 +108,9 @@ def _ticks(scale: str) -> tuple[tuple[float, str], ...]:
     return tuple((k / 5, f"{k / 5:.1f}") for k in range(6))
 
 
-def _label(scale: str, values: Array, bypass: pl.DataFrame) -> str:
-    """What the colours mean, and how many values below zero they cannot show."""
-    text = _SCALE_LABELS[scale] + _clipped(int((values < 0).sum()))
-    if not bypass.height:
-        return text
-    below = int((bypass["score"] < 0).sum())
-    return f"{text}\n{LAYER_IMPORTANCE}: its own scale{_clipped(below)}"
+def _own_label(column: Array) -> str:
+    below = int((column < 0).sum())
+    return f"{LAYER_IMPORTANCE} ÷ its largest size" + (f" ({below} below 0, hatched)" if below else "")
 
 
 def _clipped(count: int) -> str:
@@ -120,7 +125,10 @@ def _cells(inside: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _grid(part: pl.DataFrame, order: str) -> tuple[tuple[int, ...], tuple[str, ...], Array]:
+def _grid(
+    part: pl.DataFrame, order: str, leading: Sequence[str] = ()
+) -> tuple[tuple[int, ...], tuple[str, ...], Array]:
+    """Layers, columns and scores; columns named in `leading` stand first and in that order."""
     cells = _cells(part)
     layers = sorted(cells["layer"].unique().to_list())
     columns = cells["parameter"].unique(maintain_order=True).to_list()
@@ -131,6 +139,9 @@ def _grid(part: pl.DataFrame, order: str) -> tuple[tuple[int, ...], tuple[str, .
     if order == "score":
         by_total = np.argsort(-np.nansum(values, axis=0), kind="stable")
         columns, values = [columns[i] for i in by_total], values[:, by_total]
+    place = {name: k for k, name in enumerate(leading)}
+    at = sorted(range(len(columns)), key=lambda k: place.get(columns[k], len(place)))
+    columns, values = [columns[k] for k in at], values[:, at]
     return tuple(layers), tuple(columns), values
 
 
@@ -152,10 +163,11 @@ def _scaled(values: Array, scale: str, top: float) -> Array:
     return np.asarray(1 + np.log10(np.maximum(relative, floor)) / DECADES)
 
 
-def _own(bypass: pl.DataFrame, layers: Sequence[int], scale: str) -> Array:
+def _own(bypass: pl.DataFrame, layers: Sequence[int]) -> Array:
+    """Layer Importance over its largest size, in [-1, 1]: always linear, since it has both signs."""
     scores = dict(bypass.select("layer", "score").iter_rows())
-    values = np.array([[scores.get(layer, np.nan)] for layer in layers], dtype=np.float64)
-    return _scaled(values, scale, float(np.nanmax(values, initial=0.0)))[:, 0]
+    values = np.array([scores.get(layer, np.nan) for layer in layers], dtype=np.float64)
+    return np.asarray(values / (float(np.nanmax(np.abs(values), initial=0.0)) or 1.0))
 
 
 def size_spearman(frame: pl.DataFrame, method: str) -> float | None:

@@ -14,7 +14,9 @@ def view():
     columns = ("Layer Importance", "mlp.down_proj", "mlp.up_proj", "self_attn.q_proj", "self_attn.q_norm")
     ticks = tuple((k / 5, f"{k / 5:.1f}") for k in range(6))
     layers, caption = tuple(range(6)), "Words. " * 40
-    return ImportanceMap("Importance", "taylor", layers, columns, values, True, "score", ticks, caption)
+    return ImportanceMap(
+        "Importance", "taylor", layers, columns, values, "Layer Importance", "score", ticks, caption
+    )
 
 
 def test_layers_rise_from_zero_with_even_ticks(view):
@@ -38,9 +40,24 @@ def test_the_scale_runs_from_zero_to_one_and_dark_is_more(view):
     ax = importance_map(view)
     image = ax.images[0]
     assert image.get_clim() == (0, 1)
-    colours = image.to_rgba(view.values)[..., :3].sum(-1)
-    assert colours[0, 0] > colours[5, 4]
-    np.testing.assert_array_equal(np.isnan(np.ma.filled(image.get_array(), np.nan)), np.isnan(view.values))
+    colours = image.to_rgba(view.values[:, 1:])[..., :3].sum(-1)
+    assert colours[0, 0] > colours[5, 3]
+    drawn = np.ma.filled(image.get_array(), np.nan)
+    np.testing.assert_array_equal(np.isnan(drawn), np.isnan(view.values[:, 1:]))
+
+
+def test_layer_importance_below_zero_is_another_colour_hatched_with_zero_marked(view):
+    """Two blocks whose removal lowers the loss: orange and hatched, and the scale has a tick below zero."""
+    view.values[:, 0] = [-0.5, 0.2, -0.1, 0.4, 1.0, 0.0]
+    ax = importance_map(view)
+    column = ax.images[1]
+    red, _, blue, _ = column.to_rgba(view.values[:, :1]).transpose(2, 0, 1)[:, :, 0]
+    assert (red > blue)[[0, 2]].all()
+    assert (red < blue)[[3, 4]].all()
+    assert [patch.get_y() for patch in ax.patches if patch.get_hatch()] == [-0.5, 1.5]
+    bar = ax.child_axes[1]
+    assert [label.get_text() for label in bar.get_yticklabels()] == ["−0.5", "1", "0"]
+    assert len(bar.lines) == 1
 
 
 def test_a_figure_holds_every_stack_and_no_prose(view):

@@ -53,22 +53,29 @@ def test_one_linear_scale_for_parameters_and_its_own_for_the_layers():
     np.testing.assert_allclose(view.values[:, 0], np.arange(1, 9) / 8)
     np.testing.assert_allclose(view.values[:, 1], np.arange(8, 0, -1) / 8)
     np.testing.assert_allclose(view.values[:, 2], np.arange(8, 0, -1) / 16)
-    assert view.own_scale
+    assert view.own_scale == "Layer Importance ÷ its largest size"
 
 
-def test_blocks_whose_removal_lowers_the_loss_are_counted_in_their_own_scale():
-    """Layer Importance below zero is drawn as zero, and the label says how many; so for the other columns."""
+def test_blocks_whose_removal_lowers_the_loss_lie_below_zero_and_are_counted():
+    """Layer Importance keeps its sign and its scale counts the negative ones; other columns are clipped."""
     (view,) = importance_maps(table(FALLING, [-0.1, 1, -0.2, 2, 3, 4, -1e-9, 0]), "taylor")
-    assert view.values[[0, 2, 6], 0].tolist() == [0, 0, 0]
-    assert view.label.splitlines() == [
-        "score ÷ largest score",
-        "Layer Importance: its own scale (3 below 0 drawn as 0)",
-    ]
+    np.testing.assert_allclose(view.values[[0, 2, 6, 5], 0], [-0.025, -0.05, -2.5e-10, 1.0])
+    assert view.label == "score ÷ largest score"
+    assert view.own_scale == "Layer Importance ÷ its largest size (3 below 0, hatched)"
     (view,) = importance_maps(table({"mlp.down_proj": lambda layer: layer - 2.0}, range(1, 9)), "taylor")
-    assert view.label.splitlines() == [
-        "score ÷ largest score (2 below 0 drawn as 0)",
-        "Layer Importance: its own scale",
-    ]
+    assert view.label == "score ÷ largest score (2 below 0 drawn as 0)"
+
+
+def test_all_methods_have_the_columns_of_the_first_in_its_order():
+    """Maps beside each other compare column by column; Layer Importance stands in the first alone."""
+    rising = {p: (lambda layer, n=n: n * (layer + 1.0)) for n, p in enumerate(_SIZES, 1)}
+    frame = pl.concat([table(FALLING, range(1, 9)), table(rising, method="curvature")])
+    (first,) = importance_maps(frame, "taylor", first="taylor")
+    (second,) = importance_maps(frame, "curvature", first="taylor")
+    (alone,) = importance_maps(frame, "curvature")
+    assert second.columns == first.columns != alone.columns
+    assert second.without_own().columns == first.columns[1:]
+    assert LAYER_IMPORTANCE not in second.without_own().columns
 
 
 @pytest.mark.parametrize(
