@@ -53,7 +53,7 @@ _PARAMETERS = (
         type=click.FloatRange(0, 1, **_OPEN),
         help="With --base: an intruder's best cosine lies below it.",
     ),
-    click.option("--vmax", type=float, help="End of the colour scale [default: the largest φ shown]."),
+    click.option("--vmax", type=float, help="End of the colour scale of φ [default: 1]."),
     device_option("cpu"),
     scale_option(),
     *reading_options(),

@@ -1,7 +1,6 @@
 """φ panels as matplotlib figures."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -9,6 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
+from tunescope.picture.cells import cells, scale
 from tunescope.picture.dusk import dusk
 from tunescope.picture.style import QUIET, new_figure, own_axes, style
 from tunescope.questions.subspace.views import Panel, PhiFigure
@@ -21,10 +21,9 @@ def phi_panel(panel: Panel, vmax: float = 1.0, ax: Axes | None = None) -> Axes:
     with style():
         ax = own_axes(ax, 3.4, 3.4)
         rows, columns = panel.values.shape
-        ax.imshow(
-            panel.values, cmap=dusk(), norm=Normalize(0.0, vmax), origin="upper", interpolation="nearest",
-            aspect="auto", extent=(0.5, columns + 0.5, rows + 0.5, 0.5),
-        )  # fmt: skip
+        place = (0.5, columns + 0.5, rows + 0.5, 0.5)
+        cells(ax, panel.values, dusk(), (0.0, vmax), extent=place)
+        ax.set(xlim=place[:2], ylim=place[2:])
         ax.set_box_aspect(1)
         ax.set_xticks(ticks(columns, 12))
         ax.set_yticks(ticks(rows, 10))
@@ -96,10 +95,8 @@ def _freeze(figure: Figure) -> None:
 
 def _bar(figure: Figure, axes: Sequence[Axes], view: PhiFigure) -> None:
     mappable = ScalarMappable(Normalize(0.0, view.vmax), dusk())
-    extend: Any = "max" if view.clipped else "neither"
-    bar = figure.colorbar(mappable, ax=list(axes), extend=extend, fraction=0.025, pad=0.015, aspect=30)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=2, labelsize=8)
-    if view.clipped:
-        share = f"{100 * view.clipped:.2g} %"
-        bar.set_label(f"clipped at {view.vmax:g}: {share} of the cells lie above", fontsize=7.5)
+    bar = figure.colorbar(mappable, ax=list(axes), fraction=0.025, pad=0.015, aspect=30).ax
+    # The usual bar would be pixels in every format.
+    bar.clear()
+    clipped = f"clipped at {view.vmax:g}: {100 * view.clipped:.2g} % of the cells lie above"
+    scale(bar, dusk(), (0.0, view.vmax), clipped if view.clipped else "φ", more=view.clipped > 0)

@@ -1,6 +1,7 @@
 """The pictures of a subspace study, made from its tables alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -11,8 +12,10 @@ import polars as pl
 from tunescope.address import Address
 from tunescope.picture import grid as draw
 from tunescope.picture.drawing import Drawn
+from tunescope.picture.lettering import title_text
 from tunescope.picture.matrix import matrices
 from tunescope.picture.style import IMPORTANCE
+from tunescope.picture.views import shared
 from tunescope.questions.subspace import amplification_figures, figures
 from tunescope.questions.subspace import amplification_views as base_view
 from tunescope.questions.subspace import views as view
@@ -20,8 +23,8 @@ from tunescope.questions.subspace.directions import Selection
 from tunescope.study.names import file_stems
 from tunescope.study.study import Study
 
-# Pairs that get every figure; beyond these, every pair the main one, and with many models only the first's.
-_ALL_FIGURES, _ALL_PAIRS = 3, 5
+# Pairs whose figures are written; of more they are drawn on request, with many models only the first one's.
+_WRITTEN, _ALL_PAIRS = 3, 5
 _SIDE_OF = {"A": "input", "B": "output"}
 _ADDRESS = ("stack", "layer", "module_type", "expert")
 
@@ -44,17 +47,23 @@ def _pairs(study: Study, stems: Mapping[str, str]) -> Iterator[Drawn]:
     pairs = pairs_drawn(list(stems), arguments["against_self"])
     wanted = Selection(tuple(arguments["of"]), tuple(arguments["sides"])).wanted()
     shown, note = _shown(study)
+    rare = len(pairs) > _WRITTEN
     for a, b in pairs:
         stem = f"subspace_{stems[a]}_vs_{stems[b]}"
         rows = study.table.frame.filter((pl.col("model_a") == a) & (pl.col("model_b") == b))
-        for k, (of, side) in enumerate(wanted if len(pairs) <= _ALL_FIGURES else wanted[:1]):
+        for k, (of, side) in enumerate(wanted):
             if weights := _with_grids(rows, shown):
                 name = stem if not k else f"{stem}_{of}_{side}"
-                make = partial(_phi, study, (a, b, of, side), weights, note)
-                yield Drawn(name, _phi_caption(a, b, of, side), make)
-        if (maps := view.excess_maps(study.table.frame, a, b)) and a != b:
+                make = partial(_phi, study, (a, b, of, side), weights)
+                caption = _phi_caption(a, b, of, side) + note
+                yield Drawn(name, caption, make, on_request=rare or (k > 0 and len(pairs) > 1))
+        if (maps := view.excess_maps(study.table.frame, a, b, _begin(study))) and a != b:
             caption = f"Overlap of {a} and {b} above chance, by layer and module; 0 is chance, 1 is equal."
-            yield Drawn(f"{stem}_excess", caption, partial(draw.heatmaps, maps))
+            yield Drawn(f"{stem}_excess", caption, partial(draw.heatmaps, maps), on_request=rare)
+
+
+def _begin(study: Study) -> str:
+    return str(study.written.get("limits", "zero"))
 
 
 def _phi_caption(a: str, b: str, of: str, side: str) -> str:
@@ -63,14 +72,13 @@ def _phi_caption(a: str, b: str, of: str, side: str) -> str:
 
 
 def _shown(study: Study) -> tuple[list[Address], str]:
-    """The weights that figures show, and what is to be said of the choice."""
+    """The weights that figures show, and what a caption says of the choice."""
     rows = study.table.frame.select(_ADDRESS).unique(maintain_order=True).iter_rows()
     addresses = [Address(*row) for row in rows]
     chosen = [study.arguments[name] is not None for name in ("layers", "modules")]
     shown, partly = view.panels_shown(addresses, *chosen)
-    notes = ["layers counted from 1"] if any(a.layer is not None for a in shown) else []
-    notes += ["a choice of weights, subspace.parquet holds all"] if partly else []
-    return shown, "; ".join(notes)
+    note = " Layers are counted from 1." if any(a.layer is not None for a in shown) else ""
+    return shown, note + (" A choice of weights: subspace.parquet holds all." if partly else "")
 
 
 def _with_grids(rows: pl.DataFrame, shown: Sequence[Address]) -> list[Address]:
@@ -79,7 +87,7 @@ def _with_grids(rows: pl.DataFrame, shown: Sequence[Address]) -> list[Address]:
     return [address for address in shown if address in there]
 
 
-def _phi(study: Study, key: tuple[str, str, str, str], weights: Sequence[Address], note: str) -> Any:
+def _phi(study: Study, key: tuple[str, str, str, str], weights: Sequence[Address]) -> Any:
     """The φ figure of one pair, matrix and side."""
     a, b, of, side = key
     grids = _grids(study, key, weights)
@@ -97,10 +105,10 @@ def _phi(study: Study, key: tuple[str, str, str, str], weights: Sequence[Address
         if dimension not in controls:
             controls[dimension] = view.gaussian_control(d_out, d_in, (i, j), of, side)
     sides = "" if _SIDE_OF.get(of) else f", {side} side"
-    notes = " · ".join(filter(None, (f"i: {a}, j: {b}{sides}", note)))
+    note = f"i: {title_text(a)}, j: {title_text(b)}{sides}"
     arguments = study.arguments
     return figures.phi_figure(
-        view.phi_figure(shown, grids, of, arguments["against_self"], arguments["vmax"], controls, notes)
+        view.phi_figure(shown, grids, of, arguments["against_self"], arguments["vmax"], controls, note)
     )
 
 
@@ -137,6 +145,8 @@ def _base(study: Study, stems: Mapping[str, str]) -> Iterator[Drawn]:
     if "amplification" not in study.tables:
         return
     amplification, intruders = study.tables["amplification"].frame, study.tables["intruders"].frame
+    maps_of = [replace(g, model=m) for m in stems for g in base_view.amplification_maps(amplification, m)]
+    amplified = shared(maps_of, _begin(study))
     for label, stem in stems.items():
         lines = base_view.along(amplification, label)
         if lines and base_view.shown_lines(lines):
@@ -144,7 +154,7 @@ def _base(study: Study, stems: Mapping[str, str]) -> Iterator[Drawn]:
             caption = f"‖UᵀWV‖ along ΔW's, W's and random directions, by layer, for {label}."
             make = partial(amplification_figures.along_figure, lines, heading)
             yield Drawn(f"amplification_{stem}", caption, make)
-        if maps := base_view.amplification_maps(amplification, label):
+        if maps := [grid for grid in amplified if grid.model == label]:
             caption = f"Amplification ‖ΔW‖/‖UᵀWV‖ of {label}, by layer and module."
             yield Drawn(f"amplification_map_{stem}", caption, partial(draw.heatmaps, maps))
         if maps := base_view.intruder_maps(intruders, label):

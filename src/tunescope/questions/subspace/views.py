@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tunescope.address import Address
 from tunescope.linalg.overlap import cosines, phi_grid, product_bases
 from tunescope.picture.matrix_views import Matrix, clustered
-from tunescope.picture.views import Grid, grids, short
+from tunescope.picture.views import Grid, grids, shared, short
 
 Float64 = NDArray[np.float64]
 SIDES = ("input", "output")
@@ -92,8 +92,8 @@ def phi_figure(
     """
     panels = [(a, Panel(_panel_title(a), values[a])) for a in shown]
     every = [p.values for _, p in panels]
-    top = vmax if vmax is not None else max(float(v.max(initial=0.0)) for v in every)
-    top = top if top > 0 else 1.0
+    # One scale for every figure of every study: φ is a share, and 1 is the same direction.
+    top = 1.0 if vmax is None else vmax
     cells = np.concatenate([v.ravel() for v in every])
     formula = _formula(of, [v.shape for v in every], plain)
     return PhiFigure(formula, _arranged(panels), _controls(controls), top, float((cells > top).mean()), note)
@@ -150,13 +150,15 @@ def gaussian_control(
     return phi_grid(cosines(sides[0], sides[1], of, of))
 
 
-def excess_maps(summary: pl.DataFrame, model_a: str, model_b: str) -> list[Grid]:
+def excess_maps(summary: pl.DataFrame, model_a: str, model_b: str, begin: str = "zero") -> list[Grid]:
     """Layer × module maps of the overlap above chance, input side then output side, on one scale."""
     rows = summary.filter((pl.col("model_a") == model_a) & (pl.col("model_b") == model_b))
     found: list[Grid] = []
     for side in SIDES:
         label = "(φ − chance)/(1 − chance)"
         found += grids(rows, f"excess_{side}", f"{model_a} · {model_b}, {side} side", label)
+    if begin == "data":
+        return shared(found, begin)
     top = max((grid.limits[1] for grid in found), default=1.0)
     top = 1.0 if top > 0.5 else float(np.ceil(top * 20) / 20)
     return [replace(grid, limits=(0.0, top)) for grid in found]

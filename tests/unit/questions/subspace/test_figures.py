@@ -49,7 +49,7 @@ def test_all_panels_share_one_scale_and_one_colour_bar_and_the_control_is_last()
 
 
 def test_nothing_is_said_of_clipping_where_nothing_is_clipped() -> None:
-    assert phi_figure(figure()).axes[-1].get_ylabel() == ""
+    assert phi_figure(figure()).axes[-1].get_ylabel() == "φ"
 
 
 def test_the_colour_maps_lightness_rises_evenly_from_dark_to_light() -> None:

@@ -63,7 +63,7 @@ def test_clipping_is_counted() -> None:
     shown = addresses(1)[:1]
     assert figure(shown, vmax=0.4).clipped == 1.0
     assert figure(shown, vmax=0.8).clipped == 0.0
-    assert figure(shown).vmax == 0.5
+    assert figure(shown).vmax == 1.0
 
 
 def test_every_dimension_of_the_panels_has_a_control_of_its_own() -> None:
