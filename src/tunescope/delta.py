@@ -111,6 +111,31 @@ class Stretch:
 
 
 @dataclass(frozen=True, eq=False)
+class Picked:
+    """Some rows of a matrix of another row of values, one after the other: the tokens of a table, say."""
+
+    values: Values
+    rows: tuple[int, ...]
+    columns: int
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return len(self.rows) * self.columns
+
+    def part(self, start: int, stop: int) -> Array:
+        """Values of the picked rows, as if there were no others."""
+        first, last = start // self.columns, -(-stop // self.columns)
+        read = [self.values.part(r * self.columns, (r + 1) * self.columns) for r in self.rows[first:last]]
+        flat = np.concatenate(read) if read else self.values.part(0, 0)
+        return flat[start - first * self.columns : stop - first * self.columns]
+
+    def into(self, start: int, stop: int, memory: NDArray[np.uint8]) -> Array:
+        """The same; picked rows are few."""
+        return self.part(start, stop)
+
+
+@dataclass(frozen=True, eq=False)
 class Pair:
     """A weight before and after, as whole tensors of equal size; never read whole unless asked.
 

@@ -9,7 +9,7 @@ from functools import partial
 import numpy as np
 
 from tunescope.address import Address, component_names, distinct_addresses, parse
-from tunescope.delta import Delta, Dense, Pair, Stretch, Update
+from tunescope.delta import Delta, Dense, Pair, Stretch, Update, Values
 from tunescope.errors import BadInput, Notice
 from tunescope.source.files.tensors import Entry, LazyTensor, Ledger, is_float
 from tunescope.source.matching import matched, place
@@ -142,7 +142,7 @@ def _rest(ledger: Ledger, reason: str, model: WholeModel) -> None:
         ledger.left([name], quantised(name, model.tensors) or plain)
 
 
-def paired_delta(name: str, tensor: LazyTensor, there: LazyTensor, base: WholeModel) -> Delta:
+def paired_delta(name: str, tensor: LazyTensor, there: Values, base: WholeModel) -> Delta:
     """The difference of one tensor from the base's, for weights that an adapter saved whole."""
     kind = str(base.config.get("model_type") or "")
     address = parse(name)

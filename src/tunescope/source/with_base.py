@@ -21,6 +21,7 @@ from tunescope.source.open import load
 from tunescope.source.opened import Source
 from tunescope.source.pairing import paired_delta
 from tunescope.source.peft_merge import difference
+from tunescope.source.trained_tokens import TOKENS, trained_tokens
 from tunescope.source.whole import WholeModel
 
 _SAVED = re.compile(r"^(saved module|saved embedding layer|bias)\b")
@@ -32,20 +33,20 @@ def with_base(source: Source, base: WholeModel, base_source: Source) -> Source:
     """The source with its base beside it.
 
     Every delta gets its base weight; DoRA and the methods that multiply W (`NEEDS_BASE`) get their exact ΔW;
-    modules and biases that were saved whole become differences of their own.
+    modules and biases that were saved whole, and tokens trained on their own, become differences of theirs.
     """
     if source.published is not None:
         return source
     deltas = _based(source.deltas, base)
     tensors = _tensors(source)
     exact = list(_exact(source, deltas, tensors, base))
-    extra = list(_saved(source, tensors, base))
+    extra = [*_saved(source, tensors, base), *trained_tokens(source, tensors, base)]
     addresses = distinct_addresses([d.address for d in (*exact, *extra)])
     named = zip((*exact, *extra), addresses, component_names(addresses), strict=True)
     made = tuple(replace(d, address=a, component_name=n) for d, a, n in named)
     used = {name for delta in made for name in delta.tensors}
     coverage = tuple(replace(e, status="used", reason="") if e.tensor in used else e for e in source.coverage)
-    still = tuple(n for n in source.notices if not (n.slug == "needs-base" and exact))
+    still = tuple(n for n in source.notices if not (n.slug == "needs-base" and made))
     return replace(source, deltas=made, coverage=coverage, notices=still, base=base_source)
 
 
@@ -53,7 +54,10 @@ def _tensors(source: Source) -> Mapping[str, LazyTensor]:
     """The adapter's tensors by the names of its ledger; none for a live model."""
     folder = Path(source.location)
     if not folder.exists():
-        return {}
+        if not source.files:
+            return {}
+        # What came from the hub lies in its cache.
+        folder = source.files[0].parent
     return load(locate(folder), source.location).tensors
 
 
@@ -103,7 +107,8 @@ def _exact(
         else:
             made = partial(_dora, delta.open, delta.base, magnitude, (delta.d_out, delta.d_in))
             yield replace(delta, open=made, scale=1.0, status="ok", tensors=(*delta.tensors, magnitude.name))
-    if source.config.get("peft_type") in NEEDS_BASE and tensors:
+    kind = source.config.get("peft_type")
+    if kind in NEEDS_BASE and kind != TOKENS and tensors:
         yield from _through_peft(source, tensors, base)
 
 
