@@ -25,7 +25,7 @@ def main() -> int:
     for command in asked.command or COMMANDS:
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(command, Path(folder))
-            for over in (False, True):
+            for over in bench.over:
                 points = bench.points(over)
                 for fault, point in _chosen(points, asked):
                     tried += 1

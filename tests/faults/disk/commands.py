@@ -1,42 +1,93 @@
 """Every command that writes, on inputs that take it a second or less."""
 
+import importlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 from tests.faults.fuzz.kinds import _adapter, _pairs, _run_of_checkpoints
 
 from tunescope.demo import model_path
 
-# What the command is called with, given the folder of its inputs and its output.
-COMMANDS: dict[str, Callable[[Path, Path], list[Any]]] = {
-    "norms": lambda i, o: ["norms", f"a={i / 'a'}", f"b={i / 'b'}", "-o", o, "--figures", "none"],
-    "norms_with_pictures": lambda i, o: ["norms", f"a={i / 'a'}", "-o", o],
-    "subspace": lambda i, o: ["subspace", i / "a", i / "b", "-o", o, "--figures", "none"],
-    "trajectory": lambda i, o: ["trajectory", i / "run", "-o", o, "--figures", "none"],
-    "importance": lambda i, o: [
-        "importance", model_path(), "--data", i / "rows.jsonl", "--sequences", 4, "--max-length", 32,
-        "--method", "magnitude", "--no-layer-importance", "-o", o, "--figures", "none",
-    ],
-    "attribute": lambda i, o: [
-        "attribute", i / "tuned", "--base", model_path(), "--data", i / "rows.jsonl", "--sequences", 2,
-        "--max-length", 16, "--nodes", 1, "-o", o, "--figures", "none",
-    ],
-    "finetune": lambda i, o: [
-        "finetune", "--model", model_path(), "--data", f"x={i / 'rows.jsonl'}", "--max-steps", 2,
-        "--quantize", "none", "--rank", 2, "--max-length", 16, "-o", o,
-    ],
+_NONE = ["--figures", "none"]
+_MODEL = ("torch", "transformers", "tunescope.lm.texts", "tunescope.lm.pretrained")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """`arguments` of a command, given the folder of its inputs and its output.
+
+    `over` says over what: no study, an earlier one, or in place, the study that the inputs hold. `needs` are
+    modules that a process is to have before it forks, so that not every trial imports them.
+    """
+
+    arguments: Callable[[Path, Path], list[Any]]
+    over: tuple[bool, ...] = (False, True)
+    in_place: bool = False
+    needs: tuple[str, ...] = ()
+
+    @property
+    def is_study(self) -> bool:
+        """Whether what it writes is one study; else it is a sweep of trainings."""
+        return "finetune" not in map(str, self.arguments(Path("i"), Path("o")))
+
+    def imports(self) -> None:
+        """Import what it needs."""
+        for name in self.needs:
+            importlib.import_module(name)
+
+
+COMMANDS: dict[str, Tried] = {
+    "norms": Tried(lambda i, o: ["norms", f"a={i / 'a'}", f"b={i / 'b'}", "-o", o, *_NONE]),
+    "norms_with_pictures": Tried(lambda i, o: ["norms", f"a={i / 'a'}", "-o", o]),
+    "subspace": Tried(lambda i, o: ["subspace", i / "a", i / "b", "-o", o, *_NONE]),
+    "trajectory": Tried(lambda i, o: ["trajectory", i / "run", "-o", o, *_NONE]),
+    "check": Tried(lambda i, o: ["check", i / "tuned", "--base", model_path(), "-o", o, *_NONE]),
+    "verify": Tried(
+        lambda i, o: ["verify", i / "merged.safetensors", i / "tuned", "--base", model_path(), "-o", o]
+    ),
+    "draw": Tried(lambda _, o: ["draw", o], over=(True,), in_place=True),
+    "importance": Tried(
+        lambda i, o: [
+            "importance", model_path(), "--data", i / "rows.jsonl", "--sequences", 4, "--max-length", 32,
+            "--no-layer-importance", "-o", o, *_NONE,
+        ],
+        needs=_MODEL,
+    ),
+    "attribute": Tried(
+        lambda i, o: [
+            "attribute", i / "tuned", "--base", model_path(), "--data", i / "rows.jsonl", "--sequences", 2,
+            "--max-length", 16, "--nodes", 1, "-o", o, *_NONE,
+        ],
+        needs=(*_MODEL, "peft"),
+    ),
+    "finetune": Tried(
+        lambda i, o: [
+            "finetune", "--model", model_path(), "--data", f"x={i / 'rows.jsonl'}", "--max-steps", 2,
+            "--quantize", "none", "--rank", 2, "--max-length", 16, "-o", o,
+        ],
+        over=(False,),
+        needs=("torch", "transformers", "peft", "trl", "tunescope.training"),
+    ),
 }  # fmt: skip
 
 
 def make_inputs(folder: Path) -> None:
-    """Two adapters, one of the demo's model, a run of checkpoints, and rows of text."""
+    """Adapters, one of the demo's model and merged into it, a run of checkpoints, and rows of text."""
     _adapter(folder / "a")
     _adapter(folder / "b", {name: -2 * array for name, array in _pairs().items()})
     _run_of_checkpoints(folder / "run")
-    _adapter(folder / "tuned", _on_the_demo_model())
+    factors = _on_the_demo_model()
+    _adapter(folder / "tuned", factors, target_modules=["q_proj"])
+    a, b = (next(t for n, t in factors.items() if f"lora_{f}" in n) for f in "AB")
+    model = load_file(model_path() / "model.safetensors")
+    name = "model.layers.0.self_attn.q_proj.weight"
+    merged = (model[name].astype(np.float64) + 2 * b.astype(np.float64) @ a).astype(model[name].dtype)
+    save_file(model | {name: merged}, folder / "merged.safetensors")
     rows = [{"prompt": f"{a}+{b}=", "completion": str(a + b)} for a in range(4) for b in range(4)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 

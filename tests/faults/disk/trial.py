@@ -12,6 +12,7 @@ from typing import Any
 
 import tunescope
 from tunescope.cli import main
+from tunescope.hashes import sha256_of
 
 from .commands import COMMANDS, make_inputs
 from .shim import Shim
@@ -39,13 +40,22 @@ class Bench:
     """One command with its inputs in a folder."""
 
     def __init__(self, command: str, folder: Path) -> None:
-        self.command, self._inputs, self._place = command, folder / "inputs", folder / "outputs"
+        self.command, self._tried = command, COMMANDS[command]
+        self._tried.imports()
+        self._inputs, self._place = folder / "inputs", folder / "outputs"
         self._inputs.mkdir(parents=True)
         self._earlier = folder / "earlier"
+        # What a sweep without a fault ends with, by file.
+        self._straight: dict[str, str] = {}
         forked(lambda: make_inputs(self._inputs))
         code = forked(lambda: run(["norms", self._inputs / "b", "-o", self._earlier, "--figures", "none"]))
         assert code == 0, f"the earlier study cannot be made: exit {code}"
         (self._earlier / "notes.txt").write_text("kept")
+
+    @property
+    def over(self) -> tuple[bool, ...]:
+        """Whether to try it over no study, over an earlier one, or both."""
+        return self._tried.over
 
     def points(self, over: bool) -> int:
         """At how many points the command writes, renames or brings to the disk."""
@@ -63,6 +73,9 @@ class Bench:
         with os.fdopen(reader) as stream:
             code, count = stream.read().split()
         assert code == "0", f"{self.command} without a fault ends with {code}"
+        if not self._tried.is_study:
+            self._straight = self._trained()
+            assert self._straight, "a sweep without a fault leaves no runs"
         return int(count)
 
     def lost(self, fault: str, point: int, over: bool) -> Lost | None:
@@ -83,7 +96,8 @@ class Bench:
 
     def _run(self, shim: Shim, over: bool) -> int:
         shim.install()
-        return run([*COMMANDS[self.command](self._inputs, self._out), *(["--overwrite"] if over else [])])
+        again = ["--overwrite"] if over and not self._tried.in_place else []
+        return run([*self._tried.arguments(self._inputs, self._out), *again])
 
     @property
     def _out(self) -> Path:
@@ -97,6 +111,8 @@ class Bench:
         """What is wrong after the fault: its exit code, the output, or what the same command makes of it."""
         if code not in _ENDS[fault] | {0}:
             return f"exit {code}"
+        if not self._tried.is_study:
+            return self._wrong_sweep()
         now = self._record()
         whole = now is None or forked(lambda: read(self._out)) == 0
         if not whole or (now is None and self._out.exists() and any(self._out.iterdir())):
@@ -110,6 +126,27 @@ class Bench:
             return f"the same command does not complete it: exit {again}"
         left = [p.name for p in self._place.iterdir() if p.name != "study"]
         return f"left behind: {left}" if left else None
+
+    def _wrong_sweep(self) -> str | None:
+        """What is wrong after the same command was given again: it ends as one that met no fault."""
+        again = forked(lambda: self._run(Shim("EIO", 0), over=False))
+        if again != 0:
+            return f"the same command does not complete it: exit {again}"
+        now = self._trained()
+        if other := [name for name in self._straight if now.get(name) != self._straight[name]]:
+            return f"other bytes than without a fault: {other}"
+        left = [p.name for p in self._place.rglob("*") if p.suffix in (".part", ".lock")]
+        return f"left behind: {left}" if left else None
+
+    def _trained(self) -> dict[str, str]:
+        """The digests of a sweep's weights, captures and markers."""
+        names = ("adapter_model.safetensors", "capture.parquet", "transfer.csv")
+        runs = [p for p in self._out.rglob("*") if p.name in names and "checkpoint-" not in str(p)]
+        marked = [p for p in self._out.rglob("complete") if (p.parent / "run.json").is_file()]
+        return {
+            **{str(p.relative_to(self._out)): sha256_of(p) for p in runs},
+            **{str(p.relative_to(self._out)): "marked" for p in marked},
+        }
 
 
 def run(arguments: list[Any]) -> int:

@@ -21,6 +21,7 @@ from tunescope.study.progress import speaks
 if TYPE_CHECKING:
     from tunescope.study.study import Study
 
+_VERB = "attribute"
 _PARAMETERS = (
     click.argument("tuned", metavar="[LABEL=]TUNED"),
     click.option("--base", required=True, help="The model that was tuned: a folder or a hub id."),
@@ -58,8 +59,8 @@ _PARAMETERS = (
 
 def _measure(asked: Asked) -> "Study | None":
     # Deferred: --help must not load the numeric libraries.
-    from tunescope.questions.attribution.inputs import state_folder
     from tunescope.questions.attribution.study import attribute
+    from tunescope.study.state import state_folder
 
     names = ("nodes", "put_back", "sequences", "max_length", "batch_size", "dtype", "device", "seed")
     options: dict[str, Any] = {name: asked[name] for name in names}
@@ -68,7 +69,7 @@ def _measure(asked: Asked) -> "Study | None":
         asked["base"],
         list(asked["data"]),
         scale=parse_scales(asked["scale"]),
-        state=None if asked.out is None else state_folder(asked.out),
+        state=None if asked.out is None else state_folder(asked.out, _VERB),
         tell=asked.tell,
         **options,
     )
@@ -80,14 +81,14 @@ def _inputs(options: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _done(out: Path) -> None:
-    from tunescope.questions.attribution.inputs import state_folder
-    from tunescope.questions.attribution.state import forget
+    from tunescope.questions.attribution.state import KEPT
+    from tunescope.study.state import forget_state, state_folder
 
-    forget(state_folder(out))
+    forget_state(state_folder(out, _VERB), KEPT)
 
 
 COMMAND = Command(
-    verb="attribute",
+    verb=_VERB,
     summary="Which of the changes bought the gain.",
     description="""Say how much each weight that fine-tuning changed contributed to the change of the loss.
 

@@ -11,11 +11,6 @@ from tunescope.paths import local_path
 from tunescope.source.spec import default_label, parse_hub_id, parse_spec
 
 
-def state_folder(out: Path) -> Path:
-    """Where a run keeps what it has finished so far: a hidden folder beside its output."""
-    return out.absolute().parent / f".{out.name}.attribute-state"
-
-
 def data_sets(data: Any) -> dict[str, Any]:
     """The data of a call by name: a mapping as it is, else `[NAME=]FILE` texts or one set of batches."""
     if isinstance(data, Mapping):

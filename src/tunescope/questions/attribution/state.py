@@ -1,14 +1,19 @@
 """Finished nodes of an integral on disk, so that a killed run goes on where it stopped."""
 
 import hashlib
-import io
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tunescope.study.state import load_arrays, save_arrays
+
 Array = NDArray[np.float64]
+
+# The files of finished nodes.
+KEPT = "*-*-*.npz"
+_VALUES = "integrand"
 
 
 class NodeStore:
@@ -27,31 +32,17 @@ class NodeStore:
             folder.mkdir(parents=True, exist_ok=True)
 
     def _path(self, node: tuple[int, int]) -> Path | None:
-        return None if self._folder is None else self._folder / f"{self._stem}-{node[0]}-{node[1]}.npy"
+        return None if self._folder is None else self._folder / f"{self._stem}-{node[0]}-{node[1]}.npz"
 
     def load(self, node: tuple[int, int]) -> Array | None:
-        """The integrand at a node, whatever sets it is of, or `None`."""
+        """The integrand at a node, whatever sets it is of, or `None`; raises as `load_arrays`."""
         path = self._path(node)
         if path is None or not path.exists():
             return None
-        found: Array = np.load(path, allow_pickle=False)
-        return found
+        return load_arrays(path)[_VALUES]
 
     def save(self, node: tuple[int, int], values: Array) -> None:
-        """Keep the integrand at a node, through a temporary file, so that no half of one is ever found."""
+        """Keep the integrand at a node, so that no half of one is ever found."""
         path = self._path(node)
-        if path is None:
-            return
-        buffer = io.BytesIO()
-        np.save(buffer, values)
-        temporary = path.with_suffix(".part")
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(path)
-
-
-def forget(folder: Path) -> None:
-    """Remove what a finished run had kept, and the folder if nothing else is in it."""
-    for path in (*folder.glob("*-*-*.npy"), *folder.glob("*-*-*.part")):
-        path.unlink(missing_ok=True)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+        if path is not None:
+            save_arrays(path, {_VALUES: values})

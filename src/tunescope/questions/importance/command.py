@@ -1,10 +1,10 @@
 """`tunescope importance`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from tunescope.questions.importance.state import forget_state, state_folder
 from tunescope.study.command import (
     Asked,
     Command,
@@ -18,6 +18,7 @@ from tunescope.study.progress import speaks
 if TYPE_CHECKING:
     from tunescope.study.study import Study
 
+_VERB = "importance"
 _OPEN = click.FloatRange(0, 1, min_open=True, max_open=True)
 _PARAMETERS = (
     click.argument("model", metavar="[LABEL=]MODEL"),
@@ -68,6 +69,7 @@ _PARAMETERS = (
 def _measure(asked: Asked) -> "Study | None":
     # Deferred: --help must not load the numeric libraries.
     from tunescope.questions.importance.study import importance
+    from tunescope.study.state import state_folder
 
     names = ("method", "sequences", "max_length", "batch_size", "dtype", "device", "seed", "precision")
     options: dict[str, Any] = {name: asked[name] for name in (*names, "noise_scale", "order", "colour")}
@@ -75,15 +77,21 @@ def _measure(asked: Asked) -> "Study | None":
         asked["model"],
         asked["data"],
         layer_importance=not asked["no_layer_importance"],
-        state=None if asked.out is None else state_folder(asked.out),
+        state=None if asked.out is None else state_folder(asked.out, _VERB),
         tell=asked.tell,
         **options,
     )
     return study if speaks() else None
 
 
+def _done(out: Path) -> None:
+    from tunescope.study.state import forget_state, state_folder
+
+    forget_state(state_folder(out, _VERB), "process-*-of-*.npz")
+
+
 COMMAND = Command(
-    verb="importance",
+    verb=_VERB,
     summary="Which parameters the model's predictions depend on.",
     description="""Score every parameter of MODEL by how much its predictions on the data depend on it.
 
@@ -99,7 +107,7 @@ COMMAND = Command(
     parameters=_PARAMETERS,
     measure=_measure,
     inputs=lambda options: [options["model"], options["data"]],
-    done=forget_state,
+    done=_done,
     kinds=(
         "early_layers",
         "middle_layers",

@@ -1,6 +1,5 @@
 """What a killed run leaves behind, so that the next one goes on from there with the same numbers."""
 
-import io
 import json
 import time
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from tunescope.errors import BadInput
 from tunescope.questions.importance.moments import Halves, Moments
+from tunescope.study.state import load_arrays, save_arrays
 
 
 class Progress:
@@ -29,13 +29,8 @@ class Progress:
         """The moments and the notes saved with them; both empty where there is nothing yet."""
         if self.path is None or not self.path.exists():
             return {}, {}
-        try:
-            with np.load(self.path, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-            notes = json.loads(bytes(arrays.pop("notes").tobytes()))
-        except (OSError, ValueError, KeyError) as error:
-            raise BadInput("bad-state", "the state of the earlier run cannot be read", file=self.path,
-                           found=error, fix="delete it and start anew") from error  # fmt: skip
+        arrays = load_arrays(self.path)
+        notes = json.loads(arrays.pop("notes").tobytes())
         if notes.pop("fingerprint") != self.fingerprint:
             raise BadInput("other-state", "the earlier run was of another model or with other arguments",
                            file=self.path, fix="delete it, or repeat the earlier arguments")  # fmt: skip
@@ -48,12 +43,8 @@ class Progress:
         self._saved = time.monotonic()
         text = json.dumps({**notes, "fingerprint": self.fingerprint}).encode()
         arrays = _arrays(found) | {"notes": np.frombuffer(text, dtype=np.uint8)}
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)  # type: ignore[arg-type]
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".part")
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(self.path)
+        save_arrays(self.path, arrays)
 
 
 def _arrays(found: Mapping[str, Halves]) -> dict[str, NDArray[Any]]:

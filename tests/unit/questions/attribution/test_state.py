@@ -8,7 +8,8 @@ from tunescope.lm.batches import checked
 from tunescope.questions.attribution.integral import integrate
 from tunescope.questions.attribution.pair import pair_changes
 from tunescope.questions.attribution.path import opened_path
-from tunescope.questions.attribution.state import forget
+from tunescope.questions.attribution.state import KEPT
+from tunescope.study.state import forget_state
 
 
 class Bigram(nn.Module):
@@ -74,9 +75,9 @@ def test_what_was_kept_of_other_data_is_not_used(tmp_path):
 def test_only_what_was_kept_is_removed(tmp_path):
     """A finished run clears its own files and nothing else."""
     run(data(1), tmp_path / "state")
-    forget(tmp_path / "state")
+    forget_state(tmp_path / "state", KEPT)
     assert not (tmp_path / "state").exists()
     run(data(1), tmp_path / "state")
     (tmp_path / "state" / "mine.txt").write_text("kept")
-    forget(tmp_path / "state")
+    forget_state(tmp_path / "state", KEPT)
     assert [path.name for path in (tmp_path / "state").iterdir()] == ["mine.txt"]
