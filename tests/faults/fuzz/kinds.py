@@ -3,8 +3,7 @@
 import gzip
 import importlib.resources
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,43 +18,13 @@ from tunescope.corpus.reading import read_rows
 from tunescope.corpus.rows import row_of
 from tunescope.questions.norms.study import norms
 from tunescope.source import open_source
-from tunescope.source.tuners import TUNERS
 
 from . import packing
-from .mutations import Apply, bytewise, json_values, tokenwise
-
-STEM = "base_model.model.model.layers.{}.self_attn.{}.lora_{}.weight"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """`make` writes a sound input into a folder and gives the file to damage; `use` reads it as users do."""
-
-    make: Callable[[Path], Path]
-    use: Callable[[Path], object]
-    ways: Mapping[str, Apply] = field(default_factory=lambda: {"bytes": bytewise})
-    # Reading one takes so many times as long as the others.
-    slow: int = 1
-    # Whether the entry point is given the file, so that its errors can name it.
-    named: bool = True
-
-
-def _pairs(dtype: Any = np.float32) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    return {
-        STEM.format(layer, module, factor): rng.normal(size=shape).astype(dtype)
-        for layer in range(2)
-        for module in ("q_proj", "v_proj")
-        for factor, shape in (("A", (2, 6)), ("B", (4, 2)))
-    }
-
-
-def _adapter(folder: Path, tensors: Mapping[str, Any] | None = None, **config: Any) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "adapter_model.safetensors").write_bytes(save(dict(_pairs() if tensors is None else tensors)))
-    said = {"peft_type": "LORA", "r": 2, "lora_alpha": 4, "target_modules": ["q_proj", "v_proj"]} | config
-    (folder / "adapter_config.json").write_text(json.dumps(said))
-    return folder
+from .kind import Kind, _adapter, _pairs
+from .methods import METHODS
+from .models import MODELS
+from .mutations import bytewise, json_values, tokenwise
+from .states import STATES
 
 
 def _weights(folder: Path) -> Path:
@@ -65,22 +34,6 @@ def _weights(folder: Path) -> Path:
 def _config(folder: Path) -> Path:
     patterns = {"rank_pattern": {"q_proj": 2}, "alpha_pattern": {"layers.0.v_proj": 8}, "use_rslora": False}
     return _adapter(folder, **patterns) / "adapter_config.json"
-
-
-def _of_method(method: str) -> Callable[[Path], Path]:
-    """Square tensors under every parameter name of a PEFT method, whether they belong together or not."""
-
-    def make(folder: Path) -> Path:
-        names = sorted(TUNERS[method].parameters)
-        stems = (
-            "base_model.model.model.layers.0.self_attn.q_proj",
-            "base_model.model.model.layers.1.mlp.up_proj",
-        )
-        tensors = {f"{stem}.{name}": np.full((2, 2), 0.5, np.float32) for stem in stems for name in names}
-        tensors |= {f"base_model.{name}": np.full((2, 2), 0.5, np.float32) for name in names}
-        return _adapter(folder, tensors, peft_type=method, r=2) / "adapter_model.safetensors"
-
-    return make
 
 
 def _kohya(folder: Path) -> Path:
@@ -290,4 +243,4 @@ KINDS: dict[str, Kind] = {
     "yaml": Kind(_data("c.yaml", _YAML), lambda p: read_config(p, _OPTIONS), _TEXT),
     "toml": Kind(_data("c.toml", _TOML), lambda p: read_config(p, _OPTIONS), _TEXT),
 }  # fmt: skip
-KINDS |= {f"peft_{m.lower()}": Kind(_of_method(m), _measure, _HEADER, slow=5) for m in TUNERS if m != "LORA"}
+KINDS |= METHODS | STATES | MODELS

@@ -3,11 +3,15 @@
 import gzip
 import io
 import json
+import random
 import zipfile
 import zlib
 from typing import Any
 
+import numpy as np
 import polars as pl
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from .mutations import HOSTILE, Change, bytewise, json_values, tokenwise
 
@@ -19,6 +23,38 @@ def safetensors_header(data: bytes, change: Change) -> bytes:
         return bytewise(data, change)
     header = json_values(data[8 : 8 + length], change)
     return len(header).to_bytes(8, "little") + header + data[8 + length :]
+
+
+_SIDES = (0, 1, 1, 2, 2, 3, 4, 5, 6, 12)
+_TYPES = (np.float32, np.float32, np.float32, np.float64, np.float16, np.int64, np.int8, np.uint64, np.bool_)
+_FILLS = (0.5, 0, 1, -1, 3, 1e30, float("nan"), float("inf"), -7, 1e-40)
+
+
+def other_tensors(data: bytes, change: Change) -> bytes:
+    """One tensor of another shape, type or value, one gone, or one under another's name."""
+    try:
+        tensors = load(data)
+    except (SafetensorError, ValueError, TypeError):
+        return bytewise(data, change)
+    names = list(tensors)
+    if not names:
+        return bytewise(data, change)
+    name, dice = names[change.a % len(names)], random.Random(change.b)
+    with np.errstate(all="ignore"):
+        match change.c % 6:
+            case 0:
+                del tensors[name]
+            case 1:
+                tensors[names[change.b % len(names)]] = tensors.pop(name)
+            case 2:
+                fill = dice.choice(_FILLS)
+                tensors[name] = np.full(tensors[name].shape, fill).astype(dice.choice(_TYPES))
+            case 3:
+                tensors[name] = np.ascontiguousarray(tensors[name].T)
+            case _:
+                shape = tuple(dice.choice(_SIDES) for _ in range(dice.choice((0, 1, 1, 2, 2, 3, 4))))
+                tensors[name] = np.full(shape, dice.choice((0.5, 1, 3))).astype(dice.choice(_TYPES))
+    return save(tensors)
 
 
 def floats(data: bytes, change: Change) -> bytes:
@@ -59,6 +95,18 @@ def zip_members(data: bytes, change: Change) -> bytes:
         for filename, content in dict(members).items():
             archive.writestr(zipfile.ZipInfo(filename), content)
     return out.getvalue()
+
+
+_FIELDS = (0, 1, 2, 3, 7, 8, 9, 12, 13, 30, 31, 32, 255, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1)
+
+
+def gguf_fields(data: bytes, change: Change) -> bytes:
+    """A number of 4 or 8 bytes of the header: a count, a length, a type, a dimension, an offset."""
+    end = max(len(data) - 200, 32)
+    width = (4, 8)[change.b % 2]
+    place = 4 + 4 * (change.a % (end // 4))
+    value = _FIELDS[change.c % len(_FIELDS)] % 2 ** (8 * width)
+    return data[:place] + value.to_bytes(width, "little") + data[place + width :]
 
 
 def gzip_content(data: bytes, change: Change) -> bytes:

@@ -15,7 +15,7 @@ from tunescope.source.formats.names import Key, is_wrapped, parse_key
 from tunescope.source.formats.peft_config import check_peft_config, load_peft_config, notice_config
 from tunescope.source.formats.targets import notice_targets
 from tunescope.source.tuners import TUNERS
-from tunescope.source.tuners.adapter import Adapter, Module, Tuner
+from tunescope.source.tuners.adapter import Adapter, Module
 from tunescope.source.tuners.guard import guarded
 
 # Methods whose tensors do not say the layer's whole shape.
@@ -54,27 +54,11 @@ def read_peft(
     if shapes is None:
         shapes = base_shapes(config, modules) if method in _WITHOUT_SHAPES else {}
     adapter = Adapter(modules, config, ledger, file, shapes)
-    deltas = [guarded(delta, file, tuner.checked) for delta in _read(tuner, adapter)]
+    deltas = [guarded(delta, file) for delta in tuner.read(adapter)]
     adapter.close()
     account(tensors, config, ledger, method)
     _notice_kinds(deltas, tensors, ledger)
     return deltas if scale is None else [_rescaled(delta, scale) for delta in deltas]
-
-
-def _read(tuner: Tuner, adapter: Adapter) -> list[Delta]:
-    if tuner.checked:
-        return list(tuner.read(adapter))
-    try:
-        return list(tuner.read(adapter))
-    except (IndexError, ValueError, ZeroDivisionError) as error:
-        raise BadInput(
-            "factor-shapes",
-            f"the tensors do not have the shapes of a {adapter.config['peft_type']} adapter",
-            file=adapter.file,
-            expected="the shapes that PEFT saves",
-            found=error,
-            fix="is this the adapter's own adapter_config.json?",
-        ) from error
 
 
 def _refuse_empty(tensors: Mapping[str, LazyTensor], file: str) -> None:

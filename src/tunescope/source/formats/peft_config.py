@@ -23,8 +23,11 @@ _FLAGS = _words(
     save_projection use_idwt proportional_parameters save_only_topk_weights save_indices sparse very_sparse
     """
 )
-_COUNTS = _words("qalora_group_size r init_r target_r n_frequency theta_d_length vector_length topk")
-_NUMBERS = _words("lora_alpha alpha randlora_alpha scaling delora_lambda shadow_alpha psoft_alpha")
+_COUNTS = _words("qalora_group_size r init_r target_r n_frequency theta_d_length vector_length topk hybrid_r")
+_NUMBERS = _words(
+    "lora_alpha alpha randlora_alpha scaling delora_lambda shadow_alpha psoft_alpha weight_tying"
+)
+_SEEDS = _words("random_loc_seed projection_seed projection_prng_key random_seed proj_seed")
 _COUNT_PATTERNS = _words("rank_pattern n_frequency_pattern block_size_pattern")
 _PATTERNS = _COUNT_PATTERNS | _words("alpha_pattern lambda_pattern")
 _LISTS = _words("target_parameters modules_to_save")
@@ -114,7 +117,10 @@ def _check_value(method: str, key: str, value: Any, file: str | Path) -> None:
     if key in _FLAGS and not isinstance(value, bool):
         _refuse(file, key, "true or false", value)
     if key in _COUNTS:
-        _check_count(file, key, value, may_be_zero=key == "r" and method in _RANK_MAY_BE_ZERO)
+        zero = key == "hybrid_r" or (key == "r" and method in _RANK_MAY_BE_ZERO)
+        _check_count(file, key, value, may_be_zero=zero)
+    if key in _SEEDS and value is not None and not (type(value) is int and 0 <= value < 2**63):
+        _refuse(file, key, "a whole number from 0 on", value)
     if key in _NUMBERS:
         _check_number(file, key, value)
     if key in _PATTERNS:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from functools import partial
 
+import numpy as np
+
 from tunescope.delta import Delta, Factored
 from tunescope.source.files.tensors import LazyTensor, require_float
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner, exact, floats
@@ -21,8 +23,9 @@ def read(adapter: Adapter) -> Iterator[Delta]:
 
 def _delta(adapter: Adapter, module: Module) -> Delta:
     a, b, e = module["lora_A"], module["lora_B"], module["lora_E"]
-    fits = a.shape[0] == b.shape[1] == e.numel
-    adapter.require(module, fits, "lora_A", "lora_B", "lora_E", expected="A (r, d_in), B (d_out, r), E (r,)")
+    rank = adapter.sizes(A=(a, "r d_in"), B=(b, "d_out r"))["r"]
+    if e.numel != rank:
+        adapter.refuse(e, f"E of {rank} values, as A and B have ranks", e.shape)
     alpha = float(adapter.config.get("lora_alpha", 8))
     # PEFT divides by the rank at the start, which pruning does not change.
     scale = (alpha if alpha > 0 else float(a.shape[0])) / (_initial_rank(adapter, module) + 1e-5)
@@ -34,8 +37,12 @@ def _delta(adapter: Adapter, module: Module) -> Delta:
 
 def _initial_rank(adapter: Adapter, module: Module) -> float:
     if "ranknum" in module:
-        require_float(module["ranknum"], adapter.file)
-        return float(exact(module["ranknum"]).reshape(-1)[0])
+        saved = module["ranknum"]
+        require_float(saved, adapter.file)
+        values = exact(saved).reshape(-1) if saved.supported else np.zeros(0)
+        if values.size != 1 or not 0 <= values[0] < np.inf:
+            adapter.refuse(saved, "one number of ranks", values[:4])
+        return float(values[0])
     return float(adapter.config.get("init_r", 12))
 
 

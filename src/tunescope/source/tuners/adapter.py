@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +120,45 @@ class Adapter:
                 fix="are the factors transposed, or from two adapters?",
             )
 
+    def sizes(self, **shapes: tuple[LazyTensor, str]) -> dict[str, int]:
+        """The sizes of tensors that belong together, by letter; `down=(tensor, "r i")` names its axes.
+
+        A letter is one size wherever it stands. Raises `BadInput` where the shapes are others.
+        """
+        found: dict[str, int] = {}
+        for tensor, axes in shapes.values():
+            letters = axes.split()
+            same = len(letters) == len(tensor.shape) and all(
+                found.setdefault(letter, size) == size
+                for letter, size in zip(letters, tensor.shape, strict=True)
+            )
+            if not same:
+                spelled = ", ".join(f"{name} ({axes})" for name, (_, axes) in shapes.items())
+                self.refuse(tensor, spelled, {n: tuple(t.shape) for n, (t, _) in shapes.items()})
+        return found
+
+    def refuse(self, tensor: LazyTensor, expected: str, found: object) -> NoReturn:
+        """Refuse tensors that do not have the shapes, or not the values, that the method saves."""
+        raise BadInput(
+            "factor-shapes",
+            f"the tensors are not those of a {self.config['peft_type']} adapter",
+            file=self.file,
+            tensor=tensor.name,
+            expected=expected,
+            found=found,
+            fix="is this the adapter's own adapter_config.json? are the tensors from two adapters?",
+        )
+
+    def positions(self, tensor: LazyTensor, below: int) -> NDArray[np.int64]:
+        """Positions within something of `below` places, wherever they are stored as floats too."""
+        saved = tensor.read()
+        whole = saved.astype(np.float64)
+        inside = (whole >= 0) & (whole < below) & (whole == np.floor(whole))
+        if not inside.all():
+            wrong = whole[~inside].reshape(-1)[0]
+            self.refuse(tensor, f"whole numbers from 0 to {below - 1}", wrong)
+        return np.asarray(saved.astype(np.int64))
+
     def rank_differs(self, module: str, stated: int, found: int) -> None:
         """Remember that the config's rank is not the weights'; one notice is written for all."""
         if stated != found:
@@ -177,13 +216,11 @@ class Adapter:
 class Tuner:
     """One PEFT method: the parameter names that it saves and the function that turns them into deltas.
 
-    `checked` says that `read` looks at every shape before it relies on it. Of another method an
-    `IndexError` or `ValueError` means that the tensors do not have the shapes it takes for granted.
+    `read` looks at every shape and position before it relies on it.
     """
 
     parameters: frozenset[str]
     read: Callable[[Adapter], Iterable[Delta]]
-    checked: bool = False
 
 
 def floats(tensor: LazyTensor) -> Array:

@@ -18,7 +18,8 @@ def read(adapter: Adapter) -> Iterator[Delta]:
 
 def _delta(adapter: Adapter, module: Module) -> Delta:
     kernel = module["c3a_kernel"]
-    rows, columns, block = kernel.shape
+    sizes = adapter.sizes(kernel=(kernel, "m n b"))
+    rows, columns, block = sizes["m"], sizes["n"], sizes["b"]
     scale = 1.0 / (columns * block)
     return adapter.delta(
         module, "c3a", shape=(rows * block, columns * block), used=("c3a_kernel",),

@@ -18,11 +18,19 @@ def read(adapter: Adapter) -> Iterator[Delta]:
 
 
 def _delta(adapter: Adapter, module: Module) -> Delta:
-    a, b = module["delora_A"].shape, module["delora_B"].shape
+    A, B, norms, strength = (module[p] for p in ("delora_A", "delora_B", "delora_w_norm", "delora_lambda"))
+    sizes = adapter.sizes(A=(A, "r d_in"), B=(B, "d_out r"), w_norm=(norms, "d_in"))
+    if strength.shape not in ((), (1,), (sizes["r"],)):
+        adapter.refuse(strength, f"one λ, or {sizes['r']}", strength.shape)
     stated = int(adapter.for_module("rank_pattern", module.name, adapter.config.get("r", 8)))
-    adapter.rank_differs(module.name, stated, a[0])
+    adapter.rank_differs(module.name, stated, sizes["r"])
     return adapter.delta(
-        module, "delora", shape=(b[0], a[1]), used=_PARTS, open=partial(_factors, module, stated), rank=a[0]
+        module,
+        "delora",
+        shape=(sizes["d_out"], sizes["d_in"]),
+        used=_PARTS,
+        open=partial(_factors, module, stated),
+        rank=sizes["r"],
     )
 
 

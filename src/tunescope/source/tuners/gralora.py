@@ -21,7 +21,17 @@ def read(adapter: Adapter) -> Iterator[Delta]:
 
 
 def _delta(adapter: Adapter, module: Module, hybrid: tuple[str, ...]) -> Delta:
-    a, b = module["gralora_A"].shape, module["gralora_B"].shape
+    A, B = module["gralora_A"], module["gralora_B"]
+    sizes = adapter.sizes(A=(A, "k width r"), B=(B, "k r height"))
+    a, b, k = A.shape, B.shape, sizes["k"]
+    if sizes["r"] % k:
+        adapter.refuse(A, f"a rank that {k} blocks share", sizes["r"])
+    if hybrid:
+        general = (module[name] for name in hybrid)
+        wide, high = ((t, axes) for t, axes in zip(general, ("h d_in", "d_out h"), strict=True))
+        around = adapter.sizes(A_general=wide, B_general=high)
+        if (around["d_in"], around["d_out"]) != (k * sizes["width"], k * sizes["height"]):
+            adapter.refuse(wide[0], f"{k * sizes['height']}×{k * sizes['width']} as the blocks have", around)
     stated = int(adapter.config.get("r", 32)), int(adapter.config.get("hybrid_r", 0))
     alpha = float(adapter.config.get("alpha", 64))
     adapter.rank_differs(module.name, stated[0], a[2])

@@ -7,22 +7,14 @@ from tunescope.delta import Delta, Factored, Update
 from tunescope.errors import BadInput
 
 
-def guarded(delta: Delta, file: str, checked: bool = False) -> Delta:
-    """The same delta, whose `open` refuses tensors that do not make up a matrix of its shape.
-
-    Of a tuner that has not `checked` the shapes itself, an `IndexError` or `ValueError` says so too.
-    """
-    return replace(delta, open=partial(_opened, delta, file, checked))
+def guarded(delta: Delta, file: str) -> Delta:
+    """The same delta, whose `open` refuses tensors that do not make up a matrix of its shape."""
+    return replace(delta, open=partial(_opened, delta, file))
 
 
-def _opened(delta: Delta, file: str, checked: bool) -> Update:
+def _opened(delta: Delta, file: str) -> Update:
     expected = f"tensors that make up ({delta.d_out}, {delta.d_in})"
-    try:
-        update = delta.open()
-    except (IndexError, ValueError) as error:
-        if checked:
-            raise
-        raise _refusal(delta, file, expected, error) from error
+    update = delta.open()
     if isinstance(update, Factored):
         shape = (update.B.shape[0], update.A.shape[-1])
         fits = update.B.ndim == update.A.ndim == 2 and update.B.shape[1] == update.A.shape[0]

@@ -13,35 +13,45 @@ from numpy.typing import NDArray
 from tunescope.delta import Delta, Dense, Factored, Update
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner, cheaper_factored, exact
 
+_PAIRS = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
+_CORES = ("hada_t1", "hada_t2")
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def read(adapter: Adapter) -> Iterator[Delta]:
     """One delta for each adapted module; a convolution counts d_in·k·k columns."""
-    for module in adapter.complete("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"):
-        yield _delta(adapter, module)
+    for module in adapter.complete(*_PAIRS):
+        # A Tucker core belongs to both matrices.
+        if not any(core in module for core in _CORES) or adapter.whole(module, *_CORES):
+            yield _delta(adapter, module)
 
 
 def _delta(adapter: Adapter, module: Module) -> Delta:
+    shape = _shape(adapter, module)
     rank = module["hada_w1_b"].shape[0]
     stated = int(adapter.for_module("rank_pattern", module.name, adapter.config.get("r", 8)))
     alpha = float(adapter.for_module("alpha_pattern", module.name, adapter.config.get("alpha", 8)))
     adapter.rank_differs(module.name, stated, rank)
-    used = ["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"]
-    used += [t for t in ("hada_t1", "hada_t2") if t in module]
-    shape = _shape(module)
+    used = [*_PAIRS, *(core for core in _CORES if core in module)]
     return adapter.delta(
         module, "loha", shape=shape, used=used, open=partial(_update, module, shape, alpha / stated),
         scale=alpha / stated, rank=rank, alpha=alpha,
     )  # fmt: skip
 
 
-def _shape(module: Module) -> tuple[int, int]:
-    a, b = module["hada_w1_a"].shape, module["hada_w1_b"].shape
-    if "hada_t1" in module:
-        kernel = module["hada_t1"].shape[2:]
-        return a[1], b[1] * int(np.prod(kernel))
-    return a[0], b[1]
+def _shape(adapter: Adapter, module: Module) -> tuple[int, int]:
+    """(d_out, d_in) of the matrices, the columns of a Tucker core's kernel included."""
+    a1, b1, a2, b2 = (module[name] for name in _PAIRS)
+    if "hada_t1" not in module:
+        sizes = adapter.sizes(
+            w1_a=(a1, "d_out r"), w1_b=(b1, "r d_in"), w2_a=(a2, "d_out s"), w2_b=(b2, "s d_in")
+        )
+        return sizes["d_out"], sizes["d_in"]
+    sizes = adapter.sizes(
+        t1=(module["hada_t1"], "p q h w"), w1_a=(a1, "p d_out"), w1_b=(b1, "q d_in"),
+        t2=(module["hada_t2"], "u v h w"), w2_a=(a2, "u d_out"), w2_b=(b2, "v d_in"),
+    )  # fmt: skip
+    return sizes["d_out"], sizes["d_in"] * sizes["h"] * sizes["w"]
 
 
 def _update(module: Module, shape: tuple[int, int], scale: float) -> Update:
@@ -63,4 +73,4 @@ def _pair(module: Module, which: str) -> Pair:
     return a.T, core.reshape(core.shape[0], -1)
 
 
-TUNER = Tuner(frozenset({"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b", "hada_t1", "hada_t2"}), read)
+TUNER = Tuner(frozenset({*_PAIRS, *_CORES}), read)

@@ -16,45 +16,45 @@ _PARTS = ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_
 def read(adapter: Adapter) -> Iterator[Delta]:
     """One delta for each adapted module; a convolution counts d_in·k·k columns."""
     for module in adapter.modules.values():
-        if adapter.whole(module, *_required(module, "1"), *_required(module, "2")):
+        if any(p in module for p in _PARTS) and adapter.whole(
+            module, *_required(module, "1"), *_required(module, "2")
+        ):
             yield _delta(adapter, module)
 
 
 def _required(module: Module, which: str) -> list[str]:
     whole = f"lokr_w{which}"
     low = [f"{whole}_a", f"{whole}_b"]
-    return low if any(p in module for p in low) else [whole]
+    core = ["lokr_t2"] if which == "2" and "lokr_t2" in module else []
+    return [*low, *core] if core or any(p in module for p in low) else [whole]
 
 
 def _delta(adapter: Adapter, module: Module) -> Delta:
+    (rows, columns), (inner_rows, inner_columns) = (_sizes(adapter, module, which) for which in "12")
+    shape = rows * inner_rows, columns * inner_columns
     stated = int(adapter.for_module("rank_pattern", module.name, adapter.config.get("r", 8)))
     alpha = float(adapter.for_module("alpha_pattern", module.name, adapter.config.get("alpha", 8)))
     low = next((module[p] for p in ("lokr_w2_b", "lokr_w1_b") if p in module), None)
     rank = stated if low is None else low.shape[0]
     adapter.rank_differs(module.name, stated, rank)
-    shape = _shape(module)
     return adapter.delta(
         module, "lokr", shape=shape, used=[p for p in _PARTS if p in module],
         open=partial(_update, module, shape, alpha / stated), scale=alpha / stated, rank=rank, alpha=alpha,
     )  # fmt: skip
 
 
-def _shape(module: Module) -> tuple[int, int]:
-    rows, columns = _sizes(module, "1")
-    inner_rows, inner_columns = _sizes(module, "2")
-    return rows * inner_rows, columns * inner_columns
-
-
-def _sizes(module: Module, which: str) -> tuple[int, int]:
+def _sizes(adapter: Adapter, module: Module, which: str) -> tuple[int, int]:
     if f"lokr_w{which}" in module:
-        whole = module[f"lokr_w{which}"].shape
-        if len(whole) < 2:
-            raise ValueError(f"lokr_w{which} has the shape {whole}")
-        return whole[0], int(np.prod(whole[1:]))
-    a, b = module[f"lokr_w{which}_a"].shape, module[f"lokr_w{which}_b"].shape
+        whole = module[f"lokr_w{which}"]
+        if len(whole.shape) < 2:
+            adapter.refuse(whole, "a matrix or a kernel", whole.shape)
+        return whole.shape[0], int(np.prod(whole.shape[1:]))
+    a, b = module[f"lokr_w{which}_a"], module[f"lokr_w{which}_b"]
     if which == "2" and "lokr_t2" in module:
-        return a[1], b[1] * int(np.prod(module["lokr_t2"].shape[2:]))
-    return a[0], b[1]
+        sizes = adapter.sizes(t2=(module["lokr_t2"], "p q h w"), w2_a=(a, "p rows"), w2_b=(b, "q columns"))
+        return sizes["rows"], sizes["columns"] * sizes["h"] * sizes["w"]
+    sizes = adapter.sizes(a=(a, "rows r"), b=(b, "r columns"))
+    return sizes["rows"], sizes["columns"]
 
 
 def _update(module: Module, shape: tuple[int, int], scale: float) -> Update:

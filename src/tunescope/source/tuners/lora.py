@@ -206,5 +206,4 @@ def _side_tensors(adapter: Adapter) -> None:
 TUNER = Tuner(
     frozenset({"lora_A", "lora_B", "lora_embedding_A", "lora_embedding_B", "lora_diag", *_SIDE_TENSORS}),
     read,
-    checked=True,
 )

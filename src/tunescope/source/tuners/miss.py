@@ -19,6 +19,8 @@ def read(adapter: Adapter) -> Iterator[Delta]:
     """One delta for each module whose input width is known."""
     kind = adapter.config.get("init_weights")
     modules = list(adapter.complete("miss_block"))
+    for module in modules:
+        adapter.sizes(block=(module["miss_block"], "r width"))
     outputs = {} if kind in ("mini", "bat") else {m.name: m["miss_block"].shape[1] for m in modules}
     inferred = {name: (outputs[name], width) for name, width in input_widths(outputs).items()}
     shapes = {**inferred, **adapter.shapes}

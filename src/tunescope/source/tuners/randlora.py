@@ -21,6 +21,9 @@ def read(adapter: Adapter) -> Iterator[Delta]:
         if not all(p in bases for p in _BASES):
             adapter.needs(module, "RandLoRA: the random bases were not saved")
             continue
+        if not adapter.whole(bases, *_BASES):
+            continue
+        _check(adapter, module, bases)
         shape = _shape(adapter, module, bases)
         if shape is None:
             adapter.needs(module, "RandLoRA: the layer's shape is not in the file; needs the base's shapes")
@@ -30,17 +33,35 @@ def read(adapter: Adapter) -> Iterator[Delta]:
     adapter.ledger.left(copies, "copy of the random bases that the modules hold")
 
 
+def _check(adapter: Adapter, module: Module, bases: Module) -> None:
+    weights, gains = (module[name] for name in _PARTS)
+    A, B = (bases[name] for name in _BASES)
+    sizes = adapter.sizes(
+        **{
+            "lambda": (weights, "r c"),
+            "gamma": (gains, "c d"),
+            "A": (A, "r one width"),
+            "B": (B, "height n r"),
+        }
+    )
+    fits = sizes["one"] in (1, sizes["n"]) and sizes["c"] <= sizes["n"] and sizes["d"] <= sizes["width"]
+    if not fits:
+        adapter.refuse(gains, f"at most {sizes['n']} bases of at most {sizes['width']}", gains.shape)
+
+
 def _shape(adapter: Adapter, module: Module, bases: Module) -> tuple[int, int] | None:
     shorter, longest = module["randlora_gamma"].shape[1], bases["randlora_B"].shape[0]
     if module.name in adapter.shapes:
-        return adapter.shapes[module.name]
+        shape = adapter.shapes[module.name]
+        if max(shape) > longest or min(shape) > shorter:
+            adapter.refuse(module["randlora_gamma"], f"bases for a layer of {shape}", (longest, shorter))
+        return shape
     return (shorter, shorter) if shorter == longest else None
 
 
 def _delta(adapter: Adapter, module: Module, bases: Module, shape: tuple[int, int]) -> Delta:
     rank, alpha = int(adapter.config.get("r", 32)), float(adapter.config.get("randlora_alpha", 640))
     adapter.rank_differs(module.name, rank, module["randlora_lambda"].shape[0])
-    adapter.whole(bases, *_BASES)
     used = (*_PARTS, bases["randlora_A"].name, bases["randlora_B"].name)
     return adapter.delta(
         module, "randlora", shape=shape, used=used, scale=alpha / rank,

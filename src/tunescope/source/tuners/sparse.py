@@ -11,38 +11,45 @@ from tunescope.source.tuners.adapter import Adapter, Module, Tuner, exact, float
 
 _SHIRA = ("shira_indices", "shira_weight")
 _SUPER = ("supertuning_indices", "supertuning_values")
+# No layer has a longer side.
+_MOST_ROWS = 2**31
 _LORA = ("supertuning_lora_A", "supertuning_lora_B")
 
 
 def read_shira(adapter: Adapter) -> Iterator[Delta]:
     """One delta for each module; its shape follows from the count r·(d_in + d_out) of the trained entries."""
     for module in adapter.complete(*_SHIRA, indices=_SHIRA[:1]):
+        adapter.sizes(indices=(module["shira_indices"], "two n"), weight=(module["shira_weight"], "n"))
+        if module["shira_indices"].shape[0] != 2:
+            adapter.refuse(module["shira_indices"], "rows and columns", module["shira_indices"].shape)
         shape = _shira_shape(adapter, module)
         if shape is None:
             adapter.needs(module, "SHiRA: the layer's shape is not in the file; needs the base's shapes")
             continue
         yield adapter.delta(
             module, "shira", shape=shape, used=_SHIRA,
-            open=partial(_shira, module["shira_indices"], module["shira_weight"], shape),
+            open=partial(_shira, adapter, module["shira_indices"], module["shira_weight"], shape),
         )  # fmt: skip
 
 
 def _shira_shape(adapter: Adapter, module: Module) -> tuple[int, int] | None:
     if module.name in adapter.shapes:
         return adapter.shapes[module.name]
-    rows, columns = (int(i.max()) + 1 for i in module["shira_indices"].read())
+    rows, columns = (int(i.max()) + 1 for i in adapter.positions(module["shira_indices"], _MOST_ROWS))
     sides = module["shira_weight"].numel / int(adapter.config.get("r", 32))
     return (rows, columns) if rows + columns == sides else None
 
 
-def _shira(indices: LazyTensor, weights: LazyTensor, shape: tuple[int, int]) -> Dense:
-    rows, columns = indices.read().astype(np.int64)
+def _shira(adapter: Adapter, indices: LazyTensor, weights: LazyTensor, shape: tuple[int, int]) -> Dense:
+    rows, columns = adapter.positions(indices, max(shape))
+    if rows.max() >= shape[0] or columns.max() >= shape[1]:
+        adapter.refuse(
+            indices, f"positions in a matrix of {shape[0]}×{shape[1]}", (rows.max(), columns.max())
+        )
     return Dense(_scattered(rows * shape[1] + columns, floats(weights), shape))
 
 
 def _scattered(places: Array, values: Array, shape: tuple[int, int]) -> Array:
-    if places.size and (places.min() < 0 or places.max() >= shape[0] * shape[1]):
-        raise IndexError(f"a position outside a matrix of shape {shape}")
     flat = np.zeros(shape[0] * shape[1], dtype=np.float64 if values.dtype == np.float64 else np.float32)
     np.add.at(flat, places, values.astype(flat.dtype))
     return flat.reshape(shape)
@@ -69,18 +76,29 @@ def _super_problem(adapter: Adapter, module: Module) -> str | None:
 
 
 def _super_delta(adapter: Adapter, module: Module, hybrid: tuple[str, ...]) -> Delta:
-    ends = module.tensors.get(_LORA[1]), module.tensors.get(_LORA[0])
-    shape = (ends[0].shape[0], ends[1].shape[1]) if ends[0] and ends[1] else adapter.shapes[module.name]
+    indices, values = (module[name] for name in _SUPER)
+    adapter.sizes(indices=(indices, "n"), values=(values, "n"))
+    shape = _super_shape(adapter, module, hybrid)
     rank, alpha = adapter.config.get("r"), adapter.config.get("lora_alpha")
     scale = float(alpha) / int(rank) if hybrid and rank and alpha is not None else 0.0
     return adapter.delta(
         module, "supertuning", shape=shape, used=(*_SUPER, *hybrid),
-        open=partial(_super, module, hybrid, shape, scale), rank=rank, alpha=alpha,
+        open=partial(_super, adapter, module, hybrid, shape, scale), rank=rank, alpha=alpha,
     )  # fmt: skip
 
 
-def _super(module: Module, hybrid: tuple[str, ...], shape: tuple[int, int], scale: float) -> Dense:
-    places = module["supertuning_indices"].read().astype(np.int64)
+def _super_shape(adapter: Adapter, module: Module, hybrid: tuple[str, ...]) -> tuple[int, int]:
+    if not hybrid:
+        return adapter.shapes[module.name]
+    down, up = (module[name] for name in hybrid)
+    sizes = adapter.sizes(lora_A=(down, "r d_in"), lora_B=(up, "d_out r"))
+    return sizes["d_out"], sizes["d_in"]
+
+
+def _super(
+    adapter: Adapter, module: Module, hybrid: tuple[str, ...], shape: tuple[int, int], scale: float
+) -> Dense:
+    places = adapter.positions(module["supertuning_indices"], shape[0] * shape[1])
     matrix = _scattered(places, exact(module["supertuning_values"]), shape)
     if hybrid:
         matrix += scale * (exact(module[_LORA[1]]) @ exact(module[_LORA[0]]))

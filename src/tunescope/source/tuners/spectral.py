@@ -35,7 +35,10 @@ def _shaped(adapter: Adapter, method: str) -> Iterator[tuple[Module, tuple[int, 
         elif not torch_is_there():
             adapter.needs(module, f"{method}: {WITHOUT_TORCH}")
         else:
-            yield module, adapter.shapes[module.name]
+            shape, spectrum = adapter.shapes[module.name], module[f"{method.lower()}_spectrum"]
+            if adapter.sizes(spectrum=(spectrum, "n"))["n"] > shape[0] * shape[1]:
+                adapter.refuse(spectrum, f"at most {shape[0] * shape[1]} values", spectrum.shape)
+            yield module, shape
 
 
 def _spectrum(tensor: LazyTensor, shape: tuple[int, int], seed: int) -> Matrix:

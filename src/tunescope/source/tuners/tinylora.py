@@ -20,15 +20,30 @@ _VECTOR = "tinylora_v"
 
 def read(adapter: Adapter) -> Iterator[Delta]:
     """One delta for each module whose group is known."""
-    vectors = {p.rpartition(".")[2]: t for p, t in adapter.shared.tensors.items() if p.startswith(_VECTOR)}
-    modules = list(adapter.complete("tinylora_A", "tinylora_B"))
+    saved = [name for name in adapter.shared.tensors if name.startswith(_VECTOR)]
+    vectors = {name.rpartition(".")[2]: adapter.shared[name] for name in saved}
+    modules = [
+        module
+        for module in adapter.complete("tinylora_A", "tinylora_B")
+        if "tinylora_P" not in module or adapter.whole(module, *_PARTS)
+    ]
+    if saved and not adapter.whole(adapter.shared, *saved):
+        return
     for module in modules:
         problem = _problem(module, vectors)
+        if not problem:
+            _check(adapter, module, vectors)
         vector = None if problem else _vector(adapter, module, vectors, len(modules))
         if vector is None:
             adapter.needs(module, f"TinyLoRA: {problem or 'its place among the modules was not found'}")
         else:
             yield _delta(adapter, module, vector)
+
+
+def _check(adapter: Adapter, module: Module, vectors: Mapping[str, LazyTensor]) -> None:
+    A, B, P = (module[name] for name in _PARTS)
+    for vector in vectors.values():
+        adapter.sizes(v=(vector, "u"), P=(P, "u r s"), A=(A, "s d_in"), B=(B, "d_out r"))
 
 
 def _problem(module: Module, vectors: Mapping[str, LazyTensor]) -> str | None:
@@ -60,7 +75,6 @@ def _group(place: int, modules: int, tying: float) -> int:
 
 
 def _delta(adapter: Adapter, module: Module, vector: LazyTensor) -> Delta:
-    adapter.whole(module, *_PARTS)
     a, b = module["tinylora_A"].shape, module["tinylora_B"].shape
     return adapter.delta(
         module, "tinylora", shape=(b[0], a[1]), used=(*_PARTS, vector.name),

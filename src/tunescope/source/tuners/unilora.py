@@ -6,9 +6,6 @@ Without `save_indices` the file holds θ alone and does not even name the module
 from collections.abc import Iterator
 from functools import partial
 
-import numpy as np
-from numpy.typing import NDArray
-
 from tunescope.delta import Delta, Factored
 from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner, exact
@@ -32,24 +29,24 @@ def read(adapter: Adapter) -> Iterator[Delta]:
 
 
 def _delta(adapter: Adapter, module: Module, theta: LazyTensor) -> Delta:
-    a, b = (module[p].shape for p in _INDICES)
+    (i_a, i_b), (s_a, s_b) = ((module[p] for p in names) for names in (_INDICES, _SCALES))
+    sizes = adapter.sizes(
+        theta=(theta, "n"), indices_A=(i_a, "r d_in"), scales_A=(s_a, "r d_in"),
+        indices_B=(i_b, "d_out r"), scales_B=(s_b, "d_out r"),
+    )  # fmt: skip
     return adapter.delta(
-        module, "unilora", shape=(b[0], a[1]), used=(*_INDICES, *_SCALES, theta.name), rank=a[0],
-        open=partial(_factors, module, theta),
+        module, "unilora", shape=(sizes["d_out"], sizes["d_in"]), used=(*_INDICES, *_SCALES, theta.name),
+        rank=sizes["r"], open=partial(_factors, adapter, module, theta),
     )  # fmt: skip
 
 
-def _factors(module: Module, theta: LazyTensor) -> Factored:
+def _factors(adapter: Adapter, module: Module, theta: LazyTensor) -> Factored:
     vector = exact(theta)
-    a, b = (_entries(vector, module[i]) * exact(module[s]) for i, s in zip(_INDICES, _SCALES, strict=True))
+    a, b = (
+        vector[adapter.positions(module[i], vector.size)] * exact(module[s])
+        for i, s in zip(_INDICES, _SCALES, strict=True)
+    )
     return Factored(b, a)
-
-
-def _entries(vector: NDArray[np.float64], indices: LazyTensor) -> NDArray[np.float64]:
-    places = indices.read()
-    if places.size and places.min() < 0:
-        raise IndexError(f"a negative index in {indices.name}")
-    return np.asarray(vector[places])
 
 
 TUNER = Tuner(frozenset({*_INDICES, *_SCALES, _THETA}), read)

@@ -25,18 +25,35 @@ def read(adapter: Adapter) -> Iterator[Delta]:
 
 
 def _delta(adapter: Adapter, module: Module, bank: LazyTensor, saved: tuple[str, ...]) -> Delta:
-    a = next(module[p] for p in saved if p.startswith(_WHOLE[0])).shape
-    b = next(module[p] for p in saved if p.startswith(_WHOLE[1])).shape
-    length = bank.shape[1]
+    sizes = _sizes(adapter, module, bank, saved is _TOP)
+    length = sizes["length"]
     return adapter.delta(
-        module, "vblora", shape=(b[0] * length, a[1] * length), used=(*saved, bank.name), rank=a[0],
-        open=partial(_factors, module, bank, int(adapter.config.get("topk", 2)), saved is _TOP),
+        module, "vblora", shape=(sizes["m"] * length, sizes["n"] * length), used=(*saved, bank.name),
+        rank=sizes["r"],
+        open=partial(_factors, adapter, module, bank, int(adapter.config.get("topk", 2)), saved is _TOP),
     )  # fmt: skip
 
 
-def _factors(module: Module, bank: LazyTensor, top: int, only_top: bool) -> Factored:
+def _sizes(adapter: Adapter, module: Module, bank: LazyTensor, only_top: bool) -> dict[str, int]:
+    if not only_top:
+        a, b = (module[name] for name in _WHOLE)
+        return adapter.sizes(bank=(bank, "v length"), logits_A=(a, "r n v"), logits_B=(b, "m r v"))
+    ia, wa, ib, wb = (module[name] for name in _TOP)
+    sizes = adapter.sizes(
+        bank=(bank, "v length"), indices_A=(ia, "r n k"), weights_A=(wa, "r n k_less_1"),
+        indices_B=(ib, "m r k"), weights_B=(wb, "m r k_less_1"),
+    )  # fmt: skip
+    if sizes["k"] != sizes["k_less_1"] + 1:
+        adapter.refuse(wa, f"{sizes['k'] - 1} weights, one less than indices", wa.shape)
+    return sizes
+
+
+def _factors(adapter: Adapter, module: Module, bank: LazyTensor, top: int, only_top: bool) -> Factored:
     vectors = exact(bank)
-    mixes = [_saved_mix(module, side) if only_top else _mix(module[side], top) for side in _WHOLE]
+    mixes = [
+        _saved_mix(adapter, module, side, len(vectors)) if only_top else _mix(module[side], top)
+        for side in _WHOLE
+    ]
     a, b = ((weights[..., None] * vectors[indices]).sum(-2) for indices, weights in mixes)
     A = a.reshape(a.shape[0], -1)
     B = b.transpose(0, 2, 1).reshape(-1, b.shape[1])
@@ -51,11 +68,15 @@ def _mix(tensor: LazyTensor, top: int) -> tuple[NDArray[np.intp], NDArray[np.flo
     return indices, weights / weights.sum(-1, keepdims=True)
 
 
-def _saved_mix(module: Module, side: str) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+def _saved_mix(
+    adapter: Adapter, module: Module, side: str, vectors: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The saved mix, whose last weight is left out because the weights sum to 1."""
     weights = exact(module[f"{side}_topk_weights"])
     last = 1 - weights.sum(-1, keepdims=True)
-    return module[f"{side}_topk_indices"].read().astype(np.intp), np.concatenate([weights, last], axis=-1)
+    return adapter.positions(module[f"{side}_topk_indices"], vectors), np.concatenate(
+        [weights, last], axis=-1
+    )
 
 
 TUNER = Tuner(frozenset({*_WHOLE, *_TOP, _BANK}), read)

@@ -46,15 +46,21 @@ class Vera:
                 yield self._delta(adapter, module, widths[module.name], projections)
 
     def _widths(self, adapter: Adapter, modules: list[Module]) -> dict[str, int]:
-        outputs = {m.name: m[self.parameter("lambda_b")].shape[0] for m in modules}
+        b, d = self.parameter("lambda_b"), self.parameter("lambda_d")
+        outputs = {
+            m.name: adapter.sizes(lambda_b=(m[b], "d_out"), lambda_d=(m[d], "r"))["d_out"] for m in modules
+        }
         a = adapter.shared.tensors.get(self.parameter("A"))
+        if a is not None:
+            adapter.sizes(A=(a, "rows d_in"))
         inferred = input_widths(outputs, None if a is None else a.shape[1])
         return inferred | {m.name: adapter.shapes[m.name][1] for m in modules if m.name in adapter.shapes}
 
     def _projections(self, adapter: Adapter, modules: list[Module]) -> "Projections | None":
         names = self.parameter("A"), self.parameter("B")
         if all(name in adapter.shared for name in names):
-            adapter.whole(adapter.shared, *names)
+            if not adapter.whole(adapter.shared, *names):
+                return None
             a, b = (adapter.shared[name] for name in names)
             return Projections((a.name, b.name), partial(_saved, a, b))
         if not torch_is_there() or not all(m.name in adapter.shapes for m in modules):
@@ -65,9 +71,23 @@ class Vera:
         seed = int(adapter.config.get("projection_prng_key", 0))
         return Projections((), partial(kaiming_uniform_pair, (rank * self.halves, d_in), (d_out, rank), seed))
 
+    def _check(self, adapter: Adapter, module: Module, d_in: int, rank: int) -> None:
+        """The saved projections are as large as the module's part of them."""
+        names = self.parameter("A"), self.parameter("B")
+        if not all(name in adapter.shared for name in names):
+            return
+        a, b = (adapter.shared[name] for name in names)
+        sizes = adapter.sizes(A=(a, "rows d_in"), B=(b, "d_out r"))
+        d_out = module[self.parameter("lambda_b")].shape[0]
+        fits = sizes["rows"] >= rank and sizes["d_in"] >= d_in and sizes["d_out"] >= d_out
+        if not fits or sizes["r"] != rank:
+            found = f"A {tuple(a.shape)}, B {tuple(b.shape)}"
+            adapter.refuse(a, f"projections of rank {rank} for a layer of {d_out}×{d_in}", found)
+
     def _delta(self, adapter: Adapter, module: Module, d_in: int, projections: "Projections") -> Delta:
         d, b = self.parameter("lambda_d"), self.parameter("lambda_b")
         rank = module[d].shape[0] // self.halves
+        self._check(adapter, module, d_in, rank)
         known = module.name in adapter.shapes or adapter.alike()
         used = (d, b, *projections.tensors)
         return adapter.delta(
