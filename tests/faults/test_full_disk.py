@@ -159,3 +159,16 @@ def test_every_librarys_words_for_a_full_disk_are_known(problem: Exception) -> N
     """As they came from a file system of one megabyte."""
     assert disk_is_full(problem)
     assert not disk_is_full(RuntimeError("shape mismatch"))
+
+
+def test_a_sweep_whose_very_first_files_found_no_room_is_taken_up_by_the_same_call(
+    sweep: Callable[[str], Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there then is known as a sweep's, not refused as something foreign."""
+    for full in ("sweep.json", "sums.jsonl"):
+        with monkeypatch.context() as patch:
+            refuse(patch, lambda to, name=full: to.name == name)  # type: ignore[misc]
+            with pytest.raises(Exhausted, match="cannot-write"):
+                sweep("cut")
+    assert (tmp_path / "cut").is_dir()
+    assert sweep("cut").complete

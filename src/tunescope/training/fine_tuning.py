@@ -62,8 +62,9 @@ def finetune(
         sweep.check()
         with named_exhaustion(root):
             if main_process:
-                write_held_out(root, domains.values())
+                # First of all, for by it the folder is known as a sweep's when the command is repeated.
                 write_json(root / "sweep.json", _record(recipe, data, rates, seeds))
+                write_held_out(root, domains.values())
             sweep.do(main_process)
     refuse_stopped(runs if main_process else [])
     return Runs(root, runs)
