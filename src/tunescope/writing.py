@@ -8,6 +8,7 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import glob
 import hashlib
 import io
 import json
@@ -50,6 +51,21 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path
         temporary.unlink(missing_ok=True)
         raise
     return path
+
+
+def clear_remains(path: Path) -> None:
+    """Remove what killed processes left half-written of a file, or anywhere below a folder.
+
+    Call it while nobody else may write there: under `held` or `locked`.
+    """
+    ending = f"{'[0-9a-f]' * 12}.part"
+    if path.is_dir():
+        left = path.rglob(f".*.{ending}")
+    else:
+        left = path.parent.glob(glob.escape(f".{path.name[:40]}.") + ending)
+    for remains in list(left):
+        if remains.is_file():
+            remains.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> Path:

@@ -12,7 +12,7 @@ import pytest
 
 from tunescope import writing
 from tunescope.errors import Exhausted
-from tunescope.writing import beside, held, published, write_atomically, write_text
+from tunescope.writing import beside, clear_remains, held, published, write_atomically, write_text
 
 PUBLISH = """
 import os, sys
@@ -190,3 +190,18 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
 def test_what_json_cannot_say_becomes_what_it_gives_back() -> None:
     value: Callable[[], Any] = lambda: {1: (float("nan"), {"b", "a"} - {"b"}), "p": Path("x")}  # noqa: E731
     assert writing.plain(value()) == {"1": [None, ["a"]], "p": "x"}
+
+
+def test_remains_of_a_killed_write_are_cleared_and_nothing_else(tmp_path: Path) -> None:
+    page = tmp_path / "page[1].html"
+    write_text(page, "new")
+    ours = tmp_path / ".page[1].html.0123456789ab.part"
+    others = [".page1.html.0123456789ab.part", ".page[1].html.notes.part", "page[1].html.0123456789ab.part"]
+    for name in (ours.name, *others):
+        (tmp_path / name).write_text("half")
+    clear_remains(page)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([page.name, *others])
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".run.json.0123456789ab.part").write_text("half")
+    clear_remains(tmp_path)
+    assert [p.name for p in tmp_path.rglob(".*.part")] == [others[1]]

@@ -35,10 +35,13 @@ def command(
     # Deferred: --help must not load the numeric libraries.
     from tunescope.questions.listed import read
     from tunescope.study.report import report
-    from tunescope.writing import write_text
+    from tunescope.writing import clear_remains, held, write_text
 
     check_file(out, overwrite)
-    write_text(out, report([read(folder) for folder in dict.fromkeys(studies)]))
+    page = report([read(folder) for folder in dict.fromkeys(studies)])
+    with held(out):
+        clear_remains(out)
+        write_text(out, page)
     if not quiet:
         click.echo(f"Page written to {out}: {out.stat().st_size / 1e6:.2f} MB.", err=True)
     if open_it:
@@ -50,19 +53,28 @@ def check_file(out: Path, overwrite: bool) -> None:
     """Refuse a page that cannot be written, before any study is read."""
     # Deferred: --help must not load what errors need.
     from tunescope.errors import UsageError
+    from tunescope.paths import exists, is_folder
 
-    if out.is_dir():
+    if is_folder(out):
         raise UsageError("output-exists", "the output is a folder", file=out, fix="name a file")
     if not out.absolute().parent.is_dir():
         raise UsageError(
             "no-parent", "the folder to write into is not there", file=out, fix="create its parent first"
         )
-    if out.exists() and not overwrite:
+    if exists(out) and not overwrite:
         raise UsageError(
             "output-exists", "there is a file of this name", file=out, fix="--overwrite, or another -o"
         )
-    if out.exists() and MARK not in out.read_bytes()[:4000]:
+    if exists(out) and not _is_page(out):
         raise UsageError(
             "not-ours", "the file is no page that tunescope wrote, so it is not overwritten", file=out,
             fix="choose another -o",
         )  # fmt: skip
+
+
+def _is_page(path: Path) -> bool:
+    """Whether it is a file that this command wrote; a pipe or a device, which is never opened, is none."""
+    try:
+        return path.is_file() and MARK in path.read_bytes()[:4000]
+    except OSError:
+        return False

@@ -20,7 +20,7 @@ from tunescope.training.recipe import Recipe, check_rate
 from tunescope.training.run import SCHEMA_VERSION, Run, refuse_stopped
 from tunescope.training.runs import Runs
 from tunescope.training.sweep import Sweep, checked_root, versions
-from tunescope.writing import locked, write_json
+from tunescope.writing import clear_remains, locked, write_json
 
 FORBIDDEN = set('/\\:*?"<>|')
 # What lies beside the domains in a sweep's folder, and the longest name of a folder.
@@ -167,6 +167,7 @@ def _alone(root: Path, wanted: bool) -> Iterator[None]:
         ) from problem
     try:
         with locked(root / ".lock", root):
+            clear_remains(root)
             yield
     finally:
         if not any(root.iterdir()):

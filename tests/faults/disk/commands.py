@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
@@ -21,19 +21,16 @@ _MODEL = ("torch", "transformers", "tunescope.lm.texts", "tunescope.lm.pretraine
 class Tried:
     """`arguments` of a command, given the folder of its inputs and its output.
 
-    `over` says over what: no study, an earlier one, or in place, the study that the inputs hold. `needs` are
-    modules that a process is to have before it forks, so that not every trial imports them.
+    `over` says over what: no study, an earlier one, or `in_place`, the earlier one itself. `makes` is what it
+    writes, a study, a sweep of trainings or one page. `needs` are modules that a process is to have before it
+    forks, so that not every trial imports them.
     """
 
     arguments: Callable[[Path, Path], list[Any]]
     over: tuple[bool, ...] = (False, True)
     in_place: bool = False
     needs: tuple[str, ...] = ()
-
-    @property
-    def is_study(self) -> bool:
-        """Whether what it writes is one study; else it is a sweep of trainings."""
-        return "finetune" not in map(str, self.arguments(Path("i"), Path("o")))
+    makes: Literal["study", "sweep", "page"] = "study"
 
     def imports(self) -> None:
         """Import what it needs."""
@@ -51,6 +48,7 @@ COMMANDS: dict[str, Tried] = {
         lambda i, o: ["verify", i / "merged.safetensors", i / "tuned", "--base", model_path(), "-o", o]
     ),
     "draw": Tried(lambda _, o: ["draw", o], over=(True,), in_place=True),
+    "report": Tried(lambda i, o: ["report", i.parent / "earlier", "-o", o], over=(False,), makes="page"),
     "importance": Tried(
         lambda i, o: [
             "importance", model_path(), "--data", i / "rows.jsonl", "--sequences", 4, "--max-length", 32,
@@ -72,6 +70,7 @@ COMMANDS: dict[str, Tried] = {
         ],
         over=(False,),
         needs=("torch", "transformers", "peft", "trl", "tunescope.training"),
+        makes="sweep",
     ),
 }  # fmt: skip
 

@@ -73,7 +73,7 @@ class Bench:
         with os.fdopen(reader) as stream:
             code, count = stream.read().split()
         assert code == "0", f"{self.command} without a fault ends with {code}"
-        if not self._tried.is_study:
+        if self._tried.makes == "sweep":
             self._straight = self._trained()
             assert self._straight, "a sweep without a fault leaves no runs"
         return int(count)
@@ -111,8 +111,10 @@ class Bench:
         """What is wrong after the fault: its exit code, the output, or what the same command makes of it."""
         if code not in _ENDS[fault] | {0}:
             return f"exit {code}"
-        if not self._tried.is_study:
+        if self._tried.makes == "sweep":
             return self._wrong_sweep()
+        if self._tried.makes == "page":
+            return self._wrong_page()
         now = self._record()
         whole = now is None or forked(lambda: read(self._out)) == 0
         if not whole or (now is None and self._out.exists() and any(self._out.iterdir())):
@@ -126,6 +128,18 @@ class Bench:
             return f"the same command does not complete it: exit {again}"
         left = [p.name for p in self._place.iterdir() if p.name != "study"]
         return f"left behind: {left}" if left else None
+
+    def _wrong_page(self) -> str | None:
+        """What is wrong after the fault: half a page, or one that the same command does not write."""
+        whole = not self._out.exists() or self._out.read_text().rstrip().endswith("</html>")
+        if not whole:
+            return "the page is torn"
+        again = [] if not self._out.exists() else ["--overwrite"]
+        code = forked(lambda: run([*self._tried.arguments(self._inputs, self._out), *again]))
+        left = [p.name for p in self._place.iterdir() if p.name != "study"]
+        if code != 0 or left:
+            return f"the same command ends with {code} and leaves {left}"
+        return None
 
     def _wrong_sweep(self) -> str | None:
         """What is wrong after the same command was given again: it ends as one that met no fault."""
