@@ -73,7 +73,7 @@ def test_axes_labels_and_legend_are_the_same_pixels_in_all_frames(written: Path)
     height, width, _ = frames[0].shape
     around = np.ones((height, width), dtype=bool)
     box = Drawing(view("cpp", "python"), colours_of(["cpp", "python"])).axes.get_position()
-    top, bottom = int((1 - box.y1) * height) - 12, int((1 - box.y0) * height) + 1
+    top, bottom = int((1 - box.y1) * height) - 24, int((1 - box.y0) * height) + 1
     around[top:bottom, int(box.x0 * width) : int(box.x1 * width) + 1] = False
     around[: int(0.10 * height), int(0.5 * width) :] = False
     for frame in frames[1:]:
@@ -115,6 +115,24 @@ def test_a_fast_frame_equals_the_figure_drawn_whole() -> None:
     drawing.figure.canvas.draw()
     whole = np.asarray(drawing.figure.canvas.buffer_rgba())[..., :3].astype(int)
     assert (np.abs(fast - whole).max(axis=2) > 40).mean() < 0.002
+
+
+@pytest.mark.parametrize(("domains", "bands"), [(("a",), 1), (("a", "b"), 2), (("a", "b", "c"), 0)])
+def test_bands_are_drawn_for_at_most_two_runs(domains: tuple[str, ...], bands: int) -> None:
+    drawing = Drawing(view(*domains), colours_of(domains))
+    drawing.draw(CAPTURES - 1)
+    shown = [patch for patch in drawing.axes.patches if patch.get_visible()]
+    assert len(shown) == bands
+
+
+def test_frames_are_sharp_on_a_dense_screen_and_not_more_than_tell_something() -> None:
+    long = animation("x", "x", "", "mean", tracks(captures=400))
+    assert len(long.thinned(120).moments) <= 120
+    assert (long.thinned(120).moments[0], long.thinned(120).moments[-1]) == (
+        long.moments[0],
+        long.moments[-1],
+    )
+    assert Drawing(view(), colours_of(["cpp"]))[0].shape == (860, 1520, 3)
 
 
 def test_every_value_lies_within_the_axes_in_every_frame() -> None:

@@ -18,22 +18,23 @@ from numpy.typing import NDArray
 
 from tunescope.errors import UsageError
 from tunescope.picture.animation import RGB, durations, pace, write_animation
+from tunescope.picture.cells import number
 from tunescope.picture.drawing import Drawn
-from tunescope.picture.grid import heatmap
 from tunescope.picture.lettering import names, title_text
+from tunescope.picture.sheet import sheet
 from tunescope.picture.style import BROKEN, CYCLE, INK, QUIET, save, style
-from tunescope.picture.views import Grid
+from tunescope.picture.views import Grid, shared
 from tunescope.questions.trajectory.gallery import Gallery
 from tunescope.questions.trajectory.views import Animation, Track
 from tunescope.study.finding import named
 
-# Inches, and pixels an inch in the animations.
-_WIDTH, _HEIGHT, _DPI = 7.6, 4.3, 100
+# Inches, and pixels an inch in the animations: twice a page's, so that dense screens show them sharp.
+_WIDTH, _HEIGHT, _DPI = 7.6, 4.3, 200
+# Frames of an animation at most: it lasts ten seconds, and more than twelve a second tell nothing more.
+_MOST_FRAMES = 120
 _GRID = "#e4e4e0"
 _BAND, _BAND_SHARED = 0.20, 0.12
 _MOST_LEGEND, _LONGEST_KEY = 12, 24
-# Steps that are named below a heatmap, and columns that still get a rule between them.
-_MOST_STEPS, _MOST_RULED = 12, 60
 
 
 def colours_of(keys: Sequence[str]) -> dict[str, str]:
@@ -101,7 +102,7 @@ class Drawing(Sequence[RGB]):
 
     def _still_axes(self, shared: bool) -> Axes:
         right = 0.965 - (_legend_width(self.view) if shared else 0.0)
-        ax = self.figure.add_axes((0.105, 0.125, right - 0.105, 0.70))
+        ax = self.figure.add_axes((0.105, 0.125, right - 0.105, 0.745))
         low, high = (limit / 10.0**self._power for limit in self.view.limits)
         layers = np.concatenate([t.layers for t in self.view.tracks])
         ax.set_xlim(layers.min() - 0.5, layers.max() + 0.5)
@@ -131,7 +132,7 @@ class Drawing(Sequence[RGB]):
         colour = self.colours[track.key]
         band = Polygon(
             np.zeros((1, 2)), closed=True, facecolor=colour, edgecolor="none",
-            alpha=_BAND_SHARED if shared else _BAND, animated=True, zorder=2,
+            alpha=_BAND_SHARED if shared else _BAND, animated=True, zorder=2, visible=self.view.banded,
         )  # fmt: skip
         line = Line2D(
             [], [], color=colour, linewidth=2.0, solid_joinstyle="round", animated=True, zorder=3,
@@ -152,12 +153,9 @@ class Drawing(Sequence[RGB]):
         self.figure.text(
             left, 0.94, title_text(self.view.title), fontsize=11.5, fontweight="bold", va="center"
         )
-        self.figure.text(
-            left, 0.885, title_text(self.view.subtitle, 110), fontsize=8.2, color=QUIET, va="center"
-        )
         caption = self.figure.text(right, 0.94, "", fontsize=10.5, ha="right", va="center", animated=True)
         rail = self.axes.get_position()
-        track_ax = self.figure.add_axes((rail.x0, 0.842, rail.width, 0.006))
+        track_ax = self.figure.add_axes((rail.x0, 0.888, rail.width, 0.006))
         track_ax.set_axis_off()
         track_ax.set(xlim=(0, 1), ylim=(0, 1))
         track_ax.add_patch(Rectangle((0, 0), 1, 1, color=_GRID, linewidth=0))
@@ -207,15 +205,21 @@ def _superscript(power: int) -> str:
     return str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def pictures(shown: Gallery, fps: float | None, hold: float) -> list["Animated | Drawn"]:
+def pictures(shown: Gallery, fps: float | None, hold: float, begin: str = "zero") -> list["Animated | Drawn"]:
     """Every picture of a gallery: both animations of each panel, and ‖ΔW‖ by layer and step of each run."""
     colours = colours_of(shown.keys)
+    panels = list(shown.panels())
+    maps = shared([panel.norm[1] for panel in panels if panel.norm is not None], begin)
+    scaled = iter(maps)
     drawn: list[Animated | Drawn] = []
-    for panel in shown.panels():
+    for panel in panels:
         drawn += [Animated(view, colours, fps, hold) for view in (panel.mean, panel.abs_mean)]
         if panel.norm is not None:
-            name, grid = panel.norm
-            caption = f"{grid.label} of every layer at every step: {grid.title}."
+            name, grid = panel.norm[0], next(scaled)
+            low, high = map(number, grid.limits)
+            caption = (
+                f"{grid.label} of every layer at every step: {grid.title}; colours from {low} to {high}."
+            )
             drawn.append(Drawn(name, caption, partial(norm_heatmap, grid)))
     return drawn
 
@@ -238,7 +242,7 @@ class Animated:
     @property
     def caption(self) -> str:
         """What it shows, from the data."""
-        return self.view.alt()
+        return f"{self.view.alt()} {self.view.subtitle[:1].upper()}{self.view.subtitle[1:]}."
 
     def draw(self, ax: Any = None, panel: str | None = None) -> Figure:
         """The last frame; it has no panels that could be drawn on given axes."""
@@ -252,7 +256,7 @@ class Animated:
 
     def write(self, folder: Path, formats: Sequence[str]) -> list[Path]:
         """Write `NAME.gif` and `NAME.apng`, and the last frame in each format."""
-        drawing = Drawing(self.view, self.colours)
+        drawing = Drawing(self.view.thinned(_MOST_FRAMES), self.colours)
         stem = folder / self.name
         pace_kept = pace(len(drawing)) if self.fps is None else self.fps
         times = durations(len(drawing), pace_kept, self.hold)
@@ -270,20 +274,4 @@ def still(drawing: Drawing) -> Figure:
 
 def norm_heatmap(view: Grid) -> Figure:
     """The layer × step map of ‖ΔW‖."""
-    rows, columns = view.values.shape
-    width, height = min(max(3.2, 0.5 * columns), 8.0), min(max(2.2, 0.2 * rows), 8.0)
-    with style():
-        # Margins in inches: a computed layout would draw everything several times.
-        figure = Figure(figsize=(width + 1.7, height + 0.95))
-        FigureCanvasAgg(figure)
-        across, up = width + 1.7, height + 0.95
-        ax = figure.add_axes((0.55 / across, 0.5 / up, width / across, height / up))
-        bar = figure.add_axes(((0.75 + width) / across, 0.5 / up, 0.16 / across, height / up))
-        heatmap(view, ax, colorbar=False)
-        every = max(1, -(-columns // _MOST_STEPS))
-        ax.set_xticks(range(0, columns, every), view.columns[::every], rotation=0, ha="center")
-        if columns > _MOST_RULED:
-            ax.set_xticks([], minor=True)
-        ax.set_xlabel("step")
-        figure.colorbar(ax.images[0], cax=bar, label=view.label).outline.set_visible(False)
-    return figure
+    return sheet([[view]])

@@ -8,6 +8,7 @@ import polars as pl
 
 from tunescope.picture.views import Grid
 from tunescope.questions.trajectory.views import (
+    BANDS,
     Animation,
     Track,
     animation,
@@ -155,7 +156,7 @@ def _single(
 
 def _panel(inside: pl.DataFrame, members: Sequence[_Series], name: str, heading: str, title: str) -> Panel:
     rows = {s.run: drawn(inside.filter(pl.col("run") == s.run)) for s in members}
-    subtitle = _subtitle(pl.concat(list(rows.values())))
+    subtitle = _subtitle(pl.concat(list(rows.values())), len(members))
     views = {}
     for statistic in ("mean", "abs_mean"):
         tracks = [_track(rows[s.run], statistic, s, members) for s in members]
@@ -179,12 +180,11 @@ def drawn(rows: pl.DataFrame) -> pl.DataFrame:
     return together
 
 
-def _subtitle(rows: pl.DataFrame) -> str:
+def _subtitle(rows: pl.DataFrame, runs: int) -> str:
     counts = rows["n_matrices"].unique().sort().to_list()
     count = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
     which = " (LoRA B)" if (rows["factor"] == "B").all() else ""
     references = [_REFERENCES[r] for r in rows["reference"].unique().sort().to_list()]
     plural = "matrix" if counts == [1] else "matrices"
-    return (
-        f"{count} {plural} a layer{which}, Δ counted from {' or '.join(references)}; band: ±1 std across them"
-    )
+    band = "; band: ±1 std across them" if runs <= BANDS else ""
+    return f"{count} {plural} a layer{which}, Δ counted from {' or '.join(references)}{band}"

@@ -21,7 +21,8 @@ def _pictures(study: Study) -> Sequence[Drawing]:
     # Deferred: drawing needs matplotlib, measuring and reading do not.
     from tunescope.questions.trajectory.figures import pictures
 
-    return pictures(_gallery(study), study.arguments["fps"], study.arguments["hold"])
+    begin = str(study.written.get("limits", "zero"))
+    return pictures(_gallery(study), study.arguments["fps"], study.arguments["hold"], begin)
 
 
 def _pages(study: Study) -> Mapping[str, str]:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,8 @@ from tunescope.picture.views import Grid, limits_of
 Float64 = NDArray[np.float64]
 # statistic -> (column of the spread, axis label)
 STATISTICS = {"mean": ("mean_std", "mean of Δ"), "abs_mean": ("abs_mean_std", "mean of |Δ|")}
+# Runs up to which every line has its band.
+BANDS = 2
 # Room above and below the largest and smallest value, as a share of their distance.
 _MARGIN = 0.06
 
@@ -57,6 +59,18 @@ class Animation:
     tracks: tuple[Track, ...]
     moments: tuple[Moment, ...]
     limits: tuple[float, float]
+
+    @property
+    def banded(self) -> bool:
+        """Whether spreads are drawn: more than two bands would lie on one another."""
+        return len(self.tracks) <= BANDS
+
+    def thinned(self, most: int) -> "Animation":
+        """At most so many moments, evenly spaced, the first and the last among them."""
+        if len(self.moments) <= most:
+            return self
+        kept = np.unique(np.linspace(0, len(self.moments) - 1, most).round().astype(int))
+        return replace(self, moments=tuple(self.moments[int(k)] for k in kept))
 
     def alt(self) -> str:
         """The picture in words, from its numbers."""
@@ -168,6 +182,8 @@ def norm_grid(norms: pl.DataFrame, title: str) -> Grid | None:
         broken=np.isinf(values) | (np.isnan(values) & _present(rows, layers, steps)),
         label="‖ΔW‖ of the layer",
         limits=limits_of([values]),
+        across="step",
+        numbered=True,
     )
 
 
