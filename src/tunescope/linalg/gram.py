@@ -18,7 +18,7 @@ Float64 = NDArray[np.float64]
 _BLOCK = 512
 # Below these shares of the sum of absolute terms, the terms of ‖BA‖² cancel too far for Grams in float32
 # (whose norms then err by more than 1e-6) and in float64.
-_CANCELLATION_32, _CANCELLATION = 0.5, 1e-2
+_CANCELLATION_32, CANCELLATION = 0.5, 1e-2
 # Elements of a flat array that are squared and summed at once.
 _FLAT = 1 << 16
 
@@ -123,7 +123,7 @@ def norms_from_grams(columns: Float64, rows: Float64, B: Array, A: Array) -> tup
         return _through_qr(B, A), frobenius(A), frobenius(B)
     norm_A, norm_B = math.sqrt(np.trace(rows)), math.sqrt(np.trace(columns))
     terms = rows * columns
-    if _share(terms) > _CANCELLATION:
+    if _share(terms) > CANCELLATION:
         return math.sqrt(terms.sum()), norm_A, norm_B
     return _through_qr(B, A), norm_A, norm_B
 

@@ -12,9 +12,9 @@ Array = NDArray[Any]
 Float64 = NDArray[np.float64]
 
 # A Cholesky factor of a unit-diagonal Gram with a smaller pivot is taken from a QR instead.
-_PIVOT = 1e-5
+PIVOT = 1e-5
 # ‖LᵀK‖ and ‖BA‖ are computed in two ways; they agree to this unless digits were lost.
-_AGREEMENT = 1e-10
+AGREEMENT = 1e-10
 
 
 def product_spectrum(B: Array, A: Array) -> tuple[Float64, tuple[float, float, float]]:
@@ -35,7 +35,7 @@ def product_spectrum(B: Array, A: Array) -> tuple[Float64, tuple[float, float, f
     L, K = _cholesky(columns), _cholesky(rows)
     matrix, exponent = (core(B, A)) if L is None or K is None else (L.T @ K, 0)
     # Where the large directions of B and A cancel, the small ones that remain are not in the Grams.
-    if exponent == 0 and abs(frobenius(matrix) - norms[0]) > _AGREEMENT * norms[0]:
+    if exponent == 0 and abs(frobenius(matrix) - norms[0]) > AGREEMENT * norms[0]:
         matrix, exponent = core(B, A)
     return np.ldexp(_values(matrix)[:count], exponent), norms
 
@@ -48,7 +48,7 @@ def _cholesky(gram: Float64) -> Float64 | None:
         lower = np.linalg.cholesky(gram / np.outer(sizes, sizes))
     except np.linalg.LinAlgError:
         return None
-    return None if np.diagonal(lower).min() < _PIVOT else sizes[:, None] * lower
+    return None if np.diagonal(lower).min() < PIVOT else sizes[:, None] * lower
 
 
 def dense_spectrum(matrix: Array) -> Float64:

@@ -1,7 +1,8 @@
 """How large is each ΔW, and how is its energy spread over directions?"""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import polars as pl
 
 from tunescope.delta import Delta, Factored, Update
 from tunescope.linalg import gram, spectrum
+from tunescope.linalg.spectra import Spectrum, product_spectra
+from tunescope.linalg.spectra import shapes as shapes_of
 from tunescope.measure.against_base import against_base
 from tunescope.questions.norms.dense import DENSE, MERGE
 from tunescope.table import KEYS, Column, Schema, dtypes
@@ -59,6 +62,10 @@ SPECTRAL = (
 )
 
 
+# Updates of so few values in both factors are measured together, so many at once.
+_SMALL, _TOGETHER = 1 << 15, 256
+
+
 def frame(rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
     """Rows as a frame with the columns, order and types of `SCHEMA`; absent columns are null."""
     return pl.DataFrame(list(rows), schema=dtypes(SCHEMA))
@@ -71,17 +78,37 @@ def measure(delta: Delta, model_id: str, step: int | None = None, spectra: bool 
     and a status that counts the values.
     """
     update = delta.open()
-    row = identity(delta, model_id, step)
-    norm, values = _sizes(update, spectra, row)
-    root = math.sqrt(delta.d_out)
+    return _row(delta, update, _sizes(update, spectra), identity(delta, model_id, step))
+
+
+def measure_all(
+    deltas: Iterable[Delta], model_id: str, step: int | None = None, spectra: bool = True
+) -> Iterator[dict[str, Any]]:
+    """The rows of many ΔW, in their order; small ones of one shape are measured together."""
+    waiting: list[tuple[Delta, Update]] = []
+    for delta in deltas:
+        small = spectra and delta.rank is not None and delta.rank * (delta.d_out + delta.d_in) <= _SMALL
+        if small:
+            waiting.append((delta, delta.open()))
+        if not small or len(waiting) == _TOGETHER:
+            yield from _together(waiting, model_id, step)
+            waiting = []
+        if not small:
+            yield measure(delta, model_id, step, spectra)
+    yield from _together(waiting, model_id, step)
+
+
+def _row(delta: Delta, update: Update, sizes: "_Sizes", row: dict[str, Any]) -> dict[str, Any]:
+    norm, root = sizes.norm, math.sqrt(delta.d_out)
+    row |= sizes.factors
     row |= {"unscaled_frobenius_norm": norm, "unscaled_frobenius_norm_normalized": norm / root}
     if delta.scale is not None:
         scaled = norm * abs(delta.scale)
         row |= {"frobenius_norm": scaled, "frobenius_norm_normalized": scaled / root}
-    if values is not None:
+    if sizes.largest is not None:
         # A scale of zero leaves no ΔW whose spectrum could have a shape.
-        row |= _shape_of(values if delta.scale != 0 else np.zeros_like(values))
-        row["spectral_norm"] = None if delta.scale is None else float(values[0]) * abs(delta.scale)
+        row |= sizes.shape if delta.scale != 0 else dict.fromkeys(sizes.shape, math.nan)
+        row["spectral_norm"] = None if delta.scale is None else sizes.largest * abs(delta.scale)
     if delta.base is not None and delta.scale is not None and math.isfinite(norm):
         row |= against_base(update, delta.base, (delta.d_out, delta.d_in))
     if not math.isfinite(norm):
@@ -111,28 +138,63 @@ def identity(delta: Delta, model_id: str, step: int | None) -> dict[str, Any]:
     }
 
 
-def _sizes(update: Update, spectra: bool, row: dict[str, Any]) -> tuple[float, np.ndarray[Any, Any] | None]:
-    """‖BA‖ unscaled and the singular values; the factors' own norms go into the row."""
-    if not isinstance(update, Factored):
-        norm = gram.frobenius(update.matrix)
-        return norm, spectrum.dense_spectrum(update.matrix) if spectra and update.matrix.size else None
-    values = None
-    if spectra:
-        values, norms = spectrum.product_spectrum(update.B, update.A)
-    else:
-        norms = gram.product_frobenius(update.B, update.A)
-    row |= {"lora_A_norm": norms[1], "lora_B_norm": norms[2]}
-    return norms[0], values if values is not None and len(values) else None
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """‖BA‖ unscaled, the norms of the factors; where spectra were asked for, σ₁ unscaled and their shape."""
+
+    norm: float
+    factors: Mapping[str, float]
+    largest: float | None = None
+    shape: Mapping[str, float] = field(default_factory=dict)
 
 
-def _shape_of(values: np.ndarray[Any, Any]) -> dict[str, float]:
-    return {
-        "stable_rank": spectrum.stable_rank(values),
-        "effective_rank": spectrum.effective_rank(values),
-        "participation_ratio": spectrum.participation_ratio(values),
-        "energy_rank_90": spectrum.energy_rank(values, 0.90),
-        "energy_rank_99": spectrum.energy_rank(values, 0.99),
-    }
+def _sizes(update: Update, spectra: bool) -> _Sizes:
+    if isinstance(update, Factored) and spectra:
+        return _of_spectra([spectrum.product_spectrum(update.B, update.A)])[0]
+    if isinstance(update, Factored):
+        norm, norm_A, norm_B = gram.product_frobenius(update.B, update.A)
+        return _Sizes(norm, {"lora_A_norm": norm_A, "lora_B_norm": norm_B})
+    sizes = _Sizes(gram.frobenius(update.matrix), {})
+    if not (spectra and update.matrix.size):
+        return sizes
+    values = spectrum.dense_spectrum(update.matrix)
+    return replace(sizes, largest=float(values[0]), shape=_shapes(values[None])[0])
+
+
+def _together(
+    waiting: Sequence[tuple[Delta, Update]], model_id: str, step: int | None
+) -> list[dict[str, Any]]:
+    """Rows of small updates, those of one shape by stacked arithmetic."""
+    groups: dict[Any, list[int]] = {}
+    sizes: dict[int, _Sizes] = {}
+    for i, (_, update) in enumerate(waiting):
+        if isinstance(update, Factored) and min(*update.B.shape, *update.A.shape) > 0:
+            groups.setdefault((update.B.shape, update.A.shape), []).append(i)
+        else:
+            sizes[i] = _sizes(update, True)
+    for members in groups.values():
+        factors = [(u.B, u.A) for i in members if isinstance(u := waiting[i][1], Factored)]
+        sizes |= dict(zip(members, _of_spectra(product_spectra(factors)), strict=True))
+    return [
+        _row(delta, update, sizes[i], identity(delta, model_id, step))
+        for i, (delta, update) in enumerate(waiting)
+    ]
+
+
+def _of_spectra(found: Sequence[Spectrum]) -> list[_Sizes]:
+    if not len(found[0][0]):
+        return [_Sizes(n[0], {"lora_A_norm": n[1], "lora_B_norm": n[2]}) for _, n in found]
+    shapes = _shapes(np.stack([values for values, _ in found]))
+    return [
+        _Sizes(norms[0], {"lora_A_norm": norms[1], "lora_B_norm": norms[2]}, float(values[0]), shape)
+        for (values, norms), shape in zip(found, shapes, strict=True)
+    ]
+
+
+def _shapes(values: np.ndarray[Any, Any]) -> list[dict[str, float]]:
+    columns = shapes_of(values)
+    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 def _non_finite(update: Update) -> str:

@@ -1,14 +1,14 @@
 """Sources to the norms table: every ΔW measured, published tables as they stand."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
+from itertools import groupby
 from typing import Any
 
 import polars as pl
 
 from tunescope.address import component_names
-from tunescope.delta import Delta
 from tunescope.measure.between import Between, between
 from tunescope.questions.norms import dense
 from tunescope.questions.norms import measure as _norms
@@ -38,9 +38,8 @@ def measure_norms(
                 frames.append(_published(source))
                 continue
             rows = []
-            for delta in source.deltas:
+            for row, curve in _measured(source, spectra, pool):
                 tell("measuring", done, total)
-                row, curve = _measured(delta, source, spectra, pool)
                 rows.append(row)
                 curves += curve
                 done += 1
@@ -55,14 +54,19 @@ def measure_norms(
 
 
 def _measured(
-    delta: Delta, source: Source, spectra: str | None, pool: Executor
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    if delta.pair is None:
-        return _norms.measure(delta, source.label, source.step, spectra != "none"), []
-    row = _norms.identity(delta, source.label, source.step)
-    columns, curve = dense.measure_pair(delta, delta.pair, spectra or "none", pool)
-    row |= columns
-    return row, dense.identified(row, curve)
+    source: Source, spectra: str | None, pool: Executor
+) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+    for whole, deltas in groupby(source.deltas, lambda delta: delta.pair is not None):
+        if not whole:
+            rows = _norms.measure_all(deltas, source.label, source.step, spectra != "none")
+            yield from ((row, []) for row in rows)
+            continue
+        for delta in deltas:
+            assert delta.pair is not None
+            row = _norms.identity(delta, source.label, source.step)
+            columns, curve = dense.measure_pair(delta, delta.pair, spectra or "none", pool)
+            row |= columns
+            yield row, dense.identified(row, curve)
 
 
 def _published(source: Source) -> pl.DataFrame:
