@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from tunescope.study import completion
 from tunescope.study.options import parse_formats
 
 EPILOG = """\b
@@ -15,7 +16,10 @@ Examples:
 
 
 @click.command(epilog=EPILOG, short_help="Make the pictures and sentences of saved studies again.")
-@click.argument("studies", nargs=-1, required=True, metavar="STUDY...", type=click.Path(path_type=Path))
+@click.argument(
+    "studies", nargs=-1, required=True, metavar="STUDY...", type=click.Path(path_type=Path),
+    shell_complete=completion.study,
+)  # fmt: skip
 @click.option(
     "--figures",
     default="png",

@@ -12,6 +12,7 @@ from tunescope.cli.configuration import config_option
 from tunescope.cli.progress import shown_progress, speaks
 from tunescope.errors import UsageError, printable
 from tunescope.extras import needed_by
+from tunescope.study import completion
 
 EPILOG = """\b
 Examples:
@@ -29,9 +30,16 @@ Examples:
     context_settings={"auto_envvar_prefix": "TUNESCOPE_FINETUNE", "show_default": True},
 )
 @config_option()
-@click.option("--model", required=True, help="Folder or hub id of the base model.")
 @click.option(
-    "--data", multiple=True, required=True, metavar="NAME=SOURCE", help="A domain: file or hub data set."
+    "--model", required=True, shell_complete=completion.source, help="Folder or hub id of the base model."
+)
+@click.option(
+    "--data",
+    shell_complete=completion.source,
+    multiple=True,
+    required=True,
+    metavar="NAME=SOURCE",
+    help="A domain: file or hub data set.",
 )
 @click.option(
     "--lr",

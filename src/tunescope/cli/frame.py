@@ -1,7 +1,7 @@
 """The frame of every command that returns a study: output, findings as exit codes, progress, what next."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from tunescope.cli.configuration import config_option
 from tunescope.errors import printable
 from tunescope.reader import reading
 from tunescope.study.command import Asked, Command
+from tunescope.study.completion import words
 from tunescope.study.progress import shown, speaks
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def framed(command: Command) -> click.Command:
 
     lines = "\n".join(f"  {example}" for example in command.examples)
     decorated: Any = callback
-    for parameter in reversed([*command.parameters, *_shared()]):
+    for parameter in reversed([*command.parameters, *_shared(command.kinds)]):
         decorated = parameter(decorated)
     made: click.Command = click.command(
         command.verb,
@@ -58,12 +59,15 @@ def framed(command: Command) -> click.Command:
     return made
 
 
-def _shared() -> tuple[Callable[[Any], Any], ...]:
+def _shared(kinds: Sequence[str]) -> tuple[Callable[[Any], Any], ...]:
     option, path = click.option, click.Path(path_type=Path)
     return (
         option("-o", "--out", type=path, help="Write the study into this folder."),
         option("--overwrite", is_flag=True, help="Replace an earlier study in that folder."),
-        option("--figures", default="png", metavar="png,svg,pdf,all|none", help="Pictures [default: png]."),
+option(
+            "--figures", default="png", metavar="png,svg,pdf,all|none", help="Pictures [default: png].",
+            shell_complete=words(["png", "svg", "pdf", "all", "none"]),
+        ),
         option(
             "--limits",
             type=click.Choice(["zero", "data"]),
@@ -75,11 +79,14 @@ def _shared() -> tuple[Callable[[Any], Any], ...]:
         option("--spreadsheet-safe", is_flag=True, help="Quote CSV texts that a spreadsheet would run."),
         option("--json", "as_json", is_flag=True, help="Print the readout document on stdout."),
         option("--strict", is_flag=True, help="Exit 1 when a finding is a warning."),
-        option("--fail-on", metavar="KIND,...", help="Exit 1 when a finding is of one of these kinds."),
+        option(
+            "--fail-on", metavar="KIND,...", help="Exit 1 when a finding is of one of these kinds.",
+            shell_complete=words(kinds),
+        ),
         option("--quiet", is_flag=True, help="Print nothing but errors and what --json asks for."),
         option("--debug", is_flag=True, help="Show the traceback of an error."),
         config_option(),
-    )
+    )  # fmt: skip
 
 
 def _run(command: Command, options: dict[str, Any], frame: Mapping[str, Any]) -> int:

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import click
 
+from tunescope.study import completion
+
 # What every page of ours says near its beginning.
 MARK = b'<meta name="generator" content="tunescope">'
 EPILOG = """\b
@@ -15,7 +17,10 @@ Examples:
 
 
 @click.command(epilog=EPILOG, short_help="One page to look at, made of saved studies.")
-@click.argument("studies", nargs=-1, required=True, metavar="STUDY...", type=click.Path(path_type=Path))
+@click.argument(
+    "studies", nargs=-1, required=True, metavar="STUDY...", type=click.Path(path_type=Path),
+    shell_complete=completion.study,
+)  # fmt: skip
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True,
               help="The file to write.")  # fmt: skip
 @click.option("--overwrite", is_flag=True, help="Replace a file of that name.")

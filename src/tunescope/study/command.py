@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tunescope.study import completion
 from tunescope.study.progress import Tell, silent
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def device_option(default: str = "auto") -> Callable[[Any], Any]:
     """`--device`, the same words in every command."""
     return click.option(
         "--device", default=default, show_default=True, metavar="auto|cpu|cuda|cuda:N",
+        shell_complete=completion.words(["auto", "cpu", "cuda"]),
         help="Where the arithmetic is done; auto takes a GPU where there is one.",
     )  # fmt: skip
 
@@ -82,8 +84,9 @@ def text_options(batch_size: int) -> tuple[Callable[[Any], Any], ...]:
 def scale_option() -> Callable[[Any], Any]:
     """`--scale LABEL=X`, the same in every command that reads adapters."""
     return click.option(
-        "--scale", multiple=True, metavar="LABEL=X", help="Scale of a source that does not say it."
-    )
+        "--scale", multiple=True, metavar="LABEL=X", help="Scale of a source that does not say it.",
+        shell_complete=completion.labels,
+    )  # fmt: skip
 
 
 def hash_option() -> Callable[[Any], Any]:
@@ -118,5 +121,8 @@ def selection_options() -> tuple[Callable[[Any], Any], ...]:
     """`--layers` and `--modules`."""
     return (
         click.option("--layers", help="Only these layers, such as 0,20-25."),
-        click.option("--modules", help="Only these modules or families, such as q_proj,mlp."),
-    )
+        click.option(
+            "--modules", help="Only these modules or families, such as q_proj,mlp.",
+            shell_complete=completion.modules,
+        ),
+    )  # fmt: skip

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tunescope.study import completion
 from tunescope.study.command import (
     Asked,
     Command,
@@ -23,10 +24,16 @@ if TYPE_CHECKING:
 
 _VERB = "attribute"
 _PARAMETERS = (
-    click.argument("tuned", metavar="[LABEL=]TUNED"),
-    click.option("--base", required=True, help="The model that was tuned: a folder or a hub id."),
+    click.argument("tuned", metavar="[LABEL=]TUNED", shell_complete=completion.source),
+    click.option(
+        "--base",
+        shell_complete=completion.source,
+        required=True,
+        help="The model that was tuned: a folder or a hub id.",
+    ),
     click.option(
         "--data",
+        shell_complete=completion.source,
         required=True,
         multiple=True,
         metavar="[NAME=]FILE",

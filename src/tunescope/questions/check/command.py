@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tunescope.study import completion
 from tunescope.study.command import Asked, Command, check_hashes_option, salvage_option, scale_option
 from tunescope.study.options import parse_scales
 
@@ -11,9 +12,14 @@ if TYPE_CHECKING:
     from tunescope.study.study import Study
 
 _PARAMETERS = (
-    click.argument("sources", nargs=-1, required=True, metavar="[LABEL=]SOURCE..."),
+    click.argument(
+        "sources", nargs=-1, required=True, metavar="[LABEL=]SOURCE...", shell_complete=completion.source
+    ),
     click.option(
-        "--base", metavar="BASE", help="The model that it should attach to: a folder, file or hub id."
+        "--base",
+        shell_complete=completion.source,
+        metavar="BASE",
+        help="The model that it should attach to: a folder, file or hub id.",
     ),
     click.option("--deep", is_flag=True, help="Read the values too: untrained, not finite, doubled."),
     scale_option(),

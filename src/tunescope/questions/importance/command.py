@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tunescope.study import completion
 from tunescope.study.command import (
     Asked,
     Command,
@@ -20,11 +21,19 @@ if TYPE_CHECKING:
 
 _VERB = "importance"
 _OPEN = click.FloatRange(0, 1, min_open=True, max_open=True)
+# What a shell offers; a test holds it to what is measured, whose import a shell must not wait for.
+OFFERED = ("taylor", "curvature", "fisher", "magnitude", "wanda", "ablation", "noise")
 _PARAMETERS = (
-    click.argument("model", metavar="[LABEL=]MODEL"),
-    click.option("--data", required=True, help="JSONL, JSON, Parquet or CSV of texts, or a hub data set."),
+    click.argument("model", metavar="[LABEL=]MODEL", shell_complete=completion.source),
+    click.option(
+        "--data",
+        shell_complete=completion.source,
+        required=True,
+        help="JSONL, JSON, Parquet or CSV of texts, or a hub data set.",
+    ),
     click.option(
         "--method",
+        shell_complete=completion.words(OFFERED),
         default="taylor,curvature",
         show_default=True,
         help="Any of taylor, curvature, fisher, magnitude, wanda, ablation, noise.",

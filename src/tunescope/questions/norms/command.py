@@ -4,16 +4,32 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tunescope.study import completion
 from tunescope.study.command import Asked, Command, reading_options, scale_option, selection_options
 from tunescope.study.options import parse_scales
 
 if TYPE_CHECKING:
     from tunescope.study.study import Study
 
+# What a shell offers; a test holds it to the schema, whose import a shell must not wait for.
+OFFERED = (
+    "lora_rank", "lora_alpha", "scale", "d_out", "d_in", "frobenius_norm", "frobenius_norm_normalized",
+    "unscaled_frobenius_norm", "unscaled_frobenius_norm_normalized", "lora_A_norm", "lora_B_norm",
+    "spectral_norm", "stable_rank", "effective_rank", "participation_ratio", "energy_rank_90",
+    "energy_rank_99", "relative_norm", "cosine_to_base", "mean", "variance", "abs_mean", "abs_variance",
+    "max_abs", "relative_l1", "changed_fraction", "changed_fraction_1e-6", "changed_fraction_1e-5",
+    "merge_projection_bf16", "merge_cosine_bf16", "merge_error_bf16", "merge_projection_fp16",
+    "merge_cosine_fp16", "merge_error_fp16", "merge_projection_fp8", "merge_cosine_fp8",
+    "merge_error_fp8",
+)  # fmt: skip
 _PARAMETERS = (
-    click.argument("sources", nargs=-1, required=True, metavar="[LABEL=]SOURCE..."),
+    click.argument(
+        "sources", nargs=-1, required=True, metavar="[LABEL=]SOURCE...", shell_complete=completion.source
+    ),
     click.option(
-        "--metric", help="Numeric column to map, rank and read out [default: frobenius_norm_normalized]."
+        "--metric",
+        shell_complete=completion.words(OFFERED),
+        help="Numeric column to map, rank and read out [default: frobenius_norm_normalized].",
     ),
     click.option(
         "--focus-layer", type=click.IntRange(min=0), help="Also read out this layer's rank and growth."
@@ -23,7 +39,12 @@ _PARAMETERS = (
     ),
     *selection_options(),
     scale_option(),
-    click.option("--base", metavar="BASE", help="Base model that whole models are compared with."),
+    click.option(
+        "--base",
+        shell_complete=completion.source,
+        metavar="BASE",
+        help="Base model that whole models are compared with.",
+    ),
     click.option("--align-vocab", is_flag=True, help="Compare the rows that resized vocabularies share."),
     click.option("--heads", metavar="Q/KV[/DIM]", help="Attention heads, where no config.json states them."),
     click.option(

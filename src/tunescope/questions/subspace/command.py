@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tunescope.errors import UsageError
+from tunescope.study import completion
 from tunescope.study.command import (
     Asked,
     Command,
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
 _OPEN = {"min_open": True, "max_open": True}
 _PARAMETERS = (
-    click.argument("sources", nargs=-1, required=True, metavar="[LABEL=]SOURCE..."),
+    click.argument(
+        "sources", nargs=-1, required=True, metavar="[LABEL=]SOURCE...", shell_complete=completion.source
+    ),
     *selection_options(),
     click.option(
         "--of",
@@ -35,7 +38,11 @@ _PARAMETERS = (
         is_flag=True,
         help="The sources are ranks of one model: titles without primes, and each also against itself.",
     ),
-    click.option("--base", help="The base checkpoint: also measure amplification and intruder dimensions."),
+    click.option(
+        "--base",
+        shell_complete=completion.source,
+        help="The base checkpoint: also measure amplification and intruder dimensions.",
+    ),
     click.option(
         "--ranks", default="", help="With --base: further ranks for the amplification table, such as 4,16."
     ),

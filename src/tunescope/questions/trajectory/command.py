@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tunescope.study import completion
 from tunescope.study.command import Asked, Command, reading_options
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ class _Number(click.FloatRange):
 
 
 _PARAMETERS = (
-    click.argument("runs", nargs=-1, required=True, metavar="[LABEL=]RUNS..."),
+    click.argument(
+        "runs", nargs=-1, required=True, metavar="[LABEL=]RUNS...", shell_complete=completion.source
+    ),
     click.option(
         "--start", type=click.Path(path_type=Path), help="Adapter or model that the checkpoints began from."
     ),

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tunescope.study import completion
 from tunescope.study.command import Asked, Command, reading_options, scale_option
 from tunescope.study.options import parse_scales
 
@@ -11,11 +12,23 @@ if TYPE_CHECKING:
     from tunescope.study.study import Study
 
 _PARAMETERS = (
-    click.argument("merged", metavar="MERGED"),
-    click.argument("adapters", nargs=-1, required=True, metavar="[LABEL=]ADAPTER..."),
-    click.option("--base", required=True, metavar="BASE", help="The model that was merged into."),
+    click.argument("merged", metavar="MERGED", shell_complete=completion.source),
+    click.argument(
+        "adapters", nargs=-1, required=True, metavar="[LABEL=]ADAPTER...", shell_complete=completion.source
+    ),
     click.option(
-        "--expect", multiple=True, metavar="LABEL=X", help="Coefficient that is right for it [default: 1]."
+        "--base",
+        shell_complete=completion.source,
+        required=True,
+        metavar="BASE",
+        help="The model that was merged into.",
+    ),
+    click.option(
+        "--expect",
+        shell_complete=completion.labels,
+        multiple=True,
+        metavar="LABEL=X",
+        help="Coefficient that is right for it [default: 1].",
     ),
     scale_option(),
     *reading_options(),
