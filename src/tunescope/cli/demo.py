@@ -10,6 +10,8 @@ import click
 from tunescope.cli.finetune import loss_lines, training_errors
 from tunescope.cli.progress import shown_progress
 
+# Findings of one study.
+_MOST_SHOWN = 2
 EPILOG = """\b
 Examples:
   tunescope demo --quick
@@ -31,9 +33,9 @@ Examples:
 def command(out: Path | None, quick: bool, overwrite: bool, debug: bool) -> int:
     """Fine-tune a small model on five domains at two learning rates, on the CPU, and show what moved.
 
-    Takes under four minutes on two cores. It makes ten adapters with their captures, a study of norms,
-    and animated trajectories. With --quick it makes up a base model, three adapters and a merge that the
-    other commands can be tried on, and measures them.
+    Takes under four minutes on two cores, and ends in one page that answers the four questions: how much, in
+    which directions, when, and whether it matters. With --quick it makes up a base model, three adapters
+    and a merge that the other commands can be tried on, and measures them.
     """
     del debug
     began = time.monotonic()
@@ -49,7 +51,7 @@ def _quick(out: Path, overwrite: bool) -> None:
     from tunescope.demo.quick import run_quick
 
     taste = run_quick(out, overwrite=overwrite)
-    _show([finding.text for study in taste.studies for finding in study.findings], taste.places)
+    _show(taste.studies, taste.places)
     click.echo("\nNext:")
     for line in _next(out):
         click.echo(f"  {line}")
@@ -70,14 +72,22 @@ def _whole(out: Path, overwrite: bool) -> None:
     with training_errors(), shown_progress() as listener:
         from tunescope.demo.run import run_demo
 
-        demo = run_demo(out, overwrite=overwrite, listener=listener)
+        demo = run_demo(out, overwrite=overwrite, listener=listener, announce=_announce)
     click.echo("\n".join(loss_lines(demo.runs)) + "\n")
-    documents = (demo.norms, demo.trajectory)
-    _show([finding["text"] for document in documents for finding in document["findings"]], demo.places)
+    _show(tuple(demo.studies.values()), demo.places)
 
 
-def _show(findings: Sequence[str], places: Mapping[str, Any]) -> None:
-    click.echo("\n".join(f"- {text}" for text in findings) or "No finding crossed its threshold.")
+def _announce(name: str) -> None:
+    click.echo(f"asking: {name}", err=True)
+
+
+def _show(studies: Sequence[Any], places: Mapping[str, Any]) -> None:
+    """The strongest findings of every study, and where to look."""
+    # Deferred: --help must not load the numeric libraries.
+    from tunescope.study.finding import ordered
+
+    found = [finding.text for study in studies for finding in ordered(study.findings)[:_MOST_SHOWN]]
+    click.echo("\n".join(f"- {text}" for text in found) or "No finding crossed its threshold.")
     click.echo("\nLook at:")
     for name, path in places.items():
         click.echo(f"  {name:11} {path}")

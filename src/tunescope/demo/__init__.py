@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from tunescope.demo.adapters import made_adapters
+from tunescope.demo.family import made_family
 
-__all__ = ["domain_paths", "made_adapters", "model_path"]
+__all__ = ["domain_paths", "made_adapters", "made_family", "model_path"]
 
 _HERE = Path(__file__).parent
 DOMAINS = ("cpp", "python", "math_solutions", "math_reasoning", "physics")

@@ -10,6 +10,8 @@ from tunescope.errors import UsageError
 from tunescope.writing import write_json
 
 RECORD = "demo.json"
+# One page of all studies.
+PAGE = "report.html"
 
 
 def prepared(root: Path, kind: str, folders: Sequence[str], overwrite: bool) -> Path:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.demo.family import SEEDS, UNTRAINED, made_family
-from tunescope.demo.output import prepared
+from tunescope.demo.output import PAGE, prepared
+from tunescope.writing import write_text
 
 FOLDERS = ("base", "adapters", "merged", "norms", "subspace")
 
@@ -20,13 +21,14 @@ class Taste:
 
 
 def run_quick(output: str | Path, *, overwrite: bool = False) -> Taste:
-    """Make a base, three adapters and a merge, and measure the adapters: norms, and directions of two seeds.
+    """Make a base, three adapters and a merge; norms of the adapters and directions of two, on one page.
 
     Raises `UsageError` where `output` holds something else.
     """
     # Deferred: --help must not load the numeric libraries.
     from tunescope.questions.norms.study import norms
     from tunescope.questions.subspace.study import subspace
+    from tunescope.study.report import report
 
     root = prepared(Path(output), "quick", FOLDERS, overwrite)
     made = made_family(root)
@@ -36,6 +38,7 @@ def run_quick(output: str | Path, *, overwrite: bool = False) -> Taste:
         "subspace": subspace(*seeds),
     }
     for name, study in studies.items():
-        study.save(root / name, figures=())
-    places = {name: root / name / "readout.md" for name in studies}
+        study.save(root / name, figures=(), report=False)
+    page = write_text(root / PAGE, report(list(studies.values())))
+    places = {"page": page, **{name: root / name / "readout.md" for name in studies}}
     return Taste({**places, "adapters": root / "adapters"}, tuple(studies.values()))
