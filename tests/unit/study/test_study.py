@@ -152,7 +152,8 @@ def test_live_objects_are_told_by_their_type_and_a_notebook_shows_findings_and_a
     assert study.arguments["sources"] == [f"one={pair[0]}"]
     page = study._repr_html_()
     assert "data:image/png;base64," in page
-    assert "<table" not in page
+    assert "<script" not in page
+    assert page.count("<iframe") == 1
 
 
 def test_overwriting_keeps_foreign_files_and_removes_what_the_old_study_had(
