@@ -64,7 +64,7 @@ def _shared(kinds: Sequence[str]) -> tuple[Callable[[Any], Any], ...]:
     return (
         option("-o", "--out", type=path, help="Write the study into this folder."),
         option("--overwrite", is_flag=True, help="Replace an earlier study in that folder."),
-option(
+        option(
             "--figures", default="png", metavar="png,svg,pdf,all|none", help="Pictures [default: png].",
             shell_complete=words(["png", "svg", "pdf", "all", "none"]),
         ),
