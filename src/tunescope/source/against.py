@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tunescope.source.files.distributed import METADATA, is_distributed
 from tunescope.source.formats.registry import FORMATS
 from tunescope.source.hub_models import is_whole_on_hub
 from tunescope.source.locate import CONFIG, adapter_names
@@ -14,6 +15,7 @@ from tunescope.source.open import open_sources, read_file
 from tunescope.source.opened import Source
 from tunescope.source.pairing import pair_models
 from tunescope.source.spec import default_label, parse_hub_id, parse_spec
+from tunescope.source.weight_folders import known_folder
 from tunescope.source.weights import Weights
 from tunescope.source.whole import WholeModel, open_whole
 from tunescope.source.with_base import with_base
@@ -68,7 +70,7 @@ def open_difference(
         coverage=found.coverage,
         notices=(*tuned.notices, *found.notices),
         config={**tuned.config, "base_model_name_or_path": base.location},
-        files=tuple(file.path for file in tuned.files),
+        files=tuple(path for file in tuned.files for path in file.paths),
         verify_unchanged=verify,
         base=_base_source(base, found.base_coverage),
     )
@@ -83,7 +85,7 @@ def _base_source(base: WholeModel, coverage: tuple[Any, ...]) -> Source:
         coverage=coverage,
         notices=base.notices,
         config=base.config,
-        files=tuple(file.path for file in base.files),
+        files=tuple(path for file in base.files for path in file.paths),
         verify_unchanged=base.verify_unchanged,
     )
 
@@ -97,9 +99,13 @@ def is_whole(spec: Any) -> bool:
     hub = None if os.path.lexists(path) else parse_hub_id(text)
     if hub is not None:
         return is_whole_on_hub(hub)
+    path = known_folder(path) or path
+    names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    if path.is_dir() and (by_names(names) or not is_distributed(names)):
+        return by_names(names)
     if path.is_dir():
-        return by_names([entry.name for entry in path.iterdir()])
-    if not path.is_file() or path.suffix.lower() not in (".safetensors", ".bin", ".pt", ".pth", ".ckpt"):
+        path /= METADATA
+    elif not path.is_file() or path.suffix.lower() not in (".safetensors", ".bin", ".pt", ".pth", ".ckpt"):
         return False
     if (path.parent / CONFIG).is_file() and path.name in adapter_names([path.name]):
         return False

@@ -9,7 +9,7 @@ from pathlib import Path
 from tunescope.address import Address, parse_all
 from tunescope.delta import Dense, Update
 from tunescope.errors import BadInput, Notice
-from tunescope.source.files.distributed import is_distributed, read_distributed
+from tunescope.source.files.distributed import is_distributed, read_model
 from tunescope.source.files.tensors import Entry, LazyTensor, is_float
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.locate import CONFIG, locate
@@ -20,8 +20,6 @@ from tunescope.source.whole import open_whole
 # Tensors saved beside an adapter that train, but of which the file alone has no ΔW.
 _TRAINED_WHOLE = re.compile(r"^(saved module|saved embedding layer|bias)\b")
 _MODEL = re.compile(r"^(model|pytorch_model|diffusion_pytorch_model)[.-].*|^model_index\.json$")
-# What else stands in a distributed checkpoint.
-_NO_MODEL = re.compile(r"^(optim\w*|(lr_)?scheduler\w*|dataloader\w*|train_state|rng\w*|ema\w*)\b")
 _COPY = re.compile(r"\.(original_module|base_layer)\.")
 _SAVED = re.compile(r"\.modules_to_save(\.default)?(?=\.)")
 
@@ -70,17 +68,16 @@ def open_checkpoint(path: Path) -> Saved:
 
 def _distributed(path: Path) -> Saved:
     """The model of a distributed checkpoint, without what belongs to the optimizer and the data."""
-    file = read_distributed(path)
-    tensors = {name: tensor for name, tensor in file.tensors.items() if not _NO_MODEL.match(name)}
-    nested = all(n.startswith("model.") for n in tensors) and any(
-        n.startswith("model.model.") for n in tensors
-    )
-    plain = {name.removeprefix("model.") if nested else name: tensor for name, tensor in tensors.items()}
-    if any(".lora_" in name for name in plain):
-        # Adapters are small: their arrays are read at once.
-        source = open_source({name: tensor.read() for name, tensor in plain.items()}, label=path.name)
+    file = read_model(path)
+    if any(".lora_" in name for name in file.tensors):
+        if (path / CONFIG).is_file():
+            return _adapter(path)
+        # Without a config there is no scale, and the names are those of factors alone. Adapters are small:
+        # their arrays are read at once.
+        plain = {strip_wrappers(name): tensor.read() for name, tensor in file.tensors.items()}
+        source = open_source(plain, label=path.name)
         return Saved("adapter", _updates(source), (*file.notices, *source.notices))
-    return Saved("full", _whole(plain), tuple(file.notices))
+    return Saved("full", _whole(file.tensors), tuple(file.notices))
 
 
 def _updates(source: Source) -> dict[Address, Weight]:

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing, Notice
 from tunescope.source.files.disk import take_snapshot, unreachable
+from tunescope.source.files.distributed import METADATA, is_distributed
 
 CONFIG = "adapter_config.json"
 # Written beside the weights by trainers (unpickling some of them runs code) and by our own capture, whose
@@ -84,6 +85,8 @@ def _in_folder(folder: Path) -> Located:
     names = _names(folder)
     notices = _unfinished(names)
     found = [folder / name for name in adapter_names(names) if name != CONFIG]
+    if not found and is_distributed(names):
+        return _located([folder / METADATA], folder, notices)
     if not found:
         _refuse_nothing(folder, names)
     indices = [p for p in found if p.name.endswith(_INDEX)]

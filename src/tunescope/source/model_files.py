@@ -10,9 +10,11 @@ from tunescope.errors import BadInput, Missing, Notice
 from tunescope.hashes import unstated
 from tunescope.source.files.container import TensorFile
 from tunescope.source.files.disk import unreachable
+from tunescope.source.files.distributed import is_distributed, read_model
 from tunescope.source.files.sharded import read_shards
 from tunescope.source.locate import CONFIG, NEVER_OPENED, SHARD, Located, check_links
 from tunescope.source.open import read_file
+from tunescope.source.weight_folders import known_folder
 
 _SHARD = re.compile(r"^(?P<stem>.+)-\d{5}-of-\d{5}\.safetensors$")
 _INDEX = ".safetensors.index.json"
@@ -47,7 +49,11 @@ def _opened(path: Path) -> tuple[list[tuple[str, TensorFile]], list[Notice]]:
         return [("", read_file(path))], []
     if (path / PIPELINE).is_file():
         return _pipeline(path)
-    files, notices = _one_save(_locate(path, _names(path)))
+    path = known_folder(path) or path
+    names = _names(path)
+    if is_distributed(names) and not weight_names(names):
+        return [("", read_model(path))], []
+    files, notices = _one_save(_locate(path, names))
     return [("", file) for file in files], notices
 
 

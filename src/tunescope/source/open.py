@@ -14,6 +14,7 @@ from tunescope.hashes import unstated
 from tunescope.paths import local_path
 from tunescope.reader import current
 from tunescope.source.files.container import TensorFile, read_safetensors
+from tunescope.source.files.distributed import METADATA, read_model
 from tunescope.source.files.ranged import RangedFile
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.leftovers import notice_leftovers
@@ -22,6 +23,7 @@ from tunescope.source.locate import SHARD, Located, locate
 from tunescope.source.opened import Source
 from tunescope.source.run_folders import run_adapters
 from tunescope.source.spec import HubId, default_label, distinct_labels, parse_hub_id, parse_spec
+from tunescope.source.weight_folders import known_folder
 from tunescope.source.weights import Weights
 
 _TABLES = (".csv", ".parquet")
@@ -84,6 +86,8 @@ def open_sources(
     folder, place, name = _fetch(text)
     if adapters := run_adapters(folder):
         return _of_runs(adapters, name, label, scale, follow_symlinks)
+    if (inner := known_folder(folder)) is not None:
+        folder, place = inner, str(inner)
     located = locate(folder, follow_symlinks=follow_symlinks)
     return [replace(_source(load(located, place), label or name, scale), location=place)]
 
@@ -115,7 +119,12 @@ def _fetch(text: str) -> tuple[Path, str, str]:
     from tunescope.source.hub import fetch
 
     folder, place = fetch(hub)
-    return folder, place, _hub_label(hub)
+    return folder, place, (hub.folder or hub.repo).rsplit("/", 1)[-1]
+
+
+def local_source(text: str) -> Path:
+    """Where a path or hub id lies on this disk, fetched first where it is not here."""
+    return _fetch(text)[0]
 
 
 def _hub_id(text: str) -> HubId | None:
@@ -126,10 +135,6 @@ def _hub_id(text: str) -> HubId | None:
     # runs/checkpoint-5 could be an id, but not where there is a folder called runs.
     local = len(path.parts) > 1 and Path(path.parts[0]).is_dir()
     return None if local else parse_hub_id(text)
-
-
-def _hub_label(hub: HubId) -> str:
-    return (hub.folder or hub.repo).rsplit("/", 1)[-1]
 
 
 def open_headers(
@@ -149,7 +154,7 @@ def open_headers(
         from tunescope.source.hub_headers import hub_headers
 
         if (weights := hub_headers(hub)) is not None:
-            return [_source(weights, label or said or _hub_label(hub), scale)]
+            return [_source(weights, label or said or (hub.folder or hub.repo).rsplit("/", 1)[-1], scale)]
     return open_sources(spec, label=label, scale=scale)
 
 
@@ -180,6 +185,8 @@ def load(located: Located, place: str) -> Weights:
 
 def read_file(path: Path) -> TensorFile:
     """Open one file of tensors by its suffix."""
+    if path.name == METADATA:
+        return read_model(path.parent)
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES and path.is_symlink():
         suffix = path.resolve().suffix.lower()
@@ -217,7 +224,9 @@ def _source(weights: Weights, label: str, scale: float | None) -> Source:
         coverage=ledger.close(),
         notices=tuple(ledger.notices),
         config=reading.config,
-        files=tuple(file.path for file in weights.files if not isinstance(file.snapshot, RangedFile)),
+        files=tuple(
+            path for file in weights.files if not isinstance(file.snapshot, RangedFile) for path in file.paths
+        ),
         ranged=tuple(file.snapshot for file in weights.files if isinstance(file.snapshot, RangedFile)),
         verify_unchanged=partial(_verify, weights.files),
     )

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing
 from tunescope.source.files.disk import unreachable
+from tunescope.source.open import local_source
 from tunescope.source.steps import SUFFIXES, Numbered, numbered, series
 from tunescope.source.timeline import as_named, refuse_half_written, timeline
 from tunescope.source.training_run import STATE, Run, has_capture, number, read_json, whole
@@ -40,7 +41,7 @@ def find_runs(specs: Sequence[tuple[str | None, str]]) -> list[Run]:
     runs: list[tuple[Path, Run]] = []
     named: list[_Named] = []
     for label, spec in specs:
-        path = Path(spec)
+        path = local_source(spec)
         if not path.exists():
             raise Missing("not-found", "there is no such file or folder", file=path, fix="check the path")
         if (one := _one(label, path)) is not None:

@@ -16,7 +16,7 @@ Unit = Literal["step", "epoch"]
 LARGEST_STEP = 2**63 - 1
 # A series of more is not searched for what lacks in it.
 _MOST_STEPS = 10**5
-SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz")
+SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".gguf")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tunescope.errors import BadInput
+from tunescope.errors import BadInput, TunescopeError
 from tunescope.source.files.disk import unreachable
 from tunescope.source.files.distributed import is_distributed
 from tunescope.source.locate import CONFIG, NEVER_OPENED, adapter_names
@@ -30,6 +30,21 @@ def weights_of(checkpoint: Path) -> Path | None:
     if holds_weights(names):
         return checkpoint
     return _below(checkpoint, names, _DEPTH)
+
+
+def known_folder(folder: Path) -> Path | None:
+    """The folder in a checkpoint's that tools put weights in, where the checkpoint's own holds none.
+
+    The parts of a diffusers pipeline are no such folders.
+    """
+    try:
+        whole = not folder.is_dir() or (folder / "model_index.json").exists()
+        found = None if whole else weights_of(folder)
+    except (OSError, TunescopeError):
+        # Whoever opens the folder says what stands in the way.
+        return None
+    inside = () if found is None else found.relative_to(folder).parts
+    return found if inside and all(part in _NESTED for part in inside) else None
 
 
 def _below(folder: Path, names: Sequence[str], depth: int) -> Path | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tunescope.source.files.distributed import METADATA
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.hub import header_shapes
 from tunescope.source.spec import parse_hub_id
@@ -39,7 +40,12 @@ def base_names(spec: str | os.PathLike[str]) -> BaseNames:
 
 def _of_disk(model: WholeModel) -> BaseNames:
     shapes = {_as_stored(name, tensor.name): tensor.shape for name, tensor in model.tensors.items()}
-    return BaseNames(model.location, shapes, sum(header_bytes(f.path) for f in model.files), model.config)
+    return BaseNames(
+        model.location,
+        shapes,
+        sum(header_bytes(path) for file in model.files for path in file.paths),
+        model.config,
+    )
 
 
 def _as_stored(name: str, stored: str) -> str:
@@ -51,7 +57,14 @@ def _as_stored(name: str, stored: str) -> str:
 def header_bytes(path: Path) -> int:
     """How much of a file is read for its names: the header of safetensors, all of any other."""
     size = path.stat().st_size
-    if path.suffix.lower() in (".npz", ".bin", ".pt", ".pth", ".ckpt", ".gguf") or size < 8:
+    if path.suffix.lower() == ".distcp":
+        # What the index says of it is read alone.
+        return 0
+    if (
+        path.suffix.lower() in (".npz", ".bin", ".pt", ".pth", ".ckpt", ".gguf")
+        or path.name == METADATA
+        or size < 8
+    ):
         return size
     with path.open("rb") as file:
         return min(size, 8 + int.from_bytes(file.read(8), "little"))

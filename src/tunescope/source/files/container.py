@@ -36,7 +36,8 @@ DTYPE_NAMES: Mapping[np.dtype[Any], str] = {dtype: name for name, dtype in NUMPY
 class TensorFile:
     """A file of named tensors, in the order of their bytes, none of them read yet.
 
-    `listed` is true where they came as a bare list and their names are only positions.
+    `listed` is true where they came as a bare list and their names are only positions; `parts` are further
+    files that hold their values.
     """
 
     path: Path
@@ -45,6 +46,12 @@ class TensorFile:
     notices: list[Notice] = field(default_factory=list)
     snapshot: Bytes | None = None
     listed: bool = False
+    parts: tuple[Path, ...] = ()
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The file itself, and others that hold its tensors."""
+        return (self.path, *self.parts)
 
     def verify_unchanged(self) -> None:
         """Refuse the file if its size or time of change is no longer what it was when it was opened."""

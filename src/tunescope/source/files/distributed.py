@@ -1,10 +1,12 @@
 """Folders of `torch.distributed.checkpoint`: tensors in chunks over several files, read without torch."""
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -20,6 +22,8 @@ from tunescope.source.files.disk import Snapshot, take_snapshot
 from tunescope.source.files.tensors import LazyTensor
 
 METADATA = ".metadata"
+# What else stands in a distributed checkpoint.
+_NO_MODEL = re.compile(r"^(optim\w*|(lr_)?scheduler\w*|dataloader\w*|train_state|rng\w*|ema\w*)\b")
 _SCRIPT = Path(__file__).with_name("distributed_index.py")
 
 
@@ -41,7 +45,20 @@ def read_distributed(folder: Path) -> TensorFile:
     names = {chunk["file"] for tensor in document["tensors"] for chunk in tensor["chunks"]}
     files = {name: take_snapshot(folder / name) for name in sorted(names)}
     tensors = {entry["name"]: _tensor(entry, files, folder) for entry in document["tensors"]}
-    return TensorFile(folder / METADATA, {}, tensors, [], snapshot)
+    parts = tuple(folder / name for name in sorted(names))
+    return TensorFile(folder / METADATA, {}, tensors, [], snapshot, parts=parts)
+
+
+def read_model(folder: Path) -> TensorFile:
+    """As `read_distributed`, of the model alone: no optimizer, no data, and the model's own names."""
+    file = read_distributed(folder)
+    tensors = {name: tensor for name, tensor in file.tensors.items() if not _NO_MODEL.match(name)}
+    nested = all(n.startswith("model.") for n in tensors) and any(
+        n.startswith(("model.model.", "model.base_model.")) for n in tensors
+    )
+    if nested:
+        tensors = {(n := name.removeprefix("model.")): replace(t, name=n) for name, t in tensors.items()}
+    return replace(file, tensors=tensors)
 
 
 def _indexed(folder: Path) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Checkpoints of `torch.distributed.checkpoint`, against the tensors that torch saved in them."""
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch.distributed.checkpoint as dcp
 from safetensors.torch import save_file
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, MetadataIndex, TensorStorageMetadata
 
+import tunescope
 from tunescope.errors import BadInput, Missing
 from tunescope.questions.trajectory.study import trajectory
 from tunescope.source.checkpoints import open_checkpoint
@@ -175,3 +177,56 @@ def test_an_adapter_in_a_distributed_checkpoint_is_one(tmp_path: Path) -> None:
     found = open_checkpoint(saved(tmp_path / "c", {"model": state, "optim": {"x": torch.ones(3)}}))
     assert found.kind == "adapter"
     assert len(found.weights) == 1
+
+
+LORA = "base_model.model.model.layers.{}.self_attn.q_proj"
+
+
+def adapter(layers: int = 3) -> dict[str, torch.Tensor]:
+    """A LoRA adapter under PEFT's names."""
+    return {
+        f"{LORA.format(n)}.{side}.weight": torch.randn(*shape)
+        for n in range(layers)
+        for side, shape in (("lora_A", (2, 6)), ("lora_B", (4, 2)))
+    }
+
+
+def whole(shift: float = 0.0) -> dict[str, torch.Tensor]:
+    torch.manual_seed(0)
+    return {f"model.layers.{n}.self_attn.q_proj.weight": torch.randn(4, 6) + shift for n in range(3)}
+
+
+@pytest.mark.parametrize("inside", ["", "pytorch_model_fsdp_0"])
+def test_every_question_takes_an_adapter_that_torch_distributed_saved(tmp_path: Path, inside: str) -> None:
+    state, plain = adapter(), tmp_path / "plain"
+    plain.mkdir()
+    save_file(state, plain / "adapter_model.safetensors")
+    config = json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 4})
+    (plain / "adapter_config.json").write_text(config)
+    folder = tmp_path / "checkpoint-7"
+    saved(folder / inside, {"model": state, "optimizer": {"exp_avg": torch.ones(3)}})
+    (folder / inside / "adapter_config.json").write_text(config)
+
+    study = tunescope.norms(folder, plain)
+    (row,) = study.tables["similarity"].frame.to_dicts()
+    assert (row["delta_cosine"], row["components"], row["identical"]) == (pytest.approx(1.0), 3, 3)
+    assert {file["file"] for file in study.sources[0]["files"]} == {".metadata", "__0_0.distcp"}
+    assert tunescope.subspace(folder, plain).table.frame["delta_cosine"].to_list() == pytest.approx([1.0] * 3)
+    base = tmp_path / "base.safetensors"
+    save_file(whole(), base)
+    found = tunescope.check(folder, base=base).readout["models"]["checkpoint-7"]
+    assert (found["attached"], found["modules"]) == (3, 3)
+
+
+def test_whole_models_that_torch_distributed_saved_are_sources_and_bases(tmp_path: Path) -> None:
+    base, tuned = saved(tmp_path / "base", {"model": whole()}), tmp_path / "step-5"
+    saved(tuned / "model", {"model": whole(0.5), "optim": {"state": torch.ones(2)}})
+    study = tunescope.norms(tuned, base=base)
+    assert study.table.frame["frobenius_norm"].to_list() == pytest.approx([0.5 * 24**0.5] * 3, rel=1e-6)
+
+
+def test_a_folder_of_numbered_checkpoints_is_not_one_source(tmp_path: Path) -> None:
+    for step in (1, 2):
+        saved(tmp_path / "run" / f"checkpoint-{step}", {"model": adapter()})
+    with pytest.raises(BadInput):
+        tunescope.norms(tmp_path / "run")
