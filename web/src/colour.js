@@ -29,7 +29,15 @@ export function css(palette, at) {
 }
 
 // A colour of the style sheet as it stands in the present scheme.
-export const token = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+export function token(name) {
+  if (!tokens.has(name)) tokens.set(name, getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim());
+  return tokens.get(name);
+}
+
+// Asking for a style is slow; what was asked once is kept until the scheme changes.
+const tokens = new Map();
+
+export const forget = () => tokens.clear();
 
 export const MODELS = 24;
 

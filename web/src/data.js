@@ -26,14 +26,22 @@ function fill(column, key, rows, body) {
   Object.defineProperty(column, "values", { get: () => (values ??= unpacked(column, rows, body)) });
 }
 
+// All first bytes stand first, then all second ones; a number is put together from one of each.
 function unpacked(column, rows, body) {
   const width = column.type === "text" ? column.bytes : 4;
-  const sorted = body.subarray(column.at, column.at + rows * width);
-  const bytes = new Uint8Array(rows * width);
-  for (let b = 0; b < width; b++) for (let i = 0; i < rows; i++) bytes[i * width + b] = sorted[b * rows + i];
-  if (column.type === "float") return new Float32Array(bytes.buffer);
-  if (column.type === "int") return new Int32Array(bytes.buffer);
-  return new { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[width](bytes.buffer);
+  const planes = Array.from({ length: width }, (_, b) => body.subarray(column.at + b * rows, column.at + (b + 1) * rows));
+  if (width === 1) return planes[0];
+  if (width === 2) {
+    const [low, high] = planes;
+    const values = new Uint16Array(rows);
+    for (let i = 0; i < rows; i++) values[i] = low[i] | (high[i] << 8);
+    return values;
+  }
+  const [a, b, c, d] = planes;
+  const words = new Uint32Array(rows);
+  for (let i = 0; i < rows; i++) words[i] = a[i] | (b[i] << 8) | (c[i] << 16) | (d[i] << 24);
+  if (column.type === "float") return new Float32Array(words.buffer);
+  return column.type === "int" ? new Int32Array(words.buffer) : words;
 }
 
 // What stands in one cell: a number, a text, or null.

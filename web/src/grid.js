@@ -13,11 +13,11 @@ export function orderModules(frames) {
 // `panel` says the axes and facets, `rows` which rows take part.
 export function arranged(frame, panel, rows) {
   const facets = panel.facets.filter((key) => frame.columns[key] && (key === panel.facets[0] || levels(frame, key).length > 1));
+  const columns = facets.map((key) => frame.columns[key].values);
   const groups = new Map();
   for (const row of rows) {
-    const values = facets.map((key) => cell(frame, key, row));
-    const name = JSON.stringify(values);
-    if (!groups.has(name)) groups.set(name, { values, facets, rows: [] });
+    const name = columns.map((values) => values[row]).join();
+    if (!groups.has(name)) groups.set(name, { values: facets.map((key) => cell(frame, key, row)), facets, rows: [] });
     groups.get(name).rows.push(row);
   }
   const maps = [...groups.values()];
@@ -27,21 +27,28 @@ export function arranged(frame, panel, rows) {
 }
 
 // All maps of one panel have the same x axis; each has the rows that it needs.
-function place(frame, panel, map, xs) {
+function place(frame, panel, map, shared) {
+  map.xs = shared.values;
+  let across = shared;
   // Steps are a measured axis: each run has its own, all on one span.
   if (panel.x === "step") {
-    map.span = [xs[0], xs.at(-1)];
-    xs = axis(frame, panel.x, map.rows);
-    map.edges = edges(xs, map.span);
+    map.span = [shared.values[0], shared.values.at(-1)];
+    across = axis(frame, panel.x, map.rows);
+    map.xs = across.values;
+    map.edges = edges(map.xs, map.span);
   }
-  map.xs = xs;
-  map.ys = axis(frame, panel.y, map.rows);
-  const at = { x: new Map(map.xs.map((x, i) => [x, i])), y: new Map(map.ys.map((y, j) => [y, j])) };
-  map.cells = Array.from({ length: map.xs.length * map.ys.length }, () => []);
+  const down = axis(frame, panel.y, map.rows);
+  map.ys = down.values;
+  const [x, y] = [frame.columns[panel.x]?.values, frame.columns[panel.y]?.values];
+  map.cells = Array(map.xs.length * map.ys.length).fill(null);
   for (const row of map.rows) {
-    map.cells[at.y.get(cell(frame, panel.y, row)) * xs.length + at.x.get(cell(frame, panel.x, row))].push(row);
+    const i = down.at.get(y[row]) * map.xs.length + across.at.get(x[row]);
+    // Nearly always one row stands in a cell; a list of it alone would cost more than all numbers.
+    if (map.cells[i] === null) map.cells[i] = row;
+    else if (Array.isArray(map.cells[i])) map.cells[i].push(row);
+    else map.cells[i] = [map.cells[i], row];
   }
-  map.keys = map.cells.map((rows) => (rows.length === 1 ? keyOf(frame, rows[0]) : null));
+  map.key = (i) => (typeof map.cells[i] === "number" ? keyOf(frame, map.cells[i]) : null);
 }
 
 // Where columns begin and end, as parts of the span: half-way between neighbours.
@@ -51,18 +58,25 @@ function edges(xs, [first, last]) {
   return [xs[0], ...middles, xs.at(-1)].map((x) => (x - first) / span);
 }
 
+// The values of an axis in order, and the place of each by what the column holds for it.
 function axis(frame, key, rows) {
-  const found = new Set(rows.map((row) => cell(frame, key, row)));
-  const values = [...found];
+  const held = frame.columns[key]?.values ?? [];
+  const first = new Map();
+  for (const row of rows) if (!first.has(held[row])) first.set(held[row], row);
+  const found = [...first].map(([own, row]) => [own, cell(frame, key, row)]);
   // Kinds of weight stand in one order on the whole page: that of the first table that names them.
-  if (key === "module_type") values.sort((a, b) => (order.get(a) ?? 1e9) - (order.get(b) ?? 1e9));
-  else if (frame.columns[key]?.type !== "text") values.sort((a, b) => (a === null) - (b === null) || a - b);
-  return values;
+  if (key === "module_type") found.sort((a, b) => (order.get(a[1]) ?? 1e9) - (order.get(b[1]) ?? 1e9));
+  else if (frame.columns[key]?.type !== "text") found.sort((a, b) => (a[1] === null) - (b[1] === null) || a[1] - b[1]);
+  return { values: found.map(([, value]) => value), at: new Map(found.map(([own], i) => [own, i])) };
 }
+
+export const rowsIn = (map, i) => (map.cells[i] === null ? [] : [map.cells[i]].flat());
 
 // Mean over the rows of every cell: a number, NaN where one is not finite, null where there is no row.
 export function valuesOf(frame, map, column) {
   return map.cells.map((rows) => {
+    if (rows === null) return null;
+    if (typeof rows === "number") return cell(frame, column, rows);
     const known = rows.map((row) => cell(frame, column, row)).filter((value) => value !== null);
     return known.length ? known.reduce((sum, value) => sum + value, 0) / known.length : null;
   });

@@ -12,7 +12,7 @@ const TOP = 30, LEFT_PAD = 8, BAR = 34, FOOT = 18;
 const INKS = { ink: "#2b2b2b", quiet: "#6b6b66", paper: "#ffffff", missing: "#f0f0ec", hatch: "#b0b0a8", edge: "#2b2b2b" };
 const themed = () => Object.fromEntries(Object.keys(INKS).map((key) => [key, token(key)]));
 
-// `map`: {title, xs, ys, values (null: no such cell), limits, palette, colour?, margin, keys, words(i)}
+// `map`: {title, xs, ys, values (null: no such cell), limits, palette, colour?, margin, key(i), words(i)}
 export class Heat {
   constructor(map, size, events) {
     Object.assign(this, { map, size, events });
@@ -158,7 +158,7 @@ export class Heat {
     const { map, size: { cellHeight: h } } = this;
     const nx = map.xs.length;
     const around = (i, thick) => ink.frame(this.left(i % nx), top + Math.floor(i / nx) * h, this.left((i % nx) + 1) - this.left(i % nx), h, inks.edge, thick);
-    if (this.marks.size) map.keys.forEach((key, i) => { if (this.marks.has(key)) around(i, 1.75); });
+    if (this.marks.size) map.values.forEach((_, i) => { if (this.marks.has(map.key(i))) around(i, 1.75); });
     if (this.focus >= 0) around(this.focus, 2.5);
   }
 
@@ -176,7 +176,7 @@ export class Heat {
     const i = this.at(event);
     if (i < 0 || this.map.values[i] === null) hideTip();
     else showTip(this.told(i), event.clientX, event.clientY);
-    this.canvas.classList.toggle("over", i >= 0 && this.map.keys[i] != null);
+    this.canvas.classList.toggle("over", i >= 0 && this.map.key(i) !== null);
     this.focused(i >= 0 && this.map.values[i] !== null ? i : -1);
   }
 
@@ -223,7 +223,8 @@ export class Heat {
   }
 
   open(i) {
-    if (i >= 0 && this.map.keys[i] != null) this.events.open?.(this.map.keys[i], i);
+    const key = i >= 0 ? this.map.key(i) : null;
+    if (key !== null) this.events.open?.(key, i);
   }
 }
 

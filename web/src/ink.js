@@ -119,11 +119,16 @@ export function svg(width, height, body, caption) {
 }
 
 let ruler = null;
+const widths = new Map();
 
 export function textWidth(text, size = 11) {
-  ruler ??= document.createElement("canvas").getContext("2d");
-  ruler.font = `${size}px ${FONT}`;
-  return ruler.measureText(text).width;
+  const key = `${size} ${text}`;
+  if (!widths.has(key)) {
+    ruler ??= document.createElement("canvas").getContext("2d");
+    ruler.font = `${size}px ${FONT}`;
+    widths.set(key, ruler.measureText(text).width);
+  }
+  return widths.get(key);
 }
 
 // The text with its middle left out until it fits.

@@ -3,7 +3,7 @@
 import "./locale.js";
 import { cell, code, decoded, tabled } from "./data.js";
 import { meant } from "./cells.js";
-import { MODELS } from "./colour.js";
+import { forget, MODELS } from "./colour.js";
 import { all, byId, el, say } from "./dom.js";
 import { csv, furnish, save, wireCopies } from "./figure.js";
 import { Drawer } from "./drawer.js";
@@ -80,18 +80,40 @@ class Page {
     state.set({ cell: key });
   }
 
-  // Figures are made when their tab is first seen: the page is there before they are.
-  mount(tab) {
-    for (const figure of all(`.panel`)) {
+  // Figures are made when their tab is first seen, one after the other, so that the page answers meanwhile.
+  async mount(tab) {
+    for (const figure of all(".panel")) {
       const place = Number(figure.dataset.panel);
-      const panel = this.panels[place];
-      const Kind = KINDS[panel.kind];
-      if (panel.tab !== tab || this.mounted.has(place) || !Kind) continue;
-      const component = new Kind(panel, this);
-      this.mounted.set(place, component);
-      furnish(figure, component, this);
-      component.laid?.();
+      if (this.panels[place].tab !== tab || this.mounted.has(place)) continue;
+      this.make(figure, place);
+      await new Promise((resolve) => setTimeout(resolve));
     }
+  }
+
+  make(figure, place) {
+    const panel = this.panels[place];
+    const component = new KINDS[panel.kind](panel, this);
+    this.mounted.set(place, component);
+    furnish(figure, component, this);
+    component.laid?.();
+  }
+
+  // Paper holds every tab, in the light scheme.
+  print() {
+    document.documentElement.dataset.paper = "";
+    forget();
+    for (const figure of all(".panel")) if (!this.mounted.has(Number(figure.dataset.panel))) this.make(figure, Number(figure.dataset.panel));
+    this.again();
+  }
+
+  printed() {
+    delete document.documentElement.dataset.paper;
+    forget();
+    this.again();
+  }
+
+  again() {
+    for (const component of this.mounted.values()) component.render();
   }
 }
 
@@ -159,7 +181,7 @@ async function start() {
   orderModules(Object.values(page.data));
   const drawer = new Drawer(page);
   measureHeader();
-  wireTabs(page);
+  const drawn = wireTabs(page);
   wireChips(page);
   wireAnswers(page);
   wireTables(page);
@@ -170,12 +192,15 @@ async function start() {
     if (keys.has("cell")) drawer.show(state.get("cell", ""));
   });
   drawer.show(state.get("cell", ""));
-  const again = () => page.mounted.forEach((component) => component.render());
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", again);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { forget(); page.again(); });
   let waiting = null;
-  addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(() => { measureHeader(); again(); }, 120); });
-  addEventListener("beforeprint", () => ["much", "directions", "when", "matter"].forEach((tab) => page.mount(tab)));
-  document.documentElement.dataset.ready = String(Math.round(performance.now()));
+  addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(() => { measureHeader(); page.again(); }, 120); });
+  addEventListener("beforeprint", () => page.print());
+  addEventListener("afterprint", () => page.printed());
+  const { dataset } = document.documentElement;
+  dataset.ready = String(Math.round(performance.now()));
+  await drawn;
+  dataset.whole = String(Math.round(performance.now()));
 }
 
 start();

@@ -5,7 +5,7 @@ import { keyOf, parts } from "./cells.js";
 import { modelColour, PALETTES } from "./colour.js";
 import { choice, el, short } from "./dom.js";
 import { number } from "./format.js";
-import { arranged, names, range, standings, valuesOf } from "./grid.js";
+import { arranged, names, range, rowsIn, standings, valuesOf } from "./grid.js";
 import { Heat, INKS, legend, themed } from "./heat.js";
 import { CanvasInk, SvgInk, svg, textWidth } from "./ink.js";
 import { ranking } from "./ranking.js";
@@ -128,13 +128,13 @@ export class Maps {
     const standing = standings(map.values);
     const [xs, ys] = [names(map.xs, "–"), names(map.ys, "–")];
     const place = map.facets[0] === "model_id" ? this.page.models.indexOf(map.of[0]) : -1;
-    const error = (i) => (measure.error && map.cells[i].length === 1 ? cell(frame, measure.error, map.cells[i][0]) : null);
+    const error = (i) => (measure.error && typeof map.cells[i] === "number" ? cell(frame, measure.error, map.cells[i]) : null);
     return {
       ...map, xs, ys, limits: this.limits, palette: this.palette, label: measure.label,
       margin: this.panel.margin === "none" ? null : this.panel.margin,
       colour: place >= 0 && !map.signed ? modelColour(place) : null,
       unit: frame.columns[measure.column]?.unit,
-      words: (i) => (map.keys[i] ? parts(map.keys[i]).component : `${this.panel.x} ${xs[i % xs.length]}, ${this.panel.y.replace("_", " ")} ${ys[Math.floor(i / xs.length)]}`),
+      words: (i) => (map.key(i) ? parts(map.key(i)).component : `${this.panel.x} ${xs[i % xs.length]}, ${this.panel.y.replace("_", " ")} ${ys[Math.floor(i / xs.length)]}`),
       standing: (i) => {
         const told = standing(map.values[i]);
         const lines = error(i) === null ? [] : [`± ${number(error(i), 2)} standard error`];
@@ -230,14 +230,24 @@ export class Maps {
   }
 
   rows() {
-    return tabled(this.frame, this.maps.flatMap((map) => map.cells.flat()));
+    return tabled(this.frame, this.maps.flatMap((map) => map.cells.flat()).filter((row) => row !== null));
   }
 
   // The largest cells of all maps shown.
   top(most) {
-    const found = this.maps.flatMap((map) => map.values.map((value, i) => ({ value, map, i })));
-    const known = found.filter(({ value, map, i }) => value !== null && Number.isFinite(value) && map.cells[i].length);
-    known.sort((a, b) => Math.abs(b.value) - Math.abs(a.value));
-    return known.slice(0, most).map(({ value, map, i }) => ({ value, map, i, key: map.keys[i] ?? keyOf(this.frame, map.cells[i][0]) }));
+    let found = [];
+    let least = -1;
+    for (const map of this.maps) {
+      map.values.forEach((value, i) => {
+        if (value === null || !Number.isFinite(value) || Math.abs(value) <= least) return;
+        found.push({ value, map, i });
+        if (found.length < 50 * most) return;
+        found = largest(found, most);
+        least = Math.abs(found.at(-1).value);
+      });
+    }
+    return largest(found, most).map((one) => ({ ...one, key: one.map.key(one.i) ?? keyOf(this.frame, rowsIn(one.map, one.i)[0]) }));
   }
 }
+
+const largest = (found, most) => found.sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, most);

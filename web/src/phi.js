@@ -23,7 +23,7 @@ function heat(frame, rows, column, title, side) {
   for (const row of rows) values[ys.indexOf(cell(frame, "i", row)) * xs.length + xs.indexOf(cell(frame, "j", row))] = cell(frame, column, row);
   const standing = standings(values);
   const cellSize = Math.max(5, Math.min(side, Math.floor(170 / Math.max(xs.length, ys.length))));
-  const text = { title: title.replace("delta", "ΔW"), label: "φ", xs, ys, values, limits: [0, 1], palette: "dusk", margin: null, keys: values.map(() => null) };
+  const text = { title: title.replace("delta", "ΔW"), label: "φ", xs, ys, values, limits: [0, 1], palette: "dusk", margin: null, key: () => null };
   return new Heat({
     ...text,
     words: (k) => `i = ${ys[Math.floor(k / xs.length)]}, j = ${xs[k % xs.length]}`,

@@ -19,7 +19,7 @@ export function ranking(maps) {
     const where = key ? parts(key).component : `${names(map.ys, "–")[Math.floor(i / map.xs.length)]} ${map.xs[i % map.xs.length]}`;
     return el("tr", {},
       el("td", { class: "number" }, String(place + 1)),
-      el("td", {}, el("button", { type: "button", class: "plain", onclick: () => maps.page.open(map.keys[i] ?? key) }, name(where))),
+      el("td", {}, el("button", { type: "button", class: "plain", onclick: () => maps.page.open(key) }, name(where))),
       el("td", {}, maps.page.swatch(map.of[0]), name(map.title, 32)),
       el("td", { class: "number" }, number(value)),
       el("td", { class: "number" }, told?.ratio != null && !map.signed ? `${number(told.ratio, 3)}×` : ""),

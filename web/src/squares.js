@@ -66,7 +66,7 @@ export class Squares {
     const standing = standings(values);
     return {
       title: measure.label, label: measure.label, xs: models, ys: models, values, limits, margin: null,
-      palette: PALETTES[kind][0], keys: values.map(() => null),
+      palette: PALETTES[kind][0], key: () => null,
       words: (k) => `${models[Math.floor(k / models.length)]} and ${models[k % models.length]}`,
       standing: (k) => (standing(values[k]) && k % (models.length + 1) ? [`mean over what both have: ${number(values[k])}`] : []),
     };

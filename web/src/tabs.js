@@ -1,4 +1,4 @@
-// Tabs by pointer and arrow keys; the one that is open stands in the address.
+// Tabs by pointer and arrow keys; the one that is open stands in the address. Says when it is drawn.
 
 import { all, byId } from "./dom.js";
 import * as state from "./state.js";
@@ -14,8 +14,7 @@ export function wireTabs(page) {
       tab.tabIndex = tab === open ? 0 : -1;
       byId(`pane-${tab.dataset.tab}`).classList.toggle("closed", tab !== open);
     }
-    page.mount("trust");
-    page.mount(open.dataset.tab);
+    return Promise.all([page.mount(open.dataset.tab), page.mount("trust")]);
   };
   for (const [i, tab] of tabs.entries()) {
     tab.addEventListener("click", () => state.set({ tab: tab.dataset.tab }));
@@ -28,8 +27,9 @@ export function wireTabs(page) {
       state.set({ tab: next.dataset.tab });
     });
   }
-  show();
+  const drawn = show();
   state.on((keys) => keys.has("tab") && show());
   const at = state.get("at", "");
-  if (at) byId(`panel-${at}`)?.scrollIntoView({ block: "start" });
+  if (at) drawn.then(() => byId(`panel-${at}`)?.scrollIntoView({ block: "start" }));
+  return drawn;
 }

@@ -94,7 +94,9 @@ def value_text(value: Any) -> str:
 
 def trust_row(parts: Sequence[Part]) -> Markup:
     """One chip for each check, the worst state of all studies, with the words of each in a fold."""
-    groups: dict[str, list[Check]] = {}
+    bases = dict.fromkeys(part.base for part in parts if part.base)
+    named = [Check("base", "good", f"The base is {base}.") for base in bases]
+    groups = {"base": named or [Check("base", "unknown", "No source names its base model.")]}
     for part in parts:
         for check in (*part.checks, *part.content.checks):
             groups.setdefault(check.name, []).append(check)

@@ -37,15 +37,9 @@ def _base(study: Study) -> str | None:
 
 
 def _checks(study: Study) -> Iterator[Check]:
-    """What can be said of any study: how much of the files was read, and what the base was."""
+    """What can be said of any study: how much of the files was read, and what may be wrong with them."""
     if "coverage" in study.tables:
         yield _coverage(study.tables["coverage"].frame)
-    base = _base(study)
-    yield (
-        Check("base", "good", f"The base is {base}.")
-        if base
-        else Check("base", "unknown", "No source names its base model.")
-    )
     warned = [finding for finding in study.findings if finding.severity == "warning"]
     for finding in warned:
         yield Check(finding.kind.replace("_", " "), "warning", finding.text)
