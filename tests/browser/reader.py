@@ -22,7 +22,7 @@ class Reader:
         """Open the page from the disk, with a state in its address, and wait until it is ready."""
         self.driver.get("about:blank")
         self.driver.get(self.path.as_uri() + (f"#{state}" if state else ""))
-        self.until("return document.documentElement.dataset.ready !== undefined")
+        self.until("return document.documentElement.dataset.whole !== undefined")
 
     def until(self, script: str) -> Any:
         """Wait until the script gives something true."""
@@ -63,6 +63,16 @@ class Reader:
         """Click the first element."""
         self.run("document.querySelector(arguments[0]).scrollIntoView({block: 'center'})", selector)
         self.one(selector).click()
+
+    def tab(self, name: str) -> None:
+        """Press a tab and wait until all of its figures are drawn."""
+        self.press(f"#tab-{name}")
+        self.drawn(name)
+
+    def drawn(self, tab: str) -> None:
+        """Wait until all figures of a tab are drawn."""
+        bodies = f"[...document.querySelectorAll('#pane-{tab} .panel .body')]"
+        self.until(f"return {bodies}.every((body) => body.childElementCount)")
 
     def said(self) -> str:
         """What the live region says, once it says something."""

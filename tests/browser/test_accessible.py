@@ -27,6 +27,7 @@ def test_axe_finds_nothing_serious_in_any_tab(reader: Reader, scheme: str) -> No
     reader.driver.execute_script(AXE.read_text(encoding="utf-8"))
     for tab in ("much", "directions", "when", "matter"):
         reader.run("document.querySelector(`#tab-${arguments[0]}`).click()", tab)
+        reader.drawn(tab)
         found = reader.driver.execute_async_script(_RUN)
         assert found == [], f"{tab}, {scheme}"
     reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
@@ -44,7 +45,7 @@ def test_tabs_move_by_arrow_keys(reader: Reader) -> None:
 
 def test_every_canvas_is_described_from_its_data_or_hidden(reader: Reader) -> None:
     for tab in ("much", "directions", "when", "matter"):
-        reader.press(f"#tab-{tab}")
+        reader.tab(tab)
     labels = reader.run(
         "return [...document.querySelectorAll('.panel canvas')]"
         ".filter((c) => !c.closest('.uplot') && c.ariaHidden !== 'true').map((c) => c.ariaLabel)"

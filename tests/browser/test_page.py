@@ -207,7 +207,7 @@ def test_csv_and_svg_are_files_with_the_figure_s_numbers(
 
 def test_every_figure_of_every_tab_is_drawn(reader: Reader) -> None:
     for tab in ("much", "directions", "when", "matter"):
-        reader.press(f"#tab-{tab}")
+        reader.tab(tab)
         figures = reader.every(f"#pane-{tab} .panel")
         assert figures
         for figure in figures:
@@ -219,5 +219,5 @@ def test_pressing_a_model_hides_it_everywhere(reader: Reader) -> None:
     assert len(reader.every("#panel-norms .sheet canvas")) == 3
     reader.press("button[data-model='0']")
     assert len(reader.every("#panel-norms .sheet canvas")) == 2
-    reader.press("#tab-directions")
+    reader.tab("directions")
     assert len(reader.every("#panel-directions .sheet canvas")) == 1
