@@ -16,6 +16,7 @@ _XLABS = "XLabs-AI/x-flux: src/flux/modules/layers.py (LoRA processors)"
 _DIFFSYNTH = "modelscope/DiffSynth-Studio: lora/flux_lora.py"
 _WAN = "Wan-Video/Wan2.1: wan/modules/model.py; diffusers: scripts/convert_wan_to_diffusers.py"
 _Z_IMAGE = "Alpha-VLLM/Lumina-Image-2.0: models/model.py; diffusers: transformer_z_image.py"
+_CHROMA = "huggingface/diffusers: loaders/single_file_utils.py (Chroma → diffusers)"
 _COMFY = "comfyanonymous/ComfyUI: comfy/lora.py"
 _KOHYA = "kohya-ss/sd-scripts: networks/lora.py, lora_flux.py, lora_sd3.py"
 
@@ -163,6 +164,8 @@ RENAMES = (
     Rename("individual_token_refiner.blocks", r"self_attn[._]proj", "attn.to_out.0", _HUNYUAN),
     Rename("individual_token_refiner.blocks", r"mlp\.(0|fc1)", "ff.net.0.proj", _HUNYUAN),
     Rename("individual_token_refiner.blocks", r"mlp\.(2|fc2)", "ff.net.2", _HUNYUAN),
+    Rename("distilled_guidance_layer.layers", r"in_layer", "linear_1", _CHROMA),
+    Rename("distilled_guidance_layer.layers", r"out_layer", "linear_2", _CHROMA),
     Rename("noise_refiner|context_refiner", r"attention\.qkv", "attention.to_qkv", _Z_IMAGE),
     Rename("noise_refiner|context_refiner", r"attention\.out", "attention.to_out.0", _Z_IMAGE),
     # Behind a denoiser's prefix only: language models have `layers` too.

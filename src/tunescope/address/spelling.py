@@ -19,7 +19,7 @@ _TOKEN = re.compile(
 _UNET = re.compile(rf"({'|'.join(UNET_PARTS.split())})(\.|$)")
 _IS_BLOCKS = "|".join(re.escape(b.path) for b in sorted(BLOCKS, key=lambda b: -len(b.path)))
 _BLOCKS = re.compile(
-    rf"^(?:(?P<outer>.+?)\.)?(?P<list>{_IS_BLOCKS}|blocks|layers)\.(?P<number>\d+)\.(?P<rest>.+)$"
+    rf"^(?:(?P<outer>.+?)\.)??(?P<list>{_IS_BLOCKS}|blocks|layers)\.(?P<number>\d+)\.(?P<rest>.+)$"
 )
 _OF_IMAGES = re.compile(rf"^(?:{_IS_BLOCKS})$")
 _RENAMES = tuple((re.compile(rf"(?:{r.blocks})"), re.compile(r.spelled), r.name) for r in RENAMES)

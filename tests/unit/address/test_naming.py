@@ -272,3 +272,10 @@ def test_names_of_language_models_are_left_as_they_are() -> None:
     for name in ("transformer.h.0.attn.c_attn", "model.layers.3.attention.out", "visual.blocks.2.attn.qkv",
                  "transformer.blocks.1.ffn.up_proj", "model.layers.0.self_attn.my_own_proj"):  # fmt: skip
         assert name.endswith(parse(name).module_type)
+
+
+@pytest.mark.parametrize("side", [("in_layer", "linear_1"), ("out_layer", "linear_2")])
+def test_the_guidance_layers_of_chroma_are_one_in_both_spellings(side: tuple[str, str]) -> None:
+    theirs, ours = (f"distilled_guidance_layer.layers.4.{name}" for name in side)
+    assert parse(f"diffusion_model.{theirs}") == parse(f"transformer.{ours}")
+    assert parse(f"diffusion_model.{theirs}").stack == "guidance"
