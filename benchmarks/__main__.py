@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from benchmarks import norms, report, subspace, whole
+from benchmarks import norms, page, report, subspace, whole
 
 
 def main() -> None:
@@ -11,6 +11,7 @@ def main() -> None:
     norms.main()
     subspace.main()
     whole.main()
+    page.main()
     out = report.HERE / "results" / "importance_cpu.json"
     subprocess.run([sys.executable, "-m", "benchmarks.importance_cpu", "--out", str(out)], check=True)
     print(report.write().read_text())

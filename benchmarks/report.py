@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import norms, whole
+from benchmarks import norms, page, whole
 
 HERE = Path(__file__).parent
 Document = dict[str, Any]
@@ -216,6 +216,7 @@ SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("Importance on a GPU, the pass itself", "importance_gpu", importance_section),
     ("Attribution on GPUs", "attribution_gpu", attribution_section),
     ("Importance on a CPU", "importance_cpu", importance_cpu_section),
+    ("The report page", "page", page.section),
 )
 
 if __name__ == "__main__":

@@ -78,7 +78,13 @@ def test_paper_holds_all_tabs_in_a4(reader: Reader) -> None:
     pdf = base64.b64decode(found["data"])
     assert pdf.startswith(b"%PDF")
     assert b"/MediaBox [0 0 594" in pdf or b"/MediaBox [0 0 595" in pdf
-    assert reader.run("return document.querySelectorAll('.pane canvas').length") > 10
+    reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert all(pane.is_displayed() for pane in reader.every(".pane"))
+        assert len(reader.every(".pane canvas")) > 10
+        assert not reader.one(".tools").is_displayed()
+    finally:
+        reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
 def test_with_reduced_motion_nothing_moves_by_itself(reader: Reader) -> None:

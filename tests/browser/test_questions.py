@@ -27,7 +27,9 @@ def first_of(reader: Reader, panel: str) -> list[str]:
 
 
 def check(reader: Reader, name: str) -> Any:
-    return next(c for c in reader.every(".check") if f"{name}:" in c.text).get_attribute("class")
+    return next(
+        c for c in reader.every(".check") if f"{name}:" in str(c.get_property("textContent"))
+    ).get_attribute("class")
 
 
 def test_1_which_weight_changed_most(reader: Reader, tables: dict[str, pl.DataFrame]) -> None:
