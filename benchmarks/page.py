@@ -154,10 +154,10 @@ def measured(studies: Sequence[Study], folder: Path) -> dict[str, Any]:
 def section(results: dict[str, Any]) -> list[str]:
     """The figures as Markdown."""
     lines = [
-        "`python -m benchmarks.page`: headless Chromium, from navigation until the first figure of the page is",
-        "drawn and answers keys. *Busy* is how long the page's own thread worked until all figures of the tab",
-        "stood there, which other programs on a shared machine do not add to. The first page has three adapters",
-        "of 182 weights with norms, subspace, runs of 24 captures, attribution and importance; the second twelve",
+        "`python -m benchmarks.page`: headless Chromium, from navigation until the first figure is drawn and",
+        "answers keys. *Busy* is how long the page's own thread worked until all figures of the tab stood",
+        "there, which other programs on a shared machine do not add to. The first page has three adapters of",
+        "182 weights with norms, subspace, runs of 24 captures, attribution and importance; the second twelve",
         "models with 8,400 expert weights each, and twelve runs of 400 captures.",
         "",
         "| page | bytes | busy | ready, median (fastest) | one step of the slider |",
