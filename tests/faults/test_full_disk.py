@@ -15,7 +15,7 @@ from tunescope.errors import Exhausted, TunescopeError
 from tunescope.questions.trajectory.reading import motion_of
 from tunescope.source.runs import find_runs
 from tunescope.training import Recipe, finetune, read_capture
-from tunescope.training.exhaustion import disk_is_full
+from tunescope.training.exhaustion import disk_is_full, named_exhaustion
 from tunescope.training.motion import Motion
 from tunescope.training.run import Run
 
@@ -144,6 +144,17 @@ def test_a_disk_that_fills_up_in_a_checkpoint_is_exit_5_and_resumes_to_equal_byt
     assert caught.value.exit_code == 5
     assert not Run("sums", 2e-4, 0, tmp_path / "cut").complete
     assert equal(sweep("cut"), straight)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EROFS, errno.ESTALE])
+def test_a_disk_that_fails_under_the_trainer_is_exit_5_and_a_missing_file_of_ours_is_not(
+    tmp_path: Path, code: int
+) -> None:
+    with pytest.raises(Exhausted, match="cannot-write") as caught, named_exhaustion(tmp_path):
+        raise OSError(code, os.strerror(code))
+    assert (caught.value.exit_code, caught.value.file) == (5, str(tmp_path))
+    with pytest.raises(FileNotFoundError), named_exhaustion(tmp_path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 @pytest.mark.parametrize(

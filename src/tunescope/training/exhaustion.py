@@ -10,6 +10,8 @@ from tunescope.errors import Exhausted, TunescopeError
 from tunescope.lm.device import named_memory
 
 _NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# A disk or mount that failed, went away or became read-only, and a call that was interrupted.
+_FAILED = (errno.EIO, errno.EROFS, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.EINTR)
 # Each library that writes a part of a checkpoint words this in its own exception; torch's archive writer
 # does not pass the reason on at all.
 _WORDS = re.compile(
@@ -56,6 +58,9 @@ def named_exhaustion(root: Path) -> Iterator[None]:
         raise
     # Libraries raise bare exceptions here; what does not speak of the disk goes on as it came.
     except Exception as problem:
+        if isinstance(problem, OSError) and problem.errno in _FAILED:
+            fix = "check the disk or the mount, and repeat the command"
+            raise Exhausted("cannot-write", "writing failed", file=root, found=problem, fix=fix) from problem
         if not disk_is_full(problem):
             raise
         raise Exhausted(
