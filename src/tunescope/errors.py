@@ -12,6 +12,8 @@ An error carries a `slug` that `docs/errors.md` explains, and says in which file
 expected, what was found and what to do.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +74,27 @@ class Exhausted(TunescopeError):
     """Memory, disk or a device ran out."""
 
     exit_code = 5
+
+
+@contextmanager
+def concerning(file: str | Path | None) -> Iterator[None]:
+    """Name `file` in the errors of this block that name none: the place where a value came from.
+
+    >>> with concerning("rows.jsonl"):
+    ...     raise BadInput("token-range", "a token is unknown", expected="0 to 9", found=12)
+    Traceback (most recent call last):
+    tunescope.errors.BadInput: a token is unknown [token-range]
+      file: rows.jsonl
+      expected: 0 to 9
+      found: 12
+    """
+    try:
+        yield
+    except TunescopeError as error:
+        if error.file is None and file is not None:
+            error.file = str(file)
+            error.args = (error._text(),)
+        raise
 
 
 @dataclass(frozen=True, slots=True)

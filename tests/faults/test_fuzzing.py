@@ -3,6 +3,7 @@
 `make fuzz` goes on for as long as one likes, from another seed each time.
 """
 
+import ast
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_what_had_no_answer_once_has_one(tmp_path: Path, kind: str, change: Chan
     assert Bench(kind, tmp_path).answer([change]) is None
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.startswith("peft_")])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_sound_input_is_read(tmp_path: Path, kind: str) -> None:
     bench = Bench(kind, tmp_path)
     bench.kind.use(bench._victim)
@@ -64,23 +65,49 @@ READERS = [
     ("tunescope.corpus.reading._jsonl", "rows_jsonl"),
     ("tunescope.corpus.reading._text_records", "rows_gzip"),
     ("tunescope.cli.configuration._text", "yaml"),
-]
+    ("tunescope.corpus.rows._text", "rows_jsonl"),
+    ("tunescope.corpus.reading._csv", "rows_csv"),
+    ("tunescope.corpus.reading._checked", "rows_json"),
+    ("tunescope.source.files.gguf._info", "gguf"),
+    ("tunescope.source.files.sharded._read_index", "model_index"),
+    ("tunescope.source.pairing._rows", "whole_model"),
+    ("tunescope.source.formats.kohya.read_alpha", "kohya"),
+    ("tunescope.source.formats.mlx.pair_delta", "npz"),
+    ("tunescope.study.state._digest", "importance_state"),
+    ("tunescope.study.state._digest", "attribution_state"),
+    ("tunescope.writing._taken", "lock"),
+    ("tunescope.hashes._parsed", "sidecar"),
+    ("tunescope.study.reading.sha256_of", "study_record"),
+    *(
+        (f"tunescope.source.tuners.{family}._{part}", f"peft_{method}")
+        for method, family, part in (
+            ("adalora", "adalora", "delta"), ("c3a", "c3a", "circulant"), ("delora", "delora", "factors"),
+            ("fourierft", "spectral", "spectrum"), ("waveft", "spectral", "inverse_haar"),
+            ("gralora", "gralora", "blocks"), ("loha", "loha", "pair"), ("lokr", "lokr", "sizes"),
+            ("miss", "miss", "factors"), ("pvera", "vera", "factors"), ("vera", "vera", "saved"),
+            ("randlora", "randlora", "check"), ("shira", "sparse", "scattered"),
+            ("supertuning", "sparse", "super_shape"), ("tinylora", "tinylora", "problem"),
+            ("unilora", "unilora", "factors"), ("vblora", "vblora", "mix"),
+        )
+    ),
+]  # fmt: skip
 BUGS = [ValueError, KeyError, TypeError, AttributeError, IndexError, RuntimeError, ZeroDivisionError]
 
 
 @pytest.mark.parametrize(("reader", "kind"), READERS)
-@pytest.mark.parametrize("bug", BUGS)
 def test_a_bug_planted_in_a_reader_is_not_taken_for_bad_input(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, kind: str, bug: type[Exception]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str, kind: str
 ) -> None:
-    def broken(*_: Any, **__: Any) -> None:
-        raise bug("planted")
-
     bench = Bench(kind, tmp_path)
-    monkeypatch.setattr(reader, broken)
-    finding = bench.answer([])
-    assert finding is not None
-    assert finding.raised == f"{bug.__name__}: {bug('planted')}"
+    for bug in BUGS:
+
+        def broken(*_: Any, raised: type[Exception] = bug, **__: Any) -> None:
+            raise raised("planted")
+
+        monkeypatch.setattr(reader, broken)
+        finding = bench.answer([])
+        assert finding is not None, f"{bug.__name__} was taken for bad input"
+        assert finding.raised == f"{bug.__name__}: {bug('planted')}"
 
 
 def test_a_planted_bug_ends_the_command_with_70(
@@ -106,3 +133,15 @@ def test_exit_3_without_slug_file_or_expectation_counts_as_uncaught(
     finding = bench.answer([])
     assert finding is not None
     assert finding.raised == "vague without expected"
+
+
+def test_every_refusal_of_an_input_says_what_was_expected() -> None:
+    """Of each `BadInput` of the package, read from its source; the file is known or named by `concerning`."""
+    lacking = [
+        f"{path.name}:{node.lineno}"
+        for path in sorted((Path(__file__).parents[2] / "src" / "tunescope").rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "BadInput"
+        if not {"expected", None} & {keyword.arg for keyword in node.keywords}
+    ]
+    assert lacking == []

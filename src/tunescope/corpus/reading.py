@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from tunescope.corpus.rows import ACCEPTED, Rejected, Row, Rows, row_of
+from tunescope.corpus.rows import ACCEPTED, NoRowError, Rejected, Row, Rows, row_of
 from tunescope.errors import BadInput, Missing, printable
 from tunescope.hashes import check
 from tunescope.paths import exists, local_path
@@ -59,7 +59,7 @@ def _collect(source: str, records: Numbered) -> Rows:
     for line, record in records:
         try:
             rows.append(replace(row_of(_checked(record)), line=line))
-        except ValueError as problem:
+        except NoRowError as problem:
             rejected.append(Rejected(line, printable(str(problem), _LONGEST_REASON)))
     if not rows:
         first = f"line {rejected[0].line}: {rejected[0].reason}" if rejected else "no records at all"
@@ -75,7 +75,7 @@ def _collect(source: str, records: Numbered) -> Rows:
 
 
 def _checked(record: object) -> object:
-    if isinstance(record, ValueError):
+    if isinstance(record, NoRowError):
         raise record
     return record
 
@@ -238,7 +238,7 @@ def _parsed(line: str) -> object:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as problem:
-        return ValueError(f"not JSON: {problem}")
+        return NoRowError(f"not JSON: {problem}")
 
 
 def _json(path: Path, text: str) -> Numbered:
@@ -266,10 +266,10 @@ def _csv(text: str, delimiter: str) -> Iterator[tuple[int, object]]:
         except StopIteration:
             return
         except csv.Error as problem:
-            yield reader.reader.line_num, ValueError(f"not CSV: {problem}")
+            yield reader.reader.line_num, NoRowError(f"not CSV: {problem}")
             continue
         if record.pop(None, None) is not None:
-            yield reader.line_num, ValueError("more fields than the header names")
+            yield reader.line_num, NoRowError("more fields than the header names")
         else:
             yield reader.line_num, record
 

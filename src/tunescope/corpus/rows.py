@@ -66,6 +66,10 @@ def data_hash(rows: Iterable[Row]) -> str:
     return digest.hexdigest()
 
 
+class NoRowError(ValueError):
+    """A record that is no example, and why."""
+
+
 def record_of(row: Row) -> dict[str, object]:
     """The record that `row_of` reads as this row.
 
@@ -78,24 +82,24 @@ def record_of(row: Row) -> dict[str, object]:
 
 
 def row_of(record: object) -> Row:
-    """The record as a `Row`; raises `ValueError` with the reason where it is none."""
+    """The record as a `Row`; raises `NoRowError` with the reason where it is none."""
     if not isinstance(record, Mapping):
-        raise ValueError(f"an object with named fields is needed, found {type(record).__name__}")
+        raise NoRowError(f"an object with named fields is needed, found {type(record).__name__}")
     fields = {str(key): value for key, value in record.items() if value is not None}
     for needed, build in _SHAPES:
         if all(any(name in fields for name in names) for names in needed):
             return build(fields)
     present = ", ".join(sorted(fields)[:8]) or "none"
-    raise ValueError(f"no known fields ({present}); accepted: {ACCEPTED}")
+    raise NoRowError(f"no known fields ({present}); accepted: {ACCEPTED}")
 
 
 def _text(fields: Mapping[str, object], *names: str, empty: bool = False) -> str:
     name = next(name for name in names if name in fields)
     value = fields[name]
     if not isinstance(value, str):
-        raise ValueError(f"field {name!r} is {type(value).__name__}, not text")
+        raise NoRowError(f"field {name!r} is {type(value).__name__}, not text")
     if not empty and not value.strip():
-        raise ValueError(f"field {name!r} is empty")
+        raise NoRowError(f"field {name!r} is empty")
     return _unicode(value, name)
 
 
@@ -106,7 +110,7 @@ def _unicode(value: str, name: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as problem:
-        raise ValueError(f"field {name!r} holds half of a character at {problem.start}") from problem
+        raise NoRowError(f"field {name!r} holds half of a character at {problem.start}") from problem
     return value
 
 
@@ -140,19 +144,19 @@ def _plain(fields: Mapping[str, object]) -> Row:
 
 def _turns(value: object, name: str, answered: bool = True) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
-        raise ValueError(f"field {name!r} must be a list of messages")
+        raise NoRowError(f"field {name!r} must be a list of messages")
     turns = tuple(_turn(message, name) for message in value)
     if answered and not any(turn["role"] == "assistant" and turn["content"].strip() for turn in turns):
-        raise ValueError(f"field {name!r} has no assistant turn to learn from")
+        raise NoRowError(f"field {name!r} has no assistant turn to learn from")
     return turns
 
 
 def _turn(message: object, name: str) -> Message:
     if not isinstance(message, Mapping):
-        raise ValueError(f"field {name!r}: a message must have role and content")
+        raise NoRowError(f"field {name!r}: a message must have role and content")
     role, content = message.get("role"), message.get("content")
     if not isinstance(role, str) or not isinstance(content, str):
-        raise ValueError(f"field {name!r}: a message's role and content must be text")
+        raise NoRowError(f"field {name!r}: a message's role and content must be text")
     return {"role": _unicode(role, name), "content": _unicode(content, name)}
 
 

@@ -94,7 +94,8 @@ def parameters_of(model: nn.Module) -> Parameters:
         rows += _rows(name, parameter.numel() // groups, groups)
     if not rows:
         text = "the model has no parameter that can be scored"
-        raise BadInput("no-parameters", text, found=f"{len(left_out)} left out")
+        found = f"{len(left_out)} parameters, all left out"
+        raise BadInput("no-parameters", text, expected="a floating weight of two axes", found=found)
     return Parameters(scored, rows, left_out, sharded)
 
 

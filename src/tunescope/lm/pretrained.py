@@ -17,6 +17,8 @@ from tunescope.network import patiently
 
 DTYPES = ("auto", "float32", "float64", "bfloat16", "float16")
 
+_WHOLE = "a language model in the format of transformers, and its tokenizer beside it"
+
 
 def load_model(spec: str | Path, dtype: str = "auto", device: str = "cpu") -> nn.Module:
     """The causal or masked language model in a folder or on the hub (`org/name@revision:folder`).
@@ -121,6 +123,7 @@ def _refuse_tokenizer(spec: str | Path, found: str, cause: Exception | None = No
         "tokenizer-missing",
         "the tokenizer cannot be loaded",
         file=spec,
+        expected="tokenizer.json, or the files of another tokenizer that transformers reads",
         found=found,
         fix="put the tokenizer's files beside the model",
     ) from cause
@@ -131,8 +134,10 @@ def _from(spec: str | Path, load: Callable[[], Any]) -> Any:
         return patiently(load, str(spec))
     except OSError as error:
         if isinstance(error.__context__, ValueError):
-            text = "a file of the model cannot be read"
-            raise BadInput("model-unreadable", text, file=spec, found=_first_line(error)) from error
+            raise BadInput(
+                "model-unreadable", "a file of the model cannot be read", file=spec, expected=_WHOLE,
+                found=_first_line(error), fix="download or copy the model again",
+            ) from error  # fmt: skip
         raise Missing(
             "model-missing",
             "the model cannot be loaded",
@@ -151,8 +156,9 @@ def _from(spec: str | Path, load: Callable[[], Any]) -> Any:
             "model-unreadable",
             "the model cannot be loaded",
             file=spec,
+            expected=_WHOLE,
             found=_first_line(error),
-            fix="a language model in the format of transformers is needed, and its tokenizer beside it",
+            fix="name such a folder or id; a file of weights alone is no model",
         ) from error
 
 

@@ -114,7 +114,10 @@ def hidden(example: Example, tokenizer: Any, seed: int = 0) -> Example:
     Special tokens stay; which tokens are hidden depends on `seed` and on the example's row alone.
     """
     if tokenizer.mask_token_id is None:
-        raise BadInput("no-mask-token", "the model's tokenizer has no mask token", fix="use a causal model")
+        raise BadInput(
+            "no-mask-token", "the model's tokenizer has no mask token", expected="a mask token",
+            found=type(tokenizer).__name__, fix="use a causal model, or its own tokenizer",
+        )  # fmt: skip
     special = set(tokenizer.all_special_ids)
     places = [i for i, token in enumerate(example.input_ids) if token not in special]
     generator = torch.Generator().manual_seed(seed * 1_000_003 + example.row)

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from tunescope.address import component_names, distinct_addresses
 from tunescope.delta import Delta
-from tunescope.errors import BadInput, UsageError
+from tunescope.errors import BadInput, UsageError, concerning
 from tunescope.hashes import unstated
 from tunescope.paths import local_path
 from tunescope.reader import current
@@ -212,7 +212,8 @@ def _source(weights: Weights, label: str, scale: float | None) -> Source:
     chosen = next((f for f in FORMATS if f.recognises(weights)), None)
     if chosen is None:
         _refuse_keys(weights)
-    reading = chosen.read(weights, ledger, scale)
+    with concerning(weights.place):
+        reading = chosen.read(weights, ledger, scale)
     if not reading.deltas:
         _check_understood(weights, ledger)
     notice_leftovers(ledger)

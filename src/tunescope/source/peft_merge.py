@@ -42,11 +42,12 @@ def difference(
         import torch
     W = weight()
     holder = _holder(torch, module, W)
+    held = {f"base_model.model.{module}.{name}": _tensor(torch, t) for name, t in tensors.items()}
+    # PEFT has no errors of its own; nothing but its calls stands under this.
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             model = peft.get_peft_model(holder, _config(peft, config, module))
-            held = {f"base_model.model.{module}.{name}": _tensor(torch, t) for name, t in tensors.items()}
             peft.set_peft_model_state_dict(model, held)
             layer = model.get_submodule(f"base_model.model.{module}")
             layer.merge()

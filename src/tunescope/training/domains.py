@@ -10,7 +10,7 @@ from typing import Any
 
 from tunescope.corpus import Example, Row, Rows, data_hash, read_rows
 from tunescope.corpus.rows import record_of
-from tunescope.errors import BadInput
+from tunescope.errors import BadInput, concerning
 from tunescope.lm.texts import Limits, cut_by_model, encoded
 from tunescope.training.recipe import Recipe
 from tunescope.writing import write_text
@@ -43,9 +43,10 @@ def read_domains(
     has no embedding for.
     """
     limits = limits or Limits()
-    domains = {
-        name: _domain(name, read_rows(source), tokenizer, recipe, limits) for name, source in data.items()
-    }
+    domains = {}
+    for name, source in data.items():
+        with concerning(source):
+            domains[name] = _domain(name, read_rows(source), tokenizer, recipe, limits)
     for domain in domains.values():
         cut = cut_by_model(domain.train + domain.held_out, recipe.max_length, limits)
         for notice in [*_notices(domain), *(notice.text for notice in cut)]:

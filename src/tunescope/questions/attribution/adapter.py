@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tunescope.address import Address, parse
 from tunescope.delta import Array, Delta, Factored, Update
-from tunescope.errors import BadInput
+from tunescope.errors import BadInput, concerning
 from tunescope.linalg import gram
 from tunescope.lm.foreign_code import refuse_foreign_code
 from tunescope.questions.attribution.cells import Changes, is_transposed, outputs_of, require_finite, wide
@@ -113,6 +113,7 @@ def _fitted(source: Source, slots: Mapping[Address, Slot]) -> list[tuple[Delta, 
                 "the adapter does not say its scale",
                 file=source.location,
                 tensor=delta.tensors[0],
+                expected="alpha and rank, in its config or its metadata",
                 fix="give it with --scale",
             )
         else:
@@ -208,18 +209,22 @@ def merged(base: nn.Module, place: str) -> nn.Module:
 
     from peft import PeftConfig, PeftModel
 
+    # PEFT has no errors of its own; nothing but its calls stands under this.
     try:
-        refuse_foreign_code(PeftConfig.from_pretrained(place).to_dict(), place)
+        config = PeftConfig.from_pretrained(place)
+        refuse_foreign_code(config.to_dict(), place)
         adapted: Any = PeftModel.from_pretrained(copy.deepcopy(base), place)
-        return unwrapped(adapted, "merge_and_unload")
     except (RuntimeError, ValueError, KeyError) as error:
         raise BadInput(
             "other-base",
             "PEFT cannot put the adapter on this base",
             file=place,
+            expected="an adapter of this base, as PEFT saves it",
             found=_first_line(error),
             fix="name the base that it was tuned from",
         ) from error
+    with concerning(place):
+        return unwrapped(adapted, "merge_and_unload")
 
 
 def unwrapped(adapted: Any, how: str) -> nn.Module:

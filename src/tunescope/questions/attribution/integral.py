@@ -185,6 +185,7 @@ def _check(base: Array, tuned: Array, tokens: Array) -> None:
             raise BadInput(
                 "loss-not-finite",
                 f"the loss of the {which} model is not finite",
+                expected="a finite loss of every sequence",
                 found=f"{broken} of {len(losses)} sequences have a NaN or infinite loss",
                 fix="check the model's weights; try --dtype float32",
             )

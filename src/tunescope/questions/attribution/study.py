@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from tunescope.errors import Notice, UsageError
+from tunescope.errors import Notice, UsageError, concerning
 from tunescope.extras import needed_by
 from tunescope.questions.attribution import views as view
 from tunescope.questions.attribution.case import Case
@@ -114,16 +114,17 @@ def _measured(
     model = load_model(str(base), given["dtype"], device) if named else base
     notices = [*notices, *(unverified(str(base)) if named else [])]
     read, said = _batches(sets, given, model)
-    subject = open_subject(place, model, dtype=given["dtype"], device=device, scale=scale)
+    with concerning(place if isinstance(place, str) else None):
+        subject = open_subject(place, model, dtype=given["dtype"], device=device, scale=scale)
     options: dict[str, Any] = {"nodes": given["nodes"], "verified": given["put_back"], "seed": given["seed"]}
     state = None if given["state"] is None else Path(given["state"])
     with path_of(subject, given["seed"]) as path:
-        found = {
-            name: attribute_data(
-                path, subject.changes, batches, progress=_named(tell, name), state=state, **options
-            )
-            for name, batches in read.items()
-        }
+        found = {}
+        for name, batches in read.items():
+            with concerning(sets[name] if isinstance(sets[name], str) else None):
+                found[name] = attribute_data(
+                    path, subject.changes, batches, progress=_named(tell, name), state=state, **options
+                )
     return subject, found, [*notices, *subject.changes.notices, *said]
 
 
@@ -148,7 +149,8 @@ def _batches(
                 "texts need a tokenizer, which a live model does not bring",
                 fix="name the base by its folder or id, or give batches of token ids",
             )
-        read[name], said = read_batches(value, load_tokenizer(str(given["base"])), model, **limits)
+        with concerning(value):
+            read[name], said = read_batches(value, load_tokenizer(str(given["base"])), model, **limits)
         notices += said
     return read, notices
 

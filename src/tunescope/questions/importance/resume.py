@@ -33,7 +33,8 @@ class Progress:
         notes = json.loads(arrays.pop("notes").tobytes())
         if notes.pop("fingerprint") != self.fingerprint:
             raise BadInput("other-state", "the earlier run was of another model or with other arguments",
-                           file=self.path, fix="delete it, or repeat the earlier arguments")  # fmt: skip
+                           file=self.path, expected="a state of this model, data and arguments",
+                           fix="delete it, or repeat the earlier arguments")  # fmt: skip
         return _halves(arrays), notes
 
     def save(self, found: Mapping[str, Halves], notes: Mapping[str, Any], force: bool = False) -> None:

@@ -71,9 +71,8 @@ class Pass:
             if self._precise(batch.index + 1):
                 break
         if self.sequences == 0:
-            raise BadInput(
-                "no-sequences", "the data set is empty: there is no batch", fix="name a file with rows"
-            )
+            text = "the data set is empty: there is no batch"
+            raise BadInput("no-sequences", text, expected="one batch or more", fix="name a file with rows")
         if count < self.done:
             self._refuse_other_data()
 
@@ -114,7 +113,7 @@ class Pass:
     def _refuse_other_data(self) -> None:
         raise BadInput(
             "other-data", "the data differ from those of the run that is resumed", file=self.saved.path,
-            fix="delete the state, or give the same data",
+            expected="the data of the run that was stopped", fix="delete the state, or give the same data",
         )  # fmt: skip
 
     def _gathered(self, value: Any) -> list[Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from tunescope.corpus.reading import SUFFIXES, read_rows
-from tunescope.errors import Notice, UsageError
+from tunescope.errors import Notice, UsageError, concerning
 from tunescope.extras import needed_by
 from tunescope.questions.importance.description import where_it_lies
 from tunescope.questions.importance.findings import importance_findings
@@ -66,7 +66,8 @@ def importance(
     check_view(order, colour)
     (label, place), told = _named(model), location_of(data)
     loaded = _loaded(model, data, methods, given)
-    table, notices = _scored(loaded, methods, given, None if state is None else Path(state), tell)
+    with concerning(data if isinstance(data, str | Path) else None):
+        table, notices = _scored(loaded, methods, given, None if state is None else Path(state), tell)
     document = _document(table, place, told, label, [*loaded.notices, *notices])
     kept = {"model": spelled(model, label), "data": spelled(data, "data"), "method": methods, "state": None}
     read = digest.texts("data", told, table.meta["summary"]["data_hash"])
@@ -125,7 +126,8 @@ def _loaded(model: Any, data: Any, methods: tuple[str, ...], given: Mapping[str,
     names = ("sequences", "max_length", "batch_size", "seed")
     limits = {name: given[name] for name in names}
     tokenizer = load_tokenizer(parse_spec(str(model))[1])
-    batches, noticed = read_batches(str(data), tokenizer, network, **limits)
+    with concerning(data):
+        batches, noticed = read_batches(str(data), tokenizer, network, **limits)
     total = sum(len(batch["input_ids"]) for batch in batches)
     return _Loaded(network, batches, total, [*notices, *noticed, *_few(given, total)])
 

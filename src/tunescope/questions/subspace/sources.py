@@ -53,6 +53,7 @@ def _refuse_empty(source: Source) -> None:
             "no-directions",
             "a table of norms has no directions to compare",
             file=source.location,
+            expected="an adapter, or a whole model with --base",
             fix="name the adapter itself",
         )
     reasons = dict.fromkeys(entry.reason for entry in source.coverage if entry.reason)
@@ -60,6 +61,7 @@ def _refuse_empty(source: Source) -> None:
         "no-directions",
         "the source gives no update to compare",
         file=source.location,
+        expected="weights of which there is a ΔW",
         found="; ".join(list(reasons)[:3]) or "no tensor of a ΔW, or none that was selected",
         fix="see docs/formats.md for what each method needs",
     )

@@ -163,6 +163,7 @@ def _refuse_mixture(run: Run, opened: Sequence[Saved]) -> None:
             "mixed-checkpoints",
             "the folder holds checkpoints of adapters and of whole models",
             file=run.folder,
+            expected="checkpoints of one kind",
             found=", ".join(f"{name} ({kind})" for kind, name in sorted(first.items())),
             fix="keep one kind, or name the checkpoints one by one",
         )
