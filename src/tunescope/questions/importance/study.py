@@ -66,8 +66,7 @@ def importance(
     check_view(order, colour)
     (label, place), told = _named(model), location_of(data)
     loaded = _loaded(model, data, methods, given)
-    with concerning(data if isinstance(data, str | Path) else None):
-        table, notices = _scored(loaded, methods, given, None if state is None else Path(state), tell)
+    table, notices = _scored(loaded, methods, given, None if state is None else Path(state), tell)
     document = _document(table, place, told, label, [*loaded.notices, *notices])
     kept = {"model": spelled(model, label), "data": spelled(data, "data"), "method": methods, "state": None}
     read = digest.texts("data", told, table.meta["summary"]["data_hash"])
@@ -109,12 +108,11 @@ def _loaded(model: Any, data: Any, methods: tuple[str, ...], given: Mapping[str,
     if not live:
         join_group()
         device, notices = chosen_device(given["device"])
-    if live:
-        network = model
-    else:
+    network, place = model, "" if live else parse_spec(str(model))[1]
+    if not live:
         with warming(device, given["dtype"]):
-            network = load_model(parse_spec(str(model))[1], given["dtype"], device)
-    notices = [*notices, *([] if live else unverified(parse_spec(str(model))[1]))]
+            network = load_model(place, given["dtype"], device)
+        notices = [*notices, *unverified(place)]
     if not texts:
         return _Loaded(network, data, None, notices)
     if live:
@@ -125,9 +123,8 @@ def _loaded(model: Any, data: Any, methods: tuple[str, ...], given: Mapping[str,
         )
     names = ("sequences", "max_length", "batch_size", "seed")
     limits = {name: given[name] for name in names}
-    tokenizer = load_tokenizer(parse_spec(str(model))[1])
     with concerning(data):
-        batches, noticed = read_batches(str(data), tokenizer, network, **limits)
+        batches, noticed = read_batches(str(data), load_tokenizer(place), network, **limits)
     total = sum(len(batch["input_ids"]) for batch in batches)
     return _Loaded(network, batches, total, [*notices, *noticed, *_few(given, total)])
 
@@ -147,7 +144,8 @@ def _scored(
     total = loaded.total
     names = ("layer_importance", "seed", "noise_scale", "precision")
     alone = nullcontext() if state is None or not speaks() else held(state)
-    with alone, named_memory():
+    data = given["data"] if isinstance(given["data"], str | Path) else None
+    with alone, named_memory(), concerning(data):
         table = score_parameters(
             loaded.model,
             loaded.batches,
