@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tunescope.errors import BadInput, Missing, TunescopeError, printable
+from tunescope.errors import Missing, TunescopeError, printable
 from tunescope.extras import advice
 from tunescope.network import patiently, status_of
 from tunescope.source.locate import adapter_names
@@ -24,7 +24,7 @@ def fetch(hub: HubId) -> tuple[Path, str]:
     if offline:
         return _cached(huggingface_hub, hub, "the hub is switched off (HF_HUB_OFFLINE)")
     try:
-        return patiently(lambda: _download(huggingface_hub, hub), _spell(hub))
+        return patiently(lambda: _download(huggingface_hub, hub), spell(hub))
     except TunescopeError:
         raise
     except Exception as error:
@@ -46,7 +46,7 @@ def connected(hub: HubId) -> tuple[Any, bool]:
         raise Missing(
             "no-hub",
             "reading from the hub needs huggingface_hub, which is not installed",
-            file=_spell(hub),
+            file=spell(hub),
             fix=f"name a local path, or {advice('hub')}",
         ) from None
     return huggingface_hub, bool(constants.HF_HUB_OFFLINE)
@@ -55,7 +55,7 @@ def connected(hub: HubId) -> tuple[Any, bool]:
 def answered(library: Any, hub: HubId, call: Callable[[], T], offline: bool = False) -> T:
     """What `call` gets from the hub, which is asked patiently; its refusals as errors of ours."""
     try:
-        return patiently(call, _spell(hub))
+        return patiently(call, spell(hub))
     except TunescopeError:
         raise
     except Exception as error:
@@ -67,31 +67,6 @@ def answered(library: Any, hub: HubId, call: Callable[[], T], offline: bool = Fa
         if refusal is None:
             raise
         raise refusal from None
-
-
-def header_shapes(hub: HubId) -> tuple[dict[str, tuple[int, ...]], int] | None:
-    """Shapes of a model's tensors by name, from ranges of its headers, and how many files that were.
-
-    `None` where the hub is switched off, and where the weights are not safetensors at the repository's top.
-    All are of one commit. Raises as `fetch` does, and `BadInput` for a header that is none.
-    """
-    library, offline = connected(hub)
-    if offline or hub.folder is not None:
-        return None
-    commit, names = names_of(library, hub)
-    if not {"model.safetensors", "model.safetensors.index.json"} & {*names}:
-        return None
-    read = library.HfApi().get_safetensors_metadata
-    try:
-        files = answered(library, hub, lambda: read(hub.repo, revision=commit)).files_metadata
-    except (library.errors.SafetensorsParsingError, library.errors.NotASafetensorsRepoError) as error:
-        raise BadInput(
-            "header-json", "a header of the base on the hub cannot be read", file=_spell(hub),
-            expected="safetensors", found=printable(str(error).split("\n")[0]),
-            fix="fetch the model, and name its folder",
-        ) from None  # fmt: skip
-    shapes = {n: tuple(tensor.shape) for file in files.values() for n, tensor in file.tensors.items()}
-    return shapes, len(files)
 
 
 def _download(library: Any, hub: HubId) -> tuple[Path, str]:
@@ -189,7 +164,7 @@ def _no_adapter(hub: HubId, names: Sequence[str]) -> Missing:
     return Missing(
         "no-adapter-on-hub",
         "the repository holds no adapter at this place",
-        file=_spell(hub),
+        file=spell(hub),
         expected="adapter_model.safetensors or another file of adapter weights",
         found=", ".join(names[:8]) or "no files",
         fix=fix,
@@ -219,8 +194,8 @@ def _not_cached(hub: HubId, why: str) -> Missing:
     return Missing(
         "hub-offline",
         f"the adapter is not in the local cache, and {why}",
-        file=_spell(hub),
-        found="not cached: " + _spell(hub),
+        file=spell(hub),
+        found="not cached: " + spell(hub),
         fix=f"with a connection: hf download {hub.repo}{revision}{include}",
     )
 
@@ -268,7 +243,7 @@ def _refusal(errors: Any, error: Exception, hub: HubId) -> Missing | None:
 
 def _missing(said: tuple[str, str, str], hub: HubId, found: str) -> Missing:
     slug, what, fix = said
-    return Missing(slug, what, file=_spell(hub), found=found, fix=fix)
+    return Missing(slug, what, file=spell(hub), found=found, fix=fix)
 
 
 def _said(errors: Any, error: Exception, status: int | None) -> tuple[str, str, str] | None:
@@ -305,6 +280,6 @@ def _unreachable(error: Exception) -> bool:
     return isinstance(error, OSError) or bool(kinds & {"TransportError", "RequestError", "TimeoutException"})
 
 
-def _spell(hub: HubId) -> str:
+def spell(hub: HubId) -> str:
     revision = f"@{hub.revision}" if hub.revision else ""
     return printable(hub.repo + revision + (f":{hub.folder}" if hub.folder else ""))

@@ -8,7 +8,7 @@ from typing import Any
 
 from tunescope.source.files.distributed import METADATA
 from tunescope.source.formats.names import strip_wrappers
-from tunescope.source.hub import header_shapes
+from tunescope.source.hub_shapes import header_shapes
 from tunescope.source.spec import parse_hub_id
 from tunescope.source.whole import WholeModel, open_whole
 
