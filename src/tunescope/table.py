@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import polars as pl
 
 from tunescope import tabular
@@ -189,16 +190,15 @@ def _write(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path:
     return write_atomically(path, writing)
 
 
-def square(
-    labels: Sequence[str], values: Sequence[Sequence[float | None]], corner: str = "model_id"
-) -> pl.DataFrame:
-    """A labelled square matrix: labels as first column and as header."""
+def square(labels: Sequence[str], values: Any, corner: str = "model_id") -> pl.DataFrame:
+    """A labelled square matrix: labels as first column and as header; NaN or `None` is empty."""
     while corner in labels:
         corner += "_"
-    columns: dict[str, Any] = {corner: list(labels)}
-    for j, label in enumerate(labels):
-        columns[label] = pl.Series([row[j] for row in values], dtype=pl.Float64)
-    return pl.DataFrame(columns)
+    columns = np.array(values, dtype=np.float64).reshape(len(labels), len(labels)).T
+    return pl.DataFrame(
+        {corner: list(labels)}
+        | {label: pl.Series(column, nan_to_null=True) for label, column in zip(labels, columns, strict=True)}
+    )
 
 
 def spreadsheet_safe(frame: pl.DataFrame) -> pl.DataFrame:

@@ -29,6 +29,8 @@ def wide(array: Array) -> Array:
     >>> wide(np.ones(2, dtype=np.float16)).dtype
     dtype('float32')
     """
+    if array.dtype == np.float32:
+        return array
     if array.dtype.name == "bfloat16":
         bits = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32)
         bits <<= 16

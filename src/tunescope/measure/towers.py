@@ -1,6 +1,8 @@
 """A model's weights as tables of layers by kinds, one table for each tower."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -9,6 +11,8 @@ from tunescope.address import Address
 from tunescope.statistics.types import Float64
 
 _FAMILIES = ("attention", "mlp", "other")
+# Layer, kind, mean logarithm, component name.
+_Cell = tuple[Any, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +42,13 @@ def towers(rows: pl.DataFrame, measure: str) -> list[Tower]:
 
     `rows` has `stack, layer, module_type, expert, component_name` and the column `measure`.
     """
+    found = towers_of_models(rows.with_columns(pl.lit("").alias("model_id")), measure)
+    return next(iter(found.values()), [])
+
+
+def towers_of_models(rows: pl.DataFrame, measure: str) -> dict[str, list[Tower]]:
+    """As `towers`, of every `model_id` at once; a model without any has an empty list."""
+    models = rows["model_id"].unique(maintain_order=True).to_list()
     inside = rows.filter(
         pl.col("layer").is_not_null()
         & pl.col(measure).is_finite()
@@ -46,24 +57,26 @@ def towers(rows: pl.DataFrame, measure: str) -> list[Tower]:
     )
     kinds = {kind: Address("", 0, kind).family for kind in inside["module_type"].unique().to_list()}
     inside = inside.filter(pl.col("module_type").is_in([k for k, f in kinds.items() if f in _FAMILIES]))
-    return [
-        _tower(stack, inside.filter(pl.col("stack") == stack), measure, kinds)
-        for stack in inside["stack"].unique(maintain_order=True).to_list()
-    ]
-
-
-def _tower(stack: str, rows: pl.DataFrame, measure: str, families: dict[str, str]) -> Tower:
-    cells = rows.group_by("layer", "module_type", maintain_order=True).agg(
+    cells = inside.group_by("model_id", "stack", "layer", "module_type", maintain_order=True).agg(
         pl.col(measure).log().mean(),
         pl.when(pl.len() == 1).then(pl.col("component_name").first()).otherwise(pl.lit("")),
     )
-    layers = sorted(cells["layer"].unique().to_list())
-    kinds = cells["module_type"].unique(maintain_order=True).to_list()
+    found: dict[str, dict[str, list[_Cell]]] = {model: {} for model in models}
+    for model, stack, *cell in cells.iter_rows():
+        found[model].setdefault(stack, []).append(tuple(cell))
+    return {
+        model: [_tower(stack, its, kinds) for stack, its in stacks.items()] for model, stacks in found.items()
+    }
+
+
+def _tower(stack: str, cells: Sequence[_Cell], families: dict[str, str]) -> Tower:
+    layers = sorted({layer for layer, *_ in cells})
+    kinds = list(dict.fromkeys(kind for _, kind, *_ in cells))
     row = {layer: i for i, layer in enumerate(layers)}
     column = {kind: i for i, kind in enumerate(kinds)}
     logs = np.full((len(layers), len(kinds)), np.nan)
     names = [[""] * len(kinds) for _ in layers]
-    for layer, kind, value, name in cells.iter_rows():
+    for layer, kind, value, name in cells:
         logs[row[layer], column[kind]] = value
         names[row[layer]][column[kind]] = name
     return Tower(

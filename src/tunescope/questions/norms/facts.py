@@ -12,17 +12,16 @@ _MANY = 12
 def untrained(frame: pl.DataFrame) -> list[Finding]:
     """Models of which all updates, or some, are exactly zero."""
     found = []
-    for model, rows in _models(frame):
-        zero = rows.filter(pl.col("unscaled_frobenius_norm").fill_null(pl.col("frobenius_norm")) == 0)
-        if not zero.height:
-            continue
-        every = zero.height == rows.height
+    counts = _counts(frame)
+    zeros = frame.filter(pl.col("unscaled_frobenius_norm").fill_null(pl.col("frobenius_norm")) == 0)
+    for model, zero in _models(zeros):
+        every = zero.height == counts[model]
         components = () if every else tuple(zero["component_name"].to_list())
-        evidence = {"statistic": "updates of zero", "value": zero.height, "n": rows.height}
-        text = _zero([model], components, rows.height)
+        evidence = {"statistic": "updates of zero", "value": zero.height, "n": counts[model]}
+        text = _zero([model], components, counts[model])
         found.append(
             Finding("untrained", text, (model,), components, evidence=evidence, severity="warning",
-                    strength=zero.height / rows.height)
+                    strength=zero.height / counts[model])
         )  # fmt: skip
     return merged(
         found,
@@ -40,10 +39,8 @@ def _zero(models: Sequence[str], components: Sequence[str], of: int) -> str:
 
 def non_finite(frame: pl.DataFrame) -> Iterator[Finding]:
     """Models with NaN or infinite values, which are left out of every mean."""
-    for model, rows in _models(frame):
-        spoilt = rows.filter(pl.col("status").str.starts_with("non-finite"))
-        if not spoilt.height:
-            continue
+    counts = _counts(frame)
+    for model, spoilt in _models(frame.filter(pl.col("status").str.starts_with("non-finite"))):
         names, statuses = spoilt["component_name"].to_list(), spoilt["status"].to_list()
         values = [
             f"{name} ({status.removeprefix('non-finite:').strip()})"
@@ -55,15 +52,19 @@ def non_finite(frame: pl.DataFrame) -> Iterator[Finding]:
         evidence = {
             "statistic": "updates with values that are not finite",
             "value": len(names),
-            "n": rows.height,
+            "n": counts[model],
             "status": dict(zip(names, statuses, strict=True)),
         }
         yield Finding(
             "non_finite", text, (model,), tuple(names), evidence=evidence, severity="warning",
-            strength=len(names) / rows.height,
+            strength=len(names) / counts[model],
         )  # fmt: skip
 
 
 def _models(frame: pl.DataFrame) -> Iterator[tuple[str, pl.DataFrame]]:
-    for model in frame["model_id"].unique(maintain_order=True).to_list():
-        yield model, frame.filter(pl.col("model_id") == model)
+    for rows in frame.partition_by("model_id", maintain_order=True):
+        yield rows["model_id"][0], rows
+
+
+def _counts(frame: pl.DataFrame) -> dict[str, int]:
+    return dict(frame.group_by("model_id", maintain_order=True).len().iter_rows())

@@ -9,7 +9,7 @@ import polars as pl
 
 from tunescope.errors import Notice
 from tunescope.measure.between import Between
-from tunescope.measure.towers import Tower, towers
+from tunescope.measure.towers import Tower, towers_of_models
 from tunescope.questions.norms.cells import cell_findings
 from tunescope.questions.norms.depth import depth_findings
 from tunescope.questions.norms.facts import non_finite, untrained
@@ -50,7 +50,4 @@ def place_findings(models: Mapping[str, Sequence[Tower]], metric: str) -> list[F
 
 def model_towers(frame: pl.DataFrame, metric: str) -> dict[str, list[Tower]]:
     """The towers of every model of a norms table."""
-    return {
-        model: towers(frame.filter(pl.col("model_id") == model), metric)
-        for model in frame["model_id"].unique(maintain_order=True).to_list()
-    }
+    return towers_of_models(frame, metric)

@@ -16,21 +16,24 @@ from tunescope.study.study import Study
 
 # What says how a weight is stored is shown in a cell's drawer, but is no map.
 _NO_MAP = frozenset({"step", "lora_rank", "lora_alpha", "d_out", "d_in"})
+# A page of more models is larger than a browser likes.
+_MOST = 64
 _CENTRED = frozenset({"mean", "cosine_to_base"})
 
 
 def content(study: Study) -> Content:
     """What the page shows of how much weights changed."""
-    frame, metric = study.table.frame, study.readout["metric"]
+    metric, every = study.readout["metric"], study.readout["models"]
+    models = dict(list(every.items())[:_MOST])
+    frame = study.table.frame.filter(pl.col("model_id").is_in(list(models)))
     measures = _measures(frame, metric)
     kept = [name for name, values in frame.to_dict().items() if values.null_count() < len(values)]
     data = {"norms": Data(frame.select(kept), study.table.meta["columns"])}
     data |= {
-        name: Data(table.frame, table.meta["columns"])
+        name: Data(_of(table.frame, list(models)), table.meta["columns"])
         for name, table in study.tables.items()
         if name in ("similarity", "heads") and len(table)
     }
-    models = study.readout["models"]
     shared = shared_sentence(models)
     return Content(
         command=command_line(COMMAND, study.arguments),
@@ -42,8 +45,18 @@ def content(study: Study) -> Content:
         caution=CAUTION,
         methods=methods(metric, study.sources),
         nothing=nothing_stands_out(study.readout["looked_at"]),
-        about=_about(frame),
+        about=[*_about(frame), *_left_out(len(models), len(every))],
     )
+
+
+def _of(frame: pl.DataFrame, models: list[str]) -> pl.DataFrame:
+    """The rows of some models."""
+    named = [name for name in ("model_id", "model_a", "model_b") if name in frame.columns]
+    return frame.filter(*(pl.col(name).is_in(models) for name in named))
+
+
+def _left_out(shown: int, of: int) -> list[str]:
+    return [f"the first {shown} of {of} models; all of them are in tables/"] if shown < of else []
 
 
 def _measures(frame: pl.DataFrame, first: str) -> list[Measure]:

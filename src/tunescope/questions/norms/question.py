@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from tunescope.page.panels import Content
@@ -33,7 +34,8 @@ def _views(study: Study) -> Mapping[str, pl.DataFrame]:
     frame = study.table.frame
     labels = list(study.readout["models"])
     stems = file_stems(labels, taken=("all_models",))
-    views = {f"weight_norms_{stem}": frame.filter(pl.col("model_id") == m) for m, stem in stems.items()}
+    parts = {rows["model_id"][0]: rows for rows in frame.partition_by("model_id", maintain_order=True)}
+    views = {f"weight_norms_{stem}": parts.get(m, frame.clear()) for m, stem in stems.items()}
     views["weight_norms_all_models"] = frame
     if len(labels) > 1:
         views |= {name: _square(study, labels, column) for name, column in _SQUARES.items()}
@@ -48,10 +50,12 @@ _SQUARES = {
 
 
 def _square(study: Study, labels: Sequence[str], column: str) -> pl.DataFrame:
-    rows = study.tables["similarity"].frame.select("model_a", "model_b", column).iter_rows()
-    known = {frozenset((a, b)): value for a, b, value in rows}
-    same = 0.0 if column == "norm_map_distance" else 1.0
-    values = [[same if a == b else known.get(frozenset((a, b))) for b in labels] for a in labels]
+    number = {label: i for i, label in enumerate(labels)}
+    rows = study.tables["similarity"].frame
+    i, j = ([number[label] for label in rows[side].to_list()] for side in ("model_a", "model_b"))
+    values = np.full((len(labels), len(labels)), np.nan)
+    values[i, j] = values[j, i] = rows[column].to_numpy()
+    np.fill_diagonal(values, 0.0 if column == "norm_map_distance" else 1.0)
     return square(labels, values)
 
 

@@ -7,6 +7,7 @@ import polars as pl
 
 from tunescope.questions.norms.sentences import focus_sentences, methods, model_sentences, shared_sentence
 from tunescope.questions.norms.sight import nothing_stands_out
+from tunescope.questions.norms.summary import ALL_RATIOS
 from tunescope.questions.norms.views import name_of
 from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import significant
@@ -35,7 +36,7 @@ def norms_markdown(study: Study) -> str:
         "",
         "## Models",
         "",
-        *(f"- {escaped(sentence)}" for sentence in model_sentences(models, metric)),
+        *(f"- {escaped(sentence)}" for sentence in model_sentences(_first(models), metric)),
     ]
     if shared := shared_sentence(models):
         lines += ["", shared]
@@ -45,6 +46,11 @@ def norms_markdown(study: Study) -> str:
         lines += ["", "## Coverage", "", *coverage]
     lines += ["", "## Methods", "", escaped(methods(metric, study.sources))]
     return "\n".join(lines) + "\n"
+
+
+def _first(models: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Those that are told in a sentence each; the table below them holds every one."""
+    return dict(list(models.items())[:ALL_RATIOS])
 
 
 def _findings(document: Mapping[str, Any]) -> list[str]:
@@ -88,7 +94,7 @@ def _focus(models: Mapping[str, Any]) -> list[str]:
 
 def _ratios(models: Mapping[str, Any], ratios: Mapping[str, float | None]) -> list[str]:
     labels = list(models)
-    if len(labels) < 2:
+    if len(labels) < 2 or len(labels) > ALL_RATIOS:
         return []
     rows = [
         [escaped(a), *("—" if a == b else significant(ratios[f"{a}/{b}"]) for b in labels)] for a in labels

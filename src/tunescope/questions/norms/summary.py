@@ -11,6 +11,9 @@ from tunescope.questions.norms.sight import looked_at
 from tunescope.study.finding import Finding, ordered
 from tunescope.table import SCHEMA_VERSION
 
+# The most models of which the ratios of all pairs are told.
+ALL_RATIOS = 32
+
 
 def readout(
     frame: pl.DataFrame,
@@ -23,7 +26,8 @@ def readout(
 
     Every mean is over the finite values of `metric`; a model without any has nulls.
     """
-    models = {label: _model(frame.filter(pl.col("model_id") == label), metric) for label in labels}
+    parts = {rows["model_id"][0]: rows for rows in frame.partition_by("model_id", maintain_order=True)}
+    models = {label: _model(parts.get(label, frame.clear()), metric) for label in labels}
     document = {
         "schema_version": SCHEMA_VERSION,
         "metric": metric,
@@ -59,11 +63,13 @@ def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
 
 
 def _ratios(models: dict[str, dict[str, Any]]) -> dict[str, float | None]:
+    """Every model over every other; of more than `ALL_RATIOS` every one over the first."""
     means = {label: model["overall_mean"] for label, model in models.items()}
+    below = list(means)[: None if len(means) <= ALL_RATIOS else 1]
     return {
         f"{a}/{b}": means[a] / means[b] if means[a] is not None and means[b] else None
         for a in means
-        for b in means
+        for b in below
         if a != b
     }
 
