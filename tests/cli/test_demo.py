@@ -27,6 +27,9 @@ def test_the_demonstration_says_where_to_look(run, tmp_path):
     for line in done.out.split("Look at:\n")[1].split("\n\n")[0].splitlines():
         name, path = line.split()
         assert (out / path).exists(), name
+    page = (out / "report.html").read_text(encoding="utf-8")
+    for model in ("cpp", "physics", "cpp-full", "cpp-seed-1", "cpp-2e-4"):
+        assert model in page
     figures = {path.name for path in (out / "trajectory" / "figures").glob("*.gif")}
     assert {"1e-3_all_mean.gif", "1e-3_all_abs_mean.gif", "2e-4_cpp_mean.gif"} <= figures
     record = json.loads((out / "runs" / "cpp" / "lr-1e-3" / "seed-0" / "run.json").read_text())

@@ -12,12 +12,10 @@ from tunescope.writing import write_text
 RATES = (2e-4, 1e-3)
 # The domain that is trained twice more: from another seed, and with all weights.
 AGAIN = "cpp"
-FULL_RATE = 2e-4
+FULL_RATE = 3e-4
 # Held-out rows that importance and attribution are taken on.
 ROWS = 8
-FOLDERS = (
-    "runs", "second-seed", "full", "norms", "subspace", "trajectory", "proxy", "importance", "attribution",
-)  # fmt: skip
+FOLDERS = ("runs", "second-seed", "full", "norms", "subspace", "trajectory", "importance", "attribution")
 
 
 @dataclass(frozen=True)
@@ -38,9 +36,15 @@ class Trained:
     full: Any
 
     @property
-    def fast(self) -> dict[str, Path]:
-        """The folder of every domain's run at the higher rate."""
+    def adapters(self) -> dict[str, Path]:
+        """The runs of the higher rate, by the name that a model has in all studies."""
         return {run.domain: run.folder for run in self.runs if run.learning_rate == max(RATES)}
+
+    @property
+    def slow(self) -> dict[str, Path]:
+        """The runs of the lower rate."""
+        rest = [run for run in self.runs if run.learning_rate != max(RATES)]
+        return {f"{run.domain}-{run.learning_rate:.0e}".replace("e-0", "e-"): run.folder for run in rest}
 
 
 def settings() -> dict[str, Any]:
@@ -115,46 +119,44 @@ def _norms(_: Path, trained: Trained) -> Any:
     """How much: the five adapters of the higher rate, and the full fine-tune beside them."""
     from tunescope.questions.norms.study import norms
 
-    adapters = [f"{domain}={folder / 'adapter'}" for domain, folder in trained.fast.items()]
-    full = f"{AGAIN}-full={trained.full[0].folder / 'model'}"
-    return norms([*adapters, full], base=str(model_path()), shared_scale=True)
+    sources = _named({name: run / "adapter" for name, run in trained.adapters.items()})
+    full = _named({f"{AGAIN}-full": trained.full[0].folder / "model"})
+    return norms([*sources, *full], base=str(model_path()), shared_scale=True)
 
 
 def _subspace(_: Path, trained: Trained) -> Any:
     """In which directions: one domain from two seeds."""
     from tunescope.questions.subspace.study import subspace
 
-    seeds = {"seed-0": trained.fast[AGAIN], "seed-1": trained.second[0].folder}
-    return subspace(*(f"{seed}={folder / 'adapter'}" for seed, folder in seeds.items()))
+    seeds = {AGAIN: trained.adapters[AGAIN], f"{AGAIN}-seed-1": trained.second[0].folder}
+    return subspace(_named({name: run / "adapter" for name, run in seeds.items()}))
 
 
-def _trajectory(root: Path, _: Trained) -> Any:
-    """When: all ten runs."""
+def _trajectory(_: Path, trained: Trained) -> Any:
+    """When: all ten runs, and whether full fine-tuning moves the layers as LoRA does."""
     from tunescope.questions.trajectory.study import trajectory
 
-    return trajectory(root / "runs", fps=4.0)
-
-
-def _proxy(_: Path, trained: Trained) -> Any:
-    """When, again: does LoRA move the layers as full fine-tuning does?"""
-    from tunescope.questions.trajectory.study import trajectory
-
-    return trajectory(f"lora={trained.fast[AGAIN]}", f"full={trained.full[0].folder}", fps=4.0)
+    full = {f"{AGAIN}-full": trained.full[0].folder}
+    return trajectory(_named({**trained.adapters, **trained.slow, **full}), fps=4.0)
 
 
 def _importance(root: Path, _: Trained) -> Any:
     """Does it matter: which parameters the untouched model's predictions depend on."""
     from tunescope.questions.importance.study import importance
 
-    return importance(f"base={model_path()}", _held_out(root), sequences=ROWS)
+    return importance(f"base={model_path()}", _held_out(root), sequences=ROWS, device="cpu")
 
 
 def _attribution(root: Path, trained: Trained) -> Any:
     """Does it matter: which of the changes bought the gain."""
     from tunescope.questions.attribution.study import attribute
 
-    adapter = f"{AGAIN}={trained.fast[AGAIN] / 'adapter'}"
-    return attribute(adapter, str(model_path()), [_held_out(root)], sequences=ROWS)
+    (adapter,) = _named({AGAIN: trained.adapters[AGAIN] / "adapter"})
+    return attribute(adapter, str(model_path()), [_held_out(root)], sequences=ROWS, device="cpu")
+
+
+def _named(places: Mapping[str, Path]) -> list[str]:
+    return [f"{name}={place}" for name, place in places.items()]
 
 
 def _held_out(root: Path) -> str:
@@ -165,7 +167,6 @@ STUDIES: dict[str, Callable[[Path, Trained], Any]] = {
     "norms": _norms,
     "subspace": _subspace,
     "trajectory": _trajectory,
-    "proxy": _proxy,
     "importance": _importance,
     "attribution": _attribution,
 }
