@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from benchmarks import norms, page, report, subspace, whole
+from benchmarks import norms, page, report, subspace, whole, whole_peers, whole_stream
 
 
 def main() -> None:
@@ -12,6 +12,8 @@ def main() -> None:
     subspace.main()
     whole.main()
     page.main()
+    whole_stream.main()
+    whole_peers.main()
     out = report.HERE / "results" / "importance_cpu.json"
     subprocess.run([sys.executable, "-m", "benchmarks.importance_cpu", "--out", str(out)], check=True)
     print(report.write().read_text())

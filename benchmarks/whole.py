@@ -27,15 +27,16 @@ SIDE, RANK, REPEATS = 4096, 64, 5
 # Name -> matrices of its pair; the bare pass stands on both sides of ours.
 ORDER = {
     "read": 4, "bare": 4, "norms": 4, "bare_again": 4, "norms_twice_the_size": 8, "top": 2, "verify": 4,
+    "verify_256": 2,
 }  # fmt: skip
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
 )
 
 
-def make(matrices: int) -> Path:
-    """A base, a tuned model, and the base with an adapter of rank 64 merged, in one folder."""
-    folder = ROOT / str(matrices)
+def make(matrices: int, rank: int) -> Path:
+    """A base, a tuned model, and the base with an adapter of this rank merged, in one folder."""
+    folder = ROOT / f"{matrices}-r{rank}"
     if (folder / "done").exists():
         return folder
     draw = np.random.default_rng(0)
@@ -45,7 +46,7 @@ def make(matrices: int) -> Path:
         name = f"model.layers.{k}.self_attn.q_proj"
         W = (0.02 * draw.standard_normal((SIDE, SIDE), dtype=np.float32)).astype(ml_dtypes.bfloat16)
         noise = 2e-4 * draw.standard_normal((SIDE, SIDE), dtype=np.float32)
-        A, B = (draw.standard_normal(shape, dtype=np.float32) for shape in ((RANK, SIDE), (SIDE, RANK)))
+        A, B = (draw.standard_normal(shape, dtype=np.float32) for shape in ((rank, SIDE), (SIDE, rank)))
         B *= np.float32(2e-5)
         wide = W.astype(np.float32)
         models["base"][f"{name}.weight"] = W
@@ -57,7 +58,7 @@ def make(matrices: int) -> Path:
         save_file(tensors, folder / label / "model.safetensors")
     (folder / "adapter").mkdir(exist_ok=True)
     save_file(adapter, folder / "adapter" / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK, "target_modules": ["q_proj"]}
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": ["q_proj"]}
     (folder / "adapter" / "adapter_config.json").write_text(json.dumps(config))
     (folder / "done").touch()
     return folder
@@ -152,9 +153,9 @@ WAYS: dict[str, Callable[[Path], Callable[[], Any]]] = {
 }
 
 
-def contend(name: str, matrices: int) -> None:
+def contend(name: str, matrices: int, rank: int) -> None:
     """Run one way in this process: least CPU seconds of its repeats, and its peak memory above imports."""
-    folder = ROOT / str(matrices)
+    folder = ROOT / f"{matrices}-r{rank}"
     run = WAYS[name](folder)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds, wall = [], []
@@ -174,15 +175,17 @@ def main() -> dict[str, Any]:
     results: dict[str, Any] = {}
     for name, matrices in ORDER.items():
         # Made in a process of its own: what it held would count as peak memory of the next.
-        _alone("make", matrices)
-        results[name] = json.loads(_alone(name.partition("_")[0], matrices).splitlines()[-1])
+        rank = 256 if name == "verify_256" else RANK
+        _alone("make", matrices, rank)
+        results[name] = json.loads(_alone(name.partition("_")[0], matrices, rank).splitlines()[-1])
+    results["load"], results["cores"] = os.getloadavg()[0], os.cpu_count()
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(results, indent=2) + "\n")
     return results
 
 
-def _alone(way: str, matrices: int) -> str:
-    command = [sys.executable, "-m", "benchmarks.whole", way, str(matrices)]
+def _alone(way: str, matrices: int, rank: int) -> str:
+    command = [sys.executable, "-m", "benchmarks.whole", way, str(matrices), str(rank)]
     return subprocess.run(
         command, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=True
     ).stdout
@@ -198,6 +201,7 @@ def section(r: dict[str, Any]) -> list[str]:
         "norms_twice_the_size": "the same on a pair of twice the size",
         "top": "the same with --spectra top",
         "verify": "tunescope verify, r = 64",
+        "verify_256": "tunescope verify, r = 256",
     }
     rows = [
         f"| {title} | {r[name]['cpu_per_gb'] / least:.2f} | {r[name]['cpu_per_gb']:.2f} | "
@@ -208,6 +212,7 @@ def section(r: dict[str, Any]) -> list[str]:
         "`python -m benchmarks.whole`: bfloat16 checkpoints of 4096 × 4096 matrices, every value differing",
         "by chance, from the page cache, one thread of BLAS, hashing apart. CPU seconds per GB of both files",
         "together; they are of the machine at hand and its load, the ratio to the bare pass carries over.",
+        f"Load average at the end of the run: {r['load']:.0f} on {r['cores']} cores.",
         "",
         "| | CPU ÷ bare pass | CPU s per GB | wall s per GB | peak memory of the process |",
         "|---|---|---|---|---|",
@@ -217,8 +222,8 @@ def section(r: dict[str, Any]) -> list[str]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["make"]:
-        make(int(sys.argv[2]))
+        make(int(sys.argv[2]), int(sys.argv[3]))
     elif len(sys.argv) > 1:
-        contend(sys.argv[1], int(sys.argv[2]))
+        contend(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
     else:
         print("\n".join(section(main())))
