@@ -78,8 +78,9 @@ def subspace(
     arguments["sources"] = spelled_sources(sources, opened)
     check_comparable(opened, against_self)
     held = open_checkpoint(base) if base else None
-    options = AgainstBase(tuple(ranks), intruders, epsilon)
-    tables = _compared(opened, wanted, against_self, held, options, tell)
+    tables = _compared(
+        opened, wanted, against_self, held, AgainstBase(tuple(ranks), intruders, epsilon), tell
+    )
     document = _document(opened, tables, held)
     return Study(QUESTION, tables, document, arguments, _provenance(opened, held, hash_all))
 
