@@ -63,11 +63,11 @@ def subspace(
 
     `sources` are what `norms` takes, with a `base` whole models as well: the 64 leading directions of each
     change, beside adapters only of their weights. `study.table` has one row per pair and ΔW: overlap
-    ‖UᵀU'‖²_F/min(r, r') of the whole spans in [0, 1] on both sides with its chance level and z, cosine of
-    ΔW, principal angles in degrees, shared dimensions. `study.tables["subspace"]` has one row per pair, ΔW,
-    matrix (`of`), side, i and j: φ(i, j) [Hu et al. 2021, eq. 4] with chance and z. With `base`, the table
-    of amplification (also at `ranks`) and of the `intruders` leading vectors whose best cosine lies below
-    `epsilon`. Raises as `open_source`, and `BadInput` where two sources have no weight in common.
+    ‖UᵀU'‖²_F/min(r, r') of the spans in [0, 1] on both sides with chance and z, cosine of ΔW, principal
+    angles in degrees, shared dimensions. `study.tables["subspace"]` has one row per pair, ΔW, matrix
+    (`of`), side, i and j: φ(i, j) [Hu et al. 2021, eq. 4] with chance and z. A `base` adds amplification (also
+    at `ranks`) and `intruders` leading vectors whose best cosine lies below `epsilon`. Raises as
+    `open_source`, and `BadInput` where two sources have no weight in common.
     """
     arguments = asked(locals())
     check_numbers(vmax, epsilon, ranks, base)
@@ -78,9 +78,8 @@ def subspace(
     arguments["sources"] = spelled_sources(sources, opened)
     check_comparable(opened, against_self)
     held = open_checkpoint(base) if base else None
-    tables = _compared(
-        opened, wanted, against_self, held, AgainstBase(tuple(ranks), intruders, epsilon), tell
-    )
+    options = AgainstBase(tuple(ranks), intruders, epsilon)
+    tables = _compared(opened, wanted, against_self, held, options, tell)
     document = _document(opened, tables, held)
     return Study(QUESTION, tables, document, arguments, _provenance(opened, held, hash_all))
 
