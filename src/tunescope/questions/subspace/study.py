@@ -63,11 +63,10 @@ def subspace(
 
     `sources` are what `norms` takes, with a `base` whole models as well: the 64 leading directions of each
     change, beside adapters only of their weights. `study.table` has one row per pair and ΔW: overlap
-    ‖UᵀU'‖²_F/min(r, r') of the spans in [0, 1] on both sides with chance and z, cosine of ΔW, principal
-    angles in degrees, shared dimensions. `study.tables["subspace"]` has one row per pair, ΔW, matrix
-    (`of`), side, i and j: φ(i, j) [Hu et al. 2021, eq. 4] with chance and z. A `base` adds amplification (also
-    at `ranks`) and `intruders` leading vectors whose best cosine lies below `epsilon`. Raises as
-    `open_source`, and `BadInput` where two sources have no weight in common.
+    ‖UᵀU'‖²_F/min(r, r') of the spans, in [0, 1], on both sides with chance and z, cosine, principal angles in
+    degrees, shared dimensions. `study.tables["subspace"]` has one row for each pair, ΔW, `of`, side, i and
+    j: φ(i, j) [Hu et al. 2021, eq. 4]. A `base` adds amplification (also at `ranks`) and `intruders` leading
+    vectors of best cosine below `epsilon`. Raises as `open_source`, and `BadInput` where no weight is common.
     """
     arguments = asked(locals())
     check_numbers(vmax, epsilon, ranks, base)
