@@ -44,7 +44,7 @@ def test_the_quick_demonstration_finds_what_was_built_in(run, tmp_path):
     out = tmp_path / "taste"
     done = run("demo", "--quick", "-o", out)
     assert done.code == 0, done.err
-    assert "every update of untrained is exactly zero" in done.out
+    assert "Every update of untrained is exactly zero" in done.out
     assert "seed-0 and seed-1 changed most in their middle layers" in done.out
     assert "seed-0 and seed-1 changed common directions in all 84 weights" in done.out
     following = done.out.split("Next:\n")[1].split("\n\n")[0].splitlines()

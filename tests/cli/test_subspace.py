@@ -279,7 +279,7 @@ def test_a_base_under_a_wrapper_prefix_gives_the_same_amplification(
 def test_five_adapters_are_told_in_at_most_600_words(run: Run, tmp_path: Path) -> None:
     """Folds included, tables and the methods paragraph apart; no pair has a sentence of its own."""
     sources = [adapter(tmp_path / name, seed) for seed, name in enumerate(("a", "b", "c", "d", "e"))]
-    done = run("subspace", *sources, "-o", tmp_path / "study")
+    done = run("subspace", *sources, "--figures", "none", "--no-report", "-o", tmp_path / "study")
     assert done.code == 0, done.err
     text = (tmp_path / "study" / "readout.md").read_text().partition("## Methods")[0]
     words = [word for line in text.splitlines() if not line.startswith("|") for word in line.split()]

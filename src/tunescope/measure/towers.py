@@ -34,7 +34,7 @@ class Tower:
     @property
     def title(self) -> str:
         """The stack as a word before `layers`: empty where a model has one stack only."""
-        return "" if self.stack == "model" else f"{self.stack} "
+        return "" if self.stack == "model" else f"{self.stack.replace('_', ' ')} "
 
 
 def towers(rows: pl.DataFrame, measure: str) -> list[Tower]:

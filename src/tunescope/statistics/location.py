@@ -61,7 +61,13 @@ def sign_flips(values: Float64) -> float:
 
 
 def visible_shift(error: float, freedom: int, alpha: float, power: float = 0.9) -> float:
-    """The least difference that a two-sided t test at `alpha` finds with about `power`."""
+    """The least difference that a two-sided t test at `alpha` finds with about `power`.
+
+    `error` is itself an estimate of `freedom` degrees: the upper quartile of what it may be counts.
+    """
     if freedom < 1 or not math.isfinite(error):
         return math.inf
-    return error * (t_above(alpha / 2, freedom) + t_above(1 - power, freedom))
+    # χ² at its lower quartile over its degrees of freedom, after Wilson and Hilferty (1931).
+    cube = 1 - 2 / (9 * freedom) - 0.6745 * math.sqrt(2 / (9 * freedom))
+    upper = error / math.sqrt(max(cube, 0.1) ** 3)
+    return upper * (t_above(alpha / 2, freedom) + t_above(1 - power, freedom))

@@ -1,5 +1,7 @@
 """How rare a value is under laws with heavier tails than the normal one."""
 
+import math
+
 import numpy as np
 
 from tunescope.statistics.laws import t_above, t_tail
@@ -7,6 +9,7 @@ from tunescope.statistics.types import Float64
 
 # Cells of a map of norms scatter with heavy tails; 5 degrees of freedom have a kurtosis of 9.
 FREEDOM = 5
+_STEPS = 40
 _MEDIAN_OF_ABSOLUTE_T5 = t_above(0.25, FREEDOM)
 
 
@@ -56,9 +59,17 @@ def phi_tail(phi: float | Float64, d: int) -> Float64:
     return found
 
 
-def visible_outlier(n: int, alpha: float) -> float:
-    """How far, in units of the scale, one of n values of a t₅ law must lie above the rest to be found.
+def visible_outlier(n: int, alpha: float, power: float = 0.9) -> float:
+    """How far, in units of the scale, one of n values of a t₅ law must be moved up to be found with `power`.
 
-    For a next largest value where it is expected: the law's quantile at 1/(n + 1).
+    Its own scatter may lie below zero and the next largest value above where it is expected, S(y) = E/n with
+    E of the exponential law: the median over E of the distance, and its scatter, are put together.
+
+    >>> visible_outlier(168, 0.025) > t_above(0.025 / 2 / 169, FREEDOM)
+    True
     """
-    return t_above(alpha / 2 / (n + 1), FREEDOM)
+    shares = (np.arange(_STEPS) + 0.5) / _STEPS
+    edges = np.array([t_above(alpha * -math.log(u) / (2 * n), FREEDOM) for u in shares.tolist()])
+    scatter = np.array([t_above(u, FREEDOM) for u in shares.tolist()])
+    needed = np.sort((edges[:, None] - scatter[None, :]).ravel())
+    return float(needed[math.ceil(power * len(needed)) - 1])

@@ -1,5 +1,6 @@
 """A finding is data: what was found, where, the numbers with the threshold they crossed, one sentence."""
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -7,6 +8,8 @@ from typing import Any, Literal
 from tunescope.errors import Notice
 
 Severity = Literal["warning", "note"]
+# What the evidence of every finding has, `null` where no test was made.
+EVIDENCE = ("statistic", "value", "threshold", "null", "p", "n")
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,8 +17,8 @@ class Finding:
     """One finding about some models, all of whose numbers stand in `evidence`.
 
     `models` are labels, `components` the names of the weights meant (none: the whole), `step` an optimizer
-    step. `evidence` has `statistic, value, threshold, null, p, n` where a test was made, and what more the
-    text rests on. `strength` orders findings of one severity: the larger the effect, the larger it is.
+    step. `evidence` has `statistic, value, threshold, null, p, n`, as far as a test was made, and what more
+    the text rests on. `strength` orders findings of one severity: it is larger for a larger effect.
     """
 
     kind: str
@@ -35,7 +38,7 @@ class Finding:
             "models": list(self.models),
             "components": list(self.components),
             "step": self.step,
-            "evidence": dict(self.evidence),
+            "evidence": {**dict.fromkeys(EVIDENCE), **self.evidence},
             "strength": float(self.strength),
             "text": self.text,
         }
@@ -124,25 +127,46 @@ NOTICED = frozenset({
 _ONLY_SAID = {
     "published-norms", "no-cuda", "few-sequences", "batch-larger-than-data", "stopped-early", "model-length",
     "data-cut", "training-mode", "graphs-replayed", "blocks-one-by-one", "rows-of-llama-cpp",
-    "no-trainer-state", "steps-missing", "start-missing", "last-left-out", "start-renamed",
+    "no-trainer-state", "steps-missing", "start-missing", "last-left-out", "start-renamed", "unchanged",
 }  # fmt: skip
+
+
+def only_said(record: Mapping[str, Any]) -> bool:
+    """Whether a finding's record only says what was done: no effect, and nothing that may be wrong."""
+    return record["severity"] == "note" and record["kind"].replace("_", "-") in _ONLY_SAID
 
 
 def noticed(label: str, notice: Notice) -> Finding:
     """What was noticed while reading a source, as a finding."""
     evidence = {"tensor": notice.tensor} if notice.tensor else {}
     text = notice.text if notice.text.startswith(f"{label}:") else f"{label}: {notice.text}"
+    text = text if text.endswith((".", "!", "?")) else f"{text}."
     severity: Severity = "note" if notice.slug in _ONLY_SAID else "warning"
     return Finding(notice.slug.replace("-", "_"), text, (label,), evidence=evidence, severity=severity)
 
 
 def noticed_together(notices: Iterable[tuple[str, Notice]]) -> list[Finding]:
-    """What was noticed while reading sources; the same of several sources is one finding."""
+    """What was noticed while reading sources; the same of several sources, numbers apart, is one finding."""
     found = [noticed(label, notice) for label, notice in notices]
-    said = [finding.text.removeprefix(f"{finding.models[0]}: ") for finding in found]
-    fact = dict(zip(map(id, found), said, strict=True))
+    said = {id(f): f.text.removeprefix(f"{f.models[0]}: ") for f in found}
     return merged(
         found,
-        lambda f: (f.kind, fact[id(f)]),
-        lambda group: f"{named([f.models[0] for f in group], 12)}: {fact[id(group[0])]}",
+        lambda f: (f.kind, _COUNT.sub("#", said[id(f)])),
+        lambda group: f"{named([f.models[0] for f in group], 12)}: {_of_all([said[id(f)] for f in group])}",
     )
+
+
+# A number that stands alone: not part of a name, a version or a shape.
+_COUNT = re.compile(r"(?<![\w.:/-])[0-9][0-9,]*(?![\w.:/-]|\.[0-9])")
+
+
+def _of_all(texts: Sequence[str]) -> str:
+    """One text for several that differ in numbers only: each number as its range."""
+    counts = [[int(n.replace(",", "")) for n in _COUNT.findall(text)] for text in texts]
+    ranges = iter([(min(column), max(column)) for column in zip(*counts, strict=True)])
+
+    def span(_: re.Match[str]) -> str:
+        low, high = next(ranges)
+        return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+    return texts[0] if len(set(texts)) == 1 else _COUNT.sub(span, texts[0])

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunescope.errors import printable
+from tunescope.study.finding import only_said
+from tunescope.version import __version__
 
 
 def escaped(text: str) -> str:
@@ -30,6 +32,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 # More findings than this are folded below the first ones.
 FIRST_PAGE = 5
+ONE_RUN = "One run each: nothing here says whether another seed or other data would repeat it."
 
 
 def finding_lines(
@@ -37,11 +40,22 @@ def finding_lines(
 ) -> list[str]:
     """The ordered findings of a document as list items: `most` of them, the rest folded below.
 
-    `nothing` is said where there are none.
+    `nothing` is said where no effect was found, after what may be wrong with the data. What only says how
+    something was done stands below, and is no finding.
     """
-    lines = [f"- {_LEAD.get(f['severity'], '')}{escaped(f['text'])}" for f in findings]
-    if not lines:
-        return [nothing]
+    found = [f for f in findings if not only_said(f)]
+    lines = _folded([f"- {_LEAD.get(f['severity'], '')}{escaped(f['text'])}" for f in found], most)
+    blocks = [lines] if lines else []
+    if nothing and all(f["severity"] == "warning" for f in found):
+        blocks.append([f"Besides, {nothing[0].lower()}{nothing[1:]}" if found else nothing])
+    elif any(f["evidence"].get("p") is not None for f in found):
+        blocks.append([ONE_RUN])
+    if said := [escaped(f["text"]) for f in findings if only_said(f)]:
+        blocks.append([" ".join(["Noticed on the way:", *said])])
+    return [line for i, block in enumerate(blocks) for line in ([""] if i else []) + block]
+
+
+def _folded(lines: list[str], most: int) -> list[str]:
     if len(lines) <= most:
         return lines
     fold = f"<details><summary>{len(lines) - most} more</summary>"
@@ -49,3 +63,17 @@ def finding_lines(
 
 
 _LEAD = {"warning": "**Check first:** "}
+
+
+def read_line(sources: Sequence[Mapping[str, Any]]) -> str:
+    """What was read and by which version, for the end of a methods paragraph: labels, formats, hashes."""
+    read = "; ".join(_source(source) for source in sources)
+    return f"tunescope {__version__}." + (f" Read: {read}." if read else "")
+
+
+def _source(source: Mapping[str, Any]) -> str:
+    revision = f"revision {source['revision']}" if source.get("revision") else ""
+    digest = source.get("digest")
+    known = "" if digest is None else f"{digest['kind'].replace('_', ' ')} {digest['value'][:12]}"
+    parts = [part for part in (source.get("format"), revision, known) if part]
+    return f"{source['label']} ({', '.join(parts)})" if parts else str(source["label"])

@@ -25,7 +25,7 @@ def _content(study: Study) -> Content:
 QUESTION = Question(
     kind="attribution",
     main="attribution",
-    words=lambda study: attribution_markdown(study.readout),
+    words=lambda study: attribution_markdown(study.readout, study.sources),
     pictures=_pictures,
     content=_content,
 )

@@ -5,8 +5,7 @@ from typing import Any
 
 from tunescope.questions.attribution.stopping import left_over
 from tunescope.study.finding import significant
-from tunescope.study.markdown import escaped, finding_lines, table
-from tunescope.version import __version__
+from tunescope.study.markdown import escaped, finding_lines, read_line, table
 
 MEANING = (
     "Each changed weight is given its part of the loss change from base to tuned, in nats per token: "
@@ -15,7 +14,7 @@ MEANING = (
 )
 
 
-def attribution_markdown(document: Mapping[str, Any]) -> str:
+def attribution_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[str, Any]] = ()) -> str:
     """The whole readout: the sums of every data set, findings, where the effect lies, trust, methods."""
     sets = document["data_sets"]
     lines = [f"# What bought the gain: {escaped(document['tuned'])}", "", f"> {MEANING}", ""]
@@ -23,11 +22,11 @@ def attribution_markdown(document: Mapping[str, Any]) -> str:
         ["data", "base loss", "tuned loss", "gain", "sum of parts", "residual", "nodes"],
         [_sums(name, summary) for name, summary in sets.items()],
     )
-    lines += ["", "## Findings", "", *finding_lines(document["findings"])]
+    lines += ["", "## Findings", "", *finding_lines(document["findings"], nothing="")]
     lines += _where(document["description"])
     lines += ["", "## How far to trust it", ""]
     lines += [trust(name, summary) for name, summary in sets.items()]
-    return "\n".join([*lines, "", "## Methods", "", methods(sets)]) + "\n"
+    return "\n".join([*lines, "", "## Methods", "", escaped(f"{methods(sets)} {read_line(sources)}")]) + "\n"
 
 
 def _where(description: Mapping[str, Sequence[str]]) -> list[str]:
@@ -41,14 +40,14 @@ def _where(description: Mapping[str, Sequence[str]]) -> list[str]:
 
 def methods(sets: Mapping[str, Mapping[str, Any]]) -> str:
     """How the numbers were made, for an appendix."""
-    hashes = ", ".join(f"{escaped(n)} sha256 {s['data_sha256'][:12]}" for n, s in sets.items())
+    hashes = ", ".join(f"{n} sha256 {s['data_sha256'][:12]}" for n, s in sets.items())
     return (
         "Integrated gradients along the straight path from base to tuned weights (Sundararajan et al. 2017), "
         "nested Clenshaw-Curtis nodes until the parts settle and add up to the change of the loss. Errors "
         "are standard errors over sequences, paired and weighted by tokens. A sign of a single weight: "
         "one-sided t over sequences, Benjamini-Hochberg over weights at 5 %. Depth: layers exchanged as "
         "wholes. Families: "
-        f"within layers, and against how kinds of weight differ. tunescope {__version__}; {hashes}."
+        f"within layers, and against how kinds of weight differ. Data: {hashes}."
     )
 
 

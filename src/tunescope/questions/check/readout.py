@@ -4,8 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunescope.study.coverage import coverage_lines
-from tunescope.study.markdown import escaped, finding_lines, table
+from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.study.study import Study
+
+METHODS = (
+    "Read from headers and configs: a module attaches where the base has a weight of its name and shape, as "
+    "the library that wrote the adapter would look it up."
+)
 
 
 def check_markdown(study: Study) -> str:
@@ -29,8 +34,25 @@ def check_markdown(study: Study) -> str:
         lines.append(f"- {_told(label, model)}")
     if base:
         lines.append(f"- the base: {base['weights']} weights, from {_size(base['bytes_read'])} of headers.")
-    lines += ["", "## Findings", "", *finding_lines(document["findings"])]
-    return "\n".join([*lines, "", "## Coverage", "", *coverage_lines(study.tables["coverage"].frame)]) + "\n"
+    lines += ["", "## Findings", "", *finding_lines(document["findings"], _nothing(study))]
+    lines += ["", "## Coverage", "", *coverage_lines(study.tables["coverage"].frame)]
+    return "\n".join([*lines, "", "## Methods", "", escaped(f"{METHODS} {read_line(study.sources)}")]) + "\n"
+
+
+def _nothing(study: Study) -> str:
+    """What was looked at where nothing stands in the way, and what was not."""
+    document = study.readout
+    if any(finding["severity"] == "warning" for finding in document["findings"]):
+        return ""
+    models = document["models"].values()
+    modules = sum(model["modules"] for model in models)
+    where = "" if document["base"] is None else ", and each meets a weight of the base"
+    values = (
+        "no update is zero, not finite or another module's."
+        if study.arguments.get("deep")
+        else "the values were not read: --deep also tells updates of zero, of no finite numbers, and doubled."
+    )
+    return f"Nothing stands in the way in {modules} modules: names, shapes and ranks agree{where}; {values}"
 
 
 def _row(label: str, model: Mapping[str, Any], against_base: bool) -> list[str]:

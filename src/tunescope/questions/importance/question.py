@@ -32,7 +32,7 @@ def _content(study: Study) -> Content:
 QUESTION = Question(
     kind="importance",
     main="importance",
-    words=lambda study: importance_markdown(study.readout),
+    words=lambda study: importance_markdown(study.readout, study.sources),
     pictures=_pictures,
     following=_following,
     content=_content,

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunescope.study.finding import significant
-from tunescope.study.markdown import escaped, finding_lines, table
-from tunescope.version import __version__
+from tunescope.study.markdown import escaped, finding_lines, read_line, table
 
 
-def importance_markdown(document: Mapping[str, Any]) -> str:
+def importance_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[str, Any]] = ()) -> str:
     """The whole readout: what was measured on what, each method with its parameters, layers, findings."""
     summary = document["summary"]
     lines = [
@@ -23,7 +22,8 @@ def importance_markdown(document: Mapping[str, Any]) -> str:
         lines += ["", *_method(method)]
     if document["layers"]:
         lines += ["", "## Layers", "", *_below(document["layers"]), *_layers(document["layers"])]
-    return "\n".join([*lines, "", "## Methods", "", methods(document)]) + "\n"
+    text = f"{methods(document)} {read_line(sources)}"
+    return "\n".join([*lines, "", "## Methods", "", escaped(text)]) + "\n"
 
 
 def _nothing(document: Mapping[str, Any]) -> str:
@@ -55,8 +55,7 @@ def methods(document: Mapping[str, Any]) -> str:
         "Scores are sums over the weights of a tensor, with standard errors over independent samples. Depth: "
         "layers exchanged as wholes, tensors' own levels taken off, 5 % over all methods. Orders differ "
         "where the one-sided 95 % bound of Spearman's correlation lies below 0.5, two neighbouring layers "
-        f"counted as one draw. tunescope {__version__}; data sha256 {summary['data_hash'][:12]}, seed "
-        f"{summary['seed']}."
+        f"counted as one draw. Data sha256 {summary['data_hash'][:12]}, seed {summary['seed']}."
     )
 
 

@@ -109,6 +109,7 @@ COMMAND = Command(
         "hot_cell",
         "collapsed",
         "untrained",
+        "unchanged",
         "non_finite",
         "duplicate",
         "frozen",

@@ -11,11 +11,15 @@ _MANY = 12
 
 def untrained(frame: pl.DataFrame) -> list[Finding]:
     """Models of which all updates, or some, are exactly zero."""
-    found = []
+    found: list[Finding] = []
+    found_equal: list[Finding] = []
     counts = _counts(frame)
     zeros = frame.filter(pl.col("unscaled_frobenius_norm").fill_null(pl.col("frobenius_norm")) == 0)
     for model, zero in _models(zeros):
         every = zero.height == counts[model]
+        if not every and _whole(zero):
+            found_equal.append(_unchanged(model, zero["component_name"].to_list(), counts[model]))
+            continue
         components = () if every else tuple(zero["component_name"].to_list())
         evidence = {"statistic": "updates of zero", "value": zero.height, "n": counts[model]}
         text = _zero([model], components, counts[model])
@@ -23,17 +27,31 @@ def untrained(frame: pl.DataFrame) -> list[Finding]:
             Finding("untrained", text, (model,), components, evidence=evidence, severity="warning",
                     strength=zero.height / counts[model])
         )  # fmt: skip
-    return merged(
+    told = merged(
         found,
         lambda f: (f.components, f.evidence["n"] if f.components else None),
         lambda group: _zero([f.models[0] for f in group], group[0].components, group[0].evidence["n"]),
     )
+    return told + found_equal
+
+
+def _whole(rows: pl.DataFrame) -> bool:
+    """Whether every row is a tensor of a whole model against its base, rather than an adapter's update."""
+    return "changed_fraction" in rows.columns and rows["changed_fraction"].null_count() == 0
+
+
+def _unchanged(model: str, names: Sequence[str], of: int) -> Finding:
+    """Tensors of a whole model that training left alone, as it leaves all that it does not train."""
+    are = "equals" if len(names) == 1 else "equal"
+    text = f"{model}: {len(names)} of {of} tensors {are} those of the base ({named(names)})."
+    evidence = {"statistic": "tensors equal to the base's", "value": len(names), "n": of}
+    return Finding("unchanged", text, (model,), tuple(names), evidence=evidence)
 
 
 def _zero(models: Sequence[str], components: Sequence[str], of: int) -> str:
     who = named(models, _MANY)
     if not components:
-        return f"every update of {who} is exactly zero: never trained, or its keys did not match when saved."
+        return f"Every update of {who} is exactly zero: never trained, or its keys did not match when saved."
     return f"{len(components)} of {of} updates of {who} are exactly zero ({named(components)})."
 
 

@@ -5,22 +5,26 @@ from typing import Any
 
 import polars as pl
 
-from tunescope.questions.norms.sentences import focus_sentences, methods, model_sentences, shared_sentence
+from tunescope.questions.norms.sentences import (
+    focus_lead,
+    focus_sentences,
+    methods,
+    model_sentences,
+    shared_sentence,
+    without_number,
+)
 from tunescope.questions.norms.sight import nothing_stands_out
 from tunescope.questions.norms.summary import ALL_RATIOS
 from tunescope.questions.norms.views import name_of
 from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import significant
-from tunescope.study.markdown import escaped, finding_lines, table
+from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.study.study import Study
 
 CAUTION = (
     "A magnitude map is not a causal map: it shows where weights changed and by how much, "
     "not which of the changes the model's behaviour depends on."
 )
-
-
-ONE_RUN = "One run each: nothing here says whether another seed or other data would repeat it."
 
 
 def norms_markdown(study: Study) -> str:
@@ -32,7 +36,9 @@ def norms_markdown(study: Study) -> str:
         "",
         f"> {CAUTION}",
         "",
-        *_findings(document),
+        "## Findings",
+        "",
+        *finding_lines(document["findings"], nothing_stands_out(document["looked_at"])),
         "",
         "## Models",
         "",
@@ -40,27 +46,17 @@ def norms_markdown(study: Study) -> str:
     ]
     if shared := shared_sentence(models):
         lines += ["", shared]
-    lines += ["", *_models(models), *_focus(models), *_ratios(models, document["ratios"])]
+    lines += ["", *_models(models), *_focus(models, metric), *_ratios(models, document["ratios"])]
     lines += ["", "## Largest", "", *top_rows(study.table.frame, metric)]
     if coverage := coverage_lines(study.tables["coverage"].frame):
         lines += ["", "## Coverage", "", *coverage]
-    lines += ["", "## Methods", "", escaped(methods(metric, study.sources))]
+    lines += ["", "## Methods", "", escaped(f"{methods(metric)} {read_line(study.sources)}")]
     return "\n".join(lines) + "\n"
 
 
 def _first(models: Mapping[str, Any]) -> Mapping[str, Any]:
     """Those that are told in a sentence each; the table below them holds every one."""
     return dict(list(models.items())[:ALL_RATIOS])
-
-
-def _findings(document: Mapping[str, Any]) -> list[str]:
-    findings = document["findings"]
-    nothing = nothing_stands_out(document["looked_at"])
-    lines = ["## Findings", "", *finding_lines(findings, nothing)]
-    if any(finding["severity"] == "note" for finding in findings):
-        return [*lines, "", ONE_RUN]
-    # Warnings are about the data: what was looked for besides is said all the same.
-    return [*lines, "", nothing] if findings else lines
 
 
 def _models(models: Mapping[str, Any]) -> list[str]:
@@ -71,7 +67,7 @@ def _models(models: Mapping[str, Any]) -> list[str]:
 def _row(label: str, model: Mapping[str, Any]) -> list[str]:
     family, thirds, cell = model["family_means"], model["thirds"], model["max_cell"]
     if model["overall_mean"] is None:
-        why = "no update" if not model["n_components"] else "null: scale unknown, or no finite value"
+        why = without_number(model)
         return [escaped(label), why, "", "", "", "", ""]
     return [
         escaped(label),
@@ -79,17 +75,18 @@ def _row(label: str, model: Mapping[str, Any]) -> list[str]:
         significant(family["mlp"]),
         significant(family["attention"]),
         " · ".join(significant(thirds[k]) for k in ("early", "middle", "late")),
-        " ".join(map(str, model["top_layers"])),
-        f"{escaped(cell['component_name'])} {significant(cell['value'])}",
+        " ".join(map(str, model["top_layers"] if model["overall_mean"] else [])),
+        f"{escaped(cell['component_name'])} {significant(cell['value'])}" if cell["value"] else "",
     ]
 
 
-def _focus(models: Mapping[str, Any]) -> list[str]:
+def _focus(models: Mapping[str, Any], metric: str) -> list[str]:
     focused = {label: m for label, m in models.items() if "focus_layer" in m}
     if not focused:
         return []
     layer = next(iter(focused.values()))["focus_layer"]["layer"]
-    return ["", f"## Layer {layer}", "", *(f"- {escaped(text)}" for text in focus_sentences(focused))]
+    lines = [f"- {escaped(text)}" for text in focus_sentences(focused)]
+    return ["", f"## Layer {layer}", "", focus_lead(focused, metric), "", *lines]
 
 
 def _ratios(models: Mapping[str, Any], ratios: Mapping[str, float | None]) -> list[str]:

@@ -5,13 +5,14 @@ from typing import Any
 
 from tunescope.questions.norms.words import of_measure, times
 from tunescope.study.finding import named, significant
-from tunescope.version import __version__
 
 Models = Mapping[str, Mapping[str, Any]]
 # Families whose means lie closer than this are told as alike.
 ALIKE = 1.1
 # More models than this are told in fewer words each; their numbers stand in the table below.
 FEW = 6
+# A label longer than this, of the first of many models, is not said again for each.
+LONG = 24
 _THIRDS = ("early", "middle", "late")
 
 
@@ -22,21 +23,38 @@ def model_sentences(models: Models, metric: str) -> list[str]:
         (label, m) for label, m in models.items() if m["overall_mean"] is not None and label not in still
     ]
     first = known[0] if known else None
+    several = len({model["layer_stack"] for model in models.values()} - {"model"}) > 1
     out = []
     for i, (label, model) in enumerate(known):
         parts = [f"{label}: mean {of_measure(metric)} {significant(model['overall_mean'])}"]
         if i and first is not None and first[1]["overall_mean"]:
-            parts[0] += f", {times(model['overall_mean'] / first[1]['overall_mean'])} that of {first[0]}"
-        parts += [_families(model["family_means"], brief=len(known) > FEW), _layers(model["top_layers"])]
+            whose = f"that of {first[0]}" if len(known) <= FEW or len(first[0]) <= LONG else "the first"
+            parts[0] += f", {times(model['overall_mean'] / first[1]['overall_mean'])} {whose}"
+        tower = _tower(model["layer_stack"]) if several else ""
+        parts += [
+            _families(model["family_means"], brief=len(known) > FEW), _layers(model["top_layers"], tower)
+        ]  # fmt: skip
         cell = model["max_cell"]
         parts.append(f"largest {cell['component_name']} ({significant(cell['value'])})")
         out.append("; ".join(part for part in parts if part) + ".")
     if still:
         out.append(f"{named(still, 12)}: {of_measure(metric)} zero in every weight.")
-    missing = [label for label, m in models.items() if m["overall_mean"] is None]
-    if missing:
-        out.append(f"{named(missing, 12)}: no number to sum up (no update, or no finite value).")
-    return out
+    missing: dict[str, list[str]] = {}
+    for label, model in models.items():
+        if model["overall_mean"] is None:
+            missing.setdefault(without_number(model), []).append(label)
+    return out + [f"{named(labels, 12)}: no number to sum up ({why})." for why, labels in missing.items()]
+
+
+def without_number(model: Mapping[str, Any]) -> str:
+    """Why a model has no mean."""
+    if not model["n_components"]:
+        return "no update"
+    return "scale unknown" if model["n_without_scale"] == model["n_components"] else "no finite value"
+
+
+def _tower(stack: str) -> str:
+    return "" if stack == "model" else f" of the {stack.replace('_', ' ')}"
 
 
 def _is_still(model: Mapping[str, Any]) -> bool:
@@ -48,29 +66,35 @@ def _families(means: Mapping[str, float | None], brief: bool) -> str:
     mlp, attention = means["mlp"], means["attention"]
     if not mlp or not attention:
         return ""
-    both = "" if brief else f" ({significant(mlp)} and {significant(attention)})"
     if max(mlp, attention) < ALIKE * min(mlp, attention):
-        return f"MLP and attention alike{both}"
+        return f"MLP and attention alike{_both(mlp, attention, brief)}"
     if mlp > attention:
-        return f"MLP {times(mlp / attention)} attention{both}"
-    return f"attention {times(attention / mlp)} MLP{both}"
+        return f"MLP {times(mlp / attention)} attention{_both(mlp, attention, brief)}"
+    return f"attention {times(attention / mlp)} MLP{_both(attention, mlp, brief)}"
 
 
-def _layers(top: Sequence[int]) -> str:
+def _both(first: float, second: float, brief: bool) -> str:
+    return "" if brief else f" ({significant(first)} and {significant(second)})"
+
+
+def _layers(top: Sequence[int], tower: str) -> str:
     if len(top) < 2:
         return ""
-    return f"most in layers {named(map(str, top[:3]), 3)}"
+    return f"most in layers {named(map(str, top[:3]), 3)}{tower}"
 
 
 def shared_sentence(models: Models) -> str | None:
     """In which order the thirds of the layers stand in all models, `None` where they have none."""
-    thirds = [m["thirds"] for m in models.values() if all(m["thirds"][k] for k in _THIRDS)]
-    if not thirds:
+    having = [m for m in models.values() if all(m["thirds"][k] for k in _THIRDS)]
+    # Layers of an image model and of its text encoder are not the same thirds of anything.
+    if not having or len({m["layer_stack"] for m in having}) > 1:
         return None
+    thirds = [m["thirds"] for m in having]
     orders = {tuple(sorted(_THIRDS, key=lambda k, t=t: t[k])) for t in thirds}  # type: ignore[misc]
-    who = f"In all {len(thirds)} models" if len(thirds) > 1 else "In this model"
+    many = "both models" if len(thirds) == 2 else f"all {len(thirds)} models"
+    who = f"In {many}" if len(thirds) > 1 else "In this model"
     if len(orders) > 1:
-        return f"The thirds of the layers stand in no order that all {len(thirds)} models share."
+        return f"The thirds of the layers stand in no order that {many} share."
     order = orders.pop()
     ratios = [t[order[2]] / t[order[0]] for t in thirds]
     apart = times(min(ratios), max(ratios))
@@ -78,6 +102,16 @@ def shared_sentence(models: Models) -> str | None:
         f"{who} the mean is smallest in the {order[0]} third of the layers, then the {order[1]}, and largest "
         f"in the {order[2]} third ({apart} the {order[0]})."
     )
+
+
+def focus_lead(models: Models, metric: str) -> str:
+    """What the ranks and percentiles of one layer are those of."""
+    lead = f"Among the layers of a model by mean {of_measure(metric)}: rank 1 changed most, and the "
+    lead += "percentile is the share of layers at or below this one."
+    raw = {m["focus_layer"]["mlp"]["measure"] for m in models.values() if m["focus_layer"]["mlp"]["of"]}
+    if len(models) > FEW or len(raw) != 1:
+        return lead
+    return f"{lead} MLP: the same of the sum of {of_measure(raw.pop())} over a layer's MLP weights."
 
 
 def focus_sentences(models: Models) -> list[str]:
@@ -93,28 +127,20 @@ def focus_sentences(models: Models) -> list[str]:
         if focus["growth"] is not None and label != first:
             text += f", {times(focus['growth'])} its mean in {first}"
         if focus["mlp"]["rank"] is not None and len(models) <= FEW:
-            text += f"; its summed MLP norms at percentile {focus['mlp']['percentile']:.1f}"
+            text += f"; MLP percentile {focus['mlp']['percentile']:.1f}"
         out.append(f"{text}.")
     return out
 
 
-def methods(metric: str, sources: Sequence[Mapping[str, Any]]) -> str:
-    """How the numbers were made, for an appendix: definitions, version, and what was read."""
-    read = "; ".join(_source(source) for source in sources)
+def methods(metric: str) -> str:
+    """How the numbers were made, for an appendix."""
     return (
-        f"Measured with tunescope {__version__}. ΔW is what fine-tuning added to a weight, the adapter's "
+        "ΔW is what fine-tuning added to a weight, the adapter's "
         "scale included unless the name of the measure says BA; ‖·‖ is the Frobenius norm, d_out the number "
         f"of outputs. Means run over all weights with a finite {of_measure(metric)}. Thirds, families and "
         "single weights are tested on logarithms: thirds over the kinds of weight that all layers have (F "
         "test and random orders of the layers), families inside layers that have both (t over layers and "
         "over kinds), single weights against a level for each layer and kind (t₅ scatter, given the next "
         "largest); p is adjusted for all models of the study. How often findings are wrong or missed is "
-        f"simulated in docs/calibration.md. Read: {read}."
+        f"simulated in docs/calibration.md."
     )
-
-
-def _source(source: Mapping[str, Any]) -> str:
-    revision = f", revision {source['revision']}" if source.get("revision") else ""
-    digest = source.get("digest")
-    known = "" if digest is None else f", {digest['kind'].replace('_', ' ')} {digest['value'][:12]}"
-    return f"{source['label']} ({source['format']}{revision}{known})"

@@ -14,8 +14,9 @@ from tunescope.questions.norms.tilt import ALPHA as TILT_ALPHA
 from tunescope.questions.norms.tilt import TILT_RATIO, tilt_of
 from tunescope.questions.norms.words import listed
 from tunescope.statistics.groups import visible_difference
+from tunescope.statistics.laws import NINE_IN_TEN, t_above
 from tunescope.statistics.location import visible_shift
-from tunescope.statistics.tails import visible_outlier
+from tunescope.statistics.tails import FREEDOM, visible_outlier
 
 
 def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
@@ -40,27 +41,47 @@ def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
 def _third(every: Sequence[Tower]) -> float | None:
     found = [depth for tower in every if (depth := depth_of(tower)) is not None]
     alpha = ALPHA / max(len(found), 1)
-    seen = [visible_difference(len(d.layers), d.parts.spread, alpha) for d in found]
-    return _factor(seen, THIRDS_RATIO)
+    seen = [
+        max(
+            visible_difference(len(d.layers), d.parts.spread, alpha),
+            _beyond(THIRDS_RATIO, d.parts.spread * math.sqrt(6 / len(d.layers))),
+        )
+        for d in found
+    ]
+    return _factor(seen)
 
 
 def _tilt(every: Sequence[Tower]) -> float | None:
     found = [tilt for tower in every if (tilt := tilt_of(tower)) is not None]
     alpha = TILT_ALPHA / max(len(found), 1)
-    seen = [max(visible_shift(s.error, s.freedom, alpha) for s in (t.layers, t.kinds)) for t in found]
-    return _factor(seen, TILT_RATIO)
+    seen = [
+        max(
+            *(visible_shift(s.error, s.freedom, alpha) for s in (t.layers, t.kinds)),
+            _beyond(TILT_RATIO, t.layers.error),
+        )
+        for t in found
+    ]
+    return _factor(seen)
 
 
 def _cell(every: Sequence[Tower]) -> float | None:
     found = [cells for tower in every if (cells := cells_of(tower)) is not None]
     outlier = visible_outlier(sum(c.n for c in found), HOT_ALPHA) if found else math.inf
-    return _factor([outlier * c.scale * float(np.median(c.error)) for c in found], HOT_RATIO)
+    # A single cell scatters by the t₅ law itself.
+    own = t_above(0.1, FREEDOM) / NINE_IN_TEN
+    scatter = [c.scale * float(np.median(c.error)) for c in found]
+    return _factor([max(outlier * s, _beyond(HOT_RATIO, own * s)) for s in scatter])
 
 
-def _factor(logs: Sequence[float], least: float) -> float | None:
+def _beyond(least: float, error: float) -> float:
+    """The log of an effect that is measured above `least` nine times in ten."""
+    return math.log(least) + NINE_IN_TEN * error
+
+
+def _factor(logs: Sequence[float]) -> float | None:
     """The largest of some effects as a factor, `None` beyond a hundredfold."""
     largest = max(logs, default=math.inf)
-    return max(math.exp(largest), least) if largest < math.log(100) else None
+    return math.exp(largest) if largest < math.log(100) else None
 
 
 def nothing_stands_out(looked: Mapping[str, Any]) -> str:

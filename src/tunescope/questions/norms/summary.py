@@ -50,6 +50,7 @@ def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
     return {
         "n_components": rows.height,
         "n_excluded": rows.height - usable.height,
+        "n_without_scale": rows["scale"].null_count() if rows.height else 0,
         "layer_stack": stack,
         "overall_mean": usable[metric].mean(),
         "family_means": {family: by_family.get(family) for family in ("mlp", "attention")},
@@ -82,18 +83,23 @@ def _add_focus(frame: pl.DataFrame, models: dict[str, dict[str, Any]], metric: s
         rows = rows.filter(pl.col("stack") == main_stack(rows))
         means = layer_means(rows.filter(pl.col(metric).is_finite()), metric)
         record = _standing(means.rename({"mean": "value"}), layer)
-        model["focus_layer"] = {"layer": layer, **record, "mlp": _standing(_summed_mlp(rows), layer)}
+        mlp, raw = _summed_mlp(rows)
+        model["focus_layer"] = {
+            "layer": layer, **record, "mlp": {**_standing(mlp, layer), "measure": raw}
+        }  # fmt: skip
         value = record["value"]
         first = value if first is None else first
         model["focus_layer"]["growth"] = value / first if value is not None and first else None
 
 
-def _summed_mlp(rows: pl.DataFrame) -> pl.DataFrame:
-    raw = "unscaled_frobenius_norm"
+def _summed_mlp(rows: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """The sum of ‖BA‖ over each layer's MLP weights, of ‖ΔW‖ where no ‖BA‖ is known (published tables)."""
+    known = rows["unscaled_frobenius_norm"].null_count() < rows.height
+    raw = "unscaled_frobenius_norm" if known else "frobenius_norm"
     usable = rows.filter(
         (pl.col("family") == "mlp") & pl.col("layer").is_not_null() & pl.col(raw).is_finite()
     )
-    return usable.group_by("layer", maintain_order=True).agg(pl.col(raw).sum().alias("value"))
+    return usable.group_by("layer", maintain_order=True).agg(pl.col(raw).sum().alias("value")), raw
 
 
 def _standing(values: pl.DataFrame, layer: int) -> dict[str, Any]:

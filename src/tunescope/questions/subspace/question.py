@@ -18,7 +18,7 @@ from tunescope.table import square
 
 
 def _words(study: Study) -> str:
-    return subspace_markdown(study.readout, coverage_lines(study.tables["coverage"].frame))
+    return subspace_markdown(study.readout, coverage_lines(study.tables["coverage"].frame), study.sources)
 
 
 def _pictures(study: Study) -> Sequence[Drawing]:

@@ -5,8 +5,7 @@ from typing import Any
 
 from tunescope.questions.subspace.pairs import ALPHA
 from tunescope.study.finding import significant
-from tunescope.study.markdown import escaped, finding_lines, table
-from tunescope.version import __version__
+from tunescope.study.markdown import escaped, finding_lines, read_line, table
 
 CAUTION = (
     "Overlap is read against chance: 0 for random subspaces, 1 for equal ones. The input side of two LoRA "
@@ -14,7 +13,9 @@ CAUTION = (
 )
 
 
-def subspace_markdown(document: Mapping[str, Any], coverage: Sequence[str] = ()) -> str:
+def subspace_markdown(
+    document: Mapping[str, Any], coverage: Sequence[str] = (), sources: Sequence[Mapping[str, Any]] = ()
+) -> str:
     """The whole readout: findings, the pairs in numbers, the base, what was read, methods."""
     pairs = document["pairs"]
     lines = ["# In which directions", "", f"> {CAUTION}", "", "## Findings", ""]
@@ -25,7 +26,8 @@ def subspace_markdown(document: Mapping[str, Any], coverage: Sequence[str] = ())
         lines += _base(model)
     if coverage:
         lines += ["", "## Coverage", "", *coverage]
-    return "\n".join([*lines, "", "## Methods", "", methods(document)]) + "\n"
+    text = f"{methods(document)} {read_line(sources)}"
+    return "\n".join([*lines, "", "## Methods", "", escaped(text)]) + "\n"
 
 
 def nothing(pairs: Sequence[Mapping[str, Any]]) -> str:
@@ -101,7 +103,7 @@ def methods(document: Mapping[str, Any]) -> str:
         f"ones), Holm over weights, sides and pairs at {ALPHA:.0%}; worth a word from {limits['little']:g} "
         "above chance or one direction beyond it. One start: cosine of the A matrices, entry by entry, "
         f"{limits['start_cosine']:g} or more. Absence: the mean overlap's upper bound below what a quarter "
-        f"of the directions at cos² 0.9 would give. tunescope {__version__}."
+        f"of the directions at cos² 0.9 would give."
     )
 
 

@@ -45,7 +45,7 @@ def _content(study: Study) -> Content:
 QUESTION = Question(
     kind="trajectory",
     main="motion",
-    words=lambda study: readout_markdown(study.readout),
+    words=lambda study: readout_markdown(study.readout, study.sources),
     pictures=_pictures,
     pages=_pages,
     following=_following,

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tunescope.questions.trajectory.gallery import Gallery, Panel
-from tunescope.questions.trajectory.sentences import METHODS, ONE_RUN, nothing_stands_out
+from tunescope.questions.trajectory.sentences import METHODS, nothing_stands_out
 from tunescope.questions.trajectory.summary import verdict
 from tunescope.questions.trajectory.views import Animation, rate_text
 from tunescope.study.finding import named, significant
-from tunescope.study.markdown import escaped, finding_lines, table
+from tunescope.study.markdown import escaped, finding_lines, read_line, table
 
 CAUTION = (
     "These pictures show how far weights moved, layer by layer, not which of the movements the model's "
@@ -88,7 +88,7 @@ def _run_lines(run: str, document: Mapping[str, Any]) -> Iterator[str]:
             yield f"- {escaped(comparison['text'])}"
     for finding in document["findings"]:
         if {run, base} & set(finding["models"]) and finding["kind"] != "lora_as_proxy":
-            yield from finding_lines([finding])
+            yield from finding_lines([finding], nothing="")
 
 
 def run_sentence(run: Mapping[str, Any]) -> str:
@@ -137,7 +137,7 @@ def _proxies(records: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*table(header, rows), "", note]
 
 
-def readout_markdown(document: Mapping[str, Any]) -> str:
+def readout_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[str, Any]] = ()) -> str:
     """The readout: one table of the runs, their findings, and the proxy table where there is one."""
     header = ["run", "rate", "captures", "last step", "‖ΔW‖ first → last", "loss first → last"]
     rows = [_row(label, run) for label, run in document["runs"].items()]
@@ -149,9 +149,7 @@ def readout_markdown(document: Mapping[str, Any]) -> str:
     # What LoRA and full fine-tuning share stands in its table.
     told = [f for f in document["findings"] if f["kind"] != "lora_as_proxy"]
     lines += ["", "## Findings", "", *finding_lines(told, nothing_stands_out(document["runs"]))]
-    if any(finding["severity"] == "note" for finding in told):
-        lines += ["", ONE_RUN]
-    return "\n".join([*lines, "", "## Methods", "", METHODS]) + "\n"
+    return "\n".join([*lines, "", "## Methods", "", escaped(f"{METHODS} {read_line(sources)}")]) + "\n"
 
 
 def _orders(document: Mapping[str, Any]) -> list[str]:

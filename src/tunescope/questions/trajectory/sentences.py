@@ -7,9 +7,6 @@ from tunescope.questions.trajectory.loss import LOSS_RATIO
 from tunescope.questions.trajectory.order import HALFWAY_SPREAD, LEAST_CAPTURES
 from tunescope.questions.trajectory.plateau import SHARE
 from tunescope.questions.trajectory.seams import JUMP_SHARE, LEAST_STRETCHES
-from tunescope.version import __version__
-
-ONE_RUN = "One run each: nothing here says whether another seed would repeat it."
 
 
 def nothing_stands_out(runs: Mapping[str, Mapping[str, Any]]) -> str:
@@ -35,7 +32,7 @@ def _span(numbers: Sequence[int]) -> str:
 
 
 METHODS = (
-    f"Measured with tunescope {__version__}. ‖ΔW‖ is the Frobenius norm of what training had added to a "
+    "‖ΔW‖ is the Frobenius norm of what training had added to a "
     "weight at a capture, the adapter's scale included; a layer's is √Σ‖ΔW‖² over its weights. Thirds of "
     "the layers: F test and random orders of the layers, over the kinds of weight that all have. First "
     "movers: half-way steps, a layer's kinds of weight as its replicates. Seams: cosines of neighbouring "

@@ -5,8 +5,15 @@ from collections.abc import Sequence
 from tunescope.questions.verify.verdict import CAUSES, Reading, Verdict
 from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import Finding, Severity, named, significant
-from tunescope.study.markdown import escaped, finding_lines, table
+from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.study.study import Study
+
+METHODS = (
+    "The coefficient c of an adapter solves ⟨W′ − W, ΔW⟩ = ⟨round(W + cΔW) − W, ΔW⟩ in every module, with W "
+    "the base, W′ the model and the rounding of its numbers: 1 is merged once with the scale that the "
+    "adapter states, 0 not at all. Coefficients of all modules are weighted by ‖ΔW‖²; the error is the "
+    "largest of their own, of the spread between modules, and of what the merger's rounding may shift."
+)
 
 _TEXTS = {
     "as_expected": "{labels}: merged as expected, in all {count} modules that tell.",
@@ -81,7 +88,7 @@ def verify_markdown(study: Study) -> str:
             for label, c in document["coefficients"].items()
         ]
         lines += [*table(["adapter", "coefficient", "standard error"], cells), ""]
-    lines += ["## Findings", "", *finding_lines(document["findings"])]
+    lines += ["## Findings", "", *finding_lines(document["findings"], nothing="")]
     columns = ["model_id", "component_name", "coefficient", "stderr", "kept", "equal_fraction", "verdict"]
     other = rows.filter(rows["verdict"] != "as_expected").select(columns).head(12)
     if other.height:
@@ -92,4 +99,5 @@ def verify_markdown(study: Study) -> str:
         lines += ["", "## Modules that say otherwise", "", *table(columns, cells)]
     if coverage := coverage_lines(study.tables["coverage"].frame):
         lines += ["", "## Coverage", "", *coverage]
+    lines += ["", "## Methods", "", escaped(f"{METHODS} {read_line(study.sources)}")]
     return "\n".join(lines) + "\n"

@@ -9,8 +9,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import tunescope
+from tunescope.measure.towers import Tower
+from tunescope.questions.norms.findings import place_findings
 from tunescope.questions.norms.sentences import model_sentences, shared_sentence
-from tunescope.questions.norms.sight import nothing_stands_out
+from tunescope.questions.norms.sight import looked_at, nothing_stands_out
 
 
 def adapter(folder: Path, seed: int, layers: int = 12, slope: float = 1.0) -> Path:
@@ -80,7 +82,7 @@ def test_where_nothing_stands_out_it_says_what_would_have(tmp_path: Path) -> Non
     text = nothing_stands_out(study.readout["looked_at"])
     assert text in study.markdown()
     assert "one model of 24 layers and 4 kinds of weight" in text
-    assert "a third of the layers 1.2" in text
+    assert f"a third of the layers {study.readout['looked_at']['third']:.2f}× another" in text
     assert study.readout["looked_at"]["third"] < 1.5
 
 
@@ -98,3 +100,34 @@ def test_of_a_model_that_did_not_move_no_layer_leads(tmp_path: Path) -> None:
     told = [s for s in model_sentences(study.readout["models"], study.readout["metric"]) if "still" in s]
     assert told == ["still: ‖ΔW‖/√d_out zero in every weight."]
     assert "largest" in model_sentences(study.readout["models"], study.readout["metric"])[0]
+
+
+def spread_over(seed: int, layers: int = 24) -> Tower:
+    """A tower of seven kinds of weight whose layers differ by 10 % and whose cells by 10 %, at random."""
+    random = np.random.default_rng(seed)
+    kinds = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+    logs = 0.1 * random.standard_normal((layers, 1)) + 0.1 * random.standard_t(5, (layers, 7)) / 1.29
+    names = tuple(tuple(f"L{i}_{kind}" for kind in kinds) for i in range(layers))
+    return Tower("model", tuple(range(layers)), kinds, ("attention",) * 4 + ("mlp",) * 3, logs, names)
+
+
+def test_what_is_said_to_be_visible_is_found_about_nine_times_in_ten() -> None:
+    found = {"third": 0, "tilt": 0, "cell": 0}
+    for seed in range(60):
+        seen = looked_at({"m": [spread_over(seed)]})
+        for effect, kind in (("third", "late_layers"), ("tilt", "family_tilt"), ("cell", "hot_cell")):
+            other = spread_over(1000 + seed)
+            place = {"third": np.s_[16:], "tilt": np.s_[:, 4:], "cell": np.s_[12, 2]}[effect]
+            other.logs[place] += np.log(seen[effect])
+            findings = place_findings({"m": [other]}, "frobenius_norm_normalized")
+            found[effect] += any(f.kind == kind for f in findings)
+    assert all(count >= 48 for count in found.values()), found
+
+
+def test_the_family_that_changed_more_stands_first_in_the_numbers_too() -> None:
+    model = {
+        "overall_mean": 0.25, "family_means": {"mlp": 0.2, "attention": 0.3}, "top_layers": [0, 1],
+        "max_cell": {"component_name": "L0_ATTN_Q", "value": 0.4}, "layer_stack": "model",
+    }  # fmt: skip
+    (text,) = model_sentences({"a": model}, "frobenius_norm")
+    assert "attention 1.50× MLP (0.3 and 0.2)" in text
