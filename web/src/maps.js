@@ -1,7 +1,7 @@
 // Small multiples of heatmaps on one scale, with what a reader may choose of them.
 
 import { cell, levels, seen, tabled } from "./data.js";
-import { keyOf, parts } from "./cells.js";
+import { parts } from "./cells.js";
 import { modelColour, PALETTES } from "./colour.js";
 import { choice, el, short } from "./dom.js";
 import { number } from "./format.js";
@@ -246,7 +246,7 @@ export class Maps {
         least = Math.abs(found.at(-1).value);
       });
     }
-    return largest(found, most).map((one) => ({ ...one, key: one.map.key(one.i) ?? keyOf(this.frame, rowsIn(one.map, one.i)[0]) }));
+    return largest(found, most).map((one) => ({ ...one, key: one.map.key(one.i), rows: rowsIn(one.map, one.i).length }));
   }
 }
 

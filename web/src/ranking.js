@@ -12,14 +12,16 @@ export function ranking(maps) {
   if (!top.length) return el("p", { class: "nothing" }, "There is no value to rank.");
   const most = Math.abs(top[0].value) || 1;
   const standing = new Map(maps.maps.map((map) => [map.id, standings(map.values)]));
-  const rows = top.map(({ value, map, i, key }, place) => {
+  const rows = top.map(({ value, map, i, key, rows: count }, place) => {
     const told = standing.get(map.id)(value);
     const bar = el("span", { class: "bar", "aria-hidden": "true" });
     bar.style.width = `${Math.max(1, (100 * Math.abs(value)) / most)}%`;
-    const where = key ? parts(key).component : `${names(map.ys, "–")[Math.floor(i / map.xs.length)]} ${map.xs[i % map.xs.length]}`;
+    // A cell of several weights, such as a layer's experts, is none of them: it says of how many it is the mean.
+    const cellName = `${maps.panel.x} ${map.xs[i % map.xs.length]}, ${names(map.ys, "–")[Math.floor(i / map.xs.length)]}${count > 1 ? `, mean of ${count}` : ""}`;
+    const where = key ? el("button", { type: "button", class: "plain", onclick: () => maps.page.open(key) }, name(parts(key).component)) : name(cellName);
     return el("tr", {},
       el("td", { class: "number" }, String(place + 1)),
-      el("td", {}, el("button", { type: "button", class: "plain", onclick: () => maps.page.open(key) }, name(where))),
+      el("td", {}, where),
       el("td", {}, maps.page.swatch(map.of[0]), name(map.title, 32)),
       el("td", { class: "number" }, number(value)),
       el("td", { class: "number" }, told?.ratio != null && !map.signed ? `${number(told.ratio, 3)}×` : ""),

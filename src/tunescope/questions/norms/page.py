@@ -10,7 +10,7 @@ from tunescope.questions.norms.measure import METRICS
 from tunescope.questions.norms.readout import CAUTION
 from tunescope.questions.norms.sentences import methods, model_sentences, shared_sentence
 from tunescope.questions.norms.sight import nothing_stands_out
-from tunescope.questions.norms.views import has_values, label_of
+from tunescope.questions.norms.views import has_values, name_of
 from tunescope.study.markdown import read_line
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
@@ -64,7 +64,7 @@ def _measures(frame: pl.DataFrame, first: str) -> list[Measure]:
     """The metric that was asked for, then every other that has values."""
     names = [name for name in METRICS if has_values(frame, name) and name not in _NO_MAP]
     names.sort(key=lambda name: name != first)
-    return [Measure(name, label_of(name), "difference" if name in _CENTRED else "change") for name in names]
+    return [Measure(name, name_of(name), "difference" if name in _CENTRED else "change") for name in names]
 
 
 def _panels(study: Study, measures: Sequence[Measure], data: dict[str, Data]) -> Iterator[Panel]:
@@ -79,12 +79,13 @@ def _panels(study: Study, measures: Sequence[Measure], data: dict[str, Data]) ->
         yield Maps(
             "experts", "much", "Experts", "Each cell is one expert of a layer.", "norms",
             measures=measures, facets=("model_id", "stack", "module_type"), y="expert",
+            ranked=True,
         )  # fmt: skip
     if "heads" in data:
         yield Maps(
             "heads", "much", "Attention heads",
             "Each cell is one head: rows of q, k and v, columns of o.", "heads",
-            measures=[Measure(n, label_of(n)) for n in ("frobenius_norm", "frobenius_norm_normalized")],
+            measures=[Measure(n, name_of(n)) for n in ("frobenius_norm", "frobenius_norm_normalized")],
             facets=("model_id", "stack", "module_type"), y="head",
         )  # fmt: skip
     if "similarity" in data:
