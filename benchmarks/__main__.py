@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from benchmarks import norms, page, report, subspace, whole, whole_peers, whole_stream
+from benchmarks import figures, norms, page, report, subspace, whole, whole_peers, whole_stream
 
 
 def main() -> None:
@@ -14,6 +14,7 @@ def main() -> None:
     page.main()
     whole_stream.main()
     whole_peers.main()
+    figures.main()
     out = report.HERE / "results" / "importance_cpu.json"
     subprocess.run([sys.executable, "-m", "benchmarks.importance_cpu", "--out", str(out)], check=True)
     print(report.write().read_text())

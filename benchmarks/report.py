@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import norms, page, whole, whole_peers, whole_stream
+from benchmarks import figures, norms, page, whole, whole_peers, whole_stream
 
 HERE = Path(__file__).parent
 Document = dict[str, Any]
@@ -213,6 +213,7 @@ SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("Whole checkpoints", "whole", whole.section),
     ("Whole checkpoints of 70B", "whole_stream", whole_stream.section),
     ("Whole checkpoints beside peers", "whole_peers", whole_peers.section),
+    ("Pictures", "figures", figures.section),
     ("Capture and sweeps", "capture_gpu", capture_section),
     ("Importance on a GPU, as the command runs it", "importance_passes_gpu", importance_passes_section),
     ("Importance on a GPU, the pass itself", "importance_gpu", importance_section),

@@ -16,7 +16,7 @@ from tunescope.picture.style import DIFFERENCE, INK, new_figure, style
 _MARGIN, _TITLE_H, _SCALE_H, _GAP = 0.14, 0.3, 0.62, 0.45
 _SMALL, _SMALL_STEP = 0.95, 1.2
 # Models up to which every cell holds its number.
-_NUMBERED = 12
+_NUMBERED = 8
 
 
 def matrices(large: Sequence[Matrix], small: Sequence[Matrix] = (), heading: str = "") -> Figure:
@@ -31,8 +31,7 @@ def matrices(large: Sequence[Matrix], small: Sequence[Matrix] = (), heading: str
         rows = -(-len(small) // per_row) if small else 0
         width = 2 * _MARGIN + len(large) * (room + side + _GAP) + per_row * _SMALL_STEP
         height = top + max(side + 0.75 * room + _SCALE_H, rows * _SMALL_STEP) + _MARGIN
-        figure = new_figure(width, height)
-        figure.set_layout_engine("none")
+        figure = new_figure(width, height, placed=True)
         if heading:
             figure.text(
                 _MARGIN / width, 1 - 0.2 / height, title_text(heading, 90), fontsize=11, fontweight="bold"
@@ -41,11 +40,8 @@ def matrices(large: Sequence[Matrix], small: Sequence[Matrix] = (), heading: str
         for k, view in enumerate(large):
             left = _MARGIN + (k + 1) * room + k * (side + _GAP)
             _large(figure, view, labels, page, (left, top, side, 0.75 * room), font)
-        first = 2 * _MARGIN + len(large) * (room + side + _GAP)
-        for k, view in enumerate(small):
-            down, across = divmod(k, per_row)
-            place = (first + across * _SMALL_STEP, top + down * _SMALL_STEP, _SMALL, _SMALL)
-            _small(_axes(figure, page, *place), view)
+        if small:
+            _small(figure, small, page, (2 * _MARGIN + len(large) * (room + side + _GAP), top, per_row))
     return figure
 
 
@@ -103,10 +99,15 @@ def _write_numbers(ax: Axes, values: np.ndarray, colours: Colormap, limits: tupl
         ax.text(x, y, text, ha="center", va="center", fontsize=7, color=ink)
 
 
-def _small(ax: Axes, view: Matrix) -> None:
-    colours, limits = _scale(view)
-    cells(ax, view.values, colours, limits)
-    ax.set_title(view.title, fontsize=7.5, fontweight="normal", pad=2)
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.spines[:].set_visible(False)
+def _small(
+    figure: Figure, views: Sequence[Matrix], page: tuple[float, float], at: tuple[float, float, int]
+) -> None:
+    """All on one axes: axes for each would take longer than everything else."""
+    left, top, per_row = at
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.set_axis_off()
+    ax.set(xlim=(0, page[0]), ylim=(page[1], 0))
+    for k, view in enumerate(views):
+        x, y = left + k % per_row * _SMALL_STEP, top + k // per_row * _SMALL_STEP
+        cells(ax, view.values, *_scale(view), extent=(x, x + _SMALL, y + _SMALL, y))
+        ax.text(x + _SMALL / 2, y - 0.04, view.title, fontsize=7.5, ha="center", va="baseline")

@@ -53,9 +53,8 @@ def sheet(blocks: Sequence[Sequence[Grid]], cmap: str = CHANGE) -> Figure:
         plans = [_plan(block) for block in blocks]
         width = max(plan.size[0] for plan in plans)
         height = sum(plan.size[1] for plan in plans) + 2 * _MARGIN
-        figure = new_figure(width, height)
+        figure = new_figure(width, height, placed=True)
         # Places are computed here, since a layout that is found by drawing takes longer than the drawing.
-        figure.set_layout_engine("none")
         ax = figure.add_axes((0, 0, 1, 1))
         ax.set_axis_off()
         ax.set(xlim=(0, width), ylim=(height, 0))

@@ -62,9 +62,9 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An Agg figure of `width` × `height` inches with a constrained layout."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+def new_figure(width: float, height: float, placed: bool = False) -> Figure:
+    """An Agg figure of `width` × `height` inches, its layout constrained or `placed` by whoever draws it."""
+    figure = Figure(figsize=(width, height), layout=None if placed else "constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -81,6 +81,14 @@ def figure_of(ax: Axes) -> Figure:
     return figure
 
 
+def freeze(figure: Figure) -> None:
+    """Lay the figure out once and for all; with an engine it would be drawn twice for every file."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
+    figure.set_layout_engine(None)
+
+
 def save(
     figure: Figure, stem: Path, formats: Sequence[str] = ("png",), dpi: int = 150, caption: str = ""
 ) -> list[Path]:
@@ -89,6 +97,8 @@ def save(
     Text is text in SVG and PDF, and maps are rectangles.
     """
     paths = []
+    with style():
+        freeze(figure)
     for kind in formats:
         # Not by with_suffix, which would take the end of a name with a dot in it.
         path = stem.with_name(f"{stem.name}.{kind}")
@@ -98,8 +108,6 @@ def save(
 
         with style():
             paths.append(write_atomically(path, write))
-        # The layout is found once; finding it again takes as long as drawing.
-        figure.set_layout_engine("none")
     return paths
 
 

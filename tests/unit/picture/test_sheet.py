@@ -83,4 +83,4 @@ def test_matrices_are_drawn_with_their_numbers(layers: int) -> None:
     views = [Matrix(f"L{k}", ("a", "b"), values) for k in range(layers + 1)]
     drawn = matrices(views[:1], views[1:], "output side")
     texts = [text.get_text() for ax in drawn.axes for text in ax.texts]
-    assert texts == ["1.00", "0.20", "0.20", "1.00"]
+    assert texts == ["1.00", "0.20", "0.20", "1.00", *(f"L{k}" for k in range(1, layers + 1))]

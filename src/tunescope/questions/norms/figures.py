@@ -1,12 +1,13 @@
 """The pictures of a norms study: maps, profiles, heads, experts, ranks, models by models, differences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import combinations
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from tunescope.picture import grid as draw
 from tunescope.picture import profiles as lines
@@ -44,20 +45,49 @@ def _begin(study: Study) -> str:
 
 def _maps(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
     for k, (metric, suffix) in enumerate(_pictured(study.readout["metric"])):
-        grids = [g for label in stems for g in view.heatmaps(study.table.frame, label, metric)]
-        grids = [g for g in grids if np.isfinite(g.values).any() or g.broken.any()]
-        if not grids:
+        if k > 0 and len(stems) > 1:
+            yield from _further_maps(study, stems, metric, suffix)
             continue
-        grids = _scaled(grids, _begin(study))
-        if len(stems) > 1:
+        grids = _grids(study, stems, metric)
+        if len(stems) > 1 and grids:
             caption = f"{grids[0].label} of {len(stems)} models, by layer and module"
-            yield _sheet(f"norm_heatmaps_{suffix}", caption, grids, k > 0)
+            yield _sheet(f"norm_heatmaps_{suffix}", caption, grids)
         for label, stem in stems.items():
             if mine := [g for g in grids if g.model == label]:
                 mine = _scaled(mine, _begin(study)) if not study.arguments.get("shared_scale", True) else mine
-                rare = len(stems) > FEW or (k > 0 and len(stems) > 1)
                 caption = f"{mine[0].label} of {label}, by layer and module; {_limits(mine[0])}."
-                yield _side_by_side(f"norm_heatmap_{stem}_{suffix}", caption, mine, rare)
+                yield _side_by_side(f"norm_heatmap_{stem}_{suffix}", caption, mine, len(stems) > FEW)
+
+
+def _grids(study: Study, labels: Iterable[str], metric: str) -> list[Grid]:
+    """The maps of a metric that hold anything, all on one scale."""
+    grids = [g for label in labels for g in view.heatmaps(study.table.frame, label, metric)]
+    grids = [g for g in grids if np.isfinite(g.values).any() or g.broken.any()]
+    return _scaled(grids, _begin(study)) if grids else []
+
+
+def _further_maps(study: Study, stems: dict[str, str], metric: str, suffix: str) -> Iterator[Drawn]:
+    """Maps of a metric that was not asked for, which are not even made before someone asks."""
+    if not view.has_values(study.table.frame, view.drawable(study.table.frame, metric)):
+        return
+    name = view.name_of(metric)
+
+    def whole() -> Figure:
+        grids = _grids(study, stems, metric)
+        return sheet(_blocks(grids), _colours(grids))
+
+    def alone(label: str) -> Figure:
+        mine = [grid for grid in _grids(study, stems, metric) if grid.model == label]
+        return draw.heatmaps(mine, _colours(mine))
+
+    caption = f"{name} of {len(stems)} models, by layer and module, all on one scale."
+    yield Drawn(f"norm_heatmaps_{suffix}", caption, whole, on_request=True)
+    frame = study.table.frame
+    for label, stem in stems.items():
+        part = frame.filter(frame["model_id"] == label)
+        if view.has_values(part, view.drawable(part, metric)):
+            caption = f"{name} of {label}, by layer and module, on the scale of all models."
+            yield Drawn(f"norm_heatmap_{stem}_{suffix}", caption, partial(alone, label), on_request=True)
 
 
 def _scaled(grids: Sequence[Grid], begin: str) -> list[Grid]:
@@ -83,15 +113,19 @@ def _colours(grids: Sequence[Grid]) -> str:
     return DIFFERENCE if any(_signed(grid) for grid in grids) else CHANGE
 
 
-def _sheet(name: str, caption: str, grids: Sequence[Grid], rare: bool) -> Drawn:
-    """Small multiples: a block for each tower, one for what lies outside blocks."""
+def _blocks(grids: Sequence[Grid]) -> list[list[Grid]]:
+    """A block for each tower, one for what lies outside blocks."""
     blocks: dict[str, list[Grid]] = {}
     for grid in grids:
         blocks.setdefault(grid.title.removeprefix(grid.model), []).append(grid)
-    whole = [aligned(block) for block in blocks.values()]
+    return [aligned(block) for block in blocks.values()]
+
+
+def _sheet(name: str, caption: str, grids: Sequence[Grid]) -> Drawn:
+    """Small multiples on one sheet."""
     text = f"{caption}, all on one scale; {_limits(grids[0])}."
     panels: dict[str, Panel] = {grid.title: partial(_on_axes, grid, _colours(grids)) for grid in grids}
-    return Drawn(name, text, partial(sheet, whole, _colours(grids)), panels, rare)
+    return Drawn(name, text, partial(sheet, _blocks(grids), _colours(grids)), panels)
 
 
 def _side_by_side(name: str, caption: str, group: Sequence[Grid], rare: bool = False) -> Drawn:
@@ -141,7 +175,7 @@ def _inside(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
         if not found:
             continue
         if len(stems) > 1:
-            yield _sheet(name, caption, shared(found, begin) if name != "moved_experts" else found, False)
+            yield _sheet(name, caption, shared(found, begin) if name != "moved_experts" else found)
         else:
             yield _side_by_side(name, f"{caption}; {_limits(found[0])}.", found)
 
@@ -185,23 +219,39 @@ def _square(study: Study, column: str, labels: Sequence[str]) -> np.ndarray:
 
 
 def _rankings(study: Study) -> Iterator[Drawn]:
-    metric = study.readout["metric"]
-    if found := view.rankings(study.table.frame, metric):
-        caption = f"The components with the largest {view.name_of(metric)} of each model."
+    metric, frame = study.readout["metric"], study.table.frame
+    caption = f"The components with the largest {view.name_of(metric)} of each model."
+    if len(study.readout["models"]) > RANKINGS:
+        if view.has_values(frame, metric):
+            yield Drawn(
+                "top_components",
+                caption,
+                lambda: lines.rankings(view.rankings(frame, metric)),
+                on_request=True,
+            )
+    elif found := view.rankings(frame, metric):
         panels: dict[str, Panel] = {ranking.title: partial(lines.ranking, ranking) for ranking in found}
-        rare = len(found) > RANKINGS
-        yield Drawn("top_components", caption, partial(lines.rankings, found), panels, rare)
+        yield Drawn("top_components", caption, partial(lines.rankings, found), panels)
 
 
 def _differences(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
     labels, metric = list(stems), study.readout["metric"]
     every = list(combinations(labels, 2))
-    for a, b in every if len(labels) <= ALL_PAIRS else [(labels[0], label) for label in labels[1:]]:
-        if found := view.differences(study.table.frame, a, b, metric):
-            caption = f"{view.name_of(metric)} of {b} minus that of {a}; white is no difference, "
-            caption += f"{_limits(found[0])}."
-            name = f"difference_{stems[b]}_minus_{stems[a]}"
-            yield _side_by_side(name, caption, found, len(labels) > FEW)
+    pairs = every if len(labels) <= ALL_PAIRS else [(labels[0], label) for label in labels[1:]]
+    there = view.measured(study.table.frame, metric)
+    for a, b in pairs:
+        if not there.get(a, set()) & there.get(b, set()):
+            continue
+        name = f"difference_{stems[b]}_minus_{stems[a]}"
+        caption = f"{view.name_of(metric)} of {b} minus that of {a}; white is no difference"
+        if len(labels) > FEW:
+            yield Drawn(name, f"{caption}.", partial(_late_difference, study, a, b), on_request=True)
+        elif found := view.differences(study.table.frame, a, b, metric):
+            yield _side_by_side(name, f"{caption}, {_limits(found[0])}.", found)
+
+
+def _late_difference(study: Study, a: str, b: str) -> Figure:
+    return draw.heatmaps(view.differences(study.table.frame, a, b, study.readout["metric"]), DIFFERENCE)
 
 
 def _pictured(metric: str) -> list[tuple[str, str]]:

@@ -54,6 +54,15 @@ def has_values(frame: pl.DataFrame, metric: str) -> bool:
     return metric in frame.columns and frame[metric].is_not_null().any()
 
 
+def measured(frame: pl.DataFrame, metric: str) -> dict[str, set[tuple[object, ...]]]:
+    """The addresses at which every model has a number of the metric."""
+    there: dict[str, set[tuple[object, ...]]] = {}
+    rows = frame.filter(pl.col(metric).is_not_null())
+    for model, *key in rows.select("model_id", "stack", "layer", "module_type", "expert").iter_rows():
+        there.setdefault(model, set()).add(tuple(key))
+    return there
+
+
 def drawable(frame: pl.DataFrame, metric: str) -> str:
     """The metric, or its unscaled twin where the scale of a model or of some of its modules is unknown.
 

@@ -10,7 +10,7 @@ from matplotlib.gridspec import GridSpec
 
 from tunescope.picture.cells import cells, scale
 from tunescope.picture.dusk import dusk
-from tunescope.picture.style import QUIET, new_figure, own_axes, style
+from tunescope.picture.style import QUIET, freeze, new_figure, own_axes, style
 from tunescope.questions.subspace.views import Panel, PhiFigure
 
 _PANEL = 2.05
@@ -62,7 +62,7 @@ def phi_figure(view: PhiFigure) -> Figure:
         figure.suptitle(view.formula, parse_math=True, fontsize=13)
         _bar(figure, drawn, view)
         figure.supxlabel(view.note, fontsize=7, color=QUIET)
-        _freeze(figure)
+        freeze(figure)
     return figure
 
 
@@ -83,14 +83,6 @@ def _label(ax: Axes, left: bool, bottom: bool, alike: bool) -> None:
         ax.set_xlabel("$j$", parse_math=True, fontsize=10, labelpad=2)
     if alike:
         ax.tick_params(labelleft=left, labelbottom=bottom)
-
-
-def _freeze(figure: Figure) -> None:
-    """Lay the figure out once, instead of again for every format it is saved in."""
-    engine = figure.get_layout_engine()
-    if engine is not None:
-        engine.execute(figure)
-        figure.set_layout_engine("none")
 
 
 def _bar(figure: Figure, axes: Sequence[Axes], view: PhiFigure) -> None:
