@@ -211,7 +211,7 @@ def test_rl_like_steps_of_two_seeds_are_no_finding_and_a_shared_choice_is(tmp_pa
     base = {Q.format(0): W}
     chosen = draw.random(W.shape) < 0.1
 
-    def stepped(seed: int, size: float, where: Any = True) -> Tensors:
+    def stepped(seed: int, size: Any, where: Any = True) -> Tensors:
         signs = np.random.default_rng(seed).choice([-1, 1], size=W.shape).astype("f4")
         return {Q.format(0): (W.astype("f4") + np.where(where, size * signs, 0)).astype(W.dtype)}
 
@@ -226,6 +226,10 @@ def test_rl_like_steps_of_two_seeds_are_no_finding_and_a_shared_choice_is(tmp_pa
     assert "same_values" not in found
     assert row["overlap"] > 0.98
     assert row["overlap_chance_given_weight"] > 0.97
+    columns = np.exp(draw.standard_normal((1, 256)))
+    found, row = kinds(stepped(1, 3e-5 * columns), stepped(2, 3e-5 * columns), "columns")
+    assert "same_values" not in found
+    assert row["overlap"] - row["overlap_chance"] > 0.2
     found, row = kinds(stepped(1, 3e-3, chosen), stepped(2, 3e-3, chosen), "chosen")
     assert "same_values" in found
     assert row["overlap_chance_given_weight"] < 0.2

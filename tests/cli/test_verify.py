@@ -102,6 +102,23 @@ def test_a_merge_is_told_by_its_coefficient(
     assert abs(found["value"] - times) <= 3 * found["stderr"]
 
 
+@pytest.mark.parametrize(
+    ("times", "verdict"), [(1.0, "as_expected"), (0.0, "not_merged"), (2.0, "merged_twice")]
+)
+@pytest.mark.parametrize("ratio", [3e-4, 3e-5])
+def test_a_merge_of_which_rounding_ate_nearly_all_is_told_too(
+    tmp_path: Path, ratio: float, times: float, verdict: str
+) -> None:
+    base = base_weights("bf16")
+    updates = adapter(tmp_path / "a", base, ratio=ratio, use_rslora=True)
+    study = verified(tmp_path, base, merged(base, (times, updates)), "a")
+    found = study.readout["coefficients"]["a"]
+    assert abs(found["value"] - times) <= 3 * found["stderr"] + 1e-3
+    assert study.readout["verdict"] in (verdict, "cannot_tell")
+    if found["stderr"] < 0.05:
+        assert study.readout["verdict"] == verdict
+
+
 def test_causes_list_every_mistake_that_leaves_the_coefficient(tmp_path: Path) -> None:
     base = base_weights("bf16")
     updates = adapter(tmp_path / "a", base, alpha=2)
