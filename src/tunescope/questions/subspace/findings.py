@@ -90,8 +90,21 @@ def _of_pair(pair: Pair) -> list[Finding]:
         learned &= pair.excess("output") >= THRESHOLDS["little"]
     elif (only := pair.some("input") & ~pair.some("output") & ~same).any():
         found.append(_inputs(pair, only))
-    found += _directions(pair, learned)
+    told = bool(found) and found[-1].kind in ("shared_initialisation", "shared_inputs")
+    outputs = _directions(pair, learned, told)
+    if told and outputs:
+        # One fact, one sentence: the inputs in the first, the outputs in the second.
+        found[-1] = _retold(found[-1])
+    found += outputs
     return found or _nothing(pair)
+
+
+def _retold(finding: Finding) -> Finding:
+    """A finding about inputs, whose outputs have a sentence of their own."""
+    evidence = {**finding.evidence, "outputs_told": True}
+    a, b = finding.models
+    text = say.single(finding.kind, a, b, evidence, list(finding.components)).strip()
+    return replace(finding, evidence=evidence, text=text)
 
 
 def _inputs(pair: Pair, where: Bools) -> Finding:
@@ -103,7 +116,7 @@ def _inputs(pair: Pair, where: Bools) -> Finding:
     return _finding(kind, pair, where, strength=float(pair.excess("input")[where].mean()))
 
 
-def _directions(pair: Pair, learned: Bools) -> list[Finding]:
+def _directions(pair: Pair, learned: Bools, inputs_told: bool) -> list[Finding]:
     """Output directions in common beyond chance: most of them, or only the leading or a few ones."""
     rows = pair.rows
     full = np.array([filled(row, "output") for row in rows.iter_rows(named=True)])
@@ -119,7 +132,7 @@ def _directions(pair: Pair, learned: Bools) -> list[Finding]:
         "few_directions_shared": few & ~leading,
     }
     return [
-        _finding(kind, pair, where, strength=_strength(pair, where))
+        _finding(kind, pair, where, strength=_strength(pair, where), more={"inputs_told": inputs_told})
         for kind, where in kinds.items()
         if where.any()
     ]
@@ -173,6 +186,7 @@ def _finding(
         **means(part, _NUMBERS), "components": part.height, "compared": pair.rows.height,
         "whole_cosine": whole_cosine(part), "length_ratio": length_ratio(part), "start_p": start_p,
         "start_cosine": start, "outputs_shared": int((pair.some("output") & where).sum()),
+        "outputs_told": False, "inputs_told": False,
         "thresholds": dict(THRESHOLDS) | {"p": ALPHA, "run": RUN, "inputs": INPUTS}, **(more or {}),
     }  # fmt: skip
     names = part["component_name"].to_list()

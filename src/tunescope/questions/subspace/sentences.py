@@ -59,7 +59,7 @@ def _initialisation(a: str, b: str, n: Evidence, where: str) -> str:
     return (
         f"{a} and {b} began from one random start, such as a library's default seed: their A matrices still "
         f"agree entry by entry (cosine {_two(n['start_cosine'])}), and so do their input directions in "
-        f"{where} ({_two(n['excess_input'])} above chance). {_outputs(n)} Compare them on the output side."
+        f"{where} ({_two(n['excess_input'])} above chance). Compare them on the output side. {_outputs(n)}"
     )
 
 
@@ -71,8 +71,10 @@ def _inputs(a: str, b: str, n: Evidence, where: str) -> str:
 
 
 def _outputs(n: Evidence) -> str:
-    """What goes with inputs in common on the output side."""
+    """What goes with inputs in common on the output side; nothing where a sentence of its own says it."""
     above = _two(n["excess_output"])
+    if n["outputs_told"]:
+        return ""
     if n["outputs_shared"]:
         return (
             f"Of the outputs, {_count(n, 'output')} directions are shared in {n['outputs_shared']} of these "
@@ -82,14 +84,17 @@ def _outputs(n: Evidence) -> str:
 
 
 def _directions(a: str, b: str, n: Evidence, where: str) -> str:
+    sides = ("output",) if n["inputs_told"] else ("output", "input")
+    # Less than half a direction in the mean over weights is told by the overlap alone.
     counts = [
-        f"{_count(n, side)} {side} directions" for side in ("output", "input")
-        if n[f"dimensions_shared_{side}"] is not None
+        f"{_count(n, side)} {side} directions" for side in sides
+        if (n[f"dimensions_shared_{side}"] or 0.0) >= 0.5
     ]  # fmt: skip
     shared = f"{' and '.join(counts)} beyond chance; " if counts else ""
+    inputs = "" if n["inputs_told"] else f" and {_two(n['excess_input'])} on the input"
     return (
         f"{a} and {b} changed common directions in {where}: {shared}overlap above chance "
-        f"{_two(n['excess_output'])} on the output and {_two(n['excess_input'])} on the input side."
+        f"{_two(n['excess_output'])} on the output{inputs} side."
     )
 
 
@@ -158,10 +163,10 @@ def _pairs(models: Sequence[tuple[str, ...]]) -> str:
 def _all_same_run(who: str, numbers: Sequence[Evidence]) -> str:
     cosines = [n["whole_cosine"] if n["whole_cosine"] is not None else n["delta_cosine"] for n in numbers]
     ratios = [n["length_ratio"] for n in numbers if n["length_ratio"] is not None]
-    lengths = f", the later {_range(ratios)} times as long as the earlier" if ratios else ""
+    lengths = f", the one named later {_range(ratios)} times as long" if ratios else ""
     return (
         f"{who} look like steps of one run, or of one start trained on much the same data: cosine of their "
-        f"updates {_range(cosines)}{lengths}."
+        f"updates {_range(cosines)}{lengths}, over {_weights(numbers)}."
     )
 
 
@@ -176,19 +181,27 @@ def _all_initialisation(who: str, numbers: Sequence[Evidence]) -> str:
 def _all_inputs(who: str, numbers: Sequence[Evidence]) -> str:
     return (
         f"{who} share input directions ({_range([n['excess_input'] for n in numbers])} above chance): a "
-        "common start, or inputs learned alike, which their weights do not tell apart. Output directions: "
-        f"{_range([n['excess_output'] for n in numbers])} above chance."
+        "common start, or inputs learned alike, which their weights do not tell apart."
+        f"{_all_outputs(numbers)}"
     )
 
 
+def _all_outputs(numbers: Sequence[Evidence]) -> str:
+    if all(n["outputs_told"] for n in numbers):
+        return ""
+    return f" Output directions: {_range([n['excess_output'] for n in numbers])} above chance."
+
+
 def _all_directions(who: str, numbers: Sequence[Evidence]) -> str:
-    counts = [n["dimensions_shared_output"] for n in numbers if n["dimensions_shared_output"] is not None]
-    shared = f"{_range(counts, _number)} output directions beyond chance, " if counts else ""
+    counts = [n["dimensions_shared_output"] or 0.0 for n in numbers]
+    few = not counts or max(counts) < 0.5
+    shared = "" if few else f"{_range(counts, _number)} output directions beyond chance, "
+    told = all(n["inputs_told"] for n in numbers)
+    inputs = "" if told else f" and {_range([n['excess_input'] for n in numbers])} on the input"
     return (
         f"{who} changed common directions in {_range([n['components'] for n in numbers], str)} of "
         f"{_range([n['compared'] for n in numbers], str)} weights: {shared}overlap above chance "
-        f"{_range([n['excess_output'] for n in numbers])} on the output and "
-        f"{_range([n['excess_input'] for n in numbers])} on the input side."
+        f"{_range([n['excess_output'] for n in numbers])} on the output{inputs} side."
     )
 
 
@@ -202,7 +215,12 @@ def _all_first(who: str, numbers: Sequence[Evidence]) -> str:
 
 
 def _all_nothing(who: str, numbers: Sequence[Evidence]) -> str:
-    return f"{who} share nothing worth a word: {_bounds(numbers)}"
+    return f"{who} share nothing worth a word in {_weights(numbers)}: {_bounds(numbers)}"
+
+
+def _weights(numbers: Sequence[Evidence]) -> str:
+    """How many weights were compared in each pair."""
+    return f"{_range([n['compared'] for n in numbers], str)} weights each"
 
 
 def _all_duplicate(who: str, numbers: Sequence[Evidence]) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from tunescope.address import parse
 from tunescope.delta import Delta, Factored
+from tunescope.questions.subspace import sentences as say
 from tunescope.questions.subspace.findings import subspace_findings, untold
 from tunescope.questions.subspace.measure import SUMMARY_SCHEMA, compare
 from tunescope.questions.subspace.start import start_cosine
@@ -199,3 +200,26 @@ def test_no_null_study_of_unrelated_models_raises_anything_but_absence() -> None
             steep = 0.6 ** np.arange(r)
             models["abc"[k]] = [(B * steep, A) for B, A in gaussian(100 * seed + k, 24, r=r)]
         assert {f.kind for f in found(**models)} == {"nothing_shared"}
+
+
+def test_inputs_and_outputs_in_common_are_two_facts_in_two_sentences() -> None:
+    shared = {"excess_input": 0.4, "excess_output": 0.3, "outputs_told": True, "inputs_told": True}
+    numbers = {**shared, "components": 6, "compared": 6, "outputs_shared": 6, "rank_a": 8, "rank_b": 8,
+               "dimensions_shared_output": 2.5, "dimensions_shared_output_sd": 0.0,
+               "dimensions_shared_input": 3.0, "dimensions_shared_input_sd": 0.0}  # fmt: skip
+    inputs, outputs = (
+        say.single(k, "a", "b", numbers, ["L0_ATTN_Q"]) for k in ("shared_inputs", "shared_directions")
+    )
+    assert "0.40" in inputs
+    assert "0.30" not in inputs
+    assert "overlap above chance 0.30 on the output side" in outputs
+    assert "input" not in outputs
+
+
+def test_no_count_is_given_where_less_than_one_direction_is_shared() -> None:
+    numbers = {"excess_input": 0.0, "excess_output": 0.18, "inputs_told": False, "components": 2,
+               "compared": 192, "rank_a": 1, "rank_b": 1, "dimensions_shared_output": 0.0,
+               "dimensions_shared_input": 0.0}  # fmt: skip
+    text = say.single("shared_directions", "a", "b", numbers, ["L0_ATTN_Q", "L1_ATTN_Q"])
+    assert "beyond chance;" not in text
+    assert "2 of 192 weights" in text
