@@ -79,8 +79,9 @@ class _Verbs(click.Group):
 
 EPILOG = """\b
 Examples:
-  tunescope norms my-adapter/
-  tunescope norms base=run-a/ new=run-b/ -o study/
+  tunescope demo --quick
+  tunescope check my-adapter/ --base base-model/
+  tunescope norms my-adapter/ -o study/
   tunescope subspace seed-1/ seed-2/ -o study/
 """
 
