@@ -1,5 +1,6 @@
 """A path as a person writes it."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -28,6 +29,31 @@ def local_path(text: str | os.PathLike[str]) -> Path:
             found=path.parts[0],
             fix="write the path in full",
         ) from None
+
+
+def check_possible(path: Path) -> None:
+    """Refuse the name of an output that no file can have: too long for the disk, or with a NUL byte.
+
+    >>> check_possible(Path("x" * 300))
+    Traceback (most recent call last):
+    tunescope.errors.UsageError: no file can have this name [bad-spec]
+    ...
+    """
+    try:
+        path.absolute().lstat()
+    except ValueError as error:
+        found: object = error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            return
+        found = error.strerror
+    else:
+        return
+    raise UsageError(
+        "bad-spec", "no file can have this name", file=ascii(str(path))[1:-1],
+        expected="at most 255 bytes between two slashes, none of them NUL", found=found,
+        fix="choose a shorter name",
+    )  # fmt: skip
 
 
 def exists(path: Path) -> bool:

@@ -2,11 +2,15 @@
 
 import csv
 import io
+import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 Run = Callable[..., Any]
 
@@ -82,3 +86,44 @@ def test_what_a_spreadsheet_would_run_gets_an_apostrophe(
     for path in (tmp_path / "out" / "tables").glob("*.csv"):
         cells = [cell for row in csv.reader(io.StringIO(path.read_text())) for cell in row]
         assert not [cell for cell in cells if cell.startswith("=")], path.name
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "y/" + "é" * 200])
+@pytest.mark.parametrize("verb", ["norms", "check", "subspace", "report"])
+def test_an_output_whose_name_no_file_can_have_is_exit_2(
+    run: Run, adapter: Callable[..., Path], tmp_path: Path, verb: str, name: str
+) -> None:
+    (tmp_path / "y").mkdir()
+    ran = run(verb, adapter(), *([adapter(name="b")] if verb == "subspace" else []), "-o", tmp_path / name)
+    assert (ran.code, "[bad-spec]" in ran.err) == (2, True), ran.err
+    assert "255 bytes" in ran.err
+
+
+def test_a_page_is_never_written_over_a_pipe_or_what_is_no_page(
+    run: Run, adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    study = tmp_path / "study"
+    assert run("norms", adapter(), "-o", study, "--figures", "none").code == 0
+    os.mkfifo(tmp_path / "pipe")
+    for out in (tmp_path / "pipe", study / "study.json"):
+        ran = run("report", study, "-o", out, "--overwrite")
+        assert (ran.code, "[not-ours]" in ran.err) == (2, True)
+
+
+def test_weights_whose_squares_no_float_holds_have_no_infinite_norm_and_it_is_said(
+    run: Run, tmp_path: Path
+) -> None:
+    """Doubles beyond 1e154 are finite, their squares are not."""
+    for name, value in (("base", 1e200), ("tuned", 2e200)):
+        (tmp_path / name).mkdir()
+        layers = {
+            f"model.layers.{i}.mlp.up_proj.weight": np.full((4, 4), value if i else i + 1.0) for i in (0, 1)
+        }
+        layers["model.layers.0.mlp.up_proj.weight"] *= value / 1e200
+        save_file(layers, tmp_path / name / "model.safetensors")
+    ran = run("norms", tmp_path / "tuned", "--base", tmp_path / "base", "--json", "--strict")
+    document = json.loads(ran.out)
+    assert ran.code == 1
+    (found,) = [f for f in document["findings"] if f["kind"] == "non_finite"]
+    assert found["components"] == ["L1_MLP_UP"]
+    assert "inf" not in run("norms", tmp_path / "tuned", "--base", tmp_path / "base").out.lower().split()

@@ -58,8 +58,9 @@ def check_file(out: Path, overwrite: bool) -> None:
     """Refuse a page that cannot be written, before any study is read."""
     # Deferred: --help must not load what errors need.
     from tunescope.errors import UsageError
-    from tunescope.paths import exists, is_folder
+    from tunescope.paths import check_possible, exists, is_folder
 
+    check_possible(out)
     if is_folder(out):
         raise UsageError("output-exists", "the output is a folder", file=out, fix="name a file")
     if not out.absolute().parent.is_dir():

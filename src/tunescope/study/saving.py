@@ -10,7 +10,7 @@ from typing import Any
 
 from tunescope.errors import Exhausted, UsageError
 from tunescope.hashes import sha256_of
-from tunescope.paths import exists, is_link
+from tunescope.paths import check_possible, exists, is_link
 from tunescope.study.options import check_limits, parse_formats
 from tunescope.study.progress import Tell
 from tunescope.study.report import report
@@ -88,6 +88,7 @@ def _record(study: Study, work: Path, how: Mapping[str, Any]) -> None:
 
 def check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
     """Refuse an output that cannot be written or would harm something, before anything is computed."""
+    check_possible(out)
     if not out.absolute().parent.is_dir():
         raise UsageError(
             "no-parent", "the folder to write into is not there", file=out, fix="create its parent first"

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from tunescope.errors import UsageError
+from tunescope.paths import check_possible
 from tunescope.training.base_losses import BaseLosses
 from tunescope.training.collation import padding_for
 from tunescope.training.domains import Domain
@@ -154,6 +155,7 @@ def checked_root(root: Path) -> Path:
 
     Raises `UsageError` for anything else.
     """
+    check_possible(root)
     if root.exists() and not root.is_dir():
         raise UsageError("output-exists", f"{root} is a file", file=root, fix="choose another output folder")
     foreign = root.is_dir() and any(not path.name.startswith(".") for path in root.iterdir())

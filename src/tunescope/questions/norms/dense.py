@@ -57,6 +57,7 @@ SPECTRA = ("none", "top", "full")
 _TOP, _RESIDUAL = 32, 1e-3
 # The shorter side up to which an exact spectrum costs no more than a leading one.
 _SMALL = 192
+_BEYOND = "non-finite: norms beyond float64, of finite values"
 
 
 def measure_pair(
@@ -68,6 +69,9 @@ def measure_pair(
     sizes = {"frobenius_norm": found.norm, "frobenius_norm_normalized": found.norm / root}
     row = sizes | {f"unscaled_{name}": value for name, value in sizes.items()} | _columns(found)
     row["status"] = _status(delta.status, found)
+    if row["status"] == _BEYOND:
+        # No infinity from finite weights: what cannot be stated is not stated.
+        row |= {name: None for name, value in row.items() if isinstance(value, float) and value - value != 0}
     curve: list[dict[str, Any]] = []
     if spectra != "none" and found.norm > 0 and math.isfinite(found.norm):
         values, residuals = _values(delta, pair, found.norm, spectra)
@@ -90,6 +94,8 @@ def _columns(found: Change) -> dict[str, Any]:
 def _status(status: str, found: Change) -> str:
     if found.non_finite:
         return f"non-finite: {found.non_finite} values of W and W'"
+    if not math.isfinite(found.norm):
+        return _BEYOND
     said = [] if status == "ok" else [status]
     if found.rounded_to is not None:
         said.append(f"dtypes differ: values compared after rounding to {found.rounded_to}")

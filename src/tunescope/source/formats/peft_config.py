@@ -36,8 +36,19 @@ _MAY_BE_NULL = frozenset({("SUPERTUNING", "r"), ("SUPERTUNING", "lora_alpha"), (
 
 # Keys that PEFT up to 0.2 wrote and later versions do not know.
 _FORMER = {"LORA": _words("enable_lora merge_weights")}
-# What a config states; the scale follows from both.
-_STATED = {"LORA": ("r", "lora_alpha"), "LOHA": ("r", "alpha"), "LOKR": ("r", "alpha")}
+# What a config states, with PEFT's defaults: the scale follows from it, or where the values lie.
+_STATED: dict[str, dict[str, float]] = {
+    "LORA": {"r": 8, "lora_alpha": 8},
+    "LOHA": {"r": 8, "alpha": 8},
+    "LOKR": {"r": 8, "alpha": 8},
+    "ADALORA": {"lora_alpha": 8, "init_r": 12},
+    "DELORA": {"r": 8},
+    "FOURIERFT": {"scaling": 150, "random_loc_seed": 777},
+    "GRALORA": {"r": 32, "alpha": 64},
+    "RANDLORA": {"r": 32, "randlora_alpha": 640},
+    "VBLORA": {"topk": 2},
+    "WAVEFT": {"scaling": 25, "random_loc_seed": 777},
+}
 
 # OFT states either its rank or its block size, GraLoRA may be all hybrid.
 _RANK_MAY_BE_ZERO = frozenset({"OFT", "GRALORA"})
@@ -101,8 +112,9 @@ def notice_config(config: Mapping[str, Any], ledger: Ledger, file: str | Path) -
                 found=f"{key} = {config[key]!r}",
                 fix="remove the key if it does not, or update tunescope",
             )
-    if missing := [key for key in _STATED.get(method, ()) if key not in config]:
-        text = f"the config states no {' and no '.join(missing)}: PEFT's default of 8 was taken"
+    if missing := {key: value for key, value in _STATED.get(method, {}).items() if key not in config}:
+        taken = ", ".join(f"{key} = {value}" for key, value in missing.items())
+        text = f"the config states no {' and no '.join(missing)}: PEFT's default was taken, {taken}"
         ledger.notice("config-default", text)
     alphas = {key: config.get(key) for key in ("lora_alpha", "alpha", "randlora_alpha") if key in known}
     if any(value == 0 and value is not False for value in alphas.values()):

@@ -17,6 +17,7 @@ from tunescope.source.base_shapes import base_shapes
 from tunescope.source.files.tensors import LazyTensor, Ledger
 from tunescope.source.formats.leftovers import notice_leftovers
 from tunescope.source.formats.peft import load_peft_config, read_peft
+from tunescope.source.formats.peft_config import notice_config
 from tunescope.source.tuners.expert_sides import UNKNOWN_SIDES
 
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "float8_e4m3fn": "F8_E4M3"}
@@ -462,6 +463,27 @@ def test_defaults_that_a_config_leaves_to_peft_are_said(missing: list[str]) -> N
     assert deltas[0].scale == 1.0
     assert slugs(ledger) == ["config-default"]
     assert all(key in ledger.notices[0].text for key in missing)
+
+
+@pytest.mark.parametrize(
+    ("method", "stated", "missing", "default"),
+    [
+        ("GRALORA", {"r": 32}, "alpha", "alpha = 64"),
+        ("RANDLORA", {"r": 32}, "randlora_alpha", "randlora_alpha = 640"),
+        ("ADALORA", {"lora_alpha": 8}, "init_r", "init_r = 12"),
+        ("FOURIERFT", {"scaling": 3}, "random_loc_seed", "random_loc_seed = 777"),
+        ("VBLORA", {}, "topk", "topk = 2"),
+    ],
+)
+def test_defaults_of_every_method_are_said_with_their_values(
+    method: str, stated: dict[str, Any], missing: str, default: str
+) -> None:
+    ledger = Ledger({})
+    notice_config({"peft_type": method, **stated}, ledger, "adapter_config.json")
+    (notice,) = ledger.notices
+    assert notice.slug == "config-default"
+    assert missing in notice.text
+    assert default in notice.text
 
 
 @pytest.mark.parametrize("enabled", [[True, False, True], [True, True, True], [False, True, False]])
