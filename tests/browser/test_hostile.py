@@ -35,7 +35,13 @@ def hostile(name: str) -> Study:
     texts = [
         column for column, dtype in table.frame.schema.items() if dtype == pl.String and column != "data"
     ]
-    frame = table.frame.with_columns(pl.lit(name.replace("\x00", "")).alias(column) for column in texts)
+    named = name.replace("\x00", "")
+    # What tells weights apart still does: every cell is one weight.
+    apart = ("module_type", "component_name")
+    frame = table.frame.with_columns(
+        (pl.lit(named) + pl.col(column) if column in apart else pl.lit(named)).alias(column)
+        for column in texts
+    )
     finding = {**study.readout["findings"][0], "text": name, "models": [name], "components": [name]}
     document = {
         **study.readout, "findings": [finding], "tuned": name, "description": {"code": [name], name: [name]},
