@@ -127,6 +127,9 @@ def scale(
     the inches along it that its name may take before it is broken.
     """
     low, high = limits
+    if high <= low:
+        # No value lies above the lower end: all cells have its colour, and the scale still needs a length.
+        high, limits = low + 1.0, (low, low + 1.0)
     ramp = np.linspace(low, high, 256)[:, None]
     cells(ax, ramp, colours, limits, extent=(0.0, 1.0, low, high), origin="lower")
     ax.set(xlim=(0, 1), ylim=limits, aspect="auto")
