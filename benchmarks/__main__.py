@@ -3,12 +3,13 @@
 import subprocess
 import sys
 
-from benchmarks import figures, norms, page, report, subspace, whole, whole_peers, whole_stream
+from benchmarks import figures, many, norms, page, report, subspace, whole, whole_peers, whole_stream
 
 
 def main() -> None:
     """Run all and write `RESULTS.md`."""
     norms.main()
+    many.main()
     subspace.main()
     whole.main()
     page.main()

@@ -29,7 +29,7 @@ def main() -> dict[str, Any]:
     """Run all, print the section, write `results/many.json`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--models", default="10,100", help="numbers of adapters, with commas")
-    counts = [int(word) for word in parser.parse_args().models.split(",")]
+    counts = [int(word) for word in parser.parse_known_args()[0].models.split(",")]
     results = {"startup": startup(), "experts": experts(), "models": many(counts)}
     RESULT.write_text(json.dumps(results, indent=2) + "\n")
     print("\n".join(section(results)))

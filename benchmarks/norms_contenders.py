@@ -65,9 +65,9 @@ def notebook(folder: Path) -> Norms:
 
 
 def _tunescope(folder: Path, spectra: bool) -> Norms:
-    from tunescope.source.selection import norms
+    from tunescope.questions.norms.study import norms
 
-    rows = norms(str(folder), spectra=spectra).frame
+    rows = norms(str(folder), spectra=spectra).table.frame
     return {
         f"base_model.model.model.layers.{layer}.{module}": norm
         for layer, module, norm in rows.select("layer", "module_type", "frobenius_norm").iter_rows()
@@ -117,8 +117,8 @@ CONTENDERS: dict[str, Callable[[Path], Norms]] = {
 }
 # Imported before the clock starts, so that every contender is timed without its imports.
 IMPORTS = {
-    "tunescope_no_spectra": ("polars", "scipy.linalg", "ml_dtypes", "tunescope.source.selection"),
-    "tunescope_full": ("polars", "scipy.linalg", "ml_dtypes", "tunescope.source.selection"),
+    "tunescope_no_spectra": ("polars", "ml_dtypes", "tunescope.questions.norms.study"),
+    "tunescope_full": ("polars", "ml_dtypes", "tunescope.questions.norms.study"),
     "gradience": ("torch", "safetensors.torch", "gradience.vnext.audit.lora_audit"),
     "weightwatcher": ("torch", "safetensors.torch", "weightwatcher"),
 }

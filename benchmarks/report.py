@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import figures, norms, page, whole, whole_peers, whole_stream
+from benchmarks import figures, many, norms, page, whole, whole_peers, whole_stream
 
 HERE = Path(__file__).parent
 Document = dict[str, Any]
@@ -209,6 +209,7 @@ def attribution_section(r: Document) -> list[str]:
 Section = Callable[[Document], list[str]]
 SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("Norms and spectra", "norms", norms_section),
+    ("Norms from shell to prompt", "many", many.section),
     ("Subspace similarity", "subspace", subspace_section),
     ("Whole checkpoints", "whole", whole.section),
     ("Whole checkpoints of 70B", "whole_stream", whole_stream.section),
