@@ -7,7 +7,7 @@ hundreds of rows against another is two matrix products, one per side.
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ Each = Callable[..., Iterable[Any]]
 _ROWS = 512
 # Columns whose products are summed in float32 before they are added in float64.
 _COLUMNS = 1024
+# Products of one rank that are scaled at once.
+_TOGETHER = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,24 +54,29 @@ def stacked(factors: Sequence[tuple[Array, Array]], norms: Sequence[float], exac
     right = np.zeros((sum(ranks), factors[0][1].shape[1]), dtype)
     starts = np.cumsum([0, *ranks])
     spread = 0.0
-    for (B, A), norm, start, stop in zip(factors, norms, starts[:-1], starts[1:], strict=True):
-        if norm > 0 and math.isfinite(norm):
-            rows, columns = _normalised(B, A, norm)
-            left[start:stop], right[start:stop] = rows, columns
-            spread = max(spread, float(np.linalg.norm(columns)))
+    usable = [i for i, norm in enumerate(norms) if norm > 0 and math.isfinite(norm)]
+    for _, run in groupby(usable, lambda i: (ranks[i], i // _TOGETHER)):
+        members = list(run)
+        B = np.concatenate([wide(factors[i][0]).T for i in members])
+        A = np.concatenate([wide(factors[i][1]) for i in members])
+        rows, columns = _normalised(B, A, np.repeat([norms[i] for i in members], ranks[members[0]]))
+        at = np.concatenate([np.arange(starts[i], starts[i + 1]) for i in members])
+        left[at], right[at] = rows, columns
+        sizes = np.einsum("rd,rd->r", columns, columns).reshape(len(members), -1).sum(axis=1)
+        spread = max(spread, math.sqrt(float(sizes.max())))
     return Stack(left, right, starts[:-1], spread)
 
 
-def _normalised(B: Array, A: Array, norm: float) -> tuple[Float64, Float64]:
-    """Bᵀ with rows of norm 1, and A with what that takes out of B put in, over the norm."""
-    rows, columns = wide(B).T.astype(np.float64), wide(A).astype(np.float64)
+def _normalised(B: Array, A: Array, norms: Float64) -> tuple[Float64, Float64]:
+    """Rows of B with norm 1, and those of A with what that takes out of B put in, over the norm of BA."""
+    rows, columns = B.astype(np.float64), A.astype(np.float64)
     largest = np.abs(rows).max(axis=1, keepdims=True)
     largest[largest == 0] = 1.0
     rows /= largest
     sizes = np.sqrt(np.einsum("rd,rd->r", rows, rows))[:, None]
     sizes[sizes == 0] = 1.0
     rows /= sizes
-    columns *= largest * sizes / norm
+    columns *= largest * sizes / norms[:, None]
     return rows, columns
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunescope.linalg.gram import CANCELLATION, wide
+from tunescope.linalg.gram import CANCELLATION, product_frobenius, wide
 from tunescope.linalg.spectrum import AGREEMENT, PIVOT, product_spectrum
 
 Array = NDArray[Any]
@@ -36,6 +36,24 @@ def product_spectra(factors: Sequence[tuple[Array, Array]]) -> list[Spectrum]:
         (values[i], (norms[i, 0], norms[i, 1], norms[i, 2])) if plain[i] else product_spectrum(B, A)
         for i, (B, A) in enumerate(factors)
     ]
+
+
+def product_norms(factors: Sequence[tuple[Array, Array]]) -> Float64:
+    """‖BA‖_F `(n,)` of factors of one shape, from Grams in float64, as `product_frobenius` with `exact`.
+
+    >>> product_norms([(np.eye(3, 1), np.eye(1, 4) * 2.0)]).tolist()
+    [2.0]
+    """
+    B, A = np.stack([wide(B).T for B, _ in factors]), np.stack([wide(A) for _, A in factors])
+    with np.errstate(all="ignore"):
+        columns, rows = _grams(B), _grams(A)
+        terms = columns * rows
+        sums = terms.sum(axis=(1, 2))
+        plain = _in_range(columns) & _in_range(rows) & (sums > CANCELLATION * np.abs(terms).sum(axis=(1, 2)))
+        norms = np.sqrt(np.where(plain, sums, 0.0))
+    for i in np.flatnonzero(~plain).tolist():
+        norms[i] = product_frobenius(*factors[i], exact=True)[0]
+    return np.asarray(norms)
 
 
 def _stacked(B: Array, A: Array) -> tuple[Float64, NDArray[Any], Bool]:

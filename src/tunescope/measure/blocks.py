@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tunescope.delta import Array, Delta, Factored, Update
 from tunescope.linalg import gram
 from tunescope.linalg.products import Each, Stack, cosines, stacked
+from tunescope.linalg.spectra import product_norms
 from tunescope.measure.similarity import inner, norm, scale_of
 
 Float64 = NDArray[np.float64]
@@ -19,6 +20,8 @@ Float64 = NDArray[np.float64]
 BUDGET = 1 << 27
 # Products of a larger spread lose digits to float32's sums.
 _SPREAD = 3.0
+# Updates whose norms are taken at once, from a copy of their factors.
+_TOGETHER = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +34,12 @@ class Block:
     @cached_property
     def norms(self) -> Float64:
         """‖ΔW‖_F of every update, `(n,)`; an unknown scale counts as one."""
-        return np.array([norm(update) for update in self.updates])
+        shapes = {tuple(array.shape for array in _arrays(update)) for update in self.updates}
+        if len(shapes) > 1 or not isinstance(self.updates[0], Factored) or min(*shapes.pop()[0]) == 0:
+            return np.array([norm(update) for update in self.updates])
+        factors = [(u.B, u.A) for u in self.updates if isinstance(u, Factored)]
+        parts = [product_norms(factors[i : i + _TOGETHER]) for i in range(0, len(factors), _TOGETHER)]
+        return np.abs(self._scales) * np.concatenate(parts)
 
     @cached_property
     def contents(self) -> list[bytes | None]:
