@@ -7,11 +7,11 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from tunescope.picture.cells import cells, scale
 from tunescope.picture.grid import label_cells
 from tunescope.picture.labels import place_labels
 from tunescope.picture.lettering import title_text
@@ -20,7 +20,6 @@ from tunescope.picture.style import (
     DIFFERENCE,
     FAMILY_COLOURS,
     INK,
-    MISSING,
     QUIET,
     figure_of,
     new_figure,
@@ -94,17 +93,11 @@ def _map(part: FigureBase, view: Map) -> None:
     main, top, side, bar = axes[1, 0], axes[0, 0], axes[1, 1], axes[1, 2]
     for empty in (axes[0, 1], axes[0, 2]):
         empty.set_axis_off()
-    colours = matplotlib.colormaps[DIFFERENCE].with_extremes(bad=MISSING)
-    scale = Normalize(*view.grid.limits)
-    image = main.imshow(view.grid.values, cmap=colours, norm=scale, aspect="auto", interpolation="nearest")
+    cells(main, view.grid.values, DIFFERENCE, view.grid.limits)
     label_cells(main, view.grid)
     _sums(top, side, view)
     top.set_title(title_text(view.grid.title))
-    scale_bar = part.colorbar(image, cax=bar)
-    scale_bar.set_label(f"{view.grid.label}\n{title_text(view.sides)}")
-    scale_bar.outline.set_visible(False)
-    scale_bar.ax.axhline(0, color=INK, linewidth=1.2)
-    scale_bar.formatter.set_powerlimits((-3, 4))  # type: ignore[attr-defined]
+    scale(bar, DIFFERENCE, view.grid.limits, f"{view.grid.label}\n{title_text(view.sides)}")
 
 
 def _sums(top: Axes, side: Axes, view: Map) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tunescope.picture.views import Curve, Grid, grids, limits_of, shared, with_component
+from tunescope.picture.views import Curve, Grid, column_order, grids, limits_of, shared, with_component
 
 HEAD_LABEL = "‖ΔW‖_F / √rows of the head (unit of the weights)"
 # Quantiles over the weights of a model between which a curve has its band.
@@ -35,8 +35,10 @@ def expert_maps(frame: pl.DataFrame, model: str, metric: str, label: str, begin:
 def _numbered(rows: pl.DataFrame, model: str, number: str, metric: str, label: str) -> list[Grid]:
     """One map for each stack and kind of weight: rows are layers, columns the numbers that occur."""
     rows = with_component(rows)
+    order = {column: k for k, column in enumerate(column_order(rows))}
     found = []
-    for part in rows.partition_by("stack", "module_type", maintain_order=True):
+    kinds = rows.partition_by("stack", "module_type", maintain_order=True)
+    for part in sorted(kinds, key=lambda part: (part.item(0, "stack"), order[part.item(0, "column")])):
         stack, kind = part.item(0, "stack"), part.item(0, "column")
         layers = part["layer"].unique().sort().to_list()
         count = int(part[number].max()) + 1  # type: ignore[arg-type]
