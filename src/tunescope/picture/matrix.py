@@ -29,7 +29,8 @@ def matrices(large: Sequence[Matrix], small: Sequence[Matrix] = (), heading: str
         side, top = max(each * len(labels), 1.6), _MARGIN + _TITLE_H + (0.28 if heading else 0.0)
         per_row = max(1, int(np.ceil(np.sqrt(1.6 * len(small))))) if small else 0
         rows = -(-len(small) // per_row) if small else 0
-        width = 2 * _MARGIN + len(large) * (room + side + _GAP) + per_row * _SMALL_STEP
+        pitch = max(side, 1.12 * widest([title_text(view.title) for view in large], 9.5)) + room + _GAP
+        width = 2 * _MARGIN + len(large) * pitch + per_row * _SMALL_STEP
         height = top + max(side + 0.75 * room + _SCALE_H, rows * _SMALL_STEP) + _MARGIN
         figure = new_figure(width, height, placed=True)
         if heading:
@@ -38,10 +39,10 @@ def matrices(large: Sequence[Matrix], small: Sequence[Matrix] = (), heading: str
             )
         page = (width, height)
         for k, view in enumerate(large):
-            left = _MARGIN + (k + 1) * room + k * (side + _GAP)
+            left = _MARGIN + room + k * pitch
             _large(figure, view, labels, page, (left, top, side, 0.75 * room), font)
         if small:
-            _small(figure, small, page, (2 * _MARGIN + len(large) * (room + side + _GAP), top, per_row))
+            _small(figure, small, page, (2 * _MARGIN + len(large) * pitch, top, per_row))
     return figure
 
 
