@@ -1,5 +1,6 @@
 """Means of a metric over the layers of a model, and whether the thirds of its depth differ."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from tunescope.measure.towers import Tower
-from tunescope.statistics.groups import Parts, cuts, parts_differ
+from tunescope.statistics.groups import Parts, cuts, parts_differ, visible_lead
 from tunescope.statistics.multiplicity import holm
 from tunescope.statistics.two_way import common_block
 
@@ -19,6 +20,8 @@ ALPHA = 0.03
 # Random orders of fewer layers reach no p of 5 %: 2 + 2 + 2 layers can be cut in 15 ways.
 LEAST_LAYERS = 7
 EXCHANGED = 0.05
+# An effect that had to be larger than this to be seen is none that could be.
+MOST_VISIBLE = 100.0
 
 
 def main_stack(rows: pl.DataFrame) -> str:
@@ -105,6 +108,17 @@ def leading_thirds(found: Sequence[Depth], alpha: float = ALPHA) -> list[tuple[i
         if depth.ratio >= THIRDS_RATIO and p <= alpha and depth.parts.p_exchanged <= EXCHANGED:
             told.append((i, Depth(depth.tower, depth.layers, depth.kinds, depth.means, depth.parts, p)))
     return told
+
+
+def visible_third(found: Sequence[Depth], alpha: float = ALPHA) -> float | None:
+    """The least factor between thirds that `leading_thirds` finds nine times in ten, in the worst tower.
+
+    `None` where there is no tower, or nothing below a hundredfold would be seen.
+    """
+    level = alpha / max(len(found), 1)
+    seen = [visible_lead(len(d.layers), d.parts.spread, level, THIRDS_RATIO) for d in found]
+    largest = max(seen, default=math.inf)
+    return largest if largest < MOST_VISIBLE else None
 
 
 def depth_evidence(depth: Depth, towers: int) -> dict[str, object]:

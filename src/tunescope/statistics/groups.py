@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunescope.statistics.laws import f_tail, visible_noncentrality
+from tunescope.statistics.laws import NINE_IN_TEN, f_tail, visible_noncentrality
 from tunescope.statistics.randomness import generator_of
 from tunescope.statistics.types import Float64
 
@@ -77,3 +77,17 @@ def visible_difference(n: int, spread: float, alpha: float, power: float = 0.9, 
     centre = visible_noncentrality(alpha, parts - 1, n - parts, power)
     # One of `parts` equal parts of size n/parts ahead by δ: noncentrality n δ² (parts − 1)/(parts² σ²).
     return spread * math.sqrt(centre * parts**2 / (n * (parts - 1)))
+
+
+def visible_lead(n: int, spread: float, alpha: float, least: float) -> float:
+    """The factor by which a third of n layers must lead to be found nine times in ten.
+
+    `spread` is that of the layers' logarithms; found is a lead that passes the F test at `alpha` and is
+    measured above `least`. Infinite where n is too small.
+
+    >>> round(visible_lead(24, 0.05, 0.03, 1.25), 2)
+    1.29
+    """
+    test = visible_difference(n, spread, alpha)
+    size = math.log(least) + NINE_IN_TEN * spread * math.sqrt(6 / max(n, 1))
+    return math.exp(max(test, size)) if test < math.log(1e6) else math.inf

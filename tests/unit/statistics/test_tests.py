@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tunescope.statistics.groups import parts_differ, visible_difference
+from tunescope.statistics.groups import parts_differ, visible_difference, visible_lead
 from tunescope.statistics.location import groups_differ, mean_differs, sign_flips, visible_shift
 from tunescope.statistics.replicates import rows_differ
 from tunescope.statistics.series import agreement, rise
@@ -125,3 +125,15 @@ def test_flat_noise_rises_no_more_often_than_said(memory: float) -> None:
         hits.append(found is not None and found.p <= 0.05)
     assert np.mean(hits) <= 0.1
     assert rise(np.ones(9)) is None
+
+
+@pytest.mark.parametrize(("n", "spread"), [(24, 0.05), (24, 0.2), (12, 0.1)])
+def test_a_visible_lead_passes_both_the_test_and_the_size_nine_times_in_ten(n: int, spread: float) -> None:
+    lead, found = math.log(visible_lead(n, spread, 0.03, 1.25)), 0
+    for _ in range(300):
+        values = spread * RNG.standard_normal(n)
+        values[2 * n // 3 :] += lead
+        parts = parts_differ(values)
+        found += parts.p <= 0.03 and max(parts.means) - min(parts.means) >= math.log(1.25)
+    assert found >= 250
+    assert math.isinf(visible_lead(4, spread, 0.03, 1.25))

@@ -12,10 +12,10 @@ from scipy import stats
 
 from tunescope.address import Address
 from tunescope.linalg.ranks import ranks, spearman
+from tunescope.questions.importance.levels import FEWEST_LAYERS, grid, levels_of
 from tunescope.questions.importance.views import size_spearman
 from tunescope.statistics.groups import cuts, parts_differ
 from tunescope.statistics.multiplicity import holm
-from tunescope.statistics.two_way import common_block
 from tunescope.study.finding import Finding, merged, named
 
 Floats = NDArray[np.float64]
@@ -25,7 +25,7 @@ UNIFORM = 0.25  # coefficient of variation over layers below which norms count a
 DISAGREE = 0.5  # Spearman below which two orders disagree
 WORTH = 0.35  # two methods are said to disagree from here down, where 0.5 is surely not reached
 SIZE = 0.7  # |Spearman| with the number of weights from which size explains a map
-FEWEST_LAYERS, FEWEST_CELLS = 7, 20
+FEWEST_CELLS = 20
 _CELL = ["stack", "layer", "parameter"]
 # Neighbouring layers are alike: so many of them count as one draw.
 _ALIKE = 2
@@ -55,26 +55,12 @@ def _together(group: Sequence[Finding]) -> str:
     return f"{strongest.text} So {'does' if len(others) == 1 else 'do'} {named(others)}."
 
 
-def _grid(part: pl.DataFrame) -> tuple[list[int], list[str], Floats]:
-    """Layers, parameters and scores `(layers, parameters)`, experts summed, NaN where there is none."""
-    cells = part.group_by("layer", "parameter", maintain_order=True).agg(pl.col("score").sum())
-    layers, names = sorted(cells["layer"].unique().to_list()), cells["parameter"].unique(maintain_order=True)
-    values = np.full((len(layers), len(names)), np.nan)
-    row, column = {v: i for i, v in enumerate(layers)}, {v: i for i, v in enumerate(names.to_list())}
-    for layer, name, score in cells.iter_rows():
-        values[row[layer], column[name]] = score
-    return layers, names.to_list(), values
-
-
 def _depth(part: pl.DataFrame, method: str, model_id: str, methods: int) -> Iterator[Finding]:
     """A third of the layers that scores more: layers with the same tensors, exchanged as wholes."""
-    layers, _, values = _grid(part)
-    logs = np.log(np.where(values > 0, values, np.nan))
-    kept, kinds = common_block(np.isfinite(logs))
-    if len(kept) < FEWEST_LAYERS:
+    found = levels_of(part)
+    if found is None:
         return
-    block = logs[np.ix_(kept, kinds)]
-    levels = (block - block.mean(axis=0)).mean(axis=1)
+    kept, layers, levels = found
     parts = parts_differ(levels)
     edges, leading = cuts(len(kept)), int(np.argmax(parts.means))
     inside = np.zeros(len(kept), dtype=bool)
@@ -147,7 +133,7 @@ def _disagreement(frame: pl.DataFrame, part: pl.DataFrame, method: str, model_id
     """Layer Importance and the layers' sums in surely different orders."""
     stack = part["stack"][0]
     bypass = frame.filter((pl.col("method") == "bypass") & (pl.col("stack") == stack)).sort("layer")
-    layers, _, values = _grid(part)
+    layers, _, values = grid(part)
     sums, whole = np.nansum(values, axis=1), bypass["score"].to_numpy()
     if len(whole) != len(sums) or len(sums) < FEWEST_LAYERS:
         return

@@ -28,10 +28,16 @@ def importance_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[s
 
 def _nothing(document: Mapping[str, Any]) -> str:
     """What was looked at where no finding was made."""
-    tensors = document["summary"]["parameters"]
+    tensors, seen = document["summary"]["parameters"], document.get("visible_lead")
+    lead = (
+        "there are too few layers, or too unlike ones, to tell of their thirds"
+        if seen is None
+        else f"a third of the layers that scores {seen:.2f} times what the others do would have been found "
+        "nine times in ten"
+    )
     return (
-        f"Nothing stands out in {tensors} tensors: no third of the layers scores 1.25 times as much as the "
-        "others beyond chance, no map shows only size, and no two orders surely differ."
+        f"Nothing stands out in {tensors} tensors and {document['summary']['sequences']} sequences: "
+        f"{lead}; no map shows only size, and no two orders surely differ."
     )
 
 

@@ -6,14 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from tunescope.measure.depth import ALPHA, THIRDS_RATIO, depth_of
 from tunescope.measure.depth import LEAST_LAYERS as LEAST_FOR_DEPTH
+from tunescope.measure.depth import MOST_VISIBLE, depth_of, visible_third
 from tunescope.measure.towers import Tower
 from tunescope.questions.norms.cells import HOT_ALPHA, HOT_RATIO, cells_of
 from tunescope.questions.norms.tilt import ALPHA as TILT_ALPHA
 from tunescope.questions.norms.tilt import TILT_RATIO, tilt_of
 from tunescope.questions.norms.words import listed
-from tunescope.statistics.groups import visible_difference
 from tunescope.statistics.laws import NINE_IN_TEN, t_above
 from tunescope.statistics.location import visible_shift
 from tunescope.statistics.tails import FREEDOM, visible_outlier
@@ -39,16 +38,7 @@ def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
 
 
 def _third(every: Sequence[Tower]) -> float | None:
-    found = [depth for tower in every if (depth := depth_of(tower)) is not None]
-    alpha = ALPHA / max(len(found), 1)
-    seen = [
-        max(
-            visible_difference(len(d.layers), d.parts.spread, alpha),
-            _beyond(THIRDS_RATIO, d.parts.spread * math.sqrt(6 / len(d.layers))),
-        )
-        for d in found
-    ]
-    return _factor(seen)
+    return visible_third([depth for tower in every if (depth := depth_of(tower)) is not None])
 
 
 def _tilt(every: Sequence[Tower]) -> float | None:
@@ -81,7 +71,7 @@ def _beyond(least: float, error: float) -> float:
 def _factor(logs: Sequence[float]) -> float | None:
     """The largest of some effects as a factor, `None` beyond a hundredfold."""
     largest = max(logs, default=math.inf)
-    return math.exp(largest) if largest < math.log(100) else None
+    return math.exp(largest) if largest < math.log(MOST_VISIBLE) else None
 
 
 def nothing_stands_out(looked: Mapping[str, Any]) -> str:

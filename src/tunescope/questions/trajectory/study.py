@@ -9,7 +9,7 @@ import polars as pl
 from tunescope.errors import Notice
 from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.comparison import comparisons
-from tunescope.questions.trajectory.findings import motion_findings, together
+from tunescope.questions.trajectory.findings import last_visible, motion_findings, together
 from tunescope.questions.trajectory.proxy import compare_profiles
 from tunescope.questions.trajectory.question import QUESTION
 from tunescope.questions.trajectory.reading import motion_of
@@ -98,7 +98,7 @@ def _document(
         "kind": "trajectory",
         "runs": {
             run.label: run_summary(_of(by_step, run), _of(motion, run), _of(by_layer, run))
-            | {"order": run.order}
+            | {"order": run.order, "visible_third": last_visible(_of(motion, run), len(runs))}
             for run in runs
         },
         "comparisons": comparisons(by_step, norms, _low_rank(motion)),

@@ -8,6 +8,7 @@ import pytest
 from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.findings import motion_findings
 from tunescope.questions.trajectory.seams import SavedState
+from tunescope.questions.trajectory.sentences import nothing_stands_out
 from tunescope.study.finding import Finding
 
 STEPS = tuple(range(10, 110, 10))
@@ -217,3 +218,10 @@ def test_a_single_checkpoint_has_no_earlier_state_to_stand_still_against() -> No
         [rows.filter(factor="A"), rows.filter(factor="B").with_columns(reference=pl.lit("zero"))]
     )
     assert "frozen" in found(still)
+
+
+def test_where_nothing_stands_out_the_smallest_third_that_would_have_is_named() -> None:
+    run = {"captures": 12, "layers_off_zero": [0, 24], "visible_third": 1.34}
+    text = nothing_stands_out({"a": run, "b": {**run, "visible_third": 1.52}})
+    assert "A third of the layers 1.52× another in ‖ΔW‖ would have been found nine times in ten." in text
+    assert "Too few layers" in nothing_stands_out({"a": {**run, "visible_third": None}})
