@@ -248,6 +248,12 @@ def test_agreement_takes_the_largest_and_the_random_cells(largest, random, kind)
         assert f"{finding.evidence['halves']['random']['spearman']:.2f}" in finding.text
 
 
+def test_where_the_gain_is_not_told_from_zero_agreement_is_of_these_texts_alone():
+    findings = found(cells(), returned(ORDERED, ORDERED), error=100.0)
+    assert findings.keys() == {"no_gain", "put_back"}
+    assert "these texts alone" in findings["put_back"].text
+
+
 def test_measured_effects_of_the_other_sign_within_their_error_contradict_nothing():
     opposite = [(a, -m) for a, m in ORDERED]
     assert "attribution_disagrees" not in found(cells(), returned(opposite, ORDERED, error=1.0))
