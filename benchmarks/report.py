@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import figures, many, norms, page, whole, whole_peers, whole_stream
+from benchmarks import faults, figures, many, norms, page, whole, whole_peers, whole_stream
 
 HERE = Path(__file__).parent
 Document = dict[str, Any]
@@ -221,6 +221,7 @@ SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("Attribution on GPUs", "attribution_gpu", attribution_section),
     ("Importance on a CPU", "importance_cpu", importance_cpu_section),
     ("The report page", "page", page.section),
+    ("Fuzzing and faults", "faults", faults.section),
 )
 
 if __name__ == "__main__":
