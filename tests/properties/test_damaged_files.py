@@ -123,3 +123,10 @@ def test_the_order_in_the_file_does_not_matter(folder: Path, order: list[str]) -
     for layer in range(3):
         a, b = (TENSORS[STEM.format(layer, name)].astype(np.float64) for name in "AB")
         np.testing.assert_allclose(deltas[f"L{layer}_ATTN_Q"], 2 * b @ a)
+
+
+def test_a_method_of_drawn_projections_without_a_module_has_no_update(folder: Path) -> None:
+    (folder / "adapter_model.safetensors").write_bytes(save({"x": np.ones((), np.float32)}))
+    (folder / "adapter_config.json").write_text('{"peft_type": "VERA", "r": 2}')
+    with contextlib.suppress(TunescopeError):
+        assert open_source(folder / "adapter_model.safetensors").deltas == ()

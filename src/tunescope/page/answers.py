@@ -84,7 +84,7 @@ def _few(names: Sequence[str], most: int = 24) -> str:
 def value_text(value: Any) -> str:
     """A value of the evidence: a number with four digits, a text as it is.
 
-    >>> value_text(0.00012345), value_text(12), value_text("F test")
+    >>> value_text(0.00012346), value_text(12), value_text("F test")
     ('0.0001235', '12', 'F test')
     """
     if isinstance(value, bool) or not isinstance(value, float):

@@ -33,6 +33,8 @@ def _words(parameter: click.Parameter, arguments: Mapping[str, Any]) -> Iterator
     if name.startswith("no_") and arguments.get(name.removeprefix("no_")) is False:
         yield parameter.opts[-1]
     value = arguments.get(name, arguments.get(f"{name}s"))
+    if value is False and parameter.default is True:
+        yield parameter.secondary_opts[-1]
     if value is None or value is False or value in ("", [], {}) or _default(parameter, value):
         return
     if isinstance(parameter, click.Argument):

@@ -16,8 +16,8 @@ from tunescope.study.recalled import command_line
         (NORMS, {"sources": ["a/", "b=c d/"], "metric": None, "scale": {}}, "tunescope norms a/ 'b=c d/'"),
         (
             NORMS,
-            {"sources": ["a/"], "scale": {"a": 0.5}, "shared_scale": True, "layers": "0,2-3"},
-            "tunescope norms a/ --shared-scale --layers 0,2-3 --scale a=0.5",
+            {"sources": ["a/"], "scale": {"a": 0.5}, "shared_scale": False, "layers": "0,2-3"},
+            "tunescope norms a/ --own-scale --layers 0,2-3 --scale a=0.5",
         ),
         (SUBSPACE, {"sources": ["a/", "b/"], "sides": ["input", "output"]}, "tunescope subspace a/ b/"),
         (SUBSPACE, {"sources": ["a/", "b/"], "sides": ["output"]}, "tunescope subspace a/ b/ --side output"),

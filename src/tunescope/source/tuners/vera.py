@@ -63,7 +63,8 @@ class Vera:
                 return None
             a, b = (adapter.shared[name] for name in names)
             return Projections((a.name, b.name), partial(_saved, a, b))
-        if not torch_is_there() or not all(m.name in adapter.shapes for m in modules):
+        known = bool(modules) and all(m.name in adapter.shapes for m in modules)
+        if not torch_is_there() or not known:
             return None
         d_in = max(adapter.shapes[m.name][1] for m in modules)
         d_out = max(adapter.shapes[m.name][0] for m in modules)

@@ -223,10 +223,11 @@ def test_of_a_base_on_the_hub_only_headers_are_fetched(
 
     library = pytest.importorskip("huggingface_hub")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("tunescope.source.hub_shapes.names_of", lambda *_: ("c0ffee", ["model.safetensors"]))
     monkeypatch.setattr(library.HfApi, "get_safetensors_metadata", metadata)
     study = check(adapter(), base="org/model@main")
     assert statuses(study) == ["attached"] * 40
-    assert asked == [("org/model", "main")]
+    assert asked == [("org/model", "c0ffee")]
 
 
 def test_a_base_that_is_not_there(adapter: Made, tmp_path: Path) -> None:
