@@ -67,7 +67,7 @@ export class Lines {
       width, height: HEIGHT, legend: { show: false }, padding: [8, 14, 0, 0],
       scales: { x: { time: false } },
       cursor: { sync: { key: this.panel.id }, points: { size: 7 }, drag: { x: false, y: false } },
-      axes: [{ ...axis, size: 28, values: (_, ticks) => ticks.map((tick) => number(tick, 4)) }, { ...axis, size: LEFT, values: (_, ticks) => ticks.map((tick) => number(tick, 3)) }],
+      axes: [{ ...axis, size: 28, incrs: WHOLE, values: (_, ticks) => ticks.map((tick) => number(tick, 4)) }, { ...axis, size: LEFT, values: (_, ticks) => ticks.map((tick) => number(tick, 3)) }],
       series: [{}, ...models.map((model) => ({ label: short(model, 40), stroke: modelColour(this.page.models.indexOf(model)), width: 2, spanGaps: true, points: { show: data[0].length < 60, size: 5 } }))],
       hooks: { setCursor: [(u) => this.pointed(u, measure, models)], draw: errors ? [(u) => whiskers(u, data, errors)] : [] },
     }, data, place);
@@ -175,3 +175,5 @@ function drawn(ink, [xs, ...lines], label, colours, height) {
   ink.text(70 + PLOT, height - 8, number(xs.at(-1)), { fill: INKS.quiet, anchor: "middle" });
   lines.forEach((line, i) => ink.line(xs.map((x, k) => [x, line[k]]).filter(([, value]) => value !== null).map(([x, value]) => at(x, value)), colours[i], 2));
 }
+// Layers, steps and ranks are whole numbers, and so are the ticks of an axis of them.
+const WHOLE = [...Array(10).keys()].flatMap((power) => [1, 2, 5].map((first) => first * 10 ** power));
