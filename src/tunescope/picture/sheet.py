@@ -14,6 +14,8 @@ from tunescope.picture.views import Grid
 
 # Points of titles and labels; inches of gaps, of a scale and of margins.
 _TITLE, _LABEL = 7.5, 6.5
+# A scale whose numbers stand apart, beside a map however small; every block is higher.
+_LEAST_BAR = 1.1
 _GAP, _TITLE_H, _SCALE_W, _MARGIN = 0.14, 0.19, 0.16, 0.12
 _LINE_H = 0.11
 _PAGE = 1.25
@@ -96,7 +98,7 @@ def _titles(block: Sequence[Grid]) -> list[str]:
 
 def _bar(figure: Figure, plan: _Plan, top: float, page: tuple[float, float]) -> Axes:
     width, height = page
-    tall = min(plan.down * (plan.height + _TITLE_H + _GAP) - _GAP - _TITLE_H, 3.2)
+    tall = float(np.clip(plan.down * (plan.height + _TITLE_H + _GAP) - _GAP - _TITLE_H, _LEAST_BAR, 3.2))
     left = plan.left + plan.across * plan.step
     place = (left / width, 1 - (top + _TITLE_H + tall) / height, _SCALE_W / width, tall / height)
     return figure.add_axes(place)
