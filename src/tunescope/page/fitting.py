@@ -5,6 +5,15 @@ from collections.abc import Sequence
 import polars as pl
 
 
+def filled(frame: pl.DataFrame, always: Sequence[str] = ()) -> pl.DataFrame:
+    """The columns that hold anything, and those of `always`.
+
+    >>> filled(pl.DataFrame({"a": [1], "b": [None], "c": [None]}), ["c"]).columns
+    ['a', 'c']
+    """
+    return frame.select([n for n in frame.columns if n in always or frame[n].is_not_null().any()])
+
+
 def thinned(frame: pl.DataFrame, most: int, over: str = "step") -> tuple[pl.DataFrame, str]:
     """At most about `most` rows, by leaving out steps evenly; each model keeps its first and its last.
 

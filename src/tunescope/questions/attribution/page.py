@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from tunescope.page.fitting import filled
 from tunescope.page.panels import Check, Content, Data, Gain, Maps, Measure, Panel, Scatter
 from tunescope.questions.attribution.command import COMMAND
 from tunescope.questions.attribution.readout import MEANING, methods
@@ -23,11 +24,11 @@ def content(study: Study) -> Content:
     table, document = study.table, study.readout
     sets = document["data_sets"]
     data = {
-        "attribution": Data(_kept(table.frame), table.meta["columns"]),
+        "attribution": Data(filled(table.frame, ["layer"]), table.meta["columns"]),
         "gain": Data(_gains(sets, study.sources[0]["label"]), dict.fromkeys(_LOSSES[:6], _UNIT)),
     }
     if (back := study.tables.get("put_back")) is not None and len(back):
-        data["put_back"] = Data(_kept(back.frame), back.meta["columns"])
+        data["put_back"] = Data(filled(back.frame, ["layer"]), back.meta["columns"])
     several = len(document["description"]) > 1
     where = [
         f"{name}: {text}" if several else text
@@ -43,12 +44,6 @@ def content(study: Study) -> Content:
         sentences=where,
         caution=MEANING,
         methods=methods(sets),
-    )
-
-
-def _kept(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.select(
-        [name for name in frame.columns if frame[name].is_not_null().any() or name == "layer"]
     )
 
 

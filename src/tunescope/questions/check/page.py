@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tunescope.page.fitting import filled
 from tunescope.page.panels import Check, Content, Data, Rows
 from tunescope.questions.check.command import COMMAND
 from tunescope.study.recalled import command_line
@@ -12,7 +13,7 @@ from tunescope.study.study import Study
 def content(study: Study) -> Content:
     """What the page shows of whether adapters attach."""
     table, document = study.table, study.readout
-    frame = table.frame.select([n for n in table.frame.columns if table.frame[n].is_not_null().any()])
+    frame = filled(table.frame)
     panel = Rows(
         "attach", "trust", "What attaches", "Each row is a module of an adapter and the weight it changes.",
         "attach", columns=frame.columns,

@@ -7,6 +7,7 @@ import polars as pl
 
 from tunescope.address import Address
 from tunescope.address.components import component_names
+from tunescope.page.fitting import filled
 from tunescope.page.panels import Check, Content, Data, Lines, Maps, Measure, Panel
 from tunescope.questions.importance.command import COMMAND
 from tunescope.questions.importance.readout import methods
@@ -26,8 +27,7 @@ def content(study: Study) -> Content:
     document, table = study.readout, study.table
     data = {"importance": Data(_scores(table.frame), table.meta["columns"])}
     if (layers := study.tables.get("importance_layers")) is not None:
-        kept = [name for name in layers.frame.columns if layers.frame[name].is_not_null().any()]
-        data["layers"] = Data(layers.frame.select(kept), layers.meta["columns"])
+        data["layers"] = Data(filled(layers.frame), layers.meta["columns"])
     return Content(
         command=command_line(COMMAND, study.arguments),
         tab="matter",

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from tunescope.page.fitting import thinned
+from tunescope.page.fitting import filled, thinned
 from tunescope.page.panels import Check, Content, Data, Lines, Maps, Measure, Panel
 from tunescope.questions.trajectory.command import COMMAND
 from tunescope.questions.trajectory.readout import CAUTION, INCOMPLETE, run_sentence
@@ -30,7 +30,7 @@ def content(study: Study) -> Content:
     """What the page shows of when weights changed."""
     steps, layers = study.tables["motion_by_step"], study.tables["norms_by_layer"]
     weights, note = _weights(study.table.frame)
-    by_layer, left = thinned(_sized(layers.frame), _NUMBERS)
+    by_layer, left = thinned(filled(layers.frame, _PLACE), _NUMBERS)
     data = {
         "steps": Data(steps.frame, steps.meta["columns"]),
         "weights": Data(weights, study.table.meta["columns"], note, bits=11),
@@ -63,15 +63,10 @@ def _weights(motion: pl.DataFrame) -> tuple[pl.DataFrame, str]:
             for factor in motion["factor"].unique().sort().to_list()
         ),
     )
-    sized = _sized(pooled)
+    sized = filled(pooled, _PLACE)
     if sized.height * (len(pooled.columns) - len(_PLACE)) > _NUMBERS:
         sized = sized.select(*_PLACE, _SIZE)
     return thinned(sized, _NUMBERS)
-
-
-def _sized(frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows without columns that hold nothing."""
-    return frame.select([name for name in frame.columns if frame[name].is_not_null().any() or name in _PLACE])
 
 
 def _panels(data: Mapping[str, Data]) -> Iterator[Panel]:

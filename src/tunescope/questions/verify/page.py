@@ -1,5 +1,6 @@
 """A verification on the report page: the verdict, and how often each adapter lies in every weight."""
 
+from tunescope.page.fitting import filled
 from tunescope.page.panels import Check, Content, Data, Maps, Measure
 from tunescope.questions.verify.command import COMMAND
 from tunescope.study.recalled import command_line
@@ -9,7 +10,7 @@ from tunescope.study.study import Study
 def content(study: Study) -> Content:
     """What the page shows of whether adapters are in a merged model."""
     table = study.table
-    frame = table.frame.select([n for n in table.frame.columns if table.frame[n].is_not_null().any()])
+    frame = filled(table.frame)
     has = set(frame.columns)
     measures = [
         Measure("coefficient", "coefficient", error="stderr" if "stderr" in has else None),
