@@ -8,10 +8,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from tunescope.errors import BadInput, Missing, TunescopeError
 from tunescope.source import open_source
+
+from .fuzz.kinds import KINDS
 
 Made = Callable[..., Path]
 STEM = "base_model.model.model.layers.0.self_attn.q_proj"
@@ -217,3 +219,16 @@ def test_several_files_are_ambiguous(tmp_path: Path) -> None:
     for name in ("one", "two"):
         save_file(pair(name), tmp_path / f"{name}.safetensors")
     assert refused(tmp_path).slug == "ambiguous-weights"
+
+
+@pytest.mark.parametrize("method", ["vera", "pvera"])
+def test_a_rank_that_is_not_the_one_of_the_projections_drawn_again_is_refused(
+    tmp_path: Path, method: str
+) -> None:
+    weights = KINDS[f"peft_{method}"].make(tmp_path)
+    tensors = load_file(weights)
+    del tensors[f"base_model.{method}_B"]
+    save_file(tensors | {f"{STEM}.{method}_lambda_d": np.ones(12, np.float32)}, weights)
+    error = refused(weights.parent)
+    assert (error.slug, error.tensor) == ("factor-shapes", f"{STEM}.{method}_lambda_d")
+    assert "r is 2" in str(error.expected)

@@ -36,7 +36,7 @@ def other_tensors(data: bytes, change: Change) -> bytes:
         tensors = load(data)
     except (SafetensorError, ValueError, TypeError):
         return bytewise(data, change)
-    names = list(tensors)
+    names = sorted(tensors)
     if not names:
         return bytewise(data, change)
     name, dice = names[change.a % len(names)], random.Random(change.b)

@@ -69,8 +69,16 @@ class Vera:
         d_in = max(adapter.shapes[m.name][1] for m in modules)
         d_out = max(adapter.shapes[m.name][0] for m in modules)
         rank = int(adapter.config.get("r", 256))
+        self._check_ranks(adapter, modules, rank)
         seed = int(adapter.config.get("projection_prng_key", 0))
         return Projections((), partial(kaiming_uniform_pair, (rank * self.halves, d_in), (d_out, rank), seed))
+
+    def _check_ranks(self, adapter: Adapter, modules: list[Module], rank: int) -> None:
+        """Projections that are drawn have the config's rank, and so must what was trained on them."""
+        for module in modules:
+            trained = module[self.parameter("lambda_d")]
+            if trained.shape[0] != rank * self.halves:
+                adapter.refuse(trained, f"{rank * self.halves} values: r is {rank}", trained.shape[0])
 
     def _check(self, adapter: Adapter, module: Module, d_in: int, rank: int) -> None:
         """The saved projections are as large as the module's part of them."""
