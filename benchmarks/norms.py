@@ -5,7 +5,6 @@ call, the median of the repeats, and are reported as ratios to a bare float32 Gr
 """
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -13,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.llama8b import make
+from benchmarks.process import ROOT, environment
 
-ROOT = Path("bench-out")
 RESULT = Path(__file__).parent / "results" / "norms.json"
-ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
-)
 # name -> (repeats, layers of the adapter it gets); slow peers get fewer layers and are scaled up.
 CONTENDERS = {
     "read": (5, 32),
@@ -46,9 +42,7 @@ def _repeat(name: str, repeats: int, layers: int, adapters: dict[int, Path]) -> 
     command = [sys.executable, "-m", "benchmarks.norms_contenders", name, str(adapters[layers])]
     out = []
     for _ in range(repeats):
-        done = subprocess.run(
-            command, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
         if done.returncode:
             out.append(
                 {"failed": done.stderr.strip().splitlines()[-1][:200] if done.stderr else "no message"}
@@ -96,7 +90,7 @@ def _wall(command: list[str]) -> float:
     walls = []
     for _ in range(15):
         start = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
+        subprocess.run(command, check=True, capture_output=True, env=environment())
         walls.append(time.perf_counter() - start)
     return statistics.median(walls)
 

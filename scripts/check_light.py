@@ -72,14 +72,18 @@ def check_verbs(folder: Path) -> None:
     texts.write_text(json.dumps({"text": "a b c"}))
     for verb in VERBS:
         check(f"{verb} --help", tunescope_run(verb, "--help")[0] == 0, "help")
+    quick = folder / "demo-quick"
     works = {
         "norms": [first, second, "-o", str(folder / "norms")],
         "subspace": [first, second, "--layers", "0", "-o", str(folder / "subspace")],
         "trajectory": [first, second, "-o", str(folder / "trajectory"), "--figures", "none"],
         "check": [first, second],
         "draw": [str(folder / "norms")],
-        "demo": ["--quick", "-o", str(folder / "demo-quick")],
+        "report": [str(folder / "norms"), "-o", str(folder / "report.html")],
+        "demo": ["--quick", "-o", str(quick)],
+        "verify": [str(quick / "merged"), "--base", str(quick / "base"), str(quick / "adapters" / "seed-0")],
     }
+    check("every verb is tried", {*works, *NEEDS_MORE} == {*VERBS}, ", ".join(VERBS))
     for verb, arguments in works.items():
         code, said = tunescope_run(verb, *arguments)
         check(verb, code == 0 or (verb == "trajectory" and code == 3), said[-80:] if code else "works")

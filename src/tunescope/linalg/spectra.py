@@ -33,8 +33,8 @@ def product_spectra(factors: Sequence[tuple[Array, Array]]) -> list[Spectrum]:
         np.stack([wide(B).T for B, _ in factors]), np.stack([wide(A) for _, A in factors])
     )
     return [
-        (values[i], (norms[i, 0], norms[i, 1], norms[i, 2])) if plain[i] else product_spectrum(B, A)
-        for i, (B, A) in enumerate(factors)
+        (row, (sizes[0], sizes[1], sizes[2])) if sound else product_spectrum(*pair)
+        for row, sizes, sound, pair in zip(values, norms.tolist(), plain.tolist(), factors, strict=True)
     ]
 
 

@@ -62,8 +62,8 @@ SPECTRAL = (
 )
 
 
-# Updates of so few values in both factors are measured together, so many at once.
-_SMALL, _TOGETHER = 1 << 15, 256
+# Updates of so few values in both factors are measured together, as many as have so many values.
+_SMALL, _TOGETHER = 1 << 15, 1 << 20
 
 
 def frame(rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
@@ -86,13 +86,16 @@ def measure_all(
 ) -> Iterator[dict[str, Any]]:
     """The rows of many ΔW, in their order; small ones of one shape are measured together."""
     waiting: list[tuple[Delta, Update]] = []
+    values = 0
     for delta in deltas:
-        small = spectra and delta.rank is not None and delta.rank * (delta.d_out + delta.d_in) <= _SMALL
+        count = (delta.rank or 0) * (delta.d_out + delta.d_in)
+        small = spectra and delta.rank is not None and count <= _SMALL
         if small:
             waiting.append((delta, delta.open()))
-        if not small or len(waiting) == _TOGETHER:
+            values += count
+        if not small or values > _TOGETHER:
             yield from _together(waiting, model_id, step)
-            waiting = []
+            waiting, values = [], 0
         if not small:
             yield measure(delta, model_id, step, spectra)
     yield from _together(waiting, model_id, step)

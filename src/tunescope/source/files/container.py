@@ -156,7 +156,9 @@ def read_range(snapshot: Bytes, offset: int, nbytes: int, dtype: str, shape: tup
             expected=", ".join(NUMPY_DTYPES),
             found=dtype,
         )
-    return read_only(snapshot.read(offset, nbytes).view(NUMPY_DTYPES[dtype]).reshape(shape))
+    array = snapshot.read(offset, nbytes).view(NUMPY_DTYPES[dtype]).reshape(shape)
+    array.flags.writeable = False
+    return array
 
 
 def _header_length(snapshot: Bytes) -> int:

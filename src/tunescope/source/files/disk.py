@@ -4,6 +4,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Protocol
 
 import numpy as np
@@ -45,6 +46,7 @@ class Snapshot:
     def verify(self) -> None:
         """Refuse a file that is no longer the one first opened."""
         if (now := take_snapshot(self.path)) != self:
+            _AHEAD.drop()
             raise BadInput(
                 "changed-while-read",
                 "the file changed while it was being read",
@@ -56,6 +58,8 @@ class Snapshot:
 
     def read(self, offset: int, count: int) -> NDArray[np.uint8]:
         """`count` bytes from `offset`; a file that has shrunk or changed is refused."""
+        if count <= _SMALL and (found := _AHEAD.read(self, offset, count)) is not None:
+            return found
         out = np.empty(count, dtype=np.uint8)
         self.fill(offset, out)
         return out
@@ -71,6 +75,55 @@ class Snapshot:
             _fill(descriptor, memoryview(out.data), offset, self.path)
         finally:
             os.close(descriptor)
+
+
+@dataclass(eq=False, slots=True)
+class _Window:
+    """Bytes of a file from `offset`, and until when it need not be looked at again."""
+
+    snapshot: Snapshot
+    offset: int
+    data: NDArray[np.uint8]
+    trusted_until: float
+
+
+class _Ahead:
+    """Where small reads follow each other in a file, what lies behind them is read with them.
+
+    Thousands of small tensors would cost an opening, a look and a closing each. A look is shared by the reads
+    of a twentieth of a second; what changes between them is noticed by the next, or by a reader's last.
+    """
+
+    def __init__(self) -> None:
+        self._window: _Window | None = None
+        self._end: tuple[Snapshot, int] | None = None
+
+    def read(self, snapshot: Snapshot, offset: int, count: int) -> NDArray[np.uint8] | None:
+        """A copy of `count` bytes from `offset`; None where they are to be read by themselves."""
+        window, end = self._window, self._end
+        self._end = snapshot, offset + count
+        if window is not None and window.snapshot is snapshot:
+            begin = offset - window.offset
+            if 0 <= begin <= window.data.size - count:
+                if (now := monotonic()) > window.trusted_until:
+                    snapshot.verify()
+                    window.trusted_until = now + _TRUSTED
+                return window.data[begin : begin + count].copy()
+        if end is None or end[0] is not snapshot or end[1] != offset or snapshot.size - offset < count:
+            return None
+        data = np.empty(min(_WINDOW, snapshot.size - offset), dtype=np.uint8)
+        snapshot.fill(offset, data)
+        self._window = _Window(snapshot, offset, data, monotonic() + _TRUSTED)
+        return data[:count].copy()
+
+    def drop(self) -> None:
+        """Forget what was read."""
+        self._window = None
+
+
+# A tensor of at most 64 KiB is small; 1 MiB is read at once.
+_SMALL, _WINDOW, _TRUSTED = 1 << 16, 1 << 20, 0.05
+_AHEAD = _Ahead()
 
 
 def take_snapshot(path: Path) -> Snapshot:

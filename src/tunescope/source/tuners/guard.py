@@ -13,7 +13,6 @@ def guarded(delta: Delta, file: str) -> Delta:
 
 
 def _opened(delta: Delta, file: str) -> Update:
-    expected = f"tensors that make up ({delta.d_out}, {delta.d_in})"
     update = delta.open()
     if isinstance(update, Factored):
         shape = (update.B.shape[0], update.A.shape[-1])
@@ -21,17 +20,17 @@ def _opened(delta: Delta, file: str) -> Update:
     else:
         shape, fits = update.matrix.shape, True
     if not fits or shape != (delta.d_out, delta.d_in):
-        raise _refusal(delta, file, expected, shape)
+        raise _refusal(delta, file, shape)
     return update
 
 
-def _refusal(delta: Delta, file: str, expected: str, found: object) -> BadInput:
+def _refusal(delta: Delta, file: str, found: object) -> BadInput:
     return BadInput(
         "factor-shapes",
         f"the adapter tensors of {delta.address.module_type} do not fit together",
         file=file,
         tensor=delta.tensors[0],
-        expected=expected,
+        expected=f"tensors that make up ({delta.d_out}, {delta.d_in})",
         found=found,
         fix="are they from two adapters, or is this another adapter's config?",
     )

@@ -155,9 +155,7 @@ def _layout(adapter: Adapter, name: str, a: LazyTensor, b: LazyTensor) -> Layout
 def _factors(
     a: LazyTensor, b: LazyTensor, diagonal: LazyTensor | None, scale: float, layout: Layout
 ) -> Factored:
-    A, B = floats(a), floats(b)
-    A = _spread(A.reshape(A.shape[0], -1), layout.blocks_of_a)
-    B = _spread(B.reshape(B.shape[0], -1), layout.blocks_of_b)
+    A, B = _unpacked(floats(a), layout.blocks_of_a), _unpacked(floats(b), layout.blocks_of_b)
     if layout.pooled > 1:
         # QA-LoRA feeds the mean of each group times the number of groups.
         A = np.repeat(A.astype(np.float64), layout.pooled, axis=1) * (A.shape[1] / layout.pooled)
@@ -166,8 +164,9 @@ def _factors(
     return Factored(B, A, scale)
 
 
-def _spread(matrix: Array, blocks: int) -> Array:
-    """Row blocks moved onto the diagonal: (n, m) → (n, m·blocks)."""
+def _unpacked(factor: Array, blocks: int) -> Array:
+    """A saved factor as a matrix, its row blocks moved onto the diagonal: (n, m, …) → (n, m⋯·blocks)."""
+    matrix = factor if factor.ndim == 2 else factor.reshape(factor.shape[0], -1)
     if blocks < 2:
         return matrix
     rows, columns = matrix.shape[0] // blocks, matrix.shape[1]
