@@ -1,8 +1,8 @@
 """Every command of the README and the documentation runs in a fresh clone, or its mark says why not.
 
-A block of shell commands is run as one script, page by page, in a folder that stands for a clone in which
-`tunescope demo --quick` and `tunescope demo` were run. A block after the comment `<!-- not run: WHY -->` is
-parsed by the real command line alone: all verbs, options and values must exist.
+The blocks of shell commands of a page are run as one script, those of Python as another, in a folder that
+stands for a clone in which `tunescope demo --quick` and `tunescope demo` were run. A block after the comment
+`<!-- not run: WHY -->` is parsed by the real command line alone: all verbs, options and values must exist.
 """
 
 import contextlib
@@ -76,6 +76,11 @@ def script(page: Path) -> str:
     return "".join(text for why, text in blocks(page) if why is None)
 
 
+def python(page: Path) -> str:
+    found = BLOCK.finditer(page.read_text(encoding="utf-8"))
+    return "".join(block["text"] for block in found if block["language"].strip() == "python")
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_command_parses(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lay_files(page, tmp_path)
@@ -105,17 +110,20 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def link_made(text: str, clone: Path, folder: Path) -> None:
+    """Put what the text reads of a clone, and does not make itself, into a folder."""
+    for name in ("src", "demo-quick", "demo-out"):
+        if name == "src" or (name in text and not (name == "demo-quick" and "demo --quick" in text)):
+            (folder / name).symlink_to((ROOT if name == "src" else clone) / name)
+
+
 WITH_COMMANDS = [page for page in PAGES if "tunescope " in script(page)]
 
 
 @pytest.mark.parametrize("page", WITH_COMMANDS, ids=lambda page: page.stem)
 def test_every_command_runs(page: Path, clone: Path, tmp_path: Path) -> None:
     text = script(page)
-    made = [name for name in ("demo-quick", "demo-out") if name in text]
-    for name in ["src", *made]:
-        if name == "demo-quick" and "demo --quick" in text:
-            continue
-        (tmp_path / name).symlink_to((ROOT if name == "src" else clone) / name)
+    link_made(text, clone, tmp_path)
     lay_files(page, tmp_path)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(
@@ -124,3 +132,17 @@ def test_every_command_runs(page: Path, clone: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, f"{page.name}\n{done.stderr[-2000:]}"
     assert "Traceback" not in done.stderr
+
+
+WITH_PYTHON = [page for page in PAGES if python(page)]
+
+
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.stem)
+def test_all_python_runs(page: Path, clone: Path, tmp_path: Path) -> None:
+    text = python(page)
+    link_made(text, clone, tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, check=False,
+        stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{page.name}\n{done.stderr[-2000:]}"
