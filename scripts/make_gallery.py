@@ -44,11 +44,12 @@ class Shown:
 
 
 _ADAPTERS = " ".join(f"{name}={RUN.format(name)}/adapter" for name in ("cpp", "physics"))
+_ALL = f"{_ADAPTERS} planted=demo-out/planted"
 _TEXTS = "--data demo-out/runs/held_out/cpp.jsonl --sequences 8"
 _MODEL = "src/tunescope/demo/model"
 GALLERY = (
-    Shown("How much, layer by module", "norms", "norm_heatmaps_normalized", f"norms {_ADAPTERS} -o norms/"),
-    Shown("How much, layer by layer", "norms", "layer_profiles", f"norms {_ADAPTERS} -o profiles/"),
+    Shown("How much, layer by module", "norms", "norm_heatmaps_normalized", f"norms {_ALL} -o norms/"),
+    Shown("How much, layer by layer", "norms", "layer_profiles", f"norms {_ALL} -o profiles/"),
     Shown(
         "In which directions: two seeds against chance", "subspace", "subspace_cpp_vs_cpp-seed-1_excess",
         f"subspace {_ADAPTERS} -o subspace/",

@@ -7,6 +7,7 @@ from typing import Any
 
 from tunescope.demo import domain_paths, model_path
 from tunescope.demo.output import PAGE, prepared
+from tunescope.demo.planted import planted_adapter
 from tunescope.writing import write_text
 
 RATES = (2e-4, 1e-3)
@@ -15,7 +16,12 @@ AGAIN = "cpp"
 FULL_RATE = 3e-4
 # Held-out rows that importance and attribution are taken on.
 ROWS = 8
-FOLDERS = ("runs", "second-seed", "full", "norms", "subspace", "trajectory", "importance", "attribution")
+# The adapter that was not trained, but made with a band of layers that moved further.
+PLANTED = "planted"
+FOLDERS = (
+    "runs", "second-seed", "full", PLANTED,
+    "norms", "subspace", "trajectory", "importance", "attribution",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ def run_demo(
     from tunescope.study.report import report
 
     root = prepared(Path(output), "whole", FOLDERS, overwrite)
+    planted_adapter(root / PLANTED)
     trained = _trained(root, settings() | dict(changes or {}), listener)
     studies = {}
     for name, ask in STUDIES.items():
@@ -115,13 +122,13 @@ def _trained(root: Path, recipe: Mapping[str, Any], listener: Any) -> Trained:
     )
 
 
-def _norms(_: Path, trained: Trained) -> Any:
-    """How much: the five adapters of the higher rate, and the full fine-tune beside them."""
+def _norms(root: Path, trained: Trained) -> Any:
+    """How much: the five adapters of the higher rate, one with a planted band, and the full fine-tune."""
     from tunescope.questions.norms.study import norms
 
     sources = _named({name: run / "adapter" for name, run in trained.adapters.items()})
-    full = _named({f"{AGAIN}-full": trained.full[0].folder / "model"})
-    return norms([*sources, *full], base=str(model_path()), shared_scale=True)
+    others = {PLANTED: root / PLANTED, f"{AGAIN}-full": trained.full[0].folder / "model"}
+    return norms([*sources, *_named(others)], base=str(model_path()), shared_scale=True)
 
 
 def _subspace(_: Path, trained: Trained) -> Any:
