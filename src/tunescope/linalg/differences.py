@@ -11,8 +11,10 @@ shorter than those from which it starts threads, and lie in buffers of one align
 
 import math
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -23,9 +25,9 @@ Array = NDArray[Any]
 # Values whose sums are taken together; the pass of a tensor adds units in order.
 UNIT = 1 << 18
 # Values that are widened at once, and that BLAS adds the sizes of in one call.
-_BLOCK, _SINGLE = 1 << 17, 1 << 15
-# Rows of one call of BLAS in float64 and float32, and how many of the latter share a call for their sums.
-_ROW, _SHORT_ROW, _ROWS = 8192, 512, 16
+_BLOCK, _SINGLE = 1 << 17, 1 << 14
+# Rows that BLAS adds in one call, in float64 and in float32.
+_ROW, _SHORT_ROW = 8192, 512
 # Mean squares below this lose digits to float32's smallest products; one value's share of a block's squares
 # beyond this rounds the others away in its row.
 _TINY, _OUTLIER = 1e-24, 1 / 64
@@ -51,21 +53,27 @@ class Sums:
     non_finite: int = 0
 
 
-_ADDED = ("squares", "cross", "base_squares", "total", "absolute", "base_absolute", "changed", "non_finite")
+_FIELDS = (
+    "squares", "cross", "base_squares", "total", "absolute", "base_absolute", "largest", "changed", "above",
+    "non_finite",
+)  # fmt: skip
+_in_order = attrgetter(*_FIELDS)
 
 
 def added(parts: Sequence[Sums]) -> Sums:
     """All parts in one, added from the first to the last."""
+    if not parts:
+        return Sums()
+    d2, wd, w2, d, size, w, largest, changed, above, lost = zip(*map(_in_order, parts), strict=True)
     return Sums(
-        **{name: sum(getattr(part, name) for part in parts) for name in _ADDED},
-        largest=_largest(part.largest for part in parts),
-        above=tuple(sum(counts) for counts in zip(*(part.above for part in parts), strict=True)),
-    )
+        sum(d2), sum(wd), sum(w2), sum(d), sum(size), sum(w), _largest(largest), sum(changed),
+        tuple(sum(counts) for counts in zip(*above, strict=True)), sum(lost),
+    )  # fmt: skip
 
 
-def _largest(values: Iterable[float]) -> float:
+def _largest(values: Sequence[float]) -> float:
     """The maximum, NaN where any is."""
-    return float(np.max(np.fromiter(values, dtype=np.float64), initial=0.0))
+    return math.nan if any(value != value for value in values) else max(values)
 
 
 def same_bytes(a: Array, b: Array) -> bool:
@@ -73,7 +81,7 @@ def same_bytes(a: Array, b: Array) -> bool:
     if a.dtype != b.dtype or a.size != b.size:
         return False
     x, y = a.view(np.uint8), b.view(np.uint8)
-    return np.array_equal(x[:512], y[:512]) and np.array_equal(x, y)
+    return x[:512].tobytes() == y[:512].tobytes() and np.array_equal(x, y)
 
 
 def coarser(a: np.dtype[Any], b: np.dtype[Any]) -> np.dtype[Any]:
@@ -92,14 +100,18 @@ def _digits(name: str) -> int:
 
 
 class _Scratch(threading.local):
-    """A thread's buffers, at multiples of 64 bytes."""
+    """A thread's buffers, at multiples of 64 bytes; float32 ones also seen as rows of one call of BLAS."""
 
     def __init__(self) -> None:
         self.w, self.d, self.size = (_aligned(np.float32) for _ in range(3))
+        self.w_rows, self.d_rows, self.size_rows = (
+            buffer.reshape(-1, _SHORT_ROW) for buffer in (self.w, self.d, self.size)
+        )
+        self.inner = np.empty((5, _BLOCK // _SHORT_ROW), np.float32)
+        self.short_ones = np.ones(_SHORT_ROW, np.float32)
         self.w64, self.d64, self.size64 = (_aligned(np.float64) for _ in range(3))
-        self.mask = _aligned(np.bool_)
         self.ones = np.ones(_ROW)
-        self.short_ones = np.ones((_SHORT_ROW, 1), np.float32)
+        self.mask = _aligned(np.bool_)
 
 
 def _aligned(kind: Any) -> Array:
@@ -114,23 +126,21 @@ _scratch = _Scratch()
 
 def difference_sums(before: Array, after: Array, tolerances: Sequence[float]) -> Sums:
     """The sums of one unit of two rows of equal length, in any floating dtypes."""
-    narrow = _is_narrow(before, after)
+    block = _narrow_block if before.dtype == after.dtype and _is_narrow(before) else _block
     with np.errstate(all="ignore"):
-        return added(
-            [_block(a, b, tolerances, narrow) for a, b in zip(_blocks(before), _blocks(after), strict=True)]
-        )
+        return added([block(a, b, tolerances) for a, b in zip(_blocks(before), _blocks(after), strict=True)])
 
 
 def base_sums(before: Array) -> Sums:
     """The sums of one unit that did not change: of d all are zero."""
-    narrow = _is_narrow(before)
+    base = _narrow_base if _is_narrow(before) else _base
     with np.errstate(all="ignore"):
-        return added([_base(block, narrow) for block in _blocks(before)])
+        return added([base(block) for block in _blocks(before)])
 
 
-def _is_narrow(*rows: Array) -> bool:
+def _is_narrow(row: Array) -> bool:
     """Whether a unit is worked on in float32: whole ones of at most 16 bits, whoever reads them."""
-    return rows[0].size == UNIT and all(row.dtype.itemsize <= 2 for row in rows)
+    return row.size == UNIT and row.dtype.itemsize <= 2
 
 
 def _blocks(row: Array) -> list[Array]:
@@ -159,63 +169,75 @@ def widen(values: Array, out: Array) -> Array:
     return out
 
 
-def _block(before: Array, after: Array, tolerances: Sequence[float], narrow: bool) -> Sums:
+def _narrow_block(before: Array, after: Array, tolerances: Sequence[float]) -> Sums:
+    """A whole block in float32, where float32 holds its sums."""
+    s = _scratch
+    widen(before, s.w)
+    widen(after, s.d)
+    np.subtract(s.d, s.w, out=s.d)
+    np.abs(s.d, out=s.size)
+    largest = float(np.maximum.reduce(s.size))
+    # One sum over what BLAS gives of every row: calls cost more than the few numbers of a row do.
+    rows = (s.d_rows, s.d_rows), (s.w_rows, s.d_rows), (s.w_rows, s.w_rows)
+    for out, (a, b) in zip(s.inner, rows, strict=False):
+        np.vecdot(a, b, out=out)
+    np.vecdot(s.d_rows, s.short_ones, out=s.inner[3])
+    np.vecdot(s.size_rows, s.short_ones, out=s.inner[4])
+    squares, cross, base, total, absolute = s.inner.sum(axis=1, dtype=np.float64).tolist()
+    if not (_held(squares, largest) and _in_range(base)):
+        return _block(before, after, tolerances)
+    above = tuple(_count_above(s.size, tolerance) for tolerance in tolerances)
+    return Sums(
+        squares, cross, base, total, absolute, _absolute(s.w), largest, _count_above(s.size, 0.0), above
+    )
+
+
+def _narrow_base(before: Array) -> Sums:
+    s = _scratch
+    widen(before, s.w)
+    squares = float(np.vecdot(s.w_rows, s.w_rows, out=s.inner[0]).sum(dtype=np.float64))
+    return Sums(base_squares=squares, base_absolute=_absolute(s.w)) if _in_range(squares) else _base(before)
+
+
+def _held(squares: float, largest: float) -> bool:
+    """Whether float32 rows hold the sum of a block's squares: in range, and not that of a few values."""
+    return largest == 0 or (_in_range(squares) and largest * largest < _OUTLIER * squares)
+
+
+def _in_range(squares: float) -> bool:
+    return _TINY * _BLOCK < squares < math.inf
+
+
+def _block(before: Array, after: Array, tolerances: Sequence[float]) -> Sums:
+    """A block in float64, whatever it holds."""
     changed = None
     if before.dtype != after.dtype:
         changed = _rounded_changes(before, after)
-        # bfloat16 is put in another order only where both are.
         before, after = before.astype(np.float64), after.astype(np.float64)
-        narrow = False
-    if narrow:
-        w, d = _difference(before, after, _scratch.w, _scratch.d)
-        squares, size = _inner(d, d), np.abs(d, out=_scratch.size[: d.size])
-        if _held(squares, largest := float(size.max()), size.size):
-            return _of_finite(w, d, size, (squares, largest), tolerances, changed)
-    w, d = _difference(before, after, _scratch.w64, _scratch.d64)
-    squares, size = _inner(d, d), np.abs(d, out=_scratch.size64[: d.size])
-    if not math.isfinite(squares):
+    w, d = widen(before, _scratch.w64), widen(after, _scratch.d64)
+    np.subtract(d, w, out=d)
+    squares, base_squares = _inner(d, d), _inner(w, w)
+    if not (math.isfinite(squares) and math.isfinite(base_squares)):
         return _with_non_finite(before, after, tolerances, changed)
-    return _of_finite(w, d, size, (squares, float(size.max())), tolerances, changed)
-
-
-def _difference(before: Array, after: Array, w: Array, d: Array) -> tuple[Array, Array]:
-    w, d = widen(before, w), widen(after, d)
-    return w, np.subtract(d, w, out=d)
-
-
-def _held(squares: float, largest: float, n: int) -> bool:
-    """Whether float32 rows hold a sum of squares: finite, not too small, and not that of a few values."""
-    if largest == 0:
-        return True
-    return _TINY * n < squares < math.inf and largest * largest < _OUTLIER * squares
-
-
-def _of_finite(
-    w: Array,
-    d: Array,
-    size: Array,
-    known: tuple[float, float],
-    tolerances: Sequence[float],
-    changed: int | None,
-) -> Sums:
-    """The sums of a block without NaN and infinities, of which Σd² and max|d| are known."""
-    squares, largest = known
-    base_squares, cross, base_absolute = _base_of(w, d)
-    bits = size.view(np.uint32 if size.dtype == np.float32 else np.uint64)
+    size = np.abs(d, out=_scratch.size64[: d.size])
     return Sums(
-        squares, cross, base_squares, _total(d), _absolute(size), base_absolute, largest,
-        # A difference of zeros has the bits of zero once its sign is gone.
-        int(np.count_nonzero(bits)) if changed is None else changed,
+        squares, _inner(w, d), base_squares, _total(d), _absolute(size), _absolute(w), float(size.max()),
+        _count_above(size, 0.0) if changed is None else changed,
         tuple(_count_above(size, tolerance) for tolerance in tolerances),
     )  # fmt: skip
 
 
 def _count_above(size: Array, tolerance: float) -> int:
-    """How many lie strictly above; in float32 the nearest number not above the tolerance means the same."""
-    edge = size.dtype.type(tolerance)
-    if float(edge) > tolerance:
-        edge = np.nextafter(edge, size.dtype.type(0))
+    """How many lie strictly above."""
+    edge = _edge(tolerance, size.dtype)
     return int(np.count_nonzero(np.greater(size, edge, out=_scratch.mask[: size.size])))
+
+
+@cache
+def _edge(tolerance: float, kind: np.dtype[Any]) -> Any:
+    """The nearest number not above the tolerance: what lies above either lies above both."""
+    edge = kind.type(tolerance)
+    return np.nextafter(edge, kind.type(0)) if float(edge) > tolerance else edge
 
 
 def _rounded_changes(before: Array, after: Array) -> int:
@@ -229,20 +251,11 @@ def _alike(a: Array, b: Array) -> NDArray[np.bool_]:
     return same
 
 
-def _base(before: Array, narrow: bool) -> Sums:
-    w = widen(before, _scratch.w if narrow else _scratch.w64)
-    squares, _, absolute = _base_of(w, w)
-    lost = 0 if math.isfinite(squares) else int(np.count_nonzero(~np.isfinite(w)))
-    return Sums(base_squares=squares, base_absolute=absolute, non_finite=lost)
-
-
-def _base_of(w: Array, d: Array) -> tuple[float, float, float]:
-    """Σw², Σw·d and Σ|w|; in float64 where float32's range would not hold the products."""
+def _base(before: Array) -> Sums:
+    w = widen(before, _scratch.w64)
     squares = _inner(w, w)
-    if w.dtype == np.float32 and not _TINY * w.size < squares < math.inf:
-        w, d = w.astype(np.float64), d.astype(np.float64)
-        squares = _inner(w, w)
-    return squares, _inner(w, d), _absolute(w)
+    lost = 0 if math.isfinite(squares) else int(np.count_nonzero(~np.isfinite(w)))
+    return Sums(base_squares=squares, base_absolute=_absolute(w), non_finite=lost)
 
 
 def _with_non_finite(before: Array, after: Array, tolerances: Sequence[float], changed: int | None) -> Sums:
@@ -261,21 +274,16 @@ def _with_non_finite(before: Array, after: Array, tolerances: Sequence[float], c
 
 
 def _inner(a: Array, b: Array) -> float:
-    """Σ a·b by rows short enough for one thread of BLAS, joined in float64."""
-    row = _SHORT_ROW if a.dtype == np.float32 else _ROW
-    whole = a.size // row * row
-    rows = np.matmul(a[:whole].reshape(-1, 1, row), b[:whole].reshape(-1, row, 1))
-    total = float(rows.sum(dtype=np.float64))
-    return total if whole == a.size else total + float(np.dot(a[whole:], b[whole:]))
+    """Σ a·b in float64 by rows short enough for one thread of BLAS."""
+    whole = a.size // _ROW * _ROW
+    rows = np.vecdot(a[:whole].reshape(-1, _ROW), b[:whole].reshape(-1, _ROW))
+    return float(rows.sum()) + float(np.dot(a[whole:], b[whole:]))
 
 
 def _total(a: Array) -> float:
-    """Σa of one block, by the same rows."""
-    if a.dtype == np.float32:
-        return float(np.matmul(a.reshape(-1, _ROWS, _SHORT_ROW), _scratch.short_ones).sum(dtype=np.float64))
+    """Σa of one block in float64, by the same rows."""
     whole = a.size // _ROW * _ROW
-    rows = np.matmul(a[:whole].reshape(-1, 1, _ROW), _scratch.ones[:, None])
-    return float(rows.sum()) + float(a[whole:].sum())
+    return float(np.vecdot(a[:whole].reshape(-1, _ROW), _scratch.ones).sum()) + float(a[whole:].sum())
 
 
 def _absolute(a: Array) -> float:

@@ -1,20 +1,19 @@
 """How far one whole tensor is from another: one streamed pass over a pair, whatever its size.
 
-Sums are taken over units of 2¹⁸ values counted from the tensor's start and added in order, and readers and
-threads work on whole units: so no bit depends on either.
+Sums are taken over units of 2¹⁸ values counted from the tensor's start and added in order, and readers hand
+over whole units: so no bit depends on how much is read at once. One thread does the arithmetic while another
+reads ahead: two that calculate take turns at Python's lock, at a third more CPU time.
 """
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
-from itertools import islice
-from typing import TypeVar
 
 import numpy as np
 
-from tunescope.delta import Values
+from tunescope.delta import Array, Values
 from tunescope.linalg.differences import (
     UNIT,
     Sums,
@@ -26,9 +25,8 @@ from tunescope.linalg.differences import (
 )
 
 Span = tuple[int, int]
-Found = TypeVar("Found")
-# Units that one job works on.
-_UNITS_OF_A_JOB = 4
+# Units that are read at once.
+_AT_ONCE = 4
 TOLERANCES = (1e-6, 1e-5)
 
 
@@ -76,65 +74,68 @@ def change(before: Values, after: Values, executor: Executor | None = None) -> C
         raise ValueError(f"tensors of {before.size} and {after.size} values have no difference")
     kinds = before.part(0, 0).dtype, after.part(0, 0).dtype
     rounded = None if kinds[0] == kinds[1] else coarser(*kinds).name
-    found = _run(lambda span: _differing(before, after, span), _spans(before.size), executor)
-    units = [unit for units in found for unit in units]
+    units: list[Sums | None] = []
+    for a, b in _read((before, after), _spans(before.size), executor):
+        units += [
+            None
+            if same_bytes(a[start:stop], b[start:stop])
+            else difference_sums(a[start:stop], b[start:stop], TOLERANCES)
+            for start, stop in _units(a.size)
+        ]
     if all(unit is None for unit in units):
         return _identical(before, rounded)
     skipped = [i for i, unit in enumerate(units) if unit is None]
     ranges = ((i * UNIT, min((i + 1) * UNIT, before.size)) for i in skipped)
-    again = _run(lambda span: base_sums(before.into(*span, _memory.before)), ranges, executor)
-    for i, sums in zip(skipped, again, strict=True):
-        units[i] = sums
+    for i, (a,) in zip(skipped, _read((before,), ranges, executor), strict=True):
+        units[i] = base_sums(a)
     return _statistics(added([unit for unit in units if unit is not None]), before.size, rounded)
 
 
 def _spans(size: int) -> Iterator[Span]:
-    step = UNIT * _UNITS_OF_A_JOB
+    step = UNIT * _AT_ONCE
     return ((start, min(start + step, size)) for start in range(0, size, step))
 
 
-def _run(work: Callable[[Span], Found], jobs: Iterable[Span], executor: Executor | None) -> list[Found]:
-    """Results in order; with an executor a few jobs at a time, so that no more is read than is worked on."""
-    if executor is None:
-        return [work(job) for job in jobs]
-    found: list[Found] = []
-    left = iter(jobs)
-    pending = [executor.submit(work, job) for job in islice(left, 4)]
-    while pending:
-        found.append(pending.pop(0).result())
-        pending += [executor.submit(work, job) for job in islice(left, 1)]
-    return found
+def _units(size: int) -> Iterator[Span]:
+    return ((start, min(start + UNIT, size)) for start in range(0, size, UNIT))
 
 
 class _Memory(threading.local):
-    """What a thread reads a unit of either side into; fresh memory would cost more than the reading."""
+    """What a thread has two spans of either side read into; fresh memory would cost more than the reading."""
 
     def __init__(self) -> None:
-        self.before, self.after = (np.empty(8 * UNIT, np.uint8) for _ in range(2))
+        self.spans = tuple([np.empty(8 * UNIT * _AT_ONCE, np.uint8) for _ in range(2)] for _ in range(2))
 
 
 _memory = _Memory()
 
 
-def _units(span: Span) -> Iterator[Span]:
-    return ((start, min(start + UNIT, span[1])) for start in range(*span, UNIT))
+def _read(
+    rows: Sequence[Values], spans: Iterable[Span], executor: Executor | None = None
+) -> Iterator[list[Array]]:
+    """Spans of some rows, one after the other; the executor reads the next while one is worked on."""
+    here, there = _memory.spans
+    if executor is None:
+        for span in spans:
+            yield _filled(rows, span, here)
+        return
+    coming: Future[list[Array]] | None = None
+    for span in spans:
+        ready, coming = coming, executor.submit(_filled, rows, span, here)
+        here, there = there, here
+        if ready is not None:
+            yield ready.result()
+    if coming is not None:
+        yield coming.result()
 
 
-def _differing(before: Values, after: Values, span: Span) -> list[Sums | None]:
-    """The sums of every unit of a span, `None` for units whose bytes are the same."""
-    units = []
-    for unit in _units(span):
-        a, b = before.into(*unit, _memory.before), after.into(*unit, _memory.after)
-        units.append(None if same_bytes(a, b) else difference_sums(a, b, TOLERANCES))
-    return units
+def _filled(rows: Sequence[Values], span: Span, memory: Sequence[Array]) -> list[Array]:
+    return [values.into(*span, held) for values, held in zip(rows, memory, strict=False)]
 
 
 def same(before: Values, after: Values) -> bool:
     """Whether two tensors of equal size hold the same bytes in the same dtype."""
-    return all(
-        same_bytes(before.into(*unit, _memory.before), after.into(*unit, _memory.after))
-        for unit in _units((0, before.size))
-    )
+    return all(same_bytes(a, b) for a, b in _read((before, after), _spans(before.size)))
 
 
 def _identical(values: Values, rounded: str | None) -> Change:

@@ -66,7 +66,7 @@ def test_bits_depend_neither_on_threads_nor_on_how_much_is_read_at_once(
 ) -> None:
     before, after = pair(kind, 6 * UNIT + 77)
     alone = measured(before, after)
-    monkeypatch.setattr(dense, "_UNITS_OF_A_JOB", 1)
+    monkeypatch.setattr(dense, "_AT_ONCE", 1)
     with ThreadPoolExecutor(3) as pool:
         assert change(InMemory(before), InMemory(after), pool) == alone
 
@@ -85,6 +85,8 @@ def test_a_file_read_in_parts_gives_what_memory_gives(kind: str, tmp_path: Path)
         save_file({"w": row}, tmp_path / f"{name}.safetensors")
     files = [read_safetensors(tmp_path / f"{n}.safetensors").tensors["w"] for n in ("before", "after")]
     assert change(*files) == measured(before, after)
+    with ThreadPoolExecutor(1) as ahead:
+        assert change(*files, ahead) == measured(before, after)
 
 
 def test_zero_of_either_sign_and_nan_are_no_change() -> None:

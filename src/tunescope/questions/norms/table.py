@@ -1,6 +1,5 @@
 """Sources to the norms table: every ΔW measured, published tables as they stand."""
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import groupby
@@ -18,9 +17,6 @@ from tunescope.study.progress import Tell, silent
 from tunescope.table import Table, described, dtypes
 from tunescope.tabular import typed_columns
 
-# Threads of the pass over whole weights: reading and arithmetic of two units overlap.
-_THREADS = min(2, os.cpu_count() or 1)
-
 
 def measure_norms(
     sources: Sequence[Source], *, spectra: str | None = None, tell: Tell = silent
@@ -32,7 +28,8 @@ def measure_norms(
     """
     frames, curves = [], []
     total, done = sum(len(source.deltas) for source in sources), 0
-    with ThreadPoolExecutor(_THREADS) as pool:
+    # It reads ahead of the arithmetic on whole weights.
+    with ThreadPoolExecutor(1) as pool:
         for source in sources:
             if source.published is not None:
                 frames.append(_published(source))
