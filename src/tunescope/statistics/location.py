@@ -67,7 +67,14 @@ def visible_shift(error: float, freedom: int, alpha: float, power: float = 0.9) 
     """
     if freedom < 1 or not math.isfinite(error):
         return math.inf
-    # χ² at its lower quartile over its degrees of freedom, after Wilson and Hilferty (1931).
-    cube = 1 - 2 / (9 * freedom) - 0.6745 * math.sqrt(2 / (9 * freedom))
-    upper = error / math.sqrt(max(cube, 0.1) ** 3)
+    upper = error * upper_scale(freedom)
     return upper * (t_above(alpha / 2, freedom) + t_above(1 - power, freedom))
+
+
+def upper_scale(freedom: float, quantile: float = 0.6745) -> float:
+    """By how much a standard deviation of `freedom` degrees may be too small, at a normal quantile (¾).
+
+    χ² at its lower quantile over its degrees of freedom, after Wilson and Hilferty (1931).
+    """
+    cube = 1 - 2 / (9 * freedom) - quantile * math.sqrt(2 / (9 * freedom))
+    return 1 / math.sqrt(max(cube, 0.1) ** 3)

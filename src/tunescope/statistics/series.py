@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tunescope.statistics.laws import normal_tail, t_tail
+from tunescope.statistics.laws import NINE_IN_TEN, normal_tail, t_above, t_tail
+from tunescope.statistics.location import upper_scale
 from tunescope.statistics.ranks import ranks
 from tunescope.statistics.types import Float64
 
@@ -90,12 +91,17 @@ def _lag(values: Float64) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Rise:
-    """Medians of the first and the last part of a series, and p of such a rise in a flat one."""
+    """Medians of the first and the last part of a series, and p of such a rise in a flat one.
+
+    `error` is the standard error of the difference of the two parts' means, with `freedom` degrees.
+    """
 
     start: float
     end: float
     p: float
     n: int
+    error: float
+    freedom: float
 
 
 # A loss that is logged fewer times says too little of its noise.
@@ -120,8 +126,48 @@ def rise(values: Float64) -> Rise | None:
     variance = float(noise @ noise) / (2 * part - 2) * part / max(part - (1 + r) / (1 - r), 1.0)
     variance *= (part - 1) / part
     error = max(math.sqrt(2 * variance / worth), 1e-12 * abs(float(first.mean())) + 1e-300)
-    p = t_tail(float(last.mean() - first.mean()) / error, max(2 * worth - 2, 1.0))
-    return Rise(float(np.median(first)), float(np.median(last)), p, n)
+    freedom = max(2 * worth - 2, 1.0)
+    p = t_tail(float(last.mean() - first.mean()) / error, freedom)
+    return Rise(float(np.median(first)), float(np.median(last)), p, n, error, freedom)
+
+
+# A rise over the middle of a series, whose factor is looked for up to this one.
+_RAMP, _LARGEST = (0.35, 0.65), 16.0
+# With fewer degrees of freedom no rise, however large, is told nine times in ten: the noise may seem to last.
+_LEAST_FREEDOM = 14
+
+
+def visible_rise(values: Float64, alpha: float, ratio: float, least: float) -> float:
+    """The factor over its level at which a series must end to be told from a flat one nine times in ten.
+
+    Told is what passes the test at `alpha` and is measured above the factor `ratio` and the rise `least`. The
+    rise is put into the series itself, whose noise grows with its level. Infinite where none up to
+    sixteenfold is told.
+
+    >>> flat = 2 + 0.1 * np.cos(np.arange(100.0) ** 2)
+    >>> round(visible_rise(flat, 0.02, 1.2, 0.2), 2)
+    1.23
+    """
+    ramp = np.clip((np.linspace(0, 1, len(values)) - _RAMP[0]) / (_RAMP[1] - _RAMP[0]), 0, 1)
+
+    def told(factor: float) -> bool:
+        found = rise(values * (1 + (factor - 1) * ramp))
+        if found is None or found.start <= 0 or found.freedom < _LEAST_FREEDOM:
+            return False
+        # The noise and its correlation are estimates: they may be larger.
+        error = found.error * upper_scale(found.freedom, NINE_IN_TEN)
+        needed = (t_above(alpha, found.freedom) + t_above(0.1, found.freedom)) * error
+        # Medians scatter √(π/2) times as much as means.
+        size = max((ratio - 1) * found.start, least) + NINE_IN_TEN * math.sqrt(math.pi / 2) * error
+        return (factor - 1) * found.start >= max(needed, size)
+
+    low, high = 1.0, _LARGEST
+    if not told(high):
+        return math.inf
+    while high / low > 1.001:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if told(middle) else (middle, high)
+    return high
 
 
 def _noise_correlation(values: Float64) -> float:

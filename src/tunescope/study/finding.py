@@ -100,6 +100,15 @@ def named(names: Iterable[str], most: int = 4) -> str:
     return " and ".join([", ".join(listed[:-1]), listed[-1]]) if len(listed) > 1 else "".join(listed)
 
 
+def listed(parts: Sequence[str], last: str) -> str:
+    """Parts of a sentence in a row.
+
+    >>> listed(["a", "b", "c"], "or"), listed(["a"], "or")
+    ('a, b or c', 'a')
+    """
+    return f" {last} ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
+
+
 def significant(value: float | None, digits: int = 3) -> str:
     """A number with three significant digits, or `n/a`.
 

@@ -12,10 +12,10 @@ from tunescope.measure.towers import Tower
 from tunescope.questions.norms.cells import HOT_ALPHA, HOT_RATIO, cells_of
 from tunescope.questions.norms.tilt import ALPHA as TILT_ALPHA
 from tunescope.questions.norms.tilt import TILT_RATIO, tilt_of
-from tunescope.questions.norms.words import listed
 from tunescope.statistics.laws import NINE_IN_TEN, t_above
 from tunescope.statistics.location import visible_shift
 from tunescope.statistics.tails import FREEDOM, visible_outlier
+from tunescope.study.finding import listed
 
 
 def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:

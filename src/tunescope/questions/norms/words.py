@@ -1,7 +1,5 @@
 """The metrics of a norms table in words, and numbers as a sentence gives them."""
 
-from collections.abc import Sequence
-
 _WORDS = {
     "frobenius_norm": "‖ΔW‖",
     "frobenius_norm_normalized": "‖ΔW‖/√d_out",
@@ -51,12 +49,3 @@ def times(low: float, high: float | None = None) -> str:
 
 def _factor(value: float) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:,.0f}"
-
-
-def listed(parts: Sequence[str], last: str) -> str:
-    """Parts of a sentence in a row.
-
-    >>> listed(["a", "b", "c"], "or"), listed(["a"], "or")
-    ('a, b or c', 'a')
-    """
-    return f" {last} ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)

@@ -14,10 +14,8 @@ from tunescope.measure.depth import (
     depth_evidence,
     depth_of,
     leading_thirds,
-    visible_third,
 )
 from tunescope.measure.towers import towers
-from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.loss import rising_loss
 from tunescope.questions.trajectory.order import moves_first
 from tunescope.questions.trajectory.plateau import plateaus
@@ -74,13 +72,6 @@ def _together(group: Sequence[Finding]) -> str:
         f"{named([f.models[0] for f in group], 12)} changed most in their {place} layers: "
         f"{low if low == high else f'{low} to {high}'} {against} in ‖ΔW‖."
     )
-
-
-def last_visible(motion: pl.DataFrame, runs: int) -> float | None:
-    """The least factor between thirds of the layers that would be found at the end of one of `runs`."""
-    last = layers.updates(layers.matrices(motion.filter(pl.col("step") == pl.col("step").max())))
-    found = [depth for tower in towers(last, "delta_frobenius_norm") if (depth := depth_of(tower))]
-    return visible_third(found, ALPHA / runs)
 
 
 def _mass(run: str, updates: pl.DataFrame, runs: int) -> Iterator[Finding]:

@@ -27,10 +27,8 @@ def moves_first(run: str, updates: pl.DataFrame, runs: int = 1) -> Iterator[Find
     if last is None or len(layers) < LEAST_LAYERS or table.shape[1] < LEAST_KINDS:
         return
     found = rows_differ(table / last)
-    mean = table.mean(axis=1)
-    spread = float(mean.max() - mean.min()) / last * found.real
-    p = min(found.p * runs, 1.0)
-    if spread < HALFWAY_SPREAD or p > ALPHA or found.p_exchanged > EXCHANGED:
+    spread, p, mean = spread_of(table / last, found), min(found.p * runs, 1.0), table.mean(axis=1)
+    if not tells(spread, found, runs):
         return
     first, late = _told(found, layers)
     evidence = {
@@ -52,6 +50,17 @@ def moves_first(run: str, updates: pl.DataFrame, runs: int = 1) -> Iterator[Find
         "moves_first", text, (run,), step=round(float(mean.min())), evidence=evidence,
         strength=spread / HALFWAY_SPREAD,
     )  # fmt: skip
+
+
+def spread_of(shares: NDArray[np.float64], found: Rows) -> float:
+    """Between the first and the last layer's mean half-way step, in shares of the run, scatter taken off."""
+    mean = shares.mean(axis=1)
+    return float(mean.max() - mean.min()) * found.real
+
+
+def tells(spread: float, found: Rows, runs: int) -> bool:
+    """Whether half-way steps lie far enough apart, and surely so in a study of so many runs."""
+    return spread >= HALFWAY_SPREAD and found.p * runs <= ALPHA and found.p_exchanged <= EXCHANGED
 
 
 def _told(found: Rows, layers: list[int]) -> tuple[list[int], list[int]]:

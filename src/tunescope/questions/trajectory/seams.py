@@ -20,6 +20,7 @@ RANDOM_WALK_SHARE, CEILING = 0.5, 0.4
 # A stretch is a jump when it adds this much to the way that ΔW goes otherwise; fewer stretches have no usual.
 JUMP_SHARE, LEAST_STRETCHES = 0.15, 8
 ALPHA = 0.01
+Floats = NDArray[np.float64]
 # Losses logged for one step that differ by more than this, relatively, were logged by two runs.
 LOSS_TOLERANCE = 1e-6
 
@@ -108,43 +109,54 @@ def _turns(by_step: pl.DataFrame, updates: pl.DataFrame, runs: int) -> dict[int,
 
 def _jump(by_step: pl.DataFrame, runs: int) -> _Break | None:
     """A stretch between two checkpoints that is far longer than its neighbours, by a fifth of the path."""
-    rows = by_step.sort("step")
-    norms = rows["delta_frobenius_norm"].cast(pl.Float64).to_numpy()
-    cosines = rows["cosine_to_previous"].cast(pl.Float64).fill_null(np.nan).to_numpy()
-    steps = rows["step"].to_numpy().astype(np.float64)
-    square = norms[1:] ** 2 + norms[:-1] ** 2 - 2 * cosines[1:] * norms[1:] * norms[:-1]
-    if len(square) < LEAST_STRETCHES or not np.isfinite(square).all() or (square <= 0).any():
+    known = stretches_of(by_step)
+    if known is None:
         return None
-    stretches = np.sqrt(square)
-    rates = np.log(stretches / np.diff(steps))
-    usual = _neighbours(rates)
-    over = rates - usual
-    excess = stretches - np.exp(usual) * np.diff(steps)
-    share = excess / (stretches.sum() - excess)
-    at = int(np.argmax(over))
-    count, p = leading_outliers(over / t5_scale(over), 1, 1.0)
-    p = min(p * runs, 1.0)
-    if not count or share[at] < JUMP_SHARE or p > ALPHA:
+    stretches, gaps = known
+    at, share, p = longest(stretches, gaps, runs)
+    if share < JUMP_SHARE or p > ALPHA:
         return None
     evidence = {
         "statistic": "length of a stretch beyond its neighbours', over the path",
-        "value": float(share[at]),
+        "value": share,
         "threshold": JUMP_SHARE,
         "null": "stretches that scatter about their neighbours, t₅",
         "p": p,
         "n": len(stretches),
         "places_looked_at": runs,
     }
-    text = f"ΔW jumps by {share[at]:.0%} of the way it goes otherwise"
-    return _Break(int(steps[at + 1]), text, evidence)
+    step = by_step["step"].sort().to_list()[at + 1]
+    return _Break(step, f"ΔW jumps by {share:.0%} of the way it goes otherwise", evidence)
 
 
-def _neighbours(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def stretches_of(by_step: pl.DataFrame) -> tuple[Floats, Floats] | None:
+    """‖ΔW_t − ΔW_t'‖ between neighbouring captures, and the steps between them; `None` where not known."""
+    rows = by_step.sort("step")
+    norms = rows["delta_frobenius_norm"].cast(pl.Float64).to_numpy()
+    cosines = rows["cosine_to_previous"].cast(pl.Float64).fill_null(np.nan).to_numpy()
+    square = norms[1:] ** 2 + norms[:-1] ** 2 - 2 * cosines[1:] * norms[1:] * norms[:-1]
+    if len(square) < LEAST_STRETCHES or not np.isfinite(square).all() or (square <= 0).any():
+        return None
+    return np.sqrt(square), np.diff(rows["step"].to_numpy().astype(np.float64))
+
+
+def longest(stretches: Floats, gaps: Floats, runs: int) -> tuple[int, float, float]:
+    """The stretch farthest above its neighbours: where, its excess over the rest of the way, and its p."""
+    rates = np.log(stretches / gaps)
+    usual = _neighbours(rates)
+    over = rates - usual
+    at = int(np.argmax(over))
+    excess = float(stretches[at] - np.exp(usual[at]) * gaps[at])
+    _, p = leading_outliers(over / t5_scale(over), 1, 1.0)
+    return at, excess / (float(stretches.sum()) - excess), min(p * runs, 1.0)
+
+
+def _neighbours(values: Floats) -> Floats:
     """The median of the two values on either side of each, fewer at the ends."""
-    n = len(values)
-    return np.array(
-        [np.median([values[j] for j in range(max(i - 2, 0), min(i + 3, n)) if j != i]) for i in range(n)]
-    )
+    beside = np.pad(values, 2, constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(beside, 5)
+    found: Floats = np.nanmedian(windows[:, [0, 1, 3, 4]], axis=1)
+    return found
 
 
 def _schedule(a: SavedState, b: SavedState, evidence: dict[str, Any]) -> list[str]:

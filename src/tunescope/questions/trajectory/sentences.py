@@ -3,37 +3,39 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunescope.questions.trajectory.loss import LOSS_RATIO
-from tunescope.questions.trajectory.order import HALFWAY_SPREAD, LEAST_CAPTURES
-from tunescope.questions.trajectory.plateau import SHARE
-from tunescope.questions.trajectory.seams import JUMP_SHARE, LEAST_STRETCHES
+from tunescope.study.finding import listed
+
+# A kind of effect that would have been found, and what is said where none would.
+_EFFECTS = (
+    ("third", "a third of the layers {:.2f}× another in ‖ΔW‖", "thirds of the layers"),
+    ("halfway", "a layer that moves first or last by {:.0%} of the run", "which layers move first"),
+    ("jump", "a jump of {:.0%} of the way", "jumps between captures"),
+    ("loss", "a training loss that ends {:.2f} times its start", "a rising loss"),
+)
 
 
 def nothing_stands_out(runs: Mapping[str, Mapping[str, Any]]) -> str:
-    """What stands in the place of findings where there are none, with the smallest effects worth saying."""
+    """What stands in the place of findings where there are none: what would have been found in every run."""
     captures = sorted({run["captures"] for run in runs.values()})
     layers = sorted({run["layers_off_zero"][1] for run in runs.values()})
     who = f"{len(runs)} runs" if len(runs) > 1 else "one run"
     text = f"Nothing stands out in {who} of {_span(captures)} captures and {_span(layers)} layers."
-    text += _third([run.get("visible_third") for run in runs.values()])
-    if captures and captures[-1] < LEAST_CAPTURES:
-        return f"{text} Fewer than {LEAST_CAPTURES} captures do not tell which layers move first or stop."
-    few = bool(captures) and captures[-1] <= LEAST_STRETCHES
-    jump = "" if few else f", a jump of {JUMP_SHARE:.0%} of the way"
-    return (
-        f"{text} Looked for were layers that move first by {HALFWAY_SPREAD:.0%} of the run or stand still "
-        f"for the last {SHARE:.0%} of it{jump}, and a loss that ends {LOSS_RATIO:g} times above its start."
-    )
+    least = {name: _worst(runs, name) for name in (*(name for name, *_ in _EFFECTS), "still")}
+    seen = [words.format(least[name]) for name, words, _ in _EFFECTS if least[name] is not None]
+    blind = [words for name, _, words in _EFFECTS if least[name] is None]
+    if seen:
+        text += f" Nine times in ten, {listed(seen, 'or')} would have been found."
+    if least["still"] is None:
+        blind.append("layers that stop")
+    else:
+        text += f" No layer stands still over the last {least['still']:.0%} of the steps."
+    return f"{text} Too little is known here to tell of {listed(blind, 'or')}." if blind else text
 
 
-def _third(seen: Sequence[float | None]) -> str:
-    """How far thirds of the layers had to lie apart to be found, in the run where least is seen."""
-    known = [ratio for ratio in seen if ratio is not None]
-    if not known or len(known) < len(seen):
-        return " Too few layers, or too unlike ones, to tell of their thirds."
-    return (
-        f" A third of the layers {max(known):.2f}× another in ‖ΔW‖ would have been found nine times in ten."
-    )
+def _worst(runs: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
+    """The least effect that would have been found in whichever run; `None` where one tells of none."""
+    known = [run.get("visible", {}).get(name) for run in runs.values()]
+    return None if None in known else max(known, default=None)
 
 
 def _span(numbers: Sequence[int]) -> str:

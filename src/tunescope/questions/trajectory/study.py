@@ -1,6 +1,7 @@
 """`tunescope.trajectory`: training runs measured, layer by layer and step by step, and told in sentences."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,12 @@ import polars as pl
 from tunescope.errors import Notice
 from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.comparison import comparisons
-from tunescope.questions.trajectory.findings import last_visible, motion_findings, together
+from tunescope.questions.trajectory.findings import motion_findings, together
 from tunescope.questions.trajectory.proxy import compare_profiles
 from tunescope.questions.trajectory.question import QUESTION
 from tunescope.questions.trajectory.reading import motion_of
 from tunescope.questions.trajectory.seams import SavedState
+from tunescope.questions.trajectory.sight import visible_effects
 from tunescope.questions.trajectory.summary import proxy_finding, proxy_record, run_summary
 from tunescope.source import digest
 from tunescope.source.runs import find_runs
@@ -91,15 +93,24 @@ def _document(
     by_layer: pl.DataFrame,
     notices: Sequence[tuple[str, Notice]],
 ) -> dict[str, Any]:
-    findings = [*together(list(_findings(runs, motion, towers, by_step))), *noticed_together(notices)]
+    followed = list(_followed(runs, motion, towers, by_step))
+    found = [
+        f
+        for one in followed
+        for f in motion_findings(one.run.label, one.motion, one.updates, one.by_step, one.states, len(runs))
+    ]
+    findings = [*together(found), *noticed_together(notices)]
     proxies = _proxies(runs, motion)
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "trajectory",
         "runs": {
-            run.label: run_summary(_of(by_step, run), _of(motion, run), _of(by_layer, run))
-            | {"order": run.order, "visible_third": last_visible(_of(motion, run), len(runs))}
-            for run in runs
+            one.run.label: run_summary(one.by_step, one.motion, _of(by_layer, one.run))
+            | {
+                "order": one.run.order,
+                "visible": visible_effects(one.motion, one.updates, one.by_step, one.states, len(runs)),
+            }
+            for one in followed
         },
         "comparisons": comparisons(by_step, norms, _low_rank(motion)),
         "lora_as_proxy": [record for record, _ in proxies],
@@ -111,21 +122,27 @@ def _of(frame: pl.DataFrame, run: Run) -> pl.DataFrame:
     return frame.filter(pl.col("run") == run.label)
 
 
-def _findings(
-    runs: Sequence[Run],
-    motion: pl.DataFrame,
-    towers: pl.DataFrame,
-    by_step: pl.DataFrame,
-) -> Iterator[Finding]:
+@dataclass(frozen=True, eq=False, slots=True)
+class _Followed:
+    """A run with its motion, its updates (once for each tower), its steps, and what it had logged."""
+
+    run: Run
+    motion: pl.DataFrame
+    updates: pl.DataFrame
+    by_step: pl.DataFrame
+    states: Sequence[SavedState]
+
+
+def _followed(
+    runs: Sequence[Run], motion: pl.DataFrame, towers: pl.DataFrame, by_step: pl.DataFrame
+) -> Iterator[_Followed]:
     updates = layers.updates(layers.matrices(towers))
     for run in runs:
         mine = pl.col("run").is_in(
             [run.label, *(f"{run.label}/{s}" for s in _of(motion, run)["stack"].unique())]
         )
         states = [SavedState(c.step, c.max_steps, c.losses) for c in run.checkpoints]
-        yield from motion_findings(
-            run.label, _of(motion, run), updates.filter(mine), _of(by_step, run), states, len(runs)
-        )
+        yield _Followed(run, _of(motion, run), updates.filter(mine), _of(by_step, run), states)
 
 
 def _low_rank(motion: pl.DataFrame) -> list[str]:

@@ -9,6 +9,7 @@ from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.findings import motion_findings
 from tunescope.questions.trajectory.seams import SavedState
 from tunescope.questions.trajectory.sentences import nothing_stands_out
+from tunescope.questions.trajectory.sight import visible_effects
 from tunescope.study.finding import Finding
 
 STEPS = tuple(range(10, 110, 10))
@@ -16,9 +17,13 @@ LAYERS = 9
 
 
 def motion(
-    norm: Callable[[int, int], float], *, loss: Callable[[int], float] | None = None, **given: Any
+    norm: Callable[[int, int], float],
+    *,
+    loss: Callable[[int], float] | None = None,
+    kinds: str = "qv",
+    **given: Any,
 ) -> pl.DataFrame:
-    """Rows of one run whose ‖ΔW‖ at (step index, layer) is given; B and A of two modules a layer."""
+    """Rows of one run whose ‖ΔW‖ at (step index, layer) is given; B and A of a layer's modules."""
     rows = [
         {
             "run": "r", "step": step, "epoch": step / 100, "stack": "model", "layer": layer, "numel": 16,
@@ -29,7 +34,7 @@ def motion(
             "abs_variance": 1.0, "delta_frobenius_norm": norm(t, layer),
             "schedule_learning_rate": 1e-3 * (1 - t / len(STEPS)), "loss": None if loss is None else loss(t),
         } | given
-        for t, step in enumerate(STEPS) for layer in range(LAYERS) for kind in "qv" for factor in "AB"
+        for t, step in enumerate(STEPS) for layer in range(LAYERS) for kind in kinds for factor in "AB"
     ]  # fmt: skip
     return layers.frame(rows)
 
@@ -220,8 +225,63 @@ def test_a_single_checkpoint_has_no_earlier_state_to_stand_still_against() -> No
     assert "frozen" in found(still)
 
 
-def test_where_nothing_stands_out_the_smallest_third_that_would_have_is_named() -> None:
-    run = {"captures": 12, "layers_off_zero": [0, 24], "visible_third": 1.34}
-    text = nothing_stands_out({"a": run, "b": {**run, "visible_third": 1.52}})
-    assert "A third of the layers 1.52× another in ‖ΔW‖ would have been found nine times in ten." in text
-    assert "Too few layers" in nothing_stands_out({"a": {**run, "visible_third": None}})
+def test_where_nothing_stands_out_the_smallest_effects_that_would_have_are_named() -> None:
+    seen = {"third": 1.34, "halfway": 0.21, "still": 0.3, "jump": 0.16, "loss": 1.31}
+    run = {"captures": 12, "layers_off_zero": [0, 24], "visible": seen}
+    text = nothing_stands_out({"a": run, "b": {**run, "visible": {**seen, "third": 1.52}}})
+    assert text == (
+        "Nothing stands out in 2 runs of 12 captures and 24 layers. Nine times in ten, a third of the layers "
+        "1.52× another in ‖ΔW‖, a layer that moves first or last by 21% of the run, a jump of 16% of the way "
+        "or a training loss that ends 1.31 times its start would have been found. No layer stands still over "
+        "the last 30% of the steps."
+    )
+    blind = nothing_stands_out({"a": {**run, "visible": {**seen, "third": None, "still": None}}})
+    assert "Too little is known here to tell of thirds of the layers or layers that stop." in blind
+
+
+def scattered(later: float = 0.0, at: int = 4) -> pl.DataFrame:
+    """A run whose weights have half of their way done at some 45 % of it; one layer does `later`."""
+    half = 0.45 + 0.02 * np.random.default_rng(11).standard_normal((LAYERS, 4))
+    half[at] += later
+    frame = motion(steady, kinds="qkvo")
+    share, layer = frame["step"].to_numpy() / STEPS[-1], frame["layer"].to_numpy()
+    kind = np.array(["qkvo".index(name.split(".")[1][0]) for name in frame["module_type"]])
+    # sᵖ is a half at the share 2^(−1/p).
+    pace = -np.log(2) / np.log(half[layer, kind])
+    return frame.with_columns(delta_frobenius_norm=pl.Series(share**pace))
+
+
+def effects(frame: pl.DataFrame, states: list[SavedState] | None = None) -> dict[str, float | None]:
+    updates = layers.updates(layers.matrices(frame))
+    return visible_effects(frame, updates, layers.by_step(frame), states or [])
+
+
+def test_the_smallest_early_mover_that_would_be_found_is_found_where_it_is_planted() -> None:
+    plain = scattered()
+    size = effects(plain)["halfway"]
+    assert size is not None
+    assert 0.1 < size < 0.2
+    assert "moves_first" not in found(plain)
+    assert "moves_first" in found(scattered(size))
+
+
+def test_a_rise_of_the_loss_as_large_as_would_be_found_is_found() -> None:
+    random = np.random.default_rng(2)
+    flat = 2 * (1 + 0.1 * random.standard_normal(100))
+
+    def logged(losses: np.ndarray) -> list[SavedState]:
+        return [SavedState(100, 100, dict(enumerate(losses.tolist())))]
+
+    factor = effects(motion(steady), logged(flat))["loss"]
+    assert factor is not None
+    assert 1.2 < factor < 1.4
+    assert "diverged" not in found(motion(steady), logged(flat))
+    risen = flat * np.where(np.arange(100) < 50, 1.0, factor)
+    assert "diverged" in found(motion(steady), logged(risen))
+    assert effects(motion(steady), logged(flat[:12]))["loss"] is None
+
+
+def test_a_stop_that_captures_would_show_is_told_by_their_steps() -> None:
+    # Captures stand at every tenth of the run: the last one at or before three quarters of it is at 70 %.
+    assert effects(motion(steady))["still"] == pytest.approx(0.3)
+    assert effects(motion(steady))["jump"] is None
