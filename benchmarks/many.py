@@ -29,6 +29,7 @@ def main() -> dict[str, Any]:
     # A started process counts the memory of the one that starts it: that one loads most things last.
     results: dict[str, Any] = {"models": many(counts), "startup": startup()}
     results["experts"] = experts()
+    results["checkpoints"] = checkpoints(400)
     RESULT.write_text(json.dumps(results, indent=2) + "\n")
     print("\n".join(section(results)))
     return results
@@ -113,6 +114,27 @@ def experts() -> dict[str, float]:
     }
 
 
+def checkpoints(count: int) -> dict[str, float]:
+    """`trajectory` of so many checkpoints, from shell to prompt, over reading and measuring each once."""
+    from tunescope.questions.norms.table import measure_norms
+    from tunescope.source.open import open_source
+
+    folder, modules = (
+        ROOT / f"run-{count}",
+        {f"{i}.self_attn.{m}_proj": (512, 512) for i in range(16) for m in "qkvo"},
+    )
+    places = [adapter(folder / f"checkpoint-{10 * step}", modules, step) for step in range(1, count + 1)]
+    start = time.process_time()
+    for place in places:
+        measure_norms([open_source(place)])
+    once = time.process_time() - start
+    command = [sys.executable, "-m", "tunescope", "trajectory", str(folder), "-o", str(ROOT / "run-out")]
+    whole = {name: run([*command, "--overwrite", "--figures", name]) for name in ("none", "png")}
+    return {"checkpoints": count, "modules": len(modules), "once_seconds": once} | {
+        f"over_once_{name}": found["cpu_seconds"] / once for name, found in whole.items()
+    }
+
+
 def many(counts: Sequence[int]) -> list[dict[str, float]]:
     """End to end for so many adapters of 64 modules each."""
     found = []
@@ -135,6 +157,11 @@ def section(r: dict[str, Any]) -> list[str]:
         "",
         f"Rows of 128 experts in 24 layers ({r['experts']['rows']:,}, read, measured and in a table): "
         f"**{r['experts']['ratio']:.1f}×** the arithmetic on arrays in memory.",
+        "",
+        f"`trajectory` of {r['checkpoints']['checkpoints']} checkpoints of "
+        f"{r['checkpoints']['modules']} modules "
+        f"(512 × 512): **{r['checkpoints']['over_once_none']:.1f}×** reading and measuring each once, "
+        f"{r['checkpoints']['over_once_png']:.1f}× with the default pictures and animations.",
         "",
         "| adapters | pairs | CPU s | wall s | peak memory |",
         "|---|---|---|---|---|",

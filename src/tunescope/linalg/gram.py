@@ -29,13 +29,13 @@ def wide(array: Array) -> Array:
     >>> wide(np.ones(2, dtype=np.float16)).dtype
     dtype('float32')
     """
-    if array.dtype == np.float32:
+    if array.dtype == np.float32 or array.dtype == np.float64:
         return array
     if array.dtype.name == "bfloat16":
         bits = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32)
         bits <<= 16
         return bits.view(np.float32)
-    return array if array.dtype == np.float64 else array.astype(np.float32, copy=False)
+    return array.astype(np.float32, copy=False)
 
 
 def gram_columns(B: Array, other: Array | None = None, exact: bool = False) -> Float64:

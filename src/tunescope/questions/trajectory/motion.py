@@ -56,9 +56,9 @@ class _Running:
     def add(self, block: Float64) -> None:
         if block.size == 0:
             return
-        mean, total = float(block.mean()), self.n + block.size
-        gap = mean - self.mean
-        self.squares += float(np.square(block - mean).sum()) + gap * gap * self.n * block.size / total
+        mean, total = float(np.add.reduce(block)) / block.size, self.n + block.size
+        gap, centred = mean - self.mean, block - mean
+        self.squares += float(np.dot(centred, centred)) + gap * gap * self.n * block.size / total
         self.mean += gap * block.size / total
         self.n = total
 

@@ -96,12 +96,15 @@ class _Ahead:
 
     def __init__(self) -> None:
         self._window: _Window | None = None
-        self._end: tuple[Snapshot, int] | None = None
+        # Where the next read in order begins, and how many were in order.
+        self._next: tuple[Snapshot | None, int, int] = (None, 0, 0)
 
     def read(self, snapshot: Snapshot, offset: int, count: int) -> NDArray[np.uint8] | None:
         """A copy of `count` bytes from `offset`; None where they are to be read by themselves."""
-        window, end = self._window, self._end
-        self._end = snapshot, offset + count
+        follows, place, run = self._next
+        run = run + 1 if follows is snapshot and place == offset else 0
+        self._next = snapshot, offset + count, run
+        window = self._window
         if window is not None and window.snapshot is snapshot:
             begin = offset - window.offset
             if 0 <= begin <= window.data.size - count:
@@ -109,7 +112,7 @@ class _Ahead:
                     snapshot.verify()
                     window.trusted_until = now + _TRUSTED
                 return window.data[begin : begin + count].copy()
-        if end is None or end[0] is not snapshot or end[1] != offset or snapshot.size - offset < count:
+        if run < _IN_ORDER or snapshot.size - offset < count:
             return None
         data = np.empty(min(_WINDOW, snapshot.size - offset), dtype=np.uint8)
         snapshot.fill(offset, data)
@@ -121,8 +124,9 @@ class _Ahead:
         self._window = None
 
 
-# A tensor of at most 64 KiB is small; 1 MiB is read at once.
-_SMALL, _WINDOW, _TRUSTED = 1 << 16, 1 << 20, 0.05
+# A tensor of at most 64 KiB is small; after so many in order (two factors of one module are no order yet),
+# 1 MiB is read at once.
+_SMALL, _IN_ORDER, _WINDOW, _TRUSTED = 1 << 16, 4, 1 << 20, 0.05
 _AHEAD = _Ahead()
 
 
