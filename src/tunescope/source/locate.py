@@ -83,7 +83,7 @@ def _absent(path: Path) -> Missing:
 
 def _in_folder(folder: Path) -> Located:
     names = _names(folder)
-    notices = _unfinished(names)
+    notices = (*_unfinished(names), *_copies(names))
     found = [folder / name for name in adapter_names(names) if name != CONFIG]
     if not found and is_distributed(names):
         return _located([folder / METADATA], folder, notices)
@@ -107,13 +107,19 @@ def adapter_names(names: Iterable[str]) -> list[str]:
     config = [n for n in allowed if n == CONFIG]
     for stem in _NAMED:
         if chosen := [n for n in allowed if _has_stem(n, stem)]:
-            return config + chosen
+            return config + [n for n in chosen if n != _copied_beside(chosen)]
     for suffixes in ((".safetensors",), (".npz",), (".gguf",), _PICKLES):
         if chosen := [
             n for n in allowed if n.endswith(suffixes) and not n.startswith(("model", "pytorch_model"))
         ]:
             return config + chosen
     return []
+
+
+def _copied_beside(names: Sequence[str]) -> str | None:
+    """torchtune's copy of an adapter under its own names, where its export for PEFT lies beside it."""
+    exported = any(f"adapter_model{suffix}" in names for suffix in (".safetensors", ".bin"))
+    return "adapter_model.pt" if exported and "adapter_model.pt" in names else None
 
 
 def _has_stem(name: str, stem: str) -> bool:
@@ -135,6 +141,13 @@ def _unfinished(names: Iterable[str]) -> tuple[Notice, ...]:
     left = [n for n in names if n.endswith((".incomplete", ".lock"))]
     text = "the remains of an interrupted download are ignored: "
     return (Notice("unfinished-download", text + ", ".join(left[:5])),) if left else ()
+
+
+def _copies(names: Sequence[str]) -> tuple[Notice, ...]:
+    """A notice for the copy that torchtune keeps beside its export."""
+    copy = _copied_beside(names)
+    text = f"{copy} is torchtune's copy of the adapter under its own names; its export for PEFT was read"
+    return (Notice("torchtune-export", text),) if copy else ()
 
 
 def _located(paths: list[Path], folder: Path, notices: tuple[Notice, ...] = ()) -> Located:

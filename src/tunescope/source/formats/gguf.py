@@ -7,15 +7,14 @@ dimension in front.
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
 
 from tunescope.address import parse
-from tunescope.delta import Delta, Factored, Update
+from tunescope.delta import Delta
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.gguf_names import ROTATED, transformers_name
 from tunescope.source.formats.mlx import stacked_experts
 from tunescope.source.formats.pairs import Pair, collect, half_saved, notice_scale, pair_delta
+from tunescope.source.formats.rotary import splits, with_halves
 from tunescope.source.weights import Format, Reading, Weights
 
 _KEY = re.compile(r"^(?P<module>.+?)(?:\.weight)?\.lora_(?P<side>[ab])$", re.DOTALL)
@@ -54,7 +53,7 @@ def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
         made = pair_delta(pair, ledger, weights.place)
         if made is not None and architecture in ROTATED and module.endswith(_ROTATED_MODULES):
             size = _head_size(weights.metadata, architecture, made.d_out, key=module.endswith("_k"))
-            made, kept = (made, [*kept, module]) if size is None else (_in_order(made, size), kept)
+            made, kept = (made, [*kept, module]) if size is None else (with_halves(made, size), kept)
         deltas += filter(None, [made])
     notice_scale(deltas, ledger)
     _notice_rows(kept, ledger)
@@ -81,22 +80,7 @@ def _head_size(metadata: Mapping[str, str], architecture: str, rows: int, *, key
     by_rows, by_width = rows / own if own else None, width / heads if width and heads else None
     sizes = (stated("attention.key_length"), by_rows, by_width, stated("rope.dimension_count"))
     size = next((size for size in sizes if size), None)
-    fits = size is not None and size >= 2 and size % 2 == 0 and rows % size == 0
-    return int(size) if size is not None and fits else None
-
-
-def _in_order(delta: Delta, head: int) -> Delta:
-    """The update with its rows as transformers has them."""
-    return replace(delta, open=partial(_opened, delta, head))
-
-
-def _opened(delta: Delta, head: int) -> Update:
-    """The two halves of each head lie alternately in llama.cpp, one after the other in transformers."""
-    update = delta.open()
-    assert isinstance(update, Factored)
-    rows, rank = update.B.shape
-    halves = update.B.reshape(rows // head, head // 2, 2, rank).swapaxes(1, 2)
-    return replace(update, B=halves.reshape(rows, rank))
+    return splits(rows, size)
 
 
 def _notice_rows(modules: list[str], ledger: Ledger) -> None:

@@ -1,4 +1,4 @@
-"""LoRA layers as training libraries save them, without a config: loralib, litgpt, torchtune, NeMo, XLabs.
+"""LoRA layers as training libraries save them, without a config: loralib, litgpt, NeMo, XLabs.
 
 The scale is not in such a file. Fused projections of loralib and litgpt come as one pair for several parts.
 """
@@ -42,15 +42,13 @@ _SPELLINGS = (
         ),
         "NVIDIA-NeMo/Megatron-Bridge: src/megatron/bridge/peft/lora.py, canonical_lora.py",
     ),
-    Spelling(re.compile(r"^(?P<module>.+)\.lora_(?P<side>[ab])\.weight$", re.DOTALL),
-             "pytorch/torchtune: torchtune/modules/peft/lora.py"),
     Spelling(re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])$", re.DOTALL),
              "microsoft/LoRA: loralib/layers.py; Lightning-AI/litgpt: litgpt/lora.py"),
     Spelling(re.compile(r"^(?P<module>.+\.processor\.\w+_lora\d?)\.(?P<side>down|up)\.weight$", re.DOTALL),
              "XLabs-AI/x-flux: src/flux/modules/layers.py"),
 )  # fmt: skip
 _BESIDE = re.compile(r"^(?P<module>.+)\.(?P<kind>magnitude|bias)$", re.DOTALL)
-_DOWN = ("in", "a", "A", "down")
+_DOWN = ("in", "A", "down")
 PARTS_UNKNOWN = "the adapted parts of a fused weight; which parts they are is not in the file"
 
 

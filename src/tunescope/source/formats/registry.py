@@ -14,6 +14,7 @@ from tunescope.source.formats.lora_layers import LORA_LAYERS
 from tunescope.source.formats.mlx import MLX
 from tunescope.source.formats.own_naming import OWN_NAMING
 from tunescope.source.formats.peft import load_peft_config, read_peft
+from tunescope.source.formats.torchtune import TORCHTUNE
 from tunescope.source.locate import CONFIG
 from tunescope.source.weights import Format, Reading, Weights
 
@@ -61,8 +62,10 @@ def _recognises_marks(weights: Weights) -> bool:
     return any(mark in name for name in weights.tensors for mark in _PEFT_MARKS)
 
 
-# PEFT's parameter names occur in other formats too, so its config decides first and its names late.
+# PEFT's parameter names occur in other formats too, so its config decides early and its names late; torchtune
+# writes PEFT's config beside files of its own names.
 FORMATS: tuple[Format, ...] = (
+    TORCHTUNE,
     Format("peft", _recognises_config, _read_peft),
     FIRST_SD,
     KOHYA,

@@ -28,7 +28,7 @@ LIBRARIES = {
                         "adapter.linear_out.weight"),
     "canonical": ("decoder.layers.3.self_attention.linear_qkv", "adapter.adapter_q.linear_in.weight",
                   "adapter.adapter_q.linear_out.weight"),
-    "torchtune": ("layers.3.attn.q_proj", "lora_a.weight", "lora_b.weight"),
+    "torchtune": ("layers.3.attn.v_proj", "lora_a.weight", "lora_b.weight"),
     "loralib": ("transformer.h.3.mlp.c_proj", "lora_A", "lora_B"),
     "peft names": ("layers.3.attention.wq", "lora_A.weight", "lora_B.weight"),
     "with the adapter's name": ("blocks.3.self_attn.q", "lora_A.my-style.weight", "lora_B.my-style.weight"),

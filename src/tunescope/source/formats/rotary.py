@@ -1,0 +1,33 @@
+"""Rows of query and key projections: halves of each head one after the other, or alternating.
+
+transformers rotates row i of a head with row i + d/2, Meta's code and llama.cpp row 2i with row 2i + 1; what
+converts a model between them reorders the rows, and an adapter's B with them.
+"""
+
+from dataclasses import replace
+from functools import partial
+
+from tunescope.delta import Delta, Factored, Update
+
+
+def with_halves(delta: Delta, head: int) -> Delta:
+    """The update of alternating rows as transformers has it; `head` is the number of rows of one head."""
+    return replace(delta, open=partial(_opened, delta, head))
+
+
+def _opened(delta: Delta, head: int) -> Update:
+    update = delta.open()
+    assert isinstance(update, Factored)
+    rows, rank = update.B.shape
+    halves = update.B.reshape(rows // head, head // 2, 2, rank).swapaxes(1, 2)
+    return replace(update, B=halves.reshape(rows, rank))
+
+
+def splits(rows: int, head: float | None) -> int | None:
+    """The size of a head as a whole number, where `rows` are whole heads of two halves.
+
+    >>> splits(128, 32.0), splits(128, 5.0)
+    (32, None)
+    """
+    fits = head is not None and head >= 2 and head % 2 == 0 and rows % head == 0
+    return int(head) if head is not None and fits else None

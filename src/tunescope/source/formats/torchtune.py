@@ -1,0 +1,142 @@
+"""torchtune's own adapters: `layers.0.attn.q_proj.lora_a.weight`, in `adapter_0.pt` or `adapter_model.pt`.
+
+Alpha and rank stand in the `adapter_config.json` that it writes beside them. Query and key rows are in Meta's
+order for the families that its converters turn; the PEFT export is turned back [pytorch/torchtune:
+torchtune/models/convert_weights.py, training/checkpointing/_checkpointer.py].
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from tunescope.address import parse
+from tunescope.delta import Delta
+from tunescope.errors import BadInput, Missing
+from tunescope.source.files.documents import read_object
+from tunescope.source.files.tensors import Ledger
+from tunescope.source.formats.names import strip_wrappers
+from tunescope.source.formats.pairs import (
+    DIRECTIONAL,
+    Pair,
+    collect,
+    half_saved,
+    leave_aside,
+    notice_scale,
+    pair_delta,
+)
+from tunescope.source.formats.rotary import splits, with_halves
+from tunescope.source.weights import Format, Reading, Weights
+
+_KEY = re.compile(r"^(?P<module>.+)\.(?:lora_(?P<side>[ab])\.weight|(?P<beside>magnitude|bias))$", re.DOTALL)
+_BLOCK = re.compile(r"^layers\.(?P<layer>\d{1,6})\.(?P<rest>[\w.]+)$")
+_IN_BLOCK = {
+    "attn.q_proj": "self_attn.q_proj", "attn.k_proj": "self_attn.k_proj", "attn.v_proj": "self_attn.v_proj",
+    "attn.output_proj": "self_attn.o_proj", "mlp.w1": "mlp.gate_proj", "mlp.w2": "mlp.down_proj",
+    "mlp.w3": "mlp.up_proj",
+}  # fmt: skip
+_OUTSIDE = {"output": "lm_head", "tok_embeddings": "model.embed_tokens"}
+_ROTATED_MODULES = (".attn.q_proj", ".attn.k_proj")
+# By the `model_type` of the model's config: families that torchtune's converters turn, and others.
+_TURNED = frozenset({"llama", "mistral", "gemma", "gemma2", "gemma3", "gemma3_text", "mllama"})
+_AS_STORED = frozenset({"qwen2", "qwen3", "phi3"})
+
+
+def transformers_name(module: str) -> str:
+    """The name that transformers gives a module of torchtune, its own where the table has none.
+
+    >>> transformers_name("layers.3.mlp.w2"), transformers_name("decoder.layers.3.attn.q_proj")
+    ('model.layers.3.mlp.down_proj', 'decoder.layers.3.attn.q_proj')
+    """
+    found = _BLOCK.match(module)
+    if found is None:
+        return _OUTSIDE.get(module, module)
+    name = _IN_BLOCK.get(found["rest"])
+    return module if name is None else f"model.layers.{found['layer']}.{name}"
+
+
+def _split(name: str) -> tuple[str, str] | None:
+    found = _KEY.match(strip_wrappers(name))
+    if found is None:
+        return None
+    beside = {"magnitude": "dora", "bias": "bias"}.get(found["beside"] or "")
+    return found["module"], beside or {"a": "down", "b": "up"}[found["side"]]
+
+
+def _recognises(weights: Weights) -> bool:
+    return any(name.endswith((".lora_a.weight", ".lora_b.weight")) for name in weights.tensors)
+
+
+def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
+    config, model = _beside(weights)
+    alpha = config.get("lora_alpha")
+    turned = str(model.get("model_type"))
+    deltas: list[Delta] = []
+    kept: list[str] = []
+    for module, roles in collect(weights.tensors, _split).items():
+        if "down" in roles and "up" in roles:
+            made = _delta(module, roles, alpha, scale, ledger, weights.place)
+            if made is not None and turned not in _AS_STORED and f".{module}".endswith(_ROTATED_MODULES):
+                size = splits(made.d_out, _head_size(model)) if turned in _TURNED else None
+                made, kept = (made, [*kept, module]) if size is None else (with_halves(made, size), kept)
+            deltas += filter(None, [made])
+        elif "down" in roles or "up" in roles:
+            half_saved(module, roles, ledger)
+        leave_aside(roles, ledger)
+    notice_scale(deltas, ledger)
+    _notice_rows(kept, ledger)
+    return Reading(deltas, config)
+
+
+def _beside(weights: Weights) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The adapter's config and that of its model, both of which torchtune puts beside the weights."""
+    config = dict(weights.config or {})
+    if not config and weights.config_file is not None:
+        config = read_object(weights.config_file, "adapter-config", "the adapter's config")
+    if not weights.files:
+        return config, {}
+    try:
+        model = read_object(
+            weights.files[0].path.parent / "config.json", "model-config", "the model's config"
+        )
+    except (BadInput, Missing):
+        # Without it the order of rows is unknown, which is said.
+        return config, {}
+    text = model.get("text_config")
+    return config, {**model, **text} if isinstance(text, dict) else model
+
+
+def _delta(
+    module: str, roles: Mapping[str, Any], alpha: Any, scale: float | None, ledger: Ledger, file: str
+) -> Delta | None:
+    down, up = roles["down"], roles["up"]
+    number = isinstance(alpha, int | float) and not isinstance(alpha, bool)
+    rank = max(down.shape[0] if down.shape else 1, 1)
+    stated = alpha / rank if number else None
+    pair = Pair(
+        parse(transformers_name(module)), down, up, scale=stated if scale is None else scale,
+        alpha=alpha if number else None, method="dora" if "dora" in roles else "lora",
+        status=DIRECTIONAL if "dora" in roles else "ok",
+    )  # fmt: skip
+    return pair_delta(pair, ledger, file)
+
+
+def _head_size(model: Mapping[str, Any]) -> float | None:
+    """Rows of one attention head by the model's config, `None` where it does not say."""
+    size, width, heads = (model.get(key) for key in ("head_dim", "hidden_size", "num_attention_heads"))
+    if isinstance(size, int):
+        return size
+    return width / heads if isinstance(width, int) and isinstance(heads, int) and heads else None
+
+
+def _notice_rows(modules: list[str], ledger: Ledger) -> None:
+    if modules:
+        ledger.notice(
+            "rows-of-torchtune",
+            f"{len(modules)} query and key updates keep torchtune's order of rows, for no config.json of the "
+            "model lies beside the file that tells the size of a head: norms and spectra are the same in any "
+            "order, but what is told of output directions does not hold between this file and its export",
+            modules[0],
+        )
+
+
+TORCHTUNE = Format("torchtune", _recognises, _read)
