@@ -85,7 +85,7 @@ def test_a_busy_or_broken_connection_to_the_base_is_tried_again_aloud(
 
 @pytest.mark.parametrize("what", ["html", "login", "cut", 429, 500])
 def test_a_base_whose_server_never_answers_as_it_should_is_exit_4(hub: Hub, what: int | str) -> None:
-    hub.instead, hub.everywhere = [what] * 40, True
+    hub.instead, hub.everywhere = [what] * 400, True
     assert refused("norms").slug in ("hub-unavailable", "hub-offline")
 
 

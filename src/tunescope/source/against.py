@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.source.files.distributed import METADATA, is_distributed
+from tunescope.source.files.ranged import RangedFile
 from tunescope.source.formats.registry import FORMATS
 from tunescope.source.hub_models import is_whole_on_hub
 from tunescope.source.locate import CONFIG, adapter_names
@@ -85,7 +86,10 @@ def _base_source(base: WholeModel, coverage: tuple[Any, ...]) -> Source:
         coverage=coverage,
         notices=base.notices,
         config=base.config,
-        files=tuple(path for file in base.files for path in file.paths),
+        files=tuple(
+            path for file in base.files if not isinstance(file.snapshot, RangedFile) for path in file.paths
+        ),
+        ranged=tuple(file.snapshot for file in base.files if isinstance(file.snapshot, RangedFile)),
         verify_unchanged=base.verify_unchanged,
     )
 

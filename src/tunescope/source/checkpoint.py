@@ -17,10 +17,11 @@ from tunescope.source.dequantised import dequantised
 from tunescope.source.files.container import TensorFile
 from tunescope.source.files.tensors import LazyTensor, is_float, to_float32
 from tunescope.source.formats.names import strip_wrappers
+from tunescope.source.hub_bases import HubBase, hub_base
 from tunescope.source.hub_models import fetch_model
 from tunescope.source.matching import address_place, matched
 from tunescope.source.model_files import open_model_files
-from tunescope.source.spec import parse_hub_id
+from tunescope.source.spec import HubId, parse_hub_id
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,25 +126,39 @@ def _as_matrix(shape: Sequence[int]) -> tuple[int, ...]:
 def open_checkpoint(spec: str | os.PathLike[str]) -> BaseCheckpoint:
     """Open a base model: a safetensors file, a folder with one or with shards, or a hub id.
 
-    Raises `Missing` for what is not there, and `BadInput` for what is broken or ambiguous.
+    Of a model on the hub only the weights that are asked for are fetched. Raises `Missing` for what is not
+    there, and `BadInput` for what is broken or ambiguous.
     """
-    path = local_model(spec)
-    opened, notices = open_model_files(path)
+    base = named_base(spec)
+    if base is None:
+        path = local_model(spec)
+        place, (opened, notices) = str(path), open_model_files(path)
+    else:
+        place, opened, notices = base.place, base.opened, []
     files = [file for _, file in opened]
     held: dict[str, LazyTensor] = {}
     for prefix, file in opened:
         for name, tensor in file.tensors.items():
             held.setdefault(prefix + strip_wrappers(name), tensor)
-    named = [item for item in dequantised(held, path).items() if not item[0].endswith(".bias")]
+    named = [item for item in dequantised(held, place).items() if not item[0].endswith(".bias")]
     tensors: dict[Address, LazyTensor] = {}
     for address, (_, tensor) in zip(parse_all(name for name, _ in named), named, strict=True):
         tensors.setdefault(address, tensor)
     noticed = (*notices, *(n for f in files for n in f.notices))
-    return BaseCheckpoint(str(path), tensors, tuple(files), noticed, os.fspath(spec))
+    return BaseCheckpoint(place, tensors, tuple(files), noticed, os.fspath(spec))
 
 
 def local_model(spec: str | os.PathLike[str]) -> Path:
     """Where a model lies on this disk, fetched first where it is named by its hub id."""
-    path = local_path(spec)
-    hub = None if os.path.lexists(path) else parse_hub_id(os.fspath(spec))
-    return path if hub is None else fetch_model(hub)
+    hub = _hub_id(spec)
+    return local_path(spec) if hub is None else fetch_model(hub)
+
+
+def named_base(spec: str | os.PathLike[str]) -> HubBase | None:
+    """A model that is named by its hub id and can be read there by ranges."""
+    hub = _hub_id(spec)
+    return None if hub is None else hub_base(hub)
+
+
+def _hub_id(spec: str | os.PathLike[str]) -> HubId | None:
+    return None if os.path.lexists(local_path(spec)) else parse_hub_id(os.fspath(spec))

@@ -1,6 +1,6 @@
 """An adapter on the hub opened by ranges of its files at one commit: headers alone, and how much that was."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,12 @@ from tunescope.source.locate import CONFIG, SHARD, adapter_names
 from tunescope.source.spec import HubId
 from tunescope.source.weights import Weights
 
+Fetch = Callable[[int, int], bytes]
 # Seconds that one range may take.
 _PATIENCE = 30.0
 
 
-class _NoRangesError(Exception):
+class NoRangesError(Exception):
     """The server answers with whole files only."""
 
 
@@ -30,7 +31,7 @@ def hub_headers(hub: HubId) -> Weights | None:
     library, offline = connected(hub)
     try:
         return None if offline else _headers(library, hub)
-    except _NoRangesError:
+    except NoRangesError:
         return None
     except Missing as refusal:
         # What cannot be reached may lie in the cache.
@@ -42,7 +43,7 @@ def hub_headers(hub: HubId) -> Weights | None:
 def _headers(library: Any, hub: HubId) -> Weights | None:
     commit, names = listing(library, hub)
     weights = [name for name in adapter_names(names) if name != CONFIG and not name.endswith(".index.json")]
-    if not _one_save(weights):
+    if not one_save(weights):
         return None
     prefix = f"{hub.folder}/" if hub.folder else ""
     files = tuple(_opened(library, hub, commit, prefix + name) for name in weights)
@@ -57,7 +58,7 @@ def _headers(library: Any, hub: HubId) -> Weights | None:
     )
 
 
-def _one_save(names: Sequence[str]) -> bool:
+def one_save(names: Sequence[str]) -> bool:
     """Whether these are one file of safetensors or GGUF, or all shards of one save."""
     if len(names) == 1 and names[0].endswith(".gguf"):
         return True
@@ -72,6 +73,14 @@ def _one_save(names: Sequence[str]) -> bool:
 
 
 def _opened(library: Any, hub: HubId, commit: str, name: str) -> TensorFile:
+    ranged = RangedFile(*fetching(library, hub, commit, name))
+    file = gguf_of(ranged) if name.endswith(".gguf") else safetensors_of(ranged)
+    ranged.read_numbers(file.tensors.values())
+    return file
+
+
+def fetching(library: Any, hub: HubId, commit: str, name: str) -> tuple[Path, int, str, Fetch]:
+    """Where a file of the hub lies, its size, its ETag at this commit, and what gets a range of it."""
     url = library.hf_hub_url(hub.repo, name, revision=commit)
     found = answered(library, hub, lambda: library.get_hf_file_metadata(url))
     path, size = Path(hub.repo) / name, int(found.size or 0)
@@ -86,10 +95,7 @@ def _opened(library: Any, hub: HubId, commit: str, name: str) -> TensorFile:
             )  # fmt: skip
         return data
 
-    ranged = RangedFile(path, size, str(found.etag), fetch)
-    file = gguf_of(ranged) if name.endswith(".gguf") else safetensors_of(ranged)
-    ranged.read_numbers(file.tensors.values())
-    return file
+    return path, size, str(found.etag), fetch
 
 
 def _range(library: Any, url: str, offset: int, count: int) -> tuple[bytes, str]:
@@ -100,7 +106,7 @@ def _range(library: Any, url: str, offset: int, count: int) -> tuple[bytes, str]
     with utils.get_session().stream("GET", url, headers=headers, timeout=_PATIENCE) as answer:
         utils.hf_raise_for_status(answer)
         if answer.status_code != 206:
-            raise _NoRangesError
+            raise NoRangesError
         return answer.read(), answer.headers.get("Content-Range", "").rpartition("/")[2]
 
 

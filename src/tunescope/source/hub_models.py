@@ -24,7 +24,7 @@ def fetch_model(hub: HubId) -> Path:
     if offline:
         return _cached(library, hub)
     commit, names = names_of(library, hub)
-    wanted = _wanted(names)
+    wanted = wanted_files(names)
     if not set(wanted) - set(_BESIDE):
         raise _no_model(hub, names)
     return answered(library, hub, lambda: downloaded(library, hub, commit, wanted, _AT_ONCE))
@@ -53,7 +53,7 @@ def _no_model(hub: HubId, names: list[str]) -> Missing:
     )
 
 
-def _wanted(names: list[str]) -> list[str]:
+def wanted_files(names: list[str]) -> list[str]:
     """The files of the weights and what stands beside them, from all names of a repository or a folder."""
     folders = {""}
     if PIPELINE in names:

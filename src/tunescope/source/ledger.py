@@ -41,7 +41,7 @@ def notices(sources: Sequence[Source]) -> list[tuple[str, Notice]]:
 def provenance(sources: Sequence[Source], hash_all: bool = False) -> list[dict[str, Any]]:
     """Where every source came from, and what tells this version of it from another."""
     return [
-        digest.provenance(s.label, s.location, s.format, s.files, hash_all=hash_all)
+        digest.provenance(s.label, s.location, s.format, s.files, hash_all=hash_all, ranged=s.ranged)
         for s in with_bases(sources)
     ]
 

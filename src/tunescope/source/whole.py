@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.errors import Notice
-from tunescope.source.checkpoint import local_model
+from tunescope.source.checkpoint import local_model, named_base
 from tunescope.source.dequantised import dequantised
 from tunescope.source.files.container import TensorFile
 from tunescope.source.files.tensors import LazyTensor
@@ -45,17 +45,27 @@ def open_whole(spec: str | os.PathLike[str]) -> WholeModel:
     `open_model_files`.
     """
     path = local_model(spec)
-    opened, notices = open_model_files(path)
+    return _model(str(path), *open_model_files(path), path if path.is_dir() else path.parent)
+
+
+def open_base(spec: str | os.PathLike[str]) -> WholeModel:
+    """As `open_whole`, for a model of which some weights are read: on the hub no others are fetched."""
+    held = named_base(spec)
+    return open_whole(spec) if held is None else _model(held.place, held.opened, [], held.folder)
+
+
+def _model(
+    location: str, opened: list[tuple[str, TensorFile]], notices: list[Notice], folder: Path | None
+) -> WholeModel:
     tensors: dict[str, LazyTensor] = {}
     for prefix, file in opened:
         for name, tensor in file.tensors.items():
             plain = prefix + strip_wrappers(name)
             tensors[plain if plain not in tensors else prefix + name] = tensor
-    tensors = dequantised(tensors, path)
     files = tuple(file for _, file in opened)
-    config, said = _config(path if path.is_dir() else path.parent)
+    config, said = ({}, []) if folder is None else _config(folder)
     noticed = (*notices, *(n for file in files for n in file.notices), *said)
-    return WholeModel(str(path), tensors, files, noticed, config)
+    return WholeModel(location, dequantised(tensors, location), files, noticed, config)
 
 
 def _config(folder: Path) -> tuple[Mapping[str, Any], list[Notice]]:

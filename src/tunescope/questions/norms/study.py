@@ -19,12 +19,12 @@ from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.summary import readout
 from tunescope.questions.norms.table import common, measure_norms
 from tunescope.questions.norms.views import drawable
-from tunescope.source.against import Opener, opener
+from tunescope.source.against import Opener, is_whole, opener
 from tunescope.source.ledger import coverage, notices, provenance
 from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
-from tunescope.source.selection import chosen_sources, spelled_sources
-from tunescope.source.whole import open_whole
+from tunescope.source.selection import chosen_sources, flattened, spelled_sources
+from tunescope.source.whole import open_base, open_whole
 from tunescope.study.progress import Tell, silent
 from tunescope.study.study import Study, asked
 from tunescope.table import Column, Schema, Table, described, dtypes
@@ -72,7 +72,7 @@ def norms(
     spectra = _spectra(spectra)
     check_metric(metric, spectra != "none")
     stated = parse_heads(heads)
-    opened = chosen_sources(sources, scale, layers, modules, _opener(base, align_vocab))
+    opened = chosen_sources(sources, scale, layers, modules, _opener(base, align_vocab, sources))
     arguments["sources"] = spelled_sources(sources, opened)
     table, low_rank = measure_norms(opened, spectra=spectra, tell=tell)
     tables, document = _compared(opened, table, metric, focus_layer)
@@ -116,14 +116,16 @@ def _spectra(asked: str | bool | None) -> str | None:
     return asked
 
 
-def _opener(base: Any, align_vocab: bool) -> Opener:
+def _opener(base: Any, align_vocab: bool, sources: Sequence[Any]) -> Opener:
     if base is None:
         if align_vocab:
             raise UsageError(
                 "align-without-base", "--align-vocab compares with a base", fix="add --base BASE"
             )
         return open_sources
-    return opener(open_whole(base), align_vocab)
+    # Beside adapters alone the weights that they touch are enough.
+    whole = any(is_whole(source) for source in flattened(sources))
+    return opener(open_whole(base) if whole else open_base(base), align_vocab)
 
 
 def check_metric(metric: str | None, spectra: bool = True) -> None:
