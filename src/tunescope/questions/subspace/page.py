@@ -7,7 +7,8 @@ import polars as pl
 from tunescope.page.fitting import leading
 from tunescope.page.panels import Check, Content, Data, Grids, Maps, Measure, Panel, Squares
 from tunescope.questions.subspace.command import COMMAND
-from tunescope.questions.subspace.readout import CAUTION, methods, nothing, pair_sentences
+from tunescope.questions.subspace.readout import CAUTION, methods, pair_sentences
+from tunescope.questions.subspace.sight import nothing_stands_out
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
 
@@ -49,7 +50,7 @@ def content(study: Study) -> Content:
         sentences=pair_sentences(document["pairs"]),
         caution=CAUTION,
         methods=methods(document),
-        nothing=nothing(document["pairs"]),
+        nothing=nothing_stands_out(document["pairs"], document["visible"]),
     )
 
 

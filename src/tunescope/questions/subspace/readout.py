@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunescope.questions.subspace.pairs import ALPHA
+from tunescope.questions.subspace.sight import nothing_stands_out
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
 
@@ -19,7 +20,9 @@ def subspace_markdown(
     """The whole readout: findings, the pairs in numbers, the base, what was read, methods."""
     pairs = document["pairs"]
     lines = ["# In which directions", "", f"> {CAUTION}", "", "## Findings", ""]
-    lines += finding_lines(document["findings"], nothing(pairs))
+    lines += finding_lines(
+        document["findings"], nothing_stands_out(pairs, document["visible"]), sources=sources
+    )
     lines += [line for text in document["untold"] for line in ("", escaped(text))]
     lines += ["", "## Pairs", "", *_pairs(pairs), *_layers(pairs)]
     for model in document.get("base", []):
@@ -28,15 +31,6 @@ def subspace_markdown(
         lines += ["", "## Coverage", "", *coverage]
     text = f"{methods(document)} {read_line(sources)}"
     return "\n".join([*lines, "", "## Methods", "", escaped(text)]) + "\n"
-
-
-def nothing(pairs: Sequence[Mapping[str, Any]]) -> str:
-    """What stands in the place of findings where there are none."""
-    weights = sum(pair["n_compared"] for pair in pairs)
-    return (
-        f"Nothing stands out in {weights} comparisons of single weights: a quarter of their directions in "
-        "common would have, wherever the spans leave room."
-    )
 
 
 def _pairs(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -60,8 +54,24 @@ def _left(pair: Mapping[str, Any]) -> str:
     return "; ".join(left) or "none"
 
 
+# More pairs than this are told as a range: each has its row in the table.
+_FEW_PAIRS = 6
+
+
 def pair_sentences(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
-    """One sentence for each pair: overlap of both sides beside its chance, and the cosine of the updates."""
+    """A sentence for each of a few pairs: overlaps beside their chance, the cosine of the updates."""
+    if len(pairs) > _FEW_PAIRS:
+        numbers = {
+            name: [pair[name] for pair in pairs if pair[name] is not None]
+            for name in ("excess_output", "excess_input", "delta_cosine")
+        }
+        words = ("output overlap {} above chance", "input overlap {}", "cosine of ΔW {}")
+        told = [
+            text.format(f"{_three(min(values))} to {_three(max(values))}")
+            for text, values in zip(words, numbers.values(), strict=True)
+            if values
+        ]
+        return [f"{len(pairs)} pairs: {', '.join(told)}."] if told else []
     return [
         f"{pair['model_a']} and {pair['model_b']}: output φ {_three(pair['overlap_output'])} (chance "
         f"{_three(pair['overlap_output_chance'])}), input φ {_three(pair['overlap_input'])} (chance "

@@ -1,16 +1,19 @@
 """The words of what models have in common: for one pair, and for the same fact in several."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 from tunescope.questions.subspace.kinds import THRESHOLDS
 from tunescope.questions.subspace.pairs import Pair, equivalence
-from tunescope.study.finding import Finding, named, significant
+from tunescope.study.finding import Finding, listed, named, significant
 
 Evidence = Mapping[str, Any]
 # A mean z beyond it is more than random subspaces give, which of trained updates says nothing.
 LARGE_Z = 3.0
+# Pairs that a sentence names one by one.
+_FEW = 3
 
 
 def single(kind: str, a: str, b: str, evidence: Evidence, names: Sequence[str]) -> str:
@@ -153,17 +156,27 @@ def together(group: Sequence[Finding]) -> str:
 
 
 def _pairs(models: Sequence[tuple[str, ...]]) -> str:
-    """The models of several pairs: all together where every pair of them is meant."""
+    """The models of several pairs: all together where (nearly) every pair of them is meant."""
     labels = list(dict.fromkeys(label for pair in models for label in pair))
-    if {frozenset(pair) for pair in models} == {frozenset(pair) for pair in combinations(labels, 2)}:
+    meant = {frozenset(pair) for pair in models}
+    others = [pair for pair in combinations(labels, 2) if frozenset(pair) not in meant]
+    if not others:
         return f"{named(labels, 8)}, any two of them,"
-    return named([" with ".join(pair) for pair in models], 6)
+    if len(models) <= _FEW:
+        return _with(models)
+    if len(others) <= min(_FEW, len(models) // 2):
+        return f"{named(labels, 8)}, any two of them but {_with(others)},"
+    return f"{len(models)} pairs ({named([' with '.join(pair) for pair in models], _FEW)})"
+
+
+def _with(pairs: Sequence[tuple[str, ...]]) -> str:
+    return listed([" with ".join(pair) for pair in pairs], "and")
 
 
 def _all_same_run(who: str, numbers: Sequence[Evidence]) -> str:
     cosines = [n["whole_cosine"] if n["whole_cosine"] is not None else n["delta_cosine"] for n in numbers]
     ratios = [n["length_ratio"] for n in numbers if n["length_ratio"] is not None]
-    lengths = f", the one named later {_range(ratios)} times as long" if ratios else ""
+    lengths = f", the second of each pair {_range(ratios)} times as long" if ratios else ""
     return (
         f"{who} look like steps of one run, or of one start trained on much the same data: cosine of their "
         f"updates {_range(cosines)}{lengths}, over {_weights(numbers)}."
@@ -195,7 +208,8 @@ def _all_outputs(numbers: Sequence[Evidence]) -> str:
 def _all_directions(who: str, numbers: Sequence[Evidence]) -> str:
     counts = [n["dimensions_shared_output"] or 0.0 for n in numbers]
     few = not counts or max(counts) < 0.5
-    shared = "" if few else f"{_range(counts, _number)} output directions beyond chance, "
+    error = _deviation(max(n["dimensions_shared_output_sd"] or 0.0 for n in numbers))
+    shared = "" if few else f"{_range(counts, _number)} (± {error}) output directions beyond chance, "
     told = all(n["inputs_told"] for n in numbers)
     inputs = "" if told else f" and {_range([n['excess_input'] for n in numbers])} on the input"
     return (
@@ -206,11 +220,12 @@ def _all_directions(who: str, numbers: Sequence[Evidence]) -> str:
 
 
 def _all_first(who: str, numbers: Sequence[Evidence]) -> str:
-    counts = [n["dimensions_shared_output"] for n in numbers if n["dimensions_shared_output"] is not None]
+    sides = ["output" if n["dimensions_shared_output"] else "input" for n in numbers]
+    side = " or ".join(dict.fromkeys(sides))
+    counts = [n[f"dimensions_shared_{one}"] for n, one in zip(numbers, sides, strict=True)]
     return (
-        f"{who} share only {_range(counts, _number)} of their directions, in "
-        f"{_range([n['components'] for n in numbers], str)} of "
-        f"{_range([n['compared'] for n in numbers], str)} weights."
+        f"{who} share a few {side} directions in {_range([n['components'] for n in numbers], str)} of "
+        f"{_range([n['compared'] for n in numbers], str)} weights: {_range(counts, _number)} beyond chance."
     )
 
 
@@ -268,9 +283,12 @@ def _count(n: Evidence, side: str) -> str:
     if count is None:
         return "an unknown number of"
     rank = min(n["rank_a"], n["rank_b"])
-    sd = n[f"dimensions_shared_{side}_sd"] or 0.0
-    error = f" ± {sd:.1f}" if sd >= 0.05 else ""
-    return f"{_number(count)}{error} of {_number(rank)}"
+    return f"{_number(count)} ± {_deviation(n[f'dimensions_shared_{side}_sd'] or 0.0)} of {_number(rank)}"
+
+
+def _deviation(value: float) -> str:
+    """A standard deviation to a tenth, or, of a smaller one, no less than it is to a hundredth."""
+    return f"{value:.1f}" if value >= 0.05 else f"{max(math.ceil(value * 100), 1) / 100:.2f}"
 
 
 def _number(value: float) -> str:

@@ -10,6 +10,7 @@ import polars as pl
 from tunescope.address import Address
 from tunescope.questions.subspace.findings import untold
 from tunescope.questions.subspace.pairs import length_ratio, whole_cosine
+from tunescope.questions.subspace.sight import visible_directions
 from tunescope.study.finding import Finding, ordered
 from tunescope.table import SCHEMA_VERSION
 
@@ -33,6 +34,7 @@ def subspace_readout(
         "thresholds": dict(thresholds),
         "pairs": [_pair(of_pair(summary, a, b), a, b) for a, b in pairs_of(summary)],
         "untold": untold(summary),
+        "visible": visible_directions(summary),
         "findings": [finding.record() for finding in ordered(findings)],
     }
     if amplification is not None and intruders is not None:

@@ -1,6 +1,7 @@
 """What is said of two and more models: planted directions, starts and runs are found, chance is not."""
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,8 @@ from tunescope.delta import Delta, Factored
 from tunescope.questions.subspace import sentences as say
 from tunescope.questions.subspace.findings import subspace_findings, untold
 from tunescope.questions.subspace.measure import SUMMARY_SCHEMA, compare
+from tunescope.questions.subspace.pairs import SQUARE
+from tunescope.questions.subspace.sight import fewest, nothing_stands_out
 from tunescope.questions.subspace.start import start_cosine
 from tunescope.study.finding import Finding
 
@@ -223,3 +226,45 @@ def test_no_count_is_given_where_less_than_one_direction_is_shared() -> None:
     text = say.single("shared_directions", "a", "b", numbers, ["L0_ATTN_Q", "L1_ATTN_Q"])
     assert "beyond chance;" not in text
     assert "2 of 192 weights" in text
+
+
+def test_the_fewest_directions_that_would_be_found_are_found_in_a_single_weight() -> None:
+    count = fewest(32, 32, 128, 2 * 4)["directions"]
+    assert count == 2
+
+    def of(number: int) -> set[str]:
+        one, other = planted(3, number, SQUARE, n=1, r=32, d=128, size=1.0)
+        return set(
+            by_kind(a=[*gaussian(1, 3, 32, 128, 512), *one], b=[*gaussian(2, 3, 32, 128, 512), *other])
+        )
+
+    assert "few_directions_shared" in of(count)
+    assert "few_directions_shared" not in of(count - 1)
+
+
+def test_where_nothing_stands_out_the_fewest_directions_that_would_have_are_named() -> None:
+    pairs = [{"n_compared": 4}, {"n_compared": 2}]
+    seen = {"side": "output", "rank": 16, "d": 64, "weights": 6, "directions": 2, "above": 0.0801}
+    blind = {**seen, "side": "input", "d": 16, "directions": None, "above": None}
+    assert nothing_stands_out(pairs, [seen, blind]) == (
+        "Nothing stands out in 6 comparisons of single weights. Nine times in ten, 2 of 16 output directions "
+        "(0.08 above chance) in common in any one of them, at cos² 0.9, would have been found. In 6 of 12 "
+        "sides the spans leave no room to tell."
+    )
+
+
+def test_one_fact_in_many_pairs_names_few_of_them() -> None:
+    every = list(combinations("abcde", 2))
+    assert say._pairs(every) == "a, b, c, d and e, any two of them,"
+    but = [pair for pair in every if pair not in (("a", "b"), ("d", "e"))]
+    assert say._pairs(but) == "a, c, d, e and b, any two of them but a with b and d with e,"
+    assert say._pairs(every[:2]) == "a with b and a with c"
+    half = [("a", x) for x in "bcdefgh"]
+    assert say._pairs(half) == "7 pairs (a with b, a with c, a with d and 4 more)"
+
+
+def test_a_small_deviation_of_a_count_is_printed_as_one() -> None:
+    numbers = {"dimensions_shared_output": 4.0, "rank_a": 16, "rank_b": 16}
+    assert say._count({**numbers, "dimensions_shared_output_sd": 0.21}, "output") == "4 ± 0.2 of 16"
+    assert say._count({**numbers, "dimensions_shared_output_sd": 0.012}, "output") == "4 ± 0.02 of 16"
+    assert say._count({**numbers, "dimensions_shared_output_sd": None}, "output") == "4 ± 0.01 of 16"

@@ -1,0 +1,88 @@
+"""What was looked at in pairs of models, and the fewest directions in common that would have been found."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tunescope.linalg import chance, overlap
+from tunescope.questions.subspace.kinds import THRESHOLDS
+from tunescope.questions.subspace.pairs import ALPHA, SQUARE, Side
+from tunescope.statistics.laws import NINE_IN_TEN
+
+# From here on a count of directions is looked at (as `shared` does).
+_COUNTED = 1e-3
+
+
+def visible_directions(summary: pl.DataFrame) -> list[dict[str, Any]]:
+    """For each shape and side: how many directions in common at cos² 0.9 one weight needs to be found.
+
+    `directions` of `rank` (the smaller one) are the fewest that are found nine times in ten among all the
+    weights of all pairs, and give `above` chance; both `None` where not even all of them would be found.
+    """
+    usable = summary.filter(
+        (pl.col("model_a") != pl.col("model_b"))
+        & pl.col("excess_input").is_not_null()
+        & pl.col("excess_output").is_not_null()
+    )
+    places = 2 * usable.height
+    found = []
+    sides: tuple[tuple[Side, str], ...] = (("output", "d_out"), ("input", "d_in"))
+    for side, d in sides:
+        shapes = usable.group_by("rank_a", "rank_b", d, maintain_order=True).len()
+        for a, b, dimension, count in shapes.iter_rows():
+            seen = fewest(a, b, dimension, places)
+            found.append({"side": side, "rank": min(a, b), "d": dimension, "weights": count, **seen})
+    return found
+
+
+def fewest(rank: int, other: int, d: int, places: int) -> dict[str, Any]:
+    """The fewest directions at cos² 0.9 that are found in one of `places` weights, and their excess.
+
+    >>> fewest(32, 32, 128, 40)["directions"]
+    2
+    """
+    few, many = sorted((rank, other))
+    mean, deviation = (float(part[-1, -1]) for part in overlap.chance_grid(few, many, d))
+    if many >= d:
+        return {"directions": None, "above": None}
+    for q in range(1, few + 1):
+        phi = (SQUARE * q + (few - q) * (many - q) / max(d - q, 1)) / few
+        low = phi - NINE_IN_TEN * deviation
+        if _found(low, q, few, many, d, places, mean):
+            return {"directions": q, "above": overlap.excess(phi, mean)}
+    return {"directions": None, "above": None}
+
+
+def _found(phi: float, q: int, few: int, many: int, d: int, places: int, mean: float) -> bool:
+    """Whether φ of the whole spans, or q directions counted, pass the tests and sizes of `Pair.some`."""
+    whole = float(chance.phi_tail(np.array(phi), np.array(float(few)), np.array(float(many)), d))
+    by_chance, scatter, _ = chance.counts(few, many, d)
+    count = q + max(round(by_chance - NINE_IN_TEN * scatter), 0)
+    counts = chance.level(few, many, d) <= SQUARE
+    counted = min(1.0, 2 * chance.count_tail(count, few, many, d)) if counts else 1.0
+    worth = counted <= _COUNTED and count - by_chance >= 1
+    p = min(1.0, 2 * min(whole, counted))
+    return p * places <= ALPHA and (overlap.excess(phi, mean) >= THRESHOLDS["little"] or worth)
+
+
+def nothing_stands_out(pairs: Sequence[Mapping[str, Any]], visible: Sequence[Mapping[str, Any]]) -> str:
+    """What stands in the place of findings where there are none."""
+    weights = sum(pair["n_compared"] for pair in pairs)
+    text = f"Nothing stands out in {weights} comparison{'s' * (weights != 1)} of single weights."
+    told = [seen for seen in visible if seen["directions"] is not None]
+    parts = []
+    for side in ("output", "input"):
+        mine = [seen for seen in told if seen["side"] == side]
+        if mine:
+            worst = max(mine, key=lambda seen: seen["directions"] / seen["rank"])
+            above = f"{worst['above']:.2f} above chance"
+            parts.append(f"{worst['directions']} of {worst['rank']} {side} directions ({above})")
+    if parts:
+        text += f" Nine times in ten, {' or '.join(parts)} in common in any one of them, at cos² {SQUARE:g}, "
+        text += "would have been found."
+    blind = sum(seen["weights"] for seen in visible if seen["directions"] is None)
+    if blind:
+        text += f" In {blind} of {2 * weights} sides the spans leave no room to tell."
+    return text
