@@ -203,6 +203,26 @@ def test_adapters_are_read_after_the_fact(run: Run, tmp_path: Path) -> None:
     }
 
 
+def test_checkpoints_are_told_by_the_digests_of_their_weights(run: Run, tmp_path: Path) -> None:
+    folder = adapters(tmp_path / "my-run", (25, 50))
+    (folder / "checkpoint-25" / "optimizer.pt").write_bytes(b"not looked at")
+
+    def source(out: str) -> dict[str, Any]:
+        assert run("trajectory", folder, "-o", tmp_path / out, "--figures", "none", "--no-report").code == 0
+        return json.loads((tmp_path / out / "study.json").read_text())["sources"][0]
+
+    first = source("one")
+    assert [entry["file"] for entry in first["files"]] == [
+        f"checkpoint-{step}/{name}"
+        for step in (25, 50)
+        for name in ("adapter_config.json", "adapter_model.safetensors")
+    ]
+    assert first["digest"]["kind"] == "sha256_of_list(sha256)"
+    adapters(tmp_path / "other", (25, 50), seed=1)
+    shutil.copytree(tmp_path / "other", folder, dirs_exist_ok=True)
+    assert source("two")["digest"] != first["digest"]
+
+
 def test_a_given_start_is_what_everything_counts_from(run: Run, tmp_path: Path) -> None:
     folder = adapters(tmp_path / "my-run", (50, 75, 100))
     start = adapters(tmp_path / "begin", (25,)) / "checkpoint-25"

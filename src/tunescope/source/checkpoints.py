@@ -12,14 +12,16 @@ from tunescope.errors import BadInput, Notice
 from tunescope.source.files.distributed import is_distributed, read_model
 from tunescope.source.files.tensors import Entry, LazyTensor, is_float
 from tunescope.source.formats.names import strip_wrappers
-from tunescope.source.locate import CONFIG, locate
+from tunescope.source.locate import CONFIG, NEVER_OPENED, locate
 from tunescope.source.open import load, open_source
 from tunescope.source.opened import Source
+from tunescope.source.steps import SUFFIXES
 from tunescope.source.whole import open_whole
 
 # Tensors saved beside an adapter that train, but of which the file alone has no ΔW.
 _TRAINED_WHOLE = re.compile(r"^(saved module|saved embedding layer|bias)\b")
 _MODEL = re.compile(r"^(model|pytorch_model|diffusion_pytorch_model)[.-].*|^model_index\.json$")
+_HELD = (*SUFFIXES, ".distcp")
 _COPY = re.compile(r"\.(original_module|base_layer)\.")
 _SAVED = re.compile(r"\.modules_to_save(\.default)?(?=\.)")
 
@@ -64,6 +66,19 @@ def open_checkpoint(path: Path) -> Saved:
             raise
         # Weights of no adapter: a whole model in a file of its own name.
         return _full(path)
+
+
+def weight_files(path: Path) -> list[Path]:
+    """The files of a checkpoint that can hold its weights or say what they are, in order of their names."""
+    if not path.is_dir():
+        return [path]
+    found = [entry for entry in sorted(path.rglob("*")) if entry.is_file()]
+    return [
+        file
+        for file in found
+        if file.suffix.lower() in _HELD or file.name in (CONFIG, ".metadata")
+        if not NEVER_OPENED.match(file.name)
+    ]
 
 
 def _distributed(path: Path) -> Saved:

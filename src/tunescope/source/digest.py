@@ -25,13 +25,15 @@ def provenance(
     hash_all: bool = False,
     header: Callable[[Path], int] | None = None,
     ranged: Sequence[RangedFile] = (),
+    root: Path | None = None,
 ) -> dict[str, Any]:
     """Label, location, format, revision, bytes and digest of one source, and of each of its files.
 
     `header` says how long a file's header is, for those who read no more: then the digest is of header
-    and size. Of files that were read by `ranged` pieces it is the server's ETag.
+    and size. Of files that were read by `ranged` pieces it is the server's ETag. Files below `root` are
+    named from there on.
     """
-    described = [_file(path, hash_all, header) for path in files]
+    described = [_file(path, hash_all, header, root) for path in files]
     described += [
         {"file": file.path.name, "bytes": file.size, "digest": {"kind": "hub_etag", "value": file.etag}}
         for file in ranged
@@ -72,10 +74,14 @@ def _revision(location: str) -> str | None:
     return found.group(1) if found else None
 
 
-def _file(path: Path, hash_all: bool, header: Callable[[Path], int] | None) -> dict[str, Any]:
+def _file(
+    path: Path, hash_all: bool, header: Callable[[Path], int] | None, root: Path | None
+) -> dict[str, Any]:
     size = path.stat().st_size
     found = digest(path, size, hash_all) if header is None else _of_head(path, size, header(path))
-    entry = {"file": path.name, "bytes": size, "digest": found}
+    below = root is not None and path.is_relative_to(root)
+    named = path.relative_to(root).as_posix() if root is not None and below else path.name
+    entry = {"file": named, "bytes": size, "digest": found}
     # Who states the hash that the file was compared with, where that was asked for.
     return entry | {"verified": list(by)} if (by := current().checked.get(path.absolute())) else entry
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tunescope.questions.trajectory.seams import SavedState
 from tunescope.questions.trajectory.sight import visible_effects
 from tunescope.questions.trajectory.summary import proxy_finding, proxy_record, run_summary
 from tunescope.source import digest
+from tunescope.source.checkpoints import weight_files
 from tunescope.source.runs import find_runs
 from tunescope.source.selection import flattened
 from tunescope.source.spec import parse_spec
@@ -179,5 +181,8 @@ def _provenance(run: Run, hash_all: bool) -> dict[str, Any]:
     """Label, place, digest and checkpoints of a run, for the study's record."""
     kind = "capture" if run.capture else "checkpoints"
     files = [path for path in (run.folder / "run.json", run.folder / "capture.parquet") if path.is_file()]
-    record = digest.provenance(run.label, str(run.folder), kind, files, hash_all=hash_all)
+    if not run.capture:
+        files = list(chain.from_iterable(weight_files(one.weights) for one in run.checkpoints))
+    place = str(run.folder)
+    record = digest.provenance(run.label, place, kind, files, hash_all=hash_all, root=run.folder)
     return record | {"checkpoints": [checkpoint.path.name for checkpoint in run.checkpoints]}
