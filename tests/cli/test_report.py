@@ -32,6 +32,15 @@ def test_a_study_holds_its_page_and_lists_its_hash(study: Path) -> None:
     assert (study / "report.html").read_text().startswith("<!doctype html>")
 
 
+def test_the_trust_row_and_the_methods_say_what_was_read(study: Path) -> None:
+    found = json.loads((study / "study.json").read_text())["sources"]
+    text = (study / "report.html").read_text()
+    for source in found:
+        read = f"{source['label']} (peft, sha256 {source['digest']['value'][:12]})"
+        assert text.count(read) == 2
+    assert "norms: tunescope" in text
+
+
 def test_no_report_leaves_the_page_out_and_stays_out_when_saved_again(run: Run, tmp_path: Path) -> None:
     out, made = tmp_path / "bare", made_adapters(tmp_path / "made")
     assert run("norms", made["cpp"], "-o", out, "--figures", "none", "--no-report").code == 0

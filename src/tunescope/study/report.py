@@ -1,11 +1,13 @@
 """Studies as one page: what every study has, beside what its question says it shows."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import polars as pl
 
 from tunescope.page.document import page
-from tunescope.page.panels import Check, Part
+from tunescope.page.panels import Check, Content, Part
+from tunescope.study.markdown import read_line
 from tunescope.study.study import Study
 
 
@@ -21,13 +23,20 @@ def _part(study: Study) -> Part:
     labels = study.readout.get("models") or named
     return Part(
         kind=study.kind,
-        content=study.question.content(study),
+        content=_said(study),
         labels=[str(label) for label in labels],
         findings=[finding.record() for finding in study.findings],
         sources=study.sources,
         base=_base(study),
         checks=list(_checks(study)),
     )
+
+
+def _said(study: Study) -> Content:
+    """What the question shows, its methods ending with version, sources and hashes as in the readout."""
+    content = study.question.content(study)
+    read = read_line(study.sources)
+    return replace(content, methods=f"{content.methods} {read}" if content.methods else read)
 
 
 def _base(study: Study) -> str | None:
@@ -38,6 +47,9 @@ def _base(study: Study) -> str | None:
 
 def _checks(study: Study) -> Iterator[Check]:
     """What can be said of any study: how much of the files was read, and what may be wrong with them."""
+    if study.sources:
+        known = all(source.get("digest") for source in study.sources)
+        yield Check("sources", "good" if known else "unknown", f"{study.kind}: {read_line(study.sources)}")
     if "coverage" in study.tables:
         yield _coverage(study.tables["coverage"].frame)
     warned = [finding for finding in study.findings if finding.severity == "warning"]

@@ -11,7 +11,6 @@ from tunescope.questions.norms.readout import CAUTION
 from tunescope.questions.norms.sentences import methods, model_sentences, shared_sentence
 from tunescope.questions.norms.sight import nothing_stands_out
 from tunescope.questions.norms.views import has_values, name_of
-from tunescope.study.markdown import read_line
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
 
@@ -44,7 +43,7 @@ def content(study: Study) -> Content:
         checks=list(_checks(frame)),
         sentences=[*model_sentences(models, metric), *([shared] if shared else [])],
         caution=CAUTION,
-        methods=f"{methods(metric)} {read_line(study.sources)}",
+        methods=methods(metric),
         nothing=nothing_stands_out(study.readout["looked_at"]),
         about=[*_about(frame), *_left_out(len(models), len(every))],
     )
