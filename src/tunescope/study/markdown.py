@@ -1,6 +1,8 @@
 """Markdown that every readout shares: escaping, tables, findings."""
 
+import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from tunescope.errors import printable
@@ -32,16 +34,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 # More findings than this are folded below the first ones.
 FIRST_PAGE = 5
-ONE_RUN = "One run each: nothing here says whether another seed or other data would repeat it."
+_REPEAT = "nothing here says whether another seed or other data would repeat it."
+ONE_RUN = f"One run each: {_REPEAT}"
 
 
 def finding_lines(
-    findings: Sequence[Mapping[str, Any]], nothing: str = "Nothing stands out.", most: int = FIRST_PAGE
+    findings: Sequence[Mapping[str, Any]],
+    nothing: str = "Nothing stands out.",
+    most: int = FIRST_PAGE,
+    sources: Sequence[Mapping[str, Any]] = (),
 ) -> list[str]:
     """The ordered findings of a document as list items: `most` of them, the rest folded below.
 
     `nothing` is said where no effect was found, after what may be wrong with the data. What only says how
-    something was done stands below, and is no finding.
+    something was done stands below, and is no finding. `sources` say whether each is a run of its own.
     """
     found = [f for f in findings if not only_said(f)]
     lines = _folded([f"- {_LEAD.get(f['severity'], '')}{escaped(f['text'])}" for f in found], most)
@@ -49,10 +55,28 @@ def finding_lines(
     if nothing and all(f["severity"] == "warning" for f in found):
         blocks.append([f"Besides, {nothing[0].lower()}{nothing[1:]}" if found else nothing])
     elif any(f["evidence"].get("p") is not None for f in found):
-        blocks.append([ONE_RUN])
+        blocks.append([repeated(sources)])
     if said := [escaped(f["text"]) for f in findings if only_said(f)]:
         blocks.append([" ".join(["Noticed on the way:", *said])])
     return [line for i, block in enumerate(blocks) for line in ([""] if i else []) + block]
+
+
+def repeated(sources: Sequence[Mapping[str, Any]]) -> str:
+    """What findings rest on: one run for each model, or several checkpoints of the same runs.
+
+    >>> steps = [{"location": f"runs/a/checkpoint-{step}"} for step in (10, 20)]
+    >>> repeated(steps).partition(":")[0], repeated(steps[:1]).partition(":")[0]
+    ('Checkpoints of one run', 'One run each')
+    """
+    places = [Path(str(source.get("location"))) for source in sources]
+    steps = [place.parent for place in places if _STEP.search(place.name)]
+    if len(steps) == len(set(steps)):
+        return ONE_RUN
+    alone = len(set(steps)) == 1 and len(steps) == len(places)
+    return f"{'Checkpoints of one run' if alone else 'Some are checkpoints of one run'}: {_REPEAT}"
+
+
+_STEP = re.compile(r"(checkpoint|step|epoch)[-_]?[0-9]+", re.IGNORECASE)
 
 
 def _folded(lines: list[str], most: int) -> list[str]:

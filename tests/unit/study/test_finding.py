@@ -3,7 +3,7 @@
 import json
 
 from tunescope.study.finding import Finding, merged, ordered
-from tunescope.study.markdown import finding_lines
+from tunescope.study.markdown import finding_lines, repeated
 
 
 def finding(model: str, strength: float = 1.0, **more: object) -> Finding:
@@ -55,3 +55,14 @@ def test_the_first_page_has_five_findings_and_folds_the_rest() -> None:
 
 def test_nothing_found_is_said_in_the_words_given() -> None:
     assert finding_lines([], "12 layers were looked at.") == ["12 layers were looked at."]
+
+
+def test_checkpoints_of_one_run_are_not_told_as_one_run_each() -> None:
+    def places(*names: str) -> list[dict[str, str]]:
+        return [{"location": name} for name in names]
+
+    assert repeated(places("a/adapter", "b/adapter")).startswith("One run each:")
+    assert repeated(places("a/checkpoint-10", "b/checkpoint-10")).startswith("One run each:")
+    assert repeated(places("a/checkpoint-10", "a/checkpoint-20")).startswith("Checkpoints of one run:")
+    both = places("a/checkpoint-10", "a/checkpoint-20", "b/adapter")
+    assert repeated(both).startswith("Some are checkpoints of one run:")

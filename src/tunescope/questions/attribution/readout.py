@@ -22,7 +22,7 @@ def attribution_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[
         ["data", "base loss", "tuned loss", "gain", "sum of parts", "residual", "nodes"],
         [_sums(name, summary) for name, summary in sets.items()],
     )
-    lines += ["", "## Findings", "", *finding_lines(document["findings"], nothing="")]
+    lines += ["", "## Findings", "", *finding_lines(document["findings"], nothing="", sources=sources)]
     lines += _where(document["description"])
     lines += ["", "## How far to trust it", ""]
     lines += [trust(name, summary) for name, summary in sets.items()]

@@ -38,7 +38,9 @@ def norms_markdown(study: Study) -> str:
         "",
         "## Findings",
         "",
-        *finding_lines(document["findings"], nothing_stands_out(document["looked_at"])),
+        *finding_lines(
+            document["findings"], nothing_stands_out(document["looked_at"]), sources=study.sources
+        ),
         "",
         "## Models",
         "",
