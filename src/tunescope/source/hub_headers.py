@@ -46,7 +46,7 @@ def _headers(library: Any, hub: HubId) -> Weights | None:
     if not one_save(weights):
         return None
     prefix = f"{hub.folder}/" if hub.folder else ""
-    files = tuple(_opened(library, hub, commit, prefix + name) for name in weights)
+    files = tuple(opened_by_ranges(library, hub, commit, prefix + name) for name in weights)
     config = _config(library, hub, commit, prefix) if CONFIG in names else None
     return Weights(
         place=place_of(hub, commit),
@@ -72,7 +72,11 @@ def one_save(names: Sequence[str]) -> bool:
     return len(shards) == len(names) and len(stems) == 1 and len(numbers) == int(shards[0]["total"])
 
 
-def _opened(library: Any, hub: HubId, commit: str, name: str) -> TensorFile:
+def opened_by_ranges(library: Any, hub: HubId, commit: str, name: str) -> TensorFile:
+    """A file of a repository at one commit, of which the header has been fetched and numbers of their own.
+
+    Raises as `hub.fetch`, `NoRangesError` where the server sends whole files, `BadInput` for no header.
+    """
     ranged = RangedFile(*fetching(library, hub, commit, name))
     file = gguf_of(ranged) if name.endswith(".gguf") else safetensors_of(ranged)
     ranged.read_numbers(file.tensors.values())

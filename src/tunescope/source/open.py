@@ -15,7 +15,6 @@ from tunescope.paths import local_path
 from tunescope.reader import current
 from tunescope.source.files.container import TensorFile, read_safetensors
 from tunescope.source.files.distributed import METADATA, read_model
-from tunescope.source.files.ranged import RangedFile
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.leftovers import notice_leftovers
 from tunescope.source.formats.registry import FORMATS
@@ -225,11 +224,10 @@ def _source(weights: Weights, label: str, scale: float | None) -> Source:
         coverage=ledger.close(),
         notices=tuple(ledger.notices),
         config=reading.config,
-        files=tuple(
-            path for file in weights.files if not isinstance(file.snapshot, RangedFile) for path in file.paths
-        ),
-        ranged=tuple(file.snapshot for file in weights.files if isinstance(file.snapshot, RangedFile)),
+        files=weights.paths,
+        ranged=weights.ranged,
         verify_unchanged=partial(_verify, weights.files),
+        tensors=weights.tensors,
     )
 
 

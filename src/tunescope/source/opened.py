@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tunescope.delta import Delta
 from tunescope.errors import Notice
 from tunescope.source.files.ranged import RangedFile
-from tunescope.source.files.tensors import Entry
+from tunescope.source.files.tensors import Entry, LazyTensor
 
 if TYPE_CHECKING:
     # Tables pull in polars, which opening an adapter does not need.
@@ -23,7 +23,8 @@ class Source:
     `published` is a table of norms that were computed elsewhere (a `weight_norms*.csv`), in which case
     there are no deltas; it is drawn and compared but never recomputed. `incomparable` are weights of which
     there is no ΔW, each with a status that says why; `base` is the model that deltas are measured against.
-    `files` are those on this disk, `ranged` those of which only ranges were fetched.
+    `tensors` are all that the source holds, used or not; `files` are those on this disk, `ranged` those of
+    which only ranges were fetched.
     `verify_unchanged()` refuses files that changed since they were opened; call it once everything has been
     read.
     """
@@ -41,6 +42,7 @@ class Source:
     verify_unchanged: Callable[[], None] = lambda: None
     incomparable: tuple[Delta, ...] = ()
     base: "Source | None" = None
+    tensors: Mapping[str, LazyTensor] = field(default_factory=dict)
 
     @property
     def live(self) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 from tunescope.delta import Delta
 from tunescope.errors import Notice
 from tunescope.source.files.container import TensorFile
+from tunescope.source.files.ranged import RangedFile
 from tunescope.source.files.tensors import LazyTensor, Ledger
 
 
@@ -29,6 +30,17 @@ class Weights:
     config: Mapping[str, Any] | None = None
     listed: bool = False
     shapes: Mapping[str, tuple[int, int]] | None = None
+
+    @property
+    def ranged(self) -> tuple[RangedFile, ...]:
+        """The files of which only ranges are fetched."""
+        return tuple(file.snapshot for file in self.files if isinstance(file.snapshot, RangedFile))
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files on this disk."""
+        here = (file for file in self.files if not isinstance(file.snapshot, RangedFile))
+        return tuple(path for file in here for path in file.paths)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """Which modules of an adapter meet a weight of the base, and what would make the others do so."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tunescope.address import Address, distinct_addresses, parse
 from tunescope.measure.refinement import parts
 from tunescope.questions.check.base import BaseNames
 from tunescope.questions.check.names import BY_PLACE, candidates
-from tunescope.questions.check.wanted import Shape, Wanted, wanted
+from tunescope.questions.check.wanted import Shape, Wanted, stored_whole, wanted
 from tunescope.source.opened import Source
 
 # How many leading parts of a name may stand for something else in the base.
@@ -33,9 +33,8 @@ def places(source: Source, base: BaseNames | None) -> list[Place]:
         return every
     by_place = _by_place(base) if source.format in BY_PLACE else {}
     found = [_looked_up(place, base, by_place, source) for place in every]
-    if all(place.status == "attached" for place in found):
-        return found
-    return _with_remedies(found, base, source)
+    found = _with_remedies(found, base, source)
+    return [*found, *_misfits(source, base, {place.weight for place in found})]
 
 
 def _by_place(base: BaseNames) -> dict[Address, str]:
@@ -128,10 +127,26 @@ def _agrees(wanted: Shape, stored: Sequence[int]) -> bool:
     return all(size in (None, there) for size, there in zip(wanted, stored, strict=True))
 
 
+def _misfits(source: Source, base: BaseNames, known: Collection[str]) -> list[Place]:
+    """Weights that the adapter brings along whole and that the base has with another shape.
+
+    What the base lacks is no hindrance: heads of a task are made when a model is loaded for it.
+    """
+    looked = (
+        Place(one, name, "shape_differs", base.shapes[name])
+        for one in stored_whole(source)
+        for name in candidates(one.module)[:1]
+        if name in base.shapes and name not in known
+    )
+    return [_resized(place) for place in looked if place.found != place.wanted.shape]
+
+
 def _with_remedies(found: Sequence[Place], base: BaseNames, source: Source) -> list[Place]:
+    if all(place.status == "attached" for place in found):
+        return list(found)
     renamings = renaming(found, base, source)
     if not renamings:
-        return [_vocabulary(place) for place in found]
+        return [_resized(place) for place in found]
     text = _spoken(*renamings[0]) if len(renamings) == 1 else _choice(renamings)
     return [replace(p, remedy=p.remedy or text) if p.status != "attached" else p for p in found]
 
@@ -191,14 +206,17 @@ def _fits_under(prefix: str, tail: str, one: Wanted, base: BaseNames, source: So
     return one.shape == (None, None) and _has_inside(prefix + tail, base)
 
 
-def _vocabulary(place: Place) -> Place:
-    """The remedy for a table whose vocabulary alone is of another size."""
-    if place.status != "shape_differs" or place.found is None or place.wanted.address.family != "embedding":
+def _resized(place: Place) -> Place:
+    """The remedy for a table whose vocabulary, or a saved head whose labels alone are of another number."""
+    table = place.wanted.address.family == "embedding"
+    if place.status != "shape_differs" or place.found is None or not (table or place.wanted.whole):
         return place
     ours, theirs = sorted(filter(None, place.wanted.shape)), sorted(place.found)
     if len(ours) == len(theirs) == 2 and len(set(ours) & set(theirs)) == 1:
         rows = next(size for size in ours if size not in theirs)
-        return replace(place, remedy=f"resize the base's vocabulary to {rows} before loading")
+        if table:
+            return replace(place, remedy=f"resize the base's vocabulary to {rows} before loading")
+        return replace(place, remedy=f"load the base with {rows} labels (num_labels={rows})")
     return place
 
 

@@ -12,9 +12,6 @@ from tunescope.source.hub_shapes import header_shapes
 from tunescope.source.spec import parse_hub_id
 from tunescope.source.whole import WholeModel, open_whole
 
-# What huggingface_hub reads of every file before it knows how long its header is.
-_FIRST_READ = 100_000
-
 
 @dataclass(frozen=True, eq=False)
 class BaseNames:
@@ -35,7 +32,7 @@ def base_names(spec: str | os.PathLike[str]) -> BaseNames:
     found = None if hub is None else header_shapes(hub)
     if hub is None or found is None:
         return _of_disk(open_whole(spec))
-    return BaseNames(hub.repo, found[0], _FIRST_READ * found[1])
+    return BaseNames(hub.repo, *found)
 
 
 def _of_disk(model: WholeModel) -> BaseNames:

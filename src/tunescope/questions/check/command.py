@@ -64,5 +64,7 @@ COMMAND = Command(
         "untrained",
         "non_finite",
         "duplicate",
+        "half_saved",
+        "not_judged",
     ),
 )

@@ -8,6 +8,9 @@ from tunescope.source.opened import Source
 BY_PLACE = ("kohya", "first-sd", "diffusers", "gguf", "torchtune")
 
 
+STORED = "1: stored whole"
+
+
 def module_name(delta: Delta) -> str:
     """The full dotted name of the module, or parameter, whose weight an update changes."""
     first, *others = (strip_wrappers(name) for name in delta.tensors[:2])
@@ -41,7 +44,7 @@ def scale_rule(delta: Delta | None, source: Source, given: bool) -> str:
     if source.format == "mlx":
         return "lora_parameters.scale of the config"
     if delta.method == "full":
-        return "1: stored whole"
+        return STORED
     if delta.alpha is None:
         return "as the method has it"
     where = "adapter_config.json" if source.format == "peft" else "the file"

@@ -9,8 +9,9 @@ import polars as pl
 from tunescope.questions.check.attach import Place, places, spelled
 from tunescope.questions.check.base import BaseNames, base_names, header_bytes
 from tunescope.questions.check.findings import attach_findings, deep_findings
-from tunescope.questions.check.names import scale_rule
+from tunescope.questions.check.names import STORED, scale_rule
 from tunescope.questions.check.question import QUESTION
+from tunescope.questions.check.values import value_findings
 from tunescope.source.digest import provenance
 from tunescope.source.ledger import coverage, notices
 from tunescope.source.open import open_headers, open_sources
@@ -60,7 +61,9 @@ def check(
     findings = [noticed(label, notice) for label, notice in notices(opened)]
     for source in opened:
         findings += attach_findings(source.label, found[source.label], held) if held is not None else ()
-        findings += deep_findings(source) if deep else ()
+        if deep:
+            findings += deep_findings(source)
+            findings += value_findings(source, [place.wanted for place in found[source.label]])
     document = _readout(opened, found, held, findings)
     origins = [
         provenance(s.label, s.location, s.format, s.files, header=header_bytes, ranged=s.ranged)
@@ -77,7 +80,7 @@ def _frame(
         for place in found[source.label]:
             one, address = place.wanted, place.wanted.address
             scale = None if one.delta is None else one.delta.scale
-            rule = scale_rule(one.delta, source, source.label in scales)
+            rule = STORED if one.whole else scale_rule(one.delta, source, source.label in scales)
             rows.append((
                 source.label, address.stack, address.layer, address.module_type, address.expert,
                 one.component_name, place.weight, place.status, spelled(one.shape), spelled(place.found),

@@ -10,7 +10,7 @@ from tunescope.address import Address, component_names, distinct_addresses, pars
 from tunescope.delta import Delta
 from tunescope.questions.check.names import module_name
 from tunescope.source.files.tensors import Entry
-from tunescope.source.formats.leftovers import NEEDS_BASE, NO_MATRIX
+from tunescope.source.formats.leftovers import BASE_COPY, NEEDS_BASE, NO_MATRIX, SAVED, SAVED_EMBEDDING
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
 
@@ -24,7 +24,8 @@ class Wanted:
     """One module that an adapter changes, and the shape that it must have.
 
     `delta` is its update where the file alone has one; `table` says that it is kept as (d_in, d_out). Prompts
-    belong to no module: they fit where the base has a weight of the component `like` with that shape.
+    belong to no module: they fit where the base has a weight of the component `like` with that shape. `whole`
+    weights take the place of the base's.
     """
 
     module: str
@@ -34,12 +35,27 @@ class Wanted:
     delta: Delta | None = None
     table: bool = False
     like: str = ""
+    whole: bool = False
 
 
 def wanted(source: Source) -> list[Wanted]:
     """Every module of a source, in file order."""
     found = [_of_delta(delta) for delta in source.deltas]
     return found or list(_without_delta(source))
+
+
+def stored_whole(source: Source) -> Iterator[Wanted]:
+    """The weights that an adapter brings along whole: saved modules and copies of layers it also adapts."""
+    for entry in source.coverage:
+        if entry.reason in _WHOLE and len(entry.shape) == 2 and entry.tensor.endswith(".weight"):
+            plain = _SAVED_AS.sub("", strip_wrappers(entry.tensor)).removesuffix(".weight")
+            address = parse(plain)
+            name = component_names([address])[0]
+            yield Wanted(plain, address, name, (entry.shape[0], entry.shape[1]), whole=True)
+
+
+_WHOLE = (SAVED, SAVED_EMBEDDING, BASE_COPY)
+_SAVED_AS = re.compile(r"\.modules_to_save(\.[^.]+(?=\.weight$))?|\.base_layer")
 
 
 def _of_delta(delta: Delta) -> Wanted:
@@ -55,7 +71,7 @@ def _without_delta(source: Source) -> Iterator[Wanted]:
         return
     shapes: dict[str, Shape] = {}
     for entry in source.coverage:
-        found = _PARAMETER.search(strip_wrappers(entry.tensor))
+        found = PARAMETER.search(strip_wrappers(entry.tensor))
         if entry.tensor in _PROMPTS:
             yield _prompt(entry, source.config)
         if found is not None and found["module"] not in (None, "base_model"):
@@ -82,7 +98,7 @@ def _prompt(entry: Entry, config: Mapping[str, Any]) -> Wanted:
 
 
 # Parameters of these methods, behind their module's name [huggingface/peft: src/peft/tuners/*/layer.py].
-_PARAMETER = re.compile(
+PARAMETER = re.compile(
     r"^(?:(?P<module>.*?)\.)?(?P<name>(?:ia3|oft|boft|hra|road|hira|glora|frod|osf|psoft|deft|peanut|adamss|beft|"
     r"poly|lily|shadow|adaption)_\w+(?:\.[SUV]_low)?|ln_tuning_layers|trainable_tokens_delta|token_adapter)(?=\.|$)"
 )

@@ -19,6 +19,10 @@ NO_MATRIX = {
     "SHADOW": "Shadow", "XLORA": "X-LoRA",
 }  # fmt: skip
 
+# Reasons of weights that are stored whole.
+SAVED, SAVED_EMBEDDING = "saved module, needs base", "saved embedding layer, needs base"
+BASE_COPY = "copy of the base layer"
+
 _EMBEDDINGS = ("embed_tokens", "lm_head")
 # The heads that PEFT trains for a task whatever `modules_to_save` says (up to 0.6 it was not written there).
 _HEADS = {
@@ -68,13 +72,13 @@ def _reason(tensor: LazyTensor, config: Mapping[str, Any]) -> str | None:
     if "original_module" in parts:
         return "copy of the module as it was before training"
     if "modules_to_save" in parts or _is_saved(parts, config):
-        return "saved module, needs base"
+        return SAVED
     if name.endswith("base_layer.bias") or (parts[-1] == "bias" and config.get("bias", "none") != "none"):
         return "bias, needs base"
     if "base_layer" in parts:
-        return "copy of the base layer"
+        return BASE_COPY
     if len(parts) > 1 and parts[-2] in _EMBEDDINGS:
-        return "saved embedding layer, needs base"
+        return SAVED_EMBEDDING
     return None if tensor.supported else tensor.unreadable
 
 

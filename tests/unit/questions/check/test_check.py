@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -211,25 +210,6 @@ def test_the_study_is_read_back_as_it_was(adapter: Made, base: Made, tmp_path: P
     assert (tmp_path / "out" / "tables" / "attach.csv").is_file()
 
 
-def test_of_a_base_on_the_hub_only_headers_are_fetched(
-    adapter: Made, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = []
-
-    def metadata(_: object, repo: str, revision: str | None = None) -> Any:
-        asked.append((repo, revision))
-        tensors = {f"{n}.weight": SimpleNamespace(shape=list(s)) for n, s in WEIGHTS.items()}
-        return SimpleNamespace(files_metadata={"model.safetensors": SimpleNamespace(tensors=tensors)})
-
-    library = pytest.importorskip("huggingface_hub")
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("tunescope.source.hub_shapes.names_of", lambda *_: ("c0ffee", ["model.safetensors"]))
-    monkeypatch.setattr(library.HfApi, "get_safetensors_metadata", metadata)
-    study = check(adapter(), base="org/model@main")
-    assert statuses(study) == ["attached"] * 40
-    assert asked == [("org/model", "c0ffee")]
-
-
 def test_a_base_that_is_not_there(adapter: Made, tmp_path: Path) -> None:
     with pytest.raises(Missing):
         check(adapter(), base=tmp_path / "nothing")
@@ -272,3 +252,48 @@ def test_a_projection_of_another_width_attaches_in_no_spelling(base: Made, tmp_p
     save_file(pair("lora_unet_double_blocks_0_img_attn_qkv", (96, 48), names), lora)
     study = check(lora, base=base({f"transformer_blocks.0.attn.to_{side}": (32, 32) for side in "qkv"}))
     assert statuses(study) == ["missing"]
+
+
+@pytest.mark.parametrize(
+    ("saved", "remedy"),
+    [
+        ("lm_head.weight", "resize the base's vocabulary to 70 before loading"),
+        ("model.embed_tokens.weight", "resize the base's vocabulary to 70 before loading"),
+        ("lm_head.modules_to_save.default.weight", "resize the base's vocabulary to 70 before loading"),
+        ("score.weight", "load the base with 70 labels (num_labels=70)"),
+    ],
+)
+def test_a_weight_saved_whole_of_other_rows_than_the_base_has_is_named(
+    adapter: Made, base: Made, saved: str, remedy: str
+) -> None:
+    pairs = (pair(f"base_model.model.{module}", shape) for module, shape in WEIGHTS.items())
+    tensors = {name: tensor for one in pairs for name, tensor in one.items()}
+    module = saved.removesuffix(".weight").removesuffix(".modules_to_save.default")
+    folder = base(WEIGHTS | {module: (64, 32)})
+    source = adapter(
+        tensors={**tensors, f"base_model.model.{saved}": normal(70, 32)}, modules_to_save=[module]
+    )
+    study = check(source, base=folder)
+    (row,) = study.table.frame.filter(study.table.frame["status"] != "attached").to_dicts()
+    shown = {
+        "weight": f"{module}.weight",
+        "expected_shape": "70×32",
+        "found_shape": "64×32",
+        "remedy": remedy,
+    }
+    assert row | shown == row
+    assert ("vocabulary_resized" in kinds(study)) is (module != "score")
+    assert not study.readout["attaches"]
+
+
+def test_heads_that_fit_or_that_the_base_has_not_are_no_hindrance(adapter: Made, base: Made) -> None:
+    pairs = (pair(f"base_model.model.{module}", shape) for module, shape in WEIGHTS.items())
+    tensors = {name: tensor for one in pairs for name, tensor in one.items()}
+    heads = {
+        "base_model.model.lm_head.weight": normal(64, 32),
+        "base_model.model.score.weight": normal(3, 32),
+    }
+    folder = base(WEIGHTS | {"lm_head": (64, 32)})
+    study = check(adapter(tensors=tensors | heads, modules_to_save=["lm_head", "score"]), base=folder)
+    assert statuses(study) == ["attached"] * len(WEIGHTS)
+    assert study.readout["attaches"]
