@@ -58,6 +58,8 @@ def test_rates_and_seeds_from_the_environment_and_lists_from_a_file(run, sums, t
     assert [record["run"] for record in records] == ["sums/lr-1e-3/seed-4", "sums/lr-2e-3/seed-4"]
     assert records[0]["settings"]["targets"] == "q_proj,up_proj"
     assert records[0]["settings"]["epochs"] == 1
+    again = run("finetune", "--config", config, "-o", tmp_path / "runs", "--quiet")
+    assert (again.code, again.out, again.err) == (0, "", "")
 
 
 def test_one_process_of_several_is_refused(run, sums, tmp_path, monkeypatch):

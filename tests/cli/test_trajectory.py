@@ -450,3 +450,21 @@ def test_whole_checkpoints_say_at_every_step_how_many_values_differ(run: Run, tm
     assert table["changed_fraction"].to_list() == pytest.approx([0, 0.05, 0.1])
     assert "start_missing" in kinds(tmp_path / "out")
     assert "step_#" in json.loads(ran.out)["runs"]["run"]["order"]
+
+
+def test_scale_gives_the_scale_of_checkpoints_that_do_not_say_it(run: Run, tmp_path: Path) -> None:
+    generator = np.random.default_rng(3)
+    B, A = generator.normal(size=(8, 2)).astype(np.float32), generator.normal(size=(2, 6)).astype(np.float32)
+    for step in (100, 200):
+        stem = "model.layers.0.self_attn.q_proj"
+        factors = {f"{stem}.lora_a": A.T.copy(), f"{stem}.lora_b": (B * np.float32(step)).T.copy()}
+        save_file(factors, tmp_path / f"{step:07d}_adapters.safetensors")
+    out = tmp_path / "out"
+    done = run("trajectory", f"mine={tmp_path}", "--scale", "mine=0.5", "-o", out, "--figures", "none")
+    assert done.code == 0, done.err
+    table = pl.read_csv(out / "tables" / "motion.csv").filter(pl.col("factor") == "B")
+    expected = [0.5 * step * float(np.linalg.norm(B.astype(np.float64) @ A)) for step in (100, 200)]
+    assert table["delta_frobenius_norm"].to_list() == pytest.approx(expected, rel=1e-6)
+    unknown = run("trajectory", f"mine={tmp_path}", "--scale", "other=0.5")
+    assert unknown.code == 2
+    assert "unknown-label" in unknown.err

@@ -99,6 +99,7 @@ Examples:
     envvar="TUNESCOPE_FINETUNE_JSON",
     help="Print the runs and their losses as one document.",
 )
+@click.option("--quiet", is_flag=True, help="Print nothing but errors and what --json asks for.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(
     data: tuple[str, ...],
@@ -107,6 +108,7 @@ def command(
     report_to: tuple[str, ...],
     out: Path,
     as_json: bool,
+    quiet: bool,
     debug: bool,
     **settings: Any,
 ) -> int:
@@ -118,28 +120,18 @@ def command(
     del debug
     domains = parse_domains(data)
     settings["quantize"] = settings["quantize"] or ("none" if settings["full"] else "nf4")
-    runs = _finetune(settings, domains, out, rates, seeds, report_to)
-    # Of several processes one speaks.
-    if speaks():
-        _print(runs, out, as_json)
-    return 0
-
-
-def _finetune(
-    settings: dict[str, Any],
-    domains: dict[str, str],
-    out: Path,
-    rates: tuple[float, ...],
-    seeds: tuple[int, ...],
-    report_to: tuple[str, ...],
-) -> Any:
-    # Deferred: --help must not load torch.
-    with training_errors(), shown_progress() as listener:
+    with training_errors(), shown_progress(quiet) as listener:
+        # Deferred: --help must not load torch.
         from tunescope.training import Recipe, finetune
 
-        return finetune(
-            Recipe(**settings), domains, out, rates=rates, seeds=seeds, report_to=report_to, listener=listener
+        recipe = Recipe(**settings)
+        runs = finetune(
+            recipe, domains, out, rates=rates, seeds=seeds, report_to=report_to, listener=listener
         )
+    # Of several processes one speaks.
+    if speaks() and (as_json or not quiet):
+        _print(runs, out, as_json)
+    return 0
 
 
 @contextmanager

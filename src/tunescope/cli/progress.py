@@ -17,9 +17,9 @@ _PAUSE = 5.0
 
 
 @contextmanager
-def shown_progress() -> Iterator[Callable[["Event"], None]]:
-    """Yields a listener that shows what a sweep is doing."""
-    if not speaks():
+def shown_progress(quiet: bool = False) -> Iterator[Callable[["Event"], None]]:
+    """Yields a listener that shows what a sweep is doing, or nothing."""
+    if quiet or not speaks():
         yield _ignore
     elif sys.stderr.isatty() and os.environ.get("TERM") not in ("dumb", "unknown"):
         yield from _bars()

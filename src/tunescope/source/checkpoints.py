@@ -46,21 +46,21 @@ class Saved:
     notices: tuple[Notice, ...] = ()
 
 
-def open_checkpoint(path: Path) -> Saved:
+def open_checkpoint(path: Path, scale: float | None = None) -> Saved:
     """Open an adapter or a whole model: a file, or a folder with either, sharded or not; nothing is read yet.
 
-    Beside an adapter's updates, the modules and biases that were saved whole are there as weights. Raises as
-    `open_source` and `open_whole`.
+    Beside an adapter's updates, the modules and biases that were saved whole are there as weights; `scale` is
+    that of an adapter that does not say it. Raises as `open_source` and `open_whole`.
     """
     names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     if is_distributed(names):
-        return _distributed(path)
+        return _distributed(path, scale)
     if any(name == CONFIG or name.startswith("adapter_model.") for name in names):
-        return _adapter(path)
+        return _adapter(path, scale)
     if any(_MODEL.match(name) for name in names):
         return _full(path)
     try:
-        return _adapter(path)
+        return _adapter(path, scale)
     except BadInput as problem:
         if problem.slug not in ("keys-not-recognised", "full-model"):
             raise
@@ -81,16 +81,16 @@ def weight_files(path: Path) -> list[Path]:
     ]
 
 
-def _distributed(path: Path) -> Saved:
+def _distributed(path: Path, scale: float | None) -> Saved:
     """The model of a distributed checkpoint, without what belongs to the optimizer and the data."""
     file = read_model(path)
     if any(".lora_" in name for name in file.tensors):
         if (path / CONFIG).is_file():
-            return _adapter(path)
+            return _adapter(path, scale)
         # Without a config there is no scale, and the names are those of factors alone. Adapters are small:
         # their arrays are read at once.
         plain = {strip_wrappers(name): tensor.read() for name, tensor in file.tensors.items()}
-        source = open_source(plain, label=path.name)
+        source = open_source(plain, label=path.name, scale=scale)
         return Saved("adapter", _updates(source), (*file.notices, *source.notices))
     return Saved("full", _whole(file.tensors), tuple(file.notices))
 
@@ -107,9 +107,9 @@ def _full(path: Path) -> Saved:
     return Saved("full", _whole(model.tensors), model.notices)
 
 
-def _adapter(path: Path) -> Saved:
+def _adapter(path: Path, scale: float | None) -> Saved:
     # A path object, so that a folder whose name holds "=" is not taken for LABEL=SOURCE.
-    source = open_source(path)
+    source = open_source(path, scale=scale)
     weights = _updates(source)
     beside = {entry.tensor for entry in source.coverage if _trained_whole(entry)}
     if beside:

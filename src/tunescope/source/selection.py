@@ -3,14 +3,14 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tunescope.address import Address
 from tunescope.delta import Delta
-from tunescope.errors import UsageError
+from tunescope.errors import UsageError, printable
 from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
 from tunescope.source.spec import default_label, distinct_labels, label_path, parse_spec
@@ -109,14 +109,19 @@ def _path_of(source: Source) -> tuple[str, ...]:
     return (source.label,) if source.live else label_path(source.location)
 
 
-def _scaled(specs: Sequence[Any], opened: list[Source], scales: Mapping[str, float]) -> list[Source]:
-    labels = {source.label for source in opened}
-    if unknown := [label for label in scales if label not in labels]:
+def check_scaled(scales: Mapping[str, float], labels: Iterable[str]) -> None:
+    """Refuse a scale for a label that no source has."""
+    there = sorted(labels)
+    if unknown := [label for label in scales if label not in there]:
         raise UsageError(
             "unknown-label",
-            f"--scale names {unknown[0]!r}, which no source has",
-            expected=", ".join(sorted(labels)),
+            f"--scale names {printable(unknown[0])!r}, which no source has",
+            expected=printable(", ".join(there)),
         )
+
+
+def _scaled(specs: Sequence[Any], opened: list[Source], scales: Mapping[str, float]) -> list[Source]:
+    check_scaled(scales, [source.label for source in opened])
     given = {parse_spec(s)[0] for s in specs if isinstance(s, str)}
     out = []
     for source in opened:

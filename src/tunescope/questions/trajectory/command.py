@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tunescope.study import completion
-from tunescope.study.command import Asked, Command, reading_options
+from tunescope.study.command import Asked, Command, reading_options, scale_option
+from tunescope.study.options import parse_scales
 
 if TYPE_CHECKING:
     from tunescope.study.study import Study
@@ -36,6 +37,7 @@ _PARAMETERS = (
     click.option(
         "--hold", type=_Number(0, 60), default=2.0, show_default=True, help="Seconds the last frame stands."
     ),
+    scale_option(),
     *reading_options(),
 )
 
@@ -46,7 +48,7 @@ def _measure(asked: Asked) -> "Study":
 
     names = ("start", "fps", "hold", "hash_all")
     options: dict[str, Any] = {name: asked[name] for name in names}
-    return trajectory(*asked["runs"], tell=asked.tell, **options)
+    return trajectory(*asked["runs"], scale=parse_scales(asked["scale"]), tell=asked.tell, **options)
 
 
 COMMAND = Command(

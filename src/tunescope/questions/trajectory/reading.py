@@ -21,12 +21,18 @@ from tunescope.study.finding import named
 from tunescope.table import dtypes
 
 
-def motion_of(run: Run, start: Path | None = None) -> tuple[pl.DataFrame, list[Notice]]:
-    """The motion of one run from its capture or its checkpoints, and what was noticed while reading."""
+def motion_of(
+    run: Run, start: Path | None = None, scale: float | None = None
+) -> tuple[pl.DataFrame, list[Notice]]:
+    """The motion of one run from its capture or its checkpoints, and what was noticed while reading.
+
+    `scale` is that of adapters that do not say theirs.
+    """
     if run.capture:
         frame = _captured(run)
         return frame, recording_notices(run, frame["step"])
-    return _from_checkpoints(run, None if start is None else open_checkpoint(start))
+    opened = [open_checkpoint(checkpoint.weights, scale) for checkpoint in run.checkpoints]
+    return _from_checkpoints(run, opened, None if start is None else open_checkpoint(start, scale))
 
 
 def _captured(run: Run) -> pl.DataFrame:
@@ -55,8 +61,9 @@ def _families(frame: pl.DataFrame) -> dict[str, str]:
     return {kind: Address("", 0, kind).family for kind in frame["module_type"].unique().to_list()}
 
 
-def _from_checkpoints(run: Run, start: Saved | None) -> tuple[pl.DataFrame, list[Notice]]:
-    opened = [open_checkpoint(checkpoint.weights) for checkpoint in run.checkpoints]
+def _from_checkpoints(
+    run: Run, opened: Sequence[Saved], start: Saved | None
+) -> tuple[pl.DataFrame, list[Notice]]:
     _refuse_mixture(run, opened)
     start, said = _fitted(run, opened, start)
     _refuse_unrelated(run, opened, start)

@@ -1,6 +1,6 @@
 """`tunescope.trajectory`: training runs measured, layer by layer and step by step, and told in sentences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -21,7 +21,7 @@ from tunescope.questions.trajectory.summary import proxy_finding, proxy_record, 
 from tunescope.source import digest
 from tunescope.source.checkpoints import weight_files
 from tunescope.source.runs import find_runs
-from tunescope.source.selection import flattened
+from tunescope.source.selection import check_scaled, flattened
 from tunescope.source.spec import parse_spec
 from tunescope.source.training_run import Run
 from tunescope.statistics.multiplicity import holm
@@ -34,6 +34,7 @@ from tunescope.table import SCHEMA_VERSION
 def trajectory(
     *runs: Any,
     start: str | Path | None = None,
+    scale: Mapping[str, float] | None = None,
     fps: float | None = None,
     hold: float = 2.0,
     hash_all: bool = False,
@@ -43,14 +44,16 @@ def trajectory(
 
     `runs` are folders that `finetune` or `TrainingCapture` wrote, folders of such runs, any folder of
     checkpoints, each optionally `LABEL=…`, or what `finetune` returned; checkpoints count from `start`
-    where it is given. `study.table` has a row per run, step, weight and factor with the statistics of Δ.
-    Animations show `fps` captures a second (four, or more where they are many) and hold the last one for
-    `hold` seconds. Raises `Missing` and `BadInput` as `find_runs` does, and for captures and checkpoints
-    that cannot be read.
+    where it is given, and `scale` maps labels to the scale of adapters that do not say theirs.
+    `study.table` has a row per run, step, weight and factor with the statistics of Δ. Animations show `fps`
+    captures a second (four, or more where they are many) and hold the last one for `hold` seconds. Raises
+    `Missing` and `BadInput` as `find_runs` does, and for captures and checkpoints that cannot be read.
     """
     specs = [_place(run) for run in flattened(runs)]
     found = find_runs([parse_spec(spec) for spec in specs])
-    motion, notices = _motion(found, None if start is None else Path(start), tell)
+    scales = dict(scale or {})
+    check_scaled(scales, [run.label for run in found])
+    motion, notices = _motion(found, None if start is None else Path(start), scales, tell)
     towers = layers.by_tower(motion)
     by_step, norms, by_layer = layers.by_step(motion), layers.norms_by_layer(towers), layers.by_layer(towers)
     frames = {
@@ -63,7 +66,13 @@ def trajectory(
         QUESTION,
         {name: layers.published(frame, name) for name, frame in frames.items()},
         _document(found, motion, towers, by_step, norms, by_layer, notices),
-        {"runs": specs, "start": None if start is None else str(start), "fps": fps, "hold": hold},
+        {
+            "runs": specs,
+            "start": None if start is None else str(start),
+            "scale": scales or None,
+            "fps": fps,
+            "hold": hold,
+        },
         [_provenance(run, hash_all) for run in found],
     )
 
@@ -74,13 +83,13 @@ def _place(run: Any) -> str:
 
 
 def _motion(
-    runs: Sequence[Run], start: Path | None, tell: Tell
+    runs: Sequence[Run], start: Path | None, scales: Mapping[str, float], tell: Tell
 ) -> tuple[pl.DataFrame, list[tuple[str, Notice]]]:
     parts: list[pl.DataFrame] = []
     notices: list[tuple[str, Notice]] = []
     for done, run in enumerate(runs):
         tell("reading runs", done, len(runs))
-        frame, noticed = motion_of(run, start)
+        frame, noticed = motion_of(run, start, scales.get(run.label))
         parts.append(frame)
         notices += [(run.label, notice) for notice in (*run.notices, *noticed)]
     return pl.concat(parts), notices
