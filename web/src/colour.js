@@ -42,3 +42,10 @@ export const forget = () => tokens.clear();
 export const MODELS = 24;
 
 export const modelColour = (place) => token(`c${place % MODELS}`);
+
+// Where there are more models than colours, a second round is dashed and a third dotted; swatches change shape.
+const DASHES = [[], [7, 4], [2, 3]];
+const turn = (place) => Math.floor(Math.max(0, place) / MODELS) % DASHES.length;
+
+export const modelDash = (place) => DASHES[turn(place)];
+export const modelClass = (place) => `swatch c${place % MODELS}${turn(place) ? ` again${turn(place)}` : ""}`;

@@ -72,7 +72,7 @@ export class Heat {
   outer() {
     const { cellHeight, gutter } = this.size;
     const right = this.map.margin ? BAR + 8 : 10;
-    return [Math.max(gutter + this.inner() + right, this.size.least ?? 0), this.top() + this.map.ys.length * cellHeight + FOOT];
+    return [Math.max(gutter + this.inner() + right, this.size.least ?? 0), this.top() + this.map.ys.length * cellHeight + (this.size.foot ?? FOOT)];
   }
 
   top() {
@@ -126,11 +126,22 @@ export class Heat {
     map.ys.forEach((name, j) => {
       if (j % every === 0) ink.text(gutter - LEFT_PAD, top + (j + 0.5) * h, short(name, 22), { fill: inks.quiet, anchor: "end" });
     });
+    const corner = { fill: inks.ink, anchor: "end" };
+    if (map.yName) ink.text(gutter - LEFT_PAD, top - 8, map.yName, corner);
+    if (map.xName) ink.text(gutter - LEFT_PAD, top + map.ys.length * h + 10, map.xName, corner);
     if (map.edges) return this.paintAxis(ink, inks, top);
+    if (this.size.foot) return this.paintTurned(ink, inks, top);
     const skip = step(map.xs.length, (map.xs.reduce((most, x) => Math.max(most, textWidth(short(x, 14))), 0) + 6) / w);
     map.xs.forEach((name, i) => {
       if (i % skip === 0) ink.text(gutter + (i + 0.5) * w, top + map.ys.length * h + 10, short(name, 14), { fill: inks.quiet, anchor: "middle" });
     });
+  }
+
+  // Names below columns that are narrower than they.
+  paintTurned(ink, inks, top) {
+    const { map, size: { cellWidth: w, cellHeight: h, gutter } } = this;
+    const y = top + map.ys.length * h + 8;
+    map.xs.forEach((name, i) => ink.text(gutter + (i + 0.5) * w, y, short(name, 22), { fill: inks.quiet, anchor: "end", turn: -45 }));
   }
 
   // A measured axis: its ends and round numbers between them.

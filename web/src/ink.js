@@ -26,12 +26,14 @@ export class CanvasInk {
     this.at.strokeRect(x, y, width, height);
   }
 
-  line(points, stroke, thick = 1) {
+  line(points, stroke, thick = 1, dash = []) {
     this.at.strokeStyle = stroke;
     this.at.lineWidth = thick;
+    this.at.setLineDash(dash);
     this.at.beginPath();
     points.forEach(([x, y], i) => (i ? this.at.lineTo(x, y) : this.at.moveTo(x, y)));
     this.at.stroke();
+    this.at.setLineDash([]);
   }
 
   dot(x, y, radius, fill) {
@@ -86,9 +88,10 @@ export class SvgInk {
     this.parts.push(`<rect x="${round(x)}" y="${round(y)}" width="${round(width)}" height="${round(height)}" fill="none" stroke="${stroke}" stroke-width="${thick}"/>`);
   }
 
-  line(points, stroke, thick = 1) {
+  line(points, stroke, thick = 1, dash = []) {
     const path = points.map(([x, y]) => `${round(x)},${round(y)}`).join(" ");
-    this.parts.push(`<polyline points="${path}" fill="none" stroke="${stroke}" stroke-width="${thick}"/>`);
+    const dashed = dash.length ? ` stroke-dasharray="${dash.join(" ")}"` : "";
+    this.parts.push(`<polyline points="${path}" fill="none" stroke="${stroke}" stroke-width="${thick}"${dashed}/>`);
   }
 
   dot(x, y, radius, fill) {
@@ -121,20 +124,20 @@ export function svg(width, height, body, caption) {
 let ruler = null;
 const widths = new Map();
 
-export function textWidth(text, size = 11) {
-  const key = `${size} ${text}`;
+export function textWidth(text, size = 11, bold = false) {
+  const key = `${bold} ${size} ${text}`;
   if (!widths.has(key)) {
     ruler ??= document.createElement("canvas").getContext("2d");
-    ruler.font = `${size}px ${FONT}`;
+    ruler.font = `${bold ? "600 " : ""}${size}px ${FONT}`;
     widths.set(key, ruler.measureText(text).width);
   }
   return widths.get(key);
 }
 
-// The text with its middle left out until it fits.
+// The text, which is a title's, with its middle left out until it fits.
 export function fitted(text, width, size = 12) {
   let most = [...text].length;
   let shown = text;
-  while (most > 6 && textWidth(shown, size) * 1.06 > width) shown = short(text, (most -= 2));
+  while (most > 6 && textWidth(shown, size, true) > width) shown = short(text, (most -= 2));
   return shown;
 }

@@ -2,7 +2,7 @@
 
 import uPlot from "uplot";
 import { cell, levels, tabled } from "./data.js";
-import { modelColour, token } from "./colour.js";
+import { modelColour, modelDash, token } from "./colour.js";
 import { el, say, short } from "./dom.js";
 import { number } from "./format.js";
 import { INKS } from "./heat.js";
@@ -53,13 +53,12 @@ export class Lines {
     for (const chart of this.charts) chart.destroy();
     const width = Math.max(260, Math.min(1000, this.body.clientWidth || this.page.width()));
     this.charts = [];
-    this.body.replaceChildren(...this.panel.measures.map((measure) => this.chart(measure, width)));
+    this.body.replaceChildren(...this.panel.measures.map((measure) => this.chart(measure, width)), el("p", { class: "chart-axis" }, this.panel.x_label));
   }
 
   chart(measure, width) {
     const data = this.aligned(measure.column);
     const models = this.models();
-    const unit = this.frame.columns[measure.column]?.unit;
     const place = el("div", { class: "chart", tabindex: 0, role: "img", "aria-label": this.described(measure, data, models) });
     const axis = { stroke: token("quiet"), font: "11px system-ui, sans-serif", grid: { stroke: token("rule"), width: 1 }, ticks: { stroke: token("line"), width: 1, size: 4 } };
     const errors = measure.error ? this.aligned(measure.error) : null;
@@ -68,14 +67,19 @@ export class Lines {
       scales: { x: { time: false } },
       cursor: { sync: { key: this.panel.id }, points: { size: 7 }, drag: { x: false, y: false } },
       axes: [{ ...axis, size: 28, incrs: WHOLE, values: (_, ticks) => ticks.map((tick) => number(tick, 4)) }, { ...axis, size: LEFT, values: (_, ticks) => ticks.map((tick) => number(tick, 3)) }],
-      series: [{}, ...models.map((model) => ({ label: short(model, 40), stroke: modelColour(this.page.models.indexOf(model)), width: 2, spanGaps: true, points: { show: data[0].length < 60, size: 5 } }))],
+      series: [{}, ...models.map((model) => ({ label: short(model, 40), stroke: modelColour(this.page.models.indexOf(model)), dash: modelDash(this.page.models.indexOf(model)), width: 2, spanGaps: true, points: { show: data[0].length < 60, size: 5 } }))],
       hooks: { setCursor: [(u) => this.pointed(u, measure, models)], draw: errors ? [(u) => whiskers(u, data, errors)] : [] },
     }, data, place);
     place.addEventListener("keydown", (event) => this.key(event, chart, measure, models));
     place.addEventListener("mouseleave", hideTip);
     place.addEventListener("blur", hideTip);
     this.charts.push(chart);
-    return el("div", {}, el("p", { class: "chart-title" }, `${measure.label}${unit ? ` [${unit}]` : ""}`), place);
+    return el("div", {}, el("p", { class: "chart-title" }, this.named(measure)), place);
+  }
+
+  named(measure) {
+    const unit = this.frame.columns[measure.column]?.unit;
+    return `${measure.label}${unit ? ` [${unit}]` : ""}`;
   }
 
   described(measure, [xs, ...lines], models) {
@@ -129,15 +133,17 @@ export class Lines {
     const height = 150;
     const body = this.panel.measures.map((measure, k) => {
       const ink = new SvgInk(PLOT + 90, height);
-      drawn(ink, this.aligned(measure.column), measure.label, models.map((model) => modelColour(this.page.models.indexOf(model))), height);
+      drawn(ink, this.aligned(measure.column), this.named(measure), models.map((model) => this.page.models.indexOf(model)), height);
       return ink.placed(0, k * (height + 16));
     });
     const names = new SvgInk(PLOT, 20 * models.length);
     models.forEach((model, i) => {
-      names.rect(70, 20 * i + 4, 12, 3, modelColour(this.page.models.indexOf(model)));
+      const place = this.page.models.indexOf(model);
+      names.line([[60, 20 * i + 6], [84, 20 * i + 6]], modelColour(place), 2, modelDash(place));
       names.text(90, 20 * i + 6, short(model, 60), { fill: INKS.ink });
     });
     const below = this.panel.measures.length * (height + 16);
+    names.text(70 + PLOT / 2, -16, this.panel.x_label, { fill: INKS.ink, anchor: "middle" });
     return svg(PLOT + 100, below + 20 * models.length + 24, [...body, names.placed(0, below + 14)].join("\n"), this.caption());
   }
 }
@@ -162,7 +168,7 @@ function whiskers(chart, [xs, ...lines], [, ...errors]) {
 }
 
 // The same lines on paper: a frame, the ends of both axes, the lines.
-function drawn(ink, [xs, ...lines], label, colours, height) {
+function drawn(ink, [xs, ...lines], label, places, height) {
   const known = lines.flat().filter((value) => value !== null);
   const [low, high] = [Math.min(...known), Math.max(...known)];
   const span = high - low || 1;
@@ -173,7 +179,8 @@ function drawn(ink, [xs, ...lines], label, colours, height) {
   ink.text(64, height - 26, number(low, 3), { fill: INKS.quiet, anchor: "end" });
   ink.text(70, height - 8, number(xs[0]), { fill: INKS.quiet, anchor: "middle" });
   ink.text(70 + PLOT, height - 8, number(xs.at(-1)), { fill: INKS.quiet, anchor: "middle" });
-  lines.forEach((line, i) => ink.line(xs.map((x, k) => [x, line[k]]).filter(([, value]) => value !== null).map(([x, value]) => at(x, value)), colours[i], 2));
+  lines.forEach((line, i) => ink.line(xs.map((x, k) => [x, line[k]]).filter(([, value]) => value !== null).map(([x, value]) => at(x, value)), modelColour(places[i]), 2, modelDash(places[i])));
 }
+
 // Layers, steps and ranks are whole numbers, and so are the ticks of an axis of them.
 const WHOLE = [...Array(10).keys()].flatMap((power) => [1, 2, 5].map((first) => first * 10 ** power));

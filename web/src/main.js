@@ -3,7 +3,7 @@
 import "./locale.js";
 import { cell, code, decoded, tabled } from "./data.js";
 import { meant } from "./cells.js";
-import { forget, MODELS } from "./colour.js";
+import { forget, modelClass } from "./colour.js";
 import { all, byId, el, say } from "./dom.js";
 import { csv, furnish, save, wireCopies } from "./figure.js";
 import { Drawer } from "./drawer.js";
@@ -40,7 +40,7 @@ class Page {
 
   swatch(model) {
     const place = this.models.indexOf(model);
-    return place < 0 ? null : el("span", { class: `swatch c${place % MODELS}`, "aria-hidden": "true" });
+    return place < 0 ? null : el("span", { class: modelClass(place), "aria-hidden": "true" });
   }
 
   // The cells that the answer followed last means, or that a brush took in.

@@ -60,7 +60,10 @@ export class Maps {
   }
 
   arranged() {
-    return arranged(this.frame, this.panel, this.usable(this.slider?.rows()));
+    const maps = arranged(this.frame, this.panel, this.usable(this.slider?.rows()));
+    // Models stand in one order on the whole page.
+    const place = (map) => (map.facets[0] === "model_id" ? this.page.models.indexOf(map.values[0]) : 0);
+    return maps.sort((a, b) => place(a) - place(b));
   }
 
   // The rows (of those given) whose models are shown and whose choices are the chosen ones.
@@ -130,7 +133,7 @@ export class Maps {
     const place = map.facets[0] === "model_id" ? this.page.models.indexOf(map.of[0]) : -1;
     const error = (i) => (measure.error && typeof map.cells[i] === "number" ? cell(frame, measure.error, map.cells[i]) : null);
     return {
-      ...map, xs, ys, limits: this.limits, palette: this.palette, label: measure.label,
+      ...map, xs, ys, xName: axisName(this.panel.x), yName: axisName(this.panel.y), limits: this.limits, palette: this.palette, label: measure.label,
       margin: this.panel.margin === "none" ? null : this.panel.margin,
       colour: place >= 0 && !map.signed ? modelColour(place) : null,
       unit: frame.columns[measure.column]?.unit,
@@ -167,7 +170,8 @@ export class Maps {
   size() {
     const room = Math.max(280, this.sheet.clientWidth || this.page.width());
     const ys = this.maps.flatMap((map) => names(map.ys, "–"));
-    const gutter = Math.ceil(ys.reduce((most, y) => Math.max(most, textWidth(short(y, 22))), 18)) + 14;
+    const least = Math.max(18, ...[this.panel.x, this.panel.y].map((key) => textWidth(axisName(key))));
+    const gutter = Math.ceil(ys.reduce((most, y) => Math.max(most, textWidth(short(y, 22))), least)) + 14;
     const nx = Math.max(1, ...this.maps.map((map) => map.xs.length));
     const ny = Math.max(1, ...this.maps.map((map) => map.ys.length));
     const beside = gutter + 48;
@@ -249,5 +253,8 @@ export class Maps {
     return largest(found, most).map((one) => ({ ...one, key: one.map.key(one.i), rows: rowsIn(one.map, one.i).length }));
   }
 }
+
+// What the numbers of an axis count; kinds of weight and parameters say it themselves.
+const axisName = (key) => (["module_type", "parameter"].includes(key) ? "" : key.replaceAll("_", " "));
 
 const largest = (found, most) => found.sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, most);

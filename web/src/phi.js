@@ -25,7 +25,7 @@ function heat(frame, rows, column, title, side) {
   const cellSize = Math.max(5, Math.min(side, Math.floor(170 / Math.max(xs.length, ys.length))));
   const text = { title: title.replace("delta", "ΔW"), label: "φ", xs, ys, values, limits: [0, 1], palette: "dusk", margin: null, key: () => null };
   return new Heat({
-    ...text,
+    ...text, xName: "j", yName: "i",
     words: (k) => `i = ${ys[Math.floor(k / xs.length)]}, j = ${xs[k % xs.length]}`,
     standing: (k) => (standing(values[k]) ? [`φ = ${number(values[k], 3)}`] : []),
   }, { cellWidth: cellSize, cellHeight: cellSize, gutter: 32 }, {});

@@ -12,8 +12,10 @@ export function ranking(maps) {
   if (!top.length) return el("p", { class: "nothing" }, "There is no value to rank.");
   const most = Math.abs(top[0].value) || 1;
   const standing = new Map(maps.maps.map((map) => [map.id, standings(map.values)]));
+  // Of cells that stand on both sides of zero no median is a measure.
+  const ratios = top.map(({ value, map }) => (map.signed ? null : standing.get(map.id)(value)?.ratio ?? null));
+  const compared = ratios.some((ratio) => ratio !== null);
   const rows = top.map(({ value, map, i, key, rows: count }, place) => {
-    const told = standing.get(map.id)(value);
     const bar = el("span", { class: "bar", "aria-hidden": "true" });
     bar.style.width = `${Math.max(1, (100 * Math.abs(value)) / most)}%`;
     // A cell of several weights, such as a layer's experts, is none of them: it says of how many it is the mean.
@@ -24,10 +26,10 @@ export function ranking(maps) {
       el("td", {}, where),
       el("td", {}, maps.page.swatch(map.of[0]), name(map.title, 32)),
       el("td", { class: "number" }, number(value)),
-      el("td", { class: "number" }, told?.ratio != null && !map.signed ? `${number(told.ratio, 3)}×` : ""),
+      compared ? el("td", { class: "number" }, ratios[place] === null ? "" : `${number(ratios[place], 3)}×`) : null,
       el("td", { class: "bars" }, bar));
   });
-  const heads = ["", "weight", "model", maps.measure.label, "of the median", ""];
+  const heads = ["", "weight", "model", maps.measure.label, ...(compared ? ["of the median"] : []), ""];
   return el("details", { open: true }, el("summary", {}, `The ${top.length} largest`),
     el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))), el("tbody", {}, rows))));
 }

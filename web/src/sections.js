@@ -8,15 +8,27 @@ import { phiHeats } from "./phi.js";
 
 export function sections(weight, page) {
   const done = new Set();
-  return page.panels.map((panel) => {
+  const shown = page.panels.map((panel) => {
     const frame = page.data[panel.data];
-    if (!["maps", "grids"].includes(panel.kind) || done.has(panel.data)) return null;
+    if (!["maps", "grids", "scatter"].includes(panel.kind) || done.has(panel.data)) return null;
     const rows = page.rowsOf(frame, weight);
     if (!rows.length) return null;
     done.add(panel.data);
     if (panel.kind === "grids") return grids(panel, frame, rows, page);
+    if (panel.kind === "scatter") return el("section", {}, el("h3", {}, panel.title), measures({ ...panel, measures: [panel.x, panel.y] }, frame, rows, weight, page));
     const body = panel.over ? path(panel, frame, rows, page) : frame.columns.model_a ? pairs(panel, frame, rows, page) : measures(panel, frame, rows, weight, page);
     return el("section", {}, el("h3", {}, panel.title), body);
+  });
+  return [...shown, ...spectra(weight, page)];
+}
+
+// σ_k of the weight's ΔW, where a table has them.
+function spectra(weight, page) {
+  const measures = [{ column: "singular_value", label: "σ_k of ΔW" }];
+  return Object.values(page.data).filter((frame) => frame.columns.singular_value).map((frame) => {
+    const rows = page.rowsOf(frame, weight);
+    if (!rows.length) return null;
+    return el("section", {}, el("h3", {}, "Singular values"), path({ over: "k", measures }, frame, rows, page));
   });
 }
 

@@ -49,9 +49,12 @@ export class Squares {
   render() {
     const models = this.models();
     const room = this.page.width() / Math.min(2, this.panel.measures.length) - 24;
-    const gutter = Math.ceil(Math.max(24, ...models.map((model) => textWidth(short(model, 22))))) + 14;
+    const longest = Math.max(24, ...models.map((model) => textWidth(short(model, 22))));
+    const gutter = Math.ceil(longest) + 14;
     const side = Math.max(12, Math.min(44, Math.floor((room - gutter) / Math.max(1, models.length))));
-    this.heats = this.panel.measures.map((measure) => new Heat(this.drawn(measure, models), { cellWidth: side, cellHeight: Math.min(side, 30), gutter, least: Math.min(room, 320) }, {}));
+    const size = { cellWidth: side, cellHeight: Math.min(side, 30), gutter, least: Math.min(room, 320) };
+    if (longest > side - 6) size.foot = Math.ceil(longest * Math.SQRT1_2) + 20;
+    this.heats = this.panel.measures.map((measure) => new Heat(this.drawn(measure, models), size, {}));
     this.body.replaceChildren(...this.heats.map((heat) => {
       const scale = el("canvas", { class: "scale", "aria-hidden": "true" });
       legend(new CanvasInk(scale, Math.min(room, 420), 30), themed(), heat.map, 8, 4, 160);

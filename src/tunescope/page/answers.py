@@ -9,8 +9,9 @@ from tunescope.page.panels import Check, Part
 
 # More sentences than this are folded below the first ones.
 MOST = 5
-# Colours of the style sheet that tell models apart.
-MODELS = 24
+# Colours of the style sheet that tell models apart; after as many, lines are dashed and swatches square, then
+# dotted and on their tips.
+MODELS, _ROUNDS = 24, ("", " again1", " again2")
 _TEST = ("statistic", "value", "threshold", "null", "p", "n")
 _STATES = {"good": ("✓", "fine"), "note": ("i", "worth knowing"), "warning": ("!", "check first"),
            "unknown": ("?", "not known")}  # fmt: skip
@@ -92,14 +93,16 @@ def value_text(value: Any) -> str:
     return f"{value:.4g}"
 
 
-def trust_row(parts: Sequence[Part]) -> Markup:
-    """One chip for each check, the worst state of all studies, with the words of each in a fold."""
+def trust_row(parts: Sequence[Part], further: Sequence[Check] = ()) -> Markup:
+    """One chip for each check, the worst state of all studies, with the words of each in a fold.
+
+    `further` are checks of the page as a whole.
+    """
     bases = dict.fromkeys(part.base for part in parts if part.base)
     named = [Check("base", "good", f"The base is {base}.") for base in bases]
     groups = {"base": named or [Check("base", "unknown", "No source names its base model.")]}
-    for part in parts:
-        for check in (*part.checks, *part.content.checks):
-            groups.setdefault(check.name, []).append(check)
+    for check in (*further, *(c for part in parts for c in (*part.checks, *part.content.checks))):
+        groups.setdefault(check.name, []).append(check)
     return element("ul", *(_chip(key, checks) for key, checks in groups.items()), class_="checks")
 
 
@@ -118,9 +121,13 @@ def models_line(parts: Sequence[Part], labels: Sequence[str]) -> Markup:
     del parts
     chips = [
         element(
-            "button", element("span", class_=f"swatch c{i % MODELS}", aria_hidden="true"), name(label, 32),
+            "button", element("span", class_=_swatch(i), aria_hidden="true"), name(label, 32),
             type="button", class_="chip", aria_pressed="true", data_model=i,
         )
         for i, label in enumerate(labels)
     ]  # fmt: skip
     return element("div", *chips, class_="chips", role="group", aria_label="Models shown")
+
+
+def _swatch(place: int) -> str:
+    return f"swatch c{place % MODELS}{_ROUNDS[place // MODELS % len(_ROUNDS)]}"

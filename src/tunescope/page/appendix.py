@@ -11,13 +11,16 @@ _HEADS = ("label", "place", "format", "revision", "bytes", "digest")
 _BYTES = _HEADS.index("bytes")
 
 
-def appendix(parts: Sequence[Part], data: Mapping[str, Data]) -> Markup:
-    """Methods, commands, sources, tables and versions of all parts."""
+def appendix(parts: Sequence[Part], data: Mapping[str, Data], kinds: Sequence[str]) -> Markup:
+    """Methods, commands, sources, tables and versions of all parts.
+
+    A name in `data` begins with a number, the place in `kinds` of the kind of study that it is from.
+    """
     return joined(
         element("h3", "Methods"), *_methods(parts),
         element("h3", "Commands"), *(_command(part) for part in parts if part.content.command),
         element("h3", "What was read"), _sources(parts),
-        element("h3", "Tables"), *(_table(key, item, parts) for key, item in data.items()),
+        element("h3", "Tables"), *(_table(key, item, kinds) for key, item in data.items()),
         element("p", f"Page made by tunescope {__version__} from {_count(parts)}; it needs no network.",
                 class_="made"),
     )  # fmt: skip
@@ -64,9 +67,9 @@ def _row(source: Mapping[str, Any]) -> Markup:
     )
 
 
-def _table(key: str, item: Data, parts: Sequence[Part]) -> Markup:
+def _table(key: str, item: Data, kinds: Sequence[str]) -> Markup:
     number, _, table = key.partition(".")
-    kind = parts[int(number)].kind
+    kind = kinds[int(number)]
     columns = [
         joined(element("dt", element("code", column)), element("dd", _meaning(item.meanings.get(column, {}))))
         for column in item.frame.columns

@@ -11,6 +11,7 @@ from typing import Any
 from tunescope.page.answers import answer_card, findings_of, models_line, trust_row
 from tunescope.page.appendix import appendix
 from tunescope.page.markup import Markup, element, joined, name, shortened
+from tunescope.page.merging import ambiguous, merged
 from tunescope.page.packing import packed
 from tunescope.page.panels import Data, Part
 from tunescope.page.tabs import TABS, TabText, invitation
@@ -24,7 +25,8 @@ def page(parts: Sequence[Part]) -> str:
     """One HTML document that needs nothing from outside; equal parts give equal text."""
     labels = list(dict.fromkeys(label for part in parts for label in part.labels))
     findings = findings_of(parts)
-    data, panels = _collected(parts)
+    shown = merged(parts)
+    data, panels = _collected(shown)
     document = {
         "version": __version__,
         "models": labels,
@@ -40,11 +42,11 @@ def page(parts: Sequence[Part]) -> str:
         script=script,
         header=_header(parts, labels),
         answers=answer_card(parts, findings),
-        trust=trust_row(parts),
+        trust=trust_row(parts, ambiguous(parts)),
         tabs=joined(*(_tab(tab, panels) for tab in TABS)),
         panes=joined(*(_pane(tab, parts, panels) for tab in TABS)),
         checks=_figures("trust", panels),
-        appendix=appendix(parts, data),
+        appendix=appendix(parts, data, [part.kind for part in shown]),
         data=packed(document, data),
     )
 

@@ -97,6 +97,7 @@ def _domain(name: str, rows: Rows, tokenizer: Any, recipe: Recipe, limits: Limit
         "max_length": limits.within(recipe.max_length),
         "train_rows": len(train),
         "held_out_rows": len(held_out),
+        "held_out_sha256": data_hash(held_rows),
         "also_held_out": len(rows) - len(train_rows) - len(held_rows),
         "truncated_rows": sum(example.truncated for example in train + held_out),
         "cut_rows": len(train_rows) + len(held_rows) - len(train) - len(held_out),

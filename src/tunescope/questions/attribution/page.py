@@ -6,14 +6,16 @@ from typing import Any
 import polars as pl
 
 from tunescope.page.fitting import filled
-from tunescope.page.panels import Check, Content, Data, Gain, Maps, Measure, Panel, Scatter
+from tunescope.page.panels import Check, Content, Data, Gain, Maps, Measure, Panel, Scatter, State
 from tunescope.questions.attribution.command import COMMAND
 from tunescope.questions.attribution.readout import MEANING, methods
+from tunescope.questions.attribution.training_texts import SAID
 from tunescope.study.finding import significant
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
 
 _LOSSES = ("base_loss", "tuned_loss", "gain", "gain_stderr", "sum", "residual", "sequences", "tokens")
+_STATES: dict[str, State] = {"held_out": "good", "trained_on": "warning", "not_known": "unknown"}
 _UNIT = {"unit": "nats/token", "meaning": ""}
 # Halves of the data that agree less do not carry a map of single weights.
 _AGREES = 0.7
@@ -25,7 +27,7 @@ def content(study: Study) -> Content:
     sets = document["data_sets"]
     data = {
         "attribution": Data(filled(table.frame, ["layer"]), table.meta["columns"]),
-        "gain": Data(_gains(sets, study.sources[0]["label"]), dict.fromkeys(_LOSSES[:6], _UNIT)),
+        "gain": Data(_gains(sets, table.frame["model_id"][0]), dict.fromkeys(_LOSSES[:6], _UNIT)),
     }
     if (back := study.tables.get("put_back")) is not None and len(back):
         data["put_back"] = Data(filled(back.frame, ["layer"]), back.meta["columns"])
@@ -98,6 +100,5 @@ def _checks(sets: Mapping[str, Mapping[str, Any]]) -> Iterator[Check]:
         residual = f"{significant(said['residual'], 2)} of {significant(said['gain'])} nats/token"
         settled = f"{name}: the parts add up to the gain but for {residual}."
         yield Check("adds up", "good" if said["converged"] else "warning", settled)
-        yield Check(
-            "texts", "unknown", f"{name}: whether the model was trained on these texts is not recorded."
-        )
+        seen = said.get("texts", "not_known")
+        yield Check("texts", _STATES[seen], f"{name}: {SAID[seen]}.")

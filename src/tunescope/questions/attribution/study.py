@@ -16,6 +16,7 @@ from tunescope.questions.attribution.findings import attribution_findings, diffe
 from tunescope.questions.attribution.inputs import check_there, data_sets
 from tunescope.questions.attribution.question import QUESTION
 from tunescope.questions.attribution.summary import DIFFERENCE, PUT_BACK, SCHEMA
+from tunescope.questions.attribution.training_texts import seen_in_training
 from tunescope.source import digest
 from tunescope.source.ledger import provenance
 from tunescope.source.spec import default_label, location_of, parse_spec, spelled
@@ -69,7 +70,8 @@ def attribute(
     texts = [value for value in sets.values() if isinstance(value, str)]
     check_there(place if isinstance(tuned, str | Path) else "org/live", texts)
     subject, found, notices = _measured(place, sets, given, _scale(label, scale), tell)
-    document = _document(label, given, subject, found, notices)
+    seen = {name: seen_in_training(place, value) for name, value in sets.items()}
+    document = _document(label, given, subject, found, seen, notices)
     arguments = given | {"tuned": spelled(tuned, label), "state": None}
     arguments["base"] = None if base is None else spelled(base, "base")
     arguments["data"] = {name: spelled(value, name) for name, value in sets.items()}
@@ -164,6 +166,7 @@ def _document(
     given: Mapping[str, Any],
     subject: "Subject",
     found: Mapping[str, "Attribution"],
+    seen: Mapping[str, str],
     notices: Sequence[Notice],
 ) -> dict[str, Any]:
     findings = [
@@ -173,7 +176,7 @@ def _document(
             one.frame, one.summary, label, data, one.verification, data_sets=len(found)
         )
     ]
-    summaries = {data: one.summary for data, one in found.items()}
+    summaries = {data: {**one.summary, "texts": seen[data]} for data, one in found.items()}
     findings += difference_findings({d: one.frame for d, one in found.items()}, summaries, label)
     findings += [noticed(label, notice) for notice in notices]
     return {
@@ -238,7 +241,8 @@ def _provenance(
         for name, value in sets.items()
     ]
     tuned = [first] if subject.source is None else provenance([subject.source])
-    return [*tuned, base, *data]
+    named = [{**record, "label": first["label"]} for record in tuned]
+    return [*named, base, *data]
 
 
 def _place(model: Any) -> str:

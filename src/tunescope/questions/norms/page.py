@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
+from tunescope.page.fitting import leading
 from tunescope.page.panels import Check, Content, Data, Maps, Measure, Panel, Squares
 from tunescope.questions.norms.command import COMMAND
 from tunescope.questions.norms.measure import METRICS
@@ -13,11 +14,14 @@ from tunescope.questions.norms.sight import nothing_stands_out
 from tunescope.questions.norms.views import has_values, name_of
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
+from tunescope.table import Table
 
 # What says how a weight is stored is shown in a cell's drawer, but is no map.
 _NO_MAP = frozenset({"step", "lora_rank", "lora_alpha", "d_out", "d_in"})
 # A page of more models is larger than a browser likes.
 _MOST = 64
+# More singular values than this are thinned.
+_VALUES = 40_000
 _CENTRED = frozenset({"mean", "cosine_to_base"})
 
 
@@ -34,6 +38,8 @@ def content(study: Study) -> Content:
         for name, table in study.tables.items()
         if name in ("similarity", "heads") and len(table)
     }
+    if (curves := study.tables.get("low_rank")) is not None and len(curves):
+        data["low_rank"] = _spectra(curves, list(models))
     shared = shared_sentence(models)
     return Content(
         command=command_line(COMMAND, study.arguments),
@@ -53,6 +59,15 @@ def _of(frame: pl.DataFrame, models: list[str]) -> pl.DataFrame:
     """The rows of some models."""
     named = [name for name in ("model_id", "model_a", "model_b") if name in frame.columns]
     return frame.filter(*(pl.col(name).is_in(models) for name in named))
+
+
+def _spectra(curves: Table, models: list[str]) -> Data:
+    """The singular values of whole weights, for the drawer of a cell, in as many directions as fit."""
+    kept = _of(curves.frame, models).select(
+        "model_id", "stack", "component_name", "k", "singular_value", "energy_share"
+    )
+    shown, note = leading(kept, _VALUES, ("k",))
+    return Data(shown, curves.meta["columns"], note, bits=16)
 
 
 def _left_out(shown: int, of: int) -> list[str]:

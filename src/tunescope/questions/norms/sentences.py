@@ -85,14 +85,15 @@ def _layers(top: Sequence[int], tower: str) -> str:
 
 def shared_sentence(models: Models) -> str | None:
     """In which order the thirds of the layers stand in all models, `None` where they have none."""
-    having = [m for m in models.values() if all(m["thirds"][k] for k in _THIRDS)]
+    named = {label: m for label, m in models.items() if all(m["thirds"][k] for k in _THIRDS)}
+    having = list(named.values())
     # Layers of an image model and of its text encoder are not the same thirds of anything.
     if not having or len({m["layer_stack"] for m in having}) > 1:
         return None
     thirds = [m["thirds"] for m in having]
     orders = {tuple(sorted(_THIRDS, key=lambda k, t=t: t[k])) for t in thirds}  # type: ignore[misc]
     many = "both models" if len(thirds) == 2 else f"all {len(thirds)} models"
-    who = f"In {many}" if len(thirds) > 1 else "In this model"
+    who = f"In {many}" if len(thirds) > 1 else f"In {next(iter(named))}"
     if len(orders) > 1:
         return f"The thirds of the layers stand in no order that {many} share."
     order = orders.pop()
