@@ -35,6 +35,8 @@ _EXPERTS = r"(?:^|\.)(?:\w+_)?experts?"
 # Megatron, `experts.deepspeed_experts.3`), or a projection's list (`gate_up_projs.3`, Unsloth's gpt-oss).
 _EXPERT = re.compile(rf"{_EXPERTS}(?:\.\w+_experts)?(?P<cut>\.(?:expert_)?(?P<number>\d{{1,6}}))(?=\.|$)")
 _OF_PROJECTION = re.compile(rf"{_EXPERTS}\.[A-Za-z]\w*?(?P<cut>s?\.(?P<number>\d{{1,6}}))$")
+# All experts of Megatron's grouped layers in one module, a weight for each (`linear_fc1.weight3`).
+_OF_GROUP = re.compile(rf"{_EXPERTS}\.linear_fc\d(?P<cut>\.weight(?P<number>\d{{1,6}}))$")
 _LAYER = re.compile(r"^(.*?[A-Za-z_]\w*)\.(\d{1,6})\.(.*[A-Za-z].*)$")
 
 
@@ -60,7 +62,7 @@ def parse(name: str) -> Address:
         stack = _stack(name[: place.start(1)].rstrip("."))
         return unet_address(place, "unet" if stack == "model" else stack)
     path, expert = name, None
-    if "expert" in name and (found := _EXPERT.search(name) or _OF_PROJECTION.search(name)):
+    if "expert" in name and (found := _expert(name)):
         expert = int(found["number"])
         path = name[: found.start("cut")] + name[found.end("cut") :]
     if found := _LAYER.match(path):
@@ -68,6 +70,10 @@ def parse(name: str) -> Address:
         return Address(_stack(prefix), layer, module_type, expert)
     stack = _stack(path.rsplit(".", 1)[0] if "." in path else "")
     return Address(stack, None, _outside(path), expert)
+
+
+def _expert(name: str) -> re.Match[str] | None:
+    return _EXPERT.search(name) or _OF_PROJECTION.search(name) or _OF_GROUP.search(name)
 
 
 def _outside(path: str) -> str:

@@ -11,6 +11,9 @@ _FLUX = "black-forest-labs/flux: src/flux/modules/layers.py"
 _FLUX_DIFFUSERS = "huggingface/diffusers: loaders/lora_conversion_utils.py (sd-scripts → diffusers)"
 _FLUX2 = "huggingface/diffusers: models/transformers/transformer_flux2.py"
 _HUNYUAN = "Tencent/HunyuanVideo: hyvideo/modules/models.py"
+_HUNYUAN_DIFFUSERS = "huggingface/diffusers: scripts/convert_hunyuan_video_to_diffusers.py"
+_SD3_DIFFUSERS = "huggingface/diffusers: scripts/convert_sd3_to_diffusers.py"
+_EMBEDDERS = "huggingface/diffusers: models/embeddings.py"
 _SD3 = "Stability-AI/sd3.5: mmditx.py; kohya-ss/sd-scripts: networks/lora_sd3.py"
 _XLABS = "XLabs-AI/x-flux: src/flux/modules/layers.py (LoRA processors)"
 _DIFFSYNTH = "modelscope/DiffSynth-Studio: lora/flux_lora.py"
@@ -173,6 +176,47 @@ RENAMES = (
     Rename("denoiser.layers", r"attention\.out", "attention.to_out.0", _Z_IMAGE),
 )
 
+# Modules outside all blocks: a regular expression for a whole path, without what names the denoiser, and its
+# one name. Of models that share a name for one of them, each has one spelling of the pair.
+OUTSIDE = (
+    Rename("", r"x_embedder", "img_in", _FLUX_DIFFUSERS),
+    Rename("", r"x_embedder\.proj|pos_embed\.proj", "img_in.proj", f"{_HUNYUAN_DIFFUSERS}; {_SD3_DIFFUSERS}"),
+    Rename("", r"context_embedder", "txt_in", _FLUX_DIFFUSERS),
+    *(
+        Rename("", rf"{theirs}\.{linear}", f"{ours}.{layer}", source)
+        for theirs, ours, source in (
+            (r"(time_text_embed|time_guidance_embed)\.timestep_embedder", "time_in", _EMBEDDERS),
+            (r"time_text_embed\.text_embedder", "vector_in", _EMBEDDERS),
+            (r"(time_text_embed|time_guidance_embed)\.guidance_embedder", "guidance_in", _EMBEDDERS),
+            (r"condition_embedder\.time_embedder", "time_embedding", _WAN),
+            (r"condition_embedder\.text_embedder", "text_embedding", _WAN),
+        )
+        for linear, layer in (
+            (("linear_1", "0"), ("linear_2", "2"))
+            if source == _WAN
+            else (("linear_1", "in_layer"), ("linear_2", "out_layer"))
+        )
+    ),
+    *(
+        Rename("", rf"{theirs}\.mlp\.{number}", f"{ours}.{layer}", f"{_HUNYUAN}; {_SD3}")
+        for theirs, ours in (
+            (r"(t_embedder|time_in)", "time_in"),
+            (r"(y_embedder|vector_in)", "vector_in"),
+            (r"guidance_in", "guidance_in"),
+        )
+        for number, layer in ((0, "in_layer"), (2, "out_layer"))
+    ),
+    Rename("", r"condition_embedder\.time_proj", "time_projection.1", _WAN),
+    Rename("", r"final_layer\.linear|head\.head", "proj_out", f"{_FLUX_DIFFUSERS}; {_WAN}"),
+    # Not its adaLN_modulation: diffusers swaps the halves of those rows.
+    *(
+        Rename("", rf"{of}\.lin", f"{of}.linear", _FLUX2)
+        for of in (
+            "double_stream_modulation_img", "double_stream_modulation_txt", "single_stream_modulation"
+        )
+    ),
+)  # fmt: skip
+
 # Module names that hold an underscore of their own; all other underscores of a flat name were dots. From the
 # sources above, diffusers' transformers and UNets, and transformers' CLIP and T5.
 COMPOUNDS = (
@@ -198,5 +242,5 @@ COMPOUNDS = (
     "gate_up_proj text_transformer_blocks visual_transformer_blocks to_query to_key to_value out_layer "
     "self_attention cross_attention adaln_modulation_self_attn adaln_modulation_cross_attn "
     "adaln_modulation_mlp qkv_lora1 qkv_lora2 proj_lora1 proj_lora2 qkv_lora proj_lora norm_out "
-    "condition_embedder encoder_hid_proj"
+    "condition_embedder encoder_hid_proj time_embedder time_proj image_embedder time_guidance_embed pos_embed"
 )

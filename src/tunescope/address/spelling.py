@@ -8,6 +8,7 @@ from tunescope.address.naming import (
     DENOISER,
     DOTTED_PREFIXES,
     FLAT_PREFIXES,
+    OUTSIDE,
     RENAMES,
     UNET_PARTS,
 )
@@ -23,6 +24,10 @@ _BLOCKS = re.compile(
 )
 _OF_IMAGES = re.compile(rf"^(?:{_IS_BLOCKS})$")
 _RENAMES = tuple((re.compile(rf"(?:{r.blocks})"), re.compile(r.spelled), r.name) for r in RENAMES)
+_OUTSIDE = re.compile("|".join(f"(?P<r{i}>{r.spelled})" for i, r in enumerate(OUTSIDE)))
+_TARGETS = frozenset(rule.name for rule in OUTSIDE)
+# What stands in front of modules outside blocks.
+_MODEL = (*DENOISER, "transformer.")
 # Nothing else can be a name of these tables; most names of language models are none.
 _WORTH_A_LOOK = re.compile(
     rf"{_IS_BLOCKS}|blocks\.\d|diffusion_model\.|^unet\.|^text_encoders\.|^lora_|^lycoris_"
@@ -42,7 +47,7 @@ def dotted(name: str) -> str:
     for prefix in FLAT_PREFIXES:
         if name.startswith(prefix.spelled) and len(name) > len(prefix.spelled):
             path = _tokens(name[len(prefix.spelled) :].replace(".", "_"))
-            unet = prefix.means in DENOISER and _UNET.match(path)
+            unet = prefix.means in DENOISER and _UNET.match(path) and _outside_blocks(path) is None
             return diffusers_block(f"unet.{path}") if unet else prefix.means + path
     return name if "." in name else _tokens(name) or name
 
@@ -61,6 +66,8 @@ def canonical(name: str) -> str:
     >>> canonical("model.layers.3.self_attn.q_proj")
     'model.layers.3.self_attn.q_proj'
     """
+    if (outside := _outside_blocks(name)) is not None:
+        return outside
     if not _WORTH_A_LOOK.search(name):
         return name
     for prefix in DOTTED_PREFIXES:
@@ -72,6 +79,14 @@ def canonical(name: str) -> str:
     if inner is not None and _UNET.match(inner):
         return diffusers_block(f"unet.{inner}")
     return _in_blocks(name if inner is None else inner, denoiser=inner is not None)
+
+
+def _outside_blocks(name: str) -> str | None:
+    """The one name of an image model's module outside all blocks; `None` for any other."""
+    bare = next((name[len(p) :] for p in _MODEL if name.startswith(p)), name)
+    if found := _OUTSIDE.fullmatch(bare):
+        return OUTSIDE[int(str(found.lastgroup)[1:])].name
+    return bare if bare in _TARGETS else None
 
 
 def _in_blocks(path: str, denoiser: bool) -> str:

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tunescope.address import component_names, distinct_addresses, dotted, parse
-from tunescope.address.naming import BLOCKS, RENAMES, Rename
+from tunescope.address.naming import BLOCKS, OUTSIDE, RENAMES, Rename
 from tunescope.measure.between import between
 from tunescope.source import open_source
 from tunescope.source.checkpoint import open_checkpoint
@@ -259,6 +259,7 @@ def test_the_numbered_blocks_of_sdxl_are_the_same_places() -> None:
             "mlp.experts.local_experts.linear_fc1",
             5,
         ),
+        ("decoder.layers.0.mlp.experts.linear_fc2.weight11", "mlp.experts.linear_fc2", 11),
         ("model.layers.0.mlp.shared_expert.up_proj", "mlp.shared_expert.up_proj", None),
         ("model.layers.0.feed_forward.experts.gate_up_proj", "feed_forward.experts.gate_up_proj", None),
     ],
@@ -266,6 +267,22 @@ def test_the_numbered_blocks_of_sdxl_are_the_same_places() -> None:
 def test_experts_of_every_public_name_are_numbered(name: str, module: str, expert: int | None) -> None:
     address = parse(name)
     assert (address.module_type, address.expert, address.family) == (module, expert, "mlp")
+
+
+OUTSIDE_CASES = [(rule, spelled) for rule in OUTSIDE for spelled in spellings(rule.spelled)]
+
+
+@pytest.mark.parametrize(("rule", "spelled"), OUTSIDE_CASES, ids=[spelled for _, spelled in OUTSIDE_CASES])
+def test_modules_outside_blocks_are_one_in_every_spelling(rule: Rename, spelled: str) -> None:
+    names = [f"{p}{n}" for n in (spelled, rule.name) for p in ("transformer.", "diffusion_model.")]
+    written_flat = [flat(f"diffusion_model.{n}") for n in (spelled, rule.name)]
+    found = {parse(name) for name in names} | {parse(dotted(name)) for name in written_flat}
+    assert {(a.stack, a.layer, a.module_type) for a in found} == {("model", None, rule.name)}
+
+
+@pytest.mark.parametrize("name", ["time_embedding.linear_1", "time_embed.0", "add_embedding.linear_1"])
+def test_embeddings_of_a_unet_stay_its_own(name: str) -> None:
+    assert parse(dotted(flat(f"diffusion_model.{name}"))).stack == "unet"
 
 
 def test_names_of_language_models_are_left_as_they_are() -> None:
