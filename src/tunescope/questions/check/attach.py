@@ -12,7 +12,7 @@ from tunescope.questions.check.wanted import Shape, Wanted, stored_whole, wanted
 from tunescope.source.opened import Source
 
 # How many leading parts of a name may stand for something else in the base.
-_LONGEST_HEAD = 3
+_LONGEST_HEAD = 5
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,14 +23,22 @@ from tunescope.source.formats.peft import read_peft
 from tunescope.source.weights import Format, Reading, Weights
 
 _PARAMETER = re.compile(
-    r"^(?P<module>.+)\.(?P<parameter>lora_down|lora_up|lora_mid|alpha|dora_scale|lora_magnitude_vector|diff|diff_b|w_norm|b_norm|"
+    r"^(?P<module>.+)\.(?P<parameter>lora_down|lora_up|lora_mid|lora_[AB]|alpha|dora_scale|lora_magnitude_vector|diff|diff_b|"
+    r"w_norm|b_norm|reshape_weight|set_weight|"
     r"hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2|bias)(?:\.weight)?$",
     re.DOTALL,
 )
 _ROLES = {
     "lora_down": "down", "lora_up": "up", "lora_mid": "mid", "dora_scale": "dora",
+    # ComfyUI's own extractions put PEFT's names for the factors beside `diff` and `diff_b`.
+    "lora_A": "down", "lora_B": "up",
     "lora_magnitude_vector": "dora", "diff_b": "bias",
     "b_norm": "norm", "w_norm": "norm_weight",
+}  # fmt: skip
+# What is no update: a weight put in the place of the base's, the shape to bring it to before [comfy/lora.py].
+_REPLACED = {
+    "norm_weight": "norm, needs base", "set_weight": "weight in the place of the base's, needs base",
+    "reshape_weight": "shape that the base's weight is brought to",
 }  # fmt: skip
 _MARKS = (".lora_down.", ".hada_w", ".lokr_w", ".diff")
 
@@ -49,8 +57,9 @@ def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
     for flat, roles in collect(weights.tensors, _split).items():
         deltas += _module(flat, roles, weights, ledger, scale)
         leave_aside(roles, ledger)
-        if "norm_weight" in roles:
-            ledger.left([roles["norm_weight"].name], "norm, needs base")
+        for role, reason in _REPLACED.items():
+            if role in roles:
+                ledger.left([roles[role].name], reason)
     notice_scale(deltas, ledger)
     return Reading(deltas)
 

@@ -42,6 +42,14 @@ _SPELLINGS = (
         ),
         "NVIDIA-NeMo/Megatron-Bridge: src/megatron/bridge/peft/lora.py, canonical_lora.py",
     ),
+    Spelling(
+        re.compile(
+            r"^(?P<module>.+)\.adapter_layer\.(?P<nemo>lora_\w+_adapter(?:\.[a-z]+_adapter)?)\."
+            r"linear_(?P<side>in|out)\.weight$",
+            re.DOTALL,
+        ),
+        "NVIDIA/NeMo: nemo/collections/nlp/modules/common/megatron/adapters/parallel_adapters.py",
+    ),
     Spelling(re.compile(r"^(?P<module>.+)\.lora_(?P<side>[AB])$", re.DOTALL),
              "microsoft/LoRA: loralib/layers.py; Lightning-AI/litgpt: litgpt/lora.py"),
     Spelling(re.compile(r"^(?P<module>.+\.processor\.\w+_lora\d?)\.(?P<side>down|up)\.weight$", re.DOTALL),
@@ -55,11 +63,27 @@ PARTS_UNKNOWN = "the adapted parts of a fused weight; which parts they are is no
 def _split(name: str) -> tuple[str, str] | None:
     for spelling in _SPELLINGS:
         if found := spelling.pattern.match(name):
-            part = (found.groupdict().get("part") or "").replace("_", ".", 1)
+            groups = found.groupdict()
+            part = (groups.get("part") or "").replace("_", ".", 1)
+            part = part or (f".{_in_nemo(groups['nemo'])}" if groups.get("nemo") else "")
             return found["module"] + part, "down" if found["side"] in _DOWN else "up"
     if found := _BESIDE.match(name):
         return found["module"], "dora" if found["kind"] == "magnitude" else "bias"
     return None
+
+
+def _in_nemo(adapter: str) -> str:
+    """The module that an adapter of NeMo 1 stands beside, with the part of it where it is for one alone."""
+    whole, _, part = adapter.partition(".")
+    name = _NEMO.get(whole.replace("unfused_", ""), whole)
+    return f"{name}.{part.removesuffix('_adapter')}" if part else name
+
+
+_NEMO = {
+    "lora_kqv_adapter": "linear_qkv", "lora_q_adapter": "linear_q", "lora_kv_adapter": "linear_kv",
+    "lora_dense_attention_adapter": "linear_proj",
+    "lora_hto4h_adapter": "linear_fc1", "lora_4htoh_adapter": "linear_fc2",
+}  # fmt: skip
 
 
 def _recognises(weights: Weights) -> bool:

@@ -65,14 +65,26 @@ def _config(weights: Weights) -> dict[str, Any]:
 
 
 def _scale(config: Mapping[str, Any], weights: Weights) -> float | None:
+    """The factor in the config; the first mlx-lm, whose configs say `lora_layers`, took scale·alpha/rank.
+
+    Later ones ignore an alpha [ml-explore/mlx-examples: llms/mlx_lm/tuner/lora.py; ml-explore/mlx-lm].
+    """
     parameters = config.get("lora_parameters")
-    value = parameters.get("scale") if isinstance(parameters, dict) else None
-    if value is None:
+    if not isinstance(parameters, dict) or parameters.get("scale") is None:
         return None
+    scale = _number("scale", parameters, weights)
+    old = "lora_layers" in config and not {"num_layers", "fine_tune_type"} & {*config}
+    if not old or parameters.get("alpha") is None or not parameters.get("rank"):
+        return scale
+    return scale * _number("alpha", parameters, weights) / _number("rank", parameters, weights)
+
+
+def _number(key: str, parameters: Mapping[str, Any], weights: Weights) -> float:
+    value = parameters[key]
     if isinstance(value, bool) or not isinstance(value, int | float) or value - value != 0:
         raise BadInput(
             "config-value",
-            "lora_parameters.scale has a value that cannot be used",
+            f"lora_parameters.{key} has a value that cannot be used",
             file=weights.config_file or weights.place,
             expected="a finite number",
             found=value,

@@ -194,3 +194,20 @@ def test_flattened_names_of_a_unet_come_back(name: str) -> None:
 )  # fmt: skip
 def test_numbered_blocks_get_their_diffusers_names(flat: str, name: str) -> None:
     assert dotted(flat) == name
+
+
+def test_factors_under_pefts_names_beside_whole_differences_are_all_read(tmp_path: Path) -> None:
+    a, b, whole = normal(4, 10), normal(6, 4), normal(6, 10)
+    stem = "diffusion_model.blocks"
+    source = opened(
+        tmp_path,
+        {f"{stem}.0.self_attn.q.lora_A.weight": a, f"{stem}.0.self_attn.q.lora_B.weight": b,
+         f"{stem}.0.self_attn.q.diff_b": normal(6), f"{stem}.1.self_attn.q.diff": whole,
+         f"{stem}.0.norm3.diff": normal(6), f"{stem}.0.norm_q.set_weight": normal(6),
+         f"{stem}.1.self_attn.q.reshape_weight": np.array([6, 10], np.float32)},
+    )  # fmt: skip
+    found = {(d.address.layer, d.address.module_type): d.open().dense() for d in source.deltas}
+    np.testing.assert_allclose(found[0, "self_attn.q"], b.astype(np.float64) @ a, rtol=1e-12)
+    np.testing.assert_allclose(found[1, "self_attn.q"], whole, rtol=1e-12)
+    assert not [notice for notice in source.notices if notice.slug == "not_understood"]
+    assert len({entry.reason for entry in source.coverage if entry.status != "used"}) == 4

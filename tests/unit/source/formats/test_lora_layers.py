@@ -28,6 +28,11 @@ LIBRARIES = {
                         "adapter.linear_out.weight"),
     "canonical": ("decoder.layers.3.self_attention.linear_qkv", "adapter.adapter_q.linear_in.weight",
                   "adapter.adapter_q.linear_out.weight"),
+    "nemo 1": ("model.decoder.layers.3.mlp", "adapter_layer.lora_4htoh_adapter.linear_in.weight",
+               "adapter_layer.lora_4htoh_adapter.linear_out.weight"),
+    "nemo 1, a part": ("decoder.layers.3.self_attention",
+                       "adapter_layer.lora_unfused_kqv_adapter.v_adapter.linear_in.weight",
+                       "adapter_layer.lora_unfused_kqv_adapter.v_adapter.linear_out.weight"),
     "torchtune": ("layers.3.attn.v_proj", "lora_a.weight", "lora_b.weight"),
     "loralib": ("transformer.h.3.mlp.c_proj", "lora_A", "lora_B"),
     "peft names": ("layers.3.attention.wq", "lora_A.weight", "lora_B.weight"),
@@ -86,3 +91,22 @@ def test_parts_of_a_fused_projection_are_one_pair_each(
     expected = np.concatenate([u.astype(np.float64) @ d for u, d in zip(ups, downs, strict=True)])
     np.testing.assert_allclose(delta.open().dense(), expected)
     assert (delta.d_out, delta.d_in, delta.status) == (sum(rows), widths, PARTS_UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "module", "component"),
+    [
+        ("self_attention.adapter_layer.lora_kqv_adapter", "self_attention.linear_qkv", "ATTN_QKV"),
+        ("self_attention.adapter_layer.lora_dense_attention_adapter", "self_attention.linear_proj", "ATTN_O"),
+        ("mlp.adapter_layer.lora_unfused_hto4h_adapter.gate_adapter", "mlp.linear_fc1.gate", None),
+        ("mlp.adapter_layer.lora_4htoh_adapter", "mlp.linear_fc2", "MLP_DOWN"),
+    ],
+)
+def test_adapters_of_the_first_nemo_are_called_after_the_module_they_stand_beside(
+    adapter: str, module: str, component: str | None, tmp_path: Path
+) -> None:
+    stem = f"model.decoder.layers.7.{adapter}"
+    tensors = {f"{stem}.linear_in.weight": normal(4, 10), f"{stem}.linear_out.weight": normal(12, 4)}
+    (delta,) = opened(tmp_path, tensors).deltas
+    assert (delta.address.layer, delta.address.module_type) == (7, module)
+    assert component in (None, delta.address.component)

@@ -88,3 +88,20 @@ def test_scale_that_is_no_number(tmp_path: Path, scale: object) -> None:
     tensors = {f"{STEM}.lora_a": normal(6, 2), f"{STEM}.lora_b": normal(2, 5)}
     with pytest.raises(BadInput, match="config-value"):
         open_source(folder(tmp_path, tensors, scale=scale))
+
+
+@pytest.mark.parametrize(
+    ("config", "scale"),
+    [
+        ({"lora_layers": 16}, 10.0 * 16 / 8),
+        ({"num_layers": 16}, 10.0),
+        ({"fine_tune_type": "lora"}, 10.0),
+    ],
+)
+def test_an_alpha_counts_where_the_first_mlx_lm_wrote_the_config(
+    tmp_path: Path, config: dict[str, Any], scale: float
+) -> None:
+    source = folder(tmp_path, {f"{STEM}.lora_a": normal(20, 8), f"{STEM}.lora_b": normal(8, 20)})
+    stated = {**config, "lora_parameters": {"rank": 8, "alpha": 16, "scale": 10.0, "dropout": 0.0}}
+    (source / "adapter_config.json").write_text(json.dumps(stated))
+    assert [delta.scale for delta in open_source(source).deltas] == [scale]
