@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import ml_dtypes
@@ -24,10 +25,11 @@ from safetensors.numpy import load_file, save_file
 ROOT = Path("bench-out") / "whole"
 RESULT = Path(__file__).parent / "results" / "whole.json"
 SIDE, RANK, REPEATS = 4096, 64, 5
-# Name -> matrices of its pair; the bare pass stands on both sides of ours.
+# Name -> matrices of its pair. Every round runs all of them once and beside them the bare pass, which tells
+# how fast the machine is at that moment.
+ROUNDS = 5
 ORDER = {
-    "read": 4, "bare": 4, "norms": 4, "bare_again": 4, "norms_twice_the_size": 8, "top": 2, "verify": 4,
-    "verify_256": 2,
+    "read": 4, "bare": 4, "norms": 4, "norms_twice_the_size": 8, "top": 2, "verify": 4, "verify_256": 2,
 }  # fmt: skip
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
@@ -159,7 +161,7 @@ def contend(name: str, matrices: int, rank: int) -> None:
     run = WAYS[name](folder)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds, wall = [], []
-    for _ in range(1 if name == "top" else REPEATS):
+    for _ in range(2 if name == "top" else REPEATS):
         at, clock = time.process_time(), time.perf_counter()
         run()
         seconds.append(time.process_time() - at)
@@ -171,17 +173,28 @@ def contend(name: str, matrices: int, rank: int) -> None:
 
 
 def main() -> dict[str, Any]:
-    """Run every way, write `results/whole.json`."""
-    results: dict[str, Any] = {}
-    for name, matrices in ORDER.items():
-        # Made in a process of its own: what it held would count as peak memory of the next.
-        rank = 256 if name == "verify_256" else RANK
-        _alone("make", matrices, rank)
-        results[name] = json.loads(_alone(name.partition("_")[0], matrices, rank).splitlines()[-1])
-    results["load"], results["cores"] = os.getloadavg()[0], os.cpu_count()
+    """Run every way in every round, write medians to `results/whole.json`."""
+    rounds: list[dict[str, dict[str, float]]] = []
+    for _ in range(ROUNDS):
+        found = {}
+        for name, matrices in ORDER.items():
+            # Made in a process of its own: what it held would count as peak memory of the next.
+            rank = 256 if name == "verify_256" else RANK
+            _alone("make", matrices, rank)
+            found[name] = json.loads(_alone(name.partition("_")[0], matrices, rank).splitlines()[-1])
+        rounds.append(found)
+    results: dict[str, Any] = {name: _medians(rounds, name) for name in ORDER}
+    results |= {"rounds": ROUNDS, "load": os.getloadavg()[2], "cores": os.cpu_count()}
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(results, indent=2) + "\n")
     return results
+
+
+def _medians(rounds: list[dict[str, dict[str, float]]], name: str) -> dict[str, float]:
+    """Medians over the rounds of what was measured, and of CPU time over that of a round's own bare pass."""
+    found = {key: median(r[name][key] for r in rounds) for key in rounds[0][name]}
+    ratios = [r[name]["cpu_per_gb"] / r["bare"]["cpu_per_gb"] for r in rounds]
+    return found | {"to_bare": median(ratios), "to_bare_least": min(ratios), "to_bare_most": max(ratios)}
 
 
 def _alone(way: str, matrices: int, rank: int) -> str:
@@ -193,7 +206,6 @@ def _alone(way: str, matrices: int, rank: int) -> str:
 
 def section(r: dict[str, Any]) -> list[str]:
     """The results as lines of the page."""
-    least = min(r["bare"]["cpu_per_gb"], r["bare_again"]["cpu_per_gb"])
     titles = {
         "read": "reading both files",
         "bare": "bare float32 pass over arrays in memory, ten statistics",
@@ -204,15 +216,16 @@ def section(r: dict[str, Any]) -> list[str]:
         "verify_256": "tunescope verify, r = 256",
     }
     rows = [
-        f"| {title} | {r[name]['cpu_per_gb'] / least:.2f} | {r[name]['cpu_per_gb']:.2f} | "
-        f"{r[name]['wall_per_gb']:.2f} | {r[name]['peak_mb']:.0f} MB |"
+        "| {} | {to_bare:.2f} ({to_bare_least:.2f}–{to_bare_most:.2f}) | {cpu_per_gb:.2f} | "
+        "{wall_per_gb:.2f} | {peak_mb:.0f} MB |".format(title, **r[name])
         for name, title in titles.items()
     ]
     return [
         "`python -m benchmarks.whole`: bfloat16 checkpoints of 4096 × 4096 matrices, every value differing",
-        "by chance, from the page cache, one thread of BLAS, hashing apart. CPU seconds per GB of both files",
-        "together; they are of the machine at hand and its load, the ratio to the bare pass carries over.",
-        f"Load average at the end of the run: {r['load']:.0f} on {r['cores']} cores.",
+        "by chance, from the page cache, one thread of BLAS, hashing and imports apart. CPU seconds per GB",
+        "of both files together are of the machine at hand and its load; the ratio to the bare pass of the",
+        f"same round carries over. Medians of {r['rounds']} rounds (least–most).",
+        f"Load average of the last quarter of an hour: {r['load']:.0f} on {r['cores']} cores.",
         "",
         "| | CPU ÷ bare pass | CPU s per GB | wall s per GB | peak memory of the process |",
         "|---|---|---|---|---|",
