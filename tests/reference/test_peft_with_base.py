@@ -8,7 +8,9 @@ import pytest
 from safetensors.numpy import save_file
 
 import tunescope
+from tunescope.errors import BadInput
 from tunescope.source.against import opener
+from tunescope.source.formats.leftovers import NEEDS_BASE
 from tunescope.source.whole import open_whole
 
 torch = pytest.importorskip("torch")
@@ -23,6 +25,13 @@ CONFIGS: dict[str, Any] = {
     "boft": lambda: peft.BOFTConfig(boft_block_size=4, init_weights=False),
     "hra": lambda: peft.HRAConfig(r=4, init_weights=False),
     "road": lambda: peft.RoadConfig(init_weights=False, group_size=8),
+    "deft": lambda: peft.DeftConfig(init_weights=False),
+    "frod": lambda: peft.FrodConfig(progressbar=False),
+    "glora": lambda: peft.GloraConfig(init_weights=False),
+    "hira": lambda: peft.HiraConfig(init_weights=False),
+    "osf": peft.OSFConfig,
+    "peanut": peft.PeanutConfig,
+    "psoft": lambda: peft.PsoftConfig(r=4),
 }
 
 
@@ -84,6 +93,40 @@ def test_the_update_is_what_pefts_merge_added(name: str, tmp_path: Path) -> None
         wanted = merged[key].astype(float) - base.tensors[key].read().astype(float)
         np.testing.assert_allclose(delta.open().dense(), wanted, atol=1e-5)
         assert delta.status == "ok"
+    assert {entry.status for entry in source.coverage} == {"used"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_norms_that_were_tuned_alone_are_rows(tmp_path: Path) -> None:
+    CONFIGS["ln"] = lambda: peft.LNTuningConfig(target_modules=["norm"])
+    try:
+        merged, folder = trained("ln", tmp_path, target_modules={"norm"})
+    finally:
+        del CONFIGS["ln"]
+    base = open_whole(folder / "base")
+    (source,) = opener(base)(str(folder / "adapter"))
+    assert len(source.deltas) == 4, "weight and bias of two norms"
+    for delta in source.deltas:
+        end = "bias" if delta.address.module_type.endswith("bias") else "weight"
+        key = f"layers.{delta.address.layer}.norm.{end}"
+        wanted = merged[key].astype(float) - base.tensors[key].read().astype(float)
+        np.testing.assert_allclose(delta.open().dense().ravel(), wanted, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_bases_that_frod_did_not_save_are_refused_rather_than_guessed(tmp_path: Path) -> None:
+    _, folder = trained("frod", tmp_path, save_projection=False)
+    (source,) = opener(open_whole(folder / "base"))(str(folder / "adapter"))
+    with pytest.raises(BadInput) as caught:
+        source.deltas[0].open()
+    assert caught.value.slug == "not-merged"
+    assert "save_projection" in str(caught.value.found)
+
+
+def test_every_method_that_needs_the_base_is_compared_with_peft() -> None:
+    """AdaMSS asks for scikit-learn to be trained at all; tokens have tests of their own."""
+    compared = {name.upper() for name in CONFIGS} | {"LN_TUNING", "TRAINABLE_TOKENS", "ADAMSS"}
+    assert compared >= set(NEEDS_BASE)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.delta import Dense
-from tunescope.errors import BadInput
+from tunescope.errors import BadInput, UsageError
 from tunescope.extras import needed_by
 from tunescope.source.files.tensors import LazyTensor
 
@@ -22,7 +22,7 @@ _LEFT_OUT = {
     "modules_to_save": None, "base_model_name_or_path": None, "revision": None, "task_type": None,
     "auto_mapping": None, "layers_to_transform": None, "layers_pattern": None, "exclude_modules": None,
     "inference_mode": True, "target_parameters": None, "trainable_token_indices": None,
-    "fan_in_fan_out": False,
+    "fan_in_fan_out": False, "progressbar": False,
 }  # fmt: skip
 
 
@@ -32,10 +32,12 @@ def difference(
     tensors: Mapping[str, LazyTensor],
     weight: Callable[[], Float32],
     file: str,
+    shared: Mapping[str, LazyTensor],
 ) -> Dense:
     """W' − W of one linear layer, `weight()` its `(d_out, d_in)`, `tensors` the adapter's by parameter.
 
-    Raises `UsageError` without PEFT, `BadInput` where PEFT cannot merge these tensors into this weight.
+    `shared` are those that belong to no module, of which this one has its share (FRoD's bases). Raises
+    `UsageError` without PEFT, `BadInput` where PEFT cannot merge these tensors into this weight.
     """
     with needed_by(f"merging {config['peft_type']}"):
         import peft
@@ -43,15 +45,18 @@ def difference(
     W = weight()
     holder = _holder(torch, module, W)
     held = {f"base_model.model.{module}.{name}": _tensor(torch, t) for name, t in tensors.items()}
+    held |= {f"base_model.{name}": _tensor(torch, t) for name, t in shared.items()}
     # PEFT has no errors of its own; nothing but its calls stands under this.
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             model = peft.get_peft_model(holder, _config(peft, config, module))
-            peft.set_peft_model_state_dict(model, held)
-            layer = model.get_submodule(f"base_model.model.{module}")
-            layer.merge()
-            merged = layer.get_base_layer().weight.detach().numpy()
+            merged = _merged(peft, model, f"base_model.model.{module}", held)
+    except ImportError as error:
+        raise UsageError(
+            "extra-missing", f"merging {config['peft_type']} needs a package that PEFT does not bring",
+            file=file, found=str(error), fix="install the package that PEFT names",
+        ) from error  # fmt: skip
     except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise BadInput(
             "not-merged",
@@ -63,6 +68,21 @@ def difference(
             fix="name the base it was trained on",
         ) from error
     return Dense(merged.astype(np.float64) - W)
+
+
+def _merged(peft: Any, model: Any, module: str, held: Mapping[str, Any]) -> Float32:
+    """The weight that PEFT merges these tensors into."""
+    peft.set_peft_model_state_dict(model, dict(held))
+    layer, config = model.get_submodule(module), model.peft_config["default"]
+    if str(config.peft_type).endswith("FROD"):
+        if not config.save_projection:
+            raise ValueError("save_projection is false, and FRoD's bases follow from all layers together")
+        # It derived U from the bases of this one layer, before those of the adapter were loaded.
+        layer.update_layer("default", layer.frod_V, layer.frod_s_indices, layer.frod_s_size, config=config)
+        peft.set_peft_model_state_dict(model, dict(held))
+    layer.merge()
+    merged: Float32 = layer.get_base_layer().weight.detach().numpy()
+    return merged
 
 
 def _holder(torch: Any, module: str, W: Float32) -> Any:

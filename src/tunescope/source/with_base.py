@@ -25,6 +25,7 @@ from tunescope.source.trained_tokens import TOKENS, trained_tokens
 from tunescope.source.whole import WholeModel
 
 _SAVED = re.compile(r"^(saved module|saved embedding layer|bias)\b")
+_SHARED = "frod_"
 _COPY = re.compile(r"\.(original_module|base_layer)\.")
 _WRAPPED = re.compile(r"\.(modules_to_save|ln_tuning_layers)(\.[A-Za-z_]\w*)?(?=\.(weight|bias)$)")
 
@@ -129,8 +130,12 @@ def _dora(open_update: Any, base: Base, magnitude: LazyTensor, shape: tuple[int,
 def _through_peft(source: Source, tensors: Mapping[str, LazyTensor], base: WholeModel) -> Iterator[Delta]:
     """A delta for every linear layer that the adapter has tensors of."""
     modules: dict[str, dict[str, LazyTensor]] = {}
+    shared: dict[str, LazyTensor] = {}
     for name, tensor in tensors.items():
-        plain = strip_wrappers(name)
+        plain = strip_wrappers(name).removeprefix("base_model.")
+        if plain.startswith(_SHARED):
+            shared[plain] = tensor
+            continue
         if (module := _module_of(plain, base)) is not None:
             modules.setdefault(module, {})[plain.removeprefix(f"{module}.")] = tensor
     for module, parts in modules.items():
@@ -141,13 +146,21 @@ def _through_peft(source: Source, tensors: Mapping[str, LazyTensor], base: Whole
         turned = source.config.get("fan_in_fan_out") is True
         shape = weight.shape[::-1] if turned else weight.shape
         beside, size = Base(weight, turned), (shape[0], shape[1])
+        share = _share(shared, module)
         yield Delta(
             address=address, component_name="", method=str(source.config["peft_type"]).lower(),
             d_out=shape[0], d_in=shape[1], rank=None, alpha=None, scale=1.0,
-            tensors=tuple(tensor.name for tensor in parts.values()),
-            open=partial(_merged, source.config, module, parts, beside, size, source.location),
+            tensors=tuple(tensor.name for tensor in (*parts.values(), *share.values())),
+            open=partial(_merged, source.config, module, parts, beside, size, source.location, share),
             base=beside,
         )  # fmt: skip
+
+
+def _share(shared: Mapping[str, LazyTensor], module: str) -> dict[str, LazyTensor]:
+    """The tensors of FRoD that modules of one kind have in common, named by the end of their paths."""
+    path = module.replace(".", "_")
+    kinds = {name: name.partition(".")[2] for name in shared}
+    return {name: shared[name] for name, kind in kinds.items() if f"_{path}".endswith(f"_{kind}")}
 
 
 def _module_of(name: str, base: WholeModel) -> str | None:
@@ -168,11 +181,12 @@ def _merged(
     beside: Base,
     shape: tuple[int, int],
     file: str,
+    shared: Mapping[str, LazyTensor],
 ) -> Update:
     def weight() -> NDArray[np.float32]:
         return beside.matrix(shape).astype(np.float32)
 
-    return difference(config, module, parts, weight, file)
+    return difference(config, module, parts, weight, file, shared)
 
 
 def _saved(source: Source, tensors: Mapping[str, LazyTensor], base: WholeModel) -> Iterator[Delta]:
