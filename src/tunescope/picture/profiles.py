@@ -24,7 +24,7 @@ def profile(
 ) -> Axes:
     """Draw one family's layer profile: a line per model, colours and scale as in the profiles `beside`."""
     every = beside or [view]
-    order = list(dict.fromkeys(line.label for other in every for line in other.lines))
+    order = _order(every)
     with style():
         ax = own_axes(ax, 6.0, 3.2)
         shown = dict(zip(order, names(order, 40), strict=True))
@@ -55,6 +55,12 @@ def profile(
     return ax
 
 
+def _order(views: Sequence[Profile]) -> list[str]:
+    """All models, those of the study in its order."""
+    drawn = [line.label for view in views for line in view.lines]
+    return [m for m in dict.fromkeys([*(m for view in views for m in view.models), *drawn]) if m in drawn]
+
+
 def far_apart(lines: Sequence[Any]) -> bool:
     """Whether lines differ so much in size that the small ones would lie flat on a linear axis.
 
@@ -83,9 +89,10 @@ def profiles(views: Sequence[Profile]) -> Figure:
             for ax in axes[: len(views)]
             for h, text in zip(*ax.get_legend_handles_labels(), strict=True)
         }
+        shown = [text for text in names(_order(views), 40) if text in handles]
         figure.legend(
-            handles.values(),
-            handles.keys(),
+            [handles[text] for text in shown],
+            shown,
             loc="outside lower center",
             ncols=min(4, len(handles)),
             frameon=False,
@@ -155,6 +162,7 @@ def curves(views: Sequence[Curve], title: str, label: str, across: str, ax: Axes
 
 def alone(panel: Callable[[Axes], Axes]) -> Figure:
     """A figure that holds one panel and nothing else."""
-    ax = own_axes(None, 6.4, 3.8)
-    panel(ax=ax)  # type: ignore[call-arg]
+    with style():
+        ax = own_axes(None, 6.4, 3.8)
+        panel(ax=ax)  # type: ignore[call-arg]
     return figure_of(ax)

@@ -62,11 +62,12 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """Lines over the layers of one family and stack."""
+    """Lines over the layers of one family and stack; colours follow the order of `models`."""
 
     title: str
     lines: tuple[Line, ...]
     label: str
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

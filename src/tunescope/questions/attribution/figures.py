@@ -144,11 +144,7 @@ def change_effect(view: Scatter, ax: Axes | None = None) -> Axes:
             ax.scatter(view.change[chosen], view.effect[chosen], s=26, linewidths=1.0, zorder=3, **look)
         _limits(ax, view)
         _quarters(ax, view)
-        said = "n/a" if view.spearman is None else f"{view.spearman:.2f}"
-        rest = f", {view.left_out} cells at zero not shown" if view.left_out else ""
-        ax.set_title(
-            f"{title_text(view.title)}\nSpearman {said} over {len(view.names) + view.left_out} cells{rest}"
-        )
+        ax.set_title(title_text(view.title))
         _legend(ax, view)
         place_labels(ax, view.change, view.effect, view.named, view.names)
     return ax
@@ -218,7 +214,7 @@ def verification(view: Checks, ax: Axes | None = None) -> Axes:
         low, high = ax.get_xlim(), ax.get_ylim()
         ax.axline((0, 0), slope=1, color=INK, linewidth=0.8, linestyle=":", label="equal")
         ax.set(xlim=low, ylim=high)
-        ax.set_title(f"{title_text(view.title)}\n{view.note}")
+        ax.set_title(title_text(view.title))
         ax.ticklabel_format(style="sci", scilimits=(-3, 4))
         ax.legend(frameon=False, fontsize=8)
         far = np.argsort(-np.abs(view.measured))[:4]

@@ -30,7 +30,8 @@ def _of_data(study: Study, data: str, stems: dict[str, str]) -> Iterator[Drawn]:
     maps = view.maps(rows, title)
     yield Drawn(f"attribution{tail}", view.caption(summary), partial(figures.attribution_maps, maps))
     points = view.scatter(rows, title, summary["spearman_change_effect"])
-    caption = f"How much each weight changed against its part of the change of the loss, {title}."
+    caption = f"How much each weight changed against its part of the change of the loss, {title}"
+    caption += f": {view.of_change(points)}."
     panels: dict[str, Panel] = {title: partial(figures.change_effect, points)}
     yield Drawn(f"change_effect{tail}", caption, lambda: figure_of(figures.change_effect(points)), panels)
     if "put_back" in study.tables:
@@ -42,8 +43,9 @@ def _put_back(study: Study, data: str, title: str, tail: str) -> Iterator[Drawn]
     if not rows.height:
         return
     summary = study.readout["data_sets"][data]
-    checks = view.checks(rows, title, view.agreement(summary["verification"]))
-    caption = f"Measured effect of putting single weights back against what was attributed, {title}."
+    checks = view.checks(rows, title)
+    caption = f"Measured effect of putting single weights back against what was attributed, {title}: "
+    caption += f"{view.agreement(summary['verification'])}."
     panels: dict[str, Panel] = {title: partial(figures.verification, checks)}
     yield Drawn(f"put_back{tail}", caption, lambda: figure_of(figures.verification(checks)), panels)
 

@@ -69,7 +69,6 @@ class Checks:
     measured: Floats
     errors: tuple[Floats, Floats]
     largest: NDArray[np.bool_]
-    note: str
 
 
 def maps(frame: pl.DataFrame, title: str) -> list[Map]:
@@ -170,7 +169,7 @@ def _edges(frame: pl.DataFrame) -> tuple[float, float, float, float] | None:
     return low[0], high[0], low[1], high[1]
 
 
-def checks(rows: pl.DataFrame, title: str, note: str) -> Checks:
+def checks(rows: pl.DataFrame, title: str) -> Checks:
     """What was measured when cells were put back, beside what was attributed to them."""
     errors = (
         rows["attribution_stderr"].fill_null(0.0).to_numpy(),
@@ -183,15 +182,21 @@ def checks(rows: pl.DataFrame, title: str, note: str) -> Checks:
         rows["measured"].to_numpy(),
         errors,
         (rows["chosen"] == "largest").to_numpy(),
-        note,
     )
 
 
 def agreement(found: Mapping[str, Any]) -> str:
-    """The rank correlations of a verification, for a figure's title."""
+    """The rank correlations of a verification, for a figure's caption."""
     parts = [f"Spearman {significant(found['spearman'], 2)}"]
     parts += [f"{which} {significant(found[f'spearman_{which}'], 2)}" for which in ("largest", "random")]
     return f"{parts[0]} over {found['cells']} cells ({', '.join(parts[1:])})"
+
+
+def of_change(points: Scatter) -> str:
+    """The rank correlation of change and effect over all cells, for a figure's caption."""
+    said = "n/a" if points.spearman is None else f"{points.spearman:.2f}"
+    rest = f", {points.left_out} cells at zero not shown" if points.left_out else ""
+    return f"Spearman {said} over {len(points.names) + points.left_out} cells{rest}"
 
 
 def caption(summary: Mapping[str, Any]) -> str:

@@ -86,6 +86,7 @@ def heatmaps(frame: pl.DataFrame, model_id: str, metric: str) -> list[Grid]:
 def profiles(frame: pl.DataFrame, metric: str) -> list[Profile]:
     """Mean over a layer's modules, one profile per stack and family, one line per model."""
     inside = frame.filter(pl.col("layer").is_not_null() & pl.col(metric).is_finite())
+    models = tuple(frame["model_id"].unique(maintain_order=True).to_list())
     out = []
     for stack in inside["stack"].unique(maintain_order=True).to_list():
         in_stack = inside.filter(pl.col("stack") == stack)
@@ -93,7 +94,8 @@ def profiles(frame: pl.DataFrame, metric: str) -> list[Profile]:
         for family in ("mlp", "attention", "norm", "embedding", "other"):
             part = in_stack.filter(pl.col("family") == family)
             if part.height:
-                out.append(Profile(f"{lead}{family}", tuple(_lines(part, metric)), label_of(metric)))
+                lines = tuple(_lines(part, metric))
+                out.append(Profile(f"{lead}{family}", lines, label_of(metric), models))
     return out
 
 

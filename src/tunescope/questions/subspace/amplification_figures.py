@@ -47,9 +47,15 @@ def along_figure(views: Sequence[Along], heading: str) -> Figure:
         rows = -(-len(views) // columns)
         figure = new_figure(max(4.0 * columns, 5.4), 2.9 * rows + 0.8)
         axes = figure.subplots(rows, columns, squeeze=False, sharey=True).ravel()
-        for view, ax in zip(views, axes, strict=False):
+        for i, (view, ax) in enumerate(zip(views, axes, strict=False)):
             along(view, ax)
-            ax.label_outer()
+            # Layers are numbered under every column, also where the last row is not full.
+            if i + columns < len(views):
+                ax.set_xlabel("")
+                ax.tick_params(axis="x", labelbottom=False)
+            if i % columns:
+                ax.set_ylabel("")
+                ax.tick_params(axis="y", labelleft=False)
         for ax in axes[len(views) :]:
             ax.set_visible(False)
         handles, labels = axes[0].get_legend_handles_labels()

@@ -10,7 +10,7 @@ from tunescope.picture.labels import place_labels
 from tunescope.picture.style import figure_of, new_figure, style
 from tunescope.picture.views import Grid
 from tunescope.questions.attribution.figures import attribution_maps, change_effect, verification
-from tunescope.questions.attribution.views import Checks, Map, Scatter
+from tunescope.questions.attribution.views import Checks, Map, Scatter, of_change
 
 
 def grid(rows, columns):
@@ -69,13 +69,15 @@ def test_names_cover_neither_each_other_nor_a_point():
 
 
 def test_logarithmic_axes_have_plain_numbers():
-    """No markup in a tick, and the title says what is missing."""
-    ax = change_effect(crowd())
+    """No markup in a tick; what is missing stands in the caption, no prose in the picture."""
+    points = crowd()
+    ax = change_effect(points)
     figure_of(ax).draw_without_rendering()
     ticks = [t.get_text() for t in (*ax.get_xticklabels(), *ax.get_yticklabels())]
     assert [t for t in ticks if t]
     assert not [t for t in ticks if "$" in t]
-    assert "Spearman 0.31 over 62 cells, 2 cells at zero not shown" in ax.get_title()
+    assert of_change(points) == "Spearman 0.31 over 62 cells, 2 cells at zero not shown"
+    assert ax.get_title() == points.title
 
 
 def test_no_place_means_no_label():
@@ -93,7 +95,7 @@ def test_a_verification_shows_both_kinds_and_the_line_of_equality():
     attributed, measured = np.array([-0.3, -0.2, 0.01, 0.02]), np.array([-0.1, -0.05, 0.0, 0.03])
     errors = (np.full(4, 0.01), np.full(4, 0.02))
     largest = np.array([True, True, False, False])
-    ax = verification(Checks("run", tuple("abcd"), attributed, measured, errors, largest, "Spearman 1"))
+    ax = verification(Checks("run", tuple("abcd"), attributed, measured, errors, largest))
     filled, opened = (c.lines[0] for c in ax.containers)
     assert filled.get_xdata().tolist() == [-0.3, -0.2]
     assert opened.get_markerfacecolor() == "white"
