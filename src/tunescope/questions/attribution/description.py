@@ -34,7 +34,8 @@ def _depth(case: Case) -> list[str]:
             continue
         edges = cuts(len(layers))
         bands = [values[edges[i] : edges[i + 1]] for i in range(3)]
-        gross, net = float(np.nansum(np.abs(values))), float(np.nansum(values))
+        whole = case.frame["attribution"]
+        gross, net = float(whole.abs().sum()), float(whole.sum())
         parts = [
             f"{name} {percent(float(np.nansum(np.abs(band))) / (gross or 1.0))} "
             f"({percent(float(np.nansum(band)) / net) if net else 'n/a'} net)"

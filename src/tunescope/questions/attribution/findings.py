@@ -60,8 +60,9 @@ def _gain(case: Case) -> Iterable[Finding]:
         )  # fmt: skip
     elif not case.clear:
         kind, text = "no_gain", (
-            f"The loss on {data} went {both}, a gain of {significant(gain)} ± {significant(error, 2)} over "
-            f"{case.n} sequences, which cannot be told from none: so nothing is said of single weights."
+            f"The loss on {data} went {both}, a {'gain' if gain >= 0 else 'rise'} of "
+            f"{significant(abs(gain))} ± {significant(error, 2)} over {case.n} sequences, which "
+            f"cannot be told from none: so nothing is said of single weights."
         )  # fmt: skip
     else:
         kind, verb, by = ("gain", "lowered", "a gain of") if gain > 0 else ("no_gain", "raised", "by")

@@ -74,9 +74,9 @@ def _exchanged(x: Any, y: Any, rho: float) -> float:
 
 
 def _words(which: str, half: dict[str, Any]) -> str:
-    name = "the largest" if which == "largest" else "random ones"
+    name = f"the {half['cells']} largest" if which == "largest" else f"{half['cells']} random ones"
     rho = "no rank correlation" if half["spearman"] is None else f"Spearman {half['spearman']:.2f}"
-    return f"{rho} among {half['cells']} of {name}, {half['same_sign']} with the sign attributed"
+    return f"{rho} among {name}, {half['same_sign']} of them with the sign attributed"
 
 
 def _contradicted(rows: pl.DataFrame, n: int) -> int:
@@ -114,4 +114,5 @@ def _slope(rows: pl.DataFrame) -> float | None:
 def _redundant(ratio: float | None) -> str:
     if ratio is None or not 0 <= ratio < 0.5:
         return ""
-    return f" Measured effects are {significant(ratio, 2)} times the attributed: the others make up for one."
+    times = f"{significant(ratio, 2)} times the attributed"
+    return f" Measured effects are {times}: the others make up for a weight that is put back."

@@ -17,7 +17,7 @@ MEANING = (
 def attribution_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[str, Any]] = ()) -> str:
     """The whole readout: the sums of every data set, findings, where the effect lies, trust, methods."""
     sets = document["data_sets"]
-    lines = [f"# What bought the gain: {escaped(document['tuned'])}", "", f"> {MEANING}", ""]
+    lines = [f"# What bought the gain: {escaped(document['label'])}", "", f"> {MEANING}", ""]
     lines += table(
         ["data", "base loss", "tuned loss", "gain", "sum of parts", "residual", "nodes"],
         [_sums(name, summary) for name, summary in sets.items()],

@@ -60,15 +60,15 @@ def depth(case: Case) -> Iterable[Finding]:
         inside[edges[leading] : edges[leading + 1]] = True
         lead = float(gross[inside].mean() / max(gross[~inside].mean(), 1e-300))
         if p <= case.alpha and lead >= LEAD:
-            yield _third(case, stack, [layers[i] for i in kept], values[np.ix_(kept, kinds)],
+            yield _third(case, stack, [layers[i] for i in kept], values[kept],
                          (leading, inside, lead, p))  # fmt: skip
 
 
 def _third(case: Case, stack: str, layers: list[int], values: Floats, found: Any) -> Finding:
     leading, inside, lead, p = found
-    whole, gross = float(values.sum()), float(np.abs(values).sum())
-    net = float(values[inside].sum()) / whole if whole else 0.0
-    share = float(np.abs(values[inside]).sum()) / gross
+    whole, gross = float(case.frame["attribution"].sum()), float(case.frame["attribution"].abs().sum())
+    net = float(np.nansum(values[inside])) / whole if whole else 0.0
+    share = float(np.nansum(np.abs(values[inside]))) / gross
     span = [layer for layer, chosen in zip(layers, inside, strict=True) if chosen]
     name = ("early", "middle", "late")[leading]
     text = (
@@ -115,12 +115,13 @@ def _tilted(case: Case, stack: str, found: tuple[float, float], parts: Any) -> F
     net = [float(np.nansum(rows[:, index])) for index in both]
     most = 0 if ratio > 1 else 1
     first, second = (("MLP", "attention"), ("attention", "MLP"))[most]
-    share = gross[most] / sum(gross)
-    of_net = net[most] / sum(net) if sum(net) else 0.0
+    total, of_all = float(case.frame["attribution"].sum()), float(case.frame["attribution"].abs().sum())
+    share, of_net = gross[most] / of_all, net[most] / total if total else 0.0
     text = (
-        f"A {first} weight moved the loss on {case.data} {max(ratio, 1 / ratio):.1f} times as much as "
-        f"{'an' if second == 'attention' else 'a'} {second} weight of its layer: {percent(share)} of all "
-        f"that was moved in either direction, and {percent(of_net)} of the {case.whole} net (one run)."
+        f"An {first} weight moved the loss on {case.data} {max(ratio, 1 / ratio):.1f} times as much as "
+        f"an {second} weight of its layer: all of them did "
+        f"{percent(share)} of what was moved in either direction, and {percent(of_net)} of the {case.whole} "
+        "net (one run)."
     )
     evidence = case.evidence(
         "|attribution| of MLP / attention weights within layers", ratio, p=p,

@@ -10,6 +10,10 @@ from tunescope.study.finding import named, significant
 
 HALF = 0.5  # share of the sum that a band of layers must hold
 _FEWEST = 4
+_FAMILIES = {
+    "mlp": "MLP weights", "attention": "attention weights", "norm": "norms", "embedding": "embeddings",
+    "other": "other weights",
+}  # fmt: skip
 
 
 def where_it_lies(frame: pl.DataFrame, method: str) -> list[str]:
@@ -62,10 +66,11 @@ def _families(rows: pl.DataFrame) -> list[str]:
     )
     if totals.height < 2:
         return []
-    parts = [f"{family} {share:.0%}" for family, share, _ in totals.iter_rows()]
+    names = [_FAMILIES.get(family, family) for family in totals["family"].to_list()]
+    parts = [f"{name} {share:.0%}" for name, share in zip(names, totals["share"].to_list(), strict=True)]
     density = totals["share"].to_numpy() / (totals["numel"].to_numpy() / float(totals["numel"].sum()))
     best = int(np.argmax(density))
     return [
-        f"{named(parts, 5)} of the sum; per weight {totals['family'][best]} scores most, "
-        f"{significant(float(density[best]))} times the average weight."
+        f"Of the sum over all tensors: {named(parts, 5)}. Number for number, {names[best]} score most, "
+        f"{significant(float(density[best]))} times the average."
     ]

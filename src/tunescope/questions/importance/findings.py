@@ -99,8 +99,8 @@ def _norms(part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
     if uniform:
         worst = max(variation[name] for name in uniform)
         text = (
-            f"{named(uniform)} {'scores' if len(uniform) == 1 else 'score'} alike in all layers by {method}: "
-            f"they differ by {worst:.0%} of their mean at most (standard deviation)."
+            f"The scores of {named(uniform)} are alike in all {part['layer'].n_unique()} layers by "
+            f"{method}: a standard deviation over layers of {worst:.0%} of the mean at most."
         )
         evidence = {
             "method": method,
@@ -262,7 +262,7 @@ def _below_zero(frame: pl.DataFrame, model_id: str) -> Iterator[Finding]:
     )
     evidence = {
         "statistic": "rise of the loss / standard error, one-sided t",
-        "value": float(sure["score"].min()),  # type: ignore[arg-type]
+        "value": float(np.min((bypass["score"].to_numpy() / errors)[q <= ALPHA / 2])),
         "threshold": ALPHA / 2,
         "null": "no fall of the loss, Holm over layers",
         "p": float(q[q <= ALPHA / 2].max()),

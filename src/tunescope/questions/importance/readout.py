@@ -17,7 +17,7 @@ def importance_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[s
         f"{escaped(document['data'])}, {summary['dtype']}; loss {significant(summary['loss'], 4)} "
         f"± {significant(summary['loss_stderr'], 2)} nats/token.",
     ]
-    lines += ["", "## Findings", "", *finding_lines(document["findings"], _nothing(document))]
+    lines += ["", "## Findings", "", *finding_lines(document["findings"], nothing_stands_out(document))]
     for method in document["methods"]:
         lines += ["", *_method(method)]
     if document["layers"]:
@@ -26,7 +26,7 @@ def importance_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[s
     return "\n".join([*lines, "", "## Methods", "", escaped(text)]) + "\n"
 
 
-def _nothing(document: Mapping[str, Any]) -> str:
+def nothing_stands_out(document: Mapping[str, Any]) -> str:
     """What was looked at where no finding was made."""
     tensors, seen = document["summary"]["parameters"], document.get("visible_lead")
     lead = (

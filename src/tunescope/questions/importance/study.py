@@ -68,7 +68,7 @@ def importance(
     (label, place), told = _named(model), location_of(data)
     loaded = _loaded(model, data, methods, given)
     table, notices = _scored(loaded, methods, given, None if state is None else Path(state), tell)
-    document = _document(table, place, told, label, [*loaded.notices, *notices])
+    document = _document(table, label, told, [*loaded.notices, *notices])
     kept = {"model": spelled(model, label), "data": spelled(data, "data"), "method": methods, "state": None}
     read = digest.texts("data", told, table.meta["summary"]["data_hash"])
     sources = [digest.checkpoint(label, place), read]
@@ -182,15 +182,15 @@ def _named(model: Any) -> tuple[str, str]:
     return label or default_label(place), place
 
 
-def _document(table: Table, model: str, data: str, label: str, notices: Sequence[Notice]) -> dict[str, Any]:
+def _document(table: Table, label: str, data: str, notices: Sequence[Notice]) -> dict[str, Any]:
     """The readout document of a measured table."""
     summary = table.meta["summary"]
     findings = [*importance_findings(table.frame, label, summary), *(noticed(label, n) for n in notices)]
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "importance",
-        "model": model,
-        "data": data,
+        "model": label,
+        "data": Path(data).name if os.path.lexists(data) else data,
         "summary": {key: value for key, value in summary.items() if key != "notices"},
         "methods": [_method(table.frame, method, summary) for method in summary["methods"]],
         "layers": summary["layers"],

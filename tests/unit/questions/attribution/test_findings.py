@@ -270,3 +270,9 @@ def test_gains_here_and_costs_there_are_told_apart():
     unclear = {**summaries, "prose": summary(there, error=2.0)}
     assert difference_findings(frames, unclear, "tuned") == []
     assert difference_findings({"maths": here}, {"maths": summaries["maths"]}, "tuned") == []
+
+
+def test_a_loss_that_rose_is_no_negative_gain():
+    text = found(cells(), gain=-0.02, error=0.1)["no_gain"].text
+    assert "from 3 to 3.02 nats per token, a rise of 0.02 ± 0.1 over 32 sequences" in text
+    assert "a gain of 0.02 ± 0.1" in found(cells(), gain=0.02, error=0.1)["no_gain"].text
