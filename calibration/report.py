@@ -18,9 +18,9 @@ values that are not finite) are not tested.
 `make calibrate` writes this page; `make calibrate-quick` simulates fewer studies, of other seeds, and fails
 where a rate leaves its budget. Thresholds were chosen on other laws and seeds than those of this table.
 
-How a `hot_cell` of 5× shows depends on how the other cells scatter: it is found nine times in ten where they
-scatter by 10 %, and one time in four at 20 %, where the null of t₅ cells itself comes near such cells. That no
-cell stands out then says little, so the readout names the factor that would have been found in these cells.
+How a `hot_cell` of 5× shows depends on how other cells scatter: it is found nine times in ten where they do
+by 10 %, and one time in four at 20 %, where the null of t₅ cells itself comes near such cells. That no cell
+stands out then says little, so the readout names the factor that would have been found in these cells.
 """
 
 

@@ -159,6 +159,8 @@ def test_several_adapters_are_unmixed(tmp_path: Path, kind: str) -> None:
     after = merged(base, *parts)
     study = verified(tmp_path, base, after, *planted)
     assert study.readout["verdict"] == "mixture"
+    text = study.readout["findings"][0]["text"]
+    assert text.startswith("Of a, b, c and d, the model holds a, b and d, not c. Coefficients: a 0.7")
     for label, found in study.readout["coefficients"].items():
         assert abs(found["value"] - planted[label]) <= 3 * found["stderr"]
     named = [f"{label}={tmp_path / label}" for label in planted]

@@ -1,10 +1,11 @@
 """What was read of a merge, in sentences."""
 
+import math
 from collections.abc import Sequence
 
-from tunescope.questions.verify.verdict import CAUSES, Reading, Verdict
+from tunescope.questions.verify.verdict import CAUSES, NEAR, Reading, Verdict
 from tunescope.study.coverage import coverage_lines
-from tunescope.study.finding import Finding, Severity, named, significant
+from tunescope.study.finding import Finding, Severity, listed, named, significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.study.study import Study
 
@@ -22,7 +23,7 @@ _TEXTS = {
     "other_scale": "{labels}: merged, but with another scale than expected.",
     "partly_merged": "{labels}: merged in some modules and not in others.",
     "other_change": "The model changed otherwise than by {labels}.",
-    "mixture": "The model holds a mixture of {labels}.",
+    "mixture": "The model holds a mixture of {labels}, with other coefficients than expected.",
     "below_the_grid": "Nothing can be told: the numbers of the file are too coarse for ΔW of {labels}.",
     "cannot_tell": "Nothing can be told of {labels}: no module could be replayed.",
 }
@@ -33,10 +34,15 @@ def findings(
 ) -> list[Finding]:
     """The verdict as a finding, and what changed in weights that no adapter touches."""
     labels = tuple(dict.fromkeys(reading.label for reading in readings)) or ("the adapter",)
-    text = _TEXTS[verdict.verdict].format(labels=" and ".join(labels), count=len(readings) or rows)
+    text = _TEXTS[verdict.verdict].format(labels=listed(labels, "and"), count=len(readings) or rows)
+    if absent := _absent(verdict):
+        there = [label for label in labels if label not in absent]
+        text = (
+            f"Of {listed(labels, 'and')}, the model holds {listed(there, 'and')}, not {listed(absent, 'or')}."
+        )
     if verdict.coefficients:
         text += " Coefficients: " + ", ".join(
-            f"{label} {significant(value)} ± {significant(error, 1)}"
+            f"{label} {_to_the_digit(value, error)} ± {significant(error, 1)}"
             for label, (value, error) in verdict.coefficients.items()
         )
         text += "."
@@ -58,6 +64,22 @@ def findings(
     return found
 
 
+def _absent(verdict: Verdict) -> list[str]:
+    """Which adapters of a mixture are not in it; none where none is."""
+    if verdict.verdict != "mixture":
+        return []
+    known = verdict.coefficients.items()
+    found = [label for label, (value, error) in known if abs(value) <= max(3 * error, NEAR)]
+    return found if len(found) < len(verdict.coefficients) else []
+
+
+def _to_the_digit(value: float, error: float) -> str:
+    """A coefficient no finer than its error's first digit."""
+    if not error > 0:
+        return significant(value)
+    return significant(round(value, max(-math.floor(math.log10(error)), 0)) + 0.0, 4)
+
+
 def _severity(verdict: str) -> Severity:
     return "note" if verdict == "as_expected" else "warning"
 
@@ -73,7 +95,8 @@ def _cause(verdict: Verdict) -> str:
 
 
 def _where(verdict: Verdict) -> str:
-    if verdict.verdict not in ("partly_merged", "other_change", "mixture") or not verdict.differing:
+    told = verdict.verdict in ("partly_merged", "other_change", "mixture") and not _absent(verdict)
+    if not told or not verdict.differing:
         return ""
     return f" Otherwise than expected: {named(list(verdict.differing))}."
 
