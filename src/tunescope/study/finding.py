@@ -158,14 +158,33 @@ def noticed(label: str, notice: Notice) -> Finding:
 
 
 def noticed_together(notices: Iterable[tuple[str, Notice]]) -> list[Finding]:
-    """What was noticed while reading sources; the same of several sources, numbers apart, is one finding."""
+    """What was noticed while reading sources; the same of several sources or weights is one finding.
+
+    Notices are the same whose texts differ in numbers and in names of weights alone.
+    """
     found = [noticed(label, notice) for label, notice in notices]
     said = {id(f): f.text.removeprefix(f"{f.models[0]}: ") for f in found}
     return merged(
         found,
-        lambda f: (f.kind, _COUNT.sub("#", said[id(f)])),
-        lambda group: f"{named([f.models[0] for f in group], 12)}: {_of_all([said[id(f)] for f in group])}",
+        lambda f: (f.kind, _COUNT.sub("#", _WEIGHT.sub("§", said[id(f)]))),
+        lambda group: (
+            f"{named(dict.fromkeys(f.models[0] for f in group), 12)}: "
+            f"{_of_weights(list(dict.fromkeys(said[id(f)] for f in group)))}"
+        ),
     )
+
+
+# The full name of a weight or a module.
+_WEIGHT = re.compile(r"\b[A-Za-z_]\w*(?:\.\w+){2,}")
+
+
+def _of_weights(texts: Sequence[str]) -> str:
+    """One text for several that differ in numbers and weights: that of the first, and the others' names."""
+    weights = list(dict.fromkeys(tuple(_WEIGHT.findall(text)) for text in texts))
+    first = iter(weights[0])
+    text = re.sub("§", lambda _: next(first), _of_all([_WEIGHT.sub("§", text) for text in texts]))
+    others = [" and ".join(names) for names in weights[1:]]
+    return f"{text} The same of {len(others)} more: {named(others, 3)}." if others else text
 
 
 # A number that stands alone: not part of a name, a version or a shape.

@@ -2,7 +2,8 @@
 
 import json
 
-from tunescope.study.finding import Finding, merged, ordered
+from tunescope.errors import Notice
+from tunescope.study.finding import Finding, merged, noticed_together, ordered
 from tunescope.study.markdown import finding_lines, repeated
 
 
@@ -66,3 +67,16 @@ def test_checkpoints_of_one_run_are_not_told_as_one_run_each() -> None:
     assert repeated(places("a/checkpoint-10", "a/checkpoint-20")).startswith("Checkpoints of one run:")
     both = places("a/checkpoint-10", "a/checkpoint-20", "b/adapter")
     assert repeated(both).startswith("Some are checkpoints of one run:")
+
+
+def test_a_notice_about_many_weights_is_one_finding_that_names_a_few_of_them() -> None:
+    texts = [f"module model.layers.{i}.mlp.up_proj has no lora_B; it is left out" for i in range(6)]
+    (found,) = noticed_together(("a", Notice("half-saved", text)) for text in texts)
+    assert found.text == (
+        "a: module model.layers.0.mlp.up_proj has no lora_B; it is left out. The same of 5 more: "
+        "model.layers.1.mlp.up_proj, model.layers.2.mlp.up_proj, model.layers.3.mlp.up_proj and 2 more."
+    )
+    both = noticed_together([("a", Notice("half-saved", texts[0])), ("b", Notice("half-saved", texts[0]))])
+    assert [f.text for f in both] == [f"a and b: {texts[0]}."]
+    counted = [(m, Notice("left-out", f"{n} tensors of x.y.z differ")) for m, n in (("a", 2), ("b", 5))]
+    assert [f.text for f in noticed_together(counted)] == ["a and b: 2 to 5 tensors of x.y.z differ."]

@@ -20,7 +20,7 @@ from tunescope.questions.attribution.training_texts import seen_in_training
 from tunescope.source import digest
 from tunescope.source.ledger import provenance
 from tunescope.source.spec import default_label, location_of, parse_spec, spelled
-from tunescope.study.finding import noticed, ordered
+from tunescope.study.finding import noticed_together, ordered
 from tunescope.study.progress import Tell, silent
 from tunescope.study.study import Study, asked
 from tunescope.table import SCHEMA_VERSION, Column, Schema, Table, described
@@ -178,7 +178,7 @@ def _document(
     ]
     summaries = {data: {**one.summary, "texts": seen[data]} for data, one in found.items()}
     findings += difference_findings({d: one.frame for d, one in found.items()}, summaries, label)
-    findings += [noticed(label, notice) for notice in notices]
+    findings += noticed_together((label, notice) for notice in notices)
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "attribution",

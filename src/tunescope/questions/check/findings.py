@@ -103,12 +103,15 @@ def deep_findings(source: Source) -> Iterator[Finding]:
     many = len(source.deltas)
     twins = [name for names in seen.values() if len(names) > 1 for name in names]
     for kind, names, what in (
-        ("untrained", zero, "are exactly zero"),
-        ("non_finite", broken, "hold values that are no finite numbers"),
-        ("duplicate", twins, "hold the same update as another module"),
+        ("untrained", zero, ("is", "are", "exactly zero")),
+        ("non_finite", broken, ("holds", "hold", "values that are not finite")),
+        ("duplicate", twins, ("holds", "hold", "the same update as another module")),
     ):
         if names:
-            text = f"{len(names)} of {many} updates of {source.label} {what} ({named(names)})."
+            text = (
+                f"{len(names)} of {many} updates of {source.label} {what[len(names) > 1]} {what[2]} "
+                f"({named(names)})."
+            )
             yield Finding(kind, text, (source.label,), tuple(names), severity="warning",
                           evidence={"components": len(names), "of": many})  # fmt: skip
 

@@ -17,7 +17,7 @@ from tunescope.source.ledger import coverage, notices
 from tunescope.source.open import open_headers, open_sources
 from tunescope.source.opened import Source
 from tunescope.source.selection import chosen_sources, spelled_sources
-from tunescope.study.finding import Finding, noticed, ordered
+from tunescope.study.finding import Finding, noticed_together, ordered
 from tunescope.study.study import Study, asked
 from tunescope.table import SCHEMA_VERSION, Column, Schema, Table, described, dtypes
 
@@ -58,7 +58,7 @@ def check(
     held = None if base is None else base_names(base)
     found = {source.label: places(source, held) for source in opened}
     table = Table(_frame(opened, found, scale or {}), "attach", {"columns": described(ATTACH)})
-    findings = [noticed(label, notice) for label, notice in notices(opened)]
+    findings = noticed_together(notices(opened))
     for source in opened:
         findings += attach_findings(source.label, found[source.label], held) if held is not None else ()
         if deep:

@@ -18,7 +18,7 @@ from tunescope.questions.importance.sight import visible_lead_of
 from tunescope.questions.importance.views import MEANING, ORDERS, SCALES
 from tunescope.source import digest
 from tunescope.source.spec import default_label, location_of, parse_spec, spelled
-from tunescope.study.finding import noticed, ordered
+from tunescope.study.finding import noticed_together, ordered
 from tunescope.study.progress import Tell, silent, speaks
 from tunescope.study.study import Study, asked
 from tunescope.table import SCHEMA_VERSION, Column, Schema, Table, described
@@ -185,7 +185,10 @@ def _named(model: Any) -> tuple[str, str]:
 def _document(table: Table, label: str, data: str, notices: Sequence[Notice]) -> dict[str, Any]:
     """The readout document of a measured table."""
     summary = table.meta["summary"]
-    findings = [*importance_findings(table.frame, label, summary), *(noticed(label, n) for n in notices)]
+    findings = [
+        *importance_findings(table.frame, label, summary),
+        *noticed_together((label, n) for n in notices),
+    ]
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "importance",

@@ -7,12 +7,14 @@ from typing import TypeVar
 import numpy as np
 
 from tunescope.measure.between import Between
-from tunescope.study.finding import Finding, named
+from tunescope.study.finding import Finding, merged, named
 
 Member = TypeVar("Member", bound=Hashable)
 Pair = tuple[int, int]
 
 _MANY = 12
+# Groups of models that hold the same components and have a sentence each.
+_FEW_GROUPS = 3
 
 
 def equal_updates(both: Between) -> list[Finding]:
@@ -27,7 +29,9 @@ def equal_updates(both: Between) -> list[Finding]:
                 whole.append((i, j))
             else:
                 parts.setdefault(np.packbits(same[:, i]).tobytes(), []).append((i, j))
-    return [*_duplicates(both, whole), *_frozen(both, parts)]
+    frozen = list(_frozen(both, parts))
+    few = len(frozen) <= _FEW_GROUPS
+    return [*_duplicates(both, whole), *(frozen if few else merged(frozen, lambda _: "frozen", _groups))]
 
 
 def _duplicates(both: Between, pairs: Sequence[Pair]) -> Iterable[Finding]:
@@ -59,6 +63,20 @@ def _frozen(both: Between, parts: Mapping[bytes, Sequence[Pair]]) -> Iterable[Fi
                 "frozen", text, who, names, evidence=evidence, severity="warning",
                 strength=len(names) / count,
             )  # fmt: skip
+
+
+def _groups(found: Sequence[Finding]) -> str:
+    """Many groups of models with components in common, the largest first."""
+    ordered = sorted(found, key=lambda f: -f.strength)
+    parts = [
+        f"{f.evidence['identical_components']} of {f.evidence['shared_components']} in {named(f.models)}"
+        for f in ordered[:_FEW_GROUPS]
+    ]
+    rest = len(ordered) - len(parts)
+    return (
+        f"Components are identical in {len(ordered)} groups of models, frozen between them: "
+        f"{'; '.join(parts)}; and {rest} more."
+    )
 
 
 def clusters(pairs: Iterable[tuple[Member, Member]]) -> list[list[Member]]:

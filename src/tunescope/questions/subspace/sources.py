@@ -1,6 +1,6 @@
 """Which sources a subspace study can compare, and what was noticed about them and their base."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -11,7 +11,7 @@ from tunescope.measure.refinement import refined
 from tunescope.source.checkpoint import BaseCheckpoint
 from tunescope.source.ledger import notices
 from tunescope.source.opened import Source
-from tunescope.study.finding import Finding, merged, named, noticed
+from tunescope.study.finding import Finding, noticed, noticed_together
 
 
 def with_directions(sources: Sequence[Source]) -> list[Source]:
@@ -122,7 +122,7 @@ def stored_transposed(sources: Sequence[Source]) -> bool:
 
 def source_findings(sources: Sequence[Source], base: BaseCheckpoint | None) -> list[Finding]:
     """Everything noticed while reading sources and base, bases of other names included."""
-    found = _once(notices(sources))
+    found = noticed_together(notices(sources))
     bases = {s.label: name for s in sources if (name := _base_name(s))}
     if len({_last(name) for name in bases.values()}) > 1:
         listed = ", ".join(f"{label}: {name}" for label, name in bases.items())
@@ -130,25 +130,12 @@ def source_findings(sources: Sequence[Source], base: BaseCheckpoint | None) -> l
         found.append(Finding("base_name", text, tuple(bases), evidence=bases, severity="warning"))
     if base is None:
         return found
-    found += [noticed("base", notice) for notice in base.notices]
+    found += noticed_together(("base", notice) for notice in base.notices)
     for label, name in bases.items():
         if _last(name) != _last(base.spec):
             text = f"it says it was tuned from {name}, the base given is {base.spec}; the shapes fit."
             found.append(noticed(label, Notice("base-name", text)))
     return found
-
-
-def _once(said: Iterable[tuple[str, Notice]]) -> list[Finding]:
-    """What was noticed, once for all the sources that it holds for."""
-    found = [noticed(label, notice) for label, notice in said]
-
-    def words(finding: Finding) -> str:
-        return finding.text.removeprefix(f"{finding.models[0]}: ")
-
-    def tell(group: Sequence[Finding]) -> str:
-        return f"{named([label for f in group for label in f.models], 8)}: {words(group[0])}"
-
-    return merged(found, lambda finding: (finding.kind, words(finding)), tell)
 
 
 def _base_name(source: Source) -> str | None:

@@ -168,6 +168,18 @@ def test_components_equal_in_several_models_are_one_finding() -> None:
     assert (frozen.kind, frozen.models, frozen.components) == ("frozen", ("a", "b", "c"), ("L0", "L1"))
 
 
+def test_many_groups_with_equal_components_are_one_finding() -> None:
+    pairs = equal(
+        (0, 1, 2, 3), (0, 11, 12, 13), (20, 21, 22, 3), (30, 21, 32, 33), (40, 41, 42, 43), (5, 6, 42, 7)
+    )
+    (told,) = equal_updates(pairs)
+    assert told.text == (
+        "Components are identical in 4 groups of models, frozen between them: 1 of 4 in a and b; 1 of 4 in a "
+        "and c; 1 of 4 in c and d; and 1 more."
+    )
+    assert len(told.evidence["each"]) == 4
+
+
 def test_other_components_equal_in_other_models_are_findings_of_their_own() -> None:
     told = equal_updates(equal((0, 1, 2), (0, 9, 3), (5, 1, 4), (5, 8, 6)))
     assert [(f.models, f.components) for f in told] == [
