@@ -59,14 +59,11 @@ def difference(
         ) from error  # fmt: skip
     except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise BadInput(
-            "not-merged",
-            f"PEFT cannot merge this {config['peft_type']} layer into the base",
-            file=file,
-            tensor=module,
-            expected=f"tensors for a weight of {W.shape[0]}×{W.shape[1]}",
+            "not-merged", f"PEFT cannot merge this {config['peft_type']} layer into the base", file=file,
+            tensor=module, expected=f"tensors for a weight of {W.shape[0]}×{W.shape[1]}",
             found=str(error).splitlines()[0] if str(error) else type(error).__name__,
             fix="name the base it was trained on",
-        ) from error
+        ) from error  # fmt: skip
     return Dense(merged.astype(np.float64) - W)
 
 
