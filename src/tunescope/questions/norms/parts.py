@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from tunescope.picture.views import Curve, Grid, column_order, grids, limits_of, shared, with_component
 
-HEAD_LABEL = "‖ΔW‖_F / √rows of the head (unit of the weights)"
+HEAD_LABEL = "‖ΔW‖_F / √rows (unit of the weights)"
 # Quantiles over the weights of a model between which a curve has its band.
 BAND = (0.1, 0.9)
 
