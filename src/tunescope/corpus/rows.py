@@ -151,12 +151,21 @@ def _turns(value: object, name: str, answered: bool = True) -> tuple[Message, ..
     return turns
 
 
+# What templates render of a message beside its content: without it the text would be another.
+_RENDERED = ("tool_calls", "function_call", "reasoning_content", "thinking")
+
+
 def _turn(message: object, name: str) -> Message:
     if not isinstance(message, Mapping):
         raise NoRowError(f"field {name!r}: a message must have role and content")
     role, content = message.get("role"), message.get("content")
     if not isinstance(role, str) or not isinstance(content, str):
         raise NoRowError(f"field {name!r}: a message's role and content must be text")
+    if unread := [key for key in _RENDERED if message.get(key)]:
+        raise NoRowError(
+            f"field {name!r}: a message holds {unread[0]}, which templates render and which is not read "
+            "here; write it into the content"
+        )
     return {"role": _unicode(role, name), "content": _unicode(content, name)}
 
 

@@ -34,6 +34,14 @@ def test_the_same_rows_come_from_every_file_format(tmp_path, name):
     assert data_hash(rows) == data_hash([Row("1+1=", "2"), Row("2+2=", "4")])
 
 
+def test_fields_of_messages_that_hold_nothing_are_no_matter(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        '{"messages": [{"role": "assistant", "content": "a", "tool_calls": [], "thinking": null}]}\n'
+    )
+    assert read_rows(path)[0].messages == ({"role": "assistant", "content": "a"},)
+
+
 def test_gzip_is_undone(tmp_path):
     path = tmp_path / "a.jsonl.gz"
     path.write_bytes(gzip.compress(json.dumps(SUMS[0]).encode(), mtime=0))
@@ -78,6 +86,14 @@ def test_chats_keep_their_turns(tmp_path):
         ('{"messages": "hi"}', "list of messages"),
         ('{"messages": [{"role": "user"}]}', "must be text"),
         ('{"prompt": "a", "completion": null}', "no known fields"),
+        (
+            '{"messages": [{"role": "assistant", "content": "a", "reasoning_content": "b"}]}',
+            "reasoning_content",
+        ),
+        (
+            '{"messages": [{"role": "assistant", "content": "a", "tool_calls": [{"name": "f"}]}]}',
+            "tool_calls",
+        ),
     ],
 )
 def test_bad_rows_are_named_by_line(tmp_path, line, reason):

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,24 @@ def base_names(spec: str | os.PathLike[str]) -> BaseNames:
 
     Raises `Missing` and `BadInput` as `open_whole`.
     """
+    return _as_loaded(_read(spec))
+
+
+def _read(spec: str | os.PathLike[str]) -> BaseNames:
     hub = None if os.path.lexists(Path(spec).expanduser()) else parse_hub_id(os.fspath(spec))
     found = None if hub is None else header_shapes(hub)
     if hub is None or found is None:
         return _of_disk(open_whole(spec))
     return BaseNames(hub.repo, *found)
+
+
+def _as_loaded(base: BaseNames) -> BaseNames:
+    """Files of GPT-2 and BLOOM leave out the `transformer.` that their loader puts in front of every name."""
+    bare = any(name in base.shapes for name in _BARE) and any(name.startswith("h.") for name in base.shapes)
+    return replace(base, shapes={f"transformer.{n}": s for n, s in base.shapes.items()}) if bare else base
+
+
+_BARE = ("wte.weight", "word_embeddings.weight")
 
 
 def _of_disk(model: WholeModel) -> BaseNames:

@@ -297,3 +297,13 @@ def test_heads_that_fit_or_that_the_base_has_not_are_no_hindrance(adapter: Made,
     study = check(adapter(tensors=tensors | heads, modules_to_save=["lm_head", "score"]), base=folder)
     assert statuses(study) == ["attached"] * len(WEIGHTS)
     assert study.readout["attaches"]
+
+
+@pytest.mark.parametrize("table", ["wte", "word_embeddings"])
+def test_files_of_gpt2_and_bloom_are_held_against_the_names_they_are_loaded_under(
+    adapter: Made, base: Made, table: str
+) -> None:
+    shapes = {f"h.{n}.attn.c_proj": (32, 32) for n in range(3)}
+    folder = base(shapes | {table: (64, 32)})
+    study = check(adapter({f"transformer.{module}": shape for module, shape in shapes.items()}), base=folder)
+    assert statuses(study) == ["attached"] * 3
