@@ -1,8 +1,10 @@
 """On which side of a fused expert's weight A and B lie, which changed with PEFT 0.19.
 
-Since then A always reads the input. Before, A was as wide as the parameter's second dimension [PEFT 0.18
-lora/layer.py, `ParamWrapper`]: the input where experts are stored (experts, in, out), as in gpt-oss and
-Llama 4, and the output where they are stored (experts, out, in), as in most other models.
+Since then A reads the input, but of experts stored (experts, in, out) only where the model says that they are
+(`is_transposed`), which Llama 4's does not: there A lies on the output side. Before, A was as wide as the
+parameter's second dimension [PEFT 0.18 lora/layer.py, `ParamWrapper`]: the input where experts are stored
+(experts, in, out), as in gpt-oss and Llama 4, and the output where they are stored (experts, out, in), as in
+most other models.
 """
 
 import re
@@ -16,6 +18,8 @@ UNKNOWN_SIDES = (
 )
 # Models of which the experts are stored (experts, in, out) [transformers: `is_transposed=True`].
 _STORED_TURNED = re.compile(r"gpt[-_]?oss|llama[-_]?4|privacy[-_]filter|(^|[/_-])aria", re.IGNORECASE)
+# Those of which transformers does not say it.
+_TURNED_UNSAID = re.compile(r"llama[-_]?4", re.IGNORECASE)
 # Output sizes that a gate and an up projection in one have for each input size of the down projection.
 _INTO = {"gate_up_proj": 2, "gate_proj": 1, "up_proj": 1, "w1": 1, "w3": 1, "v1": 1, "wi": 1, "c_fc": 1}
 _OUT_OF = ("down_proj", "w2", "wo", "c_proj")
@@ -28,12 +32,12 @@ def sides_exchanged(adapter: Adapter, sizes: Mapping[str, tuple[int, int]]) -> b
 
     `sizes` are the width of A and the height of B of each of the module's adapted parameters.
     """
-    if _version(adapter) >= (0, 19):
-        return False
     for verdict in (_by_each_other(sizes), _by_hidden(adapter, sizes)):
         if verdict is not None:
             return verdict
     base = str(adapter.config.get("base_model_name_or_path") or "")
+    if _version(adapter) >= (0, 19):
+        return _TURNED_UNSAID.search(base) is not None
     return False if _STORED_TURNED.search(base) else None
 
 

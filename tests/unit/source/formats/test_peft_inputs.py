@@ -554,6 +554,19 @@ def test_sides_of_fused_experts_are_those_of_the_version_that_trained_them(
         np.testing.assert_allclose(delta.open().dense(), expected)
 
 
+@pytest.mark.parametrize("only", ["", "down_proj"])
+def test_experts_of_llama_4_have_their_sides_exchanged_since_peft_0_19(only: str) -> None:
+    """Stored (experts, in, out) without saying so: what PEFT takes for the input is the output."""
+    tensors, config, products = fused("0.18.0", 8, 6, turned=False, only=only)
+    config |= {"peft_version": "0.21.2", "base_model_name_or_path": "meta-llama/Llama-4-Scout-17B-16E"}
+    deltas, _ = read(tensors, config)
+    assert len(deltas) == 3 * len(products)
+    for delta in deltas:
+        expected = products[delta.address.module_type.rsplit(".", 1)[1]][delta.address.expert]
+        assert (delta.status, (delta.d_out, delta.d_in)) == ("ok", expected.shape)
+        np.testing.assert_allclose(delta.open().dense(), expected)
+
+
 def test_sides_that_nothing_tells_are_called_unknown_and_the_hidden_width_or_the_base_tells_them() -> None:
     tensors, config, products = fused("0.18.0", 8, 6, turned=False, only="down_proj")
     assert {d.status for d in read(tensors, config)[0]} == {UNKNOWN_SIDES}
