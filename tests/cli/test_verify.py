@@ -12,6 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import tunescope
+from tunescope.questions.verify.page import content
 
 Run = Callable[..., Any]
 Tensors = dict[str, np.ndarray]
@@ -210,3 +211,11 @@ def test_the_command_exits_0_as_expected_and_1_when_not(run: Run, tmp_path: Path
     assert rows["verdict"].to_list() == ["as_expected"] * 4
     assert {"coefficient", "stderr", "kept", "equal_fraction", "residual_ratio"} <= set(rows.columns)
     assert tunescope.read(out).readout["verdict"] == "as_expected"
+
+
+@pytest.mark.parametrize(("times", "quiet"), [(1.0, True), (0.0, False)])
+def test_the_page_says_nothing_of_calm_beside_a_warning(tmp_path: Path, times: float, quiet: bool) -> None:
+    base = base_weights("bf16")
+    updates = adapter(tmp_path / "a", base)
+    page = content(verified(tmp_path, base, merged(base, (times, updates)), "a"))
+    assert page.nothing == ("The merge is as expected." if quiet else "")

@@ -28,7 +28,7 @@ def answer_card(parts: Sequence[Part], findings: Sequence[Mapping[str, Any]]) ->
     """At most five sentences, the others folded; where nothing was found, what was looked for."""
     items = [_answer(i, finding) for i, finding in enumerate(findings)]
     told = {part.content.tab for part in parts if any(f["severity"] == "note" for f in part.findings)}
-    quiet = [part.content.nothing for part in parts if part.content.tab not in told]
+    quiet = [c.nothing for c in (part.content for part in parts) if c.nothing and c.tab not in told]
     body = element("ol", *items[:MOST], class_="answers") if items else Markup("")
     if len(items) > MOST:
         summary = element("summary", f"{len(items) - MOST} more")

@@ -27,6 +27,7 @@ def content(study: Study) -> Content:
     return Content(
         command=command_line(COMMAND, study.arguments),
         tab="trust",
+        nothing="The merge is as expected." if good else "",
         data={"merge": Data(frame, table.meta["columns"])},
         panels=[panel] if panel.measures else [],
         checks=[
