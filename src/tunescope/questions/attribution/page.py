@@ -27,7 +27,7 @@ def content(study: Study) -> Content:
     sets = document["data_sets"]
     data = {
         "attribution": Data(filled(table.frame, ["layer"]), table.meta["columns"]),
-        "gain": Data(_gains(sets, table.frame["model_id"][0]), dict.fromkeys(_LOSSES[:6], _UNIT)),
+        "gain": Data(_gains(sets, document["label"]), dict.fromkeys(_LOSSES[:6], _UNIT)),
     }
     if (back := study.tables.get("put_back")) is not None and len(back):
         data["put_back"] = Data(filled(back.frame, ["layer"]), back.meta["columns"])
