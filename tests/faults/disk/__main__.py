@@ -4,9 +4,11 @@ Prints what was lost, and exits 1 where something was.
 """
 
 import argparse
+import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from .commands import COMMANDS
 from .shim import FAULTS
@@ -19,22 +21,36 @@ def main() -> int:
     parser.add_argument("--command", choices=sorted(COMMANDS), action="append")
     parser.add_argument("--fault", choices=FAULTS, action="append")
     parser.add_argument("--stride", type=int, default=1, help="try every Nth point")
+    parser.add_argument(
+        "--record", type=Path, help="write what was tried into this JSON file, as benchmarks/ keeps it"
+    )
     parser.add_argument("--turn", type=int, help="try five points with one fault each, other ones every turn")
     asked = parser.parse_args()
-    tried, lost = 0, 0
+    rows = []
     for command in asked.command or COMMANDS:
-        with tempfile.TemporaryDirectory() as folder:
-            bench = Bench(command, Path(folder))
-            for over in bench.over:
-                points = bench.points(over)
-                for fault, point in _chosen(points, asked):
-                    tried += 1
-                    if (found := bench.lost(fault, point, over)) is not None:
-                        lost += 1
-                        print(found, flush=True)
-                print(f"{command}{' over an earlier study' if over else ''}: {points} points", flush=True)
-    print(f"{tried} points tried, {lost} lost")
+        rows.append(_tried(command, asked))
+        if asked.record is not None:
+            asked.record.write_text(json.dumps(rows, indent=2) + "\n")
+    lost = sum(row["lost"] for row in rows)
+    print(f"{sum(row['tried'] for row in rows)} points tried, {lost} lost")
     return int(bool(lost))
+
+
+def _tried(command: str, asked: argparse.Namespace) -> dict[str, Any]:
+    """How many faults of one command were tried at how many points, and after how many something was lost."""
+    counts, tried, lost = [], 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(command, Path(folder))
+        for over in bench.over:
+            counts.append(bench.points(over))
+            for fault, point in _chosen(counts[-1], asked):
+                tried += 1
+                if (found := bench.lost(fault, point, over)) is not None:
+                    lost += 1
+                    print(found, flush=True)
+            print(f"{command}{' over an earlier study' if over else ''}: {counts[-1]} points", flush=True)
+    points = " and ".join(map(str, dict.fromkeys(counts)))
+    return {"command": command, "points": points, "stride": asked.stride, "tried": tried, "lost": lost}
 
 
 def _chosen(points: int, asked: argparse.Namespace) -> list[tuple[str, int]]:
