@@ -129,11 +129,11 @@ class Table:
         return write_csv(self.frame, path)
 
 
-def read_parquet(path: str | Path) -> Table:
-    """Read a table written by `Table.write_parquet`, kind and meta included."""
+def read_parquet(path: str | Path, sealed: bool = False) -> Table:
+    """Read a table written by `Table.write_parquet`, kind and meta included; see `tabular.read_parquet`."""
     if not os.path.lexists(path):
         raise Missing("not-found", "there is no such table", file=path, fix="check the path")
-    frame, texts = tabular.read_parquet(path)
+    frame, texts = tabular.read_parquet(path, sealed=sealed)
     record = _record(texts.get(_META_KEY), Path(path))
     if record["schema_version"] > SCHEMA_VERSION:
         raise BadInput(

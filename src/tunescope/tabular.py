@@ -1,8 +1,10 @@
 """Tables on disk through polars, whose errors and native panics are named in this one place."""
 
 import os
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,18 +17,35 @@ from tunescope.hashes import check
 # A panic of the native reader; not an `Exception`, so that nothing but its reader takes it for granted.
 _PANIC = pl.exceptions.PanicException
 _ENDS = b"PAR1"
+# A damaged page can ask the native reader for memory that nobody has, and then it ends the whole process.
+_READ_ALL = """
+import contextlib, sys, polars
+for path in sys.argv[1:]:
+    with contextlib.suppress(Exception, polars.exceptions.PanicException):
+        polars.read_parquet(path, glob=False, memory_map=False)
+"""
+_QUIETLY = {"RUST_BACKTRACE": "0", "POLARS_MAX_THREADS": "1"}
+_MOST_AT_ONCE = 500
+# Files that another process has read to their end, as they were then.
+_PROVEN: set[tuple[str, int, int, int]] = set()
 
 
-def read_parquet(path: str | Path, slug: str = "bad-table") -> tuple[pl.DataFrame, Mapping[str, str]]:
+def read_parquet(
+    path: str | Path, slug: str = "bad-table", sealed: bool = False
+) -> tuple[pl.DataFrame, Mapping[str, str]]:
     """The rows of a Parquet file, and the texts of its own metadata.
 
-    Raises `BadInput` with `slug` for a file that is cut short, damaged or no Parquet at all.
+    Raises `BadInput` with `slug` for a file that is cut short, damaged or no Parquet at all. One that is not
+    `sealed` by a hash that it was compared with is read by another process first, which damage may end.
     """
     path = Path(path)
     _check_ends(path, slug)
     check(path)
     with _readable(path, slug, "Parquet"):
         metadata = pl.read_parquet_metadata(path.absolute())
+    if not sealed:
+        prove_parquet([path], slug)
+    with _readable(path, slug, "Parquet"):
         frame = pl.read_parquet(path.absolute(), glob=False, memory_map=False)
     return frame, metadata
 
@@ -37,6 +56,46 @@ def read_parquet_schema(path: str | Path, slug: str = "bad-table") -> Mapping[st
     _check_ends(path, slug)
     with _readable(path, slug, "Parquet"):
         return dict(pl.read_parquet_schema(path.absolute()))
+
+
+def prove_parquet(paths: Sequence[Path], slug: str = "bad-table") -> None:
+    """Have all these Parquet files read to their end by one other process, and remember those that can be.
+
+    Raises `BadInput` with `slug` for the first that ends it. What can be read but makes no sense is left to
+    whoever reads it.
+    """
+    asked = [path for path in paths if _as_it_is(path) not in _PROVEN]
+    # Halves of them, until the one that ends the process is alone.
+    while asked and not _can_be_read(asked):
+        if len(asked) == 1:
+            raise BadInput(
+                slug,
+                "the Parquet file cannot be read",
+                file=asked[0],
+                expected="a whole Parquet file",
+                found="pages that end the process that reads them",
+                fix="copy or download the file again",
+            )
+        half = asked[: len(asked) // 2]
+        asked = asked[len(half) :] if _can_be_read(half) else half
+    _PROVEN.update(_as_it_is(path) for path in paths)
+
+
+def _can_be_read(paths: Sequence[Path]) -> bool:
+    """Whether a process that reads them ends by itself: what raises an error there will here."""
+    for start in range(0, len(paths), _MOST_AT_ONCE):
+        some = [str(path.absolute()) for path in paths[start : start + _MOST_AT_ONCE]]
+        # -I: nothing of the working directory or the environment can be imported.
+        command = [sys.executable, "-I", "-c", _READ_ALL, *some]
+        done = subprocess.run(command, env={**os.environ, **_QUIETLY}, capture_output=True, check=False)
+        if done.returncode < 0:
+            return False
+    return True
+
+
+def _as_it_is(path: Path) -> tuple[str, int, int, int]:
+    about = path.stat()
+    return str(path.absolute()), about.st_size, about.st_mtime_ns, about.st_ino
 
 
 def read_csv(path: str | Path, slug: str = "bad-table") -> pl.DataFrame:

@@ -27,6 +27,7 @@ FOUND = [
     ("study_record", Change("values", 160561116, 740521201, 942860282)),
     ("study_record", Change("values", 719666960, 1025398330, 617834546)),
     ("capture", Change("values", 6935197, 569983307, 235690432)),
+    ("capture", Change("values", 27730756, 187484694, 518306742)),
 ]
 
 

@@ -1,5 +1,6 @@
 """Tables that are damaged, and columns whose values do not fit."""
 
+import base64
 import contextlib
 from pathlib import Path
 
@@ -9,7 +10,17 @@ import pytest
 from tunescope.errors import BadInput
 from tunescope.table import Table
 from tunescope.table import read_parquet as read_table
-from tunescope.tabular import read_csv, read_parquet, typed_columns
+from tunescope.tabular import prove_parquet, read_csv, read_parquet, typed_columns
+
+# A frame of one column, one byte of whose page makes the native reader ask for more memory than there is.
+_ENDS_THE_READER = base64.b85decode(
+    "P(e~L6#x}16+SE#e-!`~1{DSX04TLD{U8>x000620009900000008hm000000000$6$%+800tQt0eBS*76=wj7GNd_02v$>2o+!!0000"
+    "L0vRkw1afb0bQJ;s6$&K+7y)<y76=&}85|~P92E)~B>)B)7y)<{3>F9$P8MJ$2mlt60TmPg7ETrjCI}W_6aWAj92g8iQc_P>I&))aWo=;"
+    "?paCy0FE1}LG(kZ@K}A79K|wfnFE1~6Q9(gLK}A79ML|J9K}$hFb3sEvK}$hFQ9&zEFE1~5cR@ixK}kVDXF)+hK}A79ML|J9K}A79K|w"
+    "cAFE1~8K|w)5L1#fhK|x1BK|w)5MMObCK~X_MNkKwEK~X_MML|PBK|w)5cR@ixK|w)KaxX70I72}}SwTW)K}A79ML|J9LNq}^Jv{&zPE"
+    "c=bVRCaIC~$dnXm4&QAa-SPb7^mGATlm7E-)Y{Vs&Y3WFR+YIWRI}WHV-FWHL8qW;ilrF*GtaIAJh3VKO;2W@a*GH(_ODIWj3392@`u08R"
+    "k_08l|vF#"
+)
 
 
 @pytest.fixture
@@ -19,13 +30,13 @@ def sound(tmp_path: Path) -> Path:
 
 
 def test_a_native_panic_over_a_damaged_footer_is_bad_input(sound: Path) -> None:
-    """Every byte of the footer is changed in turn; polars panics on some of them."""
+    """Every byte of the footer is changed in turn; polars panics on some of them, in this process."""
     whole = sound.read_bytes()
     start = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
     for place in range(start, len(whole) - 8, 3):
         sound.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
         with contextlib.suppress(BadInput):
-            read_table(sound)
+            read_table(sound, sealed=True)
 
 
 @pytest.mark.parametrize("cut", [0, 4, 11, 60, -1])
@@ -50,6 +61,24 @@ def test_a_record_that_is_none_is_refused(tmp_path: Path, text: str) -> None:
     pl.DataFrame({"layer": [0]}).write_parquet(path, metadata={"tunescope": text})
     with pytest.raises(BadInput, match="says about itself"):
         read_table(path)
+
+
+def test_a_page_that_ends_the_process_that_reads_it_is_bad_input(tmp_path: Path) -> None:
+    (tmp_path / "t.parquet").write_bytes(_ENDS_THE_READER)
+    with pytest.raises(BadInput) as caught:
+        read_parquet(tmp_path / "t.parquet", "bad-table")
+    assert (caught.value.slug, caught.value.file) == ("bad-table", str(tmp_path / "t.parquet"))
+
+
+def test_of_many_files_the_one_that_ends_its_reader_is_named(sound: Path, tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.parquet" for number in range(5)]
+    for path in paths:
+        path.write_bytes(sound.read_bytes())
+    prove_parquet(paths)
+    paths[3].write_bytes(_ENDS_THE_READER)
+    with pytest.raises(BadInput) as caught:
+        prove_parquet(paths)
+    assert caught.value.file == str(paths[3])
 
 
 def test_a_name_with_wildcards_is_one_file(tmp_path: Path) -> None:

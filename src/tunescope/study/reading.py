@@ -21,7 +21,9 @@ def load(folder: Path, question: Callable[[str], Question]) -> Study:
     """
     record = _record(folder)
     _check_files(folder, record)
-    tables = {name: read_parquet(folder / "tables" / f"{name}.parquet") for name in record["tables"]}
+    tables = {
+        name: read_parquet(folder / "tables" / f"{name}.parquet", sealed=True) for name in record["tables"]
+    }
     readout = read_object(folder / "tables" / "readout.json", "bad-study", "the study's readout")
     asked = question(record["kind"])
     return Study(asked, tables, readout, record["arguments"], record["sources"], record["written"])

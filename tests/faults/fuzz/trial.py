@@ -39,6 +39,9 @@ class Finding:
 class Bench:
     """A sound input of one kind in a folder, to be damaged and read again and again."""
 
+    # Where to write what is tried, for the case that it ends the process.
+    attempts: Path | None = None
+
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.kind, self._folder = name, KINDS[name], folder / name
         self._folder.mkdir(parents=True)
@@ -55,6 +58,8 @@ class Bench:
     def answer(self, changes: Sequence[Change]) -> Finding | None:
         """None where the input is read or refused as it should be, else what went wrong."""
         self._victim.write_bytes(self.damaged(changes))
+        if self.attempts is not None:
+            self.attempts.write_text(f"{self.name}: {list(changes)!r}")
         try:
             with _alarm(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")

@@ -7,19 +7,22 @@ import polars as pl
 
 from tunescope.errors import BadInput, Notice
 from tunescope.source.training_run import Run
-from tunescope.tabular import read_parquet_schema
+from tunescope.tabular import prove_parquet, read_parquet_schema
 from tunescope.training.recording import FILE, PARTS, SCHEMA, progress, read_capture
 
 _FACTORS = ("A", "B", "W")
+# What stands in every row.
+_ALWAYS = ("step", "stack", "module_type", "component_name", "numel")
 _ROW = ("step", "stack", "layer", "module_type", "expert", "component_name", "factor")
 
 
 def recorded_rows(folder: Path) -> pl.DataFrame:
     """What a run recorded, finished or not: one row per step, weight and factor.
 
-    Raises `BadInput` for other columns, for a step or factor that is none, for a weight that a step holds
-    twice, and for a capture without rows.
+    Raises `BadInput` for other columns, for a step, weight or factor that is none, for a weight that a step
+    holds twice, and for a capture without rows.
     """
+    prove_parquet(_files(folder), "bad-capture")
     try:
         frame = read_capture(folder).frame
     except pl.exceptions.PolarsError as error:
@@ -34,8 +37,9 @@ def recorded_rows(folder: Path) -> pl.DataFrame:
             found="no rows",
             fix="train with parameters that require gradients",
         )
-    if unknown := frame["step"].null_count():
-        _refuse(folder, "holds rows without a step", "the optimizer step of every row", f"{unknown} without")
+    for name in _ALWAYS:
+        if unknown := frame[name].null_count():
+            _refuse(folder, f"holds rows without a {name}", f"a {name} in every row", f"{unknown} without")
     if unknown := frame.filter(~pl.col("factor").is_in(_FACTORS) | pl.col("factor").is_null()).height:
         _refuse(folder, "holds an unknown factor", ", ".join(_FACTORS), f"{unknown} rows with another")
     twice = frame.filter(frame.select(_ROW).is_duplicated())
@@ -44,6 +48,10 @@ def recorded_rows(folder: Path) -> pl.DataFrame:
         _refuse(folder, "holds a weight twice in one step", "one row per step, weight and factor",
                 f"{row['component_name']} ({row['factor']}) at step {row['step']}")  # fmt: skip
     return frame
+
+
+def _files(folder: Path) -> list[Path]:
+    return [*sorted((folder / PARTS).glob("*.parquet")), *folder.glob(FILE)]
 
 
 def recording_notices(run: Run, steps: pl.Series) -> list[Notice]:
@@ -75,7 +83,7 @@ def _refuse(folder: Path, text: str, expected: object, found: object) -> NoRetur
 
 def _strange(folder: Path) -> str:
     """Which columns a file of the capture lacks, has besides, or holds in another type."""
-    for path in [*sorted((folder / PARTS).glob("step-*.parquet")), *folder.glob(FILE)]:
+    for path in _files(folder):
         found = read_parquet_schema(path, "bad-capture")
         rows = [f"{name} is missing" for name in SCHEMA if name not in found]
         rows += [f"{name} is unknown" for name in found if name not in SCHEMA]
