@@ -1,5 +1,6 @@
 """`--config FILE`: options from YAML or TOML, weaker than flags and the environment."""
 
+import os
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -66,7 +67,23 @@ def _typed(parameter: click.Parameter, value: Any, file: Path) -> str:
             expected="a text or a number",
             found=value,
         )
-    return str(value)
+    text = str(value)
+    if not _can_be_typed(text):
+        raise UsageError(
+            "bad-config",
+            f"{parameter.opts[-1]} has a value that no command line can hold",
+            file=file,
+            expected="a text without NUL bytes and lone surrogates",
+            found=ascii(text),
+        )
+    return text
+
+
+def _can_be_typed(text: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def read_config(path: Path, known: list[str]) -> dict[str, Any]:

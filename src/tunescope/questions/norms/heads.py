@@ -1,6 +1,5 @@
 """How much each attention head changed: blocks of rows of q, k and v, blocks of columns of o."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tunescope.delta import Delta, Factored, Pair, Update
-from tunescope.errors import UsageError, printable
+from tunescope.errors import BadInput, Missing, Notice, UsageError, printable
 from tunescope.linalg.differences import UNIT
+from tunescope.source.files.documents import read_object
 from tunescope.source.opened import Source
 from tunescope.table import Column, Schema, Table, described, dtypes
 
@@ -89,7 +89,7 @@ def heads_table(sources: Sequence[Source], given: Heads | None) -> Table | None:
     """A row for every head of every attention weight; `None` where no heads are known."""
     rows: list[dict[str, Any]] = []
     for source in sources:
-        heads = given or heads_of(_config(source))
+        heads = given or heads_of(_readable_config(source))
         if heads is not None and source.published is None:
             for delta in source.deltas:
                 rows += _rows(source.label, delta, heads, _head_size(source, heads))
@@ -98,19 +98,40 @@ def heads_table(sources: Sequence[Source], given: Heads | None) -> Table | None:
     return Table(pl.DataFrame(rows, schema=dtypes(HEADS)), "heads", {"columns": described(HEADS)})
 
 
+def unread_configs(sources: Sequence[Source]) -> list[tuple[str, Notice]]:
+    """What to say where heads stay unknown since a `config.json` cannot be read, by label, once each."""
+    said = []
+    for source in sources:
+        if any(notice.slug == "config-unread" for notice in source.notices):
+            continue
+        try:
+            _config(source)
+        except (BadInput, Missing) as error:
+            text = f"{error.file} cannot be read, so that no heads are known ({error.what}: {error.found})"
+            said.append((source.label, Notice("config-unread", text)))
+    return said
+
+
+def _readable_config(source: Source) -> Mapping[str, Any]:
+    try:
+        return _config(source)
+    except (BadInput, Missing):
+        # Said by `unread_configs`.
+        return {}
+
+
 def _config(source: Source) -> Mapping[str, Any]:
-    """The model's own config: the base's, or `config.json` beside what was named."""
+    """The model's own config: the base's, or `config.json` beside what was named.
+
+    Raises `BadInput` or `Missing` where one lies there that cannot be read.
+    """
     if source.base is not None and heads_of(source.base.config):
         return source.base.config
     path = Path(source.location)
     beside = (path if path.is_dir() else path.parent) / "config.json"
     if heads_of(source.config) or not beside.is_file():
         return source.config
-    try:
-        document = json.loads(beside.read_bytes().decode("utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return document if isinstance(document, dict) else {}
+    return read_object(beside, "bad-config", "the model's config")
 
 
 def _head_size(source: Source, heads: Heads) -> int | None:

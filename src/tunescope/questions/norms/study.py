@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tunescope.errors import UsageError
+from tunescope.errors import Notice, UsageError
 from tunescope.measure.between import Between
 from tunescope.measure.similarity import norm_maps
 from tunescope.questions.norms import measure
 from tunescope.questions.norms.changed import changed_values
 from tunescope.questions.norms.dense import SPECTRA
 from tunescope.questions.norms.findings import norm_findings
-from tunescope.questions.norms.heads import heads_table, parse_heads
+from tunescope.questions.norms.heads import heads_table, parse_heads, unread_configs
 from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.summary import readout
 from tunescope.questions.norms.table import common, measure_norms
@@ -75,7 +75,8 @@ def norms(
     opened = chosen_sources(sources, scale, layers, modules, _opener(base, align_vocab, sources))
     arguments["sources"] = spelled_sources(sources, opened)
     table, low_rank = measure_norms(opened, spectra=spectra, tell=tell)
-    tables, document = _compared(opened, table, metric, focus_layer)
+    said = [] if stated else unread_configs(opened)
+    tables, document = _compared(opened, table, metric, focus_layer, said)
     if len(low_rank):
         tables["low_rank"] = low_rank
     if (by_head := heads_table(opened, stated)) is not None:
@@ -84,14 +85,19 @@ def norms(
 
 
 def _compared(
-    opened: Sequence[Source], table: Table, metric: str | None, focus: int | None
+    opened: Sequence[Source],
+    table: Table,
+    metric: str | None,
+    focus: int | None,
+    said: Sequence[tuple[str, Notice]] = (),
 ) -> tuple[dict[str, Table], dict[str, Any]]:
     """All tables and the readout document of sources that are measured."""
     labels = [source.label for source in opened]
     metric = metric or drawable(table.frame, DEFAULT_METRIC)
     both = common(opened) if len(opened) > 1 else None
     same_values, found = changed_values(opened)
-    findings = [*norm_findings(table.frame, metric, both, notices(opened)), *found]
+    noticed = [*notices(opened), *said]
+    findings = [*norm_findings(table.frame, metric, both, noticed), *found]
     document = readout(table.frame, labels, metric, findings, focus)
     tables = {
         "norms": table,

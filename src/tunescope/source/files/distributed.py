@@ -67,9 +67,11 @@ def _indexed(folder: Path) -> dict[str, Any]:
         # -I: nothing of the working directory or the environment can be imported.
         command = [sys.executable, "-I", str(_SCRIPT), str(folder.absolute()), str(out)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-        if done.returncode != 0 or not out.exists():
-            last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        if done.returncode < 0:
+            last = f"ended by signal {-done.returncode}"
             _refuse(folder, "bad-pickle", "the checkpoint's index cannot be read", last, None)
+        if done.returncode != 0:
+            raise RuntimeError(f"the reader of the index failed: {done.stderr.strip()[-2000:]}")
         document: dict[str, Any] = json.loads(out.read_text())
     return document
 

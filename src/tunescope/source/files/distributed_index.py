@@ -5,6 +5,7 @@ with an unpickler that knows a fixed list of names, each of which stands for pla
 where in which file the values of every tensor lie. Nothing of torch or of this package is imported.
 """
 
+import contextlib
 import io
 import json
 import pickle
@@ -12,6 +13,7 @@ import re
 import struct
 import sys
 import zipfile
+from collections.abc import Iterator
 from math import prod
 from pathlib import Path
 from typing import IO, Any
@@ -149,11 +151,6 @@ def main(folder: str, out: str) -> None:
         document = _index(root)
     except Refusal as refusal:
         document = {"refusal": refusal.document}
-    except Exception as problem:
-        # Whatever a damaged pickle or archive makes these libraries raise.
-        document = {
-            "refusal": Refusal("bad-pickle", "the checkpoint's index cannot be read", problem).document
-        }
     Path(out).write_text(json.dumps(document))
 
 
@@ -166,19 +163,51 @@ def _limit_memory(size: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
+@contextlib.contextmanager
+def _damage() -> Iterator[None]:
+    """Around calls of the libraries for pickles and archives, which raise anything over damaged bytes."""
+    try:
+        yield
+    except Refusal:
+        raise
+    except Exception as problem:
+        raise Refusal("bad-pickle", "the checkpoint's index cannot be read", repr(problem)[:300]) from None
+
+
+def _loaded(stream: IO[bytes]) -> Any:
+    with _damage():
+        return Reader(stream).load()
+
+
+def _field(record: Any, name: str, *kinds: type) -> Any:
+    """A field of a record, of one of these kinds."""
+    value = getattr(record, name, None)
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise Refusal("bad-pickle", f"the checkpoint's index has no usable {name}", repr(value)[:300])
+    return value
+
+
+def _numbers(values: Any, what: str) -> list[int]:
+    whole = isinstance(values, tuple | list) and all(type(n) is int for n in values)
+    if not whole:
+        raise Refusal("bad-pickle", f"{what} in the checkpoint's index are no numbers", repr(values)[:300])
+    return list(values)
+
+
 def _index(root: Path) -> dict[str, Any]:
     with (root / ".metadata").open("rb") as file:
-        metadata = Reader(file).load()
+        metadata = _loaded(file)
     stored = {}
-    for index, info in metadata.storage_data.items():
+    for index, info in _field(metadata, "storage_data", dict).items():
         offset = getattr(index, "offset", None)
-        stored[index.fqn, None if offset is None else tuple(offset)] = info
+        place = None if offset is None else tuple(_numbers(offset, "offsets"))
+        stored[_field(index, "fqn", str), place] = info
     tensors = []
-    for name, about in metadata.state_dict_metadata.items():
+    for name, about in _field(metadata, "state_dict_metadata", dict).items():
         if not hasattr(about, "chunks"):
             continue
-        size = [int(n) for n in about.size]
-        chunks = [_chunk(root, str(name), chunk, stored) for chunk in about.chunks]
+        size = _numbers(_field(about, "size", tuple, list), "sizes")
+        chunks = [_chunk(root, str(name), chunk, stored) for chunk in _field(about, "chunks", list, tuple)]
         dtypes = {chunk.pop("dtype") for chunk in chunks}
         if len(dtypes) != 1:
             raise Refusal("bad-shape", "the chunks of a tensor have several dtypes", dtypes, str(name))
@@ -187,11 +216,12 @@ def _index(root: Path) -> dict[str, Any]:
 
 
 def _chunk(root: Path, name: str, chunk: Any, stored: dict[Any, Any]) -> dict[str, Any]:
-    offsets, sizes = [int(n) for n in chunk.offsets], [int(n) for n in chunk.sizes]
+    offsets = _numbers(_field(chunk, "offsets", tuple, list), "offsets")
+    sizes = _numbers(_field(chunk, "sizes", tuple, list), "sizes")
     info = stored.get((name, tuple(offsets)))
     if info is None:
         raise Refusal("index-mismatch", "a chunk of a tensor is stored nowhere", offsets, name)
-    file = str(info.relative_path)
+    file = _field(info, "relative_path", str)
     if not re.fullmatch(r"[^/\\\0:]+\.distcp", file):
         raise Refusal(
             "unsafe-shard-name", "the index names something that is no plain file beside it", file, name
@@ -202,7 +232,7 @@ def _chunk(root: Path, name: str, chunk: Any, stored: dict[Any, Any]) -> dict[st
         )
     if not (root / file).is_file():
         raise Refusal("missing-shards", "a file of the checkpoint is not there", file, name)
-    place = _place(root / file, int(info.offset), int(info.length), sizes, name)
+    place = _place(root / file, _field(info, "offset", int), _field(info, "length", int), sizes, name)
     return {"file": file, "offsets": offsets, "sizes": sizes, **place}
 
 
@@ -213,40 +243,56 @@ def _place(path: Path, begin: int, length: int, sizes: list[int], name: str) -> 
             raise Refusal(
                 "truncated", "a file of the checkpoint is shorter than its index says", path.name, name
             )
-        with zipfile.ZipFile(Slice(file, begin, length)) as archive:
+        with _damage():
+            archive = zipfile.ZipFile(Slice(file, begin, length))
+        with archive:
             members = {info.filename.partition("/")[2]: info for info in archive.infolist()}
             tensor = _described(archive, members, name)
-            values = members[f"data/{tensor['storage']['key']}"]
+            values = _member(members, f"data/{tensor['storage'].get('key')}", name)
             if values.compress_type != zipfile.ZIP_STORED or values.flag_bits & 1:
                 raise Refusal("bad-archive", "the values of a tensor are compressed", values.filename, name)
         file.seek(begin + values.header_offset + 26)
-        lengths = struct.unpack("<HH", file.read(4))
+        if len(lengths := file.read(4)) < 4:
+            raise Refusal("truncated", "a file of the checkpoint ends within a chunk", path.name, name)
     dtype, width = _DTYPES.get(tensor["dtype"], (None, 0))
-    offset, strides = int(tensor["offset"]), [int(n) for n in tensor["stride"]]
-    if dtype is None or list(tensor["size"]) != sizes or len(strides) != len(sizes):
+    strides, stated = _numbers(tensor["stride"], "strides"), _numbers(tensor["size"], "sizes")
+    (offset,) = _numbers([tensor["offset"]], "offsets")
+    if dtype is None or stated != sizes or len(strides) != len(sizes):
         raise Refusal("bad-shape", "a chunk is not stored as its index says", tensor["size"], name)
     # Values up to the last one in any order of the axes; repeated ones (stride 0) nobody stores.
     count = 1 + sum((n - 1) * stride for n, stride in zip(sizes, strides, strict=True)) if prod(sizes) else 0
     stored = offset >= 0 and min(strides, default=0) >= 0 and (offset + count) * width <= values.file_size
     if not stored or count < prod(sizes):
         raise Refusal("bad-shape", "a chunk has fewer values than its shape", values.file_size, name)
-    data = begin + values.header_offset + 30 + sum(lengths) + offset * width
+    data = begin + values.header_offset + 30 + sum(struct.unpack("<HH", lengths)) + offset * width
     return {"begin": data, "count": count, "dtype": dtype, "strides": strides}
 
 
 def _described(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], name: str) -> dict[str, Any]:
     order = members.get("byteorder")
-    if order is not None and archive.read(order) != b"little":
+    if order is not None and _content(archive, order) != b"little":
         raise Refusal("unsupported-dtype", "the values are not in little-endian order", None, name)
-    described = members["data.pkl"]
+    described = _member(members, "data.pkl", name)
     if described.file_size > _LARGEST_PICKLE:
         raise Refusal("bad-pickle", "what describes a tensor is too large", described.file_size, name)
-    tensor = Reader(io.BytesIO(archive.read(described))).load()
-    if not isinstance(tensor, dict) or "storage" not in tensor:
+    tensor = _loaded(io.BytesIO(_content(archive, described)))
+    plain = isinstance(tensor, dict) and {"storage", "offset", "size", "stride", "dtype"} <= set(tensor)
+    if not plain or not isinstance(tensor["storage"], dict) or not isinstance(tensor["dtype"], str):
         raise Refusal(
             "not-a-state-dict", "a chunk holds something that is no tensor", type(tensor).__name__, name
         )
-    return tensor
+    return dict(tensor)
+
+
+def _content(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    with _damage():
+        return archive.read(member)
+
+
+def _member(members: dict[str, zipfile.ZipInfo], key: str, name: str) -> zipfile.ZipInfo:
+    if key not in members:
+        raise Refusal("bad-archive", "the archive of a chunk lacks a member", key, name)
+    return members[key]
 
 
 if __name__ == "__main__":

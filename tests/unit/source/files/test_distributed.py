@@ -230,3 +230,13 @@ def test_a_folder_of_numbered_checkpoints_is_not_one_source(tmp_path: Path) -> N
         saved(tmp_path / "run" / f"checkpoint-{step}", {"model": adapter()})
     with pytest.raises(BadInput):
         tunescope.norms(tmp_path / "run")
+
+
+def test_a_bug_in_the_process_that_reads_the_index_is_not_taken_for_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".metadata").write_bytes(b"x")
+    (tmp_path / "planted.py").write_text("raise ValueError('planted')\n")
+    monkeypatch.setattr("tunescope.source.files.distributed._SCRIPT", tmp_path / "planted.py")
+    with pytest.raises(RuntimeError, match="planted"):
+        read_distributed(tmp_path)
