@@ -75,8 +75,7 @@ def norms(
     opened = chosen_sources(sources, scale, layers, modules, _opener(base, align_vocab, sources))
     arguments["sources"] = spelled_sources(sources, opened)
     table, low_rank = measure_norms(opened, spectra=spectra, tell=tell)
-    said = [] if stated else unread_configs(opened)
-    tables, document = _compared(opened, table, metric, focus_layer, said)
+    tables, document = _compared(opened, table, metric, focus_layer, [] if stated else unread_configs(opened))
     if len(low_rank):
         tables["low_rank"] = low_rank
     if (by_head := heads_table(opened, stated)) is not None:
