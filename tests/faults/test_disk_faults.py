@@ -15,7 +15,7 @@ from tunescope.cli import VERBS
 from .disk.commands import COMMANDS
 
 _TURN = int(os.environ.get("FAULTS_TURN") or datetime.datetime.now(datetime.UTC).toordinal())
-_QUICK = ("norms", "subspace", "trajectory")
+_QUICK = ("norms", "subspace", "trajectory", "check", "verify", "attribute")
 _ROOT = Path(__file__).parents[2]
 
 _TORN = """
