@@ -431,3 +431,58 @@ def test_a_base_in_a_folder_of_its_repository_is_read_there(server: Hub) -> None
     weights = save({"model.layers.0.self_attn.q_proj.weight": np.ones((4, 6), np.float16)})
     server.files |= adapter() | {"org/base/sub/model.safetensors": weights}
     assert tunescope.check("org/name", base="org/base:sub").readout["models"]["name"]["attached"] == 1
+
+
+BASE = {
+    f"model.layers.0.self_attn.{name}.weight": np.full((4, 6), 0.5, np.float32) for name in ("q_proj", "v")
+}
+TUNED = BASE | {"model.layers.0.self_attn.q_proj.weight": np.full((4, 6), 0.75, np.float32)}
+
+
+def whole(repo: str, tensors: dict[str, np.ndarray], name: str = "model.safetensors") -> dict[str, bytes]:
+    return {f"{repo}/{name}": save(tensors), f"{repo}/config.json": b'{"model_type": "llama"}'}
+
+
+def test_a_whole_model_on_the_hub_is_compared_with_its_base_there(server: Hub) -> None:
+    server.files |= whole("org/base", BASE) | whole("org/tuned", TUNED)
+    server.files |= {"org/tuned/pytorch_model.bin": b"never", "org/tuned/onnx/model.safetensors": b"never"}
+    study = tunescope.norms("org/tuned", base="org/base")
+    changed = study.table.frame.filter(study.table.frame["frobenius_norm"] > 0)
+    assert changed["module_type"].to_list() == ["self_attn.q_proj"]
+    assert changed["frobenius_norm"][0] == pytest.approx(0.25 * 24**0.5)
+    assert not any(path.endswith((".bin", "onnx/model.safetensors")) for path in server.asked)
+
+
+def test_an_adapter_on_the_hub_stands_beside_a_whole_model(server: Hub) -> None:
+    server.files |= whole("org/base", BASE) | whole("org/tuned", TUNED) | adapter()
+    study = tunescope.norms("full=org/tuned", "lora=org/name", base="org/base")
+    assert set(study.table.frame["model_id"]) == {"full", "lora"}
+    assert study.table.frame["relative_norm"].null_count() == 0
+
+
+def test_a_whole_model_in_the_cache_is_read_offline(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files |= whole("org/base", BASE) | whole("org/tuned", TUNED)
+    before = tunescope.norms("org/tuned", base="org/base").table.frame
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    asked = len(server.asked)
+    assert tunescope.norms("org/tuned", base="org/base").table.frame.equals(before)
+    assert len(server.asked) == asked
+
+
+def test_a_base_of_pickles_alone_is_read_through_the_guarded_path(server: Hub, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    torch.save({name: torch.from_numpy(array) for name, array in BASE.items()}, tmp_path / "model.bin")
+    server.files |= whole("org/tuned", TUNED)
+    server.files["org/base/pytorch_model.bin"] = (tmp_path / "model.bin").read_bytes()
+    server.files["org/base/training_args.bin"] = b"never"
+    study = tunescope.norms("org/tuned", base="org/base")
+    assert study.table.frame["changed_fraction"].to_list() == [1.0, 0.0]
+    assert not any(path.endswith("training_args.bin") for path in server.asked)
+
+
+def test_a_repository_without_weights_is_no_base(server: Hub) -> None:
+    server.files |= whole("org/tuned", TUNED) | adapter() | {"org/empty/README.md": b"x"}
+    for base in ("org/name", "org/empty"):
+        with pytest.raises(Missing) as caught:
+            tunescope.norms("org/tuned", base=base)
+        assert caught.value.slug == "no-model-on-hub"
