@@ -84,3 +84,37 @@ def test_every_method_attaches_to_its_base_and_to_no_other(
     assert wrapped.readout["attaches"] is not by_name
     if by_name:
         assert all("'language_model.'" in remedy for remedy in wrapped.table.frame["remedy"])
+
+
+RANKED = {
+    "LoRA": lambda: config("LoraConfig", r=4),
+    "LoRA of an embedding": lambda: peft.LoraConfig(target_modules=["embed_tokens"], r=4),
+    "LoRA with a pattern": lambda: config("LoraConfig", r=8, rank_pattern={"q_proj": 4, "down_proj": 4}),
+    "LoHa": lambda: config("LoHaConfig", r=4),
+    "DeLoRA": lambda: config("DeloraConfig", r=4),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("method", RANKED)
+def test_peft_refuses_the_ranks_that_do_not_attach_and_takes_the_remedy(
+    method: str, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "adapter"
+    peft.get_peft_model(llama(), RANKED[method]()).save_pretrained(folder)
+    assert tunescope.check(folder, base=bases["right"]).readout["attaches"]
+    stated = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(stated | {"r": 16, "rank_pattern": {}}))
+
+    study = tunescope.check(folder, base=bases["right"])
+    assert set(study.table.frame["status"]) == {"shape_differs"}
+    row = study.table.frame.row(0, named=True)
+    with pytest.raises(RuntimeError, match="size mismatch") as refused:
+        peft.PeftModel.from_pretrained(llama(), folder)
+    for shape in (row["expected_shape"], row["found_shape"]):
+        assert f"torch.Size([{shape.replace('×', ', ')}])" in str(refused.value)
+
+    assert row["remedy"].startswith("set r to 4 in adapter_config.json")
+    (folder / "adapter_config.json").write_text(json.dumps(stated | {"r": 4, "rank_pattern": {}}))
+    assert tunescope.check(folder, base=bases["right"]).readout["attaches"]
+    peft.PeftModel.from_pretrained(llama(), folder)

@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from tunescope.address import Address, distinct_addresses, parse
 from tunescope.measure.refinement import parts
 from tunescope.questions.check.base import BaseNames
+from tunescope.questions.check.halves import half_saved
 from tunescope.questions.check.names import BY_PLACE, candidates
+from tunescope.questions.check.place import Place
+from tunescope.questions.check.rank import with_ranks
 from tunescope.questions.check.wanted import Shape, Wanted, stored_whole, wanted
 from tunescope.source.opened import Source
 
@@ -15,26 +18,16 @@ from tunescope.source.opened import Source
 _LONGEST_HEAD = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One module: the weight it wants, what is there, and how to make it attach."""
-
-    wanted: Wanted
-    weight: str
-    status: str | None = None
-    found: tuple[int, ...] | None = None
-    remedy: str = ""
-
-
 def places(source: Source, base: BaseNames | None) -> list[Place]:
-    """Every update of a source with the weight that it would change; statuses only with a base."""
+    """Every module of a source with the weight that it would change; statuses only with a base."""
     every = [Place(one, one.module if one.like else f"{one.module}.weight") for one in wanted(source)]
+    halves = half_saved(source, base)
     if base is None:
-        return every
+        return [*every, *halves]
     by_place = _by_place(base) if source.format in BY_PLACE else {}
     found = [_looked_up(place, base, by_place, source) for place in every]
-    found = _with_remedies(found, base, source)
-    return [*found, *_misfits(source, base, {place.weight for place in found})]
+    found = with_ranks(_with_remedies(found, base, source), source)
+    return [*found, *halves, *_misfits(source, base, {place.weight for place in found})]
 
 
 def _by_place(base: BaseNames) -> dict[Address, str]:

@@ -65,6 +65,7 @@ COMMAND = Command(
         "non_finite",
         "duplicate",
         "half_saved",
+        "rank_mismatch",
         "not_judged",
     ),
 )

@@ -6,15 +6,17 @@ from typing import Any
 from tunescope.address import parse
 from tunescope.delta import Dense, Factored
 from tunescope.measure.similarity import norm
-from tunescope.questions.check.attach import Place, spelled
+from tunescope.questions.check.attach import spelled
 from tunescope.questions.check.base import BaseNames
+from tunescope.questions.check.place import Place
 from tunescope.source.opened import Source
 from tunescope.study.finding import Finding, named
 
 
 def attach_findings(label: str, found: Sequence[Place], base: BaseNames) -> Iterator[Finding]:
     """Findings of one adapter against one base."""
-    wrong = [place for place in found if place.status != "attached"]
+    yield from _ranks(label, found)
+    wrong = [place for place in found if place.status != "attached" and place.fault == "base"]
     if not wrong:
         return
     evidence: dict[str, Any] = {"modules": len(found), "attached": len(found) - len(wrong)}
@@ -29,6 +31,25 @@ def attach_findings(label: str, found: Sequence[Place], base: BaseNames) -> Iter
     yield from _depth(label, wrong, base)
     yield from _experts(label, wrong, base)
     yield from _width(label, wrong, found)
+
+
+def _ranks(label: str, found: Sequence[Place]) -> Iterator[Finding]:
+    """Factors of another rank than the config states: PEFT refuses them."""
+    wrong = [place for place in found if place.fault == "rank"]
+    if not wrong:
+        return
+    first, names = wrong[0], tuple(place.wanted.component_name for place in wrong)
+    remedies = sorted({place.remedy for place in wrong})
+    text = (
+        f"{len(wrong)} of {len(found)} modules of {label} have another rank than its config states "
+        f"({named(names)}): by the config a factor of {names[0]} is {spelled(first.expected)}, in the "
+        f"file {spelled(first.found)}; PEFT refuses to load it (size mismatch). Remedy: {named(remedies)}."
+    )
+    evidence = {
+        "modules": len(found), "differing": len(wrong), "expected": list(first.expected or ()),
+        "found": list(first.found or ()), "remedies": remedies,
+    }  # fmt: skip
+    yield Finding("rank_mismatch", text, (label,), names, evidence=evidence, severity="warning")
 
 
 def _depth(label: str, wrong: Sequence[Place], base: BaseNames) -> Iterator[Finding]:

@@ -6,10 +6,11 @@ from typing import Any
 
 import polars as pl
 
-from tunescope.questions.check.attach import Place, places, spelled
+from tunescope.questions.check.attach import places, spelled
 from tunescope.questions.check.base import BaseNames, base_names, header_bytes
 from tunescope.questions.check.findings import attach_findings, deep_findings
 from tunescope.questions.check.names import STORED, scale_rule
+from tunescope.questions.check.place import Place
 from tunescope.questions.check.question import QUESTION
 from tunescope.questions.check.values import value_findings
 from tunescope.source.digest import provenance
@@ -21,6 +22,9 @@ from tunescope.study.finding import Finding, noticed_together, ordered
 from tunescope.study.study import Study, asked
 from tunescope.table import SCHEMA_VERSION, Column, Schema, Table, described, dtypes
 
+_EXPECTED = (
+    "d_out × d_in of the layer that the module changes; a factor's by the config where its rank differs"
+)
 ATTACH: Schema = {
     "model_id": Column(pl.String, "label of the adapter"),
     "stack": Column(pl.String, "tower of the model"),
@@ -32,8 +36,10 @@ ATTACH: Schema = {
         pl.String, "the weight that the module changes, as the base calls it where it was found"
     ),
     "status": Column(pl.String, "attached, missing or shape_differs; null without a base"),
-    "expected_shape": Column(pl.String, "d_out × d_in of the layer that the module changes"),
-    "found_shape": Column(pl.String, "shape that the base stores"),
+    "expected_shape": Column(pl.String, _EXPECTED),
+    "found_shape": Column(
+        pl.String, "shape that the base stores; that of the file's factor where its rank differs"
+    ),
     "scale": Column(pl.Float64, "s in ΔW = s·BA, null where unknown"),
     "scale_rule": Column(pl.String, "what the scale follows from"),
     "remedy": Column(pl.String, "what would make the module attach"),
@@ -58,12 +64,18 @@ def check(
     held = None if base is None else base_names(base)
     found = {source.label: places(source, held) for source in opened}
     table = Table(_frame(opened, found, scale or {}), "attach", {"columns": described(ATTACH)})
-    findings = noticed_together(notices(opened))
+    told = {label for label, of in found.items() if any(place.fault == "rank" for place in of)}
+    # Against a base the ranks have a finding of their own, with what follows from them.
+    findings = noticed_together(
+        (label, notice)
+        for label, notice in notices(opened)
+        if not (notice.slug == "rank-mismatch" and label in told)
+    )
     for source in opened:
         findings += attach_findings(source.label, found[source.label], held) if held is not None else ()
         if deep:
             findings += deep_findings(source)
-            findings += value_findings(source, [place.wanted for place in found[source.label]])
+            findings += value_findings(source, [p.wanted for p in found[source.label] if p.fault != "half"])
     document = _readout(opened, found, held, findings)
     origins = [
         provenance(s.label, s.location, s.format, s.files, header=header_bytes, ranged=s.ranged)
@@ -81,10 +93,11 @@ def _frame(
             one, address = place.wanted, place.wanted.address
             scale = None if one.delta is None else one.delta.scale
             rule = STORED if one.whole else scale_rule(one.delta, source, source.label in scales)
+            rule = "none: half saved" if place.fault == "half" else rule
             rows.append((
                 source.label, address.stack, address.layer, address.module_type, address.expert,
-                one.component_name, place.weight, place.status, spelled(one.shape), spelled(place.found),
-                scale, rule, place.remedy or None,
+                one.component_name, place.weight, place.status,
+                spelled(place.expected or one.shape), spelled(place.found), scale, rule, place.remedy or None,
             ))  # fmt: skip
     return pl.DataFrame(rows, schema=dtypes(ATTACH), orient="row")
 

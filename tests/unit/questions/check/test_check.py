@@ -307,3 +307,59 @@ def test_files_of_gpt2_and_bloom_are_held_against_the_names_they_are_loaded_unde
     folder = base(shapes | {table: (64, 32)})
     study = check(adapter({f"transformer.{module}": shape for module, shape in shapes.items()}), base=folder)
     assert statuses(study) == ["attached"] * 3
+
+
+def test_a_rank_that_is_not_the_configs_does_not_attach(adapter: Made, base: Made) -> None:
+    study = check(adapter(r=16), base=base(WEIGHTS))
+    assert statuses(study) == ["shape_differs"] * 40
+    assert not study.readout["attaches"]
+    row = study.table.frame.filter(study.table.frame["component_name"] == "L0_MLP_DOWN").row(0, named=True)
+    assert (row["expected_shape"], row["found_shape"]) == ("16×64", "2×64")
+    assert "set r to 2 in adapter_config.json" in row["remedy"]
+    (finding,) = study.findings
+    assert (finding.kind, finding.severity, len(finding.components)) == ("rank_mismatch", "warning", 40)
+
+
+def test_the_rank_of_a_pattern_is_the_rank_stated(adapter: Made, base: Made) -> None:
+    folder = base(WEIGHTS)
+    study = check(adapter(r=16, rank_pattern={r"layers\.\d+\.(self_attn|mlp)\..*": 2}), base=folder)
+    assert statuses(study) == ["attached"] * 40
+
+
+def test_one_module_of_another_rank_has_its_pattern_as_the_remedy(adapter: Made, base: Made) -> None:
+    pairs = [pair(f"base_model.model.{module}", shape) for module, shape in WEIGHTS.items()]
+    tensors = {name: tensor for one in pairs for name, tensor in one.items()}
+    odd = "model.layers.3.mlp.up_proj"
+    tensors[f"base_model.model.{odd}.lora_A.weight"] = normal(5, 32)
+    tensors[f"base_model.model.{odd}.lora_B.weight"] = normal(64, 5)
+    study = check(adapter(tensors=tensors), base=base(WEIGHTS))
+    (row,) = study.table.frame.filter(study.table.frame["status"] != "attached").to_dicts()
+    assert (row["component_name"], row["status"]) == ("L3_MLP_UP", "shape_differs")
+    assert row["remedy"] == f"put {odd!r}: 5 first in rank_pattern of adapter_config.json"
+
+
+def test_half_saved_modules_are_missing(adapter: Made, base: Made) -> None:
+    pairs = [pair(f"base_model.model.{module}", shape) for module, shape in WEIGHTS.items()]
+    tensors = {name: tensor for one in pairs for name, tensor in one.items()}
+    for layer in range(6):
+        for module in ("q_proj", "v_proj"):
+            del tensors[f"base_model.model.model.layers.{layer}.self_attn.{module}.lora_B.weight"]
+    study = check(adapter(tensors=tensors), base=base(WEIGHTS))
+    said = study.readout["models"]["adapter"]
+    assert (said["modules"], said["attached"], said["missing"]) == (40, 28, 12)
+    assert not study.readout["attaches"]
+    assert kinds(study) == {"half_saved"}
+    assert remedies(study) == {None, "save the adapter again: the module has no lora_B"}
+
+
+def test_half_saved_modules_of_kohya_are_missing(tmp_path: Path, base: Made) -> None:
+    flat = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_{}".format
+    tensors = {
+        n: t for k in "qk" for n, t in pair(flat(k), (32, 32), ("lora_down.weight", "lora_up.weight")).items()
+    }
+    del tensors[f"{flat('k')}.lora_up.weight"]
+    save_file(tensors, tmp_path / "style.safetensors")
+    place = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_{}".format
+    folder = base({place(k): (32, 32) for k in "qk"})
+    study = check(tmp_path / "style.safetensors", base=folder, scale={"style": 1.0})
+    assert statuses(study) == ["attached", "missing"]

@@ -1,0 +1,24 @@
+"""Where one module of an adapter belongs, and whether it gets there."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tunescope.questions.check.wanted import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One module: the weight it wants, what is there, and how to make it attach.
+
+    `fault` says what a module that does not attach fails at: the weights of the `base`, the `rank` that the
+    config states, or a factor that the file lacks (`half`). For a rank `expected` and `found` are the
+    shapes of the factor by the config and in the file.
+    """
+
+    wanted: Wanted
+    weight: str
+    status: str | None = None
+    found: tuple[int, ...] | None = None
+    remedy: str = ""
+    fault: Literal["base", "rank", "half"] = "base"
+    expected: tuple[int, ...] | None = None
