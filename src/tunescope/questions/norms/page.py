@@ -47,7 +47,7 @@ def content(study: Study) -> Content:
         data=data,
         panels=list(_panels(study, measures, data)),
         checks=list(_checks(frame)),
-        sentences=[*model_sentences(models, metric), *([shared] if shared else [])],
+        sentences=[*model_sentences(models, metric, study.readout["ratios"]), *([shared] if shared else [])],
         caution=CAUTION,
         methods=methods(metric),
         nothing=nothing_stands_out(study.readout["looked_at"]),

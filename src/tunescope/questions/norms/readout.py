@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from tunescope.questions.norms.compared import ALL_RATIOS
 from tunescope.questions.norms.sentences import (
     focus_lead,
     focus_sentences,
@@ -14,7 +15,6 @@ from tunescope.questions.norms.sentences import (
     without_number,
 )
 from tunescope.questions.norms.sight import nothing_stands_out
-from tunescope.questions.norms.summary import ALL_RATIOS
 from tunescope.questions.norms.views import name_of
 from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import significant
@@ -44,10 +44,13 @@ def norms_markdown(study: Study) -> str:
         "",
         "## Models",
         "",
-        *(f"- {escaped(sentence)}" for sentence in model_sentences(_first(models), metric)),
+        *(
+            f"- {escaped(sentence)}"
+            for sentence in model_sentences(_first(models), metric, document["ratios"])
+        ),
     ]
     if shared := shared_sentence(models):
-        lines += ["", shared]
+        lines += ["", escaped(shared)]
     lines += ["", *_models(models), *_focus(models, metric), *_ratios(models, document["ratios"])]
     lines += ["", "## Largest", "", *top_rows(study.table.frame, metric)]
     if coverage := coverage_lines(study.tables["coverage"].frame):
@@ -98,7 +101,7 @@ def _ratios(models: Mapping[str, Any], ratios: Mapping[str, float | None]) -> li
     rows = [
         [escaped(a), *("—" if a == b else significant(ratios[f"{a}/{b}"]) for b in labels)] for a in labels
     ]
-    lead = ["", "## Ratios of the overall means", "", "Row over column.", ""]
+    lead = ["", "## Ratios of the means", "", "Row over column, over the weights that both have.", ""]
     return lead + table(["", *map(escaped, labels)], rows)
 
 

@@ -16,20 +16,20 @@ LONG = 24
 _THIRDS = ("early", "middle", "late")
 
 
-def model_sentences(models: Models, metric: str) -> list[str]:
+def model_sentences(models: Models, metric: str, ratios: Mapping[str, float | None]) -> list[str]:
     """One sentence for each model: overall, against the first, MLP and attention, leading layers, largest."""
     still = [label for label, m in models.items() if _is_still(m)]
     known = [
         (label, m) for label, m in models.items() if m["overall_mean"] is not None and label not in still
     ]
-    first = known[0] if known else None
+    first = known[0][0] if known else None
     several = len({model["layer_stack"] for model in models.values()} - {"model"}) > 1
     out = []
     for i, (label, model) in enumerate(known):
-        parts = [f"{label}: mean {of_measure(metric)} {significant(model['overall_mean'])}"]
-        if i and first is not None and first[1]["overall_mean"]:
-            whose = f"that of {first[0]}" if len(known) <= FEW or len(first[0]) <= LONG else "the first"
-            parts[0] += f", {times(model['overall_mean'] / first[1]['overall_mean'])} {whose}"
+        parts = [
+            f"{label}: mean {of_measure(metric)} {significant(model['overall_mean'])}{_over(model)}"
+            f"{_against(label, first, ratios, len(known)) if i and first is not None else ''}"
+        ]
         tower = _tower(model["layer_stack"]) if several else ""
         parts += [
             _families(model["family_means"], brief=len(known) > FEW), _layers(model["top_layers"], tower)
@@ -44,6 +44,24 @@ def model_sentences(models: Models, metric: str) -> list[str]:
         if model["overall_mean"] is None:
             missing.setdefault(without_number(model), []).append(label)
     return out + [f"{named(labels, 12)}: no number to sum up ({why})." for why, labels in missing.items()]
+
+
+def _over(model: Mapping[str, Any]) -> str:
+    """Which weights a mean leaves out, nothing where it leaves out none."""
+    still = model.get("n_unmoved_kinds", 0)
+    if not still:
+        return ""
+    count = model["n_components"] - model["n_excluded"]
+    return f" over {count - still} of {count} weights (kinds that changed nowhere left out)"
+
+
+def _against(label: str, first: str, ratios: Mapping[str, float | None], count: int) -> str:
+    """The mean against that of the first model, over the weights that both have."""
+    ratio = ratios.get(f"{label}/{first}")
+    if ratio is None:
+        return ""
+    whose = f"that of {first}" if count <= FEW or len(first) <= LONG else "the first"
+    return f", {times(ratio)} {whose}"
 
 
 def without_number(model: Mapping[str, Any]) -> str:
@@ -138,7 +156,9 @@ def methods(metric: str) -> str:
     return (
         "ΔW is what fine-tuning added to a weight, the adapter's "
         "scale included unless the name of the measure says BA; ‖·‖ is the Frobenius norm, d_out the number "
-        f"of outputs. Means run over all weights with a finite {of_measure(metric)}. Thirds, families and "
+        f"of outputs. Means run over all weights with a finite {of_measure(metric)}, kinds of "
+        "weight that changed nowhere in the model left out; ratios of models over the weights that both "
+        "have. Thirds, families and "
         "single weights are tested on logarithms: thirds over the kinds of weight that all layers have (F "
         "test and random orders of the layers), families inside layers that have both (t over layers and "
         "over kinds), single weights against a level for each layer and kind (t₅ scatter, given the next "

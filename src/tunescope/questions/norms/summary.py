@@ -6,13 +6,11 @@ from typing import Any
 import polars as pl
 
 from tunescope.measure.depth import layer_means, main_stack, thirds
+from tunescope.questions.norms.compared import moved_kinds, ratio_of_common, ratios_of_means
 from tunescope.questions.norms.findings import model_towers
 from tunescope.questions.norms.sight import looked_at
 from tunescope.study.finding import Finding, ordered
 from tunescope.table import SCHEMA_VERSION
-
-# The most models of which the ratios of all pairs are told.
-ALL_RATIOS = 32
 
 
 def readout(
@@ -22,9 +20,10 @@ def readout(
     findings: Sequence[Finding],
     focus: int | None = None,
 ) -> dict[str, Any]:
-    """The readout document: per-model sums, ratios of the overall means, findings.
+    """The readout document: per-model sums, ratios of the means of what two models share, findings.
 
-    Every mean is over the finite values of `metric`; a model without any has nulls.
+    Every mean is over the finite values of `metric` in the kinds of weight that changed anywhere in the
+    model, in all kinds where none did; a model without any has nulls.
     """
     parts = {rows["model_id"][0]: rows for rows in frame.partition_by("model_id", maintain_order=True)}
     models = {label: _model(parts.get(label, frame.clear()), metric) for label in labels}
@@ -32,7 +31,7 @@ def readout(
         "schema_version": SCHEMA_VERSION,
         "metric": metric,
         "models": models,
-        "ratios": _ratios(models),
+        "ratios": ratios_of_means(frame, models, metric),
         "looked_at": looked_at(model_towers(frame, metric)),
         "findings": [finding.record() for finding in ordered(findings)],
     }
@@ -42,14 +41,17 @@ def readout(
 
 
 def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
-    usable = rows.filter(pl.col(metric).is_finite())
+    finite = rows.filter(pl.col(metric).is_finite())
+    usable = moved_kinds(finite)
     stack = main_stack(rows)
     layers = layer_means(usable.filter(pl.col("stack") == stack), metric)
-    by_family = dict(usable.group_by("family", maintain_order=True).agg(pl.col(metric).mean()).iter_rows())
+    # A family of which nothing moved keeps its own mean.
+    by_family = {**_family_means(finite, metric), **_family_means(usable, metric)}
     top = usable.sort(metric, descending=True).head(1)
     return {
         "n_components": rows.height,
-        "n_excluded": rows.height - usable.height,
+        "n_excluded": rows.height - finite.height,
+        "n_unmoved_kinds": finite.height - usable.height,
         "n_without_scale": rows["scale"].null_count() if rows.height else 0,
         "layer_stack": stack,
         "overall_mean": usable[metric].mean(),
@@ -63,33 +65,25 @@ def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
     }
 
 
-def _ratios(models: dict[str, dict[str, Any]]) -> dict[str, float | None]:
-    """Every model over every other; of more than `ALL_RATIOS` every one over the first."""
-    means = {label: model["overall_mean"] for label, model in models.items()}
-    below = list(means)[: None if len(means) <= ALL_RATIOS else 1]
-    return {
-        f"{a}/{b}": means[a] / means[b] if means[a] is not None and means[b] else None
-        for a in means
-        for b in below
-        if a != b
-    }
+def _family_means(rows: pl.DataFrame, metric: str) -> dict[str, float]:
+    return dict(rows.group_by("family", maintain_order=True).agg(pl.col(metric).mean()).iter_rows())
 
 
 def _add_focus(frame: pl.DataFrame, models: dict[str, dict[str, Any]], metric: str, layer: int) -> None:
     """Rank, percentile and growth of one layer, in the metric and in its summed raw MLP norms."""
-    first: float | None = None
+    first: pl.DataFrame | None = None
     for label, model in models.items():
         rows = frame.filter(pl.col("model_id") == label)
         rows = rows.filter(pl.col("stack") == main_stack(rows))
-        means = layer_means(rows.filter(pl.col(metric).is_finite()), metric)
+        means = layer_means(moved_kinds(rows.filter(pl.col(metric).is_finite())), metric)
         record = _standing(means.rename({"mean": "value"}), layer)
         mlp, raw = _summed_mlp(rows)
         model["focus_layer"] = {
             "layer": layer, **record, "mlp": {**_standing(mlp, layer), "measure": raw}
         }  # fmt: skip
-        value = record["value"]
-        first = value if first is None else first
-        model["focus_layer"]["growth"] = value / first if value is not None and first else None
+        here = rows.filter(pl.col("layer") == layer)
+        first = here if first is None and record["value"] is not None else first
+        model["focus_layer"]["growth"] = None if first is None else ratio_of_common(here, first, metric)
 
 
 def _summed_mlp(rows: pl.DataFrame) -> tuple[pl.DataFrame, str]:

@@ -62,7 +62,7 @@ def test_one_fact_in_twelve_models_is_one_finding(twelve: tunescope.Study) -> No
 
 
 def test_every_model_has_its_sentence_against_the_first(twelve: tunescope.Study) -> None:
-    sentences = model_sentences(twelve.readout["models"], twelve.readout["metric"])
+    sentences = model_sentences(twelve.readout["models"], twelve.readout["metric"], twelve.readout["ratios"])
     assert len(sentences) == 12
     ratio = twelve.readout["ratios"]["run-4/run-0"]
     assert f"{ratio:.2f}× that of run-0" in sentences[4]
@@ -97,9 +97,16 @@ def test_of_a_model_that_did_not_move_no_layer_leads(tmp_path: Path) -> None:
     tensors = load_file(still / "adapter_model.safetensors")
     save_file({k: v * ("lora_A" in k) for k, v in tensors.items()}, still / "adapter_model.safetensors")
     study = tunescope.norms([f"moved={moved}", f"still={still}"])
-    told = [s for s in model_sentences(study.readout["models"], study.readout["metric"]) if "still" in s]
+    told = [
+        s
+        for s in model_sentences(study.readout["models"], study.readout["metric"], study.readout["ratios"])
+        if "still" in s
+    ]
     assert told == ["still: ‖ΔW‖/√d_out zero in every weight."]
-    assert "largest" in model_sentences(study.readout["models"], study.readout["metric"])[0]
+    assert (
+        "largest"
+        in model_sentences(study.readout["models"], study.readout["metric"], study.readout["ratios"])[0]
+    )
 
 
 def spread_over(seed: int, layers: int = 24) -> Tower:
@@ -129,5 +136,5 @@ def test_the_family_that_changed_more_stands_first_in_the_numbers_too() -> None:
         "overall_mean": 0.25, "family_means": {"mlp": 0.2, "attention": 0.3}, "top_layers": [0, 1],
         "max_cell": {"component_name": "L0_ATTN_Q", "value": 0.4}, "layer_stack": "model",
     }  # fmt: skip
-    (text,) = model_sentences({"a": model}, "frobenius_norm")
+    (text,) = model_sentences({"a": model}, "frobenius_norm", {})
     assert "attention 1.50× MLP (0.3 and 0.2)" in text

@@ -1,0 +1,95 @@
+"""Means and ratios of models that hold the same change among other weights."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tunescope.questions.norms.compared import moved_kinds, ratio_of_common, ratios_of_means
+from tunescope.questions.norms.measure import SCHEMA
+from tunescope.questions.norms.sentences import model_sentences
+from tunescope.questions.norms.summary import readout
+from tunescope.table import dtypes
+
+METRIC = "frobenius_norm"
+
+
+def table(**models: Mapping[Any, float]) -> pl.DataFrame:
+    """A norms table: for each model the norms of kinds of weight in layers."""
+    rows = [
+        {
+            "model_id": model, "stack": "model", "layer": layer, "module_type": kind, "family": family(kind),
+            "component_name": f"L{layer}_{kind}", "scale": 1.0, "status": "ok",
+            METRIC: value, f"unscaled_{METRIC}": value,
+        }
+        for model, weights in models.items()
+        for (kind, layer), value in weights.items()
+    ]  # fmt: skip
+    types = dtypes(SCHEMA)
+    full = pl.DataFrame(rows, schema_overrides={k: types[k] for k in rows[0]})
+    return full.select(
+        pl.col(name) if name in full.columns else pl.lit(None, kind).alias(name)
+        for name, kind in types.items()
+    )
+
+
+def family(kind: str) -> str:
+    return {"q_proj": "attention", "up_proj": "mlp"}.get(kind, "norm")
+
+
+LORA: Mapping[Any, float] = {
+    (kind, layer): 1.0 + layer for kind in ("q_proj", "up_proj") for layer in range(9)
+}
+WHOLE: Mapping[Any, float] = {
+    **LORA,
+    **{("input_layernorm", layer): 0.0 for layer in range(9)},
+    ("embed", None): 0.0,
+}
+
+
+def test_weights_that_only_a_checkpoint_holds_do_not_dilute_its_mean_or_its_thirds() -> None:
+    document = readout(table(whole=WHOLE, lora=LORA), ["whole", "lora"], METRIC, [])
+    whole, lora = document["models"]["whole"], document["models"]["lora"]
+    assert whole["overall_mean"] == lora["overall_mean"] == 5
+    assert whole["thirds"] == lora["thirds"] == {"early": 2, "middle": 5, "late": 8}
+    assert document["ratios"] == {"whole/lora": 1, "lora/whole": 1}
+    assert (whole["n_unmoved_kinds"], lora["n_unmoved_kinds"]) == (10, 0)
+
+
+def test_the_sentence_says_over_how_many_weights_the_mean_is_taken() -> None:
+    document = readout(table(whole=WHOLE, lora=LORA), ["whole", "lora"], METRIC, [])
+    whole, lora = model_sentences(document["models"], METRIC, document["ratios"])
+    assert "5 over 18 of 28 weights (kinds that changed nowhere left out)" in whole
+    assert "mean ‖ΔW‖ 5, 1.00× that of whole" in lora
+
+
+def test_a_frozen_layer_counts_as_the_zero_that_it_is() -> None:
+    part = {place: 0.0 if place[1] == 0 else value for place, value in LORA.items()}
+    assert moved_kinds(table(part=part)).height == 18
+    assert readout(table(part=part), ["part"], METRIC, [])["models"]["part"]["thirds"]["early"] == 5 / 3
+
+
+def test_a_model_that_did_not_change_has_a_mean_of_zero() -> None:
+    model = readout(table(still=dict.fromkeys(WHOLE, 0.0)), ["still"], METRIC, [])["models"]["still"]
+    assert (model["overall_mean"], model["n_unmoved_kinds"]) == (0, 0)
+
+
+def test_a_family_of_which_nothing_changed_keeps_its_zero() -> None:
+    mlp = {place: value * (place[0] == "up_proj") for place, value in LORA.items()}
+    model = readout(table(mlp=mlp), ["mlp"], METRIC, [])["models"]["mlp"]
+    assert model["family_means"] == {"mlp": 5, "attention": 0}
+    assert model["overall_mean"] == 5
+
+
+def test_models_are_compared_over_the_weights_that_both_have() -> None:
+    small = {("q_proj", 0): 2.0}
+    large = {("q_proj", 0): 1.0, ("up_proj", 0): 100.0}
+    ratios = ratios_of_means(table(small=small, large=large), {"small": 0, "large": 0}, METRIC)
+    assert ratios == {"small/large": 2, "large/small": 0.5}
+
+
+@pytest.mark.parametrize("below", [{("up_proj", 0): 1.0}, {("q_proj", 0): 0.0}])
+def test_nothing_in_common_or_a_mean_of_zero_has_no_ratio(below: Mapping[Any, float]) -> None:
+    a, b = table(a={("q_proj", 0): 2.0}), table(b=below)
+    assert ratio_of_common(a, b, METRIC) is None
