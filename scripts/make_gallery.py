@@ -21,8 +21,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 OPENING = """# Gallery
 
 Every picture was made by the tool from what `tunescope demo` leaves in `demo-out/`, and the command beside
-it makes such a one; `python -m scripts.make_gallery demo-out` makes them all. Captions are the tool's own:
-they stand in `figures/captions.md` of every study.
+it makes one of its kind, of fewer models where there are many; `python -m scripts.make_gallery demo-out`
+makes them all. Captions are the tool's own: they stand in `figures/captions.md` of every study.
 """
 RUN = "demo-out/runs/{}/lr-1e-3/seed-0"
 
@@ -44,6 +44,7 @@ class Shown:
 
 
 _ADAPTERS = " ".join(f"{name}={RUN.format(name)}/adapter" for name in ("cpp", "physics"))
+_SECOND = "demo-out/second-seed/cpp/lr-1e-3/seed-1"
 _ALL = f"{_ADAPTERS} planted=demo-out/planted"
 _TEXTS = "--data demo-out/runs/held_out/cpp.jsonl --sequences 8"
 _MODEL = "src/tunescope/demo/model"
@@ -52,7 +53,7 @@ GALLERY = (
     Shown("How much, layer by layer", "norms", "layer_profiles", f"norms {_ALL} -o profiles/"),
     Shown(
         "In which directions: two seeds against chance", "subspace", "subspace_cpp_vs_cpp-seed-1_excess",
-        f"subspace {_ADAPTERS} -o subspace/",
+        f"subspace cpp={RUN.format('cpp')}/adapter cpp-seed-1={_SECOND}/adapter -o subspace/",
     ),
     Shown(
         "When: mean |Δ| of the layers through training", "trajectory", "1e-3_all_abs_mean",

@@ -37,8 +37,8 @@ Examples:
 def command(studies: tuple[Path, ...], figures: str, limits: str | None, quiet: bool, debug: bool) -> int:
     """Draw each STUDY again from what it holds: its tables and its readout, not the weights.
 
-    STUDY is a folder that a command wrote with -o. Its pictures, sentences and CSV files are made anew and
-    the folder is replaced as a whole; a study whose files were changed is refused.
+    STUDY is a folder that a command wrote with -o. Its pictures, sentences and CSV files are made anew, in
+    the place of those that were there, whatever their formats; a study whose files were changed is refused.
     """
     del debug
     formats = parse_formats(figures)
@@ -52,5 +52,6 @@ def command(studies: tuple[Path, ...], figures: str, limits: str | None, quiet: 
         for folder, study in opened:
             study.save(folder, overwrite=True, figures=formats, limits=limits, tell=tell)
             if not quiet:
-                click.echo(f"{folder}: {len(study.figures())} pictures as {figures}", err=True)
+                made = {file.stem for file in (folder / "figures").glob("*.*") if file.suffix != ".md"}
+                click.echo(f"{folder}: {len(made)} pictures as {figures}", err=True)
     return 0
