@@ -109,6 +109,15 @@ class Notice:
         return printable(self.text, 2000) + f" [{self.slug}]"
 
 
+def encodable(text: str) -> str:
+    """The text with the bytes of a name that are no UTF-8 spelled, as no table, file or terminal takes them.
+
+    >>> encodable("m\udc80"), encodable("é")
+    ('m\\\\udc80', 'é')
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def printable(text: str, limit: int = 200) -> str:
     """The text with control, bidirectional and other unprintable characters escaped, cut to `limit`.
 

@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tunescope.errors import Exhausted
+from tunescope.errors import Exhausted, encodable
 
 # Linux' renameat2: paths relative to the working folder, and the flag that swaps two names in one step.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -84,14 +85,17 @@ def strict_json(document: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """The value as what JSON gives back: mappings with text keys, lists, and null for a NaN or infinity."""
+    """The value as what JSON gives back: mappings with text keys, lists, and null for a NaN or infinity.
+
+    Bytes of a file's name that are no UTF-8 are spelled.
+    """
     if isinstance(value, float):
         return value if value - value == 0 else None
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {encodable(str(k)): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(v) for v in value]
-    return value if value is None or isinstance(value, bool | int | str) else str(value)
+    return value if value is None or isinstance(value, bool | int) else encodable(str(value))
 
 
 @contextlib.contextmanager
@@ -123,11 +127,19 @@ def held(target: Path) -> contextlib.AbstractContextManager[None]:
     return locked(beside(target, ".lock"), target)
 
 
+_BESIDE = re.compile(r"\..*\.[0-9a-f]{10}(\.\w+)+", re.DOTALL)
+
+
 def beside(target: Path, ending: str) -> Path:
     """A hidden neighbour of `target` that no other target shares, however long or alike the names."""
     key = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:10]
     short = os.fsdecode(os.fsencode(target.name)[:60])
     return target.parent / f".{short}.{key}{ending}"
+
+
+def is_beside(name: str) -> bool:
+    """Whether a name is one that `beside` gives."""
+    return _BESIDE.fullmatch(name) is not None
 
 
 def _exchange(work: Path, target: Path) -> None:

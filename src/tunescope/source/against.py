@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from tunescope.errors import encodable
 from tunescope.source.files.distributed import METADATA, is_distributed
 from tunescope.source.files.ranged import RangedFile
 from tunescope.source.formats.registry import FORMATS
@@ -64,7 +65,7 @@ def open_difference(
 
     return Source(
         label=label,
-        location=os.fspath(spec),
+        location=encodable(os.fspath(spec)),
         format=FORMAT,
         deltas=found.deltas,
         incomparable=found.incomparable,

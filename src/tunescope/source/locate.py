@@ -10,6 +10,7 @@ from typing import NoReturn
 from tunescope.errors import BadInput, Missing, Notice
 from tunescope.source.files.disk import take_snapshot, unreachable
 from tunescope.source.files.distributed import METADATA, is_distributed
+from tunescope.writing import is_beside
 
 CONFIG = "adapter_config.json"
 # Written beside the weights by trainers (unpickling some of them runs code) and by our own capture, whose
@@ -138,7 +139,7 @@ def _names(folder: Path) -> list[str]:
 
 def _unfinished(names: Iterable[str]) -> tuple[Notice, ...]:
     """Notices for the remains of interrupted downloads, which are passed over."""
-    left = [n for n in names if n.endswith((".incomplete", ".lock"))]
+    left = [n for n in names if n.endswith((".incomplete", ".lock")) and not is_beside(n)]
     text = "the remains of an interrupted download are ignored: "
     return (Notice("unfinished-download", text + ", ".join(left[:5])),) if left else ()
 

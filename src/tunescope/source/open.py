@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from tunescope.address import component_names, distinct_addresses
 from tunescope.delta import Delta
-from tunescope.errors import BadInput, UsageError, concerning
+from tunescope.errors import BadInput, UsageError, concerning, encodable
 from tunescope.hashes import unstated
 from tunescope.paths import local_path
 from tunescope.reader import current
@@ -88,7 +88,7 @@ def open_sources(
     if (inner := known_folder(folder)) is not None:
         folder, place = inner, str(inner)
     located = locate(folder, follow_symlinks=follow_symlinks)
-    return [replace(_source(load(located, place), label or name, scale), location=place)]
+    return [replace(_source(load(located, place), label or name, scale), location=encodable(place))]
 
 
 def _of_runs(
@@ -103,7 +103,7 @@ def _of_runs(
     return [
         replace(
             _source(load(locate(path, follow_symlinks=follow_symlinks), str(path)), own, scale),
-            location=str(path),
+            location=encodable(str(path)),
         )
         for path, own in zip(adapters, labels, strict=True)
     ]
@@ -218,7 +218,7 @@ def _source(weights: Weights, label: str, scale: float | None) -> Source:
     notice_leftovers(ledger)
     return Source(
         label=label,
-        location=weights.place,
+        location=encodable(weights.place),
         format=chosen.name,
         deltas=_named(reading.deltas),
         coverage=ledger.close(),

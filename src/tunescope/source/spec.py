@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations, takewhile
 from pathlib import Path
 
-from tunescope.errors import UsageError
+from tunescope.errors import UsageError, encodable
 
 _HUB = re.compile(
     r"^(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[^:@\s]+))?(?::(?P<folder>[^:\s]+))?$"
@@ -43,7 +43,7 @@ def parse_spec(text: str) -> tuple[str | None, str]:
         return None, text
     if not label.strip() or not source.strip():
         raise UsageError("bad-spec", f"{text!r} is not LABEL=SOURCE", expected="[LABEL=]SOURCE", found=text)
-    return label.strip(), source
+    return encodable(label.strip()), source
 
 
 def parse_hub_id(text: str) -> HubId | None:
@@ -81,7 +81,7 @@ def label_path(place: str) -> tuple[str, ...]:
     """
     if place.startswith("hf://"):
         return tuple(part for part in re.split("[/@]", place.removeprefix("hf://")) if part)
-    path = Path(place).absolute()
+    path = Path(encodable(place)).absolute()
     if path.suffix.lower() in _SUFFIXES:
         path = path.parent if path.stem in _PLAIN_STEMS else path.with_suffix("")
     return path.parts
@@ -120,7 +120,7 @@ def default_label(place: str | os.PathLike[str]) -> str:
     path = Path(place)
     if path.suffix.lower() in _SUFFIXES:
         path = path.parent if path.stem in _PLAIN_STEMS else path.with_suffix("")
-    return path.name or Path(place).absolute().name or "adapter"
+    return encodable(path.name or Path(place).absolute().name) or "adapter"
 
 
 def spelled(thing: object, label: str) -> str:
@@ -129,7 +129,7 @@ def spelled(thing: object, label: str) -> str:
     >>> spelled("runs/poetry", "poetry"), spelled({}, "model")
     ('runs/poetry', 'model')
     """
-    return os.fspath(thing) if isinstance(thing, str | os.PathLike) else label
+    return encodable(os.fspath(thing)) if isinstance(thing, str | os.PathLike) else label
 
 
 def location_of(thing: object) -> str:

@@ -116,6 +116,8 @@ def _row(delta: Delta, update: Update, sizes: "_Sizes", row: dict[str, Any]) -> 
         row |= against_base(update, delta.base, (delta.d_out, delta.d_in))
     if not math.isfinite(norm):
         row["status"] = _non_finite(update)
+    elif delta.scale is not None and not math.isfinite(norm * delta.scale):
+        row["status"] = f"non-finite: the scale {delta.scale:.3g} takes the norm beyond float64"
     return row
 
 

@@ -13,7 +13,7 @@ from tunescope.delta import Delta, Factored, Pair, Update
 from tunescope.linalg.differences import UNIT
 from tunescope.linalg.replay import Coefficients, Merge, solve
 from tunescope.linalg.rounding import GRIDS
-from tunescope.measure.dense import same
+from tunescope.measure.dense import change, same
 from tunescope.source.matching import address_place, matched
 from tunescope.source.opened import Source
 
@@ -132,11 +132,16 @@ def _same(pair: Pair) -> bool:
     return same(pair.before, pair.after)
 
 
+def _differs(pair: Pair) -> bool:
+    """Whether values differ in the coarser of two dtypes: rounding to a file's dtype is no change."""
+    return not _same(pair) and change(pair.before, pair.after).changed_fraction != 0
+
+
 def elsewhere(merged: Source, modules: Sequence[Candidates]) -> Iterator[str]:
     """Components that no adapter touches and that differ from the base all the same."""
     known = {module.address for module in modules}
     for delta in merged.deltas:
-        if delta.address not in known and delta.pair is not None and not _same(delta.pair):
+        if delta.address not in known and delta.pair is not None and _differs(delta.pair):
             yield delta.component_name
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from tunescope.errors import BadInput, Notice, UsageError
+from tunescope.errors import BadInput, Notice, UsageError, encodable
 from tunescope.source.files.disk import take_snapshot
 from tunescope.source.files.sniff import read_head
 from tunescope.source.opened import Source
@@ -96,7 +96,7 @@ def _source(
     )
     return Source(
         label=label,
-        location=str(snapshot.path),
+        location=encodable(str(snapshot.path)),
         format="published-norms",
         deltas=(),
         coverage=(),
