@@ -194,6 +194,20 @@ def test_a_weight_that_no_adapter_touches_is_said(tmp_path: Path) -> None:
     assert study.readout["changed_elsewhere"] == ["NORM"]
 
 
+@pytest.mark.parametrize(("before", "after"), [("bf16", "fp32"), ("bf16", "fp16"), ("fp32", "bf16")])
+def test_a_merge_into_another_dtype_changes_no_weight_that_no_adapter_touches(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    base = base_weights(before)
+    # A norm of ones is exact in every dtype; other values may round.
+    wide = {name: weight.astype("f4") for name, weight in base.items()}
+    merge = merged(wide, (1.0, adapter(tmp_path / "a", base)))
+    stored = {name: weight.astype(KINDS[after]) for name, weight in merge.items()}
+    study = verified(tmp_path, base, stored, "a")
+    assert study.readout["verdict"] == "as_expected"
+    assert "changed_elsewhere" not in [finding.kind for finding in study.findings]
+
+
 def test_the_command_exits_0_as_expected_and_1_when_not(run: Run, tmp_path: Path) -> None:
     base = base_weights("bf16")
     updates = adapter(tmp_path / "a", base, use_rslora=True)

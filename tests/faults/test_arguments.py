@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
+
+import tunescope
 
 Run = Callable[..., Any]
+Writer = Callable[..., Path]
 
 
 @pytest.mark.parametrize(
@@ -127,3 +130,31 @@ def test_weights_whose_squares_no_float_holds_have_no_infinite_norm_and_it_is_sa
     (found,) = [f for f in document["findings"] if f["kind"] == "non_finite"]
     assert found["components"] == ["L1_MLP_UP"]
     assert "inf" not in run("norms", tmp_path / "tuned", "--base", tmp_path / "base").out.lower().split()
+
+
+def test_names_that_are_no_utf_8_are_spelled_in_every_output(
+    run: Run, adapter: Writer, tmp_path: Path
+) -> None:
+    place = adapter().rename(tmp_path / "g\udc80d")
+    out = tmp_path / "out\udcff"
+    assert run("norms", place, "-o", out, "--figures", "none").code == 0
+    study = tunescope.read(out)
+    assert study.table.to_polars()["model_id"].unique().to_list() == ["g\\udc80d"]
+    assert study.sources[0]["location"].endswith("g\\udc80d")
+    assert study.equals(tunescope.norms(str(place)))
+    labelled = run("check", f"a\udc80={place}", "--json")
+    assert labelled.code == 0, labelled.err
+    assert "a\\udc80" in json.loads(labelled.out)["models"]
+
+
+def test_a_scale_beyond_float64_is_no_clean_bill(run: Run, adapter: Writer) -> None:
+    folder = adapter()
+    config = folder / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"lora_alpha": 1e308}))
+    for path in folder.glob("*.safetensors"):
+        save_file({name: value * 1e3 for name, value in load_file(path).items()}, path)
+    study = tunescope.norms(folder)
+    norms = study.table.to_polars()["frobenius_norm", "spectral_norm"]
+    assert not any(norms[name].is_infinite().any() for name in norms.columns)
+    assert [f.kind for f in study.findings if f.severity == "warning"] == ["non_finite"]
+    assert run("norms", folder, "--strict").code == 1

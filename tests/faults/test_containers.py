@@ -17,6 +17,7 @@ from tunescope.errors import BadInput, Missing, TunescopeError
 from tunescope.source import open_source
 from tunescope.source.files.container import read_safetensors
 from tunescope.source.files.header import LARGEST_HEADER
+from tunescope.writing import beside
 
 Writer = Callable[..., Path]
 
@@ -404,3 +405,9 @@ def test_remains_of_a_download_are_ignored(adapter: Writer) -> None:
     source = open_source(folder)
     assert len(source.deltas) == 2
     assert any(n.slug == "unfinished-download" and "abc.incomplete" in n.text for n in source.notices)
+
+
+def test_the_lock_of_an_output_beside_the_weights_is_no_download(adapter: Writer) -> None:
+    folder = adapter()
+    beside(folder / "study", ".lock").touch()
+    assert not [n for n in open_source(folder).notices if n.slug == "unfinished-download"]

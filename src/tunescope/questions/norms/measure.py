@@ -107,11 +107,14 @@ def _row(delta: Delta, update: Update, sizes: "_Sizes", row: dict[str, Any]) -> 
     row |= {"unscaled_frobenius_norm": norm, "unscaled_frobenius_norm_normalized": norm / root}
     if delta.scale is not None:
         scaled = norm * abs(delta.scale)
+        if math.isinf(scaled):
+            scaled = math.nan
         row |= {"frobenius_norm": scaled, "frobenius_norm_normalized": scaled / root}
     if sizes.largest is not None:
         # A scale of zero leaves no ΔW whose spectrum could have a shape.
         row |= sizes.shape if delta.scale != 0 else dict.fromkeys(sizes.shape, math.nan)
-        row["spectral_norm"] = None if delta.scale is None else sizes.largest * abs(delta.scale)
+        largest = None if delta.scale is None else sizes.largest * abs(delta.scale)
+        row["spectral_norm"] = math.nan if largest == math.inf else largest
     if delta.base is not None and delta.scale is not None and math.isfinite(norm):
         row |= against_base(update, delta.base, (delta.d_out, delta.d_in))
     if not math.isfinite(norm):

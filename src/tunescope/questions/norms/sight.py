@@ -78,7 +78,7 @@ def nothing_stands_out(looked: Mapping[str, Any]) -> str:
     """What stands in the place of findings where there are none."""
     low, high = looked["layers"]
     if not high:
-        return "Nothing stands out; no weight lies in a numbered layer, so no layers were compared."
+        return "Nothing stands out; no weight in a numbered layer has a finite change, so none were compared."
     layers = f"{high}" if low == high else f"{low} to {high}"
     models = f"{looked['models']} models" if looked["models"] > 1 else "one model"
     kinds = f"{looked['kinds']} kind{'s' if looked['kinds'] > 1 else ''} of weight"

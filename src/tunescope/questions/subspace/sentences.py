@@ -1,11 +1,11 @@
 """The words of what models have in common: for one pair, and for the same fact in several."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 from tunescope.questions.subspace.kinds import THRESHOLDS
+from tunescope.questions.subspace.numbers import plain, span, tenths, two
 from tunescope.questions.subspace.pairs import Pair, equivalence
 from tunescope.study.finding import Finding, listed, named, significant
 
@@ -54,28 +54,28 @@ def _same_run(a: str, b: str, n: Evidence, where: str) -> str:
     ratio = "" if n["length_ratio"] is None else f", {b} {n['length_ratio']:.2f} times as long as {a}"
     return (
         f"{a} and {b} look like two steps of one run, or one start trained on much the same data: {same} "
-        f"(cosine {_two(cosine)}){ratio}, in {where}."
+        f"(cosine {two(cosine)}){ratio}, in {where}."
     )
 
 
 def _initialisation(a: str, b: str, n: Evidence, where: str) -> str:
     return (
         f"{a} and {b} began from one random start, such as a library's default seed: their A matrices still "
-        f"agree entry by entry (cosine {_two(n['start_cosine'])}), and so do their input directions in "
-        f"{where} ({_two(n['excess_input'])} above chance). Compare them on the output side. {_outputs(n)}"
+        f"agree entry by entry (cosine {two(n['start_cosine'])}), and so do their input directions in "
+        f"{where} ({two(n['excess_input'])} above chance). Compare them on the output side. {_outputs(n)}"
     )
 
 
 def _inputs(a: str, b: str, n: Evidence, where: str) -> str:
     return (
-        f"{a} and {b} share input directions in {where} ({_two(n['excess_input'])} above chance): a common "
+        f"{a} and {b} share input directions in {where} ({two(n['excess_input'])} above chance): a common "
         f"start, or inputs learned alike, which their weights do not tell apart. {_outputs(n)}"
     )
 
 
 def _outputs(n: Evidence) -> str:
     """What goes with inputs in common on the output side; nothing where a sentence of its own says it."""
-    above = _two(n["excess_output"])
+    above = two(n["excess_output"])
     if n["outputs_told"]:
         return ""
     if n["outputs_shared"]:
@@ -94,10 +94,10 @@ def _directions(a: str, b: str, n: Evidence, where: str) -> str:
         if (n[f"dimensions_shared_{side}"] or 0.0) >= 0.5
     ]  # fmt: skip
     shared = f"{' and '.join(counts)} beyond chance; " if counts else ""
-    inputs = "" if n["inputs_told"] else f" and {_two(n['excess_input'])} on the input"
+    inputs = "" if n["inputs_told"] else f" and {two(n['excess_input'])} on the input"
     return (
         f"{a} and {b} changed common directions in {where}: {shared}overlap above chance "
-        f"{_two(n['excess_output'])} on the output{inputs} side."
+        f"{two(n['excess_output'])} on the output{inputs} side."
     )
 
 
@@ -105,10 +105,10 @@ def _first(a: str, b: str, n: Evidence, where: str) -> str:
     side = "output" if n["excess_leading_output"] is not None else "input"
     other = "input" if side == "output" else "output"
     count = n[f"dimensions_shared_{other}"]
-    rest = "cannot be told" if count is None else f"{_number(count)}"
+    rest = "cannot be told" if count is None else f"{plain(count)}"
     return (
         f"{a} and {b} share only their leading {side} directions in {where}: {_count(n, side)} beyond chance "
-        f"({_two(n[f'excess_leading_{side}'])} of the way from chance to equal), with {rest} on the {other} "
+        f"({two(n[f'excess_leading_{side}'])} of the way from chance to equal), with {rest} on the {other} "
         "side."
     )
 
@@ -125,7 +125,7 @@ def _nothing(a: str, b: str, n: Evidence, where: str) -> str:
 
 
 def _bounds(numbers: Sequence[Evidence]) -> str:
-    outputs, inputs = (_range([n[f"excess_{side}"] for n in numbers]) for side in ("output", "input"))
+    outputs, inputs = (span([n[f"excess_{side}"] for n in numbers]) for side in ("output", "input"))
     limit = min(min(n["limit_output"], n["limit_input"]) for n in numbers)
     zs = [abs(n[f"overlap_{side}_z"] or 0.0) for n in numbers for side in ("input", "output")]
     large = (
@@ -133,7 +133,7 @@ def _bounds(numbers: Sequence[Evidence]) -> str:
         if max(zs) >= LARGE_Z
         else ""
     )
-    return f"overlap above chance {outputs} (output) and {inputs} (input), surely below {_two(limit)}.{large}"
+    return f"overlap above chance {outputs} (output) and {inputs} (input), surely below {two(limit)}.{large}"
 
 
 _SINGLE: dict[str, Callable[[str, str, Evidence, str], str]] = {
@@ -176,24 +176,24 @@ def _with(pairs: Sequence[tuple[str, ...]]) -> str:
 def _all_same_run(who: str, numbers: Sequence[Evidence]) -> str:
     cosines = [n["whole_cosine"] if n["whole_cosine"] is not None else n["delta_cosine"] for n in numbers]
     ratios = [n["length_ratio"] for n in numbers if n["length_ratio"] is not None]
-    lengths = f", the second of each pair {_range(ratios)} times as long" if ratios else ""
+    lengths = f", the second of each pair {span(ratios)} times as long" if ratios else ""
     return (
         f"{who} look like steps of one run, or of one start trained on much the same data: cosine of their "
-        f"updates {_range(cosines)}{lengths}, over {_weights(numbers)}."
+        f"updates {span(cosines)}{lengths}, over {_weights(numbers)}."
     )
 
 
 def _all_initialisation(who: str, numbers: Sequence[Evidence]) -> str:
     return (
         f"{who} began from one random start, such as a library's default seed: their A matrices agree "
-        f"entry by entry (cosine {_range([n['start_cosine'] for n in numbers])}). Output directions, where "
-        f"learning shows: {_range([n['excess_output'] for n in numbers])} above chance. Compare them there."
+        f"entry by entry (cosine {span([n['start_cosine'] for n in numbers])}). Output directions, where "
+        f"learning shows: {span([n['excess_output'] for n in numbers])} above chance. Compare them there."
     )
 
 
 def _all_inputs(who: str, numbers: Sequence[Evidence]) -> str:
     return (
-        f"{who} share input directions ({_range([n['excess_input'] for n in numbers])} above chance): a "
+        f"{who} share input directions ({span([n['excess_input'] for n in numbers])} above chance): a "
         "common start, or inputs learned alike, which their weights do not tell apart."
         f"{_all_outputs(numbers)}"
     )
@@ -202,20 +202,20 @@ def _all_inputs(who: str, numbers: Sequence[Evidence]) -> str:
 def _all_outputs(numbers: Sequence[Evidence]) -> str:
     if all(n["outputs_told"] for n in numbers):
         return ""
-    return f" Output directions: {_range([n['excess_output'] for n in numbers])} above chance."
+    return f" Output directions: {span([n['excess_output'] for n in numbers])} above chance."
 
 
 def _all_directions(who: str, numbers: Sequence[Evidence]) -> str:
     counts = [n["dimensions_shared_output"] or 0.0 for n in numbers]
     few = not counts or max(counts) < 0.5
-    error = _deviation(max(n["dimensions_shared_output_sd"] or 0.0 for n in numbers))
-    shared = "" if few else f"{_range(counts, _number)} (± {error}) output directions beyond chance, "
+    error = tenths(max(n["dimensions_shared_output_sd"] or 0.0 for n in numbers))
+    shared = "" if few else f"{span(counts, plain)} (± {error}) output directions beyond chance, "
     told = all(n["inputs_told"] for n in numbers)
-    inputs = "" if told else f" and {_range([n['excess_input'] for n in numbers])} on the input"
+    inputs = "" if told else f" and {span([n['excess_input'] for n in numbers])} on the input"
     return (
-        f"{who} changed common directions in {_range([n['components'] for n in numbers], str)} of "
-        f"{_range([n['compared'] for n in numbers], str)} weights: {shared}overlap above chance "
-        f"{_range([n['excess_output'] for n in numbers])} on the output{inputs} side."
+        f"{who} changed common directions in {span([n['components'] for n in numbers], str)} of "
+        f"{span([n['compared'] for n in numbers], str)} weights: {shared}overlap above chance "
+        f"{span([n['excess_output'] for n in numbers])} on the output{inputs} side."
     )
 
 
@@ -224,8 +224,8 @@ def _all_first(who: str, numbers: Sequence[Evidence]) -> str:
     side = " or ".join(dict.fromkeys(sides))
     counts = [n[f"dimensions_shared_{one}"] for n, one in zip(numbers, sides, strict=True)]
     return (
-        f"{who} share a few {side} directions in {_range([n['components'] for n in numbers], str)} of "
-        f"{_range([n['compared'] for n in numbers], str)} weights: {_range(counts, _number)} beyond chance."
+        f"{who} share a few {side} directions in {span([n['components'] for n in numbers], str)} of "
+        f"{span([n['compared'] for n in numbers], str)} weights: {span(counts, plain)} beyond chance."
     )
 
 
@@ -235,13 +235,13 @@ def _all_nothing(who: str, numbers: Sequence[Evidence]) -> str:
 
 def _weights(numbers: Sequence[Evidence]) -> str:
     """How many weights were compared in each pair."""
-    return f"{_range([n['compared'] for n in numbers], str)} weights each"
+    return f"{span([n['compared'] for n in numbers], str)} weights each"
 
 
 def _all_duplicate(who: str, numbers: Sequence[Evidence]) -> str:
     return (
-        f"{who} hold the same update in {_range([n['components'] for n in numbers], str)} of "
-        f"{_range([n['compared'] for n in numbers], str)} weights."
+        f"{who} hold the same update in {span([n['components'] for n in numbers], str)} of "
+        f"{span([n['compared'] for n in numbers], str)} weights."
     )
 
 
@@ -267,7 +267,7 @@ def cannot_tell(pair: Pair) -> str:
             f"the two spans fill so much of the space on the {' and the '.join(filled)} that whether "
             f"directions are shared cannot be told from {pair.rows.height} weights."
         )
-    parts = [f"{_two(e.excess)} on the {side} side" for side, e in sides.items()]
+    parts = [f"{two(e.excess)} on the {side} side" for side, e in sides.items()]
     return f"neither directions in common nor their absence can be told: {', '.join(parts)} above chance."
 
 
@@ -283,26 +283,4 @@ def _count(n: Evidence, side: str) -> str:
     if count is None:
         return "an unknown number of"
     rank = min(n["rank_a"], n["rank_b"])
-    return f"{_number(count)} ± {_deviation(n[f'dimensions_shared_{side}_sd'] or 0.0)} of {_number(rank)}"
-
-
-def _deviation(value: float) -> str:
-    """A standard deviation to a tenth, or, of a smaller one, no less than it is to a hundredth."""
-    return f"{value:.1f}" if value >= 0.05 else f"{max(math.ceil(value * 100), 1) / 100:.2f}"
-
-
-def _number(value: float) -> str:
-    return f"{value:.1f}".removesuffix(".0")
-
-
-def _two(value: float | None) -> str:
-    # Adding zero takes the sign from a rounded -0.00.
-    return "n/a" if value is None else f"{round(value, 2) + 0.0:.2f}"
-
-
-def _range(values: Sequence[float | None], write: Callable[[Any], str] = _two) -> str:
-    known = [value for value in values if value is not None]
-    if not known:
-        return "n/a"
-    low, high = write(min(known)), write(max(known))
-    return low if low == high else f"{low} to {high}"
+    return f"{plain(count)} ± {tenths(n[f'dimensions_shared_{side}_sd'] or 0.0)} of {plain(rank)}"

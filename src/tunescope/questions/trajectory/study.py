@@ -27,7 +27,7 @@ from tunescope.source.training_run import Run
 from tunescope.statistics.multiplicity import holm
 from tunescope.study.finding import Finding, noticed_together, ordered
 from tunescope.study.progress import Tell, silent
-from tunescope.study.study import Study
+from tunescope.study.study import Study, asked
 from tunescope.table import SCHEMA_VERSION
 
 
@@ -49,8 +49,8 @@ def trajectory(
     captures a second (four, or more where they are many) and hold the last one for `hold` seconds. Raises
     `Missing` and `BadInput` as `find_runs` does, and for captures and checkpoints that cannot be read.
     """
-    specs = [_place(run) for run in flattened(runs)]
-    found = find_runs([parse_spec(spec) for spec in specs])
+    arguments = asked(locals()) | {"runs": [_place(run) for run in flattened(runs)]}
+    found = find_runs([parse_spec(spec) for spec in arguments["runs"]])
     scales = dict(scale or {})
     check_scaled(scales, [run.label for run in found])
     motion, notices = _motion(found, None if start is None else Path(start), scales, tell)
@@ -66,13 +66,7 @@ def trajectory(
         QUESTION,
         {name: layers.published(frame, name) for name, frame in frames.items()},
         _document(found, motion, towers, by_step, norms, by_layer, notices),
-        {
-            "runs": specs,
-            "start": None if start is None else str(start),
-            "scale": scales or None,
-            "fps": fps,
-            "hold": hold,
-        },
+        arguments,
         [_provenance(run, hash_all) for run in found],
     )
 

@@ -1,0 +1,30 @@
+"""How the numbers of pairs of models are written in sentences."""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+
+def tenths(value: float) -> str:
+    """A standard deviation to a tenth, or, of a smaller one, no less than it is to a hundredth."""
+    return f"{value:.1f}" if value >= 0.05 else f"{max(math.ceil(value * 100), 1) / 100:.2f}"
+
+
+def plain(value: float) -> str:
+    """One digit behind the point, or none where it is 0."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def two(value: float | None) -> str:
+    """Two digits behind the point."""
+    # Adding zero takes the sign from a rounded -0.00.
+    return "n/a" if value is None else f"{round(value, 2) + 0.0:.2f}"
+
+
+def span(values: Sequence[float | None], write: Callable[[Any], str] = two) -> str:
+    """The least and the largest of what is known, or the one value where they read the same."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return "n/a"
+    low, high = write(min(known)), write(max(known))
+    return low if low == high else f"{low} to {high}"
