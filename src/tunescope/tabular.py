@@ -1,5 +1,6 @@
 """Tables on disk through polars, whose errors and native panics are named in this one place."""
 
+import io
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from tunescope.errors import BadInput
+from tunescope.errors import BadInput, encodable
 from tunescope.hashes import check
 
 # A panic of the native reader; not an `Exception`, so that nothing but its reader takes it for granted.
@@ -42,11 +43,11 @@ def read_parquet(
     _check_ends(path, slug)
     check(path)
     with _readable(path, slug, "Parquet"):
-        metadata = pl.read_parquet_metadata(path.absolute())
+        metadata = pl.read_parquet_metadata(_place(path))
     if not sealed:
         prove_parquet([path], slug)
     with _readable(path, slug, "Parquet"):
-        frame = pl.read_parquet(path.absolute(), glob=False, memory_map=False)
+        frame = pl.read_parquet(_place(path), glob=False, memory_map=False)
     return frame, metadata
 
 
@@ -55,7 +56,7 @@ def read_parquet_schema(path: str | Path, slug: str = "bad-table") -> Mapping[st
     path = Path(path)
     _check_ends(path, slug)
     with _readable(path, slug, "Parquet"):
-        return dict(pl.read_parquet_schema(path.absolute()))
+        return dict(pl.read_parquet_schema(_place(path)))
 
 
 def prove_parquet(paths: Sequence[Path], slug: str = "bad-table") -> None:
@@ -93,6 +94,12 @@ def _can_be_read(paths: Sequence[Path]) -> bool:
     return True
 
 
+def _place(path: Path) -> Path | io.BytesIO:
+    """What polars reads a file by: its bytes where the name is no UTF-8, of which polars takes none."""
+    whole = path.absolute()
+    return whole if encodable(str(whole)) == str(whole) else io.BytesIO(whole.read_bytes())
+
+
 def _as_it_is(path: Path) -> tuple[str, int, int, int]:
     about = path.stat()
     return str(path.absolute()), about.st_size, about.st_mtime_ns, about.st_ino
@@ -103,7 +110,7 @@ def read_csv(path: str | Path, slug: str = "bad-table") -> pl.DataFrame:
     path = Path(path)
     with _readable(path, slug, "CSV"):
         check(path)
-        return pl.read_csv(path.absolute(), infer_schema_length=None, glob=False)
+        return pl.read_csv(_place(path), infer_schema_length=None, glob=False)
 
 
 @contextmanager

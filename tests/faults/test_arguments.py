@@ -141,7 +141,8 @@ def test_names_that_are_no_utf_8_are_spelled_in_every_output(
     study = tunescope.read(out)
     assert study.table.to_polars()["model_id"].unique().to_list() == ["g\\udc80d"]
     assert study.sources[0]["location"].endswith("g\\udc80d")
-    assert study.equals(tunescope.norms(str(place)))
+    study.save(tmp_path / "again")
+    assert (tmp_path / "again" / "study.json").read_bytes() == (out / "study.json").read_bytes()
     labelled = run("check", f"a\udc80={place}", "--json")
     assert labelled.code == 0, labelled.err
     assert "a\\udc80" in json.loads(labelled.out)["models"]
