@@ -50,6 +50,13 @@ def thirds(layers: pl.DataFrame) -> dict[str, float | None]:
     }
 
 
+def third_layers(layers: pl.DataFrame) -> dict[str, list[int] | None]:
+    """The first and the last layer of each third, as `thirds` cuts them; `None` for one without any."""
+    numbers, edges = layers["layer"].to_list(), cuts(layers.height)
+    parts = [numbers[edges[i] : edges[i + 1]] if numbers else [] for i in range(len(NAMES))]
+    return {name: [part[0], part[-1]] if part else None for name, part in zip(NAMES, parts, strict=True)}
+
+
 def _mean(values: pl.Series) -> float | None:
     return float(values.mean()) if len(values) else None  # type: ignore[arg-type]
 

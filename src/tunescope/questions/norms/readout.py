@@ -11,6 +11,7 @@ from tunescope.questions.norms.sentences import (
     focus_sentences,
     methods,
     model_sentences,
+    shared_layers,
     shared_sentence,
     without_number,
 )
@@ -21,6 +22,7 @@ from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.study.study import Study
 
+_THIRDS = ("early", "middle", "late")
 CAUTION = (
     "A magnitude map is not a causal map: it shows where weights changed and by how much, "
     "not which of the changes the model's behaviour depends on."
@@ -65,7 +67,9 @@ def _first(models: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _models(models: Mapping[str, Any]) -> list[str]:
-    header = ["model", "mean", "MLP", "attention", "early · middle · late", "top layers", "largest cell"]
+    layers = shared_layers(models)
+    thirds = " · ".join(f"{name} ({layers[name]})" if layers else name for name in _THIRDS)
+    header = ["model", "mean", "MLP", "attention", thirds, "top layers", "largest cell"]
     return table(header, [_row(label, model) for label, model in models.items()])
 
 
@@ -79,7 +83,7 @@ def _row(label: str, model: Mapping[str, Any]) -> list[str]:
         significant(model["overall_mean"]),
         significant(family["mlp"]),
         significant(family["attention"]),
-        " · ".join(significant(thirds[k]) for k in ("early", "middle", "late")),
+        " · ".join(significant(thirds[k]) for k in _THIRDS),
         " ".join(map(str, model["top_layers"] if model["overall_mean"] else [])),
         f"{escaped(cell['component_name'])} {significant(cell['value'])}" if cell["value"] else "",
     ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tunescope.measure.depth import LEAST_LAYERS
 from tunescope.questions.norms.words import of_measure, times
 from tunescope.study.finding import named, significant
 
@@ -102,25 +103,52 @@ def _layers(top: Sequence[int], tower: str) -> str:
 
 
 def shared_sentence(models: Models) -> str | None:
-    """In which order the thirds of the layers stand in all models, `None` where they have none."""
-    named = {label: m for label, m in models.items() if all(m["thirds"][k] for k in _THIRDS)}
-    having = list(named.values())
+    """Which order of the thirds, or else which largest third, all models share; `None` where they share none.
+
+    Thirds of too few layers to be tested, or that are alike, are not spoken of. No factor is given: that of
+    a finding is one of geometric means.
+    """
+    having = {label: m for label, m in models.items() if _has_thirds(m)}
     # Layers of an image model and of its text encoder are not the same thirds of anything.
-    if not having or len({m["layer_stack"] for m in having}) > 1:
+    if not having or len({m["layer_stack"] for m in having.values()}) > 1:
         return None
-    thirds = [m["thirds"] for m in having]
-    orders = {tuple(sorted(_THIRDS, key=lambda k, t=t: t[k])) for t in thirds}  # type: ignore[misc]
-    many = "both models" if len(thirds) == 2 else f"all {len(thirds)} models"
-    who = f"In {many}" if len(thirds) > 1 else f"In {next(iter(named))}"
-    if len(orders) > 1:
-        return f"The thirds of the layers stand in no order that {many} share."
-    order = orders.pop()
-    ratios = [t[order[2]] / t[order[0]] for t in thirds]
-    apart = times(min(ratios), max(ratios))
-    return (
-        f"{who} the mean is smallest in the {order[0]} third of the layers, then the {order[1]}, and largest "
-        f"in the {order[2]} third ({apart} the {order[0]})."
-    )
+    orders = {tuple(sorted(_THIRDS, key=lambda k, t=m["thirds"]: t[k])) for m in having.values()}  # type: ignore[misc]
+    if len({order[2] for order in orders}) > 1:
+        return None
+    order = next(iter(orders))
+    layers = shared_layers(having)
+    where = {name: f" ({layers[name]})" if layers else "" for name in _THIRDS}
+    text = f"In {_those(list(having), len(models))} the mean is largest in the {order[2]} third of the layers"
+    text += where[order[2]]
+    if len(orders) == 1:
+        text += f", then the {order[1]}{where[order[1]]}, and smallest in the {order[0]}{where[order[0]]}"
+    return f"{text}."
+
+
+def _has_thirds(model: Mapping[str, Any]) -> bool:
+    """Whether a model has enough layers for its thirds to be tested, and means that are not alike."""
+    means = [model["thirds"][name] for name in _THIRDS]
+    if not all(means) or max(means) < ALIKE * min(means):
+        return False
+    return int(model.get("n_layers", LEAST_LAYERS)) >= LEAST_LAYERS
+
+
+def _those(labels: Sequence[str], of: int) -> str:
+    if len(labels) < of or of == 1:
+        return named(labels, 12)
+    return "both models" if of == 2 else f"all {of} models"
+
+
+def shared_layers(models: Models) -> dict[str, str] | None:
+    """The first and last layer of each third, `None` where models differ in it or do not say."""
+    every = [m.get("third_layers") for m in models.values() if m["overall_mean"] is not None]
+    if not every or not every[0] or any(layers != every[0] for layers in every):
+        return None
+    return {k: _span(*layers) if layers else "none" for k, layers in every[0].items()}
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}–{last}"
 
 
 def focus_lead(models: Models, metric: str) -> str:

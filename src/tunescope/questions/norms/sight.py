@@ -82,7 +82,7 @@ def nothing_stands_out(looked: Mapping[str, Any]) -> str:
     layers = f"{high}" if low == high else f"{low} to {high}"
     models = f"{looked['models']} models" if looked["models"] > 1 else "one model"
     kinds = f"{looked['kinds']} kind{'s' if looked['kinds'] > 1 else ''} of weight"
-    text = f"Nothing stands out in {models} of {layers} layers and {kinds}."
+    text = f"Nothing stands out in {models} of {layers} layers and {kinds}.{_untested(looked)}"
     effects = (
         ("third", "a third of the layers {:.2f}× another"),
         ("tilt", "MLP and attention {:.2f}× apart"),
@@ -91,12 +91,17 @@ def nothing_stands_out(looked: Mapping[str, Any]) -> str:
     seen = [words.format(looked[key]) for key, words in effects if looked[key] is not None]
     if seen:
         text += f" Nine times in ten, {listed(seen, 'or')} would have been found."
-    blind = [
-        words
-        for key, words in (("third", "depth"), ("tilt", "MLP against attention"), ("cell", "single weights"))
-        if looked[key] is None
-    ]
-    if blind:
-        text += f" Too few layers or kinds of weight to tell of {listed(blind, 'and')}"
-        text += f" (depth needs {LEAST_FOR_DEPTH} layers)." if "depth" in blind else "."
+    return text
+
+
+def _untested(looked: Mapping[str, Any]) -> str:
+    """What could not be told, said before what would have been found: depth first."""
+    text = ""
+    if looked["third"] is None:
+        few = looked["layers"][1] < LEAST_FOR_DEPTH
+        text += " Depth was not tested: too few layers" if few else " Of depth nothing can be told"
+        text += f" (it needs {LEAST_FOR_DEPTH})." if few else "."
+    others = (("tilt", "MLP against attention"), ("cell", "single weights"))
+    if blind := [words for key, words in others if looked[key] is None]:
+        text += f" Too few layers or kinds of weight to tell of {listed(blind, 'and')}."
     return text

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from tunescope.measure.depth import layer_means, main_stack, thirds
+from tunescope.measure.depth import layer_means, main_stack, third_layers, thirds
 from tunescope.questions.norms.compared import moved_kinds, ratio_of_common, ratios_of_means
 from tunescope.questions.norms.findings import model_towers
 from tunescope.questions.norms.sight import looked_at
@@ -61,7 +61,9 @@ def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
             "component_name": top["component_name"][0] if top.height else None,
             "value": top[metric][0] if top.height else None,
         },
+        "n_layers": layers.height,
         "thirds": thirds(layers),
+        "third_layers": third_layers(layers),
     }
 
 

@@ -88,7 +88,46 @@ def test_where_nothing_stands_out_it_says_what_would_have(tmp_path: Path) -> Non
 
 def test_too_few_layers_are_said_to_be_too_few(tmp_path: Path) -> None:
     study = tunescope.norms(f"a={adapter(tmp_path / 'a', 3, layers=4)}")
-    assert "depth needs 7 layers" in study.markdown()
+    text = study.markdown()
+    depth = "Depth was not tested: too few layers (it needs 7)."
+    assert text.index(depth) < text.index("would have been found")
+    assert shared_sentence(study.readout["models"]) is None
+
+
+def model_of(early: float, middle: float, late: float, layers: int = 12) -> dict[str, Any]:
+    """What the readout says of the thirds of a model."""
+    edges = [0, layers // 3, 2 * layers // 3, layers]
+    return {
+        "layer_stack": "model", "overall_mean": 1.0, "n_layers": layers,
+        "thirds": {"early": early, "middle": middle, "late": late},
+        "third_layers": {
+            name: [edges[i], edges[i + 1] - 1] for i, name in enumerate(("early", "middle", "late"))
+        },
+    }  # fmt: skip
+
+
+def test_an_order_of_the_thirds_that_all_share_is_told_with_their_layers() -> None:
+    assert shared_sentence({"a": model_of(1, 3, 2), "b": model_of(1, 4, 3)}) == (
+        "In both models the mean is largest in the middle third of the layers (4–7), then the late (8–11), "
+        "and smallest in the early (0–3)."
+    )
+
+
+def test_where_only_the_largest_third_is_shared_no_more_is_said() -> None:
+    assert shared_sentence({"a": model_of(1, 3, 2), "b": model_of(2, 3, 1)}) == (
+        "In both models the mean is largest in the middle third of the layers (4–7)."
+    )
+    assert shared_sentence({"a": model_of(1, 3, 2), "b": model_of(1, 2, 3)}) is None
+
+
+def test_thirds_that_are_alike_or_too_short_to_be_tested_are_not_spoken_of() -> None:
+    assert shared_sentence({"a": model_of(1, 1.01, 1)}) is None
+    assert shared_sentence({"a": model_of(1, 5, 1, layers=4)}) is None
+
+
+def test_models_without_thirds_are_not_counted_among_both() -> None:
+    models = {"a": model_of(1, 3, 2), "b": model_of(1, 3, 2), "still": model_of(0, 0, 0)}
+    assert str(shared_sentence(models)).startswith("In a and b the mean is largest")
 
 
 def test_of_a_model_that_did_not_move_no_layer_leads(tmp_path: Path) -> None:
