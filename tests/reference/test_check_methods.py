@@ -1,6 +1,7 @@
 """`check` on what PEFT itself saves of every method whose file alone has no update of a weight."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,22 @@ def test_peft_refuses_the_ranks_that_do_not_attach_and_takes_the_remedy(
     (folder / "adapter_config.json").write_text(json.dumps(stated | {"r": 4, "rank_pattern": {}}))
     assert tunescope.check(folder, base=bases["right"]).readout["attaches"]
     peft.PeftModel.from_pretrained(llama(), folder)
+
+
+@pytest.mark.parametrize("targets", [TARGETS, r".*\.(q_proj|down_proj)", "all-linear"])
+def test_the_modules_named_as_absent_are_those_that_peft_misses(
+    targets: Any, bases: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "adapter"
+    peft.get_peft_model(llama(), peft.LoraConfig(target_modules=["q_proj"], r=4)).save_pretrained(folder)
+    stated = json.loads((folder / "adapter_config.json").read_text())
+    (folder / "adapter_config.json").write_text(json.dumps(stated | {"target_modules": targets}))
+    study = tunescope.check(folder, base=bases["right"])
+    (finding,) = study.findings
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        peft.PeftModel.from_pretrained(llama(), folder)
+    missed = " ".join(m for m in (str(w.message) for w in warned) if "missing adapter keys" in m)
+    assert missed.count("lora_A") == len(finding.evidence["modules"])
+    assert all(f"{module}.lora_A" in missed for module in finding.evidence["modules"])
+    assert study.readout["attaches"]

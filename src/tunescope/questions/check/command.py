@@ -66,6 +66,7 @@ COMMAND = Command(
         "duplicate",
         "half_saved",
         "rank_mismatch",
+        "targets_absent",
         "not_judged",
     ),
 )

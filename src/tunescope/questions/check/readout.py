@@ -76,8 +76,16 @@ def _told(label: str, model: Mapping[str, Any]) -> str:
     read = f"read {_size(model['bytes_read'])} of {_size(model['bytes'])}"
     named = model["base_named"] or "no base"
     version = f", written by PEFT {escaped(str(model['tuner_version']))}" if model["tuner_version"] else ""
-    targets = _few(model["targets"])
-    return f"{escaped(label)}: {read}; the config names {escaped(str(named))}{version}; targets {targets}."
+    return f"{escaped(label)}: {read}; the config names {escaped(str(named))}{version}; {_targets(model)}."
+
+
+def _targets(model: Mapping[str, Any]) -> str:
+    """The modules that the file has, and those that the config names."""
+    stated = model["targets_named"]
+    named = [stated] if isinstance(stated, str) else sorted(map(str, stated or ()))
+    return f"targets in the file {_few(model['targets'])}" + (
+        f", in the config {_few(named)}" if named else ""
+    )
 
 
 def _few(values: Sequence[Any], most: int = 6) -> str:

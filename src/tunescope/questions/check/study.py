@@ -12,6 +12,7 @@ from tunescope.questions.check.findings import attach_findings, deep_findings
 from tunescope.questions.check.names import STORED, scale_rule
 from tunescope.questions.check.place import Place
 from tunescope.questions.check.question import QUESTION
+from tunescope.questions.check.targets import target_findings
 from tunescope.questions.check.values import value_findings
 from tunescope.source.digest import provenance
 from tunescope.source.ledger import coverage, notices
@@ -72,7 +73,9 @@ def check(
         if not (notice.slug == "rank-mismatch" and label in told)
     )
     for source in opened:
-        findings += attach_findings(source.label, found[source.label], held) if held is not None else ()
+        if held is not None:
+            findings += attach_findings(source.label, found[source.label], held)
+            findings += target_findings(source, found[source.label], held)
         if deep:
             findings += deep_findings(source)
             findings += value_findings(source, [p.wanted for p in found[source.label] if p.fault != "half"])
@@ -130,6 +133,7 @@ def _model(source: Source, found: Sequence[Place], against_base: bool) -> dict[s
         "methods": sorted({delta.method for delta in deltas} or _stated_method(config)),
         "ranks": sorted({delta.rank for delta in deltas if delta.rank is not None}),
         "targets": sorted({place.wanted.address.module_type for place in found}),
+        "targets_named": config.get("target_modules"),
         "dtypes": sorted({entry.dtype for entry in (used or source.coverage)}),
         "scales": sorted({delta.scale for delta in deltas if delta.scale is not None}),
         "scale_unknown": sum(delta.scale is None for delta in deltas),

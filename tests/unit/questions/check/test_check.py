@@ -363,3 +363,30 @@ def test_half_saved_modules_of_kohya_are_missing(tmp_path: Path, base: Made) -> 
     folder = base({place(k): (32, 32) for k in "qk"})
     study = check(tmp_path / "style.safetensors", base=folder, scale={"style": 1.0})
     assert statuses(study) == ["attached", "missing"]
+
+
+@pytest.mark.parametrize(
+    ("stated", "targeted", "absent"),
+    [
+        ({"target_modules": ["q_proj", "up_proj"]}, 16, {"L0_MLP_UP", "L7_MLP_UP"}),
+        ({"target_modules": r".*\.(q_proj|up_proj)"}, 16, {"L0_MLP_UP", "L7_MLP_UP"}),
+        ({"target_modules": "all-linear"}, 40, {"L0_ATTN_K", "L7_MLP_DOWN"}),
+        ({"target_modules": ["q_proj", "up_proj"], "layers_to_transform": [0]}, 2, {"L0_MLP_UP"}),
+        ({"target_modules": ["q_proj", "up_proj"], "exclude_modules": ["up_proj"]}, 8, set()),
+        ({"target_modules": ["proj", "q_proj"]}, 8, set()),
+    ],
+)
+def test_modules_that_the_config_targets_and_the_file_lacks_are_named(
+    adapter: Made, base: Made, stated: Any, targeted: int, absent: set[str]
+) -> None:
+    held = {name: shape for name, shape in WEIGHTS.items() if "q_proj" in name}
+    study = check(adapter(held, **stated), base=base(WEIGHTS | {"lm_head": (50, 32)}))
+    assert study.readout["attaches"]
+    found = [finding for finding in study.findings if finding.kind == "targets_absent"]
+    assert {name for finding in found for name in finding.components} >= absent
+    assert [finding.evidence["targeted"] for finding in found] == ([targeted] if absent else [])
+    in_config = study.readout["models"]["adapter"]["targets_named"]
+    assert (study.readout["models"]["adapter"]["targets"], in_config) == (
+        ["self_attn.q_proj"],
+        stated["target_modules"],
+    )

@@ -1,0 +1,93 @@
+"""Modules of the base that an adapter's config targets, held against those that its file has."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from tunescope.address import Address, component_names, distinct_addresses, parse
+from tunescope.questions.check.base import BaseNames
+from tunescope.questions.check.place import Place
+from tunescope.source.opened import Source
+from tunescope.source.tuners.patterns import fits_whole
+from tunescope.study.finding import Finding, named
+
+_ALL_LINEAR = "all-linear"
+# Heads and tables that `all-linear` passes over.
+_NOT_LINEAR = ("lm_head", "score", "classifier")
+
+
+def target_findings(source: Source, found: Sequence[Place], base: BaseNames) -> Iterator[Finding]:
+    """Modules that the config targets in the base and that the file lacks: PEFT loads it, with a warning.
+
+    Nothing is said where a module of the file meets no weight of the base, which then has other names.
+    """
+    if not _judged(source, found):
+        return
+    here = {weight for place in found for weight in place.weight.split(", ")}
+    targeted = [name for name in base.shapes if _is_targeted(name, source.config, base)]
+    absent = [name.removesuffix(".weight") for name in targeted if name not in here]
+    if not absent:
+        return
+    names = component_names(distinct_addresses([parse(module) for module in absent]))
+    text = (
+        f"{len(absent)} of {len(targeted)} modules that the config of {source.label} targets are not in the "
+        f"file ({named(names)}): PEFT loads it with a warning and leaves them untrained. A half-written save "
+        "looks like this: save the adapter again, or take them out of target_modules."
+    )
+    evidence = {"targeted": len(targeted), "absent": len(absent), "modules": absent}
+    yield Finding(
+        "targets_absent", text, (source.label,), tuple(names), evidence=evidence, severity="warning"
+    )
+
+
+def _judged(source: Source, found: Sequence[Place]) -> bool:
+    config = source.config
+    # AdaLoRA prunes modules; replicated layers are none of the base's.
+    special = config.get("peft_type") == "ADALORA" or config.get("layer_replication")
+    known = source.format == "peft" and bool(config.get("target_modules")) and not special
+    return known and bool(found) and all(p.fault != "base" or p.status == "attached" for p in found)
+
+
+def _is_targeted(name: str, config: Mapping[str, Any], base: BaseNames) -> bool:
+    """By PEFT's rule [huggingface/peft: src/peft/tuners/tuners_utils.py, check_target_module_exists]."""
+    if not name.endswith(".weight") or len(base.shapes[name]) < 2:
+        return False
+    module = name.removesuffix(".weight")
+    address = parse(module)
+    # Loaders fuse numbered experts and leave out layers that only predict tokens ahead.
+    if address.expert is not None or _is_left_out(module, address, base.config):
+        return False
+    if _excluded(module, config):
+        return False
+    targets = config["target_modules"]
+    if isinstance(targets, str):
+        if targets.lower() == _ALL_LINEAR:
+            table = address.family == "embedding" or module.rpartition(".")[2] in _NOT_LINEAR
+            return len(base.shapes[name]) == 2 and not table
+        return fits_whole(targets, module)
+    return _ends_in(module, targets) and _in_layers(address, config)
+
+
+def _is_left_out(module: str, address: Address, config: Mapping[str, Any]) -> bool:
+    inner = config.get("text_config")
+    held = [config, inner if isinstance(inner, Mapping) else {}]
+    counts = [of["num_hidden_layers"] for of in held if isinstance(of.get("num_hidden_layers"), int)]
+    beyond = bool(counts) and address.layer is not None and address.layer >= max(counts)
+    return beyond or "mtp" in module.split(".")
+
+
+def _excluded(module: str, config: Mapping[str, Any]) -> bool:
+    excluded, saved = config.get("exclude_modules") or (), config.get("modules_to_save") or ()
+    if any(f".{name}." in f".{module}." for name in saved):
+        return True
+    return fits_whole(excluded, module) if isinstance(excluded, str) else _ends_in(module, excluded)
+
+
+def _ends_in(module: str, names: Sequence[str]) -> bool:
+    return any(f".{module}".endswith(f".{name}") for name in names)
+
+
+def _in_layers(address: Address, config: Mapping[str, Any]) -> bool:
+    layers = config.get("layers_to_transform")
+    if layers is None or layers == []:
+        return True
+    return address.layer in ([layers] if isinstance(layers, int) else layers)
