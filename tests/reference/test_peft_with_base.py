@@ -170,3 +170,82 @@ def test_verify_finds_what_peft_merged(name: str, tmp_path: Path) -> None:
     save_file(merged, folder / "merged" / "model.safetensors")
     study = tunescope.verify(folder / "merged", folder / "adapter", base=folder / "base")
     assert study.readout["verdict"] == "as_expected"
+
+
+SHAPELESS: dict[str, Any] = {
+    "vera": lambda: peft.VeraConfig(r=3),
+    "vera unsaved": lambda: peft.VeraConfig(r=3, save_projection=False),
+    "pvera": lambda: peft.PveraConfig(r=3),
+    "randlora": lambda: peft.RandLoraConfig(r=3),
+    "fourierft": lambda: peft.FourierFTConfig(n_frequency=20),
+    "waveft": lambda: peft.WaveFTConfig(n_frequency=20),
+    "miss": lambda: peft.MissConfig(r=3),
+    "shira": lambda: peft.ShiraConfig(r=3),
+}
+
+
+def shapeless(name: str, folder: Path) -> dict[str, np.ndarray]:
+    """What PEFT merges into each module; base and adapter lie in the folder, the config names no base."""
+    torch.manual_seed(0)
+    model = Model()
+    before = {k: v.numpy().copy() for k, v in model.state_dict().items()}
+    (folder / "base").mkdir()
+    save_file(before, folder / "base" / "model.safetensors")
+    config = SHAPELESS[name]()
+    config.target_modules = {"q_proj", "down_proj"}
+    wrapped = peft.get_peft_model(model, config)
+    with torch.no_grad():
+        for parameter in wrapped.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    wrapped.save_pretrained(folder / "adapter")
+    merged = wrapped.merge_and_unload().state_dict()
+    return {
+        name.removesuffix(".weight"): merged[name].numpy() - weight
+        for name, weight in before.items()
+        if name.endswith("_proj.weight")
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", SHAPELESS)
+def test_a_method_that_does_not_save_its_shapes_takes_those_of_the_named_base(
+    name: str, tmp_path: Path
+) -> None:
+    expected = shapeless(name, tmp_path)
+    (source,) = opener(open_whole(tmp_path / "base"))(str(tmp_path / "adapter"))
+    found = {f"layers.{d.address.layer}.{d.address.module_type}": d for d in source.deltas}
+    assert found.keys() == expected.keys()
+    assert all(delta.status == "ok" and delta.base is not None for delta in found.values())
+    for module, delta in found.items():
+        np.testing.assert_allclose(delta.open().dense(), expected[module], rtol=2e-5, atol=1e-6)
+    left = {entry.reason for entry in source.coverage if entry.status != "used"}
+    assert left <= {"copy of the random bases that the modules hold"}
+    assert not source.notices
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_every_question_that_takes_a_base_takes_its_shapes(tmp_path: Path) -> None:
+    sizes = [np.linalg.norm(delta) for delta in shapeless("fourierft", tmp_path).values()]
+    adapter, base = str(tmp_path / "adapter"), str(tmp_path / "base")
+    measured = tunescope.norms(adapter, base=base).table.frame["frobenius_norm"]
+    np.testing.assert_allclose(sorted(measured), sorted(sizes), rtol=1e-5)
+    compared = tunescope.subspace(f"a={adapter}", f"b={adapter}", base=base).table.frame
+    assert compared["status"].to_list() == ["ok"] * 4
+    attached = tunescope.check(adapter, base=base).table.frame
+    assert attached["status"].to_list() == ["attached"] * 4
+    assert tunescope.verify(base, adapter, base=base).readout["verdict"] != "unreadable"
+
+
+def test_projections_of_modules_that_are_left_out_are_left_out_with_them() -> None:
+    modules = {"base_model.model.layers.0.one": 16, "base_model.model.layers.0.two": 8}
+    state = {f"{name}.vera_lambda_b": np.ones(rows, np.float32) for name, rows in modules.items()}
+    state |= {f"{name}.vera_lambda_d": np.ones(3, np.float32) for name in modules}
+    state |= {
+        "base_model.vera_A": np.ones((3, 16), np.float32),
+        "base_model.vera_B": np.ones((16, 3), np.float32),
+    }
+    source = tunescope.open_source(state, config={"peft_type": "VERA", "r": 3})
+    reason = "VeRA: the input width is not in the file; needs the base's shapes"
+    assert {entry.reason for entry in source.coverage} == {reason}
+    assert [notice.slug for notice in source.notices if notice.slug == "not_understood"] == []

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tunescope.source.pairing import pair_models
 from tunescope.source.spec import default_label, parse_hub_id, parse_spec
 from tunescope.source.weight_folders import known_folder
 from tunescope.source.weights import Weights
-from tunescope.source.whole import WholeModel, open_whole
+from tunescope.source.whole import WholeModel, open_base, open_whole
 from tunescope.source.with_base import with_base
 
 FORMAT = "whole-model"
@@ -31,8 +31,8 @@ def opener(base: WholeModel, align_vocab: bool = False) -> Opener:
 
     def open_against(spec: Any, **given: Any) -> list[Source]:
         if not is_whole(spec):
-            beside = _base_source(base, ())
-            return [with_base(source, base, beside) for source in open_sources(spec, **given)]
+            beside, shapes = _base_source(base, ()), partial(_shapes, base)
+            return [with_base(source, base, beside) for source in open_sources(spec, base=shapes, **given)]
         said, place = parse_spec(spec) if isinstance(spec, str) else (None, os.fspath(spec))
         return [open_difference(place, base, said or default_label(place), align_vocab)]
 
@@ -42,14 +42,19 @@ def opener(base: WholeModel, align_vocab: bool = False) -> Opener:
 def difference_opener(base: str | os.PathLike[str]) -> Opener:
     """What opens adapters as they are, and whole models as differences from a base that is read only then."""
     held = cache(lambda: open_whole(base))
+    shapes = cache(lambda: _shapes(open_base(base)))
 
     def open_beside(spec: Any, **given: Any) -> list[Source]:
         if not is_whole(spec):
-            return open_sources(spec, **given)
+            return open_sources(spec, base=shapes, **given)
         said, place = parse_spec(spec) if isinstance(spec, str) else (None, os.fspath(spec))
         return [open_difference(place, held(), said or default_label(place))]
 
     return open_beside
+
+
+def _shapes(base: WholeModel) -> dict[str, tuple[int, ...]]:
+    return {name: tensor.shape for name, tensor in base.tensors.items()}
 
 
 def open_difference(

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +11,17 @@ from tunescope.paths import is_folder
 from tunescope.source.files.container import read_safetensors
 
 Shapes = dict[str, tuple[int, int]]
+# The shapes of a named base's tensors by name; asked only for a method that does not save them.
+BaseShapes = Callable[[], Mapping[str, tuple[int, ...]]]
 
 
-def base_shapes(config: Mapping[str, Any], modules: Iterable[str]) -> Shapes:
-    """(d_out, d_in) of the modules that the adapter's base model has on this disk, none where it is not here.
+def base_shapes(config: Mapping[str, Any], modules: Iterable[str], named: BaseShapes | None = None) -> Shapes:
+    """(d_out, d_in) of the modules in the adapter's base, none where no base is known.
 
-    The base is `base_model_name_or_path`: a folder, or an id of which the hub's cache holds a snapshot.
+    The base is the `named` one, else `base_model_name_or_path`: a folder on this disk, or an id of which the
+    hub's cache holds a snapshot.
     """
-    folder = _folder(config)
-    if folder is None:
-        return {}
-    try:
-        weights = _weights(folder)
-    except (TunescopeError, OSError):
-        return {}
+    weights = _of_config(config) if named is None else _matrices(named())
     flip = bool(config.get("fan_in_fan_out"))
     found = {module: _find(module, weights) for module in modules}
     return {m: (s[1], s[0]) if flip else s for m, s in found.items() if s is not None}
@@ -51,13 +48,24 @@ def _cache() -> Path:
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
 
 
-def _weights(folder: Path) -> Shapes:
-    shapes: Shapes = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        for name, tensor in read_safetensors(path).tensors.items():
-            if name.endswith(".weight") and len(tensor.shape) == 2:
-                shapes[name.removesuffix(".weight")] = (tensor.shape[0], tensor.shape[1])
-    return shapes
+def _of_config(config: Mapping[str, Any]) -> Shapes:
+    folder = _folder(config)
+    if folder is None:
+        return {}
+    try:
+        files = [read_safetensors(path) for path in sorted(folder.glob("*.safetensors"))]
+    except (TunescopeError, OSError):
+        return {}
+    return _matrices({name: tensor.shape for file in files for name, tensor in file.tensors.items()})
+
+
+def _matrices(shapes: Mapping[str, tuple[int, ...]]) -> Shapes:
+    """The weights that are matrices, by module; a single column is how bitsandbytes packs one."""
+    return {
+        name.removesuffix(".weight"): (shape[0], shape[1])
+        for name, shape in shapes.items()
+        if name.endswith(".weight") and len(shape) == 2 and shape[1] > 1
+    }
 
 
 def _find(module: str, weights: Shapes) -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ from tunescope.errors import BadInput, UsageError, concerning, encodable
 from tunescope.hashes import unstated
 from tunescope.paths import local_path
 from tunescope.reader import current
+from tunescope.source.base_shapes import BaseShapes
 from tunescope.source.files.container import TensorFile, read_safetensors
 from tunescope.source.files.distributed import METADATA, read_model
 from tunescope.source.files.tensors import Ledger
@@ -20,8 +21,8 @@ from tunescope.source.formats.leftovers import notice_leftovers
 from tunescope.source.formats.registry import FORMATS
 from tunescope.source.locate import SHARD, Located, locate
 from tunescope.source.opened import Source
-from tunescope.source.run_folders import run_adapters
-from tunescope.source.spec import HubId, default_label, distinct_labels, parse_hub_id, parse_spec
+from tunescope.source.run_folders import run_adapters, run_labels
+from tunescope.source.spec import HubId, default_label, parse_hub_id, parse_spec
 from tunescope.source.weight_folders import known_folder
 from tunescope.source.weights import Weights
 
@@ -65,8 +66,12 @@ def open_sources(
     scale: float | None = None,
     config: Mapping[str, Any] | None = None,
     follow_symlinks: bool = False,
+    base: BaseShapes | None = None,
 ) -> list[Source]:
-    """As `open_source`, with one `Source` for every model of a published table."""
+    """As `open_source`, with one `Source` for every model of a published table.
+
+    `base` gives the shapes of a base that was named, for methods that do not save them.
+    """
     if isinstance(spec, str):
         said, spec = parse_spec(spec)
         label = label or said
@@ -75,7 +80,7 @@ def open_sources(
         from tunescope.source.live import live_weights
 
         weights = live_weights(spec, config)
-        return [_source(weights, label or "model", scale)]
+        return [_source(replace(weights, base=base), label or "model", scale)]
     text = os.fspath(spec)
     if text.lower().endswith(_TABLES):
         # Deferred: reading tables pulls in polars.
@@ -84,29 +89,20 @@ def open_sources(
         return read_published(Path(text), label)
     folder, place, name = _fetch(text)
     if adapters := run_adapters(folder):
-        return _of_runs(adapters, name, label, scale, follow_symlinks)
+        labels = run_labels(adapters, name, label)
+        places = [(locate(path, follow_symlinks=follow_symlinks), str(path)) for path in adapters]
+        return [_located(*where, own, scale, base) for where, own in zip(places, labels, strict=True)]
     if (inner := known_folder(folder)) is not None:
         folder, place = inner, str(inner)
     located = locate(folder, follow_symlinks=follow_symlinks)
-    return [replace(_source(load(located, place), label or name, scale), location=encodable(place))]
+    return [_located(located, place, label or name, scale, base)]
 
 
-def _of_runs(
-    adapters: list[Path], name: str, label: str | None, scale: float | None, follow_symlinks: bool
-) -> list[Source]:
-    """The adapters that runs ended with; those of a sweep bear the parts of their paths that differ."""
-    if len(adapters) == 1:
-        labels = [label or name]
-    else:
-        parts = distinct_labels([path.parts for path in adapters])
-        labels = [f"{label}/{part}" if label else part for part in parts]
-    return [
-        replace(
-            _source(load(locate(path, follow_symlinks=follow_symlinks), str(path)), own, scale),
-            location=encodable(str(path)),
-        )
-        for path, own in zip(adapters, labels, strict=True)
-    ]
+def _located(
+    located: Located, place: str, label: str, scale: float | None, base: BaseShapes | None
+) -> Source:
+    weights = replace(load(located, place), base=base)
+    return replace(_source(weights, label, scale), location=encodable(place))
 
 
 def _fetch(text: str) -> tuple[Path, str, str]:
@@ -141,6 +137,7 @@ def open_headers(
     *,
     label: str | None = None,
     scale: float | None = None,
+    base: BaseShapes | None = None,
 ) -> list[Source]:
     """As `open_sources` for those who read no values: of an adapter on the hub ranges of its headers alone.
 
@@ -153,8 +150,9 @@ def open_headers(
         from tunescope.source.hub_headers import hub_headers
 
         if (weights := hub_headers(hub)) is not None:
-            return [_source(weights, label or said or (hub.folder or hub.repo).rsplit("/", 1)[-1], scale)]
-    return open_sources(spec, label=label, scale=scale)
+            own = label or said or (hub.folder or hub.repo).rsplit("/", 1)[-1]
+            return [_source(replace(weights, base=base), own, scale)]
+    return open_sources(spec, label=label, scale=scale, base=base)
 
 
 def load(located: Located, place: str) -> Weights:

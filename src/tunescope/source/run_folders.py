@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tunescope.source.locate import CONFIG, adapter_names
+from tunescope.source.spec import distinct_labels
 from tunescope.source.training_run import has_capture
 
 # Where a run of `finetune` keeps what it ended with.
@@ -38,3 +39,11 @@ def _below(folder: Path, depth: int, left: list[int]) -> Iterator[Path]:
 
 def _is_run(folder: Path) -> bool:
     return (folder / "run.json").is_file() or has_capture(folder)
+
+
+def run_labels(adapters: list[Path], name: str, label: str | None) -> list[str]:
+    """Labels of the adapters that runs ended with; those of a sweep bear what differs of their paths."""
+    if len(adapters) == 1:
+        return [label or name]
+    parts = distinct_labels([path.parts for path in adapters])
+    return [f"{label}/{part}" if label else part for part in parts]

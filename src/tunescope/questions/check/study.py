@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import polars as pl
@@ -60,9 +61,12 @@ def check(
     Raises as `open_source`.
     """
     arguments = asked(locals()) | {"base": None if base is None else str(base)}
-    opened = chosen_sources(sources, scale, None, None, open_sources if deep else open_headers)
+    named = cache(lambda: base_names(base))
+    shapes = None if base is None else lambda: named().shapes
+    opener = partial(open_sources if deep else open_headers, base=shapes)
+    opened = chosen_sources(sources, scale, None, None, opener)
     arguments["sources"] = spelled_sources(sources, opened)
-    held = None if base is None else base_names(base)
+    held = None if base is None else named()
     found = {source.label: places(source, held) for source in opened}
     table = Table(_frame(opened, found, scale or {}), "attach", {"columns": described(ATTACH)})
     told = {label for label, of in found.items() if any(place.fault == "rank" for place in of)}

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunescope.delta import Delta, Update
 from tunescope.errors import BadInput
-from tunescope.source.base_shapes import base_shapes
+from tunescope.source.base_shapes import BaseShapes, base_shapes
 from tunescope.source.files.tensors import LazyTensor, Ledger
 from tunescope.source.formats.copies import once
 from tunescope.source.formats.leftovers import account
@@ -32,12 +32,13 @@ def read_peft(
     scale: float | None = None,
     file: str,
     shapes: Mapping[str, tuple[int, int]] | None = None,
+    base: BaseShapes | None = None,
 ) -> list[Delta]:
     """The deltas of a PEFT adapter, in file order, with `component_name` left empty.
 
     `config` is the content of `adapter_config.json`; `scale` replaces the scale that follows from it,
     `shapes` gives (d_out, d_in) of the base's modules, which some methods do not save; without it they are
-    looked up in the base that the config names, where that lies on this disk.
+    looked up in `base`, else in the base that the config names, where that lies on this disk.
     Every tensor that is not part of a delta gets its reason in `ledger`. Raises `BadInput` for an empty
     adapter, integer weights, an unknown method or a configuration that cannot be used.
     """
@@ -52,7 +53,7 @@ def read_peft(
     modules = _modules(tensors, tuner.parameters, ledger, file)
     notice_targets(config, modules, ledger)
     if shapes is None:
-        shapes = base_shapes(config, modules) if method in _WITHOUT_SHAPES else {}
+        shapes = base_shapes(config, modules, base) if method in _WITHOUT_SHAPES else {}
     adapter = Adapter(modules, config, ledger, file, shapes)
     deltas = [guarded(delta, file) for delta in tuner.read(adapter)]
     adapter.close()

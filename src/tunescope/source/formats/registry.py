@@ -48,7 +48,13 @@ def _read_peft(weights: Weights, ledger: Ledger, scale: float | None) -> Reading
         beside = weights.files[0].path.parent / CONFIG
         config = load_peft_config(weights.config_file or beside)
     deltas = read_peft(
-        weights.tensors, config, ledger, scale=scale, file=weights.place, shapes=weights.shapes
+        weights.tensors,
+        config,
+        ledger,
+        scale=scale,
+        file=weights.place,
+        shapes=weights.shapes,
+        base=weights.base,
     )
     return Reading(deltas, config)
 

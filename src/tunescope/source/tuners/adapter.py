@@ -177,6 +177,10 @@ class Adapter:
                 f"{len(self._mismatches)} module(s) have another rank than the config states ({shown}); "
                 "shapes follow the weights, the scale follows the config",
             )
+        if self._undetermined:
+            # What the modules that were left out would have shared is left out with them.
+            reason = next(iter(self._undetermined))
+            self.ledger.left((t.name for t in self.shared.tensors.values()), reason)
         for reason, modules in self._undetermined.items():
             self.ledger.notice("left-out", f"{len(modules)} module(s) left out: {reason}", modules[0])
 
