@@ -60,7 +60,10 @@ def _square(study: Study, labels: Sequence[str], column: str) -> pl.DataFrame:
 
 
 def _following(study: Study, _: Path | None) -> Sequence[str]:
-    places = adapters_of(study)
+    still = {
+        label for f in study.findings if f.kind == "untrained" and not f.components for label in f.models
+    }
+    places = [place for place in adapters_of(study) if place.partition("=")[0] not in still]
     if len(places) > 1:
         return (f"tunescope subspace {shlex.join(places[:4])} -o directions/",)
     if len(places) == 1:

@@ -21,7 +21,7 @@ def subspace_markdown(
     pairs = document["pairs"]
     lines = ["# In which directions", "", f"> {CAUTION}", "", "## Findings", ""]
     lines += finding_lines(
-        document["findings"], nothing_stands_out(pairs, document["visible"]), sources=sources
+        document["findings"], escaped(nothing_stands_out(pairs, document["visible"])), sources=sources
     )
     lines += [line for text in document["untold"] for line in ("", escaped(text))]
     lines += ["", "## Pairs", "", *_pairs(pairs), *_layers(pairs)]

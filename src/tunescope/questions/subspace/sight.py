@@ -10,6 +10,7 @@ from tunescope.linalg import chance, overlap
 from tunescope.questions.subspace.kinds import THRESHOLDS
 from tunescope.questions.subspace.pairs import ALPHA, SQUARE, Side
 from tunescope.statistics.laws import NINE_IN_TEN
+from tunescope.study.finding import named
 
 # From here on a count of directions is looked at (as `shared` does).
 _COUNTED = 1e-3
@@ -70,6 +71,8 @@ def _found(phi: float, q: int, few: int, many: int, d: int, places: int, mean: f
 def nothing_stands_out(pairs: Sequence[Mapping[str, Any]], visible: Sequence[Mapping[str, Any]]) -> str:
     """What stands in the place of findings where there are none."""
     weights = sum(pair["n_compared"] for pair in pairs)
+    if not weights:
+        return f"No weight could be compared{_why(pairs)}."
     text = f"Nothing stands out in {weights} comparison{'s' * (weights != 1)} of single weights."
     told = [seen for seen in visible if seen["directions"] is not None]
     parts = []
@@ -86,3 +89,13 @@ def nothing_stands_out(pairs: Sequence[Mapping[str, Any]], visible: Sequence[Map
     if blind:
         text += f" In {blind} of {2 * weights} sides the spans leave no room to tell."
     return text
+
+
+def _why(pairs: Sequence[Mapping[str, Any]]) -> str:
+    """Why no weight of any pair was compared: the statuses of their rows, or that they share no weight."""
+    causes: dict[str, int] = {}
+    for pair in pairs:
+        for status, count in pair["not_compared"].items():
+            causes[status] = causes.get(status, 0) + count
+    told = [f"{status} ({count} weight{'s' * (count != 1)})" for status, count in causes.items()]
+    return f": {named(told)}" if told else ": the sources have none in common"

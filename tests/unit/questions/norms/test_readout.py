@@ -11,6 +11,7 @@ from safetensors.numpy import load_file, save_file
 import tunescope
 from tunescope.measure.towers import Tower
 from tunescope.questions.norms.findings import place_findings
+from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.sentences import model_sentences, shared_sentence
 from tunescope.questions.norms.sight import looked_at, nothing_stands_out
 
@@ -177,3 +178,20 @@ def test_the_family_that_changed_more_stands_first_in_the_numbers_too() -> None:
     }  # fmt: skip
     (text,) = model_sentences({"a": model}, "frobenius_norm", {})
     assert "attention 1.50× MLP (0.3 and 0.2)" in text
+
+
+def test_no_comparison_is_advised_with_an_adapter_of_zeros(tmp_path: Path) -> None:
+    paths = {"a": adapter(tmp_path / "a", 1), "b": adapter(tmp_path / "b", 2), "still": tmp_path / "still"}
+    paths["still"].mkdir()
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (paths["still"] / name).write_bytes((paths["a"] / name).read_bytes())
+    weights = load_file(paths["a"] / "adapter_model.safetensors")
+    zeros = {k: v * 0 if "lora_B" in k else v for k, v in weights.items()}
+    save_file(zeros, paths["still"] / "adapter_model.safetensors")
+    named = {label: f"{label}={path}" for label, path in paths.items()}
+    (three,) = QUESTION.following(tunescope.norms(*named.values()), None)
+    assert three.startswith("tunescope subspace")
+    assert f"still={paths['still']}" not in three
+    (two,) = QUESTION.following(tunescope.norms(named["a"], named["still"]), None)
+    assert two.startswith("tunescope attribute")
+    assert tuple(QUESTION.following(tunescope.norms(named["still"]), None)) == ()

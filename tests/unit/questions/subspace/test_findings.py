@@ -253,6 +253,14 @@ def test_where_nothing_stands_out_the_fewest_directions_that_would_have_are_name
     )
 
 
+def test_of_no_comparison_it_is_said_why_there_is_none() -> None:
+    pair = {"n_compared": 0, "not_compared": {"ΔW of b is zero": 3}}
+    assert nothing_stands_out([pair], []) == "No weight could be compared: ΔW of b is zero (3 weights)."
+    assert nothing_stands_out([{**pair, "not_compared": {}}], []) == (
+        "No weight could be compared: the sources have none in common."
+    )
+
+
 def test_one_fact_in_many_pairs_names_few_of_them() -> None:
     every = list(combinations("abcde", 2))
     assert say._pairs(every) == "a, b, c, d and e, any two of them,"
