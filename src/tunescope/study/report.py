@@ -1,6 +1,6 @@
 """Studies as one page: what every study has, beside what its question says it shows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import polars as pl
@@ -42,6 +42,8 @@ def _said(study: Study) -> Content:
 def _base(study: Study) -> str | None:
     """The base model, where the study says it."""
     base = study.readout.get("base") or study.arguments.get("base")
+    if isinstance(base, Mapping):
+        base = base.get("location")
     return base if isinstance(base, str) else None
 
 

@@ -8,7 +8,7 @@ from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.study.study import Study
 
 METHODS = (
-    "Read from headers and configs: a module attaches where the base has a weight of its name and shape, as "
+    "Read from {read}: a module attaches where the base has a weight of its name and shape, as "
     "the library that wrote the adapter would look it up."
 )
 
@@ -36,7 +36,16 @@ def check_markdown(study: Study) -> str:
         lines.append(f"- the base: {base['weights']} weights, from {_size(base['bytes_read'])} of headers.")
     lines += ["", "## Findings", "", *finding_lines(document["findings"], _nothing(study))]
     lines += ["", "## Coverage", "", *coverage_lines(study.tables["coverage"].frame)]
-    return "\n".join([*lines, "", "## Methods", "", escaped(f"{METHODS} {read_line(study.sources)}")]) + "\n"
+    return (
+        "\n".join([*lines, "", "## Methods", "", escaped(f"{_methods(study)} {read_line(study.sources)}")])
+        + "\n"
+    )
+
+
+def _methods(study: Study) -> str:
+    deep = study.arguments.get("deep")
+    base = " (of the base from headers alone)" if deep and study.readout["base"] else ""
+    return METHODS.format(read=f"headers, configs and values{base}" if deep else "headers and configs")
 
 
 def _nothing(study: Study) -> str:
@@ -73,7 +82,8 @@ def _row(label: str, model: Mapping[str, Any], against_base: bool) -> list[str]:
 
 
 def _told(label: str, model: Mapping[str, Any]) -> str:
-    read = f"read {_size(model['bytes_read'])} of {_size(model['bytes'])}"
+    whole = model["bytes_read"] == model["bytes"]
+    read = f"read {'all' if whole else _size(model['bytes_read'])} of {_size(model['bytes'])}"
     named = model["base_named"] or "no base"
     version = f", written by PEFT {escaped(str(model['tuner_version']))}" if model["tuner_version"] else ""
     return f"{escaped(label)}: {read}; the config names {escaped(str(named))}{version}; {_targets(model)}."

@@ -83,10 +83,10 @@ def check(
         if deep:
             findings += deep_findings(source)
             findings += value_findings(source, [p.wanted for p in found[source.label] if p.fault != "half"])
-    document = _readout(opened, found, held, findings)
+    document = _readout(opened, found, held, findings, deep)
+    header = None if deep else header_bytes
     origins = [
-        provenance(s.label, s.location, s.format, s.files, header=header_bytes, ranged=s.ranged)
-        for s in opened
+        provenance(s.label, s.location, s.format, s.files, header=header, ranged=s.ranged) for s in opened
     ]
     return Study(QUESTION, {"attach": table, "coverage": coverage(opened)}, document, arguments, origins)
 
@@ -114,8 +114,9 @@ def _readout(
     found: Mapping[str, Sequence[Place]],
     held: BaseNames | None,
     findings: Sequence[Finding],
+    deep: bool,
 ) -> dict[str, Any]:
-    models = {source.label: _model(source, found[source.label], held is not None) for source in opened}
+    models = {source.label: _model(source, found[source.label], held is not None, deep) for source in opened}
     return {
         "schema_version": SCHEMA_VERSION,
         "base": None
@@ -127,10 +128,11 @@ def _readout(
     }
 
 
-def _model(source: Source, found: Sequence[Place], against_base: bool) -> dict[str, Any]:
+def _model(source: Source, found: Sequence[Place], against_base: bool, deep: bool) -> dict[str, Any]:
     """What one file is, and how much of it attaches."""
     deltas, config = source.deltas, source.config
     counts = Counter(place.status for place in found)
+    size = sum(path.stat().st_size for path in source.files)
     used = [entry for entry in source.coverage if entry.status == "used"]
     return {
         "format": source.format,
@@ -149,8 +151,9 @@ def _model(source: Source, found: Sequence[Place], against_base: bool) -> dict[s
         "attached": counts["attached"] if against_base else None,
         "missing": counts["missing"] if against_base else None,
         "shape_differs": counts["shape_differs"] if against_base else None,
-        "bytes": sum(path.stat().st_size for path in source.files) + sum(f.size for f in source.ranged),
-        "bytes_read": sum(map(header_bytes, source.files)) + sum(f.bytes_read for f in source.ranged),
+        "bytes": size + sum(f.size for f in source.ranged),
+        "bytes_read": (size if deep else sum(map(header_bytes, source.files)))
+        + sum(f.bytes_read for f in source.ranged),
     }
 
 

@@ -1,5 +1,6 @@
 """Whether an adapter attaches to a base: names, shapes, prefixes, and what stands in the way."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +13,7 @@ from safetensors.numpy import save_file
 import tunescope
 from tunescope import check
 from tunescope.errors import Missing
+from tunescope.study.report import report
 
 RNG = np.random.default_rng(0)
 LAYERS = 8
@@ -390,3 +392,21 @@ def test_modules_that_the_config_targets_and_the_file_lacks_are_named(
         ["self_attn.q_proj"],
         stated["target_modules"],
     )
+
+
+def test_deep_states_that_the_values_were_read(adapter: Made) -> None:
+    folder = adapter()
+    study = check(folder, deep=True)
+    said = study.readout["models"]["adapter"]
+    assert said["bytes_read"] == said["bytes"] == (folder / "adapter_model.safetensors").stat().st_size
+    whole = hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest()
+    assert study.sources[0]["digest"] == {"kind": "sha256", "value": whole}
+    assert "Read from headers, configs and values" in study.markdown()
+    assert "Read from headers and configs" in check(folder).markdown()
+
+
+def test_the_page_names_the_base(adapter: Made, base: Made) -> None:
+    folder = base(WEIGHTS)
+    page = report([check(adapter(), base=folder)])
+    assert f"The base is {folder}." in page
+    assert "No source names its base model" not in page
