@@ -75,6 +75,7 @@ COMMAND = Command(
         "moves_first",
         "plateau",
         "frozen",
+        "unchanged",
         "seam",
         "diverged",
         "lora_as_proxy",

@@ -38,7 +38,8 @@ def motion_findings(
     weight) holds the run once, or once for each of its towers.
     """
     breaks = list(seams(run, by_step, updates, states, runs))
-    still = list(frozen(run, motion))
+    # Captures record what is trained; a checkpoint of a whole model holds everything.
+    still = list(frozen(run, motion, whole=bool(states) and bool((motion["factor"] == "W").all())))
     if any(f.evidence["still_components"] == f.evidence["components"] for f in still):
         return [*still, *breaks]
     found = [*still, *diverged(run, by_step, {f.step for f in breaks}), *breaks]

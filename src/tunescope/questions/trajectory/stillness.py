@@ -6,20 +6,24 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tunescope.study.finding import Finding, named, significant
+from tunescope.study.finding import Finding, Severity, named, significant
 
 # Growth of ‖ΔW‖ after the first third of a run; a warm-up over the whole run reaches about nine.
 GROWTH = 10.0
 _WEIGHT = ("stack", "layer", "module_type", "expert", "component_name")
 _EQUALS = ("it equals the one before", "each equals the one before")
+# What weights that never move are where all were trained, and where nothing says that they were.
+_STOPPED: tuple[str, Severity] = ("frozen", "warning")
+_UNTRAINED: tuple[str, Severity] = ("unchanged", "note")
 _NUMBERS = ("mean", "variance", "abs_mean", "abs_variance")
 
 
-def frozen(run: str, motion: pl.DataFrame) -> Iterator[Finding]:
+def frozen(run: str, motion: pl.DataFrame, whole: bool = False) -> Iterator[Finding]:
     """Weights that hold the same numbers in all captures, and captures in which no weight does anything else.
 
     A single capture counts as still where Δ is zero, but not against itself: what counts from the first
-    checkpoint has no earlier state then. Evidence counts the still weights and all weights.
+    checkpoint has no earlier state then. Evidence counts the still weights and all weights. `whole` runs are
+    of whole models, which also hold what was not trained: there some still weights are no warning.
     """
     captures = motion["step"].n_unique()
     if captures == 1:
@@ -37,14 +41,16 @@ def frozen(run: str, motion: pl.DataFrame) -> Iterator[Finding]:
         where = (
             f"the same in all {captures} captures" if captures > 1 else "where it began in the one capture"
         )
-        text = f"{run} never moves: every trained weight is {where}."
+        text = f"{run} never moves: every {'tensor' if whole else 'trained weight'} is {where}."
         yield Finding("frozen", text, (run,), evidence=evidence, severity="warning")
         return
     if still:
-        text = f"{len(still)} of {weights.height} trained weights of {run} never move ({named(still)})."
-        yield Finding(
-            "frozen", text, (run,), tuple(still), evidence={**evidence, "names": still}, severity="warning"
-        )
+        what = "tensors" if whole else "trained weights"
+        verb = "moves" if len(still) == 1 else "move"
+        text = f"{len(still)} of {weights.height} {what} of {run} never {verb} ({named(still)})."
+        kind, severity = _UNTRAINED if whole else _STOPPED
+        more = {**evidence, "names": still}
+        yield Finding(kind, text, (run,), tuple(still), evidence=more, severity=severity)
     yield from _pauses(run, motion, weights.height)
 
 
