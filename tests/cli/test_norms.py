@@ -250,6 +250,33 @@ def test_bad_arguments_are_usage_errors(
     assert slug in ran.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "fix"),
+    [
+        (["--metric", "frobenius"], "--metric frobenius_norm"),
+        (["--figures", "bmp"], "--figures png,svg"),
+        (["--layers", "77"], "--layers 0"),
+        (["--modules", "q_porj"], "--modules q_proj"),
+    ],
+)
+def test_words_that_mean_nothing_are_refused_with_one_that_does(
+    run: Run, two: tuple[Path, Path], tmp_path: Path, arguments: list[str], fix: str
+) -> None:
+    ran = run("norms", f"a={two[0]}", "-o", tmp_path / "out", *arguments)
+    assert ran.code == 2
+    assert fix in " ".join(ran.err.split())
+
+
+def test_a_config_value_of_another_type_is_refused_with_what_to_write(
+    run: Run, two: tuple[Path, Path]
+) -> None:
+    path = two[0] / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"r": "4"}))
+    ran = run("check", two[0])
+    assert ran.code == 3
+    assert "number for r in the file" in " ".join(ran.err.split())
+
+
 def test_same_label_twice_is_refused(run: Run, two: tuple[Path, Path]) -> None:
     assert run("norms", f"a={two[0]}", f"a={two[1]}").code == 2
 

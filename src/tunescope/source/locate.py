@@ -193,7 +193,7 @@ def _refuse_nothing(folder: Path, names: list[str]) -> NoReturn:
         file=folder,
         expected="adapter_model.safetensors, adapter_model.bin, adapters.safetensors or one *.safetensors",
         found=found,
-        fix="name its base too (norms --base BASE), or the folder that the adapter was saved to"
+        fix="name the folder that an adapter was saved to; to compare whole models: norms MODEL --base BASE"
         if whole
         else "name the folder that the adapter was saved to",
     )

@@ -14,7 +14,7 @@ from tunescope.errors import UsageError, printable
 from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
 from tunescope.source.spec import default_label, distinct_labels, label_path, parse_spec
-from tunescope.words import word_tuple
+from tunescope.words import nearest, word_tuple
 
 
 @dataclass(frozen=True)
@@ -148,14 +148,18 @@ def select(sources: Sequence[Source], selection: Selection) -> list[Source]:
     for word in selection.modules or ():
         if not any(_named_by(word, address) for address in addresses):
             there = sorted({address.module_type for address in addresses})
+            near = nearest(word, [*there, *(name.rpartition(".")[2] for name in there)])
             raise UsageError(
-                "nothing-selected", f"no module is called {word!r}", expected=", ".join(there[:20])
-            )
+                "nothing-selected", f"no module is called {word!r}", expected=", ".join(there[:20]),
+                fix=f"write for example --modules {near or there[0]}" if there else None,
+            )  # fmt: skip
     layers = {address.layer for address in addresses if address.layer is not None}
     absent = sorted((selection.layers or frozenset()) - layers)
     if addresses and (absent or not any(map(selection.takes, addresses))):
         what = f"no update lies in layer {', '.join(map(str, absent[:8]))}" if absent else "no update is left"
-        raise UsageError("nothing-selected", what, expected=f"layers among {sorted(layers)}")
+        some = layers and absent
+        fix = f"write for example --layers {min(layers)}" if some else "leave out --layers or --modules"
+        raise UsageError("nothing-selected", what, expected=f"layers among {sorted(layers)}", fix=fix)
     return [_selected(source, selection) for source in sources]
 
 

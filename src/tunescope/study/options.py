@@ -49,6 +49,7 @@ def parse_formats(text: str) -> tuple[str, ...]:
             "--figures cannot be read",
             expected="png, svg, pdf, all, several with commas, or none",
             found=printable(text),
+            fix="write for example --figures png,svg, or --figures none",
         )
     return words
 

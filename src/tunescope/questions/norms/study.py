@@ -28,6 +28,7 @@ from tunescope.source.whole import open_base, open_whole
 from tunescope.study.progress import Tell, silent
 from tunescope.study.study import Study, asked
 from tunescope.table import Column, Schema, Table, described, dtypes
+from tunescope.words import nearest
 
 DEFAULT_METRIC = "frobenius_norm_normalized"
 SIMILARITY: Schema = {
@@ -139,7 +140,9 @@ def check_metric(metric: str | None, spectra: bool = True) -> None:
         return
     if metric not in measure.METRICS:
         known = ", ".join(measure.METRICS)
-        raise UsageError("unknown-metric", f"there is no metric {metric!r}", expected=known)
+        near = nearest(metric, measure.METRICS) or next(iter(measure.METRICS))
+        fix = f"write for example --metric {near}"
+        raise UsageError("unknown-metric", f"there is no metric {metric!r}", expected=known, fix=fix)
     if metric in measure.SPECTRAL and not spectra:
         raise UsageError(
             "metric-not-measured", f"{metric} needs the spectra", fix="ask for --spectra top or full"

@@ -88,6 +88,7 @@ def _number(key: str, parameters: Mapping[str, Any], weights: Weights) -> float:
             file=weights.config_file or weights.place,
             expected="a finite number",
             found=value,
+            fix=f"write {key} as a number in the file",
         )
     return float(value)
 

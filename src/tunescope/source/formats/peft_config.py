@@ -209,4 +209,5 @@ def _refuse(file: str | Path, key: str, expected: str, found: Any) -> None:
         file=file,
         expected=expected,
         found=f"{found!r} ({type(found).__name__})",
+        fix=f"write {expected} for {key} in the file",
     )
