@@ -42,7 +42,7 @@ def _answer(index: int, finding: Mapping[str, Any]) -> Markup:
     warned = finding["severity"] == "warning"
     lead = element("strong", "Check first: ", class_="lead") if warned else Markup("")
     text = element("p", lead, element("bdi", safe(finding["text"])), class_="answer")
-    extras = [_strength(finding["strength"])]
+    extras = [Markup("") if warned else _strength(finding["evidence"])]
     if finding["components"] or finding["models"]:
         count = len(finding["components"])
         words = f"show {count} cell{'s' if count > 1 else ''}" if count else "show"
@@ -52,14 +52,24 @@ def _answer(index: int, finding: Mapping[str, Any]) -> Markup:
     return element("li", text, line, class_="warned" if warned else None, data_finding=index)
 
 
-def _strength(strength: float) -> Markup:
-    """How far beyond its threshold an effect is, as five dots and a number."""
-    if not strength or not math.isfinite(strength):
+def _strength(evidence: Mapping[str, Any]) -> Markup:
+    """How many times the smallest effect worth saying a finding's effect is, as dots and a number.
+
+    Nothing where there is no such effect: a fact, an equivalence, a threshold that must not be reached.
+    """
+    value, threshold = _positive(evidence.get("value")), _positive(evidence.get("threshold"))
+    if value is None or threshold is None or value < threshold:
         return Markup("")
-    dots = max(1, min(5, math.ceil(strength)))
+    times = value / threshold
+    dots = max(1, min(5, math.floor(times)))
     meter = element("span", "●" * dots, element("i", "●" * (5 - dots)), class_="dots", aria_hidden="true")
-    return element("span", meter, f" strength {strength:.1f}", class_="strength",
+    return element("span", meter, f" {times:.1f}× the threshold", class_="strength",
                    title="how many times the smallest effect worth saying")  # fmt: skip
+
+
+def _positive(number: object) -> float | None:
+    known = isinstance(number, int | float) and math.isfinite(number) and number > 0
+    return float(number) if known else None  # type: ignore[arg-type]
 
 
 def _why(finding: Mapping[str, Any]) -> Markup:
