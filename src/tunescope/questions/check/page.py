@@ -13,6 +13,7 @@ from tunescope.study.study import Study
 def content(study: Study) -> Content:
     """What the page shows of whether adapters attach."""
     table, document = study.table, study.readout
+    warned = any(finding["severity"] == "warning" for finding in document["findings"])
     frame = filled(table.frame)
     panel = Rows(
         "attach", "trust", "What attaches", "Each row is a module of an adapter and the weight it changes.",
@@ -24,7 +25,7 @@ def content(study: Study) -> Content:
         data={"attach": Data(frame, table.meta["columns"])},
         panels=[panel],
         checks=[_attaches(document)] if document["base"] else [],
-        nothing="Nothing stands in the way of loading.",
+        nothing="Nothing more was found." if warned else "Nothing stands in the way of loading.",
     )
 
 

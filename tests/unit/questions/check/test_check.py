@@ -410,3 +410,12 @@ def test_the_page_names_the_base(adapter: Made, base: Made) -> None:
     page = report([check(adapter(), base=folder)])
     assert f"The base is {folder}." in page
     assert "No source names its base model" not in page
+    assert "Nothing stands in the way of loading." in page
+
+
+def test_the_page_does_not_say_that_nothing_stands_in_the_way_below_a_warning(
+    adapter: Made, base: Made
+) -> None:
+    page = report([check(adapter(r=16), base=base(WEIGHTS))])
+    assert "Nothing stands in the way" not in page
+    assert "size mismatch" in page
