@@ -69,13 +69,7 @@ def check(
     held = None if base is None else named()
     found = {source.label: places(source, held) for source in opened}
     table = Table(_frame(opened, found, scale or {}), "attach", {"columns": described(ATTACH)})
-    told = {label for label, of in found.items() if any(place.fault == "rank" for place in of)}
-    # Against a base the ranks have a finding of their own, with what follows from them.
-    findings = noticed_together(
-        (label, notice)
-        for label, notice in notices(opened)
-        if not (notice.slug == "rank-mismatch" and label in told)
-    )
+    findings = _noticed(opened, found)
     for source in opened:
         if held is not None:
             findings += attach_findings(source.label, found[source.label], held)
@@ -89,6 +83,16 @@ def check(
         provenance(s.label, s.location, s.format, s.files, header=header, ranged=s.ranged) for s in opened
     ]
     return Study(QUESTION, {"attach": table, "coverage": coverage(opened)}, document, arguments, origins)
+
+
+def _noticed(opened: Sequence[Source], found: Mapping[str, Sequence[Place]]) -> list[Finding]:
+    """What was noticed while reading; ranks that differ have a finding of their own against a base."""
+    told = {label for label, of in found.items() if any(place.fault == "rank" for place in of)}
+    return noticed_together(
+        (label, notice)
+        for label, notice in notices(opened)
+        if not (notice.slug == "rank-mismatch" and label in told)
+    )
 
 
 def _frame(
