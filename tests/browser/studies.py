@@ -52,7 +52,8 @@ def attribution(label: str, layers: int = 26) -> Study:
     frame = pl.concat(frames)
     table = Table(frame, "attribution", {"columns": described({**_KEYS, **CELLS})})
     document = {
-        "schema_version": "1", "tuned": label, "findings": [_gained(label)], "data_sets": sets,
+        "schema_version": "1", "label": label, "tuned": label, "findings": [_gained(label)],
+        "data_sets": sets,
         "description": {data: [f"On {data} few weights hold most."] for data in sets},
     }  # fmt: skip
     arguments = {
@@ -142,6 +143,6 @@ def importance(label: str, layers: int = 10) -> Study:
     ]
     document = {
         "schema_version": "1", "findings": [], "methods": methods, "model": label,
-        "summary": {"data_hash": "0" * 64, "seed": 0},
+        "summary": {"data_hash": "0" * 64, "seed": 0, "parameters": layers * len(_MODULES), "sequences": 8},
     }  # fmt: skip
     return Study(IMPORTANCE, tables, document, {"model": "base/", "data": "code.jsonl"}, [_source(label)])

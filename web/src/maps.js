@@ -14,7 +14,8 @@ import { Slider } from "./slider.js";
 export class Maps {
   constructor(panel, page) {
     Object.assign(this, { panel, page, frame: page.data[panel.data], heats: new Map() });
-    this.everyRow = Array.from({ length: this.frame.rows }, (_, row) => row);
+    // A weight without an expert has no row in a map of experts.
+    this.everyRow = Array.from({ length: this.frame.rows }, (_, row) => row).filter((row) => !this.frame.columns[panel.y] || cell(this.frame, panel.y, row) !== null);
     this.controls = el("div", { class: "controls" });
     this.scale = el("canvas", { class: "scale", "aria-hidden": "true" });
     this.sheet = el("div", { class: "sheet" });
