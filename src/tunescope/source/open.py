@@ -22,6 +22,7 @@ from tunescope.source.formats.registry import FORMATS
 from tunescope.source.locate import SHARD, Located, locate
 from tunescope.source.opened import Source
 from tunescope.source.run_folders import run_adapters, run_labels
+from tunescope.source.scales import read_scaled
 from tunescope.source.spec import HubId, default_label, parse_hub_id, parse_spec
 from tunescope.source.weight_folders import known_folder
 from tunescope.source.weights import Weights
@@ -210,7 +211,7 @@ def _source(weights: Weights, label: str, scale: float | None) -> Source:
     if chosen is None:
         _refuse_keys(weights)
     with concerning(weights.place):
-        reading = chosen.read(weights, ledger, scale)
+        reading = read_scaled(chosen, weights, ledger, scale)
     if not reading.deltas:
         _check_understood(weights, ledger)
     notice_leftovers(ledger)

@@ -13,6 +13,7 @@ from tunescope.delta import Delta
 from tunescope.errors import UsageError, printable
 from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
+from tunescope.source.scales import scaled_as_asked
 from tunescope.source.spec import default_label, distinct_labels, label_path, parse_spec
 from tunescope.words import nearest, word_tuple
 
@@ -64,15 +65,17 @@ def open_labelled(
     scales = dict(scales or {})
     opened: list[Source] = []
     explicit: list[bool] = []
+    scaled_as: list[str] = []
     for spec in specs:
         said = parse_spec(spec)[0] if isinstance(spec, str) else None
         # A scale for the label that the source will have: some files cannot be opened without one.
         label = default_label(spec) if said is None and isinstance(spec, str | Path) else said
         found = opener(spec, scale=scales[str(label)]) if str(label) in scales else opener(spec)
         opened += found
+        scaled_as += [str(label)] * len(found)
         explicit += [said is not None and len(found) == 1] * len(found)
     opened = _own_labels(opened, explicit)
-    return _scaled(specs, opened, scales)
+    return _scaled(opened, scaled_as, scales)
 
 
 def _own_labels(opened: list[Source], explicit: list[bool]) -> list[Source]:
@@ -120,20 +123,21 @@ def check_scaled(scales: Mapping[str, float], labels: Iterable[str]) -> None:
         )
 
 
-def _scaled(specs: Sequence[Any], opened: list[Source], scales: Mapping[str, float]) -> list[Source]:
+def _scaled(opened: list[Source], scaled_as: Sequence[str], scales: Mapping[str, float]) -> list[Source]:
+    """The sources, those with a scale that got their label only after they were opened."""
     check_scaled(scales, [source.label for source in opened])
-    given = {parse_spec(s)[0] for s in specs if isinstance(s, str)}
     out = []
-    for source in opened:
-        late = source.label in scales and source.label not in given and source.published is None
+    for source, before in zip(opened, scaled_as, strict=True):
+        late = source.label in scales and source.label != before and source.published is None
         out.append(_rescaled(source, scales[source.label]) if late else source)
     return out
 
 
 def _rescaled(source: Source, scale: float) -> Source:
     still = tuple(notice for notice in source.notices if notice.slug != "scale-unknown")
-    deltas = tuple(_rescaled_delta(delta, scale) for delta in source.deltas)
-    return replace(source, deltas=deltas, notices=still)
+    given = [_rescaled_delta(delta, scale) for delta in source.deltas]
+    deltas, notices = scaled_as_asked(given, source.deltas, scale)
+    return replace(source, deltas=tuple(deltas), notices=(*still, *notices))
 
 
 def _rescaled_delta(delta: Delta, scale: float) -> Delta:

@@ -126,7 +126,8 @@ NOTICED = frozenset({
     "graphs_replayed", "half_saved", "half_written", "hash_unknown", "header_space", "last_left_out",
     "left_out", "model_length", "needs_base", "no_change", "no_cuda", "no_delta", "no_index",
     "no_trainer_state", "not_in_index", "not_understood", "published_norms", "rank_mismatch",
-    "rows_of_llama_cpp", "rows_of_torchtune", "salvaged", "saved_twice", "scale_unknown",
+    "rows_of_llama_cpp", "rows_of_torchtune", "salvaged", "saved_twice", "scale_replaced",
+    "scale_unknown",
     "sequences_skipped", "shapes_differ",
     "start_missing", "start_renamed", "step_mismatch", "steps_missing", "stopped_early", "targets_differ",
     "torchtune_export", "training_mode", "unfinished_download", "unknown_config_key",
@@ -138,7 +139,7 @@ NOTICED = frozenset({
 _ONLY_SAID = {
     "published-norms", "no-cuda", "few-sequences", "batch-larger-than-data", "stopped-early", "model-length",
     "data-cut", "training-mode", "graphs-replayed", "blocks-one-by-one", "rows-of-llama-cpp",
-    "rows-of-torchtune", "torchtune-export",
+    "rows-of-torchtune", "torchtune-export", "scale-replaced",
     "no-trainer-state", "steps-missing", "start-missing", "last-left-out", "start-renamed", "unchanged",
 }  # fmt: skip
 

@@ -33,11 +33,11 @@ def candidates(module: str) -> tuple[str, ...]:
     return (f"{module}.weight", module, f"{module}_weight")
 
 
-def scale_rule(delta: Delta | None, source: Source, given: bool) -> str:
+def scale_rule(delta: Delta | None, source: Source, asked: float | None) -> str:
     """By which rule the scale of an update follows, in a few words."""
     if delta is None:
         return "none: the method multiplies or extends, it adds no s·BA"
-    if given:
+    if asked is not None and delta.scale == asked:
         return "--scale"
     if delta.scale is None:
         return "not in the file"

@@ -1,7 +1,7 @@
 """`tunescope.check`: adapters opened, described, and held against a base."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -61,12 +61,10 @@ def check(
     Raises as `open_source`.
     """
     arguments = asked(locals()) | {"base": None if base is None else str(base)}
-    named = cache(lambda: base_names(base))
-    shapes = None if base is None else lambda: named().shapes
-    opener = partial(open_sources if deep else open_headers, base=shapes)
-    opened = chosen_sources(sources, scale, None, None, opener)
+    named = None if base is None else cache(partial(base_names, base))
+    opened = chosen_sources(sources, scale, None, None, _opener(deep, named))
     arguments["sources"] = spelled_sources(sources, opened)
-    held = None if base is None else named()
+    held = None if named is None else named()
     found = {source.label: places(source, held) for source in opened}
     table = Table(_frame(opened, found, scale or {}), "attach", {"columns": described(ATTACH)})
     findings = _noticed(opened, found)
@@ -95,6 +93,11 @@ def _noticed(opened: Sequence[Source], found: Mapping[str, Sequence[Place]]) -> 
     )
 
 
+def _opener(deep: bool, named: Callable[[], BaseNames] | None) -> Callable[..., list[Source]]:
+    shapes = None if named is None else lambda: named().shapes
+    return partial(open_sources if deep else open_headers, base=shapes)
+
+
 def _frame(
     opened: Sequence[Source], found: Mapping[str, Sequence[Place]], scales: Mapping[str, float]
 ) -> pl.DataFrame:
@@ -103,7 +106,7 @@ def _frame(
         for place in found[source.label]:
             one, address = place.wanted, place.wanted.address
             scale = None if one.delta is None else one.delta.scale
-            rule = STORED if one.whole else scale_rule(one.delta, source, source.label in scales)
+            rule = STORED if one.whole else scale_rule(one.delta, source, scales.get(source.label))
             rule = "none: half saved" if place.fault == "half" else rule
             rows.append((
                 source.label, address.stack, address.layer, address.module_type, address.expert,
