@@ -112,6 +112,7 @@ COMMAND = Command(
         "unchanged",
         "non_finite",
         "duplicate",
+        "opposite",
         "frozen",
         "nothing_in_common",
         "same_values",

@@ -13,7 +13,7 @@ from tunescope.measure.towers import Tower, towers_of_models
 from tunescope.questions.norms.cells import cell_findings
 from tunescope.questions.norms.depth import depth_findings
 from tunescope.questions.norms.facts import non_finite, untrained
-from tunescope.questions.norms.pairs import equal_updates, strangers
+from tunescope.questions.norms.pairs import equal_updates, opposite_updates, strangers
 from tunescope.questions.norms.tilt import tilt_findings
 from tunescope.study.finding import Finding, noticed_together, ordered
 
@@ -35,7 +35,8 @@ def norm_findings(
     if both is not None:
         # Tables of norms hold no update that could be compared; they are no strangers for that.
         published = {label for label, notice in notices if notice.slug == "published-norms"}
-        found += [*equal_updates(both), *strangers([m for m in models if m not in published], both)]
+        found += [*equal_updates(both), *opposite_updates(both)]
+        found += strangers([m for m in models if m not in published], both)
     return ordered(found)
 
 

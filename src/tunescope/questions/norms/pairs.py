@@ -13,6 +13,8 @@ Member = TypeVar("Member", bound=Hashable)
 Pair = tuple[int, int]
 
 _MANY = 12
+# A cosine of the whole updates below which one is the other with its sign turned.
+_OPPOSITE = -0.999
 # Groups of models that hold the same components and have a sentence each.
 _FEW_GROUPS = 3
 
@@ -45,6 +47,32 @@ def _duplicates(both: Between, pairs: Sequence[Pair]) -> Iterable[Finding]:
         text = f"{named(who, _MANY)} hold exactly the same update in all {count} components they share."
         evidence = {"statistic": "identical components", "value": count, "n": count}
         yield Finding("duplicate", text, who, evidence=evidence, severity="warning", strength=float(len(who)))
+
+
+def opposite_updates(both: Between) -> list[Finding]:
+    """Models whose updates point in exactly opposite directions, such as an adapter and its negation."""
+    with np.errstate(invalid="ignore"):
+        turned = np.argwhere(np.triu(both.cosine <= _OPPOSITE, 1)).tolist()
+    found = [_opposite(both, i, j) for i, j in turned]
+    return merged(found, lambda _: "opposite", _opposites)
+
+
+def _opposite(both: Between, i: int, j: int) -> Finding:
+    a, b, cosine, count = both.labels[i], both.labels[j], float(both.cosine[i, j]), int(both.compared[i, j])
+    text = (
+        f"{a} and {b} changed in opposite directions: the cosine of their updates is {cosine:.3f} over the "
+        f"{count} components compared. One undoes the other, or a sign is turned."
+    )
+    evidence = {"statistic": "cosine of ΔW", "value": cosine, "threshold": _OPPOSITE, "n": count}
+    return Finding("opposite", text, (a, b), evidence=evidence, severity="warning")
+
+
+def _opposites(found: Sequence[Finding]) -> str:
+    pairs = named([f"{f.models[0]} and {f.models[1]}" for f in found])
+    return (
+        f"In {len(found)} pairs of models the updates point in opposite directions (cosine at most "
+        f"{_OPPOSITE}): {pairs}. One undoes the other, or a sign is turned."
+    )
 
 
 def _frozen(both: Between, parts: Mapping[bytes, Sequence[Pair]]) -> Iterable[Finding]:

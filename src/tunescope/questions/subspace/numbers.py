@@ -1,8 +1,10 @@
 """How the numbers of pairs of models are written in sentences."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from tunescope.questions.subspace.kinds import THRESHOLDS
 
 
 def tenths(value: float) -> str:
@@ -28,3 +30,16 @@ def span(values: Sequence[float | None], write: Callable[[Any], str] = two) -> s
         return "n/a"
     low, high = write(min(known)), write(max(known))
     return low if low == high else f"{low} to {high}"
+
+
+def whole(n: Mapping[str, Any]) -> float:
+    """The cosine of the whole updates, else the mean over weights."""
+    return float(n.get("whole_cosine") or n.get("delta_cosine") or 0.0)
+
+
+def turned(numbers: Sequence[Mapping[str, Any]]) -> str:
+    """Common directions alone do not say that one update undoes the other; the sign of the cosine does."""
+    cosines = [whole(n) for n in numbers]
+    if max(cosines) > -THRESHOLDS["same_run_cosine"]:
+        return ""
+    return f", in opposite senses (cosine of ΔW {span(cosines)}),"

@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any
 
 from tunescope.questions.subspace.kinds import THRESHOLDS
-from tunescope.questions.subspace.numbers import plain, span, tenths, two
+from tunescope.questions.subspace.numbers import plain, span, tenths, turned, two, whole
 from tunescope.questions.subspace.pairs import Pair, equivalence
 from tunescope.study.finding import Finding, listed, named, significant
 
@@ -49,7 +49,7 @@ def _frozen(a: str, b: str, _: Evidence, where: str) -> str:
 
 
 def _same_run(a: str, b: str, n: Evidence, where: str) -> str:
-    cosine = n["whole_cosine"] if n["whole_cosine"] is not None else n["delta_cosine"]
+    cosine = whole(n)
     same = "same direction" if cosine >= 0.8 else "a direction in part the same"
     ratio = "" if n["length_ratio"] is None else f", {b} {n['length_ratio']:.2f} times as long as {a}"
     return (
@@ -96,7 +96,7 @@ def _directions(a: str, b: str, n: Evidence, where: str) -> str:
     shared = f"{' and '.join(counts)} beyond chance; " if counts else ""
     inputs = "" if n["inputs_told"] else f" and {two(n['excess_input'])} on the input"
     return (
-        f"{a} and {b} changed common directions in {where}: {shared}overlap above chance "
+        f"{a} and {b} changed common directions{turned([n])} in {where}: {shared}overlap above chance "
         f"{two(n['excess_output'])} on the output{inputs} side."
     )
 
@@ -174,7 +174,7 @@ def _with(pairs: Sequence[tuple[str, ...]]) -> str:
 
 
 def _all_same_run(who: str, numbers: Sequence[Evidence]) -> str:
-    cosines = [n["whole_cosine"] if n["whole_cosine"] is not None else n["delta_cosine"] for n in numbers]
+    cosines = [whole(n) for n in numbers]
     ratios = [n["length_ratio"] for n in numbers if n["length_ratio"] is not None]
     lengths = f", the second of each pair {span(ratios)} times as long" if ratios else ""
     return (
@@ -212,8 +212,9 @@ def _all_directions(who: str, numbers: Sequence[Evidence]) -> str:
     shared = "" if few else f"{span(counts, plain)} (± {error}) output directions beyond chance, "
     told = all(n["inputs_told"] for n in numbers)
     inputs = "" if told else f" and {span([n['excess_input'] for n in numbers])} on the input"
+    where = span([n["components"] for n in numbers], str)
     return (
-        f"{who} changed common directions in {span([n['components'] for n in numbers], str)} of "
+        f"{who} changed common directions{turned(numbers)} in {where} of "
         f"{span([n['compared'] for n in numbers], str)} weights: {shared}overlap above chance "
         f"{span([n['excess_output'] for n in numbers])} on the output{inputs} side."
     )
