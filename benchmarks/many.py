@@ -148,7 +148,7 @@ def many(counts: Sequence[int]) -> list[dict[str, float]]:
 def section(r: dict[str, Any]) -> list[str]:
     """The results as Markdown."""
     lines = [
-        "`python -m benchmarks.many --models 10,100`: adapters of 64 modules, r = 8, 1024 on both",
+        "`python -m benchmarks.many --models 10,100,1000`: adapters of 64 modules, r = 8, 1024 on both",
         "sides, float32; user and system time with one thread of BLAS.",
         "",
         "| from the shell to the prompt | CPU ÷ `python -c 'import numpy, polars'` |",
