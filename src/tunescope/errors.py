@@ -112,8 +112,8 @@ class Notice:
 def encodable(text: str) -> str:
     """The text with the bytes of a name that are no UTF-8 spelled, as no table, file or terminal takes them.
 
-    >>> encodable("m\udc80"), encodable("é")
-    ('m\\\\udc80', 'é')
+    >>> encodable("m" + chr(0xDC80)) == "m" + chr(92) + "udc80", encodable("é")
+    (True, 'é')
     """
     return text.encode("utf-8", "backslashreplace").decode()
 
