@@ -419,7 +419,7 @@ def test_base_and_adapter_are_both_read_from_the_hub_by_their_headers(server: Hu
     server.files |= {
         "org/base/config.json": b"{}",
         "org/name/adapter_model.safetensors": save(large()),
-        "org/name/adapter_config.json": CONFIG,
+        "org/name/adapter_config.json": CONFIG.replace(b'"r": 2', b'"r": 4'),
     }
     readout = tunescope.check("org/name", base="org/base").readout
     assert readout["models"]["name"]["attached"] == 40

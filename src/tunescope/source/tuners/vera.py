@@ -74,11 +74,13 @@ class Vera:
         return Projections((), partial(kaiming_uniform_pair, (rank * self.halves, d_in), (d_out, rank), seed))
 
     def _check_ranks(self, adapter: Adapter, modules: list[Module], rank: int) -> None:
-        """Projections that are drawn have the config's rank, and so must what was trained on them."""
+        """What was trained on projections that are drawn has the config's rank and the base's sizes."""
         for module in modules:
-            trained = module[self.parameter("lambda_d")]
-            if trained.shape[0] != rank * self.halves:
-                adapter.refuse(trained, f"{rank * self.halves} values: r is {rank}", trained.shape[0])
+            d, b = module[self.parameter("lambda_d")], module[self.parameter("lambda_b")]
+            if d.shape[0] != rank * self.halves:
+                adapter.refuse(d, f"{rank * self.halves} values: r is {rank}", d.shape[0])
+            if b.shape[0] != (d_out := adapter.shapes[module.name][0]):
+                adapter.refuse(b, f"{d_out} values: the base's weight has as many rows", b.shape[0])
 
     def _check(self, adapter: Adapter, module: Module, d_in: int, rank: int) -> None:
         """The saved projections are as large as the module's part of them."""
