@@ -24,6 +24,10 @@ Examples:
 """
 
 
+# No training counts further; the bound keeps what does not fit a machine integer from its libraries.
+_COUNT = click.IntRange(max=2**31 - 1)
+
+
 @click.command(
     epilog=EPILOG,
     short_help="Fine-tune over domains and rates, recording the motion.",
@@ -60,8 +64,8 @@ Examples:
     help="Seed; give several.",
 )
 @click.option("--epochs", type=float, default=1.0, help="Passes over the training rows.")
-@click.option("--max-steps", type=click.IntRange(max=2**31 - 1), help="Stop after this many optimizer steps.")
-@click.option("--rank", type=click.IntRange(max=2**31 - 1), default=16, help="Rank of the adapters.")
+@click.option("--max-steps", type=_COUNT, help="Stop after this many optimizer steps.")
+@click.option("--rank", type=_COUNT, default=16, help="Rank of the adapters.")
 @click.option("--alpha", type=float, default=32.0, help="Alpha of the adapters: their scale is alpha / rank.")
 @click.option("--dropout", type=float, default=0.0, help="Dropout before the adapters.")
 @click.option("--targets", default="attention", help="attention | mlp | all | NAME,...: the layers adapted.")
@@ -73,19 +77,17 @@ Examples:
 @click.option("--full", is_flag=True, help="Train all weights, in float32, instead of adapters.")
 @click.option(
     "--batch-size",
-    type=click.IntRange(max=2**31 - 1),
+    type=_COUNT,
     default=2,
     help="Rows of one forward pass on one process.",
 )
 @click.option(
     "--accumulate",
-    type=click.IntRange(max=2**31 - 1),
+    type=_COUNT,
     default=4,
     help="Forward passes of one optimizer step.",
 )
-@click.option(
-    "--max-length", type=click.IntRange(max=2**31 - 1), default=512, help="Tokens after which a row is cut."
-)
+@click.option("--max-length", type=_COUNT, default=512, help="Tokens after which a row is cut.")
 @click.option("--schedule", default="linear", help="linear | cosine | constant | constant_with_warmup.")
 @click.option("--warmup", type=float, default=0.03, help="Share of the steps in which the rate rises.")
 @click.option("--weight-decay", type=float, default=0.0, help="Weight decay of AdamW.")
@@ -95,25 +97,21 @@ Examples:
 @click.option("--gradient-checkpointing", is_flag=True, help="Less memory for more time.")
 @click.option(
     "--captures-per-epoch",
-    type=click.IntRange(max=2**31 - 1),
+    type=_COUNT,
     default=10,
     help="Records of the motion in one epoch.",
 )
 @click.option(
     "--checkpoints-per-epoch",
-    type=click.IntRange(max=2**31 - 1),
+    type=_COUNT,
     default=4,
     help="Checkpoints that a killed run resumes from.",
 )
-@click.option(
-    "--keep-checkpoints", type=click.IntRange(max=2**31 - 1), default=2, help="Checkpoints kept of each run."
-)
+@click.option("--keep-checkpoints", type=_COUNT, default=2, help="Checkpoints kept of each run.")
 @click.option(
     "--held-out", type=float, default=0.1, help="Share of each domain's rows that losses are taken on."
 )
-@click.option(
-    "--held-out-rows", type=click.IntRange(max=2**31 - 1), default=64, help="At most this many of them."
-)
+@click.option("--held-out-rows", type=_COUNT, default=64, help="At most this many of them.")
 @click.option("--report-to", multiple=True, help="tensorboard | wandb | trackio, as the trainer knows them.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the runs.")
 @click.option(

@@ -7,12 +7,11 @@ from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
-from tunescope.errors import Missing
 from tunescope.reader import current
 from tunescope.source.files.container import TensorFile, read_safetensors, safetensors_of
 from tunescope.source.files.spooled import SpooledFile
-from tunescope.source.hub import answered, connected, names_of, place_of
-from tunescope.source.hub_headers import NoRangesError, fetching, one_save
+from tunescope.source.hub import answered, names_of, place_of
+from tunescope.source.hub_headers import by_ranges, fetching, one_save
 from tunescope.source.hub_models import wanted_files
 from tunescope.source.spec import HubId
 
@@ -35,18 +34,7 @@ def hub_base(hub: HubId) -> HubBase | None:
     `None` where ranges do not help: offline, weights other than safetensors or not of one save, hashes that
     are to be compared, a server without ranges. Raises as `hub.fetch`.
     """
-    library, offline = connected(hub)
-    if offline or current().check_hashes:
-        return None
-    try:
-        return _opened(library, hub)
-    except NoRangesError:
-        return None
-    except Missing as refusal:
-        # What cannot be reached may lie in the cache.
-        if refusal.slug != "hub-offline":
-            raise
-        return None
+    return None if current().check_hashes else by_ranges(hub, _opened)
 
 
 def _opened(library: Any, hub: HubId) -> HubBase | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tunescope.errors import BadInput, Missing
 from tunescope.source.files.container import TensorFile, safetensors_of
@@ -14,6 +14,7 @@ from tunescope.source.spec import HubId
 from tunescope.source.weights import Weights
 
 Fetch = Callable[[int, int], bytes]
+Found = TypeVar("Found")
 # Seconds that one range may take.
 _PATIENCE = 30.0
 
@@ -28,9 +29,14 @@ def hub_headers(hub: HubId) -> Weights | None:
     `None` where ranges do not help: offline, weights other than safetensors, several files that are not the
     shards of one save, a server without ranges. Raises as `hub.fetch`.
     """
+    return by_ranges(hub, _headers)
+
+
+def by_ranges(hub: HubId, opened: Callable[[Any, HubId], Found | None]) -> Found | None:
+    """What `opened` finds on the hub by ranges; `None` offline, without ranges, and where none can be reached."""
     library, offline = connected(hub)
     try:
-        return None if offline else _headers(library, hub)
+        return None if offline else opened(library, hub)
     except NoRangesError:
         return None
     except Missing as refusal:
