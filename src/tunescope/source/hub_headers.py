@@ -33,7 +33,7 @@ def hub_headers(hub: HubId) -> Weights | None:
 
 
 def by_ranges(hub: HubId, opened: Callable[[Any, HubId], Found | None]) -> Found | None:
-    """What `opened` finds on the hub by ranges; `None` offline, without ranges, and where none can be reached."""
+    """What `opened` finds on the hub by ranges; `None` offline, without them, and where none is reached."""
     library, offline = connected(hub)
     try:
         return None if offline else opened(library, hub)
