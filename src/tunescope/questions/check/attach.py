@@ -7,7 +7,9 @@ from dataclasses import replace
 from tunescope.address import Address, distinct_addresses, parse
 from tunescope.measure.refinement import parts
 from tunescope.questions.check.base import BaseNames
+from tunescope.questions.check.experts import first_parts, joined
 from tunescope.questions.check.halves import half_saved
+from tunescope.questions.check.loading import spellings
 from tunescope.questions.check.names import BY_PLACE, candidates
 from tunescope.questions.check.place import Place
 from tunescope.questions.check.rank import with_ranks
@@ -18,6 +20,22 @@ from tunescope.source.opened import Source
 _LONGEST_HEAD = 5
 
 
+def against(source: Source, base: BaseNames) -> tuple[list[Place], BaseNames]:
+    """Every module with the weight that it meets, and the names of the base under which most of them do."""
+    best: tuple[list[Place], BaseNames] = [], base
+    for one in spellings(base, source):
+        found = places(source, one)
+        if one is base or _attached(found) > _attached(best[0]):
+            best = found, one
+        if _attached(found) == len(found):
+            break
+    return best
+
+
+def _attached(found: Sequence[Place]) -> int:
+    return sum(place.status == "attached" for place in found)
+
+
 def places(source: Source, base: BaseNames | None) -> list[Place]:
     """Every module of a source with the weight that it would change; statuses only with a base."""
     every = [Place(one, one.module if one.like else f"{one.module}.weight") for one in wanted(source)]
@@ -26,6 +44,7 @@ def places(source: Source, base: BaseNames | None) -> list[Place]:
         return [*every, *halves]
     by_place = _by_place(base) if source.format in BY_PLACE else {}
     found = [_looked_up(place, base, by_place, source) for place in every]
+    found = joined(found, base, source)
     found = with_ranks(_with_remedies(found, base, source), source)
     return [*found, *halves, *_misfits(source, base, {place.weight for place in found})]
 
@@ -182,7 +201,7 @@ def renaming(found: Sequence[Place], base: BaseNames, source: Source) -> list[tu
 
 def _prefixes(tail: str, base: BaseNames) -> list[str]:
     """What stands in front of a module's name in the base."""
-    ends = candidates(tail)
+    ends = (*candidates(tail), *first_parts(tail))
     found = [
         name.removesuffix(end)
         for name in base.shapes
@@ -196,7 +215,10 @@ def _prefixes(tail: str, base: BaseNames) -> list[str]:
 def _fits_under(prefix: str, tail: str, one: Wanted, base: BaseNames, source: Source) -> bool:
     if any(n in base.shapes and fits(one, base.shapes[n], source) for n in candidates(prefix + tail)):
         return True
-    return one.shape == (None, None) and _has_inside(prefix + tail, base)
+    if one.shape == (None, None):
+        return _has_inside(prefix + tail, base)
+    there = Place(replace(one, module=prefix + tail), prefix + tail)
+    return any(place.status == "attached" for place in joined([there], base, source))
 
 
 def _resized(place: Place) -> Place:

@@ -15,12 +15,16 @@ from tunescope.source.whole import WholeModel, open_whole
 
 @dataclass(frozen=True, eq=False)
 class BaseNames:
-    """Shapes by the names that stand in the files; `bytes_read` is the size of what was read for them."""
+    """Shapes by the names that stand in the files; `bytes_read` is the size of what was read for them.
+
+    `loading` is the rule by which a loader gave them the names that they have here, where it did.
+    """
 
     location: str
     shapes: Mapping[str, tuple[int, ...]]
     bytes_read: int
     config: Mapping[str, Any] = field(default_factory=dict)
+    loading: str = ""
 
 
 def base_names(spec: str | os.PathLike[str]) -> BaseNames:

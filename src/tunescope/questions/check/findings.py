@@ -16,6 +16,7 @@ from tunescope.study.finding import Finding, named
 def attach_findings(label: str, found: Sequence[Place], base: BaseNames) -> Iterator[Finding]:
     """Findings of one adapter against one base."""
     yield from _ranks(label, found)
+    yield from _loading(label, found, base)
     wrong = [place for place in found if place.status != "attached" and place.fault == "base"]
     if not wrong:
         return
@@ -50,6 +51,18 @@ def _ranks(label: str, found: Sequence[Place]) -> Iterator[Finding]:
         "found": list(first.found or ()), "remedies": remedies,
     }  # fmt: skip
     yield Finding("rank_mismatch", text, (label,), names, evidence=evidence, severity="warning")
+
+
+def _loading(label: str, found: Sequence[Place], base: BaseNames) -> Iterator[Finding]:
+    """Modules that meet their weights by a rule of the loader, not by the names in the files."""
+    rules: dict[str, list[str]] = {}
+    for place in found:
+        if place.status == "attached" and (rule := place.loading or base.loading):
+            rules.setdefault(rule, []).append(place.wanted.component_name)
+    for rule, names in rules.items():
+        text = f"{len(names)} of {len(found)} modules of {label} meet their weights once loaded: {rule}."
+        evidence = {"modules": len(found), "renamed": len(names), "rule": rule}
+        yield Finding("names_of_the_loader", text, (label,), tuple(names), evidence=evidence)
 
 
 def _depth(label: str, wrong: Sequence[Place], base: BaseNames) -> Iterator[Finding]:

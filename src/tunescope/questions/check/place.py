@@ -12,7 +12,8 @@ class Place:
 
     `fault` says what a module that does not attach fails at: the weights of the `base`, the `rank` that the
     config states, or a factor that the file lacks (`half`). For a rank `expected` and `found` are the
-    shapes of the factor by the config and in the file.
+    shapes of the factor by the config and in the file. `loading` says by which rule of a loader they meet,
+    where it is not by the names that stand in the files.
     """
 
     wanted: Wanted
@@ -22,3 +23,4 @@ class Place:
     remedy: str = ""
     fault: Literal["base", "rank", "half"] = "base"
     expected: tuple[int, ...] | None = None
+    loading: str = ""

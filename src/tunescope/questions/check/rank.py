@@ -44,7 +44,8 @@ def _held(place: Place, source: Source, factors: tuple[str, ...]) -> Place:
     if stated == delta.rank or shape is None or shape[0] != delta.rank:
         return place
     stored = place.found or ()
-    experts = stored[0] if place.wanted.address.expert is not None and len(stored) == 3 else 1
+    stacked = place.wanted.address.expert is not None and len(stored) == 3 and not place.loading
+    experts = stored[0] if stacked else 1
     expected = (stated * experts, *shape[1:])
     return replace(place, status="shape_differs", expected=expected, found=shape, fault="rank")
 

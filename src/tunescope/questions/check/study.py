@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from tunescope.questions.check.attach import places, spelled
+from tunescope.questions.check.attach import against, places, spelled
 from tunescope.questions.check.base import BaseNames, base_names, header_bytes
 from tunescope.questions.check.findings import attach_findings, deep_findings
 from tunescope.questions.check.names import STORED, scale_rule
@@ -65,13 +65,14 @@ def check(
     opened = chosen_sources(sources, scale, None, None, _opener(deep, named))
     arguments["sources"] = spelled_sources(sources, opened)
     held = None if named is None else named()
-    found = {source.label: places(source, held) for source in opened}
+    met = {} if held is None else {source.label: against(source, held) for source in opened}
+    found = {s.label: met[s.label][0] if s.label in met else places(s, None) for s in opened}
     table = Table(_frame(opened, found, scale or {}), "attach", {"columns": described(ATTACH)})
     findings = _noticed(opened, found)
     for source in opened:
-        if held is not None:
-            findings += attach_findings(source.label, found[source.label], held)
-            findings += target_findings(source, found[source.label], held)
+        if source.label in met:
+            findings += attach_findings(source.label, *met[source.label])
+            findings += target_findings(source, *met[source.label])
         if deep:
             findings += deep_findings(source)
             findings += value_findings(source, [p.wanted for p in found[source.label] if p.fault != "half"])
