@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Any
 
-from tunescope.corpus.rows import Message
+from tunescope.corpus.parts import Forms, Message, like, record, spoken
 from tunescope.errors import BadInput, printable
 
 Span = tuple[int, int]
@@ -54,19 +54,23 @@ class ChatTemplate:
                 fix="use an instruction-tuned model, or prompt + completion columns",
             )
         self._tokenizer = tokenizer
-        self._frames: dict[tuple[str, ...], dict[int, _Frame]] = {}
+        self._frames: dict[tuple[tuple[str, bool], ...], dict[int, _Frame]] = {}
+        self._forms = Forms(self._tried)
 
     def __call__(self, messages: Sequence[Message], row: int) -> Chat:
         """The chat of one row (its number is for messages to the user).
 
         Raises `BadInput` where the template refuses the chat, or leaves out a turn that has content.
         """
+        messages = self._forms.taken(messages)
         text = self._text(messages, row)
-        turns = [i for i, m in enumerate(messages) if m["role"] == "assistant" and m["content"].strip()]
+        turns = [
+            i for i, m in enumerate(messages) if m["role"] == "assistant" and spoken(m["content"]).strip()
+        ]
         contents = {turn: self._content(messages, turn, text, row) for turn in turns}
         if (marked := self._marked(messages)) is not None:
             return Chat(text, marked, contents)
-        frames = self._framed(tuple(message["role"] for message in messages))
+        frames = self._framed(tuple((m["role"], isinstance(m["content"], str)) for m in messages))
         learned: list[Span] = []
         for turn, (start, stop) in contents.items():
             frame = frames.get(turn, _Frame())
@@ -98,7 +102,7 @@ class ChatTemplate:
 
     def _render(self, messages: Sequence[Message], prompted: bool = False) -> str:
         text: str = self._tokenizer.apply_chat_template(
-            [dict(message) for message in messages], tokenize=False, add_generation_prompt=prompted
+            [record(message) for message in messages], tokenize=False, add_generation_prompt=prompted
         )
         return text
 
@@ -106,7 +110,7 @@ class ChatTemplate:
         """Where the content of a turn stands: what differs once another content is rendered."""
         mark = _mark(turn, text)
         others = [*messages]
-        others[turn] = {"role": "assistant", "content": mark}
+        others[turn] = {"role": "assistant", "content": like(messages[turn]["content"], mark)}
         before, *after = self._text(others, row).split(mark)
         if len(after) == 1:
             start = len(before) if text.startswith(before) else len(_shared(text, before))
@@ -134,28 +138,30 @@ class ChatTemplate:
         from transformers.utils.chat_template_utils import render_jinja_template
 
         _, spans = render_jinja_template(
-            [[dict(message) for message in messages]],
+            [[record(message) for message in messages]],
             chat_template=template,
             return_assistant_tokens_mask=True,
             **tokenizer.special_tokens_map,
         )
         return tuple((int(start), int(stop)) for start, stop in spans[0] if stop > start)
 
-    def _framed(self, roles: tuple[str, ...]) -> dict[int, _Frame]:
-        """The frame of every assistant turn in chats of these roles, whatever their contents."""
-        if roles not in self._frames:
-            marked = [{"role": role, "content": _mark(i, "")} for i, role in enumerate(roles)]
-            turns = [i for i, role in enumerate(roles) if role == "assistant"]
+    def _framed(self, turns: tuple[tuple[str, bool], ...]) -> dict[int, _Frame]:
+        """The frame of every assistant turn in chats of these roles and forms, whatever their contents."""
+        if turns not in self._frames:
+            marked = [_marked_turn(i, role, plain) for i, (role, plain) in enumerate(turns)]
+            assistants = [i for i, (role, _) in enumerate(turns) if role == "assistant"]
             whole = self._tried(marked)
-            self._frames[roles] = {} if whole is None else {i: self._frame(marked, i, whole) for i in turns}
-        return self._frames[roles]
+            self._frames[turns] = (
+                {} if whole is None else {i: self._frame(marked, i, whole) for i in assistants}
+            )
+        return self._frames[turns]
 
     def _frame(self, marked: Sequence[Message], turn: int, whole: str) -> _Frame:
-        own = marked[turn]["content"]
+        own = spoken(marked[turn]["content"])
         above = whole.partition(own)[0]
         if turn:
-            above = above.rpartition(marked[turn - 1]["content"])[2]
-        prompt = self._prompt(marked[:turn]) or self._prompt([{"role": "user", "content": own}])
+            above = above.rpartition(spoken(marked[turn - 1]["content"]))[2]
+        prompt = self._prompt(marked[:turn]) or self._prompt([{**marked[turn], "role": "user"}])
         lead = above.rpartition(prompt)[2] if prompt and prompt in above else ""
         ended = self._tried(marked[: turn + 1])
         tail = None if ended is None or own not in ended else ended.rpartition(own)[2]
@@ -190,6 +196,10 @@ def _ended(text: str, stop: int, tail: str | None) -> int:
         return stop + len(tail.rstrip())
     marker = _MARKER.match(text, stop)
     return marker.end() if marker else stop
+
+
+def _marked_turn(turn: int, role: str, plain: bool) -> Message:
+    return {"role": role, "content": like("" if plain else (), _mark(turn, ""))}
 
 
 def _mark(turn: int, text: str) -> str:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-Message = Mapping[str, str]
+from tunescope.corpus.parts import Content, Message, record, spoken, texts
 
 ACCEPTED = (
     "messages | prompt + completion | question + solution (or answer) | instruction (+ input) + output | text"
@@ -60,8 +60,8 @@ def data_hash(rows: Iterable[Row]) -> str:
     """
     digest = hashlib.sha256()
     for row in rows:
-        record = [row.prompt, row.completion, [dict(message) for message in row.messages]]
-        digest.update(json.dumps(record, ensure_ascii=True, sort_keys=True).encode())
+        fields = [row.prompt, row.completion, [record(message) for message in row.messages]]
+        digest.update(json.dumps(fields, ensure_ascii=True, sort_keys=True).encode())
         digest.update(b"\n")
     return digest.hexdigest()
 
@@ -77,7 +77,7 @@ def record_of(row: Row) -> dict[str, object]:
     {'prompt': '1+1=', 'completion': '2'}
     """
     if row.messages:
-        return {"messages": [dict(message) for message in row.messages]}
+        return {"messages": [record(message) for message in row.messages]}
     return {"prompt": row.prompt, "completion": row.completion} if row.prompt else {"text": row.completion}
 
 
@@ -146,7 +146,9 @@ def _turns(value: object, name: str, answered: bool = True) -> tuple[Message, ..
     if not isinstance(value, list) or not value:
         raise NoRowError(f"field {name!r} must be a list of messages")
     turns = tuple(_turn(message, name) for message in value)
-    if answered and not any(turn["role"] == "assistant" and turn["content"].strip() for turn in turns):
+    if answered and not any(
+        turn["role"] == "assistant" and spoken(turn["content"]).strip() for turn in turns
+    ):
         raise NoRowError(f"field {name!r} has no assistant turn to learn from")
     return turns
 
@@ -159,14 +161,29 @@ def _turn(message: object, name: str) -> Message:
     if not isinstance(message, Mapping):
         raise NoRowError(f"field {name!r}: a message must have role and content")
     role, content = message.get("role"), message.get("content")
-    if not isinstance(role, str) or not isinstance(content, str):
-        raise NoRowError(f"field {name!r}: a message's role and content must be text")
+    if not isinstance(role, str) or not isinstance(content, str | list):
+        raise NoRowError(
+            f"field {name!r}: a message's role must be text, its content text or a list of parts"
+        )
     if unread := [key for key in _RENDERED if message.get(key)]:
         raise NoRowError(
             f"field {name!r}: a message holds {unread[0]}, which templates render and which is not read "
             "here; write it into the content"
         )
-    return {"role": _unicode(role, name), "content": _unicode(content, name)}
+    return {"role": _unicode(role, name), "content": _spoken_content(content, role, name)}
+
+
+def _spoken_content(content: str | list[object], role: str, name: str) -> Content:
+    if isinstance(content, str):
+        return _unicode(content, name)
+    try:
+        return tuple(_unicode(text, name) for text in texts(content))
+    except NoRowError:
+        raise
+    except ValueError as problem:
+        raise NoRowError(
+            f"field {name!r}: the message of role {role!r} has {problem}; text alone is read here"
+        ) from problem
 
 
 # The first shape whose fields are all there wins: the most specific stand first.
