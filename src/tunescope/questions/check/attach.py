@@ -41,7 +41,7 @@ def places(source: Source, base: BaseNames | None) -> list[Place]:
     every = [Place(one, one.module if one.like else f"{one.module}.weight") for one in wanted(source)]
     halves = half_saved(source, base)
     if base is None:
-        return [*every, *halves]
+        return [*with_ranks(every, source), *halves]
     by_place = _by_place(base) if source.format in BY_PLACE else {}
     found = [_looked_up(place, base, by_place, source) for place in every]
     found = joined(found, base, source)

@@ -67,6 +67,7 @@ COMMAND = Command(
         "half_saved",
         "rank_mismatch",
         "targets_absent",
+        "names_of_the_loader",
         "not_judged",
     ),
 )

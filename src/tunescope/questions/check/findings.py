@@ -15,7 +15,6 @@ from tunescope.study.finding import Finding, named
 
 def attach_findings(label: str, found: Sequence[Place], base: BaseNames) -> Iterator[Finding]:
     """Findings of one adapter against one base."""
-    yield from _ranks(label, found)
     yield from _loading(label, found, base)
     wrong = [place for place in found if place.status != "attached" and place.fault == "base"]
     if not wrong:
@@ -34,7 +33,7 @@ def attach_findings(label: str, found: Sequence[Place], base: BaseNames) -> Iter
     yield from _width(label, wrong, found)
 
 
-def _ranks(label: str, found: Sequence[Place]) -> Iterator[Finding]:
+def rank_findings(label: str, found: Sequence[Place]) -> Iterator[Finding]:
     """Factors of another rank than the config states: PEFT refuses them."""
     wrong = [place for place in found if place.fault == "rank"]
     if not wrong:

@@ -35,7 +35,7 @@ def with_ranks(found: Sequence[Place], source: Source) -> list[Place]:
 
 def _held(place: Place, source: Source, factors: tuple[str, ...]) -> Place:
     delta = place.wanted.delta
-    if delta is None or delta.rank is None or place.status != "attached":
+    if delta is None or delta.rank is None or place.status not in (None, "attached"):
         return place
     names = [n for n in delta.tensors if any(f".{factor}" in f".{n}" for factor in factors)]
     shapes = {tensor.name: tensor.shape for tensor in source.tensors.values()}
@@ -47,7 +47,8 @@ def _held(place: Place, source: Source, factors: tuple[str, ...]) -> Place:
     stacked = place.wanted.address.expert is not None and len(stored) == 3 and not place.loading
     experts = stored[0] if stacked else 1
     expected = (stated * experts, *shape[1:])
-    return replace(place, status="shape_differs", expected=expected, found=shape, fault="rank")
+    status = place.status and "shape_differs"
+    return replace(place, status=status, expected=expected, found=shape, fault="rank")
 
 
 def stated_rank(module: str, config: Mapping[str, Any]) -> int:

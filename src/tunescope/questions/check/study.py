@@ -9,7 +9,7 @@ import polars as pl
 
 from tunescope.questions.check.attach import against, places, spelled
 from tunescope.questions.check.base import BaseNames, base_names, header_bytes
-from tunescope.questions.check.findings import attach_findings, deep_findings
+from tunescope.questions.check.findings import attach_findings, deep_findings, rank_findings
 from tunescope.questions.check.names import STORED, scale_rule
 from tunescope.questions.check.place import Place
 from tunescope.questions.check.question import QUESTION
@@ -70,6 +70,7 @@ def check(
     table = Table(_frame(opened, found, scale or {}), "attach", {"columns": described(ATTACH)})
     findings = _noticed(opened, found)
     for source in opened:
+        findings += rank_findings(source.label, found[source.label])
         if source.label in met:
             findings += attach_findings(source.label, *met[source.label])
             findings += target_findings(source, *met[source.label])
@@ -85,7 +86,7 @@ def check(
 
 
 def _noticed(opened: Sequence[Source], found: Mapping[str, Sequence[Place]]) -> list[Finding]:
-    """What was noticed while reading; ranks that differ have a finding of their own against a base."""
+    """What was noticed while reading; ranks that differ have a finding of their own."""
     told = {label for label, of in found.items() if any(place.fault == "rank" for place in of)}
     return noticed_together(
         (label, notice)

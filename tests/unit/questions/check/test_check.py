@@ -419,3 +419,13 @@ def test_the_page_does_not_say_that_nothing_stands_in_the_way_below_a_warning(
     page = report([check(adapter(r=16), base=base(WEIGHTS))])
     assert "Nothing stands in the way" not in page
     assert "size mismatch" in page
+
+
+def test_a_rank_that_is_not_the_configs_is_the_same_finding_without_a_base(adapter: Made, base: Made) -> None:
+    folder = adapter(r=16)
+    alone, against = check(folder), check(folder, base=base(WEIGHTS))
+    (first,), (second,) = alone.findings, against.findings
+    assert (first.kind, first.text, first.evidence) == (second.kind, second.text, second.evidence)
+    assert alone.readout["attaches"]
+    assert statuses(alone) == [None] * 40
+    assert remedies(alone) == remedies(against)
