@@ -26,7 +26,7 @@ def load(folder: Path, question: Callable[[str], Question]) -> Study:
     }
     readout = read_object(folder / "tables" / "readout.json", "bad-study", "the study's readout")
     asked = question(record["kind"])
-    return Study(asked, tables, readout, record["arguments"], record["sources"], record["written"])
+    return Study(asked, tables, readout, record["arguments"], record["sources"], record["written"], folder)
 
 
 def _record(folder: Path) -> dict[str, Any]:

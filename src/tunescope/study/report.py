@@ -8,6 +8,7 @@ import polars as pl
 from tunescope.page.document import page
 from tunescope.page.panels import Check, Content, Part
 from tunescope.study.markdown import read_line
+from tunescope.study.recorded import telling
 from tunescope.study.study import Study
 
 
@@ -17,6 +18,11 @@ def report(studies: Sequence[Study]) -> str:
 
 
 def _part(study: Study) -> Part:
+    with telling(study.folder):
+        return _told(study)
+
+
+def _told(study: Study) -> Part:
     frame = study.table.frame
     column = next((name for name in ("model_id", "run") if name in frame.columns), None)
     named = frame[column].unique(maintain_order=True).to_list() if column else []

@@ -13,6 +13,7 @@ from tunescope.hashes import sha256_of
 from tunescope.paths import check_possible, exists, is_link
 from tunescope.study.options import check_limits, parse_formats
 from tunescope.study.progress import Tell
+from tunescope.study.recorded import telling
 from tunescope.study.report import report
 from tunescope.study.study import FORMATS, Study
 from tunescope.table import SCHEMA_VERSION, spreadsheet_safe, write_csv
@@ -33,7 +34,8 @@ def save(study: Study, folder: Path, overwrite: bool, written: Mapping[str, Any]
     study = replace(study, written=how)
     check_output(folder, (), overwrite)
     with published(folder) as work:
-        _write(study, work, how, tell)
+        with telling(study.folder):
+            _write(study, work, how, tell)
         _record(study, work, how)
         _carry_over(folder, work)
     return folder
@@ -59,7 +61,7 @@ def _write(study: Study, work: Path, how: Mapping[str, Any], tell: Tell) -> None
 
 def _draw(study: Study, figures: Path, formats: Sequence[str], tell: Tell) -> None:
     every, kinds = "all" in formats, [kind for kind in formats if kind != "all"] or ["png"]
-    drawings = [d for d in study.question.pictures(study) if every or not d.on_request]
+    drawings = [d for d in study.drawings() if every or not d.on_request]
     if not drawings:
         return
     figures.mkdir()

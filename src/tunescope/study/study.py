@@ -1,7 +1,7 @@
 """What one question found: its tables, its readout, its findings, and where everything came from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from tunescope.errors import UsageError
 from tunescope.study.finding import Finding
 from tunescope.study.progress import Tell, silent
 from tunescope.study.question import Drawing, Question
+from tunescope.study.recorded import Recorded, recorded, telling
 from tunescope.table import Table
 from tunescope.writing import plain
 
@@ -32,11 +33,15 @@ class Study:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     sources: Sequence[Mapping[str, Any]] = ()
     written: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
 
     def __post_init__(self) -> None:
         # What is saved is what is held: JSON would turn a tuple into a list and a NaN into null.
         for name in ("readout", "arguments", "sources", "written"):
-            object.__setattr__(self, name, plain(getattr(self, name)))
+            held = plain(getattr(self, name))
+            object.__setattr__(self, name, held if self.folder is None else recorded(held, self.folder))
+        if self.folder is not None:
+            object.__setattr__(self, "tables", Recorded(self.tables, self.folder))
 
     @property
     def kind(self) -> str:
@@ -55,11 +60,17 @@ class Study:
 
     def markdown(self) -> str:
         """The readout in words, as Markdown."""
-        return self.question.words(self)
+        with telling(self.folder):
+            return self.question.words(self)
 
     def figures(self) -> dict[str, str]:
         """Every picture of the study: name and caption."""
-        return {drawing.name: drawing.caption for drawing in self.question.pictures(self)}
+        return {drawing.name: drawing.caption for drawing in self.drawings()}
+
+    def drawings(self) -> Sequence[Drawing]:
+        """Every picture of the study as what makes it."""
+        with telling(self.folder):
+            return list(self.question.pictures(self))
 
     def figure(self, name: str, ax: Any = None, limits: str | None = None) -> Any:
         """Draw one picture as a matplotlib figure, or one panel of it (`NAME/PANEL`), on `ax` where given.
@@ -69,10 +80,11 @@ class Study:
         """
         stem, _, panel = name.partition("/")
         study = self if limits is None else replace(self, written={**self.written, "limits": limits})
-        return study._drawing(stem).draw(ax, panel or None)
+        with telling(self.folder):
+            return study._drawing(stem).draw(ax, panel or None)
 
     def _drawing(self, name: str) -> Drawing:
-        drawings = {drawing.name: drawing for drawing in self.question.pictures(self)}
+        drawings = {drawing.name: drawing for drawing in self.drawings()}
         if name not in drawings:
             known = ", ".join(drawings) or "this study has no pictures"
             raise UsageError("no-such-figure", f"there is no figure {name!r}", expected=known, found=name)
@@ -123,7 +135,7 @@ class Study:
 
 def _finding(record: Mapping[str, Any]) -> Finding:
     lists = {name: tuple(record[name]) for name in ("models", "components")}
-    return Finding(**{**record, **lists})
+    return Finding(**{one.name: record[one.name] for one in fields(Finding)} | lists)
 
 
 def asked(given: Mapping[str, Any]) -> dict[str, Any]:
