@@ -220,7 +220,11 @@ def test_rl_like_steps_of_two_seeds_are_no_finding_and_a_shared_choice_is(tmp_pa
             saved(tmp_path / name / n, t) for n, t in (("base", base), ("one", first), ("two", second))
         ]
         study = tunescope.norms(*folders[1:], base=folders[0])
-        return {f.kind for f in study.findings}, study.tables["similarity_changed"].frame.row(0, named=True)
+        row = study.tables["similarity_changed"].frame.row(0, named=True)
+        drawn = [ax.images[0].get_array() for ax in study.figure("same_values").axes[::2]]
+        shown = [row["overlap"], row["overlap_chance_given_weight"]]
+        assert [values[0, 1] for values in drawn] == pytest.approx(shown)
+        return {f.kind for f in study.findings}, row
 
     found, row = kinds(stepped(1, 3e-5), stepped(2, 3e-5), "rounding")
     assert "same_values" not in found

@@ -5,9 +5,8 @@ import { keyOf } from "./cells.js";
 
 let order = new Map();
 
-export function orderModules(frames) {
-  const names = new Set(frames.flatMap((frame) => frame.columns.module_type?.levels ?? []));
-  order = new Map([...names].map((name, i) => [name, i]));
+export function orderModules(names) {
+  order = new Map(names.map((name, i) => [name, i]));
 }
 
 // `panel` says the axes and facets, `rows` which rows take part.
@@ -26,15 +25,14 @@ export function arranged(frame, panel, rows) {
   return maps;
 }
 
-// All maps of one panel have the same x axis; each has the rows that it needs.
+// Numbered columns are the same in all maps of a panel; of kinds of weight and of rows each has what it needs.
 function place(frame, panel, map, shared) {
-  map.xs = shared.values;
-  let across = shared;
+  const own = panel.x === "step" || frame.columns[panel.x]?.type === "text";
+  const across = own ? axis(frame, panel.x, map.rows) : shared;
+  map.xs = across.values;
   // Steps are a measured axis: each run has its own, all on one span.
   if (panel.x === "step") {
     map.span = [shared.values[0], shared.values.at(-1)];
-    across = axis(frame, panel.x, map.rows);
-    map.xs = across.values;
     map.edges = edges(map.xs, map.span);
   }
   const down = axis(frame, panel.y, map.rows);
@@ -64,8 +62,8 @@ function axis(frame, key, rows) {
   const first = new Map();
   for (const row of rows) if (!first.has(held[row])) first.set(held[row], row);
   const found = [...first].map(([own, row]) => [own, cell(frame, key, row)]);
-  // Kinds of weight stand in one order on the whole page: that of the first table that names them.
-  if (key === "module_type") found.sort((a, b) => (order.get(a[1]) ?? 1e9) - (order.get(b[1]) ?? 1e9));
+  // Kinds of weight stand in one order on the whole page, which is that of the pictures.
+  if (["module_type", "parameter"].includes(key)) found.sort((a, b) => (order.get(a[1]) ?? 1e9) - (order.get(b[1]) ?? 1e9));
   else if (frame.columns[key]?.type !== "text") found.sort((a, b) => (a[1] === null) - (b[1] === null) || a[1] - b[1]);
   return { values: found.map(([, value]) => value), at: new Map(found.map(([own], i) => [own, i])) };
 }
@@ -91,9 +89,21 @@ export function names(values, outside) {
   });
 }
 
-// Rank among the finite values of a map, and the ratio to their median.
-export function standings(values) {
-  const sorted = values.filter((value) => value !== null && Number.isFinite(value)).sort((a, b) => a - b);
+// Which cells of a map count: those of kinds of weight of which any moved, all where none did. `sizes` are
+// the columns that say how far a weight moved; what cannot be known not to have moved counts as moved.
+export function counted(frame, map, sizes) {
+  const known = sizes.filter((key) => frame.columns[key]);
+  if (!known.length || !frame.columns.module_type) return () => true;
+  const size = (row) => known.map((key) => cell(frame, key, row)).find((value) => value !== null);
+  const kinds = frame.columns.module_type.values;
+  const moved = new Set(map.rows.filter((row) => size(row) !== 0).map((row) => kinds[row]));
+  if (!moved.size) return () => true;
+  return (i) => rowsIn(map, i).some((row) => moved.has(kinds[row]));
+}
+
+// Rank among the finite values of the cells that count, and the ratio to their median.
+export function standings(values, counts = () => true) {
+  const sorted = values.filter((value, i) => value !== null && Number.isFinite(value) && counts(i)).sort((a, b) => a - b);
   const middle = sorted.length ? (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2 : 0;
   return (value) => {
     if (value === null || !Number.isFinite(value)) return null;

@@ -159,8 +159,8 @@ export class Heat {
   paintMargins(ink, inks, top) {
     const { map, size: { cellWidth: w, cellHeight: h, gutter } } = this;
     const [nx, ny] = [map.xs.length, map.ys.length];
-    const columns = sums(nx, (i) => Array.from({ length: ny }, (_, j) => map.values[j * nx + i]), map.margin);
-    const rows = sums(ny, (j) => map.values.slice(j * nx, (j + 1) * nx), map.margin);
+    const columns = sums(map, nx, (i) => Array.from({ length: ny }, (_, j) => j * nx + i));
+    const rows = sums(map, ny, (j) => Array.from({ length: nx }, (_, i) => j * nx + i));
     bars(columns, BAR - 14, (i, from, size) => ink.rect(gutter + i * w + 0.5, top - 4 - from - size, Math.max(1, w - 1), Math.max(0.75, size), inks.hatch));
     bars(rows, BAR, (j, from, size) => ink.rect(gutter + nx * w + 5 + from, top + j * h + 1, Math.max(0.75, size), Math.max(1, h - 2), inks.hatch));
   }
@@ -241,11 +241,16 @@ export class Heat {
 
 const step = (count, least) => [1, 2, 5, 10, 20, 25, 50, 100, 200, 500].find((every) => every >= least) ?? count;
 
-function sums(count, of, how) {
-  return Array.from({ length: count }, (_, i) => {
-    const known = of(i).filter((value) => value !== null && Number.isFinite(value));
-    const total = known.reduce((sum, value) => sum + value, 0);
-    return known.length === 0 ? null : how === "mean" ? total / known.length : total;
+// The margin of a map: of every row or column, whose cells `of` lists, the sum or the mean over its weights.
+// A mean is that of the kinds that moved, where there are any.
+function sums({ values, counts, many, margin }, count, of) {
+  return Array.from({ length: count }, (_, k) => {
+    let known = of(k).filter((i) => values[i] !== null && Number.isFinite(values[i]));
+    if (!known.length) return null;
+    if (margin === "mean" && known.some(counts)) known = known.filter(counts);
+    const weight = (i) => (margin === "mean" ? many(i) : 1);
+    const total = known.reduce((sum, i) => sum + values[i] * weight(i), 0);
+    return margin === "mean" ? total / known.reduce((sum, i) => sum + weight(i), 0) : total;
   });
 }
 

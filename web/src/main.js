@@ -178,7 +178,7 @@ function measureHeader() {
 
 async function start() {
   const page = new Page(await decoded(byId("data").textContent));
-  orderModules(Object.values(page.data));
+  orderModules(page.order);
   const drawer = new Drawer(page);
   measureHeader();
   const drawn = wireTabs(page);

@@ -5,7 +5,7 @@ import { parts } from "./cells.js";
 import { modelColour, PALETTES } from "./colour.js";
 import { choice, el, short } from "./dom.js";
 import { number } from "./format.js";
-import { arranged, names, range, rowsIn, standings, valuesOf } from "./grid.js";
+import { arranged, counted, names, range, rowsIn, standings, valuesOf } from "./grid.js";
 import { Heat, INKS, legend, themed } from "./heat.js";
 import { CanvasInk, SvgInk, svg, textWidth } from "./ink.js";
 import { ranking } from "./ranking.js";
@@ -14,8 +14,10 @@ import { Slider } from "./slider.js";
 export class Maps {
   constructor(panel, page) {
     Object.assign(this, { panel, page, frame: page.data[panel.data], heats: new Map() });
-    // A weight without an expert has no row in a map of experts.
-    this.everyRow = Array.from({ length: this.frame.rows }, (_, row) => row).filter((row) => !this.frame.columns[panel.y] || cell(this.frame, panel.y, row) !== null);
+    // A weight without an expert has no row in a map of experts; one outside the layers stands below them.
+    this.outside = panel.y === "layer" ? "outside" : "–";
+    const needed = [panel.x, panel.y].filter((key) => this.frame.columns[key] && (key !== "layer" || panel.x === "step"));
+    this.everyRow = Array.from({ length: this.frame.rows }, (_, row) => row).filter((row) => needed.every((key) => cell(this.frame, key, row) !== null));
     this.controls = el("div", { class: "controls" });
     this.scale = el("canvas", { class: "scale", "aria-hidden": "true" });
     this.sheet = el("div", { class: "sheet" });
@@ -80,7 +82,8 @@ export class Maps {
 
   filled(map) {
     const values = valuesOf(this.frame, map, this.measure.column);
-    return { ...map, values, id: JSON.stringify(map.values), title: this.title(map.values, map.facets), of: map.values };
+    const counts = counted(this.frame, map, this.panel.sizes);
+    return { ...map, values, counts, standing: standings(values, counts), id: JSON.stringify(map.values), title: this.title(map.values, map.facets), of: map.values };
   }
 
   // Of a module's path its last part tells enough in a title.
@@ -98,13 +101,13 @@ export class Maps {
     const minus = new Map(maps.filter((map) => map.values[0] === a).map((map) => [rest(map), this.filled(map)]));
     return maps.filter((map) => map.values[0] === b && minus.has(rest(map))).map((map) => {
       const [of, other] = [this.filled(map), minus.get(rest(map))];
-      const there = new Map(other.ys.map((y, j) => [y, j]));
+      const [down, across] = [other.ys, other.xs].map((names) => new Map(names.map((name, k) => [name, k])));
       const values = of.values.map((value, i) => {
-        const j = there.get(of.ys[Math.floor(i / of.xs.length)]);
-        const before = j == null ? null : other.values[j * of.xs.length + (i % of.xs.length)];
+        const [j, k] = [down.get(of.ys[Math.floor(i / of.xs.length)]), across.get(of.xs[i % of.xs.length])];
+        const before = j == null || k == null ? null : other.values[j * other.xs.length + k];
         return value === null || before === null ? null : value - before;
       });
-      return { ...of, values, title: `${b} − ${a}`, signed: true };
+      return { ...of, values, standing: standings(values, of.counts), title: `${b} − ${a}`, signed: true };
     });
   }
 
@@ -129,8 +132,7 @@ export class Maps {
 
   drawn(map) {
     const { measure, frame } = this;
-    const standing = standings(map.values);
-    const [xs, ys] = [names(map.xs, "–"), names(map.ys, "–")];
+    const [xs, ys] = [names(map.xs, "–"), names(map.ys, this.outside)];
     const place = map.facets[0] === "model_id" ? this.page.models.indexOf(map.of[0]) : -1;
     const error = (i) => (measure.error && typeof map.cells[i] === "number" ? cell(frame, measure.error, map.cells[i]) : null);
     return {
@@ -138,10 +140,12 @@ export class Maps {
       margin: this.panel.margin === "none" ? null : this.panel.margin,
       colour: place >= 0 && !map.signed ? modelColour(place) : null,
       unit: frame.columns[measure.column]?.unit,
-      words: (i) => (map.key(i) ? parts(map.key(i)).component : `${this.panel.x} ${xs[i % xs.length]}, ${this.panel.y.replace("_", " ")} ${ys[Math.floor(i / xs.length)]}`),
+      words: (i) => (map.key(i) ? parts(map.key(i)).component : `${this.panel.y} ${ys[Math.floor(i / xs.length)]}, ${axisName(this.panel.x)} ${xs[i % xs.length]}`.replace("  ", " ")),
+      many: (i) => rowsIn(map, i).length,
       standing: (i) => {
-        const told = standing(map.values[i]);
+        const told = map.standing(map.values[i]);
         const lines = error(i) === null ? [] : [`± ${number(error(i), 2)} standard error`];
+        if (!map.counts(i)) return [...lines, "no weight of this kind moved"];
         if (!told) return lines;
         return [...lines, `rank ${told.rank} of ${told.of}${told.ratio === null || map.signed ? "" : `, ${number(told.ratio, 3)} × the median`}`];
       },
@@ -170,16 +174,21 @@ export class Maps {
   // Cells as large as the sheet allows: as many maps beside one another as stay readable.
   size() {
     const room = Math.max(280, this.sheet.clientWidth || this.page.width());
-    const ys = this.maps.flatMap((map) => names(map.ys, "–"));
+    const widest = (axis) => this.maps.flatMap((map) => names(map[axis], this.outside)).reduce((most, name) => Math.max(most, textWidth(short(name, 22))), 0);
     const least = Math.max(18, ...[this.panel.x, this.panel.y].map((key) => textWidth(axisName(key))));
-    const gutter = Math.ceil(ys.reduce((most, y) => Math.max(most, textWidth(short(y, 22))), least)) + 14;
+    const [down, across] = [widest("ys"), this.frame.columns[this.panel.x]?.type === "text" ? widest("xs") : 0];
+    // Names below columns are turned where they are wider, and begin left of the first.
+    const gutter = Math.ceil(Math.max(down, least, across * Math.SQRT1_2 - 12)) + 14;
     const nx = Math.max(1, ...this.maps.map((map) => map.xs.length));
     const ny = Math.max(1, ...this.maps.map((map) => map.ys.length));
     const beside = gutter + 48;
-    const columns = Math.max(1, Math.min(this.maps.length, Math.floor(room / (beside + nx * 11))));
+    const columns = Math.max(1, Math.min(this.maps.length, Math.floor(room / (beside + nx * (across ? 17 : 11)))));
     const cellWidth = Math.max(2, Math.min(26, Math.floor(((room - 12 * (columns - 1)) / columns - beside) / nx)));
-    const cellHeight = ny <= 12 ? 21 : ny <= 24 ? 15 : ny <= 48 ? 9 : Math.max(2, Math.floor(420 / ny));
-    return { cellWidth, cellHeight, gutter };
+    const cellHeight = ny <= 12 ? 21 : ny <= 24 ? 15 : ny <= 48 ? 12 : Math.max(2, Math.floor(520 / ny));
+    // A title that is wider than its map has some room at its right.
+    const titles = this.maps.reduce((most, map) => Math.max(most, textWidth(short(map.title, 90), 12, true)), 0);
+    const size = { cellWidth, cellHeight, gutter, least: Math.min(room, gutter + Math.min(150, titles) + 20) };
+    return across + 6 > cellWidth ? { ...size, foot: Math.ceil(across * Math.SQRT1_2) + 20 } : size;
   }
 
   renderControls() {
@@ -212,25 +221,26 @@ export class Maps {
 
   renderScale() {
     const width = Math.max(280, this.sheet.clientWidth || this.page.width());
-    legend(new CanvasInk(this.scale, width, 30), themed(), { palette: this.palette, limits: this.limits, label: this.maps.some((map) => map.signed) ? `difference of ${this.measure.label}` : this.measure.label }, 8, 4, Math.min(220, width - 190));
+    legend(new CanvasInk(this.scale, width, 30), themed(), { palette: this.palette, limits: this.limits, label: this.barLabel() }, 8, 4, Math.min(220, width - 190));
+  }
+
+  barLabel() {
+    return this.maps.some((map) => map.signed) ? `difference of ${this.measure.label}` : this.measure.label;
   }
 
   caption() {
     const bounds = this.limits.map((limit) => number(limit, 3)).join(" to ");
-    return `${this.panel.caption} Colour: ${this.measure.label}, ${bounds}.`;
+    return `${this.panel.caption} Colour: ${this.barLabel()}, ${bounds}.`;
   }
 
   svg() {
     const drawn = [...this.heats.values()].map((heat) => heat.svg());
-    const width = Math.max(420, ...drawn.map((map) => map.width));
-    let at = 10;
-    const body = drawn.map((map) => {
-      const placed = map.ink.placed(10, at);
-      at += map.height + 6;
-      return placed;
-    });
+    const [step, height] = ["width", "height"].map((side) => Math.max(0, ...drawn.map((map) => map[side])) + 8);
+    const beside = Math.max(1, Math.min(drawn.length, Math.floor(1240 / step)));
+    const body = drawn.map((map, i) => map.ink.placed(10 + (i % beside) * step, 10 + Math.floor(i / beside) * height));
+    const [width, at] = [Math.max(beside * step, 420), 10 + Math.ceil(drawn.length / beside) * height];
     const bar = new SvgInk(width, 30);
-    legend(bar, INKS, { palette: this.palette, limits: this.limits, label: this.measure.label }, 8, 4, 220);
+    legend(bar, INKS, { palette: this.palette, limits: this.limits, label: this.barLabel() }, 8, 4, 220);
     return svg(width + 20, at + 40, [...body, bar.placed(10, at)].join("\n"), this.caption());
   }
 

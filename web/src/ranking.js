@@ -3,7 +3,7 @@
 import { parts } from "./cells.js";
 import { el, name } from "./dom.js";
 import { number } from "./format.js";
-import { names, standings } from "./grid.js";
+import { names } from "./grid.js";
 
 const MOST = 12;
 
@@ -11,15 +11,14 @@ export function ranking(maps) {
   const top = maps.top(MOST);
   if (!top.length) return el("p", { class: "nothing" }, "There is no value to rank.");
   const most = Math.abs(top[0].value) || 1;
-  const standing = new Map(maps.maps.map((map) => [map.id, standings(map.values)]));
   // Of cells that stand on both sides of zero no median is a measure.
-  const ratios = top.map(({ value, map }) => (map.signed ? null : standing.get(map.id)(value)?.ratio ?? null));
+  const ratios = top.map(({ value, map, i }) => (map.signed || !map.counts(i) ? null : map.standing(value)?.ratio ?? null));
   const compared = ratios.some((ratio) => ratio !== null);
   const rows = top.map(({ value, map, i, key, rows: count }, place) => {
     const bar = el("span", { class: "bar", "aria-hidden": "true" });
     bar.style.width = `${Math.max(1, (100 * Math.abs(value)) / most)}%`;
     // A cell of several weights, such as a layer's experts, is none of them: it says of how many it is the mean.
-    const cellName = `${maps.panel.x} ${map.xs[i % map.xs.length]}, ${names(map.ys, "–")[Math.floor(i / map.xs.length)]}${count > 1 ? `, mean of ${count}` : ""}`;
+    const cellName = `${maps.panel.y} ${names(map.ys, maps.outside)[Math.floor(i / map.xs.length)]}, ${names(map.xs, "–")[i % map.xs.length]}${count > 1 ? `, mean of ${count}` : ""}`;
     const where = key ? el("button", { type: "button", class: "plain", onclick: () => maps.page.open(key) }, name(parts(key).component)) : name(cellName);
     return el("tr", {},
       el("td", { class: "number" }, String(place + 1)),

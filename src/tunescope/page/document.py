@@ -2,12 +2,15 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from string import Template
 from typing import Any
 
+import polars as pl
+
+from tunescope.address import kinds_in_order
 from tunescope.page.answers import answer_card, findings_of, models_line, trust_row
 from tunescope.page.appendix import appendix
 from tunescope.page.markup import Markup, element, joined, name, shortened
@@ -31,6 +34,7 @@ def page(parts: Sequence[Part]) -> str:
         "version": __version__,
         "models": labels,
         "kinds": [part.kind for part in parts],
+        "order": kinds_in_order(_kinds_of_weight(data)),
         "panels": panels,
         "findings": [{k: f[k] for k in ("models", "components", "step", "tab", "text")} for f in findings],
     }
@@ -49,6 +53,13 @@ def page(parts: Sequence[Part]) -> str:
         appendix=appendix(parts, data, [part.kind for part in shown]),
         data=packed(document, data),
     )
+
+
+def _kinds_of_weight(data: Mapping[str, Data]) -> Iterator[str]:
+    """Every text of the columns that maps may have as an axis of kinds of weight."""
+    for item in data.values():
+        for column in {"module_type", "parameter"} & set(item.frame.columns):
+            yield from item.frame[column].drop_nulls().cast(pl.String).unique()
 
 
 def built(file: str) -> str:

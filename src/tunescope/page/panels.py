@@ -52,18 +52,21 @@ class Maps(Panel):
     One map for every combination of the `facets`; `x` and `y` are columns whose values are the axes.
     `margin` says how a row or column is summed up, `over` is a column (such as the step) that a slider
     moves along. `ranked` adds the list of the largest, `compare` the difference of two maps. `select` are
-    columns of which one value at a time is shown, chosen from a list.
+    columns of which one value at a time is shown, chosen from a list. `sizes` are columns that say how far a
+    weight moved, the first that is known: kinds of weight of which none moved count in no rank, no median
+    and no mean of a column, unless none moved at all.
     """
 
     measures: Sequence[Measure] = ()
     facets: Sequence[str] = ("model_id", "stack")
-    x: str = "layer"
-    y: str = "module_type"
+    x: str = "module_type"
+    y: str = "layer"
     margin: Literal["mean", "sum", "none"] = "mean"
     over: str | None = None
     ranked: bool = False
     compare: bool = False
     select: Sequence[str] = ()
+    sizes: Sequence[str] = ()
     kind: str = field(default="maps", init=False)
 
 

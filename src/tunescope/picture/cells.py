@@ -139,18 +139,22 @@ def scale(
     places, texts = zip(*(marks or _marks(low, high, more)), strict=True)
     ax.set_yticks(places, texts)
     ax.tick_params(length=2, labelsize=8)
-    ax.set_ylabel(_broken(label, room), fontsize=_NAME)
+    ax.set_ylabel(broken(label, room), fontsize=_NAME)
     ax.spines[:].set_visible(False)
     if low < 0 < high:
         ax.axhline(0, color=INK, linewidth=1.0)
 
 
-def _broken(label: str, room: float) -> str:
+def broken(label: str, room: float) -> str:
     """The name of a scale on as few lines as there is room for, broken before what stands in brackets."""
     if width_of(label, _NAME) <= room:
         return label
     lines = label.replace(" (", "\n(")
-    return lines if widest(lines.split("\n"), _NAME) <= room else fill(label, max(int(room / 0.075), 12))
+    return (
+        lines
+        if widest(lines.split("\n"), _NAME) <= room
+        else fill(label, max(int(room / 0.075), 12), break_long_words=False)
+    )
 
 
 def _marks(low: float, high: float, more: bool) -> list[tuple[float, str]]:

@@ -7,13 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
-from tunescope.picture.cells import cells, colour_map
+from tunescope.picture.cells import broken, cells, colour_map
 from tunescope.picture.dusk import dusk
 from tunescope.picture.lettering import names, title_text, widest
 from tunescope.picture.matrix_views import Matrix
 from tunescope.picture.style import DIFFERENCE, INK, new_figure, style
 
-_MARGIN, _TITLE_H, _SCALE_H, _GAP = 0.14, 0.3, 0.62, 0.45
+_MARGIN, _TITLE_H, _SCALE_H, _GAP = 0.14, 0.3, 0.9, 0.45
+# Points of the name of a scale.
+_NAME = 8.0
 _SMALL, _SMALL_STEP = 0.95, 1.2
 # Models up to which every cell holds its number.
 _NUMBERED = 8
@@ -40,7 +42,7 @@ def matrices(large: Sequence[Matrix], small: Sequence[Matrix] = (), heading: str
         page = (width, height)
         for k, view in enumerate(large):
             left = _MARGIN + room + k * pitch
-            _large(figure, view, labels, page, (left, top, side, 0.75 * room), font)
+            _large(figure, view, labels, page, (left, top, side, 0.75 * room, pitch - room - 0.1), font)
         if small:
             _small(figure, small, page, (2 * _MARGIN + len(large) * pitch, top, per_row))
     return figure
@@ -56,9 +58,9 @@ def _axes(
 
 def _large(
     figure: Figure, view: Matrix, labels: Sequence[str], page: tuple[float, float],
-    place: tuple[float, float, float, float], font: float,
+    place: tuple[float, float, float, float, float], font: float,
 ) -> None:  # fmt: skip
-    left, top, side, below = place
+    left, top, side, below, _ = place
     ax = _axes(figure, page, left, top, side, side)
     colours, limits = _scale(view)
     cells(ax, view.values, colours, limits)
@@ -71,20 +73,20 @@ def _large(
     if len(labels) <= _NUMBERED:
         _write_numbers(ax, view.values, colour_map(colours), limits)
     bar = _axes(figure, page, left, top + side + below + 0.22, min(side, 2.6), 0.12)
-    _lying(bar, colours, limits, view.label)
+    _lying(bar, colours, limits, view.label, place[4])
 
 
 def _scale(view: Matrix) -> tuple[str | Colormap, tuple[float, float]]:
     return (DIFFERENCE, (-1.0, 1.0)) if view.signed else (dusk(), (0.0, 1.0))
 
 
-def _lying(bar: Axes, colours: str | Colormap, limits: tuple[float, float], label: str) -> None:
+def _lying(bar: Axes, colours: str | Colormap, limits: tuple[float, float], label: str, room: float) -> None:
     cells(bar, np.linspace(*limits, 256)[None], colours, limits, extent=(*limits, 0.0, 1.0))
     bar.set(xlim=limits, ylim=(0, 1), aspect="auto")
     bar.set_yticks([])
     bar.set_xticks(np.linspace(*limits, 5), [f"{v:g}".replace("-", "−") for v in np.linspace(*limits, 5)])
     bar.tick_params(length=2, labelsize=7.5)
-    bar.set_xlabel(label, fontsize=8, loc="left")
+    bar.set_xlabel(broken(label, room), fontsize=_NAME, loc="left")
     bar.spines[:].set_visible(False)
 
 
@@ -96,8 +98,17 @@ def _write_numbers(ax: Axes, values: np.ndarray, colours: Colormap, limits: tupl
         else:
             red, green, blue, _ = colours((value - low) / (high - low))
             bright = 0.299 * red + 0.587 * green + 0.114 * blue
-            text, ink = f"{value:.2f}".replace("-", "−"), INK if bright > 0.5 else "white"
+            text, ink = _two_digits(value), INK if bright > 0.5 else "white"
         ax.text(x, y, text, ha="center", va="center", fontsize=7, color=ink)
+
+
+def _two_digits(value: float) -> str:
+    """The number with two digits and a true minus sign, which zero has not.
+
+    >>> _two_digits(-0.001), _two_digits(-0.25)
+    ('0.00', '−0.25')
+    """
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def _small(

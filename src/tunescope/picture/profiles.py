@@ -17,6 +17,8 @@ from tunescope.picture.views import Curve, Profile, Ranking
 FAR_APART = 20.0
 # More bands than this would lie on one another, and are left out.
 BANDS = 2
+# Lines that come this near each other everywhere, as a share of the largest value, lie on one another.
+_TOUCHING = 0.015
 
 
 def profile(
@@ -143,16 +145,33 @@ def rankings(views: Sequence[Ranking]) -> Figure:
     return figure
 
 
+def _widths(lines: Sequence[Any]) -> list[float]:
+    """Points of lines drawn one after another: wider the more later ones coincide with it, so that all show.
+
+    >>> _widths([np.array([0.5, 1.0]), np.array([0.5, 1.0]), np.array([0.2, 1.0])])
+    [3.6, 1.8, 1.8]
+    """
+
+    def coincide(one: Any, other: Any) -> bool:
+        both = min(len(one), len(other))
+        gap = np.abs(one[:both] - other[:both])
+        return bool(both and np.nanmax(gap) <= _TOUCHING * np.nanmax(np.abs([*one, *other])))
+
+    later = [sum(coincide(line, other) for other in lines[k + 1 :]) for k, line in enumerate(lines)]
+    return [min(1.8 * (1 + count), 8.0) for count in later]
+
+
 def curves(views: Sequence[Curve], title: str, label: str, across: str, ax: Axes | None = None) -> Axes:
     """Lines over whole numbers, logarithmic across; bands where there are at most two lines."""
     with style():
         ax = own_axes(ax, 6.4, 3.6)
         shown = names([view.label for view in views], 40)
+        widths = _widths([view.middle for view in views])
         for k, (view, name) in enumerate(zip(views, shown, strict=True)):
             colour, dashes = CYCLE[k % len(CYCLE)], ("-", "--", ":", "-.")[k // len(CYCLE) % 4]
             if len(views) <= BANDS:
                 ax.fill_between(view.x, view.low, view.high, color=colour, alpha=0.15, linewidth=0)
-            ax.plot(view.x, view.middle, dashes, color=colour, linewidth=1.8, label=name)
+            ax.plot(view.x, view.middle, dashes, color=colour, linewidth=widths[k], label=name)
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.set(title=title, xlabel=across, ylabel=label, ylim=(0, 1.02), xlim=(1, None))

@@ -36,23 +36,28 @@ class _Plan:
     down: int
     left: float
     below: float
+    scaled: bool
 
     @property
     def size(self) -> tuple[float, float]:
         """Inches of the block, its scale included."""
         return (
             self.left + self.across * self.step + _SCALE_W + 0.85,
-            max(self.down * (self.height + _TITLE_H + _GAP) - _GAP + self.below + 0.1, 1.9),
+            max(self.down * (self.height + _TITLE_H + _GAP) - _GAP + self.below + 0.1, 1.9 * self.scaled),
         )
 
 
 def sheet(blocks: Sequence[Sequence[Grid]], cmap: str = CHANGE) -> Figure:
     """One block of panels for each kind (towers, weights outside blocks), each on the scale of its first.
 
+    A scale is drawn once where blocks that follow each other have the same.
+
     The panels of a block must have the same rows and columns; `aligned` gives them these.
     """
     with style():
-        plans = [_plan(block) for block in blocks]
+        scales = [(block[0].limits, block[0].label) for block in blocks]
+        # A scale that is the same as that of the block above stands there.
+        plans = [_plan(block, k == 0 or scales[k - 1] != scales[k]) for k, block in enumerate(blocks)]
         width = max(plan.size[0] for plan in plans)
         height = sum(plan.size[1] for plan in plans) + 2 * _MARGIN
         figure = new_figure(width, height, placed=True)
@@ -63,13 +68,14 @@ def sheet(blocks: Sequence[Sequence[Grid]], cmap: str = CHANGE) -> Figure:
         top = _MARGIN
         for block, plan in zip(blocks, plans, strict=True):
             _block(ax, block, plan, top, cmap)
-            bar = _bar(figure, plan, top, (width, height))
-            scale(bar, cmap, block[0].limits, block[0].label, room=plan.size[1] - 0.3)
+            if plan.scaled:
+                bar = _bar(figure, plan, top, (width, height))
+                scale(bar, cmap, block[0].limits, block[0].label, room=plan.size[1] - 0.3)
             top += plan.size[1]
     return figure
 
 
-def _plan(block: Sequence[Grid]) -> _Plan:
+def _plan(block: Sequence[Grid], scaled: bool) -> _Plan:
     """As many panels side by side as make the sheet a little wider than high."""
     first = block[0]
     rows, columns = first.values.shape
@@ -83,9 +89,10 @@ def _plan(block: Sequence[Grid]) -> _Plan:
     left = _MARGIN + widest([title_text(row, 20) for row in first.rows], _LABEL) + 0.28
     long = widest([legible(c) for c in first.columns], _LABEL)
     turned = long > 0.95 * width / columns
-    below = 0.34 if first.numbered else min(long, 1.6) + 0.2 if turned else 0.24
+    below = 0.18 + (0.16 if first.numbered else min(long, 1.6) + 0.16 if turned else 0.18)
     plans = [
-        _Plan(width, height, step, n, -(-len(block) // n), left, below) for n in range(1, len(block) + 1)
+        _Plan(width, height, step, n, -(-len(block) // n), left, below, scaled)
+        for n in range(1, len(block) + 1)
     ]
     if few and plans[-1].size[0] <= _WIDE:
         return plans[-1]
@@ -156,8 +163,9 @@ def _name_columns(ax: Axes, grid: Grid, plan: _Plan, at: tuple[float, float]) ->
             x + (k + 0.5) * each, y + 0.04, shown[k], fontsize=_LABEL, ha="center", va="top",
             rotation=90 if turned else 0,
         )  # fmt: skip
-    if grid.numbered:
-        ax.text(x + plan.width / 2, y + 0.18, grid.across, fontsize=_LABEL + 1, ha="center", va="top")
+    if any(grid.columns):
+        under = y + plan.below - 0.18
+        ax.text(x + plan.width / 2, under, grid.across, fontsize=_LABEL + 1, ha="center", va="top")
 
 
 def aligned(grids: Sequence[Grid]) -> list[Grid]:

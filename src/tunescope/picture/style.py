@@ -10,6 +10,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tunescope.writing import write_atomically
 
@@ -30,6 +31,8 @@ FAMILY_COLOURS = {
     "embedding": "#CC79A7",
     "other": "#8a8a86",
 }
+# Pixels an inch of a picture; it is laid out at what it is saved at, since texts are not equally wide at all.
+DPI = 150
 _RC: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9.0,
@@ -64,9 +67,14 @@ def style() -> Iterator[None]:
 
 def new_figure(width: float, height: float, placed: bool = False) -> Figure:
     """An Agg figure of `width` × `height` inches, its layout constrained or `placed` by whoever draws it."""
-    figure = Figure(figsize=(width, height), layout=None if placed else "constrained")
+    figure = Figure(figsize=(width, height), dpi=DPI, layout=None if placed else _layout())
     FigureCanvasAgg(figure)
     return figure
+
+
+def _layout() -> ConstrainedLayoutEngine:
+    """A margin that holds what a text takes more where its letters are rounded to other pixels."""
+    return ConstrainedLayoutEngine(w_pad=0.07, h_pad=0.05)
 
 
 def own_axes(ax: Axes | None, width: float, height: float) -> Axes:
@@ -90,7 +98,7 @@ def freeze(figure: Figure) -> None:
 
 
 def save(
-    figure: Figure, stem: Path, formats: Sequence[str] = ("png",), dpi: int = 150, caption: str = ""
+    figure: Figure, stem: Path, formats: Sequence[str] = ("png",), dpi: int = DPI, caption: str = ""
 ) -> list[Path]:
     """Write the figure as `stem.png` and so on, atomically and without a date, so bytes repeat.
 

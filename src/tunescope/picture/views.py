@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tunescope.address import Address
+from tunescope.address import Address, rank_of_kind
 
 Float64 = NDArray[np.float64]
 
@@ -81,12 +81,6 @@ class Ranking:
     label: str
 
 
-_ORDER = (
-    "MLP_GATE", "MLP_GATE_UP", "MLP_UP", "MLP_DOWN", "ATTN_QKV", "ATTN_Q", "ATTN_K", "ATTN_V", "ATTN_O",
-    "XATTN_Q", "XATTN_K", "XATTN_V", "XATTN_O",
-)  # fmt: skip
-
-
 def short(component: str) -> str:
     """A component as a column label: `MLP_GATE` → `Gate`, `ATTN_Q` → `Q`, `XATTN_K` → `cross K`.
 
@@ -133,16 +127,11 @@ def shortest_suffix(module: str, rivals: Sequence[str]) -> str:
 
 def column_order(frame: pl.DataFrame) -> list[str]:
     """Column labels: gate, up, down, q, k, v, o, then whatever else, by family and name."""
-    seen = {
-        column: Address("", 0, module).component
+    ranks = {
+        column: rank_of_kind(module)
         for column, module in frame.select("column", "module_type").unique().iter_rows()
     }
-    families = {
-        c: Address("", 0, m).family for c, m in frame.select("column", "module_type").unique().iter_rows()
-    }
-    rank = {name: i for i, name in enumerate(_ORDER)}
-    family_rank = {"mlp": 0, "attention": 1, "norm": 2, "embedding": 3, "other": 4}
-    return sorted(seen, key=lambda c: (rank.get(seen[c], len(rank)), family_rank[families[c]], c))
+    return sorted(ranks, key=lambda column: (*ranks[column], column))
 
 
 def limits_of(values: Sequence[Float64], begin: str = "zero") -> tuple[float, float]:
@@ -159,13 +148,22 @@ def limits_of(values: Sequence[Float64], begin: str = "zero") -> tuple[float, fl
 
 
 def shared(maps: Sequence[Grid], begin: str = "zero") -> list[Grid]:
-    """The same maps on one scale for all that measure the same thing, blocks and what is outside apart."""
-    kinds = [(grid.label, grid.rows == ("",)) for grid in maps]
+    """The same maps on one scale for all that measure the same thing, blocks and what is outside apart.
+
+    What is outside is on the scale of the blocks where nothing of it is above zero.
+    """
+    still = {label: _nothing_outside(maps, label) for label in {grid.label for grid in maps}}
+    kinds = [(grid.label, grid.rows == ("",) and not still[grid.label]) for grid in maps]
     limits = {
         kind: limits_of([g.values for g, k in zip(maps, kinds, strict=True) if k == kind], begin)
         for kind in kinds
     }
     return [replace(grid, limits=limits[kind]) for grid, kind in zip(maps, kinds, strict=True)]
+
+
+def _nothing_outside(maps: Sequence[Grid], label: str) -> bool:
+    outside = [g.values for g in maps if g.label == label and g.rows == ("",)]
+    return not any(np.nan_to_num(values).any() for values in outside)
 
 
 def grids(frame: pl.DataFrame, metric: str, title: str, label: str) -> list[Grid]:

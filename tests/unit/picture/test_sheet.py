@@ -1,6 +1,7 @@
 """Many maps stand on one sheet: one scale, one set of rows and columns, labels at the edges."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ import pytest
 from tunescope.picture.grid import heatmaps, size_of
 from tunescope.picture.matrix import matrices
 from tunescope.picture.matrix_views import Matrix
+from tunescope.picture.profiles import curves, rankings
 from tunescope.picture.sheet import aligned, sheet
-from tunescope.picture.views import Grid, shared
+from tunescope.picture.style import save
+from tunescope.picture.views import Curve, Grid, Ranking, shared
 
 
 def panel(title: str, rows: int = 6, columns: tuple[str, ...] = ("Q", "K", "V"), top: float = 1.0) -> Grid:
@@ -84,3 +87,42 @@ def test_matrices_are_drawn_with_their_numbers(layers: int) -> None:
     drawn = matrices(views[:1], views[1:], "output side")
     texts = [text.get_text() for ax in drawn.axes for text in ax.texts]
     assert texts == ["1.00", "0.20", "0.20", "1.00", *(f"L{k}" for k in range(1, layers + 1))]
+
+
+def outside(title: str, value: float) -> Grid:
+    return Grid(title, ("",), ("Embed",), np.full((1, 1), value), np.zeros((1, 1), bool), "size", (0.0, 1.0))
+
+
+@pytest.mark.parametrize(("value", "limits", "bars"), [(0.0, (0.0, 4.0), 1), (9.0, (0.0, 9.0), 2)])
+def test_what_is_outside_has_a_scale_of_its_own_only_where_it_moved(
+    value: float, limits: tuple[float, float], bars: int
+) -> None:
+    maps = shared([panel("a", top=4.0), outside("a · outside", value)])
+    assert [grid.limits for grid in maps] == [(0.0, 4.0), limits]
+    figure = sheet([[maps[0]], [maps[1]]])
+    assert len(figure.axes) == 1 + bars
+
+
+def test_the_name_of_a_scale_ends_before_the_small_matrices_begin() -> None:
+    large = Matrix("all weights", ("a", "b", "c"), np.eye(3), "(φ − chance)/(1 − chance), mean over weights")
+    figure = matrices([large], [Matrix(f"L{k}", ("a", "b", "c"), np.eye(3)) for k in range(26)])
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    _, bar, small = figure.axes
+    first = small.transData.transform((small.images[0].get_extent()[0], 0))[0]
+    assert bar.xaxis.label.get_window_extent(renderer).x1 < first
+
+
+def test_names_of_bars_lie_inside_the_picture(tmp_path: Path) -> None:
+    long = tuple(f"L{k}_MLP_DOWN" for k in range(12, 27))
+    figure = rankings([Ranking("cpp", long, np.arange(15.0, 0, -1), ("mlp",) * 15, "size")] * 2)
+    save(figure, tmp_path / "bars")
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    assert all(t.get_window_extent(renderer).x0 > 0 for ax in figure.axes for t in ax.get_yticklabels())
+
+
+def test_lines_that_coincide_are_drawn_one_inside_the_other() -> None:
+    x, y = np.arange(1, 9), np.linspace(0.2, 1.0, 8)
+    lines = [Curve("a", x, y, y, y), Curve("b", x, y, y, y), Curve("c", x, y / 2, y, y)]
+    widths = [line.get_linewidth() for line in curves(lines, "t", "share", "k").lines]
+    assert widths[0] >= widths[1] + 1.5
+    assert widths[1] == widths[2]

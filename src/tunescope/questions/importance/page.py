@@ -66,7 +66,7 @@ def _panels(data: Mapping[str, Data]) -> Iterator[Panel]:
             Measure("score", "score", "importance", error="stderr"),
             Measure("share", "share of all scores", "importance"),
         ],
-        facets=("model_id", "stack"), y="parameter", select=("method",), ranked=True,
+        facets=("model_id", "stack"), x="parameter", select=("method",), ranked=True,
     )  # fmt: skip
     if "layers" in data and "layer_importance" in data["layers"].frame.columns:
         yield Lines(

@@ -32,6 +32,11 @@ CHANGED: Schema = {
     "overlap_chance": Column(pl.Float64, "its chance if independent", "[0, 1]"),
     "overlap_chance_given_weight": Column(pl.Float64, "its chance given |w|, row and column", "[0, 1]"),
 }
+# What `pooled` says of a pair, all weights together.
+POOLED: Schema = {
+    "overlap": Column(pl.Float64, "share of the smaller set that changed in both, of all weights", "[0, 1]"),
+    "overlap_chance_given_weight": Column(pl.Float64, "its chance given |w|, row and column", "[0, 1]"),
+}
 # What must be exceeded both of the excess over chance, as a share of what is left and as it is.
 EXCESS_SHARE, EXCESS = 0.2, 0.05
 # Values of a weight that are looked at; of larger ones stretches of rows spread evenly.
@@ -57,6 +62,22 @@ def changed_values(sources: Sequence[Source]) -> tuple[Table | None, list[Findin
         return None, findings
     frame = pl.DataFrame(rows, schema=dtypes(CHANGED))
     return Table(frame, "similarity_changed", {"columns": described(CHANGED)}), findings
+
+
+def pooled(changed: pl.DataFrame) -> pl.DataFrame:
+    """`model_a`, `model_b` and the columns of `POOLED`: of each pair, over the values of all its weights."""
+    least = pl.min_horizontal("changed_a", "changed_b") * pl.col("values")
+    sums = changed.group_by("model_a", "model_b", maintain_order=True).agg(
+        (pl.col("common") * pl.col("values")).sum().alias("both"),
+        (pl.col("common_chance_given_weight") * pl.col("values")).sum().alias("chance"),
+        least.sum().alias("least"),
+    )
+    known = pl.when(pl.col("least") > 0)
+    return sums.select(
+        "model_a", "model_b",
+        known.then(pl.col("both") / pl.col("least")).alias("overlap"),
+        known.then(pl.col("chance") / pl.col("least")).alias("overlap_chance_given_weight"),
+    )  # fmt: skip
 
 
 def _counted(a: Delta, b: Delta) -> Common | None:

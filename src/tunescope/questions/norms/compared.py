@@ -8,6 +8,8 @@ import polars as pl
 
 # The most models of which the ratios of all pairs are told.
 ALL_RATIOS = 32
+# How far a weight moved: the first of these columns that is known.
+SIZES = ("unscaled_frobenius_norm", "frobenius_norm")
 _KIND = ["stack", "module_type"]
 _ADDRESS = [*_KIND, "layer", "expert", "component_name"]
 
@@ -19,7 +21,7 @@ def moved_kinds(rows: pl.DataFrame) -> pl.DataFrame:
     the one would be smaller for the same change. A weight that did not change while others of its kind did
     stays, as the zero that it is.
     """
-    size = pl.coalesce("unscaled_frobenius_norm", "frobenius_norm")
+    size = pl.coalesce(*SIZES)
     # What cannot be known not to have moved counts as moved.
     moved = rows.filter((size != 0).fill_null(True).any().over(_KIND))
     return moved if moved.height else rows

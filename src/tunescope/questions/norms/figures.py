@@ -6,6 +6,7 @@ from functools import partial
 from itertools import combinations
 
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,6 +21,7 @@ from tunescope.picture.style import CHANGE, DIFFERENCE
 from tunescope.picture.views import Grid, shared
 from tunescope.questions.norms import parts
 from tunescope.questions.norms import views as view
+from tunescope.questions.norms.changed import pooled
 from tunescope.study.names import file_stems
 from tunescope.study.study import Study
 
@@ -36,7 +38,8 @@ def pictures(study: Study) -> list[Drawn]:
     labels = list(study.readout["models"])
     stems = file_stems(labels)
     drawn = [*_maps(study, stems), *_profiles(study), *_inside(study, stems), *_low_rank(study)]
-    return [*drawn, *_models(study, labels), *_rankings(study), *_differences(study, stems)]
+    drawn += [*_models(study, labels), *_same_values(study, labels)]
+    return [*drawn, *_rankings(study), *_differences(study, stems)]
 
 
 def _begin(study: Study) -> str:
@@ -197,10 +200,10 @@ def _models(study: Study, labels: Sequence[str]) -> Iterator[Drawn]:
     """Models by models: cosine of ΔW and cosine of the maps of norms."""
     if len(labels) < 3 or "similarity" not in study.tables:
         return
-    name = view.name_of(study.readout["metric"])
+    name, rows = view.name_of(study.readout["metric"]), study.tables["similarity"].frame
     titles = {"delta_cosine": "cosine of ΔW", "norm_map_cosine": f"cosine of the maps of {name}"}
     squares = [
-        Matrix(title, tuple(labels), _square(study, column, labels), "cosine", column == "delta_cosine")
+        Matrix(title, tuple(labels), _square(rows, column, labels), "cosine", column == "delta_cosine")
         for column, title in titles.items()
     ]
     order = clustered(np.abs(squares[0].values))
@@ -209,11 +212,33 @@ def _models(study: Study, labels: Sequence[str]) -> Iterator[Drawn]:
     yield Drawn("model_similarity", caption, partial(matrices, [s.ordered(order) for s in squares]))
 
 
-def _square(study: Study, column: str, labels: Sequence[str]) -> np.ndarray:
-    """A column of the table `similarity` as a symmetric array, NaN where it is not known."""
+def _same_values(study: Study, labels: Sequence[str]) -> Iterator[Drawn]:
+    """Models by models: the share of changed values that are the same, beside its chance."""
+    if "similarity_changed" not in study.tables:
+        return
+    rows = pooled(study.tables["similarity_changed"].frame)
+    there = tuple(m for m in labels if m in {*rows["model_a"], *rows["model_b"]})
+    if not there:
+        return
+    titles = {"overlap": "changed in both", "overlap_chance_given_weight": "by chance given |w|"}
+    squares = [
+        Matrix(title, there, _square(rows, column, there), "share of the smaller set")
+        for column, title in titles.items()
+    ]
+    for square in squares:
+        np.fill_diagonal(square.values, np.nan)
+    caption = (
+        "The share of the smaller set of changed values that changed in both models, over all weights, and "
+    )
+    caption += "what of it the size of the weights, rows and columns explain."
+    yield Drawn("same_values", caption, partial(matrices, squares))
+
+
+def _square(rows: pl.DataFrame, column: str, labels: Sequence[str]) -> np.ndarray:
+    """A column of a table of pairs as a symmetric array, 1 for a model itself, NaN where it is not known."""
     at = {label: i for i, label in enumerate(labels)}
     out = np.eye(len(labels)) + np.where(np.eye(len(labels)) > 0, 0.0, np.nan)
-    for a, b, value in study.tables["similarity"].frame.select("model_a", "model_b", column).iter_rows():
+    for a, b, value in rows.select("model_a", "model_b", column).iter_rows():
         out[at[a], at[b]] = out[at[b], at[a]] = np.nan if value is None else value
     return out
 

@@ -6,7 +6,9 @@ import polars as pl
 
 from tunescope.page.fitting import leading
 from tunescope.page.panels import Check, Content, Data, Maps, Measure, Panel, Squares
+from tunescope.questions.norms.changed import POOLED, pooled
 from tunescope.questions.norms.command import COMMAND
+from tunescope.questions.norms.compared import SIZES, moved_kinds
 from tunescope.questions.norms.measure import METRICS
 from tunescope.questions.norms.readout import CAUTION
 from tunescope.questions.norms.sentences import methods, model_sentences, shared_sentence
@@ -14,7 +16,7 @@ from tunescope.questions.norms.sight import nothing_stands_out
 from tunescope.questions.norms.views import has_values, name_of
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
-from tunescope.table import Table
+from tunescope.table import Table, described
 
 # What says how a weight is stored is shown in a cell's drawer, but is no map.
 _NO_MAP = frozenset({"step", "lora_rank", "lora_alpha", "d_out", "d_in"})
@@ -38,6 +40,9 @@ def content(study: Study) -> Content:
         for name, table in study.tables.items()
         if name in ("similarity", "heads") and len(table)
     }
+    if (changed := study.tables.get("similarity_changed")) is not None and len(changed):
+        pairs = pooled(_of(changed.frame, list(models)))
+        data["same_values"] = Data(pairs, changed.meta["columns"] | described(POOLED))
     if (curves := study.tables.get("low_rank")) is not None and len(curves):
         data["low_rank"] = _spectra(curves, list(models))
     shared = shared_sentence(models)
@@ -85,23 +90,28 @@ def _panels(study: Study, measures: Sequence[Measure], data: dict[str, Data]) ->
     frame = study.table.frame
     yield Maps(
         "norms", "much", "How much each weight changed",
-        "Each cell is one weight: layers from left to right, kinds of weight from top to bottom, one scale "
-        "for all models. The bars are means of a row or a column.",
-        "norms", measures=measures, ranked=True, compare=True,
+        "Each cell is one weight: layers from top to bottom, kinds of weight from left to right, one scale "
+        f"for all models. The bars are means of a row or a column.{_unmoved(frame)}",
+        "norms", measures=measures, ranked=True, compare=True, sizes=SIZES,
     )  # fmt: skip
     if frame["expert"].is_not_null().any():
         yield Maps(
             "experts", "much", "Experts", "Each cell is one expert of a layer.", "norms",
-            measures=measures, facets=("model_id", "stack", "module_type"), y="expert",
-            ranked=True,
+            measures=measures, facets=("model_id", "stack", "module_type"), x="expert",
+            ranked=True, sizes=SIZES,
         )  # fmt: skip
     if "heads" in data:
         yield Maps(
             "heads", "much", "Attention heads",
             "Each cell is one head: rows of q, k and v, columns of o.", "heads",
             measures=[Measure(n, name_of(n)) for n in ("frobenius_norm", "frobenius_norm_normalized")],
-            facets=("model_id", "stack", "module_type"), y="head",
+            facets=("model_id", "stack", "module_type"), x="head",
         )  # fmt: skip
+    yield from _between(data)
+
+
+def _between(data: dict[str, Data]) -> Iterator[Panel]:
+    """Models by models: how alike their updates are, and which values they changed."""
     if "similarity" in data:
         yield Squares(
             "similarity", "much", "Do the models resemble one another?",
@@ -113,6 +123,26 @@ def _panels(study: Study, measures: Sequence[Measure], data: dict[str, Data]) ->
                 Measure("norm_map_cosine", "cosine of the maps", "change", (0.0, 1.0)),
             ],
         )  # fmt: skip
+    if "same_values" in data:
+        yield Squares(
+            "same-values", "much", "Did they change the same values?",
+            "The share of the smaller set of changed values that changed in both models, over all weights; "
+            "beside it what of that the size of the weights, rows and columns explain.",
+            "same_values",
+            measures=[
+                Measure("overlap", "changed in both", "phi", (0.0, 1.0)),
+                Measure("overlap_chance_given_weight", "by chance given |w|", "phi", (0.0, 1.0)),
+            ],
+            diagonal=None,
+        )  # fmt: skip
+
+
+def _unmoved(frame: pl.DataFrame) -> str:
+    """What is said of kinds of weight that the means leave out, where there are any."""
+    parts = frame.partition_by("model_id")
+    if all(moved_kinds(rows).height == rows.height for rows in parts):
+        return ""
+    return " Kinds of weight of which none moved count in no rank, no median and no mean of a layer."
 
 
 def _checks(frame: pl.DataFrame) -> Iterator[Check]:

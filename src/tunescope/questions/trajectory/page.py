@@ -86,14 +86,14 @@ def _panels(data: Mapping[str, Data]) -> Iterator[Panel]:
         yield Maps(
             "motion", "when", "Every weight at one step",
             "Move along the steps: one scale for all of them. A run shows its last capture up to the step.",
-            "weights", measures=measures, over="step",
+            "weights", measures=measures, over="step", sizes=(_SIZE,),
         )  # fmt: skip
     if _SIZE in layers.columns and layers["layer"].is_not_null().any():
         yield Maps(
             "layers", "when", "Every layer at every step",
             "Steps from left to right on a true axis, layers from top to bottom: √Σ‖ΔW‖² over a layer.",
             "layers", measures=[Measure(_SIZE, "‖ΔW‖_F of the layer")], facets=("model_id",), x="step",
-            y="layer", margin="none",
+            margin="none",
         )  # fmt: skip
 
 
