@@ -468,3 +468,13 @@ def test_scale_gives_the_scale_of_checkpoints_that_do_not_say_it(run: Run, tmp_p
     unknown = run("trajectory", f"mine={tmp_path}", "--scale", "other=0.5")
     assert unknown.code == 2
     assert "unknown-label" in unknown.err
+
+
+def test_the_page_says_the_order_and_what_changes_count_from(tmp_path: Path, run: Run) -> None:
+    run_folder = capture(tmp_path / "run", steps=(0, 10, 30))
+    assert run("trajectory", run_folder, "-o", tmp_path / "out", "--figures", "none").code == 0
+    readout = (tmp_path / "out" / "readout.md").read_text()
+    said = next(line for line in readout.splitlines() if "Δ counts from" in line)
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Δ counts from" in page
+    assert said.partition("; Δ")[0].removeprefix("- ") in page

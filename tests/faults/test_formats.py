@@ -98,6 +98,26 @@ def test_unknown_keys_are_refused_with_the_first_five(tmp_path: Path) -> None:
     assert "thing.5.weight" not in str(error.found)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "method"),
+    [
+        ({"oft_blocks": (4, 8, 8), "alpha": (1,)}, "OFT or BOFT"),
+        ({"oft_blocks": (3, 4, 8, 8), "rescale": (32, 1)}, "OFT or BOFT"),
+        ({"a1.weight": (24, 4), "a2.weight": (4, 24), "b1.weight": (32, 4), "b2.weight": (4, 24)}, "GLoRA"),
+    ],
+)
+def test_methods_that_multiply_the_base_are_refused_by_their_name(
+    tmp_path: Path, parameters: dict[str, tuple[int, ...]], method: str
+) -> None:
+    flat = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
+    tensors = {f"{flat}.{name}": np.ones(shape, np.float32) for name, shape in parameters.items()}
+    save_file(tensors, tmp_path / "x.safetensors")
+    error = refused(tmp_path / "x.safetensors")
+    assert error.slug == "method-not-read"
+    assert method in str(error)
+    assert "norms MERGED --base BASE" in str(error)
+
+
 def test_unknown_keys_beside_a_peft_config_are_refused(adapter: Made) -> None:
     assert refused(adapter({"thing.weight": np.ones((3, 3), np.float32)})).slug == "keys-not-recognised"
 

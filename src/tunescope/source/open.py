@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tunescope.address import component_names, distinct_addresses
 from tunescope.delta import Delta
@@ -19,6 +19,7 @@ from tunescope.source.files.distributed import METADATA, read_model
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.leftovers import notice_leftovers
 from tunescope.source.formats.registry import FORMATS
+from tunescope.source.formats.unread import refuse_keys
 from tunescope.source.locate import SHARD, Located, locate
 from tunescope.source.opened import Source
 from tunescope.source.run_folders import run_adapters, run_labels
@@ -209,7 +210,7 @@ def _source(weights: Weights, label: str, scale: float | None) -> Source:
     ledger = Ledger(weights.tensors, list(weights.notices))
     chosen = next((f for f in FORMATS if f.recognises(weights)), None)
     if chosen is None:
-        _refuse_keys(weights)
+        refuse_keys(list(weights.tensors), weights.place)
     with concerning(weights.place):
         reading = read_scaled(chosen, weights, ledger, scale)
     if not reading.deltas:
@@ -258,18 +259,6 @@ def _check_not_empty(weights: Weights) -> None:
     )
 
 
-def _refuse_keys(weights: Weights) -> NoReturn:
-    names = list(weights.tensors)
-    raise BadInput(
-        "keys-not-recognised",
-        f"0 of {len(names)} keys recognised",
-        file=weights.place,
-        expected="the keys of a known adapter format (PEFT, kohya, diffusers, MLX, factor pairs)",
-        found="first five: " + ", ".join(names[:5]),
-        fix="docs/formats.md lists the formats; a whole model is not an adapter",
-    )
-
-
 def _check_understood(weights: Weights, ledger: Ledger) -> None:
     """Refuse a source of which nothing was understood; reasons for single tensors stand in the ledger."""
     unsupported = [t for t in weights.tensors.values() if not t.supported]
@@ -294,4 +283,4 @@ def _check_understood(weights: Weights, ledger: Ledger) -> None:
             fix="save the adapter unquantised",
         )
     if len(ledger.unclaimed()) == len(weights.tensors):
-        _refuse_keys(weights)
+        refuse_keys(list(weights.tensors), weights.place)

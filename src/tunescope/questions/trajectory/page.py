@@ -8,7 +8,7 @@ import polars as pl
 from tunescope.page.fitting import filled, thinned
 from tunescope.page.panels import Check, Content, Data, Lines, Maps, Measure, Panel
 from tunescope.questions.trajectory.command import COMMAND
-from tunescope.questions.trajectory.readout import CAUTION, INCOMPLETE, run_sentence
+from tunescope.questions.trajectory.readout import CAUTION, INCOMPLETE, order_sentences, run_sentence
 from tunescope.questions.trajectory.sentences import METHODS, nothing_stands_out
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
@@ -44,6 +44,7 @@ def content(study: Study) -> Content:
         panels=list(_panels(data)),
         checks=list(_checks(steps.frame, document["findings"])),
         sentences=[
+            *order_sentences(document),
             *(comparison["text"] for comparison in document["comparisons"]),
             *(f"{label}: {run_sentence(run)}" for label, run in document["runs"].items()),
         ],

@@ -152,13 +152,17 @@ def readout_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[str,
     return "\n".join([*lines, "", "## Methods", "", escaped(f"{METHODS} {read_line(sources)}")]) + "\n"
 
 
-def _orders(document: Mapping[str, Any]) -> list[str]:
+def order_sentences(document: Mapping[str, Any]) -> list[str]:
     """Which order was taken, and what Δ counts from: once for all runs of which that is the same."""
     said: dict[str, list[str]] = {}
     for label, run in document["runs"].items():
         origins = " and ".join(text for name, text in _ORIGINS.items() if name in run["references"])
         said.setdefault(f"{run['order']}; Δ counts from {origins}", []).append(label)
-    return [f"- {escaped(named(labels))}: {escaped(text)}." for text, labels in said.items()]
+    return [f"{named(labels)}: {text}." for text, labels in said.items()]
+
+
+def _orders(document: Mapping[str, Any]) -> list[str]:
+    return [f"- {escaped(text)}" for text in order_sentences(document)]
 
 
 def _row(label: str, run: Mapping[str, Any]) -> list[str]:
