@@ -14,7 +14,7 @@ from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.gguf_names import ROTATED, transformers_name
 from tunescope.source.formats.mlx import stacked_experts
 from tunescope.source.formats.pairs import Pair, collect, half_saved, notice_scale, pair_delta
-from tunescope.source.formats.rotary import splits, with_halves
+from tunescope.source.formats.rotary import notice_kept, splits, with_halves
 from tunescope.source.weights import Format, Reading, Weights
 
 _KEY = re.compile(r"^(?P<module>.+?)(?:\.weight)?\.lora_(?P<side>[ab])$", re.DOTALL)
@@ -56,7 +56,10 @@ def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
             made, kept = (made, [*kept, module]) if size is None else (with_halves(made, size), kept)
         deltas += filter(None, [made])
     notice_scale(deltas, ledger)
-    _notice_rows(kept, ledger)
+    notice_kept(
+        kept, ledger, slug="rows-of-llama-cpp", whose="llama.cpp's", other="other spellings",
+        why="the file does not state the size of a head",
+    )  # fmt: skip
     return Reading(deltas)
 
 
@@ -81,17 +84,6 @@ def _head_size(metadata: Mapping[str, str], architecture: str, rows: int, *, key
     sizes = (stated("attention.key_length"), by_rows, by_width, stated("rope.dimension_count"))
     size = next((size for size in sizes if size), None)
     return splits(rows, size)
-
-
-def _notice_rows(modules: list[str], ledger: Ledger) -> None:
-    if modules:
-        ledger.notice(
-            "rows-of-llama-cpp",
-            f"{len(modules)} query and key updates keep llama.cpp's order of rows, for the file does not "
-            "state the size of a head: norms and spectra are the same in any order, but what is told of "
-            "output directions does not hold between this file and other spellings",
-            modules[0],
-        )
 
 
 GGUF = Format("gguf", _recognises, _read)

@@ -4,10 +4,12 @@ transformers rotates row i of a head with row i + d/2, Meta's code and llama.cpp
 converts a model between them reorders the rows, and an adapter's B with them.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
 from tunescope.delta import Delta, Factored, Update
+from tunescope.source.files.tensors import Ledger
 
 
 def with_halves(delta: Delta, head: int) -> Delta:
@@ -31,3 +33,17 @@ def splits(rows: int, head: float | None) -> int | None:
     """
     fits = head is not None and head >= 2 and head % 2 == 0 and rows % head == 0
     return int(head) if head is not None and fits else None
+
+
+def notice_kept(
+    modules: Sequence[str], ledger: Ledger, *, slug: str, whose: str, why: str, other: str
+) -> None:
+    """Say which query and key updates keep the row order of whose code, why, and between what that tells."""
+    if modules:
+        ledger.notice(
+            slug,
+            f"{len(modules)} query and key updates keep {whose} order of rows, for {why}: norms and spectra "
+            "are the same in any order, but what is told of output directions does not hold between this "
+            f"file and {other}",
+            modules[0],
+        )

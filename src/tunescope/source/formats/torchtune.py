@@ -24,7 +24,7 @@ from tunescope.source.formats.pairs import (
     notice_scale,
     pair_delta,
 )
-from tunescope.source.formats.rotary import splits, with_halves
+from tunescope.source.formats.rotary import notice_kept, splits, with_halves
 from tunescope.source.weights import Format, Reading, Weights
 
 _KEY = re.compile(r"^(?P<module>.+)\.(?:lora_(?P<side>[ab])\.weight|(?P<beside>magnitude|bias))$", re.DOTALL)
@@ -83,7 +83,10 @@ def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
             half_saved(module, roles, ledger)
         leave_aside(roles, ledger)
     notice_scale(deltas, ledger)
-    _notice_rows(kept, ledger)
+    notice_kept(
+        kept, ledger, slug="rows-of-torchtune", whose="torchtune's", other="its export",
+        why="no config.json of the model lies beside the file that tells the size of a head",
+    )  # fmt: skip
     return Reading(deltas, config)
 
 
@@ -126,17 +129,6 @@ def _head_size(model: Mapping[str, Any]) -> float | None:
     if isinstance(size, int):
         return size
     return width / heads if isinstance(width, int) and isinstance(heads, int) and heads else None
-
-
-def _notice_rows(modules: list[str], ledger: Ledger) -> None:
-    if modules:
-        ledger.notice(
-            "rows-of-torchtune",
-            f"{len(modules)} query and key updates keep torchtune's order of rows, for no config.json of the "
-            "model lies beside the file that tells the size of a head: norms and spectra are the same in any "
-            "order, but what is told of output directions does not hold between this file and its export",
-            modules[0],
-        )
 
 
 TORCHTUNE = Format("torchtune", _recognises, _read)
