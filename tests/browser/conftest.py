@@ -1,13 +1,13 @@
 """A real Chromium without a network, and the page of every kind of study in it."""
 
 import importlib.util
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.absent import absent
 from tests.browser.reader import Reader
 from tests.browser.studies import every_study
 
@@ -23,13 +23,6 @@ _FLAGS = (
     # No name resolves: whatever the page asked of a network would fail, and be logged.
     "--host-resolver-rules=MAP * ~NOTFOUND",
 )  # fmt: skip
-
-
-def absent(text: str) -> None:
-    """A skip with one line; a failure where everything is required."""
-    if os.environ.get("TUNESCOPE_REQUIRE_DATA") == "1":
-        pytest.fail(text)
-    pytest.skip(text)
 
 
 def started(folder: Path, *flags: str, env: dict[str, str] | None = None) -> "Chrome":

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.browser.conftest import absent
+from tests.absent import absent
 from tests.browser.reader import Reader
 
 AXE = Path(__file__).parents[2] / "web" / "node_modules" / "axe-core" / "axe.min.js"

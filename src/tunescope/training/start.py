@@ -1,6 +1,5 @@
 """The trainable weights as they were at step zero, kept on disk because a resumed run no longer has them."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -8,6 +7,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from tunescope.errors import BadInput, Missing
+from tunescope.source.files.container import read_safetensors
+from tunescope.writing import write_by_name
 
 FILE = "capture.start.safetensors"
 
@@ -15,22 +16,19 @@ FILE = "capture.start.safetensors"
 def save_start(folder: Path, parameters: Mapping[str, Tensor]) -> None:
     """Write the parameters' present values, atomically."""
     tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in parameters.items()}
-    temporary = folder / f".{FILE}.{os.getpid()}.part"
-    try:
-        save_file(tensors, temporary)
-        temporary.replace(folder / FILE)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_by_name(folder / FILE, lambda place: save_file(tensors, place))
 
 
 def load_start(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The values at step zero of these parameters.
 
-    Raises `Missing` where they were never written and `BadInput` where they belong to another model.
+    Raises `Missing` where they were never written and `BadInput` where they are damaged or another model's.
     """
     path = folder / FILE
     if not path.is_file():
         raise Missing("capture-no-start", "the weights of step zero are not there", file=path)
+    # A damaged file is named here: the library has one error for all.
+    read_safetensors(path)
     tensors: dict[str, Tensor] = load_file(path)
     for name, parameter in parameters.items():
         found = tuple(tensors[name].shape) if name in tensors else None
@@ -42,5 +40,6 @@ def load_start(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, Tens
                 tensor=name,
                 expected=tuple(parameter.shape),
                 found=found,
+                fix="remove the run's folder to train it anew",
             )
     return tensors

@@ -36,6 +36,7 @@ COMMANDS: dict[str, Tried] = {
     "norms_with_pictures": Tried(lambda i, o: ["norms", f"a={i / 'a'}", "-o", o]),
     "subspace": Tried(lambda i, o: ["subspace", i / "a", i / "b", "-o", o, *_NONE]),
     "trajectory": Tried(lambda i, o: ["trajectory", i / "run", "-o", o, *_NONE]),
+    "trajectory_with_pictures": Tried(lambda i, o: ["trajectory", i / "run", "-o", o]),
     "check": Tried(lambda i, o: ["check", i / "tuned", "--base", i / "model", "-o", o, *_NONE]),
     "verify": Tried(
         lambda i, o: ["verify", i / "merged.safetensors", i / "tuned", "--base", i / "model", "-o", o]

@@ -20,6 +20,7 @@ from tunescope.questions.norms.study import norms
 from tunescope.source import open_source
 
 from . import packing
+from .formats import FORMATS
 from .kind import Kind, _adapter, _pairs
 from .methods import METHODS
 from .models import MODELS
@@ -243,4 +244,4 @@ KINDS: dict[str, Kind] = {
     "yaml": Kind(_data("c.yaml", _YAML), lambda p: read_config(p, _OPTIONS), _TEXT),
     "toml": Kind(_data("c.toml", _TOML), lambda p: read_config(p, _OPTIONS), _TEXT),
 }  # fmt: skip
-KINDS |= METHODS | STATES | MODELS
+KINDS |= METHODS | STATES | MODELS | FORMATS

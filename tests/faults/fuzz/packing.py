@@ -15,6 +15,9 @@ from safetensors.numpy import load, save
 
 from .mutations import HOSTILE, Change, bytewise, json_values, tokenwise
 
+# What the readers of zip and gzip raise for an archive that an earlier change damaged.
+_DAMAGE = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
 
 def safetensors_header(data: bytes, change: Change) -> bytes:
     """A value of the header, whose length is stated rightly afterwards."""
@@ -75,7 +78,7 @@ def zip_members(data: bytes, change: Change) -> bytes:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [(m.filename, archive.read(m)) for m in archive.infolist()]
-    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+    except _DAMAGE:
         return bytewise(data, change)
     if not members:
         return bytewise(data, change)
@@ -113,7 +116,7 @@ def gzip_content(data: bytes, change: Change) -> bytes:
     """A word of the packed text."""
     try:
         return gzip.compress(tokenwise(gzip.decompress(data), change), 1, mtime=0)
-    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error):
+    except _DAMAGE:
         return bytewise(data, change)
 
 

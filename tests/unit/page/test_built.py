@@ -1,12 +1,11 @@
 """What ships is what the sources build, colours are matplotlib's, and a licence goes along."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 from scripts.make_colours import TARGET, tables
+from tests.absent import absent
 
 from tunescope.page.document import built
 
@@ -33,10 +32,7 @@ def test_no_source_names_a_registry_and_none_is_long() -> None:
 def test_the_script_that_ships_is_what_the_sources_build(tmp_path: Path) -> None:
     node = shutil.which("node")
     if node is None or not (WEB / "node_modules" / "esbuild").is_dir():
-        text = "node or web/node_modules is not here: cd web && npm ci --ignore-scripts"
-        if os.environ.get("TUNESCOPE_REQUIRE_DATA") == "1":
-            pytest.fail(text)
-        pytest.skip(text)
+        absent("node or web/node_modules is not here: cd web && npm ci --ignore-scripts")
     subprocess.run([node, "build.mjs", str(tmp_path)], cwd=WEB, check=True, timeout=300)
     for name in ("page.js", "page.css", "page.html"):
         assert (tmp_path / name).read_text(encoding="utf-8") == built(name), f"{name}: make page"
