@@ -153,10 +153,12 @@ export class Maps {
   }
 
   show() {
-    const size = this.size();
+    const shared = this.size();
     const kept = new Map();
     for (const map of this.maps) {
       const drawn = this.drawn(map);
+      // Each map has below it what its own names take.
+      const size = shared.foot ? { ...shared, foot: Math.ceil(Math.max(...drawn.xs.map((x) => textWidth(short(x, 22)))) * Math.SQRT1_2) + 20 } : shared;
       const heat = this.heats.get(map.id);
       if (heat && JSON.stringify(heat.size) === JSON.stringify(size)) heat.update(drawn);
       kept.set(map.id, heat?.map === drawn ? heat : new Heat(drawn, size, { open: (key) => this.page.open(key) }));

@@ -9,6 +9,8 @@ from matplotlib.ft2font import FT2Font
 from tunescope.errors import printable
 
 _FAMILY = "DejaVu Sans"
+# Texts are measured at a size at which rounding to pixels does not count.
+_FINE = 8
 _POINTS_PER_INCH = 72.0
 
 
@@ -44,7 +46,8 @@ def names(labels: Sequence[str], limit: int) -> list[str]:
     >>> names(["a" * 9 + "x" + "a" * 9, "a" * 9 + "y" + "a" * 9], 8)[0] == "a" * 9 + "x" + "a" * 9
     True
     """
-    while limit < max(map(len, labels), default=0):
+    # A sign that the font has not is spelled, which takes more room than the sign.
+    while limit < max((len(legible(label)) for label in labels), default=0):
         short = [title_text(label, limit) for label in labels]
         if len(set(short)) == len(set(labels)):
             return short
@@ -56,12 +59,12 @@ def names(labels: Sequence[str], limit: int) -> list[str]:
 def width_of(text: str, size: float) -> float:
     """Inches that the widest line of a text takes at `size` points."""
     font = _font()
-    font.set_size(size, _POINTS_PER_INCH)
+    font.set_size(size, _POINTS_PER_INCH * _FINE)
     widest = 0.0
     for line in text.split("\n"):
         font.set_text(line)
         widest = max(widest, font.get_width_height()[0] / 64)
-    return widest / _POINTS_PER_INCH
+    return widest / _POINTS_PER_INCH / _FINE
 
 
 def widest(texts: Sequence[str], size: float) -> float:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tunescope.picture.grid import heatmaps, size_of
+from tunescope.picture.lettering import names
 from tunescope.picture.matrix import matrices
 from tunescope.picture.matrix_views import Matrix
 from tunescope.picture.profiles import curves, rankings
@@ -46,8 +47,8 @@ def test_models_with_other_layers_and_modules_get_the_rows_and_columns_of_all() 
 
 
 def test_twelve_long_names_stand_apart_and_inside_the_sheet() -> None:
-    names = [f"tinyllama-1.1b-chat_turkish_instructions_lr{k}e-4" for k in range(12)]
-    figure = sheet([[panel(name, 22) for name in names]])
+    labels = [f"tinyllama-1.1b-chat_turkish_instructions_lr{k}e-4" for k in range(12)]
+    figure = sheet([[panel(name, 22) for name in labels]])
     renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
     titles = [text for text in figure.axes[0].texts if "…" in text.get_text()]
     assert len({text.get_text() for text in titles}) == 12
@@ -126,3 +127,23 @@ def test_lines_that_coincide_are_drawn_one_inside_the_other() -> None:
     widths = [line.get_linewidth() for line in curves(lines, "t", "share", "k").lines]
     assert widths[0] >= widths[1] + 1.5
     assert widths[1] == widths[2]
+
+
+def test_names_that_the_font_must_spell_are_shortened_and_stay_apart() -> None:
+    shown = names(["学習済みモデルその一", "学習済みモデルその二", "plain"], 26)
+    assert len(set(shown)) == 3
+    assert all(len(name) <= 52 for name in shown)
+    assert names(["学習済み", "plain"], 16)[0].count("…") == 1
+
+
+def test_names_of_rows_leave_the_name_of_their_axis_free() -> None:
+    rows = tuple(f"run-{k:02d}-lr-{k}e-4-long-name" for k in range(12))
+    values = np.ones((12, 26))
+    none = np.zeros(values.shape, bool)
+    numbers = tuple(map(str, range(26)))
+    grid = Grid("mlp", rows, numbers, values, none, "size", (0.0, 1.0), "model", "layer", True)
+    figure = sheet([[grid]])
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    boxes = {text.get_text(): text.get_window_extent(renderer) for text in figure.axes[0].texts}
+    model = boxes.pop("model")
+    assert not any(model.overlaps(box) for box in boxes.values())
