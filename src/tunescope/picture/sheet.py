@@ -157,7 +157,9 @@ def _name_columns(ax: Axes, grid: Grid, plan: _Plan, at: tuple[float, float]) ->
     each = plan.width / columns
     shown = list(grid.columns) if grid.numbered else names(grid.columns, 26)
     turned = not grid.numbered and widest(shown, _LABEL) > 0.95 * each
-    every = max(1, int(np.ceil(((widest(shown, _LABEL) + 0.05) if not turned else _LINE_H) / each)))
+    # Names that are not turned all have room; of numbers some may be left out.
+    room = widest(shown, _LABEL) + 0.05 if grid.numbered else _LINE_H if turned else each
+    every = max(1, int(np.ceil(room / each)))
     for k in range(0, columns, every):
         ax.text(
             x + (k + 0.5) * each, y + 0.04, shown[k], fontsize=_LABEL, ha="center", va="top",

@@ -147,3 +147,13 @@ def test_names_of_rows_leave_the_name_of_their_axis_free() -> None:
     boxes = {text.get_text(): text.get_window_extent(renderer) for text in figure.axes[0].texts}
     model = boxes.pop("model")
     assert not any(model.overlaps(box) for box in boxes.values())
+
+
+def test_every_kind_of_weight_is_named_below_a_sheet() -> None:
+    kinds = ("Gate", "Up", "Down", "Q", "K", "V", "O")
+    for count in (2, 3, 12):
+        shown = [
+            text.get_text()
+            for text in sheet([[panel(f"m{k}", 26, kinds) for k in range(count)]]).axes[0].texts
+        ]
+        assert all(kind in shown for kind in kinds)
