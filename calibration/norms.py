@@ -13,7 +13,7 @@ from tunescope.questions.norms.findings import place_findings
 
 QUESTION = "norms"
 DEPTH = "early/middle/late_layers"
-KINDS = (DEPTH, "family_tilt", "hot_cell", "collapsed")
+KINDS = (DEPTH, "hot_layer", "family_tilt", "hot_cell", "collapsed")
 ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 MLP = ("mlp.gate_proj", "mlp.up_proj", "mlp.down_proj")
 ALL = ATTENTION + MLP
@@ -147,6 +147,11 @@ def hot(random: Random, logs: NDArray[np.float64], kinds: tuple[str, ...]) -> No
     logs[random.integers(len(logs)), random.integers(len(kinds))] += math.log(5)
 
 
+def layer(random: Random, logs: NDArray[np.float64], _: tuple[str, ...]) -> None:
+    """One layer 3 times what it would be, in all kinds of weight."""
+    logs[random.integers(len(logs))] += math.log(3)
+
+
 def dead(random: Random, logs: NDArray[np.float64], kinds: tuple[str, ...]) -> None:
     """One cell a hundredth of what it would be."""
     logs[random.integers(len(logs)), random.integers(len(kinds))] -= math.log(100)
@@ -182,6 +187,8 @@ class _Effect:
     law: str
     shapes: tuple[Shape, ...] = field(default=())
     least: float | None = 0.9
+    # In every model, or in the first alone.
+    everywhere: bool = True
 
     def scenarios(self) -> list[Planted]:
         return [
@@ -191,7 +198,7 @@ class _Effect:
                 self.effect,
                 self.law,
                 shape.words,
-                Study(shape, self.plant, shape.models),
+                Study(shape, self.plant, shape.models if self.everywhere else 1),
                 self.least,
             )
             for shape in self.shapes
@@ -214,8 +221,16 @@ _EFFECTS = (
             (_tenth(24, level=0.2),), None),
     _Effect("hot_cell", "a cell 5×", hot, "cells 10 %, Laplace",
             (_tenth(12), _tenth(24, models=12), _tenth(32, ATTENTION, 4), _tenth(80, models=6))),
+    _Effect("hot_cell", "a cell 5× in one model of the study", hot, "cells 10 %, Laplace",
+            (_tenth(24, models=12), _tenth(80, models=6)), None, everywhere=False),
     _Effect("hot_cell", "a cell 5×", hot, "cells 20 %, Laplace",
             (Shape(24, models=1, cell=0.2, law=laplace),), None),
+    _Effect("hot_cell", "a cell 5×", hot, "cells 20 %, normal",
+            (Shape(12, models=1, cell=0.2), Shape(24, models=1, cell=0.2)), None),
+    _Effect("hot_layer", "a layer 3×", layer, "layers 10 %, cells 10 %, normal",
+            (Shape(12, models=1, layer=0.1, cell=0.1), Shape(24, models=1, layer=0.1, cell=0.1),
+             Shape(32, models=4, layer=0.1, cell=0.1)), None),
+    _Effect("hot_layer", "a layer 3×", layer, "layers 20 %, normal", (Shape(24, models=1),), None),
     _Effect("collapsed", "a cell 1/100", dead, "cells 20 %, t₅",
             (Shape(12, models=4, cell=0.2, law=t5), Shape(32, ATTENTION, models=12, cell=0.2, law=t5))),
 )  # fmt: skip

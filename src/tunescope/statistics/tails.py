@@ -1,7 +1,5 @@
 """How rare a value is under laws with heavier tails than the normal one."""
 
-import math
-
 import numpy as np
 
 from tunescope.statistics.laws import t_above, t_tail
@@ -9,7 +7,6 @@ from tunescope.statistics.types import Float64
 
 # Cells of a map of norms scatter with heavy tails; 5 degrees of freedom have a kurtosis of 9.
 FREEDOM = 5
-_STEPS = 40
 _MEDIAN_OF_ABSOLUTE_T5 = t_above(0.25, FREEDOM)
 
 
@@ -21,13 +18,15 @@ def t5_scale(residuals: Float64) -> float:
     return max(float(np.median(np.abs(residuals))) / _MEDIAN_OF_ABSOLUTE_T5, 1e-6)
 
 
-def leading_outliers(standard: Float64, most: int, alpha: float) -> tuple[int, float]:
-    """How many of the largest values are too far above the next one for a t₅ law, and the p of that.
+def leading_outliers(
+    standard: Float64, most: int, alpha: float, freedom: float = FREEDOM
+) -> tuple[int, float]:
+    """How many of the largest values are too far above the next one for Student's law, and the p of that.
 
     `standard` is `(n,)`, in units of the law's scale. Given the (k+1)th largest, the k largest are draws
     from the law's tail beyond it, so P(all k > x) = (S(x)/S(y))ᵏ with y that value: this holds for any n, and
-    a scatter lighter than t₅ shows in y. Of k = 1 … `most` the largest is taken whose p stays below α/2ᵏ,
-    which add up to α; the p given is multiplied by 2ᵏ.
+    a scatter lighter than the law shows in y. Of k = 1 … `most` the largest is taken whose p stays below
+    α/2ᵏ, which add up to α; the p given is multiplied by 2ᵏ.
 
     >>> leading_outliers(np.array([0.1, -0.3, 1.2, 40.0, 0.8, 2.0, 35.0]), 3, 0.025)[0]
     2
@@ -35,7 +34,7 @@ def leading_outliers(standard: Float64, most: int, alpha: float) -> tuple[int, f
     order = np.sort(standard)[::-1][: most + 1].tolist()
     found, p = 0, 1.0
     for k in range(1, len(order)):
-        tail, beyond = t_tail(order[k - 1], FREEDOM), t_tail(order[k], FREEDOM)
+        tail, beyond = t_tail(order[k - 1], freedom), t_tail(order[k], freedom)
         adjusted = min((2 * tail / beyond) ** k, 1.0) if beyond > 0 else 1.0
         if adjusted <= alpha:
             found, p = k, adjusted
@@ -57,19 +56,3 @@ def phi_tail(phi: float | Float64, d: int) -> Float64:
 
     found: Float64 = special.betainc((d - 1) / 2, 0.5, 1 - np.clip(np.asarray(phi, np.float64), 0.0, 1.0))
     return found
-
-
-def visible_outlier(n: int, alpha: float, power: float = 0.9) -> float:
-    """How far, in units of the scale, one of n values of a t₅ law must be moved up to be found with `power`.
-
-    Its own scatter may lie below zero and the next largest value above where it is expected, S(y) = E/n with
-    E of the exponential law: the median over E of the distance, and its scatter, are put together.
-
-    >>> visible_outlier(168, 0.025) > t_above(0.025 / 2 / 169, FREEDOM)
-    True
-    """
-    shares = (np.arange(_STEPS) + 0.5) / _STEPS
-    edges = np.array([t_above(alpha * -math.log(u) / (2 * n), FREEDOM) for u in shares.tolist()])
-    scatter = np.array([t_above(u, FREEDOM) for u in shares.tolist()])
-    needed = np.sort((edges[:, None] - scatter[None, :]).ravel())
-    return float(needed[math.ceil(power * len(needed)) - 1])

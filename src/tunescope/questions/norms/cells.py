@@ -8,6 +8,7 @@ import numpy as np
 
 from tunescope.measure.towers import Tower
 from tunescope.questions.norms.words import is_size, of_measure, times
+from tunescope.statistics.scatter import standing_out
 from tunescope.statistics.tails import leading_outliers, t5_scale
 from tunescope.statistics.two_way import two_way
 from tunescope.statistics.types import Float64
@@ -16,7 +17,7 @@ from tunescope.study.finding import Finding, merged, named, significant
 # A weight is hot from this many times its expected value on, and has collapsed below this share of it.
 HOT_RATIO, COLLAPSED_SHARE = 2.5, 1 / 50
 # The share of studies without any such weight that may be given one.
-HOT_ALPHA, COLLAPSED_ALPHA = 0.025, 0.01
+HOT_ALPHA, COLLAPSED_ALPHA = 0.035, 0.01
 # Weights this far from what is expected take no part in saying what is expected.
 _APART = 2.0
 # Of fewer weights the scatter is not known well enough for any to stand out of it.
@@ -81,7 +82,8 @@ def _standing_out(looked: Sequence[tuple[str, Cells]], metric: str, hot: bool) -
     standard = [v / (c.error * c.scale) for v, (_, c) in zip(values, looked, strict=True)]
     flat = np.concatenate([np.nan_to_num(t, nan=-np.inf).ravel() for t in standard] or [np.zeros(0)])
     large = np.concatenate([np.nan_to_num(v, nan=0.0).ravel() for v in values] or [np.zeros(0)]) >= edge
-    count, p = leading_outliers(flat, int(large.sum()), HOT_ALPHA if hot else COLLAPSED_ALPHA)
+    seen, most = flat[np.isfinite(flat)], int(large.sum())
+    count, p = standing_out(seen, most, HOT_ALPHA) if hot else leading_outliers(seen, most, COLLAPSED_ALPHA)
     first = np.zeros(len(flat), bool)
     first[np.argsort(-flat, kind="stable")[:count]] = True
     one: dict[str, list[tuple[Cells, int]]] = {}
@@ -108,7 +110,7 @@ def _finding(
         "statistic": "value over what layer and kind lead one to expect",
         "value": ratio,
         "threshold": HOT_RATIO if hot else COLLAPSED_SHARE,
-        "null": "t₅ scatter about a level for each layer and each kind, given the next largest cells",
+        "null": "scatter about a level for each layer and each kind: t₅, or the tail that other cells have",
         "p": p,
         "n": cells.n,
         "places_looked_at": total,

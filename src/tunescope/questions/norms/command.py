@@ -105,6 +105,7 @@ COMMAND = Command(
         "early_layers",
         "middle_layers",
         "late_layers",
+        "hot_layer",
         "family_tilt",
         "hot_cell",
         "collapsed",

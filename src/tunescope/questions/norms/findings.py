@@ -13,6 +13,7 @@ from tunescope.measure.towers import Tower, towers_of_models
 from tunescope.questions.norms.cells import cell_findings
 from tunescope.questions.norms.depth import depth_findings
 from tunescope.questions.norms.facts import non_finite, untrained
+from tunescope.questions.norms.layers import layer_findings
 from tunescope.questions.norms.pairs import equal_updates, opposite_updates, strangers
 from tunescope.questions.norms.tilt import tilt_findings
 from tunescope.study.finding import Finding, noticed_together, ordered
@@ -31,7 +32,7 @@ def norm_findings(
     """
     found = [*untrained(frame), *non_finite(frame), *noticed_together(notices)]
     models = model_towers(frame, metric)
-    found += place_findings(models, metric)
+    found += place_findings(models, metric, _per_output(frame, metric))
     if both is not None:
         # Tables of norms hold no update that could be compared; they are no strangers for that.
         published = {label for label, notice in notices if notice.slug == "published-norms"}
@@ -40,11 +41,16 @@ def norm_findings(
     return ordered(found)
 
 
-def place_findings(models: Mapping[str, Sequence[Tower]], metric: str) -> list[Finding]:
-    """Where the models changed most: in depth, by family, in single weights."""
+def place_findings(
+    models: Mapping[str, Sequence[Tower]],
+    metric: str,
+    per_output: Mapping[str, Sequence[Tower]] | None = None,
+) -> list[Finding]:
+    """Where the models changed most: in depth, in whole layers, by family, in single weights."""
     return [
         *depth_findings(models, metric),
-        *tilt_findings(models, metric),
+        *layer_findings(models, metric),
+        *tilt_findings(models, metric, per_output),
         *cell_findings(models, metric),
     ]
 
@@ -52,3 +58,9 @@ def place_findings(models: Mapping[str, Sequence[Tower]], metric: str) -> list[F
 def model_towers(frame: pl.DataFrame, metric: str) -> dict[str, list[Tower]]:
     """The towers of every model of a norms table."""
     return towers_of_models(frame, metric)
+
+
+def _per_output(frame: pl.DataFrame, metric: str) -> dict[str, list[Tower]] | None:
+    """The towers of a norm that grows with a weight's width, divided by it; `None` for other metrics."""
+    beside = f"{metric}_normalized"
+    return model_towers(frame, beside) if beside in frame.columns and frame[beside].count() else None

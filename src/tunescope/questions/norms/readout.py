@@ -69,7 +69,8 @@ def _first(models: Mapping[str, Any]) -> Mapping[str, Any]:
 def _models(models: Mapping[str, Any]) -> list[str]:
     layers = shared_layers(models)
     thirds = " · ".join(f"{name} ({layers[name]})" if layers else name for name in _THIRDS)
-    header = ["model", "mean", "MLP", "attention", thirds, "top layers", "largest cell"]
+    means = f"mean of layers: {thirds}"
+    header = ["model", "mean", "MLP", "attention", means, "top layers", "largest cell"]
     return table(header, [_row(label, model) for label, model in models.items()])
 
 

@@ -10,19 +10,21 @@ from tunescope.measure.depth import LEAST_LAYERS as LEAST_FOR_DEPTH
 from tunescope.measure.depth import MOST_VISIBLE, depth_of, visible_third
 from tunescope.measure.towers import Tower
 from tunescope.questions.norms.cells import HOT_ALPHA, HOT_RATIO, cells_of
+from tunescope.questions.norms.layers import LAYER_ALPHA, LAYER_RATIO, levels_of
 from tunescope.questions.norms.tilt import ALPHA as TILT_ALPHA
 from tunescope.questions.norms.tilt import TILT_RATIO, tilt_of
-from tunescope.statistics.laws import NINE_IN_TEN, t_above
+from tunescope.statistics.laws import NINE_IN_TEN
 from tunescope.statistics.location import visible_shift
-from tunescope.statistics.tails import FREEDOM, visible_outlier
+from tunescope.statistics.scatter import standing_from
+from tunescope.statistics.types import Float64
 from tunescope.study.finding import listed
 
 
 def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
     """What was looked at, and for each kind of finding the least effect that is found nine times in ten.
 
-    `third`, `tilt` and `cell` are factors, that of the model in which least is seen; `None` where there is
-    too little to see any.
+    `third`, `layer`, `tilt` and `cell` are factors, that of the model in which least is seen; `None` where
+    there is too little to see any.
     """
     every = [tower for its in models.values() for tower in its]
     layers = [len(tower.layers) for tower in every]
@@ -32,6 +34,7 @@ def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
         "layers": [min(layers, default=0), max(layers, default=0)],
         "kinds": max((len(tower.kinds) for tower in every), default=0),
         "third": _third(every),
+        "layer": _layer(every),
         "tilt": _tilt(every),
         "cell": _cell(every),
     }
@@ -39,6 +42,12 @@ def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
 
 def _third(every: Sequence[Tower]) -> float | None:
     return visible_third([depth for tower in every if (depth := depth_of(tower)) is not None])
+
+
+def _layer(every: Sequence[Tower]) -> float | None:
+    found = [levels for tower in every if (levels := levels_of(tower)) is not None]
+    values = [(levels.over, np.full(len(levels.over), levels.scale_of_all)) for levels in found]
+    return _standing(values, LAYER_ALPHA, LAYER_RATIO)
 
 
 def _tilt(every: Sequence[Tower]) -> float | None:
@@ -56,11 +65,18 @@ def _tilt(every: Sequence[Tower]) -> float | None:
 
 def _cell(every: Sequence[Tower]) -> float | None:
     found = [cells for tower in every if (cells := cells_of(tower)) is not None]
-    outlier = visible_outlier(sum(c.n for c in found), HOT_ALPHA) if found else math.inf
-    # A single cell scatters by the t₅ law itself.
-    own = t_above(0.1, FREEDOM) / NINE_IN_TEN
-    scatter = [c.scale * float(np.median(c.error)) for c in found]
-    return _factor([max(outlier * s, _beyond(HOT_RATIO, own * s)) for s in scatter])
+    finite = [np.isfinite(c.over) for c in found]
+    values = [(c.over[seen], (c.error * c.scale)[seen]) for c, seen in zip(found, finite, strict=True)]
+    return _standing(values, HOT_ALPHA, HOT_RATIO)
+
+
+def _standing(found: Sequence[tuple[Float64, Float64]], alpha: float, least: float) -> float | None:
+    """The factor at which nine in ten of some values over what is expected, with scales, stand out."""
+    if not found:
+        return None
+    edge = standing_from(np.concatenate([over / scale for over, scale in found]), alpha)
+    needed = [np.maximum(edge * scale, math.log(least)) - over for over, scale in found]
+    return _factor([float(np.quantile(each, 0.9)) for each in needed])
 
 
 def _beyond(least: float, error: float) -> float:
@@ -85,6 +101,7 @@ def nothing_stands_out(looked: Mapping[str, Any]) -> str:
     text = f"Nothing stands out in {models} of {layers} layers and {kinds}.{_untested(looked)}"
     effects = (
         ("third", "a third of the layers {:.2f}× another"),
+        ("layer", "a whole layer {:.1f}× the middle one"),
         ("tilt", "MLP and attention {:.2f}× apart"),
         ("cell", "a weight {:.1f}× what is expected of it"),
     )
@@ -101,7 +118,7 @@ def _untested(looked: Mapping[str, Any]) -> str:
         few = looked["layers"][1] < LEAST_FOR_DEPTH
         text += " Depth was not tested: too few layers" if few else " Of depth nothing can be told"
         text += f" (it needs {LEAST_FOR_DEPTH})." if few else "."
-    others = (("tilt", "MLP against attention"), ("cell", "single weights"))
+    others = (("layer", "whole layers"), ("tilt", "MLP against attention"), ("cell", "single weights"))
     if blind := [words for key, words in others if looked[key] is None]:
         text += f" Too few layers or kinds of weight to tell of {listed(blind, 'and')}."
     return text

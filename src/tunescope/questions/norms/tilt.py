@@ -19,6 +19,8 @@ ALPHA = 0.02
 FLIPPED = 0.05
 # The signs of fewer layers reach no p of 5 %.
 LEAST_LAYERS = 6
+# One kind of a family may differ by its width alone, and says nothing of how such kinds scatter.
+LEAST_KINDS = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ class Tilt:
 
 
 def tilt_of(tower: Tower) -> Tilt | None:
-    """MLP against attention; `None` below six layers with both, or three kinds that all of them have."""
+    """MLP against attention; `None` below six layers with both, or two kinds of each that all have."""
     families = np.array(tower.families)
     seen = np.isfinite(tower.logs)
     mlp, attention = families == "mlp", families == "attention"
@@ -61,7 +63,7 @@ def tilt_of(tower: Tower) -> Tilt | None:
     # Kinds that only some of these layers have would compare other layers with others.
     full = seen[rows].all(axis=0) if len(rows) else np.zeros(len(families), bool)
     mlp, attention = mlp & full, attention & full
-    if len(rows) < LEAST_LAYERS or not mlp.any() or not attention.any() or mlp.sum() + attention.sum() < 3:
+    if len(rows) < LEAST_LAYERS or min(mlp.sum(), attention.sum()) < LEAST_KINDS:
         return None
     table = tower.logs[rows]
     differences = table[:, mlp].mean(axis=1) - table[:, attention].mean(axis=1)
@@ -76,16 +78,38 @@ def tilt_of(tower: Tower) -> Tilt | None:
     )
 
 
-def tilt_findings(models: Mapping[str, Sequence[Tower]], metric: str) -> list[Finding]:
-    """One finding for each direction in which some models tilt in one tower, over all models of the study."""
-    looked = [(model, found) for model, its in models.items() for t in its if (found := tilt_of(t))]
-    adjusted = holm([tilt.p for _, tilt in looked])
+def tilt_findings(
+    models: Mapping[str, Sequence[Tower]],
+    metric: str,
+    per_output: Mapping[str, Sequence[Tower]] | None = None,
+) -> list[Finding]:
+    """One finding for each direction in which some models tilt in one tower, over all models of the study.
+
+    `per_output` are the towers of a size divided by the width of its weights: a tilt of the size itself is
+    told only where it is one there too.
+    """
+    looked = _tilted(models)
+    beside = {(model, t.tower.stack, t.order) for model, t, p in _tilted(per_output or {}) if p is not None}
     told = [
         _finding(model, tilt, p, len(looked), metric)
-        for (model, tilt), p in zip(looked, adjusted.tolist(), strict=True)
-        if tilt.ratio >= TILT_RATIO and p <= ALPHA and sign_flips(tilt.differences) <= FLIPPED
+        for model, tilt, p in looked
+        if p is not None and (per_output is None or (model, tilt.tower.stack, tilt.order) in beside)
     ]
     return merged(told, lambda f: (f.evidence["most"], f.evidence["stack"]), lambda g: _together(g, metric))
+
+
+def _tilted(models: Mapping[str, Sequence[Tower]]) -> list[tuple[str, Tilt, float | None]]:
+    """Every tower that can be tested, with the adjusted p of a tilt, `None` where there is none."""
+    looked = [(model, found) for model, its in models.items() for t in its if (found := tilt_of(t))]
+    adjusted = holm([tilt.p for _, tilt in looked]).tolist()
+    return [
+        (model, tilt, p if tilt.ratio >= TILT_RATIO and p <= ALPHA and _flips(tilt) else None)
+        for (model, tilt), p in zip(looked, adjusted, strict=True)
+    ]
+
+
+def _flips(tilt: Tilt) -> bool:
+    return sign_flips(tilt.differences) <= FLIPPED
 
 
 def _finding(model: str, tilt: Tilt, p: float, towers: int, metric: str) -> Finding:

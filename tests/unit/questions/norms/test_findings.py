@@ -99,18 +99,56 @@ def test_one_kind_against_one_is_no_difference_of_families() -> None:
     assert "family_tilt" not in found(rows(lambda _, kind: 2.0 if "mlp" in kind else 1.0, kinds=kinds))
 
 
+@pytest.mark.parametrize("attention", [ATTENTION[:1], ATTENTION[:2], ATTENTION])
+def test_one_kind_of_a_family_may_be_wide_and_makes_no_tilt(attention: tuple[str, ...]) -> None:
+    """Down projections have four times as many inputs: twice the norm at one size of each entry."""
+    chance = scattered(7, 0.1, 0.005)
+    wide = rows(lambda i, k: chance(i, k) * (2 if "down" in k else 1), kinds=(*attention, MLP[2]), layers=24)
+    assert "family_tilt" not in found(wide)
+
+
+def test_a_norm_that_grows_with_width_is_no_tilt_where_it_is_none_per_output() -> None:
+    chance = scattered(8, 0.1, 0.05)
+    per_output = rows(chance, kinds=ATTENTION + MLP[:2])
+    wide = [row | {"frobenius_norm": float(str(row[METRIC])) * (2 if row["family"] == "mlp" else 1)}
+            for row in per_output]  # fmt: skip
+    assert "family_tilt" not in found(wide, metric="frobenius_norm")
+    tilted = [row | {METRIC: row["frobenius_norm"]} for row in wide]
+    assert "family_tilt" in found(tilted, metric="frobenius_norm")
+
+
+def test_a_whole_layer_that_changed_three_times_as_much_is_named_with_its_weights() -> None:
+    chance = scattered(9, 0.08, 0.05)
+    told = found(rows(lambda i, k: chance(i, k) * (3 if i == 17 else 1), layers=24))
+    layer = told["hot_layer"]
+    assert layer.evidence["layer"] == 17
+    assert layer.evidence["value"] == pytest.approx(3, rel=0.25)
+    assert layer.components == tuple(f"L17_{kind}" for kind in ATTENTION + MLP)
+    assert layer.text.startswith(
+        "Layer 17 of m changed more than the others, in all kinds of weight together"
+    )
+
+
+def test_a_single_hot_weight_makes_no_hot_layer() -> None:
+    chance = scattered(10, 0.05, 0.05)
+    told = found(rows(lambda i, k: chance(i, k) * (20 if (i, k) == (5, MLP[1]) else 1), layers=24))
+    assert "hot_cell" in told
+    assert "hot_layer" not in told
+
+
 def test_kinds_of_unlike_level_are_no_tilt() -> None:
     levels = dict(zip(ATTENTION + MLP, (1.0, 3.0, 0.5, 2.0, 4.0, 1.0, 2.0), strict=True))
     assert "family_tilt" not in found(rows(lambda _, kind: levels[kind]))
 
 
 def test_a_second_tower_does_not_tilt_the_first() -> None:
-    unet = rows(lambda *_: 10.0, kinds=("attn1.to_q", "attn2.to_v", "ff.net.2"), layers=6, stack="unet")
+    kinds = ("attn1.to_q", "attn2.to_v", "ff.net.0.proj", "ff.net.2")
+    unet = rows(lambda *_: 10.0, kinds=kinds, layers=6, stack="unet")
     text = rows(lambda *_: 1.0, kinds=ATTENTION, stack="text_encoder")
     assert "family_tilt" not in found(unet + text)
     tilted = rows(
         lambda _, kind: 20.0 if "ff" in kind else 10.0,
-        kinds=("attn1.to_q", "attn2.to_v", "ff.net.2"), layers=6, stack="unet",
+        kinds=kinds, layers=6, stack="unet",
     )  # fmt: skip
     assert found(tilted + text)["family_tilt"].evidence["ratio"] == pytest.approx(2)
 

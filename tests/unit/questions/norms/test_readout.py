@@ -159,12 +159,15 @@ def spread_over(seed: int, layers: int = 24) -> Tower:
 
 
 def test_what_is_said_to_be_visible_is_found_about_nine_times_in_ten() -> None:
-    found = {"third": 0, "tilt": 0, "cell": 0}
+    kinds = {"third": "late_layers", "layer": "hot_layer", "tilt": "family_tilt", "cell": "hot_cell"}
+    found = dict.fromkeys(kinds, 0)
     for seed in range(60):
         seen = looked_at({"m": [spread_over(seed)]})
-        for effect, kind in (("third", "late_layers"), ("tilt", "family_tilt"), ("cell", "hot_cell")):
-            other = spread_over(1000 + seed)
-            place = {"third": np.s_[16:], "tilt": np.s_[:, 4:], "cell": np.s_[12, 2]}[effect]
+        for effect, kind in kinds.items():
+            # Thirds and families of another draw; among cells and layers, those that were looked at.
+            other = spread_over(seed + (1000 if effect in ("third", "tilt") else 0))
+            at, kind_at = seed % 24, seed % 7
+            place = {"third": np.s_[16:], "layer": at, "tilt": np.s_[:, 4:], "cell": (at, kind_at)}[effect]
             other.logs[place] += np.log(seen[effect])
             findings = place_findings({"m": [other]}, "frobenius_norm_normalized")
             found[effect] += any(f.kind == kind for f in findings)

@@ -1,0 +1,114 @@
+"""Whole layers that changed far more than the other layers of their tower, whatever the kind of weight."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tunescope.measure.depth import LEAST_LAYERS
+from tunescope.measure.towers import Tower
+from tunescope.questions.norms.words import is_size, of_measure, times
+from tunescope.statistics.scatter import standing_out
+from tunescope.statistics.tails import t5_scale
+from tunescope.statistics.two_way import LEAST_KINDS, common_block
+from tunescope.statistics.types import Float64
+from tunescope.study.finding import Finding, merged, named
+
+# A layer stands out from this many times the middle one of the others on.
+LAYER_RATIO = 2.0
+# The share of studies without any such layer that may be given one.
+LAYER_ALPHA = 0.012
+
+
+@dataclass(frozen=True, eq=False)
+class Levels:
+    """How far each layer of a tower lies above the others, in logs: the median over its kinds of weight.
+
+    A single weight does not move a median of three kinds or more, so it makes no layer. `over` is
+    `(layers,)`, over the median of the other layers; `scale` that of the t₅ law through the scatter of all
+    but the highest, `scale_of_all` with it.
+    """
+
+    tower: Tower
+    layers: tuple[int, ...]
+    kinds: int
+    over: Float64
+    scale: float
+    scale_of_all: float
+
+    def components(self, at: int) -> tuple[str, ...]:
+        """The weights of a layer that have a name of their own."""
+        row = self.tower.layers.index(self.layers[at])
+        return tuple(name for name in self.tower.names[row] if name)
+
+
+def levels_of(tower: Tower) -> Levels | None:
+    """The layers of a tower; `None` below seven layers with the same three kinds of weight."""
+    rows, columns = common_block(np.isfinite(tower.logs))
+    if len(rows) < LEAST_LAYERS or len(columns) < LEAST_KINDS:
+        return None
+    table = tower.logs[np.ix_(rows, columns)]
+    level = np.median(table - np.median(table, axis=0), axis=1)
+    over = np.array([value - np.median(np.delete(level, i)) for i, value in enumerate(level)])
+    layers = tuple(tower.layers[i] for i in rows)
+    lower = np.delete(level, int(np.argmax(level)))
+    scales = (t5_scale(some - np.median(some)) for some in (lower, level))
+    return Levels(tower, layers, len(columns), over, *scales)
+
+
+def layer_findings(models: Mapping[str, Sequence[Tower]], metric: str) -> list[Finding]:
+    """The layers that stand out over all models: one finding for each layer and tower."""
+    looked = [(model, found) for model, its in models.items() for t in its if (found := levels_of(t))]
+    if not looked:
+        return []
+    standard = np.concatenate([levels.over / levels.scale for _, levels in looked])
+    large = np.concatenate([levels.over for _, levels in looked]) >= math.log(LAYER_RATIO)
+    count, p = standing_out(standard, int(large.sum()), LAYER_ALPHA)
+    first = set(np.argsort(-standard, kind="stable")[:count].tolist()) & set(np.flatnonzero(large).tolist())
+    told, start = [], 0
+    for model, levels in looked:
+        its = [i - start for i in sorted(first) if start <= i < start + len(levels.over)]
+        told += [_finding(model, levels, at, p, len(standard), metric) for at in its]
+        start += len(levels.over)
+    return merged(
+        told, lambda f: (f.evidence["stack"], f.evidence["layer"]), lambda group: _together(group, metric)
+    )
+
+
+def _finding(model: str, levels: Levels, at: int, p: float, total: int, metric: str) -> Finding:
+    ratio = math.exp(levels.over[at])
+    evidence = {
+        "statistic": "median over kinds of weight of a layer's value over the middle other layer",
+        "value": ratio,
+        "threshold": LAYER_RATIO,
+        "null": "layers scatter by a t₅ law, or by the tail that the other layers have",
+        "p": p,
+        "n": len(levels.over),
+        "places_looked_at": total,
+        "scatter": levels.scale,
+        "kinds": levels.kinds,
+        "layer": levels.layers[at],
+        "stack": levels.tower.stack,
+        "title": levels.tower.title,
+    }
+    strength = math.log(ratio) / math.log(LAYER_RATIO)
+    text = _text(model, times(ratio), evidence, metric, str(len(levels.over)))
+    return Finding("hot_layer", text, (model,), levels.components(at), evidence=evidence, strength=strength)
+
+
+def _together(group: Sequence[Finding], metric: str) -> str:
+    ratios = [f.evidence["value"] for f in group]
+    layers = sorted({f.evidence["n"] for f in group})
+    count = str(layers[0]) if len(layers) == 1 else f"{layers[0]} to {layers[-1]}"
+    names = named([f.models[0] for f in group], 12)
+    return _text(names, times(min(ratios), max(ratios)), group[0].evidence, metric, count)
+
+
+def _text(who: str, factor: str, evidence: Mapping[str, object], metric: str, layers: str) -> str:
+    what = "changed more" if is_size(metric) else "has larger values"
+    return (
+        f"Layer {evidence['layer']} of {who} {what} than the others, in all kinds of weight together: "
+        f"{factor} the middle one of the {layers} {evidence['title']}layers in {of_measure(metric)} "
+        f"(median over {evidence['kinds']} kinds of weight)."
+    )
