@@ -42,7 +42,7 @@ def test_metrics_methods_and_kinds_are_those_that_exist(offered: Offered) -> Non
     assert offered("norms", "--metric", "stable") == ["stable_rank"]
     assert sorted(norms_command.OFFERED) == sorted(METRICS)
     assert sorted(importance_command.OFFERED) == sorted(METHODS)
-    assert offered("norms", "--fail-on", "hot") == ["hot_cell"]
+    assert offered("norms", "--fail-on", "hot_c") == ["hot_cell"]
     assert offered("subspace", "x", "--device", "c") == ["cpu", "cuda"]
 
 
