@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from tunescope.training.gathered import Gathered
 from tunescope.training.motion import Motion
 from tunescope.training.replay import Replay
 from tunescope.training.statistics import delta_moments, moments
@@ -26,9 +27,9 @@ class Adapted(nn.Module):
 class Model(nn.Module):
     """Pairs of three shapes, full weights and biases."""
 
-    def __init__(self) -> None:
+    def __init__(self, rank: int = 4) -> None:
         super().__init__()
-        shapes = [(40, 24), (40, 24), (24, 72), (3000, 1700)]
+        shapes = [(40, 24, 4), (40, 24, 4), (24, 72, 2), (3000, 1700, rank), (3000, 1700, rank)]
         self.layers = nn.ModuleList(
             [nn.ModuleDict({"self_attn": nn.ModuleDict({"q_proj": Adapted(*shape)})}) for shape in shapes]
         )
@@ -55,10 +56,12 @@ def test_the_kernel_gives_the_moments(dtype, shape):
 
 
 @pytest.mark.parametrize("zero", [True, False])
-def test_replayed_statistics_are_the_launched_ones(zero):
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("rank", [3, 4, 16, 24, 40])
+def test_replayed_statistics_are_the_launched_ones(rank, dtype, zero):
     """At every later place of the weights, with B from zero or not, and as measured on the CPU."""
     torch.manual_seed(0)
-    model = Model().cuda()
+    model = Model(rank).to("cuda", dtype)
     if zero:
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
@@ -71,9 +74,9 @@ def test_replayed_statistics_are_the_launched_ones(zero):
     for _ in range(3):
         _moved(model, 1e-3)
         reading = replay.launch()
-        np.testing.assert_array_equal(reading.values, motion.measure())
+        np.testing.assert_allclose(reading.values, motion.measure(), rtol=1e-11)
         assert reading.seconds > 0
-    host = Model()
+    host = Model(rank).to(dtype)
     host.load_state_dict({name: value.cpu() for name, value in model.state_dict().items()})
     on_cpu = Motion(trainable(host), {name: value.cpu() for name, value in start.items()}).measure()
     np.testing.assert_allclose(reading.values, on_cpu, rtol=1e-9)
@@ -112,3 +115,13 @@ def test_a_model_on_the_host_is_not_recorded():
     """Nor one whose start is too large for the device."""
     parts = trainable(Model())
     assert Replay.of(Motion(parts, {n: p.detach().clone() for n, p in parts.parameters.items()})) is None
+
+
+def test_shapes_and_ranks_are_measured_at_once():
+    """Two ranks of a model are two kernels; one too large for a kernel's registers is measured by groups."""
+    small, large = (
+        Gathered.of(Motion(parts, dict(parts.parameters)))
+        for parts in (trainable(Model(rank).cuda()) for rank in (16, 17))
+    )
+    assert small is not None
+    assert large is None

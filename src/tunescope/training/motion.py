@@ -36,7 +36,7 @@ class Motion:
         self.trainable = trainable
         total = sum(tensor.numel() * tensor.element_size() for tensor in start.values())
         self.start_on_device = total <= ON_DEVICE
-        self._groups = [
+        self.groups = [
             _group(members, trainable, start, self.start_on_device) for members in _grouped(trainable)
         ]
 
@@ -57,7 +57,7 @@ class Motion:
         """
         by_device: dict[torch.device, list[tuple[list[int], Tensor]]] = defaultdict(list)
         with torch.no_grad():
-            for group in self._groups:
+            for group in self.groups:
                 values = group.statistics(*group.copies) if recorded else group.measure()
                 by_device[values.device].append((group.rows, values))
             return [
@@ -66,77 +66,88 @@ class Motion:
             ]
 
 
-class _WeightGroup:
+class WeightGroup:
     """Weights, biases and norms of one shape: `rows` are their places in the result."""
 
-    def __init__(self, rows: list[int], now: "_Stack", start: Tensor) -> None:
-        self.rows, self._now, self._start = rows, now, start
+    def __init__(self, rows: list[int], stacks: tuple["Stack"], starts: tuple[Tensor]) -> None:
+        self.rows, self.stacks = rows, stacks
+        self.starts: tuple[Tensor, ...] = starts
         self.copies: tuple[Tensor, ...] = ()
 
     def measure(self) -> Tensor:
         """The statistics `(n, 5)`."""
-        now = self._now.read()
+        now = self.stacks[0].read()
         if is_recording():
             self.copies = (now,)
         return self.statistics(now)
 
     def statistics(self, now: Tensor) -> Tensor:
         """The statistics of these weights."""
-        stats = moments(now, self._start)
-        # Σ Δ² = n (var + mean²), both terms non-negative: nothing cancels.
-        norm = (now.shape[1] * (stats[:, 1] + stats[:, 0].square())).sqrt()
-        return torch.cat([stats, norm[:, None]], dim=1)
+        stats = moments(now, self.starts[0])
+        return torch.cat([stats, norms_of_moments(stats, now.shape[1])[:, None]], dim=1)
 
 
-class _PairGroup:
-    """LoRA modules of one shape: first all factors A, then all factors B."""
+class PairGroup:
+    """LoRA modules of one shape: first all factors A, then all factors B.
+
+    `from_zero`: whether all B started at zero. `scales (n,)` on the device of the starts.
+    """
 
     def __init__(
         self,
         rows: list[int],
-        now: tuple["_Stack", "_Stack"],
-        start: tuple[Tensor, Tensor],
+        stacks: tuple["Stack", "Stack"],
+        starts: tuple[Tensor, Tensor],
         modules: list[Module],
     ) -> None:
-        self.rows, self._rank = rows, now[0].matrix_rows
-        self._now_a, self._now_b = now
-        self._start_a, self._start_b = start
+        self.rows, self.rank = rows, stacks[0].matrix_rows
+        self.stacks = stacks
+        self.starts: tuple[Tensor, ...] = starts
         self.copies: tuple[Tensor, ...] = ()
-        self._from_zero = not bool(self._start_b.any())
+        self.from_zero = not bool(starts[1].any())
         scales = [np.nan if module.scale is None else abs(module.scale) for module in modules]
-        self._scales = torch.tensor(scales, dtype=torch.float64).to(self._start_a.device)
+        self.scales = torch.tensor(scales, dtype=torch.float64).to(starts[0].device)
 
     def measure(self) -> Tensor:
         """The statistics `(2n, 5)`; both factors of a module carry its norm."""
-        now_a, now_b = self._now_a.read(), self._now_b.read()
+        now_a, now_b = (stack.read() for stack in self.stacks)
         if is_recording():
             self.copies = now_a, now_b
         return self.statistics(now_a, now_b)
 
     def statistics(self, now_a: Tensor, now_b: Tensor) -> Tensor:
         """The statistics of these factors."""
-        n, rank = len(now_a), self._rank
-        wide_a, delta_b = now_a.double(), difference(now_b, self._start_b)
+        n, rank = len(now_a), self.rank
+        start_a, start_b = self.starts
+        wide_a, delta_b = now_a.double(), difference(now_b, start_b)
         if now_a.is_cuda:
-            stats = torch.cat([moments(now_a, self._start_a), moments(now_b, self._start_b)])
+            stats = torch.cat([moments(now_a, start_a), moments(now_b, start_b)])
         else:
-            stats = torch.cat([delta_moments(difference(wide_a, self._start_a)), delta_moments(delta_b)])
-        if self._from_zero:
+            stats = torch.cat([delta_moments(difference(wide_a, start_a)), delta_moments(delta_b)])
+        if self.from_zero:
             norms = low_rank_norms(wide_a.view(n, rank, -1), None, delta_b.view(n, -1, rank), None)
         else:
-            delta_a = difference(now_a, self._start_a).view(n, rank, -1)
-            start_b = self._start_b.to(now_a.device).double().view(n, -1, rank)
-            norms = low_rank_norms(wide_a.view(n, rank, -1), delta_a, delta_b.view(n, -1, rank), start_b)
-        norms = norms * self._scales.to(now_a.device)
+            delta_a = difference(now_a, start_a).view(n, rank, -1)
+            wide_b = start_b.to(now_a.device).double().view(n, -1, rank)
+            norms = low_rank_norms(wide_a.view(n, rank, -1), delta_a, delta_b.view(n, -1, rank), wide_b)
+        norms = norms * self.scales.to(now_a.device)
         return torch.cat([stats, norms.repeat(2)[:, None]], dim=1)
 
 
-class _Stack:
+class Stack:
     """Equally shaped matrices that are read as one array `(n, numel)`."""
 
     def __init__(self, matrices: Sequence[Matrix], tensors: Mapping[str, Tensor]) -> None:
         self._matrices = matrices
         self._tensors = [tensors[matrix.parameter] for matrix in matrices]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        """The matrices where they lie."""
+        # Views cost more than the arithmetic on small matrices; only slices of experts need them.
+        if self._matrices[0].experts > 1:
+            return [m.view(t) for m, t in zip(self._matrices, self._tensors, strict=True)]
+        return list(self._tensors)
 
     @property
     def matrix_rows(self) -> int:
@@ -151,18 +162,18 @@ class _Stack:
 
     def read(self) -> Tensor:
         """The matrices' present values, flattened."""
-        tensors: Sequence[Tensor] = self._tensors
-        # Views cost more than the arithmetic on small matrices; only slices of experts need them.
-        if self._matrices[0].experts > 1:
-            tensors = [m.view(t) for m, t in zip(self._matrices, tensors, strict=True)]
-        stack = (
-            torch.stack(list(tensors)) if len(tensors) > 1 or is_recording() else tensors[0].detach()[None]
-        )
+        tensors = self.tensors
+        stack = torch.stack(tensors) if len(tensors) > 1 or is_recording() else tensors[0].detach()[None]
         stack = stack.reshape(len(tensors), -1)
         return (stack.float() if stack.element_size() == 1 else stack).to(self.device)
 
 
 Members = list[tuple[list[int], Module]]
+
+
+def norms_of_moments(stats: Tensor, count: Tensor | int) -> Tensor:
+    """‖Δ‖ of rows of `count` values from their moments: Σ Δ² = n (var + mean²), where nothing cancels."""
+    return (count * (stats[:, 1] + stats[:, 0].square())).sqrt()
 
 
 def _grouped(trainable: Trainable) -> Iterator[Members]:
@@ -186,18 +197,18 @@ def _grouped(trainable: Trainable) -> Iterator[Members]:
 
 def _group(
     members: Members, trainable: Trainable, start: Mapping[str, Tensor], on_device: bool
-) -> _WeightGroup | _PairGroup:
+) -> WeightGroup | PairGroup:
     modules = [module for _, module in members]
     now, starts = [], []
     for position in range(len(modules[0].matrices)):
         matrices = [module.matrices[position] for module in modules]
-        stack = _Stack(matrices, trainable.parameters)
+        stack = Stack(matrices, trainable.parameters)
         target = stack.device if on_device else torch.device("cpu")
         now.append(stack)
         # A copy, for a stack of one would share its memory with the weight that is about to move.
         with torch.no_grad():
-            starts.append(_Stack(matrices, start).read().to(target, copy=True))
+            starts.append(Stack(matrices, start).read().to(target, copy=True))
     rows = [rows[position] for position in range(len(now)) for rows, _ in members]
     if len(now) == 1:
-        return _WeightGroup(rows, now[0], starts[0])
-    return _PairGroup(rows, (now[0], now[1]), (starts[0], starts[1]), modules)
+        return WeightGroup(rows, (now[0],), (starts[0],))
+    return PairGroup(rows, (now[0], now[1]), (starts[0], starts[1]), modules)

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tunescope.training.gathered import Gathered
 from tunescope.training.motion import COLUMNS, Motion
 
 
@@ -56,9 +57,12 @@ class Replay:
         self._tensors = list(motion.trainable.parameters.values())
         self._places = self._now()
         device = self._tensors[0].device
+        # Kept, for the graph reads its arrays.
+        self._gathered = Gathered.of(motion)
+        launch = motion.launch if self._gathered is None else self._gathered.launch
         with torch.cuda.device(device):
             # Once launched from Python, so that every kernel is there before it is recorded.
-            motion.launch()
+            launch()
             self._graph = torch.cuda.CUDAGraph()
             stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             stream.wait_stream(torch.cuda.current_stream())
@@ -66,7 +70,7 @@ class Replay:
                 # Other threads of a trainer may allocate meanwhile.
                 self._graph.capture_begin(capture_error_mode="thread_local")
                 try:
-                    ((self._rows, self._values),) = motion.launch()
+                    ((self._rows, self._values),) = launch()
                 finally:
                     self._graph.capture_end()
             torch.cuda.current_stream().wait_stream(stream)
@@ -85,7 +89,8 @@ class Replay:
             return None
 
     def _now(self) -> list[int]:
-        return [tensor.data_ptr() for tensor in self._tensors]
+        # Mapped, for it is asked at every step of every parameter.
+        return list(map(Tensor.data_ptr, self._tensors))
 
     def holds(self) -> bool:
         """Whether every parameter lies where it was recorded."""

@@ -95,16 +95,21 @@ def low_rank_norms(A: Tensor, delta_A: Tensor | None, delta_B: Tensor, B0: Tenso
     left, right = delta_B, A
     if B0 is not None and delta_A is not None:
         left, right = torch.cat([delta_B, B0], dim=2), torch.cat([A, delta_A], dim=1)
-    terms = gram(left.mT) * gram(right)
-    squares = terms.sum(dim=(1, 2))
-    norms = squares.clamp_min(0).sqrt()
-    cancelled = squares < _CANCELLATION * terms.abs().sum(dim=(1, 2))
-    if is_recording():
-        # Nothing can be looked at here: whoever reads the numbers takes those below zero the long way.
-        return torch.where(cancelled, -1.0, norms)
-    if bool(cancelled.any()):
+    norms = norms_of_terms(gram(left.mT) * gram(right))
+    if not is_recording() and bool((cancelled := norms < 0).any()):
         norms[cancelled] = _through_qr(left[cancelled], right[cancelled])
     return norms
+
+
+def norms_of_terms(terms: Tensor) -> Tensor:
+    """√Σ of the products of two Gram matrices, `(n, k, k)` to `(n,)`; -1 where they have cancelled too far.
+
+    While a CUDA graph is recorded nothing can be looked at: whoever reads the numbers later takes those below
+    zero the long way.
+    """
+    squares = terms.sum(dim=(1, 2))
+    cancelled = squares < _CANCELLATION * terms.abs().sum(dim=(1, 2))
+    return torch.where(cancelled, -1.0, squares.clamp_min(0).sqrt())
 
 
 def is_recording() -> bool:
