@@ -1,9 +1,11 @@
 """Did two adapters start from one random matrix A?"""
 
+import math
+
 import numpy as np
 
 from tunescope.delta import Array
-from tunescope.linalg.gram import frobenius, wide
+from tunescope.linalg.gram import gram_rows, wide
 from tunescope.questions.subspace.directions import Directions
 
 # An A whose rows are orthogonal to this is in a canonical form: its entries are no longer those of a start.
@@ -20,18 +22,22 @@ def start_cosine(a: Directions, b: Directions) -> float | None:
     one, other = a.A, b.A
     if one is None or other is None or one.shape != other.shape:
         return None
-    first, second = (wide(M).astype(np.float64) for M in (one, other))
-    if len(first) > 1 and (_canonical(first) or _canonical(second)):
+    first, second = _scaled(one), _scaled(other)
+    if first is None or second is None or (len(first) > 1 and (_canonical(first) or _canonical(second))):
         return None
-    sizes = frobenius(first), frobenius(second)
-    if not all(sizes):
-        return None
-    return float(np.vdot(first / sizes[0], second / sizes[1]))
+    x, y = first.astype(np.float64, copy=False), second.astype(np.float64, copy=False)
+    return float(np.vdot(x, y) / math.sqrt(np.vdot(x, x) * np.vdot(y, y)))
+
+
+def _scaled(A: Array) -> Array | None:
+    """A over its largest entry, so that no square leaves the range of its type; None for zeros."""
+    values = wide(A)
+    largest = np.abs(values).max()
+    return values / largest if largest else None
 
 
 def _canonical(A: Array) -> bool:
-    scaled = A / (np.abs(A).max() or 1.0)
-    gram = scaled @ scaled.T
+    gram = gram_rows(A)
     sizes = np.sqrt(np.diagonal(gram))
     if not (sizes > 0).all():
         return False
