@@ -17,6 +17,7 @@ import polars as pl
 from tunescope.errors import Exhausted, Missing, UsageError
 from tunescope.source.training_run import read_json
 from tunescope.table import Table, file_metadata, read_parquet
+from tunescope.tabular import prove_parquet
 from tunescope.training.exhaustion import disk_is_full
 from tunescope.writing import write_atomically, write_json
 
@@ -175,6 +176,8 @@ def recorded(folder: Path) -> pl.DataFrame:
         # A kill between merging and removing the parts leaves steps in both.
         in_parts = pl.col("step").is_in([int(_step(path)) for path in parts])
         frames.append(read_parquet(merged).frame.filter(~in_parts.fill_null(False)))
+    # By one process: a process for each of thousands would keep a training that has ended waiting.
+    prove_parquet(parts)
     frames += [read_parquet(path).frame for path in parts]
     return pl.concat(frames).sort("step", maintain_order=True)
 
