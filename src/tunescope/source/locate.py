@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing, Notice
-from tunescope.source.files.disk import take_snapshot, unreachable
+from tunescope.source.files.disk import check_links, take_snapshot, unreachable
 from tunescope.source.files.distributed import METADATA, is_distributed
 from tunescope.writing import is_beside
 
@@ -204,24 +204,3 @@ def _holds_adapter(folder: Path) -> bool:
         (folder / n).exists()
         for n in (CONFIG, *(s + x for s in _NAMED for x in (".safetensors", ".npz", ".bin")))
     )
-
-
-def check_links(folder: Path, paths: Sequence[Path]) -> None:
-    """Refuse links that lead out of the folder, but for the hub cache's, from `snapshots` to `blobs`."""
-    root = folder.resolve()
-    for path in paths:
-        target = path.resolve()
-        # A link to nothing is for the reader to name.
-        if target.is_relative_to(root) or not path.is_symlink() or not target.exists():
-            continue
-        parts = root.parts
-        cache = Path(*parts[: parts.index("snapshots")], "blobs") if "snapshots" in parts else None
-        if cache is None or not target.is_relative_to(cache):
-            raise BadInput(
-                "link-outside",
-                "a link in the folder leads out of it",
-                file=path,
-                found=f"-> {target}",
-                expected="a file within the folder",
-                fix="name the file it points to",
-            )

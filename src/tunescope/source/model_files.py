@@ -9,10 +9,10 @@ from typing import NoReturn
 from tunescope.errors import BadInput, Missing, Notice
 from tunescope.hashes import unstated
 from tunescope.source.files.container import TensorFile
-from tunescope.source.files.disk import unreachable
+from tunescope.source.files.disk import check_links, unreachable
 from tunescope.source.files.distributed import is_distributed, read_model
 from tunescope.source.files.sharded import read_shards
-from tunescope.source.locate import CONFIG, NEVER_OPENED, SHARD, Located, check_links
+from tunescope.source.locate import CONFIG, NEVER_OPENED, SHARD, Located
 from tunescope.source.open import read_file
 from tunescope.source.weight_folders import known_folder
 

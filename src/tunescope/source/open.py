@@ -165,7 +165,7 @@ def load(located: Located, place: str) -> Weights:
 
         files, notices = read_shards(located)
     else:
-        files, notices = [read_file(located.files[0])], []
+        files, notices = [read_file(located.files[0], located.follow_symlinks)], []
     return Weights(
         place=place if len(files) != 1 else str(files[0].path),
         tensors={name: tensor for file in files for name, tensor in file.tensors.items()},
@@ -182,10 +182,10 @@ def load(located: Located, place: str) -> Weights:
     )
 
 
-def read_file(path: Path) -> TensorFile:
-    """Open one file of tensors by its suffix."""
+def read_file(path: Path, follow_symlinks: bool = False) -> TensorFile:
+    """Open one file of tensors by its suffix; of a distributed checkpoint, the files beside its index."""
     if path.name == METADATA:
-        return read_model(path.parent)
+        return read_model(path.parent, follow_symlinks)
     suffix = path.suffix.lower()
     if suffix not in _SUFFIXES and path.is_symlink():
         suffix = path.resolve().suffix.lower()

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -152,6 +153,27 @@ def take_snapshot(path: Path) -> Snapshot:
     except OSError as error:
         raise unreachable(path, error) from None
     return _identify(path, status)
+
+
+def check_links(folder: Path, paths: Sequence[Path]) -> None:
+    """Refuse links that lead out of the folder, but for the hub cache's, from `snapshots` to `blobs`."""
+    root = folder.resolve()
+    for path in paths:
+        target = path.resolve()
+        # A link to nothing is for the reader to name.
+        if target.is_relative_to(root) or not path.is_symlink() or not target.exists():
+            continue
+        parts = root.parts
+        cache = Path(*parts[: parts.index("snapshots")], "blobs") if "snapshots" in parts else None
+        if cache is None or not target.is_relative_to(cache):
+            raise BadInput(
+                "link-outside",
+                "a link in the folder leads out of it",
+                file=path,
+                found=f"-> {target}",
+                expected="a file within the folder",
+                fix="name the file it points to",
+            )
 
 
 def unreachable(path: Path, error: OSError) -> Missing:

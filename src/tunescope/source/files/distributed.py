@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import as_strided
 from tunescope.delta import Array, read_only
 from tunescope.errors import BadInput, Missing
 from tunescope.source.files.container import NUMPY_DTYPES, TensorFile, lazy
-from tunescope.source.files.disk import Snapshot, take_snapshot
+from tunescope.source.files.disk import Snapshot, check_links, take_snapshot
 from tunescope.source.files.tensors import LazyTensor
 
 METADATA = ".metadata"
@@ -32,12 +32,15 @@ def is_distributed(names: Sequence[str]) -> bool:
     return METADATA in names and any(name.endswith(".distcp") for name in names)
 
 
-def read_distributed(folder: Path) -> TensorFile:
+def read_distributed(folder: Path, follow_symlinks: bool = False) -> TensorFile:
     """Open a distributed checkpoint: no process group, no torch, nothing of the pickles is run.
 
-    Raises `BadInput` for an index that names anything but plain tensors, or that its files contradict, and
-    `Missing` where a file is not there. Entries that are no tensors (a step, a rate) are left alone.
+    Raises `BadInput` for an index that names anything but plain tensors, or that its files contradict, for
+    files that are links out of the folder unless those are followed, and `Missing` where a file is not
+    there. Entries that are no tensors (a step, a rate) are left alone.
     """
+    if not follow_symlinks:
+        check_links(folder, [folder / METADATA, *sorted(folder.glob("*.distcp"))])
     snapshot = take_snapshot(folder / METADATA)
     document = _indexed(folder)
     if "refusal" in document:
@@ -49,9 +52,9 @@ def read_distributed(folder: Path) -> TensorFile:
     return TensorFile(folder / METADATA, {}, tensors, [], snapshot, parts=parts)
 
 
-def read_model(folder: Path) -> TensorFile:
+def read_model(folder: Path, follow_symlinks: bool = False) -> TensorFile:
     """As `read_distributed`, of the model alone: no optimizer, no data, and the model's own names."""
-    file = read_distributed(folder)
+    file = read_distributed(folder, follow_symlinks)
     tensors = {name: tensor for name, tensor in file.tensors.items() if not _NO_MODEL.match(name)}
     nested = all(n.startswith("model.") for n in tensors) and any(
         n.startswith(("model.model.", "model.base_model.")) for n in tensors
@@ -98,13 +101,24 @@ def _tensor(entry: Mapping[str, Any], files: Mapping[str, Snapshot], folder: Pat
         )
         for chunk in chunks
     )
-    if not inside or sum(prod(chunk["sizes"]) for chunk in chunks) != prod(shape):
+    full = sum(prod(chunk["sizes"]) for chunk in chunks) == prod(shape)
+    if not inside or not full or _overlap(chunks):
         _refuse(folder, "index-mismatch", "the chunks of a tensor do not make it up", str(shape), name)
     nbytes = prod(shape) * (NUMPY_DTYPES[dtype].itemsize if dtype in NUMPY_DTYPES else 1)
     part: Callable[[int, int], Array] | None = None
     if all(_in_order(chunk) and chunk["sizes"][1:] == list(shape[1:]) for chunk in chunks):
         part = partial(_rows, sorted(chunks, key=lambda chunk: chunk["offsets"]), files, dtype)
     return lazy(name, dtype, shape, nbytes, partial(_whole, chunks, files, dtype, shape), part)
+
+
+def _overlap(chunks: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether two chunks of a tensor hold values of the same place."""
+    begins = np.array([chunk["offsets"] for chunk in chunks if prod(chunk["sizes"])], np.int64)
+    ends = begins + np.array([chunk["sizes"] for chunk in chunks if prod(chunk["sizes"])], np.int64)
+    return any(
+        bool(((begins[i] < ends[:i]) & (begins[:i] < ends[i])).all(axis=1).any())
+        for i in range(1, len(begins))
+    )
 
 
 def _in_order(chunk: Mapping[str, Any]) -> bool:

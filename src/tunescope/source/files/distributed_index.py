@@ -30,6 +30,8 @@ _STORAGES = {
     "CharStorage": "int8", "ByteStorage": "uint8", "BoolStorage": "bool", "UntypedStorage": "",
 }  # fmt: skip
 _LARGEST_PICKLE = 1 << 16
+# What can be addressed, in elements of up to eight bytes, along as many axes as numpy knows at least.
+_MOST, _MOST_AXES = 1 << 60, 32
 
 
 class Refusal(Exception):
@@ -37,7 +39,12 @@ class Refusal(Exception):
 
     def __init__(self, slug: str, what: str, found: object = None, tensor: str | None = None) -> None:
         super().__init__(what)
-        self.document = {"slug": slug, "what": what, "found": str(found), "tensor": tensor}
+        try:
+            said = str(found)[:300]
+        except (ValueError, RecursionError):
+            # Numbers of more digits than Python writes, lists within lists.
+            said = type(found).__name__
+        self.document = {"slug": slug, "what": what, "found": said, "tensor": tensor}
 
 
 class Record:
@@ -82,8 +89,8 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("torch.serialization", "_get_layout"): _first,
     ("torch", "Size"): Size,
     ("collections", "OrderedDict"): dict,
-    **{("pathlib", name): _path for name in ("PosixPath", "PurePosixPath", "WindowsPath", "PureWindowsPath")},
-    **{("pathlib._local", name): _path for name in ("PosixPath", "PurePosixPath", "WindowsPath")},
+    **{(module, f"{name}Path"): _path for module in ("pathlib", "pathlib._local")
+       for name in ("Posix", "PurePosix", "Windows", "PureWindows")},
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_tensor_v3"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _first,
@@ -108,7 +115,7 @@ class Reader(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         """A storage by its key in the archive."""
         _, dtype, key, _, numel = pid
-        return {"dtype": dtype, "key": key, "numel": numel}
+        return {"dtype": dtype, "key": str(key), "numel": numel}
 
 
 class Slice(io.RawIOBase):
@@ -129,10 +136,6 @@ class Slice(io.RawIOBase):
         """Move within the stretch."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._length}[whence]
         self._at = min(max(start + offset, 0), self._length)
-        return self._at
-
-    def tell(self) -> int:
-        """Where it stands."""
         return self._at
 
     def readinto(self, buffer: Any) -> int:
@@ -183,14 +186,14 @@ def _field(record: Any, name: str, *kinds: type) -> Any:
     """A field of a record, of one of these kinds."""
     value = getattr(record, name, None)
     if not isinstance(value, kinds) or isinstance(value, bool):
-        raise Refusal("bad-pickle", f"the checkpoint's index has no usable {name}", repr(value)[:300])
+        raise Refusal("bad-pickle", f"the checkpoint's index has no usable {name}", value)
     return value
 
 
 def _numbers(values: Any, what: str) -> list[int]:
-    whole = isinstance(values, tuple | list) and all(type(n) is int for n in values)
-    if not whole:
-        raise Refusal("bad-pickle", f"{what} in the checkpoint's index are no numbers", repr(values)[:300])
+    whole = isinstance(values, tuple | list) and all(type(n) is int and 0 <= n < _MOST for n in values)
+    if not whole or len(values) > _MOST_AXES or prod(n or 1 for n in values) >= _MOST:
+        raise Refusal("bad-pickle", f"{what} in the checkpoint's index are none of a tensor", values)
     return list(values)
 
 
@@ -206,12 +209,14 @@ def _index(root: Path) -> dict[str, Any]:
     for name, about in _field(metadata, "state_dict_metadata", dict).items():
         if not hasattr(about, "chunks"):
             continue
+        if not isinstance(name, str):
+            raise Refusal("bad-pickle", "a tensor in the checkpoint's index has no name", name)
         size = _numbers(_field(about, "size", tuple, list), "sizes")
-        chunks = [_chunk(root, str(name), chunk, stored) for chunk in _field(about, "chunks", list, tuple)]
+        chunks = [_chunk(root, name, chunk, stored) for chunk in _field(about, "chunks", list, tuple)]
         dtypes = {chunk.pop("dtype") for chunk in chunks}
         if len(dtypes) != 1:
-            raise Refusal("bad-shape", "the chunks of a tensor have several dtypes", dtypes, str(name))
-        tensors.append({"name": str(name), "dtype": dtypes.pop(), "shape": size, "chunks": chunks})
+            raise Refusal("bad-shape", "the chunks of a tensor have several dtypes", dtypes, name)
+        tensors.append({"name": name, "dtype": dtypes.pop(), "shape": size, "chunks": chunks})
     return {"tensors": tensors}
 
 
@@ -227,9 +232,8 @@ def _chunk(root: Path, name: str, chunk: Any, stored: dict[Any, Any]) -> dict[st
             "unsafe-shard-name", "the index names something that is no plain file beside it", file, name
         )
     if getattr(info, "transform_descriptors", None):
-        raise Refusal(
-            "unsupported-dtype", "the chunks are stored compressed", info.transform_descriptors, name
-        )
+        found = info.transform_descriptors
+        raise Refusal("unsupported-dtype", "the chunks are stored compressed", found, name)
     if not (root / file).is_file():
         raise Refusal("missing-shards", "a file of the checkpoint is not there", file, name)
     place = _place(root / file, _field(info, "offset", int), _field(info, "length", int), sizes, name)
@@ -240,9 +244,7 @@ def _place(path: Path, begin: int, length: int, sizes: list[int], name: str) -> 
     """Where in a file the values of one chunk begin, how many there are, their dtype and their strides."""
     with path.open("rb") as file:
         if begin < 0 or length < 0 or begin + length > path.stat().st_size:
-            raise Refusal(
-                "truncated", "a file of the checkpoint is shorter than its index says", path.name, name
-            )
+            raise Refusal("truncated", "a file of the checkpoint is shorter than stated", path.name, name)
         with _damage():
             archive = zipfile.ZipFile(Slice(file, begin, length))
         with archive:
@@ -261,8 +263,7 @@ def _place(path: Path, begin: int, length: int, sizes: list[int], name: str) -> 
         raise Refusal("bad-shape", "a chunk is not stored as its index says", tensor["size"], name)
     # Values up to the last one in any order of the axes; repeated ones (stride 0) nobody stores.
     count = 1 + sum((n - 1) * stride for n, stride in zip(sizes, strides, strict=True)) if prod(sizes) else 0
-    stored = offset >= 0 and min(strides, default=0) >= 0 and (offset + count) * width <= values.file_size
-    if not stored or count < prod(sizes):
+    if (offset + count) * width > values.file_size or count < prod(sizes):
         raise Refusal("bad-shape", "a chunk has fewer values than its shape", values.file_size, name)
     data = begin + values.header_offset + 30 + sum(struct.unpack("<HH", lengths)) + offset * width
     return {"begin": data, "count": count, "dtype": dtype, "strides": strides}
@@ -278,9 +279,8 @@ def _described(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], na
     tensor = _loaded(io.BytesIO(_content(archive, described)))
     plain = isinstance(tensor, dict) and {"storage", "offset", "size", "stride", "dtype"} <= set(tensor)
     if not plain or not isinstance(tensor["storage"], dict) or not isinstance(tensor["dtype"], str):
-        raise Refusal(
-            "not-a-state-dict", "a chunk holds something that is no tensor", type(tensor).__name__, name
-        )
+        found = type(tensor).__name__
+        raise Refusal("not-a-state-dict", "a chunk holds something that is no tensor", found, name)
     return dict(tensor)
 
 

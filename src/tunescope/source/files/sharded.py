@@ -8,8 +8,9 @@ from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing, Notice, printable
 from tunescope.source.files.container import TensorFile, read_safetensors
+from tunescope.source.files.disk import check_links
 from tunescope.source.files.documents import read_object
-from tunescope.source.locate import SHARD, Located, check_links
+from tunescope.source.locate import SHARD, Located
 
 
 def read_shards(located: Located) -> tuple[list[TensorFile], list[Notice]]:

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, Metadata
 import tunescope
 from tunescope.errors import BadInput, Missing
 from tunescope.questions.trajectory.study import trajectory
+from tunescope.source import open_source
 from tunescope.source.checkpoints import open_checkpoint
 from tunescope.source.files.distributed import read_distributed
 from tunescope.source.files.tensors import to_float32
@@ -140,6 +142,90 @@ def test_an_index_that_its_files_contradict_is_refused(tmp_path: Path, edit: Any
     change(folder, edit)
     with pytest.raises(BadInput, match=slug):
         read_distributed(folder)
+
+
+WRONG_SIZES = {
+    "negative": [-1],
+    "negative-twice": [-2, -1],
+    "beyond-int64": [10**20],
+    "more-digits-than-python-writes": [10**5000],
+    "product-beyond-int64": [2**40, 2**40],
+    "empty-and-too-large": [0, 2**59, 2**59],
+    "too-many-axes": [1] * 65,
+    "true": [True],
+    "float": [2.0],
+}
+
+
+def sized(metadata: Any, size: list[int]) -> None:
+    about = metadata.state_dict_metadata["w"]
+    about.size = tuple(size)
+    about.chunks[0].sizes = tuple(size)
+
+
+def chunk_sized(metadata: Any, size: list[int]) -> None:
+    metadata.state_dict_metadata["w"].chunks[0].sizes = tuple(size)
+
+
+def offset(metadata: Any, place: list[int]) -> None:
+    chunk = metadata.state_dict_metadata["w"].chunks[0]
+    chunk.offsets = tuple(place)
+    (info,) = metadata.storage_data.values()
+    metadata.storage_data = {MetadataIndex("w", torch.Size([0]), 0): info}
+    object.__setattr__(next(iter(metadata.storage_data)), "offset", tuple(place))
+
+
+@pytest.mark.parametrize("edit", [sized, chunk_sized, offset])
+@pytest.mark.parametrize("size", WRONG_SIZES.values(), ids=WRONG_SIZES)
+def test_sizes_and_offsets_that_no_tensor_has_are_bad_input(
+    tmp_path: Path, edit: Callable[[Any, list[int]], None], size: list[int]
+) -> None:
+    folder = saved(tmp_path / "c", {"w": torch.ones(2)})
+    change(folder, lambda metadata: edit(metadata, size))
+    with pytest.raises(BadInput) as caught:
+        read_distributed(folder)
+    assert caught.value.slug in ("bad-pickle", "bad-shape", "index-mismatch")
+    assert caught.value.file == str(folder / ".metadata")
+
+
+@pytest.mark.parametrize("value", [-1, 2**64, 10**5000], ids=["negative", "large", "enormous"])
+@pytest.mark.parametrize("name", ["offset", "length"])
+def test_a_place_in_a_file_that_no_file_has_is_bad_input(tmp_path: Path, name: str, value: int) -> None:
+    folder = saved(tmp_path / "c", {"w": torch.ones(2)})
+    change(folder, lambda metadata: setattr(next(iter(metadata.storage_data.values())), name, value))
+    with pytest.raises(BadInput, match="truncated"):
+        read_distributed(folder)
+
+
+def test_chunks_that_overlap_and_leave_a_gap_are_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "c", {"a": torch.ones(2, 3), "b": torch.ones(2, 3)})
+
+    def lay(metadata: Any) -> None:
+        about, chunks = metadata.state_dict_metadata, []
+        for name, place in (("a", torch.Size([0, 0])), ("b", torch.Size([1, 0]))):
+            chunks.append(ChunkStorageMetadata(place, torch.Size([2, 3])))
+            stored = metadata.storage_data.pop(MetadataIndex(name, torch.Size([0, 0]), 0))
+            metadata.storage_data[MetadataIndex("w", place, 0)] = stored
+        about["w"] = TensorStorageMetadata(about.pop("a").properties, torch.Size([4, 3]), chunks)
+        about.pop("b")
+
+    change(folder, lay)
+    with pytest.raises(BadInput, match="index-mismatch"):
+        read_distributed(folder)
+
+
+def test_files_that_are_links_out_of_the_folder_are_followed_only_where_asked_for(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "c", adapter(1))
+    (folder / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 4}))
+    (data,) = folder.glob("*.distcp")
+    data.rename(tmp_path / data.name)
+    data.symlink_to(tmp_path / data.name)
+    for opened in (open_source, open_checkpoint, read_distributed):
+        with pytest.raises(BadInput, match="link-outside"):
+            opened(folder)
+    with pytest.raises(BadInput, match="link-outside"):
+        tunescope.norms(folder, base=folder)
+    assert len(open_source(folder, follow_symlinks=True).deltas) == 1
 
 
 @pytest.mark.parametrize("cut", [0, 10, 200])
