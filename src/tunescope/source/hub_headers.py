@@ -1,14 +1,16 @@
 """An adapter on the hub opened by ranges of its files at one commit: headers alone, and how much that was."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic
 from typing import Any, TypeVar
 
 from tunescope.errors import BadInput, Missing
 from tunescope.source.files.container import TensorFile, safetensors_of
 from tunescope.source.files.gguf import gguf_of
 from tunescope.source.files.ranged import RangedFile
-from tunescope.source.hub import answered, connected, listing, place_of
+from tunescope.source.hub import answered, connected, listing, place_of, spell
 from tunescope.source.locate import CONFIG, SHARD, adapter_names
 from tunescope.source.spec import HubId
 from tunescope.source.weights import Weights
@@ -17,6 +19,9 @@ Fetch = Callable[[int, int], bytes]
 Found = TypeVar("Found")
 # Seconds that one range may take.
 _PATIENCE = 30.0
+# Bytes a second below which a server is taken for one that never ends.
+_SLOWEST = 1000
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,20})-\d{1,20}/(\d{1,20}|\*)")
 
 
 class NoRangesError(Exception):
@@ -96,11 +101,12 @@ def fetching(library: Any, hub: HubId, commit: str, name: str) -> tuple[Path, in
     path, size = Path(hub.repo) / name, int(found.size or 0)
 
     def fetch(offset: int, count: int) -> bytes:
-        data, told = answered(library, hub, lambda: _range(library, url, offset, count))
-        if len(data) != count or told not in ("", "*", str(size)):
+        data, begun, told = answered(library, hub, lambda: _range(library, hub, url, offset, count))
+        if len(data) != count or begun not in ("", str(offset)) or told not in ("", "*", str(size)):
             raise BadInput(
                 "changed-while-read", "a range of the file is not what was asked for", file=path,
-                expected=f"{count} of {size} bytes", found=f"{len(data)} of {told or 'unknown'}",
+                expected=f"{count} of {size} bytes from {offset}",
+                found=f"{len(data)} of {told or 'unknown'} from {begun or 'unknown'}",
                 fix="run again; name a commit (org/name@COMMIT) where the repository is being written to",
             )  # fmt: skip
         return data
@@ -108,16 +114,40 @@ def fetching(library: Any, hub: HubId, commit: str, name: str) -> tuple[Path, in
     return path, size, str(found.etag), fetch
 
 
-def _range(library: Any, url: str, offset: int, count: int) -> tuple[bytes, str]:
-    """`count` bytes of a file, and how long the server says that it is."""
+def _range(library: Any, hub: HubId, url: str, offset: int, count: int) -> tuple[bytes, str, str]:
+    """`count` bytes of a file, and where the server says that they begin and how long the file is.
+
+    Raises `Missing` for more than that, of which little is taken, and where they come too slowly.
+    """
     utils = library.utils
     wanted = {"Range": f"bytes={offset}-{offset + count - 1}", "Accept-Encoding": "identity"}
     headers = {**utils.build_hf_headers(), **wanted}
+    end = monotonic() + _PATIENCE + count / _SLOWEST
     with utils.get_session().stream("GET", url, headers=headers, timeout=_PATIENCE) as answer:
         utils.hf_raise_for_status(answer)
         if answer.status_code != 206:
             raise NoRangesError
-        return answer.read(), answer.headers.get("Content-Range", "").rpartition("/")[2]
+        data = bytearray()
+        for chunk in answer.iter_raw():
+            data += chunk
+            if len(data) > count:
+                raise _unavailable(hub, count, "more than that")
+            if monotonic() > end:
+                raise _unavailable(hub, count, f"{len(data)} bytes in {_PATIENCE + count / _SLOWEST:.0f} s")
+        stated = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+        begun, told = stated.groups() if stated else ("", "")
+        return bytes(data), begun, told
+
+
+def _unavailable(hub: HubId, count: int, found: str) -> Missing:
+    return Missing(
+        "hub-unavailable",
+        "the hub did not answer as it should",
+        file=spell(hub),
+        expected=f"a range of {count} bytes",
+        found=found,
+        fix="try again later; check the network, a proxy and HF_ENDPOINT",
+    )
 
 
 def _config(library: Any, hub: HubId, commit: str, prefix: str) -> Path:

@@ -1,6 +1,8 @@
 """The hub, played by a small server on this machine, and its cache."""
 
+import contextlib
 import hashlib
+import itertools
 import json
 import re
 import threading
@@ -42,6 +44,10 @@ class Hub:
     instead: list[int | str] = field(default_factory=list)
     everywhere: bool = False
     ranges: bool = True
+    # How far from what was asked for a range begins; how often its bytes are sent, and how many at a time.
+    shift: int = 0
+    repeat: int = 1
+    at_once: int | None = None
     sent: int = 0
     headers: list[dict[str, str]] = field(default_factory=list)
 
@@ -108,8 +114,25 @@ class Handler(BaseHTTPRequestHandler):
             return
         first, last = int(asked[1]), min(int(asked[2]), len(data) - 1)
         self.state.sent += last + 1 - first
-        told = {"Content-Range": f"bytes {first}-{last}/{len(data)}"}
-        self._answer(206, data[first : last + 1], headers | told)
+        told = {"Content-Range": f"bytes {first + self.state.shift}-{last}/{len(data)}"}
+        body = data[first : last + 1]
+        if self.state.repeat == 1 and self.state.at_once is None:
+            self._answer(206, body, headers | told)
+        else:
+            self._without_a_length(body, headers | told)
+
+    def _without_a_length(self, body: bytes, headers: dict[str, str]) -> None:
+        """Send the body piece by piece until nobody listens any more."""
+        self.send_response(206)
+        for key, value in headers.items():
+            self.send_header(key, value)
+        self.end_headers()
+        self.close_connection = True
+        size = self.state.at_once or len(body)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(self.state.repeat):
+                for start in range(0, len(body), size):
+                    self.state.sent += self.connection.send(body[start : start + size])
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -385,6 +408,41 @@ def test_a_server_without_ranges_sends_the_file_whole(server: Hub) -> None:
     server.ranges = False
     found = tunescope.check("org/name").readout["models"]["name"]
     assert (found["modules"], found["attached"]) == (1, None)
+
+
+def test_of_a_range_without_end_no_more_is_taken_than_was_asked_for(server: Hub) -> None:
+    server.files |= {
+        "org/name/adapter_model.safetensors": save(large()),
+        "org/name/adapter_config.json": CONFIG,
+    }
+    server.repeat = 100_000
+    with pytest.raises(Missing, match="more than that") as raised:
+        tunescope.check("org/name")
+    assert (raised.value.slug, raised.value.exit_code) == ("hub-unavailable", 4)
+
+
+def test_a_range_that_trickles_is_given_up(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.files |= {
+        "org/name/adapter_model.safetensors": save(large()),
+        "org/name/adapter_config.json": CONFIG,
+    }
+    server.at_once = 1
+    clock = itertools.count(0, 3600)
+    monkeypatch.setattr("tunescope.source.hub_headers.monotonic", lambda: float(next(clock)))
+    with pytest.raises(Missing, match=r"bytes in \d+ s") as raised:
+        tunescope.check("org/name")
+    assert (raised.value.slug, raised.value.exit_code) == ("hub-unavailable", 4)
+
+
+def test_a_range_that_begins_elsewhere_is_not_taken_for_what_was_asked_for(server: Hub) -> None:
+    server.files |= {
+        "org/name/adapter_model.safetensors": save(large()),
+        "org/name/adapter_config.json": CONFIG,
+    }
+    server.shift = 1
+    with pytest.raises(BadInput, match="from 1") as raised:
+        tunescope.check("org/name")
+    assert raised.value.slug == "changed-while-read"
 
 
 def test_offline_check_reads_the_headers_of_the_cache(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
