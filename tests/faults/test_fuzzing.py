@@ -28,6 +28,8 @@ FOUND = [
     ("study_record", Change("values", 719666960, 1025398330, 617834546)),
     ("capture", Change("values", 6935197, 569983307, 235690432)),
     ("capture", Change("values", 27730756, 187484694, 518306742)),
+    ("lora_layers", Change("shapes", 177297701, 699132059, 787595519)),
+    ("torchtune", Change("shapes", 457045679, 785946167, 489385259)),
 ]
 
 

@@ -114,8 +114,10 @@ def _unusable(pair: Pair, file: str) -> str | None:
     inner = (
         (pair.down.shape[-1], pair.up.shape[0]) if pair.transposed else (pair.down.shape[0], pair.up.shape[1])
     )
+    # What mixes the ranks has no extent of its own: a kernel lies in the down factor, or in a core.
+    wide = not pair.transposed and math.prod(pair.up.shape[2:]) != 1
     core = pair.mid is not None and pair.mid.shape[:2] != (pair.up.shape[1], pair.down.shape[0])
-    if (pair.mid is None and inner[0] != inner[1]) or core:
+    if (pair.mid is None and inner[0] != inner[1]) or core or wide:
         shapes = " and ".join(str(list(t.shape)) for t in pair.tensors)
         return f"the factors' shapes do not fit together: {shapes}"
     return None
