@@ -19,11 +19,28 @@ from tunescope.hashes import check
 _PANIC = pl.exceptions.PanicException
 _ENDS = b"PAR1"
 # A damaged page can ask the native reader for memory that nobody has, and then it ends the whole process.
+# Few bytes can state rows without end, so it may have as much as a table of its file's size can need.
 _READ_ALL = """
-import contextlib, sys, polars
+import os, sys, polars
+try:
+    import resource
+except ImportError:
+    resource = None
+polars.select(1)
+if resource is not None and os.path.exists("/proc/self/statm"):
+    with open("/proc/self/statm") as held:
+        base = int(held.read().split()[0]) * resource.getpagesize()
 for path in sys.argv[1:]:
-    with contextlib.suppress(Exception, polars.exceptions.PanicException):
+    if resource is not None and os.path.exists("/proc/self/statm"):
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        most = base + 2**30 + 200 * os.path.getsize(path)
+        resource.setrlimit(resource.RLIMIT_AS, (most if hard < 0 else min(most, hard), hard))
+    try:
         polars.read_parquet(path, glob=False, memory_map=False)
+    except MemoryError:
+        os.abort()
+    except (Exception, polars.exceptions.PanicException):
+        pass
 """
 _QUIETLY = {"RUST_BACKTRACE": "0", "POLARS_MAX_THREADS": "1"}
 _MOST_AT_ONCE = 500
@@ -74,7 +91,7 @@ def prove_parquet(paths: Sequence[Path], slug: str = "bad-table") -> None:
                 "the Parquet file cannot be read",
                 file=asked[0],
                 expected="a whole Parquet file",
-                found="pages that end the process that reads them",
+                found="pages that end the process that reads them, or ask for memory out of all proportion",
                 fix="copy or download the file again",
             )
         half = asked[: len(asked) // 2]

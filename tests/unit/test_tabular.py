@@ -70,6 +70,32 @@ def test_a_page_that_ends_the_process_that_reads_it_is_bad_input(tmp_path: Path)
     assert (caught.value.slug, caught.value.file) == ("bad-table", str(tmp_path / "t.parquet"))
 
 
+def bomb(path: Path, columns: int) -> Path:
+    """Two million rows of one number in so many columns: 16 MB each when read, a kilobyte when stored."""
+    numbers = pl.repeat(7, 2_000_000, dtype=pl.Int64, eager=True)
+    frame = pl.DataFrame({f"c{number}": numbers for number in range(columns)})
+    frame.write_parquet(path, row_group_size=len(numbers))
+    return path
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no limit of memory here")
+def test_few_bytes_that_state_more_than_a_gibibyte_are_refused_before_they_are_read_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = bomb(tmp_path / "t.parquet", 100)
+    assert path.stat().st_size < 2**20
+    read: list[object] = []
+    monkeypatch.setattr("polars.read_parquet", lambda *found, **_: read.append(found))
+    with pytest.raises(BadInput, match="out of all proportion") as caught:
+        read_parquet(path)
+    assert (caught.value.slug, caught.value.file, read) == ("bad-table", str(path), [])
+
+
+def test_a_table_of_many_equal_rows_is_read(tmp_path: Path) -> None:
+    frame, _ = read_parquet(bomb(tmp_path / "t.parquet", 5))
+    assert frame.shape == (2_000_000, 5)
+
+
 def test_of_many_files_the_one_that_ends_its_reader_is_named(sound: Path, tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.parquet" for number in range(5)]
     for path in paths:
