@@ -23,6 +23,8 @@ TILT = 1.5
 # Size explains a map from this rank correlation on.
 EXPLAINS = 0.8
 FEWEST_LAYERS = 6
+# One kind of a family says nothing of how such kinds differ anyway.
+FEWEST_KINDS = 2
 _DRAWS = 2000
 
 
@@ -91,9 +93,9 @@ def tilt(case: Case) -> Iterable[Finding]:
         _, modules, values = grid(case.frame, stack)
         families = np.array([Address("", 0, module).family for module in modules])
         both = [np.flatnonzero(families == name) for name in ("mlp", "attention")]
-        seen = [np.isfinite(values[:, index]).any(axis=1) if len(index) else None for index in both]
-        if seen[0] is None or seen[1] is None:
+        if min(len(index) for index in both) < FEWEST_KINDS:
             continue
+        seen = [np.isfinite(values[:, index]).any(axis=1) for index in both]
         rows = values[seen[0] & seen[1]]
         sums = [np.nansum(np.abs(rows[:, index]), axis=1) for index in both]
         if len(rows) < 3 or not (np.all(sums[0] > 0) and np.all(sums[1] > 0)):

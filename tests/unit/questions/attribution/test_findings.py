@@ -193,6 +193,19 @@ def test_a_tilt_is_between_weights_of_one_layer_and_more_than_kinds_differ_anywa
     assert "family_tilt" not in found(one)
 
 
+def test_one_kind_of_a_family_says_nothing_of_how_such_kinds_differ_and_makes_no_tilt():
+    mlp = pl.col("module_type").str.contains("mlp")
+    tilted = cells(12, spread=0.05).with_columns(
+        pl.when(mlp).then(pl.col("attribution") * 3).otherwise(pl.col("attribution"))
+    )
+    assert "family_tilt" in found(tilted)
+    for kept in (
+        ~mlp | (pl.col("module_type") == "mlp.up_proj"),
+        mlp | pl.col("module_type").str.ends_with("q_proj"),
+    ):
+        assert "family_tilt" not in found(tilted.filter(kept))
+
+
 def test_a_correlation_over_all_cells_does_not_hide_the_one_among_the_largest():
     """Effect follows motion over all cells, but not among the quarter that matters."""
     frame = cells(spread=0.0)
