@@ -29,6 +29,7 @@ from tunescope.questions.subspace.summary import subspace_readout
 from tunescope.source import digest
 from tunescope.source.against import difference_opener
 from tunescope.source.checkpoint import BaseCheckpoint, open_checkpoint
+from tunescope.source.files.ranged import RangedFile
 from tunescope.source.ledger import coverage, provenance
 from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
@@ -207,5 +208,10 @@ def _provenance(
 ) -> list[dict[str, Any]]:
     found = provenance(opened, hash_all)
     if base is not None:
-        found.append(digest.provenance("base", base.location, "checkpoint", (), hash_all=hash_all))
+        ranged = [file.snapshot for file in base.files if isinstance(file.snapshot, RangedFile)]
+        local = [f for f in base.files if not isinstance(f.snapshot, RangedFile)]
+        paths = list(dict.fromkeys(path for file in local for path in file.paths))
+        found.append(
+            digest.provenance("base", base.location, "checkpoint", paths, hash_all=hash_all, ranged=ranged)
+        )
     return found

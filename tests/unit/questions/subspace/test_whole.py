@@ -1,5 +1,6 @@
 """An adapter against a full fine-tune of its base: leading directions of a pair, and what both share."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -86,3 +87,12 @@ def test_two_whole_models_compare_in_their_matrices_alone(places: dict[str, Path
     study = tunescope.subspace(places["full"], again, base=str(places["base"]), of=("delta",))
     assert study.table.frame.height == LAYERS
     assert set(study.table.frame["d_in"]) == {D_IN}
+
+
+def test_the_base_is_told_from_another_by_the_digest_of_its_files(places: dict[str, Path]) -> None:
+    study = tunescope.subspace(places["own"], places["full"], base=str(places["base"]))
+    base = next(source for source in study.sources if source["label"] == "base")
+    written = next(path for path in sorted(places["base"].rglob("*.safetensors")))
+    (file,) = base["files"]
+    assert file["digest"]["value"] == hashlib.sha256(written.read_bytes()).hexdigest()
+    assert base["bytes"] == written.stat().st_size
