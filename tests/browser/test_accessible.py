@@ -83,6 +83,8 @@ def test_paper_holds_all_tabs_in_a4(reader: Reader) -> None:
         assert all(pane.is_displayed() for pane in reader.every(".pane"))
         assert len(reader.every(".pane canvas")) > 10
         assert not reader.one(".tools").is_displayed()
+        chips = "getComputedStyle(document.querySelector('.top .chips'))"
+        assert reader.run(f"return [{chips}.maxHeight, {chips}.overflow]") == ["none", "visible"]
     finally:
         reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
