@@ -29,6 +29,7 @@ FOUND = [
     ("capture", Change("values", 6935197, 569983307, 235690432)),
     ("capture", Change("values", 27730756, 187484694, 518306742)),
     ("lora_layers", Change("shapes", 177297701, 699132059, 787595519)),
+    ("lycoris", Change("shapes", 391220737, 629334803, 1002734185)),
     ("torchtune", Change("shapes", 457045679, 785946167, 489385259)),
 ]
 

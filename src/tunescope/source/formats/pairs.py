@@ -140,7 +140,9 @@ def _open(pair: Pair) -> Factored:
 def _tucker(core: Array, down: Array) -> Array:
     """The right factor of a Tucker-decomposed convolution, (r, d_in·k·k)."""
     flat = down.reshape(down.shape[0], -1).astype(np.float64)
-    mixed: Array = np.einsum("pqhw,qi->pihw", core.astype(np.float64), flat)
+    # A kernel may have one axis, two or three.
+    kernels = core.reshape(*core.shape[:2], -1).astype(np.float64)
+    mixed: Array = np.einsum("pqk,qi->pik", kernels, flat)
     return mixed.reshape(mixed.shape[0], -1)
 
 
