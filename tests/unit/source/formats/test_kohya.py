@@ -56,13 +56,15 @@ def test_given_scale_overrides_alpha(tmp_path: Path) -> None:
     assert opened(tmp_path, tensors, scale=1.5).deltas[0].scale == 1.5
 
 
+@pytest.mark.parametrize("axes", [1, 2, 3])
 @pytest.mark.parametrize("tucker", [False, True])
-def test_convolutions_act_as_their_product(tmp_path: Path, tucker: bool) -> None:
+def test_convolutions_act_as_their_product(tmp_path: Path, tucker: bool, axes: int) -> None:
     torch = pytest.importorskip("torch")
-    conv = torch.nn.functional.conv2d
+    conv = getattr(torch.nn.functional, f"conv{axes}d")
+    one, three = (1,) * axes, (3,) * axes
     rank, d_in, d_out = 3, 4, 5
-    down = normal(rank, d_in, 1, 1) if tucker else normal(rank, d_in, 3, 3)
-    up, mid = normal(d_out, rank, 1, 1), normal(rank, rank, 3, 3)
+    down = normal(rank, d_in, *one) if tucker else normal(rank, d_in, *three)
+    up, mid = normal(d_out, rank, *one), normal(rank, rank, *three)
     stem = "lora_unet_down_blocks_0_resnets_0_conv1"
     tensors = {
         f"{stem}.lora_down.weight": down,
@@ -73,14 +75,14 @@ def test_convolutions_act_as_their_product(tmp_path: Path, tucker: bool) -> None
         tensors[f"{stem}.lora_mid.weight"] = mid
     source = opened(tmp_path, tensors)
     (delta,) = source.deltas
-    kernel = torch.from_numpy(delta.open().dense().reshape(d_out, d_in, 3, 3))
-    x = torch.from_numpy(RNG.normal(size=(1, d_in, 6, 6)))
+    kernel = torch.from_numpy(delta.open().dense().reshape(d_out, d_in, *three))
+    x = torch.from_numpy(RNG.normal(size=(1, d_in, *(6,) * axes)))
     steps = [torch.from_numpy(t.astype(np.float64)) for t in ((down, mid, up) if tucker else (down, up))]
     expected = x
     for step in steps:
         expected = conv(expected, step)
     np.testing.assert_allclose(conv(x, kernel).numpy(), expected.numpy(), rtol=1e-10, atol=1e-12)
-    assert (delta.d_out, delta.d_in, delta.rank) == (d_out, d_in * 9, rank)
+    assert (delta.d_out, delta.d_in, delta.rank) == (d_out, d_in * 3**axes, rank)
     assert {entry.status for entry in source.coverage} == {"used"}
 
 
