@@ -19,6 +19,10 @@ _OUTER = 0.2
 _NEXT, _ALONE, _LIGHTER = 0.58, 0.38, 0.04
 # Against the law alone a value must also be this many times rarer than the next largest.
 _RARER = 20.0
+# The gap below the leading values must also be rare at this level, by the gaps that follow it.
+_GAP = 0.12
+# Whole layers are few, and their scatter is no better known than by a tail this heavy.
+_FEW = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,3 +126,55 @@ def standing_from(standard: Float64, alpha: float) -> float:
 def _beyond(largest: float, level: float, law: Scatter) -> float:
     tail = t_tail(largest / law.scale, law.freedom)
     return law.scale * t_above(level * tail / 2, law.freedom)
+
+
+def standing_apart(standard: Float64, most: int, alpha: float) -> tuple[int, float, float]:
+    """As `standing_out`, of few values whose law is hardly known: how many, that p, and the p of their gap.
+
+    Two tests must agree: the leading values given the next largest, under t₄ or the heavier tail that the
+    values have, at `alpha`; and the gap between them, by the gaps of the upper half, at 12 %.
+    """
+    order = np.sort(standard)[::-1]
+    law = _few_law(np.delete(standard, int(np.argmax(standard))))
+    for k in range(min(most, len(order) // 2 - 1), 0, -1):
+        tail, beyond = (t_tail(float(x) / law.scale, law.freedom) for x in order[k - 1 : k + 1])
+        p = min((2 * tail / beyond) ** k, 1.0) if beyond > 0 else 1.0
+        if p <= alpha and (gap := _gap(order, k)) <= _GAP:
+            return k, p, gap
+    return 0, 1.0, 1.0
+
+
+def _gaps(order: Float64) -> Float64:
+    """Gaps of the upper half of falling values, times their rank: alike for any exponential tail (Rényi)."""
+    half = math.ceil(len(order) / 2)
+    gaps: Float64 = -np.diff(order)[:half] * np.arange(1, half + 1)
+    return gaps
+
+
+def _gap(order: Float64, k: int) -> float:
+    """P of the gap after k leading values: F(2, 2m) of it over the mean of m gaps that follow, times 2ᵏ."""
+    gaps = _gaps(order)
+    rest = gaps[k:]
+    ratio = float(gaps[k - 1]) / max(float(rest.mean()), 1e-12)
+    return float(min(2**k * (1 + ratio / len(rest)) ** -len(rest), 1.0))
+
+
+def _few_law(usual: Float64) -> Scatter:
+    law = scatter_of(usual) if len(usual) else Scatter(FREEDOM, 1.0)
+    return law if law.freedom < _FEW else Scatter(_FEW, 1.0)
+
+
+def apart_from(standard: Float64, alpha: float) -> float:
+    """From where on one more value beside these `(n,)` would be found by `standing_apart`, in the same units.
+
+    >>> values = np.random.default_rng(0).standard_normal(40)
+    >>> edge = apart_from(values, 0.02)
+    >>> [standing_apart(np.append(values, edge * by), 1, 0.02)[0] for by in (0.98, 1.02)]
+    [0, 1]
+    """
+    order = np.sort(standard)[::-1]
+    # The new value takes the first rank, so the gaps of the others count one more.
+    half = math.ceil((len(order) + 1) / 2)
+    rest = -np.diff(order)[: half - 1] * np.arange(2, half + 1)
+    needed = len(rest) * float(rest.mean()) * ((_GAP / 2) ** (-1 / len(rest)) - 1)
+    return float(max(float(order[0]) + needed, _beyond(float(order[0]), alpha, _few_law(standard))))

@@ -9,7 +9,7 @@ import numpy as np
 from tunescope.measure.depth import LEAST_LAYERS
 from tunescope.measure.towers import Tower
 from tunescope.questions.norms.words import is_size, of_measure, times
-from tunescope.statistics.scatter import standing_out
+from tunescope.statistics.scatter import standing_apart
 from tunescope.statistics.tails import t5_scale
 from tunescope.statistics.two_way import LEAST_KINDS, common_block
 from tunescope.statistics.types import Float64
@@ -17,8 +17,8 @@ from tunescope.study.finding import Finding, merged, named
 
 # A layer stands out from this many times the middle one of the others on.
 LAYER_RATIO = 2.0
-# The share of studies without any such layer that may be given one.
-LAYER_ALPHA = 0.012
+# The level of the leading layers given the next one; their gap is tested beside it.
+LAYER_ALPHA = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ def layer_findings(models: Mapping[str, Sequence[Tower]], metric: str) -> list[F
         return []
     standard = np.concatenate([levels.over / levels.scale for _, levels in looked])
     large = np.concatenate([levels.over for _, levels in looked]) >= math.log(LAYER_RATIO)
-    count, p = standing_out(standard, int(large.sum()), LAYER_ALPHA)
+    count, *p = standing_apart(standard, int(large.sum()), LAYER_ALPHA)
     first = set(np.argsort(-standard, kind="stable")[:count].tolist()) & set(np.flatnonzero(large).tolist())
     told, start = [], 0
     for model, levels in looked:
@@ -76,14 +76,15 @@ def layer_findings(models: Mapping[str, Sequence[Tower]], metric: str) -> list[F
     )
 
 
-def _finding(model: str, levels: Levels, at: int, p: float, total: int, metric: str) -> Finding:
+def _finding(model: str, levels: Levels, at: int, p: Sequence[float], total: int, metric: str) -> Finding:
     ratio = math.exp(levels.over[at])
     evidence = {
         "statistic": "median over kinds of weight of a layer's value over the middle other layer",
         "value": ratio,
         "threshold": LAYER_RATIO,
-        "null": "layers scatter by a t₅ law, or by the tail that the other layers have",
-        "p": p,
+        "null": "layers scatter by a t₄ law or the heavier tail that they have, and gaps are exponential",
+        "p": p[0],
+        "p_gap": p[1],
         "n": len(levels.over),
         "places_looked_at": total,
         "scatter": levels.scale,

@@ -1,7 +1,7 @@
 """What was looked at, and the smallest effects that would have been found."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from tunescope.questions.norms.tilt import ALPHA as TILT_ALPHA
 from tunescope.questions.norms.tilt import TILT_RATIO, tilt_of
 from tunescope.statistics.laws import NINE_IN_TEN
 from tunescope.statistics.location import visible_shift
-from tunescope.statistics.scatter import standing_from
+from tunescope.statistics.scatter import apart_from, standing_from
 from tunescope.statistics.types import Float64
 from tunescope.study.finding import listed
 
@@ -47,7 +47,7 @@ def _third(every: Sequence[Tower]) -> float | None:
 def _layer(every: Sequence[Tower]) -> float | None:
     found = [levels for tower in every if (levels := levels_of(tower)) is not None]
     values = [(levels.over, np.full(len(levels.over), levels.scale_of_all)) for levels in found]
-    return _standing(values, LAYER_ALPHA, LAYER_RATIO)
+    return _standing(values, apart_from, LAYER_ALPHA, LAYER_RATIO)
 
 
 def _tilt(every: Sequence[Tower]) -> float | None:
@@ -67,14 +67,19 @@ def _cell(every: Sequence[Tower]) -> float | None:
     found = [cells for tower in every if (cells := cells_of(tower)) is not None]
     finite = [np.isfinite(c.over) for c in found]
     values = [(c.over[seen], (c.error * c.scale)[seen]) for c, seen in zip(found, finite, strict=True)]
-    return _standing(values, HOT_ALPHA, HOT_RATIO)
+    return _standing(values, standing_from, HOT_ALPHA, HOT_RATIO)
 
 
-def _standing(found: Sequence[tuple[Float64, Float64]], alpha: float, least: float) -> float | None:
+def _standing(
+    found: Sequence[tuple[Float64, Float64]],
+    edge_of: Callable[[Float64, float], float],
+    alpha: float,
+    least: float,
+) -> float | None:
     """The factor at which nine in ten of some values over what is expected, with scales, stand out."""
     if not found:
         return None
-    edge = standing_from(np.concatenate([over / scale for over, scale in found]), alpha)
+    edge = edge_of(np.concatenate([over / scale for over, scale in found]), alpha)
     needed = [np.maximum(edge * scale, math.log(least)) - over for over, scale in found]
     return _factor([float(np.quantile(each, 0.9)) for each in needed])
 
