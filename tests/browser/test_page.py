@@ -91,6 +91,19 @@ def test_enter_opens_the_weight_and_escape_gives_the_focus_back(reader: Reader) 
     assert reader.run("return document.activeElement.tagName") == "CANVAS"
 
 
+def test_escape_closes_the_weight_wherever_the_focus_is(reader: Reader) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    reader.focus("#panel-norms canvas[tabindex]")
+    reader.keys(Keys.ARROW_RIGHT, Keys.ENTER)
+    reader.focus("#search")
+    reader.keys("L9 v", Keys.ESCAPE)
+    assert reader.one("#drawer").is_displayed()
+    reader.run("document.activeElement.blur()")
+    reader.keys(Keys.ESCAPE)
+    assert not reader.one("#drawer").is_displayed()
+
+
 def test_search_finds_a_weight_by_layer_and_letter_and_opens_it(reader: Reader, studies: list[Study]) -> None:
     from selenium.webdriver.common.keys import Keys
 

@@ -12,7 +12,8 @@ export class Drawer {
   constructor(page) {
     this.page = page;
     this.place = byId("drawer");
-    this.place.addEventListener("keydown", (event) => event.key === "Escape" && this.close());
+    // Wherever the focus is, for it stays on what was pressed to see another weight.
+    document.addEventListener("keydown", (event) => event.key === "Escape" && !event.defaultPrevented && !this.place.hidden && this.close());
   }
 
   show(key) {

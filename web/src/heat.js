@@ -144,15 +144,18 @@ export class Heat {
     map.xs.forEach((name, i) => ink.text(gutter + (i + 0.5) * w, y, short(name, 22), { fill: inks.quiet, anchor: "end", turn: -45 }));
   }
 
-  // A measured axis: its ends and round numbers between them.
+  // A measured axis: its ends and three of the columns between them, each where it lies.
   paintAxis(ink, inks, top) {
     const { map, size: { cellHeight: h, gutter } } = this;
     const [first, last] = map.span;
     const y = top + map.ys.length * h + 10;
-    const text = { fill: inks.quiet, anchor: "middle" };
-    for (let k = 0; k <= 4; k++) {
-      const x = first + ((last - first) * k) / 4;
-      ink.text(gutter + (this.inner() * k) / 4, y, Math.round(x).toLocaleString("en-US"), k === 4 ? { ...text, anchor: "end" } : k === 0 ? { ...text, anchor: "start" } : text);
+    const text = { fill: inks.quiet };
+    const at = (k) => first + ((last - first) * k) / 4;
+    const nearest = (x) => map.xs.reduce((best, other) => (Math.abs(other - x) < Math.abs(best - x) ? other : best));
+    const marks = new Set([first, ...[1, 2, 3].map((k) => nearest(at(k))), last].map(Number));
+    for (const x of marks) {
+      const anchor = x === last ? "end" : x === first ? "start" : "middle";
+      ink.text(gutter + (this.inner() * (x - first)) / (last - first || 1), y, x.toLocaleString("en-US"), { ...text, anchor });
     }
   }
 

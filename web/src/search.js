@@ -75,7 +75,11 @@ export class Search {
   }
 
   key(event) {
-    if (event.key === "Escape") return this.close();
+    if (event.key === "Escape") {
+      // The open weight stays.
+      event.preventDefault();
+      return this.close();
+    }
     if (event.key === "Enter" && this.active >= 0) return this.open(this.active);
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step || !this.shown?.length) return undefined;

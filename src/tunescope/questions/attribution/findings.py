@@ -44,7 +44,7 @@ def _gain(case: Case) -> Iterable[Finding]:
         gain / error if error else None,
         null="a gain of zero",
         p=case.p,
-        threshold=ALPHA,
+        threshold={"p": ALPHA},
         **{key: summary[key] for key in ("base_loss", "tuned_loss", "gain", "gain_stderr")},
     )
     both = f"from {summary['base_loss']:.4g} to {summary['tuned_loss']:.4g} nats per token"

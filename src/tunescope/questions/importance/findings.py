@@ -263,7 +263,7 @@ def _below_zero(frame: pl.DataFrame, model_id: str) -> Iterator[Finding]:
     evidence = {
         "statistic": "rise of the loss / standard error, one-sided t",
         "value": float(np.min((bypass["score"].to_numpy() / errors)[q <= ALPHA / 2])),
-        "threshold": ALPHA / 2,
+        "threshold": {"p": ALPHA / 2},
         "null": "no fall of the loss, Holm over layers",
         "p": float(q[q <= ALPHA / 2].max()),
         "n": int(freedom.max()) + 1,
