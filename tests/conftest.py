@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from tests.absent import absent
 
 from tunescope.cli import main
@@ -14,6 +15,10 @@ from tunescope.cli import main
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+# How long a draw takes is the machine's affair, on a busy one too.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 _MISSING = "outside data is not there: set TUNESCOPE_TEST_DATA to its folder"
 
