@@ -78,8 +78,8 @@ def _depth(label: str, wrong: Sequence[Place], base: BaseNames) -> Iterator[Find
     for stack in sorted({stack for stack, _ in beyond}):
         layers = sorted(layer for s, layer in beyond if s == stack)
         text = (
-            f"{label} has layers up to {layers[-1]}, the base up to {deepest[stack]}: it was trained on a "
-            "deeper model."
+            f"{label} has layers up to {layers[-1]}, the base up to {deepest[stack]}: it was probably "
+            "trained on a deeper model."
         )
         yield Finding(
             "wrong_depth", text, (label,), severity="warning",
@@ -95,7 +95,7 @@ def _experts(label: str, wrong: Sequence[Place], base: BaseNames) -> Iterator[Fi
     asked = (p.wanted.address.expert for p in wrong if p.status == "missing")
     beyond = sorted({expert for expert in asked if expert is not None and expert >= count})
     if count and beyond:
-        text = f"{label} has experts up to {beyond[-1]}, the base has {count}."
+        text = f"{label} has experts numbered up to {beyond[-1]}, those of the base end at {count - 1}."
         evidence = {"experts": beyond, "base_experts": count}
         yield Finding("experts_out_of_range", text, (label,), evidence=evidence, severity="warning")
 
@@ -105,7 +105,7 @@ def _width(label: str, wrong: Sequence[Place], found: Sequence[Place]) -> Iterat
     differing = [place for place in wrong if place.status == "shape_differs"]
     tables = [place for place in differing if "vocabulary" in place.remedy]
     if tables:
-        text = f"the vocabulary of {label} and of the base differ in size ({tables[0].remedy})."
+        text = f"The vocabulary of {label} and of the base differ in size ({tables[0].remedy})."
         yield Finding("vocabulary_resized", text, (label,), evidence=_shapes(tables[0]), severity="warning")
     rest = [place for place in differing if place not in tables]
     if rest and 2 * len(rest) > len(found):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from tunescope.questions.verify.verdict import CAUSES, NEAR, Reading, Verdict
+from tunescope.questions.verify.verdict import CAUSES, NEAR, UNTOLD, Reading, Verdict
 from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import Finding, Severity, listed, named, significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
@@ -19,13 +19,19 @@ METHODS = (
 _TEXTS = {
     "as_expected": "{labels}: merged as expected, in all {count} modules that tell.",
     "not_merged": "{labels}: not merged; none of the {count} modules that tell holds it.",
-    "merged_twice": "{labels}: merged twice.",
+    "merged_twice": "{labels}: merged twice, as the {count} modules that tell have it.",
     "other_scale": "{labels}: merged, but with another scale than expected.",
     "partly_merged": "{labels}: merged in some modules and not in others.",
     "other_change": "The model changed otherwise than by {labels}.",
     "mixture": "The model holds a mixture of {labels}, with other coefficients than expected.",
-    "below_the_grid": "Nothing can be told: the numbers of the file are too coarse for ΔW of {labels}.",
-    "cannot_tell": "Nothing can be told of {labels}: no module could be replayed.",
+    "below_the_grid": (
+        "Nothing can be told: a merge of {labels} would move no value, since ΔW is smaller than half a step "
+        "between the numbers of the file."
+    ),
+    "cannot_tell": (
+        "Nothing can be told of {labels}: no module could be replayed with a standard error of at most "
+        f"{UNTOLD:g}."
+    ),
 }
 
 
