@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from tunescope.statistics.scatter import standing_apart
 from tunescope.statistics.tails import t5_scale
 from tunescope.statistics.two_way import LEAST_KINDS, common_block
 from tunescope.statistics.types import Float64
-from tunescope.study.finding import Finding, merged, named
+from tunescope.study.finding import Finding, listed, merged, named
 
 # A layer stands out from this many times the middle one of the others on.
 LAYER_RATIO = 2.0
@@ -58,7 +59,7 @@ def levels_of(tower: Tower) -> Levels | None:
 
 
 def layer_findings(models: Mapping[str, Sequence[Tower]], metric: str) -> list[Finding]:
-    """The layers that stand out over all models: one finding for each layer and tower."""
+    """The layers that stand out over all models: one finding for each tower and set of layers."""
     looked = [(model, found) for model, its in models.items() for t in its if (found := levels_of(t))]
     if not looked:
         return []
@@ -69,18 +70,21 @@ def layer_findings(models: Mapping[str, Sequence[Tower]], metric: str) -> list[F
     told, start = [], 0
     for model, levels in looked:
         its = [i - start for i in sorted(first) if start <= i < start + len(levels.over)]
-        told += [_finding(model, levels, at, p, len(standard), metric) for at in its]
+        told += [_finding(model, levels, its, p, len(standard), metric)] if its else []
         start += len(levels.over)
     return merged(
-        told, lambda f: (f.evidence["stack"], f.evidence["layer"]), lambda group: _together(group, metric)
+        told, lambda f: (f.evidence["stack"], *f.evidence["layers"]), lambda group: _together(group, metric)
     )
 
 
-def _finding(model: str, levels: Levels, at: int, p: Sequence[float], total: int, metric: str) -> Finding:
-    ratio = math.exp(levels.over[at])
+def _finding(
+    model: str, levels: Levels, its: Sequence[int], p: Sequence[float], total: int, metric: str
+) -> Finding:
+    ratios = [math.exp(levels.over[at]) for at in its]
     evidence = {
         "statistic": "median over kinds of weight of a layer's value over the middle other layer",
-        "value": ratio,
+        "value": max(ratios),
+        "least": min(ratios),
         "threshold": LAYER_RATIO,
         "null": "layers scatter by a t₄ law or the heavier tail that they have, and gaps are exponential",
         "p": p[0],
@@ -89,27 +93,30 @@ def _finding(model: str, levels: Levels, at: int, p: Sequence[float], total: int
         "places_looked_at": total,
         "scatter": levels.scale,
         "kinds": levels.kinds,
-        "layer": levels.layers[at],
+        "layers": [levels.layers[at] for at in its],
         "stack": levels.tower.stack,
         "title": levels.tower.title,
     }
-    strength = math.log(ratio) / math.log(LAYER_RATIO)
-    text = _text(model, times(ratio), evidence, metric, str(len(levels.over)))
-    return Finding("hot_layer", text, (model,), levels.components(at), evidence=evidence, strength=strength)
+    strength = math.log(max(ratios)) / math.log(LAYER_RATIO)
+    text = _text(model, times(min(ratios), max(ratios)), evidence, metric, str(len(levels.over)))
+    names = tuple(name for at in its for name in levels.components(at))
+    return Finding("hot_layer", text, (model,), names, evidence=evidence, strength=strength)
 
 
 def _together(group: Sequence[Finding], metric: str) -> str:
-    ratios = [f.evidence["value"] for f in group]
+    least, most = (pick(f.evidence[k] for f in group) for pick, k in ((min, "least"), (max, "value")))
     layers = sorted({f.evidence["n"] for f in group})
     count = str(layers[0]) if len(layers) == 1 else f"{layers[0]} to {layers[-1]}"
     names = named([f.models[0] for f in group], 12)
-    return _text(names, times(min(ratios), max(ratios)), group[0].evidence, metric, count)
+    return _text(names, times(least, most), group[0].evidence, metric, count)
 
 
-def _text(who: str, factor: str, evidence: Mapping[str, object], metric: str, layers: str) -> str:
+def _text(who: str, factor: str, evidence: Mapping[str, Any], metric: str, layers: str) -> str:
     what = "changed more" if is_size(metric) else "has larger values"
+    which, many = [str(layer) for layer in evidence["layers"]], len(evidence["layers"]) > 1
+    lead = f"{'Layers' if many else 'Layer'} {listed(which, 'and')} of {who}"
     return (
-        f"Layer {evidence['layer']} of {who} {what} than the others, in all kinds of weight together: "
-        f"{factor} the middle one of the {layers} {evidence['title']}layers in {of_measure(metric)} "
-        f"(median over {evidence['kinds']} kinds of weight)."
+        f"{lead} {what.replace('has', 'have') if many else what} than the others, in all kinds of weight "
+        f"together: {factor} the middle one of the {layers} {evidence['title']}layers in "
+        f"{of_measure(metric)} (median over {evidence['kinds']} kinds of weight)."
     )

@@ -123,12 +123,22 @@ def test_a_whole_layer_that_changed_three_times_as_much_is_named_with_its_weight
     chance = scattered(9, 0.08, 0.05)
     told = found(rows(lambda i, k: chance(i, k) * (3 if i == 17 else 1), layers=24))
     layer = told["hot_layer"]
-    assert layer.evidence["layer"] == 17
+    assert layer.evidence["layers"] == [17]
     assert layer.evidence["value"] == pytest.approx(3, rel=0.25)
     assert layer.components == tuple(f"L17_{kind}" for kind in ATTENTION + MLP)
     assert layer.text.startswith(
         "Layer 17 of m changed more than the others, in all kinds of weight together"
     )
+
+
+def test_layers_of_one_tower_that_stand_out_are_one_finding() -> None:
+    chance = scattered(9, 0.05, 0.05)
+    told = found(rows(lambda i, k: chance(i, k) * (4 if i in (3, 9, 17) else 1), layers=32))
+    layer = told["hot_layer"]
+    assert layer.evidence["layers"] == [3, 9, 17]
+    assert layer.evidence["least"] <= layer.evidence["value"] == pytest.approx(4, rel=0.25)
+    assert layer.components == tuple(f"L{i}_{kind}" for i in (3, 9, 17) for kind in ATTENTION + MLP)
+    assert layer.text.startswith("Layers 3, 9 and 17 of m changed more than the others")
 
 
 @pytest.mark.parametrize("law", ["exponential", "t3"])
