@@ -144,10 +144,13 @@ def standing_apart(standard: Float64, most: int, alpha: float) -> tuple[int, flo
     return 0, 1.0, 1.0
 
 
-def _gaps(order: Float64) -> Float64:
-    """Gaps of the upper half of falling values, times their rank: alike for any exponential tail (Rényi)."""
-    half = math.ceil(len(order) / 2)
-    gaps: Float64 = -np.diff(order)[:half] * np.arange(1, half + 1)
+def _gaps(order: Float64, above: int = 0) -> Float64:
+    """Gaps of the upper half of falling values, times their rank: alike for any exponential tail (Rényi).
+
+    `above` values that are not among these lie above them all.
+    """
+    half = math.ceil((len(order) + above) / 2)
+    gaps: Float64 = -np.diff(order)[: half - above] * np.arange(1 + above, half + 1)
     return gaps
 
 
@@ -173,8 +176,6 @@ def apart_from(standard: Float64, alpha: float) -> float:
     [0, 1]
     """
     order = np.sort(standard)[::-1]
-    # The new value takes the first rank, so the gaps of the others count one more.
-    half = math.ceil((len(order) + 1) / 2)
-    rest = -np.diff(order)[: half - 1] * np.arange(2, half + 1)
+    rest = _gaps(order, above=1)
     needed = len(rest) * float(rest.mean()) * ((_GAP / 2) ** (-1 / len(rest)) - 1)
     return float(max(float(order[0]) + needed, _beyond(float(order[0]), alpha, _few_law(standard))))

@@ -169,9 +169,9 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         thread.join()
 
 
-def adapter(folder: str = "") -> dict[str, bytes]:
+def adapter(folder: str = "", weights: bytes = WEIGHTS) -> dict[str, bytes]:
     prefix = f"org/name/{folder}/" if folder else "org/name/"
-    return {f"{prefix}adapter_model.safetensors": WEIGHTS, f"{prefix}adapter_config.json": CONFIG}
+    return {f"{prefix}adapter_model.safetensors": weights, f"{prefix}adapter_config.json": CONFIG}
 
 
 def refused(text: str) -> Missing:
@@ -411,10 +411,7 @@ def test_a_server_without_ranges_sends_the_file_whole(server: Hub) -> None:
 
 
 def test_of_a_range_without_end_no_more_is_taken_than_was_asked_for(server: Hub) -> None:
-    server.files |= {
-        "org/name/adapter_model.safetensors": save(large()),
-        "org/name/adapter_config.json": CONFIG,
-    }
+    server.files |= adapter(weights=save(large()))
     server.repeat = 100_000
     with pytest.raises(Missing, match="more than that") as raised:
         tunescope.check("org/name")
@@ -422,10 +419,7 @@ def test_of_a_range_without_end_no_more_is_taken_than_was_asked_for(server: Hub)
 
 
 def test_a_range_that_trickles_is_given_up(server: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    server.files |= {
-        "org/name/adapter_model.safetensors": save(large()),
-        "org/name/adapter_config.json": CONFIG,
-    }
+    server.files |= adapter(weights=save(large()))
     server.at_once = 1
     clock = itertools.count(0, 3600)
     monkeypatch.setattr("tunescope.source.hub_headers.monotonic", lambda: float(next(clock)))
@@ -435,10 +429,7 @@ def test_a_range_that_trickles_is_given_up(server: Hub, monkeypatch: pytest.Monk
 
 
 def test_a_range_that_begins_elsewhere_is_not_taken_for_what_was_asked_for(server: Hub) -> None:
-    server.files |= {
-        "org/name/adapter_model.safetensors": save(large()),
-        "org/name/adapter_config.json": CONFIG,
-    }
+    server.files |= adapter(weights=save(large()))
     server.shift = 1
     with pytest.raises(BadInput, match="from 1") as raised:
         tunescope.check("org/name")
