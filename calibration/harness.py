@@ -1,11 +1,9 @@
-"""Scenarios, how they are simulated, and what they must keep to."""
+"""Scenarios, their studies, and what they must keep to."""
 
 import hashlib
 import math
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,51 +112,27 @@ def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
-def simulate(scenario: Scenario, n: int, salt: str = "") -> list[Row]:
-    """Draw n studies of a scenario; the same name, n and salt give the same ones."""
-    began = time.perf_counter()
-    digest = hashlib.blake2b(f"{salt}{scenario.name}".encode(), digest_size=16).digest()
-    random = np.random.default_rng(int.from_bytes(digest, "little"))
+def draws(scenario: Scenario, first: int, n: int, salt: str = "") -> Counter[str]:
+    """How many of n studies from number `first` on raise each kind, and any; drawn alike every time."""
     raised: Counter[str] = Counter()
-    wanted = scenario.kinds if isinstance(scenario, Null) else (scenario.kind,)
-    for _ in range(n):
-        found = set(scenario.draw(random)) & set(wanted)
+    wanted = set(_wanted(scenario))
+    for i in range(first, first + n):
+        digest = hashlib.blake2b(f"{salt}{scenario.name} #{i}".encode(), digest_size=16).digest()
+        found = set(scenario.draw(np.random.default_rng(int.from_bytes(digest, "little")))) & wanted
         raised.update(found)
         raised[ANY] += bool(found)
-    seconds = time.perf_counter() - began
+    return raised
+
+
+def rows_of(scenario: Scenario, raised: Mapping[str, int], n: int, seconds: float) -> list[Row]:
+    """A row for each kind that the scenario is about, and for any of several."""
+    wanted = _wanted(scenario)
     shown = [*wanted, ANY] if isinstance(scenario, Null) and len(wanted) > 1 else wanted
-    return [Row(scenario, kind, raised[kind], n, seconds) for kind in shown]
+    return [Row(scenario, kind, raised.get(kind, 0), n, seconds) for kind in shown]
 
 
-def simulate_all(
-    scenarios: Sequence[Scenario],
-    n: int,
-    salt: str = "",
-    workers: int = 2,
-    tell: Callable[[str], None] = print,
-) -> list[Row]:
-    """Every scenario, over `workers` processes forked from this one, in the order given."""
-    rows: list[Row] = []
-    with ProcessPoolExecutor(workers, initializer=_adopt, initargs=(scenarios,)) as pool:
-        for part in pool.map(_one, range(len(scenarios)), [n] * len(scenarios), [salt] * len(scenarios)):
-            listed = [Row(scenarios[i], *rest) for i, *rest in part]
-            rows += listed
-            for row in listed:
-                mark = "" if row.kept else "LEAVES ITS BUDGET "
-                tell(f"{row.rate:6.1%} {mark}{row.kind}: {row.scenario.name} ({row.seconds:.0f} s)")
-    return rows
-
-
-_scenarios: Sequence[Scenario] = ()
-
-
-def _adopt(scenarios: Sequence[Scenario]) -> None:
-    global _scenarios
-    _scenarios = scenarios
-
-
-def _one(i: int, n: int, salt: str) -> list[tuple[int, str, int, int, float]]:
-    return [(i, row.kind, row.hits, row.n, row.seconds) for row in simulate(_scenarios[i], n, salt)]
+def _wanted(scenario: Scenario) -> tuple[str, ...]:
+    return scenario.kinds if isinstance(scenario, Null) else (scenario.kind,)
 
 
 def left(rows: Iterable[Row]) -> Iterator[Row]:

@@ -1,9 +1,16 @@
 """The harness that calibrates findings: what it counts, and when it calls a budget broken."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
-from calibration.harness import ANY, Null, Planted, Row, simulate, wilson
+from calibration.harness import ANY, Null, Planted, Row, Scenario, draws, rows_of, wilson
 from calibration.report import page
+from calibration.running import Unfinished, simulate_all
+from calibration.scenarios import SCENARIOS
 
 
 def often(rate: float, kind: str = "hot_cell"):  # type: ignore[no-untyped-def]
@@ -12,6 +19,10 @@ def often(rate: float, kind: str = "hot_cell"):  # type: ignore[no-untyped-def]
 
 def null(rate: float) -> Null:
     return Null("norms", ("hot_cell", "collapsed"), "any law", f"rate {rate}", often(rate))
+
+
+def simulate(scenario: Scenario, n: int, salt: str = "") -> list[Row]:
+    return rows_of(scenario, draws(scenario, 0, n, salt), n, 1.0)
 
 
 @pytest.mark.parametrize(("rate", "kept"), [(0.0, True), (0.04, True), (0.2, False)])
@@ -43,3 +54,40 @@ def test_wilsons_interval_covers_the_share_that_was_drawn() -> None:
 def test_the_page_marks_what_leaves_its_budget() -> None:
     text = page([Row(null(1), "hot_cell", 500, 2000, 1.0), Row(null(1), "collapsed", 10, 2000, 1.0)])
     assert [line.count("**over**") for line in text.splitlines() if line.startswith("| `")] == [1, 0]
+
+
+def test_many_processes_draw_what_one_draws() -> None:
+    scenarios = [null(0.3), null(0.6)]
+    alone = [row.hits for scenario in scenarios for row in simulate(scenario, 120, "s")]
+    assert [row.hits for row in simulate_all(scenarios, 120, "s", 3, tell=str)] == alone
+
+
+def test_a_run_that_stops_goes_on_from_its_record(tmp_path: Path) -> None:
+    record, scenarios = tmp_path / "record.jsonl", [null(0.3), null(0.6)]
+    whole = [row.hits for row in simulate_all(scenarios, 120, tell=str, record=record)]
+    lines = record.read_text().splitlines()
+    record.write_text("\n".join([*lines[:3], lines[3][:40]]))
+    with pytest.raises(Unfinished, match="4 of 6 blocks"):
+        simulate_all(scenarios, 120, tell=str, record=record, within=0)
+    assert [row.hits for row in simulate_all(scenarios, 120, tell=str, record=record)] == whole
+    # Only what was missing was drawn again.
+    blocks = [line for line in record.read_text().splitlines() if line.endswith("}")]
+    assert len({(b["scenario"], b["first"]) for b in map(json.loads, blocks)}) == len(blocks) == 6
+
+
+def test_a_record_of_other_code_is_drawn_again(tmp_path: Path) -> None:
+    record = tmp_path / "record.jsonl"
+    line = {"code": "another", "salt": "", "scenario": null(0).name, "first": 0, "n": 50, "raised": {ANY: 50}}
+    record.write_text(json.dumps(line | {"seconds": 1.0}))
+    assert {row.hits for row in simulate_all([null(0)], 50, tell=str, record=record)} == {0}
+
+
+def test_scenarios_can_be_told_by_their_names() -> None:
+    names = [scenario.name for scenario in SCENARIOS]
+    assert len(set(names)) == len(names)
+
+
+def test_no_scenario_imports_torch() -> None:
+    code = "import sys, calibration.scenarios; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "[]"
