@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from calibration.harness import Null, Planted, Scenario
 from tunescope.questions.trajectory import layers
+from tunescope.questions.trajectory.ending import loss_ending
 from tunescope.questions.trajectory.findings import motion_findings
 from tunescope.questions.trajectory.loss import rising_loss
 from tunescope.questions.trajectory.proxy import LEAST_LAYERS, Proxy
@@ -21,6 +22,8 @@ from tunescope.statistics.series import agreement
 QUESTION = "trajectory"
 DEPTH = "early/middle/late_layers"
 KINDS = (DEPTH, "moves_first", "seam", "diverged")
+# Not a finding, but a sentence with a verdict: the loss still fell, or rose, at the end.
+ENDS = "loss_ending"
 MODULES = ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.down_proj")
 
 Random = np.random.Generator
@@ -158,21 +161,53 @@ class Losses:
     def __call__(self, random: Random) -> set[str]:
         found = set()
         for i in range(self.runs):
-            noise = random.standard_t(5, self.logged) / math.sqrt(5 / 3) if self.heavy else None
-            noise = random.standard_normal(self.logged) if noise is None else noise
-            for t in range(1, self.logged):
-                noise[t] = self.memory * noise[t - 1] + math.sqrt(1 - self.memory**2) * noise[t]
+            noise = _noise(random, self.logged, self.memory, self.heavy)
             middle = random.uniform(0.35, 0.65)
             slope = random.uniform(0.02, 0.3)
             level = 2 + (self.end - 2) * np.clip(
                 (np.linspace(0, 1, self.logged) - middle) / slope + 0.5, 0, 1
             )
-            losses = dict(enumerate((level * np.maximum(1 + 0.2 * noise, 0.05)).tolist()))
-            schema = {"step": pl.Int64, "loss": pl.Float64}
-            by_step = pl.DataFrame({"step": [self.logged], "loss": [None]}, schema=schema)
-            states = [SavedState(self.logged, self.logged, losses)]
+            by_step, states = _logged(level * np.maximum(1 + 0.2 * noise, 0.05))
             found |= {f.kind for f in rising_loss(f"r{i}", by_step, states, self.runs)}
         return found
+
+
+@dataclass(frozen=True)
+class Endings:
+    """Runs whose loss of 3 nats falls to 2 early on, and by `fall` nats over the last half."""
+
+    logged: int = 100
+    fall: float = 0.0
+    memory: float = 0.0
+    heavy: bool = False
+    runs: int = 1
+
+    words = Losses.words
+
+    def __call__(self, random: Random) -> set[str]:
+        told = set()
+        for _ in range(self.runs):
+            t = np.linspace(0, 1, self.logged)
+            level = 2 + np.exp(-t / 0.03) - self.fall * np.clip(2 * t - 1, 0, 1)
+            noise = _noise(random, self.logged, self.memory, self.heavy)
+            ended = loss_ending(*_logged(level * np.maximum(1 + 0.1 * noise, 0.05)), self.runs)
+            told |= {ENDS} if ended and ended["verdict"] != "not_told" else set()
+        return told
+
+
+def _noise(random: Random, n: int, memory: float, heavy: bool) -> Array:
+    """Noise of unit variance, of one step's memory."""
+    noise = random.standard_t(5, n) / math.sqrt(5 / 3) if heavy else random.standard_normal(n)
+    for t in range(1, n):
+        noise[t] = memory * noise[t - 1] + math.sqrt(1 - memory**2) * noise[t]
+    return noise
+
+
+def _logged(losses: Array) -> tuple[pl.DataFrame, list[SavedState]]:
+    """Losses as a trainer logs them, none of them at a capture."""
+    schema = {"step": pl.Int64, "loss": pl.Float64}
+    by_step = pl.DataFrame({"step": [len(losses)], "loss": [None]}, schema=schema)
+    return by_step, [SavedState(len(losses), len(losses), dict(enumerate(losses.tolist())))]
 
 
 @dataclass(frozen=True)
@@ -211,12 +246,12 @@ class Profiles:
         return {f.kind for r in records if (f := proxy_finding(r, len(records))) is not None}
 
 
-def _null(kinds: tuple[str, ...], law: str, draw: Walk | Losses | Profiles) -> Null:
+def _null(kinds: tuple[str, ...], law: str, draw: Walk | Losses | Endings | Profiles) -> Null:
     return Null(QUESTION, kinds, law, draw.words, draw)
 
 
 def _planted(
-    kind: str, effect: str, law: str, draw: Walk | Losses | Profiles, least: float | None = 0.9
+    kind: str, effect: str, law: str, draw: Walk | Losses | Endings | Profiles, least: float | None = 0.9
 ) -> Planted:
     return Planted(QUESTION, kind, effect, law, draw.words, draw, least)
 
@@ -234,6 +269,11 @@ SCENARIOS: tuple[Scenario, ...] = (
     _null(("diverged",), "a flat loss, 20 % t₅ noise", Losses(30, heavy=True)),
     _null(("diverged",), "a flat loss, 20 % AR(1) 0.5 noise", Losses(60, memory=0.5)),
     _null(("diverged",), "a flat loss, 20 % normal noise", Losses(10)),
+    _null((ENDS,), "a loss level at its end, 10 % normal noise", Endings(100, runs=4)),
+    _null((ENDS,), "a loss level at its end, 10 % t₅ noise", Endings(24, heavy=True)),
+    _null((ENDS,), "a loss level at its end, 10 % AR(1) 0.5 noise", Endings(60, memory=0.5)),
+    _null((ENDS,), "a loss level at its end, 10 % AR(1) 0.8 noise", Endings(400, memory=0.8)),
+    _null((ENDS,), "a loss level at its end, 10 % normal noise", Endings(16)),
     _null(("lora_as_proxy",), "unrelated profiles, AR(1) 0.9", Profiles(24)),
     _null(("lora_as_proxy",), "unrelated profiles, AR(1) 0.9", Profiles(80, pairs=4)),
     _null(("lora_as_proxy",), "unrelated random walks", Profiles(32, memory=1.0)),
@@ -250,6 +290,9 @@ SCENARIOS: tuple[Scenario, ...] = (
     _planted("diverged", "2.0 to 3.2 nats", "20 % normal noise", Losses(100, 3.2)),
     _planted("diverged", "2.0 to 3.2 nats", "20 % t₅ noise", Losses(60, 3.2, heavy=True)),
     _planted("diverged", "2.0 to 3.2 nats", "20 % normal noise", Losses(30, 3.2), None),
+    _planted(ENDS, "2.0 to 1.5 nats over the last half", "10 % normal noise", Endings(100, 0.5)),
+    _planted(ENDS, "2.0 to 1.9 nats over the last half", "10 % normal noise", Endings(2000, 0.1)),
+    _planted(ENDS, "2.0 to 1.5 nats over the last half", "10 % normal noise", Endings(24, 0.5), None),
     _planted("lora_as_proxy", "one profile, 10 % noise", "rough", Profiles(24, 0.0, 0.1)),
     _planted("lora_as_proxy", "one profile, 10 % noise", "AR(1) 0.9", Profiles(32, 0.9, 0.1, 2)),
     _planted("lora_as_proxy", "one profile, 10 % noise", "AR(1) 0.9", Profiles(12, 0.9, 0.1), None),

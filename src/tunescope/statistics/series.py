@@ -131,6 +131,54 @@ def rise(values: Float64) -> Rise | None:
     return Rise(float(np.median(first)), float(np.median(last)), p, n, error, freedom)
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """Means of the last two quarters of a series, the standard error of their difference, and its p.
+
+    `p` is two-sided; `n` counts the values of both quarters.
+    """
+
+    before: float
+    last: float
+    error: float
+    p: float
+    n: int
+
+
+# With fewer values a quarter has less than three.
+LEAST_ENDING = 12
+
+
+def ending(values: Float64) -> Ending | None:
+    """Does a noisy series still fall or rise at its end? `None` below twelve values.
+
+    Its last quarter against the quarter before. Null: one level over both and noise, which is what a line
+    through both leaves, with a lag-1 correlation corrected for the bias that the line brings.
+    """
+    part = len(values) // 4
+    if len(values) < LEAST_ENDING:
+        return None
+    half = values[-2 * part :]
+    before, last = float(half[:part].mean()), float(half[part:].mean())
+    at = np.arange(len(half)) - (len(half) - 1) / 2
+    rest = half - half.mean() - at * float(at @ half) / float(at @ at)
+    r = _line_correlation(rest)
+    worth = max(part * (1 - r) / (1 + r), 1.5)
+    variance = float(rest @ rest) / max(2 * part - 2 * (1 + r) / (1 - r), 1.0)
+    error = max(math.sqrt(2 * variance / worth), 1e-12 * abs(before) + 1e-300)
+    p = min(2 * t_tail(abs(last - before) / error, max(2 * worth - 2, 1.0)), 1.0)
+    return Ending(before, last, error, p, 2 * part)
+
+
+def _line_correlation(rest: Float64) -> float:
+    """Lag-1 correlation of what a fitted line leaves, corrected for its bias −(2 + 4r)/n, in [0, 0.95]."""
+    square = float(rest @ rest)
+    if square <= 0:
+        return 0.0
+    raw = float(rest[1:] @ rest[:-1]) / square
+    return min(max(raw + (2 + 4 * raw) / len(rest), 0.0), 0.95)
+
+
 # A rise over the middle of a series, whose factor is looked for up to this one.
 _RAMP, _LARGEST = (0.35, 0.65), 16.0
 # With fewer degrees of freedom no rise, however large, is told nine times in ten: the noise may seem to last.

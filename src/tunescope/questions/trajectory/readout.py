@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tunescope.questions.trajectory.ending import ending_words, endings_sentence
 from tunescope.questions.trajectory.gallery import Gallery, Panel
 from tunescope.questions.trajectory.sentences import METHODS, nothing_stands_out
 from tunescope.questions.trajectory.summary import verdict
@@ -102,8 +103,13 @@ def run_sentence(run: Mapping[str, Any]) -> str:
     )
     if norms[-1] is not None:
         text += f"; ‖ΔW‖ {_first_to_last(norms[0], norms[-1], one)}"
+        if run.get("half_of_last_at") is not None and not one:
+            first = run["half_of_last_at"] == steps[0]
+            text += f", half of it {'already ' if first else ''}at step {run['half_of_last_at']:,}"
     if run["loss_first"] is not None:
         text += f"; training loss {_first_to_last(run['loss_first'], run['loss_last'], one)}"
+        if run.get("loss_ending"):
+            text += f", {ending_words(run['loss_ending'])}"
     cosines = run["cosine_to_last"]
     if cosines[0] is not None and len(steps) > 1:
         text += f"; ΔW at step {steps[0]:,} has cosine {cosines[0]:.2f} with the last"
@@ -153,12 +159,13 @@ def readout_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[str,
 
 
 def order_sentences(document: Mapping[str, Any]) -> list[str]:
-    """Which order was taken, and what Δ counts from: once for all runs of which that is the same."""
+    """Which order was taken and what Δ counts from, once for all runs alike; how their losses end."""
     said: dict[str, list[str]] = {}
     for label, run in document["runs"].items():
         origins = " and ".join(text for name, text in _ORIGINS.items() if name in run["references"])
         said.setdefault(f"{run['order']}; Δ counts from {origins}", []).append(label)
-    return [f"{named(labels)}: {text}." for text, labels in said.items()]
+    ended = endings_sentence(document["runs"])
+    return [*(f"{named(labels)}: {text}." for text, labels in said.items()), *([ended] if ended else [])]
 
 
 def _orders(document: Mapping[str, Any]) -> list[str]:

@@ -50,8 +50,9 @@ METHODS = (
     "the layers: F test and random orders of the layers, over the kinds of weight that all have. First "
     "movers: half-way steps, a layer's kinds of weight as its replicates. Seams: cosines of neighbouring "
     "captures in every weight, and stretches against their neighbours (t₅). Loss: means of the first and "
-    "last part of all logged losses, their noise with its lag-1 correlation. Profiles: Spearman's "
-    "correlation with the number of layers that neighbours are worth, and of changes from layer to layer. p "
+    "last part of all logged losses, their noise with its lag-1 correlation; how it ends: the last quarter "
+    "against the one before, noise being what a line through both leaves. Profiles: Spearman's correlation "
+    "with the number of layers that neighbours are worth, and of changes from layer to layer. p "
     "is multiplied by the number of runs; how often findings are wrong or missed is simulated in "
     "docs/calibration.md."
 )

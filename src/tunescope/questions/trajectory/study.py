@@ -11,6 +11,7 @@ import polars as pl
 from tunescope.errors import Notice
 from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.comparison import comparisons
+from tunescope.questions.trajectory.ending import loss_ending
 from tunescope.questions.trajectory.findings import motion_findings, together
 from tunescope.questions.trajectory.proxy import compare_profiles
 from tunescope.questions.trajectory.question import QUESTION
@@ -113,6 +114,7 @@ def _document(
             one.run.label: run_summary(one.by_step, one.motion, _of(by_layer, one.run))
             | {
                 "order": one.run.order,
+                "loss_ending": loss_ending(one.by_step, one.states, len(runs)),
                 "visible": visible_effects(one.motion, one.updates, one.by_step, one.states, len(runs)),
             }
             for one in followed

@@ -1,7 +1,7 @@
 """The readout of a trajectory study: a summary of every run, and what LoRA and full fine-tuning share."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -21,6 +21,7 @@ def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame, by_layer: pl.DataFr
     off = last.filter(pl.col("mean").abs() > pl.col("mean_std"))
     rows = by_step.sort("step")
     known = rows.filter(pl.col("loss").is_not_null())["loss"].to_list()
+    norms = rows["delta_frobenius_norm"].to_list()
     return {
         "domain": rows["domain"][0],
         "learning_rate": rows["learning_rate"][0],
@@ -30,12 +31,27 @@ def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame, by_layer: pl.DataFr
         "epochs": rows["epoch"].to_list(),
         "trained_weights": motion["component_name"].n_unique(),
         "references": motion["reference"].unique().sort().to_list(),
-        "delta_frobenius_norm": rows["delta_frobenius_norm"].to_list(),
+        "delta_frobenius_norm": norms,
+        "half_of_last_at": half_of_last(rows["step"].to_list(), norms),
         "cosine_to_last": rows["cosine_to_last"].to_list(),
         "layers_off_zero": [off.height, last.height],
         "loss_first": known[0] if known else None,
         "loss_last": known[-1] if known else None,
     }
+
+
+def half_of_last(steps: Sequence[int], norms: Sequence[float | None]) -> int | None:
+    """The first captured step at which ‖ΔW‖ is at least half of its last value; `None` where that is 0.
+
+    >>> half_of_last([10, 20, 30], [0.2, 0.6, 1.0])
+    20
+    """
+    last = norms[-1]
+    if last is None or not math.isfinite(last) or last <= 0:
+        return None
+    return next(
+        step for step, norm in zip(steps, norms, strict=True) if norm is not None and norm >= last / 2
+    )
 
 
 # Two profiles rank the layers alike from this correlation on, where it is also told from chance.

@@ -1,0 +1,78 @@
+"""Does the training loss of a run still fall at its end? Its last quarter against the quarter before."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tunescope.questions.trajectory.loss import logged_losses
+from tunescope.questions.trajectory.seams import SavedState
+from tunescope.statistics.series import LEAST_ENDING, ending
+from tunescope.study.finding import named, significant
+
+# Told is a change of at least this share of the loss, with this p over all runs of the study.
+SHARE, ALPHA = 0.01, 0.02
+_VERDICTS = {"falls": "still fell", "rises": "rose again"}
+
+
+def loss_ending(
+    by_step: pl.DataFrame, states: Sequence[SavedState] = (), runs: int = 1
+) -> dict[str, Any] | None:
+    """Mean losses of a run's last two quarters, the error of their difference, and what that tells.
+
+    `p` is multiplied by the `runs` of the study; `verdict` is `falls`, `rises` or `not_told`. `None` where
+    fewer than twelve finite losses were logged.
+    """
+    values = np.array(list(logged_losses(by_step, states).values()), dtype=np.float64)
+    found = ending(values[np.isfinite(values)])
+    if found is None:
+        return None
+    change, p = found.last - found.before, min(found.p * runs, 1.0)
+    told = p <= ALPHA and abs(change) >= SHARE * abs(found.before)
+    return {
+        "before": found.before,
+        "last": found.last,
+        "change": change,
+        "stderr": found.error,
+        "p": p,
+        "n": found.n,
+        "verdict": ("falls" if change < 0 else "rises") if told else "not_told",
+    }
+
+
+def ending_words(ended: Mapping[str, Any]) -> str:
+    """What the last two quarters of one run say, as part of a sentence.
+
+    >>> told = {"before": 2.5, "last": 2.4, "change": -0.1, "stderr": 0.01, "p": 0.001, "verdict": "falls"}
+    >>> ending_words(told)
+    'its last quarter is 4.0 % below the quarter before (0.1 ± 0.01, p 0.001): it still fell'
+    """
+    change = ended["change"]
+    side = "below" if change < 0 else "above"
+    share = abs(change) / abs(ended["before"]) if ended["before"] else 0.0
+    size = f"{100 * share:.1f} % {side} the quarter before"
+    error = (
+        f"{significant(abs(change), 2)} ± {significant(ended['stderr'], 2)}, p {significant(ended['p'], 1)}"
+    )
+    verdict = _VERDICTS.get(ended["verdict"])
+    so = f"it {verdict}" if verdict else "not told from its noise"
+    return f"its last quarter is {size} ({error}): {so}"
+
+
+def endings_sentence(runs: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """Which runs' losses still fell at their end, which rose, and of which that cannot be told."""
+    known = {label: run["loss_ending"] for label, run in runs.items() if run.get("loss_ending")}
+    if not known:
+        few = any(run["loss_last"] is not None for run in runs.values())
+        least = f"Fewer than {LEAST_ENDING} losses were logged, too few to tell whether any still fell."
+        return f"Training loss at the end: {least[0].lower()}{least[1:]}" if few else None
+    groups: dict[str, list[str]] = {}
+    for label, ended in known.items():
+        groups.setdefault(ended["verdict"], []).append(label)
+    told = [f"it {words} in {named(groups[key])}" for key, words in _VERDICTS.items() if key in groups]
+    if "not_told" in groups:
+        labels = groups["not_told"]
+        every = "all runs" if len(labels) == len(known) > 1 else named(labels)
+        told.append(f"in {every} its noise hides whether it still fell")
+    return f"Training loss, last quarter against the quarter before: {'; '.join(told)}."

@@ -1,0 +1,83 @@
+"""Whether a loss still falls at its end: a verdict only beyond the noise of the last two quarters."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tunescope.questions.trajectory.ending import ending_words, endings_sentence, loss_ending
+from tunescope.questions.trajectory.summary import half_of_last
+from tunescope.statistics.series import ending
+
+NOISE = np.random.default_rng(3).standard_normal(80)
+
+
+def logged(losses: np.ndarray) -> pl.DataFrame:
+    return pl.DataFrame({"step": range(len(losses)), "loss": losses})
+
+
+def test_a_loss_that_still_falls_is_told_with_the_size_and_the_error_of_its_fall() -> None:
+    found = loss_ending(logged(np.linspace(4, 2, 80) + 0.05 * NOISE))
+    assert found is not None
+    assert found["verdict"] == "falls"
+    # A quarter of a straight way from 4 to 2.
+    assert found["change"] == pytest.approx(-0.5, abs=0.05)
+    assert 0 < found["stderr"] < 0.1
+    assert "it still fell" in ending_words(found)
+
+
+def test_a_loss_that_rises_again_is_told() -> None:
+    found = loss_ending(logged(np.r_[np.linspace(4, 2, 40), np.linspace(2, 3, 40)] + 0.02 * NOISE))
+    assert found is not None
+    assert found["verdict"] == "rises"
+
+
+def test_of_a_level_loss_no_verdict_is_given_but_its_figure() -> None:
+    found = loss_ending(logged(2 + 0.3 * NOISE))
+    assert found is not None
+    assert found["verdict"] == "not_told"
+    assert f"± {found['stderr']:.2g}" in ending_words(found)
+
+
+def test_a_fall_below_one_percent_of_the_loss_is_not_worth_a_verdict() -> None:
+    found = loss_ending(logged(np.linspace(2.03, 2, 80)))
+    assert found is not None
+    assert found["p"] < 0.001
+    assert found["verdict"] == "not_told"
+
+
+def test_the_p_of_a_run_is_multiplied_by_the_runs_of_the_study() -> None:
+    losses = logged(np.linspace(2.4, 2, 80) + 0.2 * NOISE)
+    one, many = loss_ending(losses), loss_ending(losses, runs=7)
+    assert one is not None
+    assert many is not None
+    assert many["p"] == pytest.approx(min(7 * one["p"], 1.0))
+
+
+def test_the_error_of_white_noise_is_that_of_two_means() -> None:
+    """The mean square of z over many draws is that of Student's t with its degrees of freedom."""
+    draws = np.random.default_rng(0)
+    found = [ending(draws.standard_normal(200)) for _ in range(300)]
+    z = [(e.last - e.before) / e.error for e in found if e is not None]
+    assert len(z) == 300
+    assert np.std(z) == pytest.approx(1.0, abs=0.15)
+
+
+def test_fewer_than_twelve_losses_tell_nothing_and_the_sentence_says_so() -> None:
+    assert loss_ending(logged(2 + 0.3 * NOISE[:11])) is None
+    assert "too few" in str(endings_sentence({"r": {"loss_last": 2.0, "loss_ending": None}}))
+    assert endings_sentence({"r": {"loss_last": None, "loss_ending": None}}) is None
+
+
+def test_one_sentence_groups_the_runs_by_how_they_end() -> None:
+    falls = loss_ending(logged(np.linspace(4, 2, 80) + 0.05 * NOISE))
+    level = loss_ending(logged(2 + 0.3 * NOISE))
+    runs = {name: {"loss_last": 2.0, "loss_ending": ended} for name, ended in (("a", falls), ("b", level))}
+    told = endings_sentence(runs)
+    assert told is not None
+    assert "it still fell in a; in b its noise hides whether it still fell" in told
+
+
+def test_half_of_the_last_size_is_reached_at_a_captured_step() -> None:
+    assert half_of_last([1, 2, 3], [0.4, 0.5, 1.0]) == 2
+    assert half_of_last([1], [0.0]) is None
+    assert half_of_last([1, 2], [None, 1.0]) == 2
