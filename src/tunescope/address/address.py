@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tunescope.address.naming import BLOCKS
 from tunescope.address.place import Address
-from tunescope.address.spelling import canonical
+from tunescope.address.spelling import OUTSIDE_BLOCKS, canonical
 from tunescope.address.unet import PLACE, unet_address, unrolled
 
 # The towers of models, by what stands in front of a weight's layer number; the first that fits wins.
@@ -58,6 +58,8 @@ def parse(name: str) -> Address:
     True
     """
     name = canonical(name.removesuffix(".weight"))
+    if name in OUTSIDE_BLOCKS:
+        return Address("model", None, name)
     if place := PLACE.search(name):
         stack = _stack(name[: place.start(1)].rstrip("."))
         return unet_address(place, "unet" if stack == "model" else stack)

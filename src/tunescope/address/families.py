@@ -16,6 +16,7 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (rf"{_CROSS}(k_img|add_k_proj)$", "attention", "XATTN_K_IMG"),
     (rf"{_CROSS}(v_img|add_v_proj)$", "attention", "XATTN_V_IMG"),
     (rf"{_CROSS}(qkv|to_qkv)$", "attention", "XATTN_QKV"),
+    (rf"{_CROSS}(kv|to_kv)$", "attention", "XATTN_KV"),
     (rf"{_CROSS}(o|out_proj|output_proj|output\.dense|to_out(\.0)?|out_layer)$", "attention", "XATTN_O"),
     (r"\b(add_q_proj)$", "attention", "ATTN_ADD_Q"),
     (r"\b(add_k_proj)$", "attention", "ATTN_ADD_K"),

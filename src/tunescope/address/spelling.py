@@ -25,12 +25,14 @@ _BLOCKS = re.compile(
 _OF_IMAGES = re.compile(rf"^(?:{_IS_BLOCKS})$")
 _RENAMES = tuple((re.compile(rf"(?:{r.blocks})"), re.compile(r.spelled), r.name) for r in RENAMES)
 _OUTSIDE = re.compile("|".join(f"(?P<r{i}>{r.spelled})" for i, r in enumerate(OUTSIDE)))
-_TARGETS = frozenset(rule.name for rule in OUTSIDE)
+OUTSIDE_BLOCKS = frozenset(rule.name for rule in OUTSIDE)
 # What stands in front of modules outside blocks.
 _MODEL = (*DENOISER, "transformer.")
 # Nothing else can be a name of these tables; most names of language models are none.
 _WORTH_A_LOOK = re.compile(
-    rf"{_IS_BLOCKS}|blocks\.\d|diffusion_model\.|^unet\.|^text_encoders\.|^lora_|^lycoris_"
+    rf"{_IS_BLOCKS}|blocks\.\d|diffusion_model\.|^unet\.|^text_encoders\.|^lora_|^lycoris_|"
+    # Diffusers' own names in lists that language models call alike.
+    r"^(?:transformer\.)?layers\.\d+\.(?:attn\.to_|feed_forward\.linear_|norm1\.linear)"
 )
 
 
@@ -86,7 +88,7 @@ def _outside_blocks(name: str) -> str | None:
     bare = next((name[len(p) :] for p in _MODEL if name.startswith(p)), name)
     if found := _OUTSIDE.fullmatch(bare):
         return OUTSIDE[int(str(found.lastgroup)[1:])].name
-    return bare if bare in _TARGETS else None
+    return bare if bare in OUTSIDE_BLOCKS else None
 
 
 def _in_blocks(path: str, denoiser: bool) -> str:
@@ -97,9 +99,19 @@ def _in_blocks(path: str, denoiser: bool) -> str:
     if denoiser or _OF_IMAGES.match(blocks):
         # Through the flat spelling, so that both come out alike whatever the module is called.
         rest = _tokens(rest.replace(".", "_"))
-    kind = f"denoiser.{blocks}" if denoiser and blocks == "layers" else blocks
+    kinds = _kinds(outer, blocks, denoiser)
     for of_blocks, spelled, name in _RENAMES:
-        if spelled.fullmatch(rest) and of_blocks.fullmatch(kind):
+        if spelled.fullmatch(rest) and any(of_blocks.fullmatch(kind) for kind in kinds):
             rest = name
             break
     return ".".join(filter(None, (outer, blocks, number, rest)))
+
+
+def _kinds(outer: str | None, blocks: str, denoiser: bool) -> tuple[str, ...]:
+    """What a list of blocks is called in the rules."""
+    outermost = denoiser or outer in (None, "transformer")
+    return (
+        blocks,
+        *([f"denoiser.{blocks}"] if denoiser else []),
+        *([f"diffusers.{blocks}"] if outermost else []),
+    )

@@ -17,6 +17,7 @@ _PARTS: Mapping[str, tuple[str, ...]] = {
     "ATTN_QKV": ("ATTN_Q", "ATTN_K", "ATTN_V"),
     "ATTN_ADD_QKV": ("ATTN_ADD_Q", "ATTN_ADD_K", "ATTN_ADD_V"),
     "XATTN_QKV": ("XATTN_Q", "XATTN_K", "XATTN_V"),
+    "XATTN_KV": ("XATTN_K", "XATTN_V"),
     "MLP_GATE_UP": ("MLP_GATE", "MLP_UP"),
     # The first projection of a single block [black-forest-labs/flux: src/flux/modules/layers.py].
     "LINEAR1": ("ATTN_Q", "ATTN_K", "ATTN_V", "MLP_UP"),

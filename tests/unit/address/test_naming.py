@@ -16,6 +16,8 @@ from tunescope.source.checkpoint import open_checkpoint
 
 LISTS = {
     "denoiser.layers": "diffusion_model.layers",
+    "diffusers.layers": "diffusion_model.layers",
+    "denoiser.blocks": "diffusion_model.blocks",
     "individual_token_refiner.blocks": "diffusion_model.txt_in.individual_token_refiner.blocks",
 }
 
@@ -36,8 +38,13 @@ def spellings(pattern: str) -> list[str]:
 
 
 def path(rule: Rename, module: str, block: int) -> str:
-    """The module's full name in the first list of blocks that the rule is for."""
+    """The module's full name in the first list of blocks that the rule is for.
+
+    What models call `blocks`, other than Wan and Hunyuan-DiT, diffusers calls `transformer_blocks`.
+    """
     blocks = rule.blocks.split("|")[0]
+    if blocks == "denoiser.blocks" and module == rule.name and not module.startswith(("self_", "cross_")):
+        blocks = "transformer_blocks"
     return f"{LISTS.get(blocks, f'diffusion_model.{blocks}')}.{block}.{module}"
 
 
@@ -115,8 +122,8 @@ def test_flat_half_flat_and_dotted_names_are_one_address(name: str) -> None:
 def test_every_list_of_blocks_is_its_stack(blocks: object) -> None:
     path, stack = blocks.path, blocks.stack  # type: ignore[attr-defined]
     for prefix in ("", "diffusion_model.", "transformer.", "model.diffusion_model."):
-        address = parse(f"{prefix}{path}.5.attn.to_q")
-        assert (address.stack, address.layer, address.module_type) == (stack, 5, "attn.to_q")
+        address = parse(f"{prefix}{path}.5.attn.norm_q")
+        assert (address.stack, address.layer, address.module_type) == (stack, 5, "attn.norm_q")
 
 
 @pytest.mark.parametrize(

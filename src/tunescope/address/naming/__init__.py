@@ -1,0 +1,17 @@
+"""The naming rules of image and video models as data: one row for each rule, with its public source.
+
+One weight is spelled in many ways: flat (`lora_unet_double_blocks_0_img_attn_qkv`), dotted as its authors
+call it (`diffusion_model.double_blocks.0.img_attn.qkv`) or as diffusers does. The tables say which stack a
+list of blocks is, and turn the spellings of one weight into one, mostly into that of diffusers.
+"""
+
+from tunescope.address.naming.in_blocks import RENAMES
+from tunescope.address.naming.outside import OUTSIDE
+from tunescope.address.naming.prefixes import BLOCKS, DENOISER, DOTTED_PREFIXES, FLAT_PREFIXES, UNET_PARTS
+from tunescope.address.naming.rules import Blocks, Prefix, Rename
+from tunescope.address.naming.words import COMPOUNDS
+
+__all__ = [
+    "BLOCKS", "COMPOUNDS", "DENOISER", "DOTTED_PREFIXES", "FLAT_PREFIXES", "OUTSIDE", "RENAMES", "UNET_PARTS",
+    "Blocks", "Prefix", "Rename",
+]  # fmt: skip

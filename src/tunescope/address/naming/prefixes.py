@@ -1,0 +1,57 @@
+"""What stands in front of module names, and which list of blocks is which stack."""
+
+from tunescope.address.naming import sources as of
+from tunescope.address.naming.rules import Blocks, Prefix
+
+# Flat keys begin with one of these; the first that fits wins.
+FLAT_PREFIXES = (
+    Prefix("lora_unet_", "diffusion_model.", of.KOHYA),
+    Prefix("lora_te1_", "text_encoder.", of.KOHYA),
+    Prefix("lora_te2_", "text_encoder_2.", of.KOHYA),
+    Prefix("lora_te3_", "text_encoder_3.", of.KOHYA),
+    Prefix("lora_te_", "text_encoder.", of.KOHYA),
+    Prefix("lora_transformer_", "transformer.", "Nerogar/OneTrainer: modelSetup/BaseFluxSetup.py"),
+    Prefix("lora_prior_unet_", "diffusion_model.", of.COMFY),
+    Prefix("lora_prior_te_", "text_encoder.", of.COMFY),
+    Prefix("lora_llm_adapter_", "llm_adapter.", "kohya-ss/sd-scripts: networks/lora_anima.py"),
+    Prefix("lycoris_", "", "KohakuBlueleaf/LyCORIS: lycoris/wrapper.py"),
+    Prefix("lora_", "", of.KOHYA),
+)
+# What names the denoiser in front of its own module names, and what ComfyUI calls the text encoders.
+DENOISER = ("model.diffusion_model.", "diffusion_model.")
+DOTTED_PREFIXES = (
+    Prefix("text_encoders.clip_l.transformer.", "text_encoder.", of.COMFY),
+    Prefix("text_encoders.clip_g.transformer.", "text_encoder_2.", of.COMFY),
+    Prefix("text_encoders.t5xxl.transformer.", "text_encoder_3.", of.COMFY),
+)
+# The first words of a UNet's names; behind a denoiser's prefix all else is a transformer.
+UNET_PARTS = (
+    "down_blocks up_blocks mid_block input_blocks middle_block output_blocks conv_in conv_out conv_norm_out "
+    "time_embedding time_embed label_emb add_embedding class_embedding encoder_hid_proj out"
+)
+
+BLOCKS = (
+    Blocks("single_blocks", "single_blocks", of.FLUX),
+    Blocks("single_transformer_blocks", "single_blocks", of.FLUX_DIFFUSERS),
+    Blocks("single_stream_blocks", "single_blocks", "HiDream-ai/HiDream-I1: transformer_hidream_image.py"),
+    Blocks("double_blocks", "model", of.FLUX),
+    Blocks("transformer_blocks", "model", of.FLUX_DIFFUSERS),
+    Blocks("double_stream_blocks", "model", "HiDream-ai/HiDream-I1: transformer_hidream_image.py"),
+    Blocks("joint_blocks", "model", of.SD3),
+    Blocks("double_layers", "model", of.AURA),
+    Blocks("single_layers", "single_blocks", of.AURA),
+    Blocks("joint_transformer_blocks", "model", "huggingface/diffusers: auraflow_transformer_2d.py"),
+    Blocks("noise_refiner", "noise_refiner", of.Z_IMAGE),
+    Blocks("context_refiner", "context_refiner", of.Z_IMAGE),
+    Blocks("individual_token_refiner.blocks", "token_refiner", of.HUNYUAN),
+    Blocks(
+        "token_refiner.refiner_blocks", "token_refiner", "huggingface/diffusers: transformer_hunyuan_video.py"
+    ),
+    Blocks(
+        "distilled_guidance_layer.layers", "guidance", "lodestone-rock/Chroma: src/models/chroma/model.py"
+    ),
+    Blocks("vace_blocks", "vace_blocks", "ali-vilab/VACE: vace/models/wan/wan_vace.py"),
+    Blocks("llm_adapter.blocks", "llm_adapter", "kohya-ss/sd-scripts: library/anima_models.py"),
+    Blocks("text_transformer_blocks", "text_blocks", "huggingface/diffusers: transformer_kandinsky.py"),
+    Blocks("visual_transformer_blocks", "model", "huggingface/diffusers: transformer_kandinsky.py"),
+)
