@@ -18,6 +18,7 @@ _STACKS: tuple[tuple[str, str], ...] = (
     ("text_encoder_2", r"(^|\.)(text_encoder_2|te2)($|\.)"),
     ("text_encoder", r"(^|\.)(text_encoder|te|te1)($|\.)"),
     ("unet", r"(^|\.)unet($|\.)"),
+    ("controlnet", r"(^|\.)controlnet($|\.)"),
     ("text", r"(^|\.)text_model($|\.)"),
     ("language", r"(^|\.)language_model($|\.)"),
     # The second speaker of Qwen-Omni, BLIP-2's query transformer, and layers that predict further tokens.

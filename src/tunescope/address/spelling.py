@@ -5,6 +5,7 @@ import re
 from tunescope.address.naming import (
     BLOCKS,
     COMPOUNDS,
+    CONTROLNET,
     DENOISER,
     DOTTED_PREFIXES,
     FLAT_PREFIXES,
@@ -17,6 +18,7 @@ from tunescope.address.unet import diffusers_block
 _TOKEN = re.compile(
     r"(?:^|_)((?:" + "|".join(sorted(COMPOUNDS.split(), key=len, reverse=True)) + r")(?=_|$)|[^_]+)"
 )
+_NUMBERED = re.compile(r"(input_blocks|middle_block|output_blocks)\.\d")
 _UNET = re.compile(rf"({'|'.join(UNET_PARTS.split())})(\.|$)")
 _IS_BLOCKS = "|".join(re.escape(b.path) for b in sorted(BLOCKS, key=lambda b: -len(b.path)))
 _BLOCKS = re.compile(
@@ -30,7 +32,7 @@ OUTSIDE_BLOCKS = frozenset(rule.name for rule in OUTSIDE)
 _MODEL = (*DENOISER, "transformer.")
 # Nothing else can be a name of these tables; most names of language models are none.
 _WORTH_A_LOOK = re.compile(
-    rf"{_IS_BLOCKS}|blocks\.\d|diffusion_model\.|^unet\.|^text_encoders\.|^lora_|^lycoris_|"
+    rf"{_IS_BLOCKS}|blocks\.\d|diffusion_model\.|^unet\.|^control_model\.|_blocks?\.\d|^text_encoders\.|^lora_|^lycoris_|"
     # Diffusers' own names in lists that language models call alike.
     r"^(?:transformer\.)?layers\.\d+\.(?:attn\.to_|feed_forward\.linear_|norm1\.linear)"
 )
@@ -77,6 +79,10 @@ def canonical(name: str) -> str:
             return prefix.means + name[len(prefix.spelled) :]
     if name.startswith("unet."):
         return diffusers_block(name)
+    if name.startswith(CONTROLNET):
+        return diffusers_block(f"controlnet.{name[len(CONTROLNET) :]}")
+    if _NUMBERED.match(name):
+        return diffusers_block(f"unet.{name}")
     inner = next((name[len(p) :] for p in DENOISER if name.startswith(p)), None)
     if inner is not None and _UNET.match(inner):
         return diffusers_block(f"unet.{inner}")

@@ -8,11 +8,26 @@ from tunescope.address.place import Address
 
 # The numbered blocks of the original code [CompVis/stable-diffusion: ldm/modules/diffusionmodules/
 # openaimodel.py] and what diffusers calls their parts [scripts/convert_diffusers_to_original_sdxl.py].
-_LDM = re.compile(r"^unet\.(input_blocks|middle_block|output_blocks)\.(\d{1,4})(?:\.(\d{1,4}))?\.(.+)$")
+_LDM = re.compile(
+    r"^(?P<of>unet|controlnet)\.(?P<part>input_blocks|middle_block|output_blocks)\.(?P<number>\d{1,4})"
+    r"(?:\.(?P<inner>\d{1,4}))?(?:\.(?P<rest>.+))?$"
+)
 _RESNET_PARTS = {
     "in_layers.0": "norm1", "in_layers.2": "conv1", "out_layers.0": "norm2", "out_layers.3": "conv2",
     "emb_layers.1": "time_emb_proj", "skip_connection": "conv_shortcut",
 }  # fmt: skip
+# Modules outside the blocks [diffusers: loaders/single_file_utils.py, DIFFUSERS_TO_LDM_MAPPING]; the numbered
+# ones of ControlNet [scripts/convert_original_controlnet_to_diffusers.py].
+_OUTSIDE = {
+    "time_embed.0": "time_embedding.linear_1", "time_embed.2": "time_embedding.linear_2",
+    "label_emb.0.0": "add_embedding.linear_1", "label_emb.0.2": "add_embedding.linear_2",
+    "out.0": "conv_norm_out", "out.2": "conv_out", "middle_block_out.0": "controlnet_mid_block",
+    "input_hint_block.0": "controlnet_cond_embedding.conv_in",
+    **{f"input_hint_block.{2 * k + 2}": f"controlnet_cond_embedding.blocks.{k}" for k in range(6)},
+    "input_hint_block.14": "controlnet_cond_embedding.conv_out",
+}  # fmt: skip
+_ZERO = re.compile(r"zero_convs\.(\d{1,4})\.0")
+NESTED = ("unet", "controlnet")
 PLACE = re.compile(
     r"(?:^|\.)(down_blocks|up_blocks|mid_block)(?:\.(\d{1,4}))?\.(attentions|resnets|downsamplers|upsamplers)\.(\d{1,4})\.(.+)$"
 )
@@ -25,21 +40,26 @@ def diffusers_block(path: str) -> str:
     >>> diffusers_block("unet.input_blocks.4.1.transformer_blocks.0.attn1.to_q")
     'unet.down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q'
     """
-    if (found := _LDM.match(path)) is None:
-        return path
-    part, number, inner, rest = found[1], int(found[2]), int(found[3] or 0), found[4]
+    found = _LDM.match(path)
+    if found is None:
+        model, _, module = path.partition(".")
+        zero = _ZERO.sub(r"controlnet_down_blocks.\1", module)
+        return f"{model}.{_OUTSIDE.get(module, zero)}"
+    model, part, number = found["of"], found["part"], int(found["number"])
     if part == "middle_block":
-        rest = path.split(".", 3)[3]
         kind, index = (("resnets", 0), ("attentions", 0), ("resnets", 1))[min(number, 2)]
-        return f"unet.mid_block.{kind}.{index}.{_RESNET_PARTS.get(rest, rest)}"
+        rest = path.split(".", 3)[3] if path.count(".") > 2 else ""
+        return f"{model}.mid_block.{kind}.{index}.{_RESNET_PARTS.get(rest, rest)}".rstrip(".")
     if part == "input_blocks" and number == 0:
-        return "unet.conv_in"
+        return f"{model}.conv_in"
+    inner, rest = int(found["inner"] or 0), found["rest"] or ""
     block, place = divmod(number - (part == "input_blocks"), 3)
     side = "down_blocks" if part == "input_blocks" else "up_blocks"
     if rest in ("op", "conv"):
-        return f"unet.{side}.{block}.{'downsamplers' if side == 'down_blocks' else 'upsamplers'}.0.conv"
+        sampler = "downsamplers" if side == "down_blocks" else "upsamplers"
+        return f"{model}.{side}.{block}.{sampler}.0.conv"
     kind = "attentions" if inner else "resnets"
-    return f"unet.{side}.{block}.{kind}.{place}.{_RESNET_PARTS.get(rest, rest)}"
+    return f"{model}.{side}.{block}.{kind}.{place}.{_RESNET_PARTS.get(rest, rest)}".rstrip(".")
 
 
 def unet_address(found: re.Match[str], stack: str) -> Address:
@@ -63,7 +83,7 @@ def unrolled(addresses: Sequence[Address]) -> list[Address]:
     >>> [(a.layer, a.module_type) for a in unrolled(deep)]
     [(70, 'attentions.transformer_blocks.attn1.to_q'), (73, 'attentions.transformer_blocks.attn1.to_q')]
     """
-    inner = [_INNER.match(a.module_type) if a.stack == "unet" else None for a in addresses]
+    inner = [_INNER.match(a.module_type) if a.stack in NESTED else None for a in addresses]
     deepest = max((int(found[2]) for found in inner if found), default=0)
     if deepest == 0:
         return list(addresses)
@@ -72,7 +92,7 @@ def unrolled(addresses: Sequence[Address]) -> list[Address]:
 
 
 def _unrolled(address: Address, found: re.Match[str] | None, step: int) -> Address:
-    if address.stack != "unet" or address.layer is None:
+    if address.stack not in NESTED or address.layer is None:
         return address
     if found is None:
         return replace(address, layer=step * address.layer)

@@ -7,11 +7,18 @@ list of blocks is, and turn the spellings of one weight into one, mostly into th
 
 from tunescope.address.naming.in_blocks import RENAMES
 from tunescope.address.naming.outside import OUTSIDE
-from tunescope.address.naming.prefixes import BLOCKS, DENOISER, DOTTED_PREFIXES, FLAT_PREFIXES, UNET_PARTS
+from tunescope.address.naming.prefixes import (
+    BLOCKS,
+    CONTROLNET,
+    DENOISER,
+    DOTTED_PREFIXES,
+    FLAT_PREFIXES,
+    UNET_PARTS,
+)
 from tunescope.address.naming.rules import Blocks, Prefix, Rename
 from tunescope.address.naming.words import COMPOUNDS
 
 __all__ = [
-    "BLOCKS", "COMPOUNDS", "DENOISER", "DOTTED_PREFIXES", "FLAT_PREFIXES", "OUTSIDE", "RENAMES", "UNET_PARTS",
-    "Blocks", "Prefix", "Rename",
+    "BLOCKS", "COMPOUNDS", "CONTROLNET", "DENOISER", "DOTTED_PREFIXES", "FLAT_PREFIXES", "OUTSIDE", "RENAMES",
+    "UNET_PARTS", "Blocks", "Prefix", "Rename",
 ]  # fmt: skip

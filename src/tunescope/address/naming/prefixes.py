@@ -17,7 +17,8 @@ FLAT_PREFIXES = (
     Prefix("lycoris_", "", "KohakuBlueleaf/LyCORIS: lycoris/wrapper.py"),
     Prefix("lora_", "", of.KOHYA),
 )
-# What names the denoiser in front of its own module names, and what ComfyUI calls the text encoders.
+# What names the denoiser and a ControlNet in front of their own modules, and ComfyUI's text encoders.
+CONTROLNET = "control_model."
 DENOISER = ("model.diffusion_model.", "diffusion_model.")
 DOTTED_PREFIXES = (
     Prefix("text_encoders.clip_l.transformer.", "text_encoder.", of.COMFY),
