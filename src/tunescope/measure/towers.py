@@ -21,7 +21,8 @@ class Tower:
 
     `logs` is `(layers, kinds)`, NaN where a layer has no such weight or no finite positive value; experts of
     one layer and kind count as one weight with their geometric mean. `names` are the component names, empty
-    where there is none or where experts were taken together.
+    where there is none or where experts were taken together. `one_shape` is true where all weights of every
+    layer are known to have the same (d_out, d_in): no kind differs by its width there.
     """
 
     stack: str
@@ -30,6 +31,7 @@ class Tower:
     families: tuple[str, ...]
     logs: Float64
     names: tuple[tuple[str, ...], ...]
+    one_shape: bool = False
 
     @property
     def title(self) -> str:
@@ -64,12 +66,23 @@ def towers_of_models(rows: pl.DataFrame, measure: str) -> dict[str, list[Tower]]
     found: dict[str, dict[str, list[_Cell]]] = {model: {} for model in models}
     for model, stack, *cell in cells.iter_rows():
         found[model].setdefault(stack, []).append(tuple(cell))
+    alike = _of_one_shape(inside)
     return {
-        model: [_tower(stack, its, kinds) for stack, its in stacks.items()] for model, stacks in found.items()
+        model: [_tower(stack, its, kinds, (model, stack) in alike) for stack, its in stacks.items()]
+        for model, stacks in found.items()
     }
 
 
-def _tower(stack: str, cells: Sequence[_Cell], families: dict[str, str]) -> Tower:
+def _of_one_shape(rows: pl.DataFrame) -> set[tuple[str, str]]:
+    """The models and stacks in which the weights of each layer have one shape, where the rows tell shapes."""
+    if not {"d_out", "d_in"} <= set(rows.columns):
+        return set()
+    shapes = rows.group_by("model_id", "stack", "layer").agg(pl.struct("d_out", "d_in").n_unique())
+    most = shapes.group_by("model_id", "stack").agg(pl.col("d_out").max())
+    return {(model, stack) for model, stack, count in most.iter_rows() if count == 1}
+
+
+def _tower(stack: str, cells: Sequence[_Cell], families: dict[str, str], one_shape: bool) -> Tower:
     layers = sorted({layer for layer, *_ in cells})
     kinds = list(dict.fromkeys(kind for _, kind, *_ in cells))
     row = {layer: i for i, layer in enumerate(layers)}
@@ -86,4 +99,5 @@ def _tower(stack: str, cells: Sequence[_Cell], families: dict[str, str]) -> Towe
         tuple(families[kind] for kind in kinds),
         logs,
         tuple(map(tuple, names)),
+        one_shape,
     )

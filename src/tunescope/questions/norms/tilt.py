@@ -19,8 +19,10 @@ ALPHA = 0.02
 FLIPPED = 0.05
 # The signs of fewer layers reach no p of 5 %.
 LEAST_LAYERS = 6
-# One kind of a family may differ by its width alone, and says nothing of how such kinds scatter.
+# One kind of a family may differ by its width alone; where all shapes are alike it may stand for its family.
 LEAST_KINDS = 2
+# Fewer kinds leave no scatter of kinds to test against.
+LEAST_OF_BOTH = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,10 @@ class Tilt:
 
 
 def tilt_of(tower: Tower) -> Tilt | None:
-    """MLP against attention; `None` below six layers with both, or two kinds of each that all have."""
+    """MLP against attention; `None` below six layers with both, or two kinds of each that all have.
+
+    Where all weights of a layer have one shape, three kinds of both together are enough.
+    """
     families = np.array(tower.families)
     seen = np.isfinite(tower.logs)
     mlp, attention = families == "mlp", families == "attention"
@@ -63,7 +68,9 @@ def tilt_of(tower: Tower) -> Tilt | None:
     # Kinds that only some of these layers have would compare other layers with others.
     full = seen[rows].all(axis=0) if len(rows) else np.zeros(len(families), bool)
     mlp, attention = mlp & full, attention & full
-    if len(rows) < LEAST_LAYERS or min(mlp.sum(), attention.sum()) < LEAST_KINDS:
+    fewest = min(mlp.sum(), attention.sum())
+    least = 1 if tower.one_shape and mlp.sum() + attention.sum() >= LEAST_OF_BOTH else LEAST_KINDS
+    if len(rows) < LEAST_LAYERS or fewest < least:
         return None
     table = tower.logs[rows]
     differences = table[:, mlp].mean(axis=1) - table[:, attention].mean(axis=1)

@@ -109,6 +109,15 @@ def test_one_kind_of_a_family_may_be_wide_and_makes_no_tilt(attention: tuple[str
     assert "family_tilt" not in found(wide)
 
 
+@pytest.mark.parametrize(("width", "told"), [(64, True), (256, False)])
+def test_one_kind_of_a_family_makes_a_tilt_where_all_weights_have_one_shape(width: int, told: bool) -> None:
+    """A LoRA of a UNet that adapts q, v and one projection of the MLP, twice as large."""
+    chance = scattered(9, 0.1, 0.005)
+    plain = rows(lambda i, k: chance(i, k) * (2 if "down" in k else 1), kinds=(*ATTENTION[:4], MLP[2]))
+    shaped = [r | {"d_out": 64, "d_in": width if "down" in str(r["module_type"]) else 64} for r in plain]
+    assert ("family_tilt" in found(shaped)) == told
+
+
 def test_a_norm_that_grows_with_width_is_no_tilt_where_it_is_none_per_output() -> None:
     chance = scattered(8, 0.1, 0.05)
     per_output = rows(chance, kinds=ATTENTION + MLP[:2])
