@@ -105,7 +105,8 @@ def test_one_kind_against_one_is_no_difference_of_families() -> None:
 def test_one_kind_of_a_family_may_be_wide_and_makes_no_tilt(attention: tuple[str, ...]) -> None:
     """Down projections have four times as many inputs: twice the norm at one size of each entry."""
     chance = scattered(7, 0.1, 0.005)
-    wide = rows(lambda i, k: chance(i, k) * (2 if "down" in k else 1), kinds=(*attention, MLP[2]), layers=24)
+    twice = rows(lambda i, k: chance(i, k) * (2 if "down" in k else 1), kinds=(*attention, MLP[2]), layers=24)
+    wide = [r | {"d_in": 256 if "down" in str(r["module_type"]) else 64} for r in twice]
     assert "family_tilt" not in found(wide)
 
 
