@@ -12,7 +12,7 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,30 +89,34 @@ def capture_cost(recipe: Recipe, data: dict[str, str], work: Path, steps: dict[s
     """Step time without and with a capture at every step, in turn, and the capture alone."""
     domain = read_domains(data, load_tokenizer(recipe.model), recipe)["sums"]
     model = prepare(load_base(recipe), recipe)
-    times: dict[str, list[float]] = {"without": [], "with": []}
-    inside = []
-    for turn, kind in enumerate(("without", "with", "without", "with")):
+    times: dict[str, list[float]] = {"without": [], "with": [], "going on": []}
+    inside: dict[str, list[float]] = {"with": [], "going on": []}
+    parts = trainable(model)
+    start = {name: parameter.detach().clone() for name, parameter in parts.parameters.items()}
+    for turn, kind in enumerate(("without", "with", "without", "with", "going on")):
+        # From its start, as a run is, where B is zero; one more goes on from where the last one ended.
+        if kind != "going on":
+            put_back(parts.parameters, start)
         capture = TrainingCapture(work / f"turn-{turn}", every_steps=1)
         meter = Meter(lambda *_: None)
         run = Run("sums", 2e-4, 0, work)
         args = arguments(run, recipe, len(domain.train), [], torch.cuda.is_available())
-        args.max_steps, args.save_strategy = steps[kind], "no"
+        args.max_steps, args.save_strategy = steps["without" if kind == "without" else "with"], "no"
         trainer = Trainer(
             model=model,
             args=args,
             train_dataset=Examples(domain.train),
             data_collator=Padding(0),
-            callbacks=[capture, meter] if kind == "with" else [meter],
+            callbacks=[meter] if kind == "without" else [capture, meter],
         )
         trainer.train()
         # The first steps choose kernels and allocate.
         times[kind] += meter.seconds[3:]
-        if kind == "with":
-            inside.append(capture.seconds / capture.captures)
+        if kind != "without":
+            inside[kind].append(capture.seconds / capture.captures)
             if capture.failure:
                 raise capture.failure
-    parts = trainable(model)
-    motion = Motion(parts, {n: p.detach().clone() for n, p in parts.parameters.items()})
+    motion = Motion(parts, start)
     writing = Recording(work / "alone", metadata(parts))
     writing.begin(0)
     names, values = labels(parts), motion.measure()
@@ -125,11 +129,19 @@ def capture_cost(recipe: Recipe, data: dict[str, str], work: Path, steps: dict[s
         "statistics_seconds": median_seconds(motion.measure),
         "writing_seconds": written,
         "captures": steps["with"] * 2,
-        "capture_seconds": statistics.median(inside),
-        "capture_share": statistics.median(inside) / statistics.median(times["without"]),
+        "capture_seconds": statistics.median(inside["with"]),
+        "capture_share": statistics.median(inside["with"]) / statistics.median(times["without"]),
+        "capture_seconds_going_on": inside["going on"][0],
         "peak_device_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
         "step_seconds": times,
     }
+
+
+def put_back(parameters: Mapping[str, torch.Tensor], start: Mapping[str, torch.Tensor]) -> None:
+    """Set the trained weights to what they were."""
+    with torch.no_grad():
+        for name, parameter in parameters.items():
+            parameter.copy_(start[name])
 
 
 def median_seconds(action: Callable[[], Any]) -> float:
@@ -184,6 +196,7 @@ def table(cost: dict[str, Any], rows: list[dict[str, Any]]) -> str:
         f"step without capture   {1e3 * cost['step_seconds_without']:9.2f} ms",
         f"step with capture      {1e3 * cost['step_seconds_with']:9.2f} ms",
         f"capture                {1e3 * cost['capture_seconds']:9.2f} ms = {share:.2f} % of a step",
+        f"capture, B not from 0  {1e3 * cost['capture_seconds_going_on']:9.2f} ms",
         f"statistics alone       {1e3 * cost['statistics_seconds']:9.2f} ms",
         f"writing, in background {1e3 * cost['writing_seconds']:9.2f} ms",
         f"{'run':24} {'steps':>5} {'s/step':>8} {'capture':>8} {'peak GB':>8} {'before':>8} {'after':>8}",

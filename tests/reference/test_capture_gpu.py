@@ -121,7 +121,7 @@ def test_shapes_and_ranks_are_measured_at_once():
     """Two ranks of a model are two kernels; one too large for a kernel's registers is measured by groups."""
     small, large = (
         Gathered.of(Motion(parts, dict(parts.parameters)))
-        for parts in (trainable(Model(rank).cuda()) for rank in (16, 17))
+        for parts in (trainable(Model(rank).cuda()) for rank in (32, 33))
     )
     assert small is not None
     assert large is None

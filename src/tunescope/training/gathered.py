@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from tunescope.training.motion import Motion, PairGroup, WeightGroup, norms_of_moments
-from tunescope.training.statistics import norms_of_terms
+from tunescope.training.motion import Motion, PairGroup, WeightGroup
+from tunescope.training.statistics import CANCELLATION
 
-# The largest Gram matrix that one program of the kernel holds; larger ones are measured group by group.
-LARGEST_GRAM = 32
+# The largest Gram matrix that one program of the kernel holds; larger ranks are measured group by group.
+LARGEST_RANK = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +50,11 @@ class Gathered:
         lengths = [end - begin for begin, end in zip(begins, ends, strict=True)]
         self._longest = max(lengths)
         self._places = torch.tensor([begins, lengths], device=self._now.device).T.contiguous()
+        # Read where they lie; those that do not lie in one piece are copied first.
+        both = list(zip(self._views, self._tensors, strict=True))
+        self._apart = [(view, tensor) for view, tensor in both if not tensor.is_contiguous()]
+        lying = [tensor if tensor.is_contiguous() else view for view, tensor in both]
+        self._table = torch.tensor([tensor.data_ptr() for tensor in lying], device=self._now.device)
         self._pairs = self._lay(motion.groups, begins)
 
     @classmethod
@@ -58,10 +63,8 @@ class Gathered:
         starts = [start for group in motion.groups for start in group.starts]
         tensors = [tensor for group in motion.groups for stack in group.stacks for tensor in stack.tensors]
         alike = len({(tensor.dtype, tensor.device) for tensor in [*starts, *tensors]}) == 1
-        grams = [
-            group.rank * (2 - group.from_zero) for group in motion.groups if isinstance(group, PairGroup)
-        ]
-        if not alike or not all(tensor.numel() for tensor in tensors) or max(grams, default=0) > LARGEST_GRAM:
+        ranks = [group.rank for group in motion.groups if isinstance(group, PairGroup)]
+        if not alike or not all(tensor.numel() for tensor in tensors) or max(ranks, default=0) > LARGEST_RANK:
             return None
         try:
             # Deferred: triton comes with CUDA builds of torch only.
@@ -72,16 +75,25 @@ class Gathered:
 
     def launch(self) -> list[tuple[list[int], Tensor]]:
         """The rows of `Motion.launch`; a norm whose terms cancel is below zero."""
-        from tunescope.training.triton_moments import gram_terms, ragged_moments
+        from tunescope.training.triton_moments import ragged_moments, write_pair_norms
 
         with torch.no_grad():
-            torch._foreach_copy_(self._views, self._tensors)
-            stats = ragged_moments(self._now, self._start, self._places, self._longest)
-            norms = norms_of_moments(stats, self._places[:, 1])
+            for view, tensor in self._apart:
+                view.copy_(tensor)
+            out = ragged_moments(self._table, self._start, self._places, self._longest, self._now)
             for pairs in self._pairs:
-                terms = gram_terms(self._now, self._start, pairs.sides, pairs.rank, pairs.from_zero)
-                norms[pairs.rows] = (norms_of_terms(terms) * pairs.scales).repeat(2)
-            return [(self.rows, torch.cat([stats, norms[:, None]], dim=1))]
+                write_pair_norms(
+                    out,
+                    self._now,
+                    self._start,
+                    pairs.sides,
+                    pairs.rows,
+                    pairs.scales,
+                    pairs.rank,
+                    pairs.from_zero,
+                    CANCELLATION,
+                )
+            return [(self.rows, out)]
 
     def _lay(self, groups: Sequence[WeightGroup | PairGroup], begins: Sequence[int]) -> list[_Pairs]:
         """Let the groups share the arrays; returns the pairs of each rank."""

@@ -74,6 +74,9 @@ class Replay:
                 finally:
                     self._graph.capture_end()
             torch.cuda.current_stream().wait_stream(stream)
+            # Made once: making them takes as long as the launch.
+            self._host = torch.empty(self._values.shape, dtype=self._values.dtype, pin_memory=True)
+            self._began, self._ended = _event(), _event()
 
     @classmethod
     def of(cls, motion: Motion) -> "Replay | None":
@@ -97,14 +100,15 @@ class Replay:
         return self._now() == self._places
 
     def launch(self) -> Reading:
-        """Start measuring what the parameters hold at this point of the stream."""
-        began, ended = _event(), _event()
-        host = torch.empty(self._values.shape, dtype=self._values.dtype, pin_memory=True)
-        began.record()
+        """Start measuring what the parameters hold at this point of the stream.
+
+        A reading is to be read before the next launch, which writes over its numbers and its copies.
+        """
+        self._began.record()
         self._graph.replay()
-        host.copy_(self._values, non_blocking=True)
-        ended.record()
-        return Reading(self._motion, self._rows, host, began, ended)
+        self._host.copy_(self._values, non_blocking=True)
+        self._ended.record()
+        return Reading(self._motion, self._rows, self._host, self._began, self._ended)
 
 
 def _event() -> torch.cuda.Event:

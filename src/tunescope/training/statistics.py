@@ -11,7 +11,7 @@ from torch import Tensor
 # Elements of one float64 block: bounds the temporary memory to a few times 128 MiB.
 BLOCK = 1 << 24
 # Below this share of the sum of absolute terms the terms of a Gram form have cancelled too far.
-_CANCELLATION = 1e-2
+CANCELLATION = 1e-2
 
 
 def moments(now: Tensor, start: Tensor) -> Tensor:
@@ -108,7 +108,7 @@ def norms_of_terms(terms: Tensor) -> Tensor:
     zero the long way.
     """
     squares = terms.sum(dim=(1, 2))
-    cancelled = squares < _CANCELLATION * terms.abs().sum(dim=(1, 2))
+    cancelled = squares < CANCELLATION * terms.abs().sum(dim=(1, 2))
     return torch.where(cancelled, -1.0, squares.clamp_min(0).sqrt())
 
 
