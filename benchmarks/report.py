@@ -116,12 +116,6 @@ def importance_cpu_section(r: Document) -> list[str]:
     return lines
 
 
-def others(r: Document) -> str:
-    """The shares that shorter runs of the same measurement gave on other hosts."""
-    shares = r.get("shares_on_other_hosts", [])
-    return ": " + ", ".join(f"{100 * share:.2f} %" for share in shares) + " on others" if shares else ""
-
-
 def capture_section(r: Document) -> list[str]:
     """Capture at every step, and the sweep at 3B shape."""
     cost = r["cost"]
@@ -132,8 +126,10 @@ def capture_section(r: Document) -> list[str]:
         f"Capturing at **every** optimizer step ({cost['matrices']} matrices, "
         f"{cost['trainable_parameters']:,} parameters) takes {1e3 * cost['capture_seconds']:.1f} ms of a "
         f"{cost['step_seconds_without']:.2f} s step: **{100 * cost['capture_share']:.2f} %**, "
-        f"by device events around it plus the host's time inside it, {cost.get('captures', 30)} steps. "
-        f"The host paces the step, so that the share differs between hosts{others(r)}.",
+        f"by device events around it plus the host's time inside it, {cost['captures']} steps of runs from "
+        f"their start. Where B did not start at zero, as in a run that goes on, it takes "
+        f"{1e3 * cost['capture_seconds_going_on']:.1f} ms. The host paces the step, so that the share "
+        "differs between hosts.",
         "",
         f"A sweep through `tunescope finetune` ({r.get('sweep_device', r['device'])}):",
         "",
