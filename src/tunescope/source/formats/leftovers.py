@@ -29,7 +29,13 @@ _HEADS = {
     "SEQ_CLS": ("classifier", "score"), "TOKEN_CLS": ("classifier", "score"), "QUESTION_ANS": ("qa_outputs",),
 }  # fmt: skip
 # What has no element without anything having gone wrong, or is named already.
-_EMPTY_BY_DESIGN = ("pruned to rank 0", "incomplete module", "unsupported dtype", "cut off")
+_EMPTY_BY_DESIGN = (
+    "pruned to rank 0",
+    "mark of the format",
+    "incomplete module",
+    "unsupported dtype",
+    "cut off",
+)
 
 
 def account(

@@ -11,6 +11,7 @@ from tunescope.delta import Delta
 from tunescope.source.files.tensors import LazyTensor, Ledger
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.formats.pairs import Pair, half_saved, notice_scale, pair_delta
+from tunescope.source.formats.unread import is_conditional
 from tunescope.source.weights import Format, Reading, Weights
 
 # What is called the input side and the output side of a factorisation.
@@ -55,6 +56,8 @@ def _orientation(inner: LazyTensor, outer: LazyTensor) -> bool | None:
 
 
 def _recognises(weights: Weights) -> bool:
+    if is_conditional(weights.tensors):
+        return False
     return any(_partner(name, weights.tensors) for name in weights.tensors)
 
 

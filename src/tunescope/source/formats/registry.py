@@ -6,6 +6,7 @@ from typing import Any
 from tunescope.errors import BadInput, Missing
 from tunescope.source.files.documents import read_object
 from tunescope.source.files.tensors import Ledger
+from tunescope.source.formats.control_lora import CONTROL_LORA
 from tunescope.source.formats.diffusers import DIFFUSERS
 from tunescope.source.formats.first_sd import FIRST_SD
 from tunescope.source.formats.gguf import GGUF
@@ -73,6 +74,7 @@ def _recognises_marks(weights: Weights) -> bool:
 FORMATS: tuple[Format, ...] = (
     TORCHTUNE,
     Format("peft", _recognises_config, _read_peft),
+    CONTROL_LORA,
     FIRST_SD,
     KOHYA,
     DIFFUSERS,

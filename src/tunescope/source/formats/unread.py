@@ -1,6 +1,6 @@
 """Files of which no tensor belongs to a format that is read here, and what they are where that is known."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from tunescope.errors import BadInput
@@ -11,6 +11,13 @@ _MULTIPLYING = (
     ((".oft_blocks",), "OFT or BOFT of LyCORIS and sd-scripts"),
     ((".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight"), "GLoRA of LyCORIS"),
 )
+# [kohya-ss/sd-scripts: networks/control_net_lllite.py].
+_CONDITIONING = ".conditioning1."
+
+
+def is_conditional(names: Iterable[str]) -> bool:
+    """Whether the modules depend on a picture (ControlNet-LLLite), so that they are no update of a weight."""
+    return any(_CONDITIONING in name for name in names)
 
 
 def refuse_keys(names: Sequence[str], place: str) -> NoReturn:
@@ -26,6 +33,16 @@ def refuse_keys(names: Sequence[str], place: str) -> NoReturn:
                 found=f"{method} among {len(names)} tensors",
                 fix="merge it into its base with what wrote it, then: tunescope norms MERGED --base BASE",
             )
+    if is_conditional(names):
+        raise BadInput(
+            "method-not-read",
+            "the file holds ControlNet-LLLite, which adds to the input of layers what a picture says",
+            file=place,
+            tensor=next(name for name in names if _CONDITIONING in name),
+            expected="a method whose file states ΔW (LoRA, LoHa, LoKr, full differences)",
+            found=f"ControlNet-LLLite among {len(names)} tensors",
+            fix="there is no ΔW of it to measure; take an adapter of weights",
+        )
     raise BadInput(
         "keys-not-recognised",
         f"0 of {len(names)} keys recognised",
