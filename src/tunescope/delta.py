@@ -171,13 +171,44 @@ def _exact(stored: Array) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
+class Exact:
+    """How the whole of an update follows from the base and the part that the file alone says (DoRA).
+
+    `make` takes what opens that part, the base's weight and (d_out, d_in); `tensors` are read for it beside
+    those of the delta.
+    """
+
+    make: Callable[[Callable[[], Update], Base, tuple[int, int]], Update]
+    tensors: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Pending:
+    """An update that is nothing without the base's weight (OFT, GLoRA).
+
+    `make` takes that weight and (d_out, d_in); `d_in` is `None` where the file does not say it. All else is
+    as in `Delta`.
+    """
+
+    address: Address
+    method: str
+    d_out: int
+    d_in: int | None
+    rank: int | None
+    alpha: float | None
+    tensors: tuple[str, ...]
+    make: Callable[[Base, tuple[int, int]], Update]
+
+
+@dataclass(frozen=True, eq=False)
 class Delta:
     """One weight's update: where it is, how it was parametrised, and how to read it.
 
     `open` reads the tensors and returns the update; nothing is read before. `rank` and `alpha` are what
     the adapter states (`None` where it does not), `scale` the factor in `ΔW = scale · BA` (`None`:
     unknown, then every scaled number is null), `status` is `ok` or says which part of ΔW this is. `pair` is
-    there where ΔW is the difference of two whole tensors, `base` where the weight before is known.
+    there where ΔW is the difference of two whole tensors, `base` where the weight before is known, `exact`
+    where the rest of ΔW follows from it.
     """
 
     address: Address
@@ -193,3 +224,4 @@ class Delta:
     status: str = "ok"
     pair: Pair | None = None
     base: Base | None = None
+    exact: Exact | None = None

@@ -101,12 +101,12 @@ def test_unknown_keys_are_refused_with_the_first_five(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "method"),
     [
-        ({"oft_blocks": (4, 8, 8), "alpha": (1,)}, "OFT or BOFT"),
-        ({"oft_blocks": (3, 4, 8, 8), "rescale": (32, 1)}, "OFT or BOFT"),
-        ({"a1.weight": (24, 4), "a2.weight": (4, 24), "b1.weight": (32, 4), "b2.weight": (4, 24)}, "GLoRA"),
+        ({"oft_R.weight": (4, 28)}, "OFTv2 of OneTrainer"),
+        ({"boft_R": (1, 4, 8, 8), "boft_s": (32, 1)}, "BOFT of sd-scripts"),
+        ({"weight": (32,), "on_input": ()}, "(IA)³ of LyCORIS"),
     ],
 )
-def test_methods_that_multiply_the_base_are_refused_by_their_name(
+def test_methods_whose_file_says_too_little_are_refused_by_their_name(
     tmp_path: Path, parameters: dict[str, tuple[int, ...]], method: str
 ) -> None:
     flat = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"

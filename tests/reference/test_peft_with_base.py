@@ -249,3 +249,30 @@ def test_projections_of_modules_that_are_left_out_are_left_out_with_them() -> No
     reason = "VeRA: the input width is not in the file; needs the base's shapes"
     assert {entry.reason for entry in source.coverage} == {reason}
     assert [notice.slug for notice in source.notices if notice.slug == "not_understood"] == []
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_square_weights_that_are_stored_transposed_are_turned_as_their_config_says(tmp_path: Path) -> None:
+    """GPT-2 keeps (d_in, d_out), and its attention's output projection is square."""
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(1)
+    sizes = {"n_embd": 16, "n_head": 2, "n_layer": 2, "n_positions": 8, "vocab_size": 20}
+    model = transformers.GPT2Model(transformers.GPT2Config(**sizes))
+    model.save_pretrained(tmp_path / "base")
+    config = peft.LoraConfig(
+        use_dora=True, init_lora_weights=False, target_modules=["attn.c_proj"], fan_in_fan_out=True, **LORA
+    )
+    before = {k: v.double().numpy() for k, v in model.state_dict().items()}
+    wrapped = peft.get_peft_model(model, config)
+    with torch.no_grad():
+        for name, parameter in wrapped.named_parameters():
+            if "magnitude" in name:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    wrapped.save_pretrained(tmp_path / "adapter")
+    merged = wrapped.merge_and_unload().state_dict()
+    (source,) = opener(open_whole(tmp_path / "base"))(str(tmp_path / "adapter"))
+    assert len(source.deltas) == 2
+    for delta in source.deltas:
+        key = f"h.{delta.address.layer}.attn.c_proj.weight"
+        wanted = (merged[key].double().numpy() - before[key]).T
+        np.testing.assert_allclose(delta.open().dense(), wanted, atol=1e-6)

@@ -9,7 +9,7 @@ from typing import Any
 
 from tunescope.address import component_names, distinct_addresses
 from tunescope.delta import Delta
-from tunescope.errors import BadInput, UsageError, concerning, encodable
+from tunescope.errors import UsageError, concerning, encodable
 from tunescope.hashes import unstated
 from tunescope.paths import local_path
 from tunescope.reader import current
@@ -19,7 +19,7 @@ from tunescope.source.files.distributed import METADATA, read_model
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.leftovers import notice_leftovers
 from tunescope.source.formats.registry import FORMATS
-from tunescope.source.formats.unread import refuse_keys
+from tunescope.source.formats.unread import check_not_empty, check_understood, refuse_keys, refuse_pending
 from tunescope.source.locate import SHARD, Located, locate
 from tunescope.source.opened import Source
 from tunescope.source.run_folders import run_adapters, run_labels
@@ -69,11 +69,28 @@ def open_sources(
     config: Mapping[str, Any] | None = None,
     follow_symlinks: bool = False,
     base: BaseShapes | None = None,
+    pending: bool = False,
 ) -> list[Source]:
     """As `open_source`, with one `Source` for every model of a published table.
 
-    `base` gives the shapes of a base that was named, for methods that do not save them.
+    `base` gives the shapes of a base that was named, for methods that do not save them. Without one a file of
+    which every update needs it is refused, unless `pending`.
     """
+    opened = _opened(spec, label, scale, config, follow_symlinks, base)
+    if base is None and not pending:
+        for source in opened:
+            refuse_pending(source)
+    return opened
+
+
+def _opened(
+    spec: Any,
+    label: str | None,
+    scale: float | None,
+    config: Mapping[str, Any] | None,
+    follow_symlinks: bool,
+    base: BaseShapes | None,
+) -> list[Source]:
     if isinstance(spec, str):
         said, spec = parse_spec(spec)
         label = label or said
@@ -154,7 +171,7 @@ def open_headers(
         if (weights := hub_headers(hub)) is not None:
             own = label or said or (hub.folder or hub.repo).rsplit("/", 1)[-1]
             return [_source(replace(weights, base=base), own, scale)]
-    return open_sources(spec, label=label, scale=scale, base=base)
+    return open_sources(spec, label=label, scale=scale, base=base, pending=True)
 
 
 def load(located: Located, place: str) -> Weights:
@@ -206,21 +223,22 @@ def read_file(path: Path, follow_symlinks: bool = False) -> TensorFile:
 
 
 def _source(weights: Weights, label: str, scale: float | None) -> Source:
-    _check_not_empty(weights)
+    check_not_empty(weights)
     ledger = Ledger(weights.tensors, list(weights.notices))
     chosen = next((f for f in FORMATS if f.recognises(weights)), None)
     if chosen is None:
         refuse_keys(list(weights.tensors), weights.place)
     with concerning(weights.place):
         reading = read_scaled(chosen, weights, ledger, scale)
-    if not reading.deltas:
-        _check_understood(weights, ledger)
+    if not reading.deltas and not reading.pending:
+        check_understood(weights, ledger)
     notice_leftovers(ledger)
     return Source(
         label=label,
         location=encodable(weights.place),
         format=chosen.name,
         deltas=_named(reading.deltas),
+        pending=tuple(reading.pending),
         coverage=ledger.close(),
         notices=tuple(ledger.notices),
         config=reading.config,
@@ -243,44 +261,3 @@ def _named(deltas: list[Delta]) -> tuple[Delta, ...]:
         replace(delta, address=address, component_name=name)
         for delta, address, name in zip(deltas, addresses, names, strict=True)
     )
-
-
-def _check_not_empty(weights: Weights) -> None:
-    if any(tensor.nbytes for tensor in weights.tensors.values()):
-        return
-    count = len(weights.tensors)
-    raise BadInput(
-        "empty-adapter",
-        "the adapter is empty; was it saved under ZeRO-3 without gathering its weights?",
-        file=weights.place,
-        expected="tensors with elements",
-        found=f"{count} tensors, all of size 0" if count else "no tensors at all",
-        fix="save again with the weights gathered (stage3_gather_16bit_weights_on_model_save)",
-    )
-
-
-def _check_understood(weights: Weights, ledger: Ledger) -> None:
-    """Refuse a source of which nothing was understood; reasons for single tensors stand in the ledger."""
-    unsupported = [t for t in weights.tensors.values() if not t.supported]
-    if unsupported and all(t.lacking for t in unsupported):
-        raise BadInput(
-            "nothing-salvaged",
-            "the file is cut short so early that no update is left whole",
-            file=weights.place,
-            tensor=unsupported[0].name,
-            expected="at least one module with all its tensors",
-            found=f"{len(weights.tensors) - len(unsupported)} of {len(weights.tensors)} tensors are complete",
-            fix="download or copy the file again",
-        )
-    if unsupported:
-        raise BadInput(
-            "unsupported-dtype",
-            f"no update can be computed: {len(unsupported)} of {len(weights.tensors)} tensors cannot be read",
-            file=weights.place,
-            tensor=unsupported[0].name,
-            expected="F32, F16, BF16 or F8",
-            found=", ".join(sorted({t.dtype for t in unsupported})),
-            fix="save the adapter unquantised",
-        )
-    if len(ledger.unclaimed()) == len(weights.tensors):
-        refuse_keys(list(weights.tensors), weights.place)

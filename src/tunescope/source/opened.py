@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tunescope.delta import Delta
+from tunescope.delta import Delta, Pending
 from tunescope.errors import Notice
 from tunescope.source.files.ranged import RangedFile
 from tunescope.source.files.tensors import Entry, LazyTensor
@@ -23,6 +23,7 @@ class Source:
     `published` is a table of norms that were computed elsewhere (a `weight_norms*.csv`), in which case
     there are no deltas; it is drawn and compared but never recomputed. `incomparable` are weights of which
     there is no ΔW, each with a status that says why; `base` is the model that deltas are measured against.
+    `pending` are updates that exist only beside the base, empty once it is there.
     `tensors` are all that the source holds, used or not; `files` are those on this disk, `ranged` those of
     which only ranges were fetched.
     `verify_unchanged()` refuses files that changed since they were opened; call it once everything has been
@@ -41,6 +42,7 @@ class Source:
     published: "Table | None" = None
     verify_unchanged: Callable[[], None] = lambda: None
     incomparable: tuple[Delta, ...] = ()
+    pending: tuple[Pending, ...] = ()
     base: "Source | None" = None
     tensors: Mapping[str, LazyTensor] = field(default_factory=dict)
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tunescope.delta import Delta
+from tunescope.delta import Delta, Pending
 from tunescope.errors import Notice
 from tunescope.source.base_shapes import BaseShapes
 from tunescope.source.files.container import TensorFile
@@ -48,10 +48,11 @@ class Weights:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a format made of the weights: the updates, and the config that it went by."""
+    """What a format made of the weights: updates, those that need the base, the config that it went by."""
 
     deltas: list[Delta]
     config: Mapping[str, Any] = field(default_factory=dict)
+    pending: list[Pending] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

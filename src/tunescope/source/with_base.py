@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunescope.address import component_names, distinct_addresses, parse, parse_all
-from tunescope.delta import Base, Delta, Dense, Update
+from tunescope.address import component_names, distinct_addresses, parse
+from tunescope.delta import Base, Delta, Update
+from tunescope.source.base_weights import made_whole, with_base_weights
 from tunescope.source.files.tensors import Entry, LazyTensor, is_float
 from tunescope.source.formats.leftovers import NEEDS_BASE
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.locate import locate
-from tunescope.source.matching import address_place, matched
 from tunescope.source.open import load
 from tunescope.source.opened import Source
 from tunescope.source.pairing import paired_delta
 from tunescope.source.peft_merge import difference
 from tunescope.source.trained_tokens import TOKENS, trained_tokens
+from tunescope.source.tuners.dora import decomposed
 from tunescope.source.whole import WholeModel
 
 _SAVED = re.compile(r"^(saved module|saved embedding layer|bias)\b")
@@ -33,22 +34,25 @@ _WRAPPED = re.compile(r"\.(modules_to_save|ln_tuning_layers)(\.[A-Za-z_]\w*)?(?=
 def with_base(source: Source, base: WholeModel, base_source: Source) -> Source:
     """The source with its base beside it.
 
-    Every delta gets its base weight; DoRA and the methods that multiply W (`NEEDS_BASE`) get their exact ΔW;
-    modules and biases that were saved whole, and tokens trained on their own, become differences of theirs.
+    Every delta gets its base weight; DoRA and the methods that multiply W (`NEEDS_BASE`, `pending`) get their
+    exact ΔW; modules and biases that were saved whole, and tokens trained on their own, become differences.
     """
     if source.published is not None:
         return source
-    deltas = _based(source.deltas, base)
+    deltas = with_base_weights(source.deltas, base, source.config.get("fan_in_fan_out") is True)
     tensors = _tensors(source)
     exact = list(_exact(source, deltas, tensors, base))
-    extra = [*_saved(source, tensors, base), *trained_tokens(source, tensors, base)]
+    multiplied, missed = made_whole(source.pending, base)
+    extra = [*multiplied, *_saved(source, tensors, base), *trained_tokens(source, tensors, base)]
     addresses = distinct_addresses([d.address for d in (*exact, *extra)])
     named = zip((*exact, *extra), addresses, component_names(addresses), strict=True)
     made = tuple(replace(d, address=a, component_name=n) for d, a, n in named)
     used = {name for delta in made for name in delta.tensors}
     coverage = tuple(replace(e, status="used", reason="") if e.tensor in used else e for e in source.coverage)
     still = tuple(n for n in source.notices if not (n.slug == "needs-base" and made))
-    return replace(source, deltas=made, coverage=coverage, notices=still, base=base_source)
+    return replace(
+        source, deltas=made, pending=(), coverage=coverage, notices=(*still, *missed), base=base_source
+    )
 
 
 def _tensors(source: Source) -> Mapping[str, LazyTensor]:
@@ -62,52 +66,19 @@ def _tensors(source: Source) -> Mapping[str, LazyTensor]:
     return load(locate(folder), source.location).tensors
 
 
-def _based(deltas: tuple[Delta, ...], base: WholeModel) -> list[Delta]:
-    """The deltas with their base weights, wherever the base keeps them."""
-    named = {n: t for n, t in base.tensors.items() if len(t.shape) >= 2 and not n.endswith(".bias")}
-    held = dict(zip(parse_all(named), named.items(), strict=True))
-    places = {a: address_place(a, _matrix(tensor.shape)) for a, (_, tensor) in held.items()}
-    theirs = matched({d.address: address_place(d.address, (d.d_out, d.d_in)) for d in deltas}, places)
-    found = []
-    for delta in deltas:
-        there = theirs.get(delta.address)
-        tensor = None if there is None else held[there][1]
-        found.append(delta if tensor is None else _beside(delta, tensor))
-    return found
-
-
-def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
-    return shape[0], int(np.prod(shape[1:]))
-
-
-def _beside(delta: Delta, tensor: LazyTensor) -> Delta:
-    if not is_float(tensor):
-        why = tensor.lacking or f"the base holds it as {tensor.dtype}, quantised"
-        return replace(delta, status=_joined(delta.status, why))
-    shape = _matrix(tensor.shape)
-    if shape == (delta.d_out, delta.d_in):
-        return replace(delta, base=Base(tensor, False))
-    if shape == (delta.d_in, delta.d_out):
-        return replace(delta, base=Base(tensor, True))
-    what = f"the base's weight is {shape[0]}×{shape[1]}"
-    return replace(delta, status=_joined(delta.status, what))
-
-
-def _joined(status: str, more: str) -> str:
-    return more if status == "ok" else f"{status}; {more}"
-
-
 def _exact(
     source: Source, deltas: list[Delta], tensors: Mapping[str, LazyTensor], base: WholeModel
 ) -> Iterator[Delta]:
     dora = bool(source.config.get("use_dora"))
     for delta in deltas:
         magnitude = _magnitude(delta, tensors) if dora else None
-        if magnitude is None or delta.base is None:
+        whole = delta.exact if magnitude is None else decomposed(magnitude, (delta.d_out, delta.d_in))
+        if whole is None or delta.base is None:
             yield delta
         else:
-            made = partial(_dora, delta.open, delta.base, magnitude, (delta.d_out, delta.d_in))
-            yield replace(delta, open=made, scale=1.0, status="ok", tensors=(*delta.tensors, magnitude.name))
+            made = partial(whole.make, delta.open, delta.base, (delta.d_out, delta.d_in))
+            names = (*delta.tensors, *whole.tensors)
+            yield replace(delta, open=made, scale=1.0, status="ok", tensors=names, exact=None)
     kind = source.config.get("peft_type")
     if kind in NEEDS_BASE and kind != TOKENS and tensors:
         yield from _through_peft(source, tensors, base)
@@ -117,14 +88,6 @@ def _magnitude(delta: Delta, tensors: Mapping[str, LazyTensor]) -> LazyTensor | 
     stem = delta.tensors[0].partition(".lora_A")[0]
     names = (f"{stem}.lora_magnitude_vector{end}" for end in ("", ".weight", ".default.weight", ".default"))
     return next((tensors[name] for name in names if name in tensors), None)
-
-
-def _dora(open_update: Any, base: Base, magnitude: LazyTensor, shape: tuple[int, int]) -> Update:
-    """m ⊙ (W + s·BA)/‖W + s·BA‖_row − W [Liu et al. 2024]."""
-    W = base.matrix(shape).astype(np.float64)
-    moved = W + open_update().dense()
-    m = magnitude.read().astype(np.float64).reshape(-1, 1)
-    return Dense(m * moved / np.linalg.norm(moved, axis=1, keepdims=True) - W)
 
 
 def _through_peft(source: Source, tensors: Mapping[str, LazyTensor], base: WholeModel) -> Iterator[Delta]:

@@ -126,7 +126,7 @@ NOTICED = frozenset({
     "graphs_replayed", "half_saved", "half_written", "hash_unknown", "header_space", "last_left_out",
     "left_out", "model_length", "needs_base", "no_change", "no_cuda", "no_delta", "no_index",
     "no_trainer_state", "not_in_index", "not_understood", "published_norms", "rank_mismatch",
-    "rows_of_llama_cpp", "rows_of_torchtune", "salvaged", "saved_twice", "scale_replaced",
+    "rows_of_llama_cpp", "rows_of_torchtune", "salvaged", "saved_twice", "scale_not_used", "scale_replaced",
     "scale_unknown",
     "sequences_skipped", "shapes_differ",
     "start_missing", "start_renamed", "step_mismatch", "steps_missing", "stopped_early", "targets_differ",

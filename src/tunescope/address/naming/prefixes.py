@@ -6,6 +6,7 @@ from tunescope.address.naming.rules import Blocks, Prefix
 # Flat keys begin with one of these; the first that fits wins.
 FLAT_PREFIXES = (
     Prefix("lora_unet_", "diffusion_model.", of.KOHYA),
+    Prefix("oft_unet_", "diffusion_model.", "kohya-ss/sd-scripts: networks/oft.py, oft_flux.py"),
     Prefix("lora_te1_", "text_encoder.", of.KOHYA),
     Prefix("lora_te2_", "text_encoder_2.", of.KOHYA),
     Prefix("lora_te3_", "text_encoder_3.", of.KOHYA),

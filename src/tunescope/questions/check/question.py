@@ -13,7 +13,12 @@ from tunescope.study.study import Study
 def _following(study: Study, _: Path | None) -> Sequence[str]:
     places = adapters_of(study)
     fits = places and study.readout["attaches"]
-    return (f"tunescope norms {shlex.join(places[:4])} -o study/",) if fits else ()
+    if not fits:
+        return ()
+    base, models = study.arguments.get("base"), study.readout["models"].values()
+    needs = any("needs the base" in reason for model in models for reason in model["left_over"])
+    beside = f" --base {shlex.quote(str(base)) if base else 'BASE'}" if base or needs else ""
+    return (f"tunescope norms {shlex.join(places[:4])}{beside} -o study/",)
 
 
 def _content(study: Study) -> Content:

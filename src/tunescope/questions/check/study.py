@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from tunescope.delta import Delta, Pending
 from tunescope.questions.check.attach import against, places, spelled
 from tunescope.questions.check.base import BaseNames, base_names, header_bytes
 from tunescope.questions.check.findings import attach_findings, deep_findings, rank_findings
@@ -97,7 +98,7 @@ def _noticed(opened: Sequence[Source], found: Mapping[str, Sequence[Place]]) -> 
 
 def _opener(deep: bool, named: Callable[[], BaseNames] | None) -> Callable[..., list[Source]]:
     shapes = None if named is None else lambda: named().shapes
-    return partial(open_sources if deep else open_headers, base=shapes)
+    return partial(open_sources, base=shapes, pending=True) if deep else partial(open_headers, base=shapes)
 
 
 def _frame(
@@ -140,13 +141,14 @@ def _readout(
 def _model(source: Source, found: Sequence[Place], against_base: bool, deep: bool) -> dict[str, Any]:
     """What one file is, and how much of it attaches."""
     deltas, config = source.deltas, source.config
+    made: list[Delta | Pending] = [*deltas, *source.pending]
     counts = Counter(place.status for place in found)
     size = sum(path.stat().st_size for path in source.files)
     used = [entry for entry in source.coverage if entry.status == "used"]
     return {
         "format": source.format,
-        "methods": sorted({delta.method for delta in deltas} or _stated_method(config)),
-        "ranks": sorted({delta.rank for delta in deltas if delta.rank is not None}),
+        "methods": sorted({one.method for one in made} or _stated_method(config)),
+        "ranks": sorted({one.rank for one in made if one.rank is not None}),
         "targets": sorted({place.wanted.address.module_type for place in found}),
         "targets_named": config.get("target_modules"),
         "dtypes": sorted({entry.dtype for entry in (used or source.coverage)}),

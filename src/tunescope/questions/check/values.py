@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tunescope.questions.check.wanted import PARAMETER, Wanted
+from tunescope.questions.check.wanted import MULTIPLIED, PARAMETER, Wanted
 from tunescope.source.files.tensors import LazyTensor, is_float, to_float32
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
@@ -32,6 +32,8 @@ _STARTS: Mapping[str, Callable[[Any], bool]] = {
     "poly_lora_B": _all(0), "lily_B": _all(0), "peanut_B": _all(0), "frod_lambda_s_values": _all(0),
     "psoft_R": _all(0), "psoft_R.vector_a": _all(1), "psoft_R.vector_b": _all(1), "adaption_gate": _all(0),
     "shadow_up": _all(0),
+    # [KohakuBlueleaf/LyCORIS: modules/diag_oft.py, boft.py, glora.py]
+    "oft_blocks": _all(0), "rescale": _all(1), "a2": _all(0), "b2": _all(0),
 }  # fmt: skip
 # Parameters of which one is nothing without the other.
 _TOGETHER = (
@@ -79,7 +81,9 @@ def _parameters(source: Source) -> Held:
     for tensor in source.tensors.values():
         plain = strip_wrappers(tensor.name)
         found = PARAMETER.search(plain)
-        if found is not None and is_float(tensor):
+        if (multiplied := MULTIPLIED.search(plain)) is not None and is_float(tensor):
+            held.setdefault(plain[: multiplied.start()], {})[multiplied["name"]] = tensor
+        elif found is not None and is_float(tensor):
             tail = plain[found.start("name") :].removesuffix(".weight").removesuffix(".default")
             held.setdefault(found["module"] or "", {})[tail] = tensor
     return held

@@ -2,15 +2,16 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tunescope.address import Address, component_names, distinct_addresses, parse
-from tunescope.delta import Delta
+from tunescope.delta import Delta, Pending
 from tunescope.questions.check.names import module_name
 from tunescope.source.files.tensors import Entry
 from tunescope.source.formats.leftovers import BASE_COPY, NEEDS_BASE, NO_MATRIX, SAVED, SAVED_EMBEDDING
+from tunescope.source.formats.lycoris import PARAMETERS
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
 
@@ -41,6 +42,7 @@ class Wanted:
 def wanted(source: Source) -> list[Wanted]:
     """Every module of a source, in file order."""
     found = [_of_delta(delta) for delta in source.deltas]
+    found += _of_pending(source.pending)
     return found or list(_without_delta(source))
 
 
@@ -62,6 +64,12 @@ def _of_delta(delta: Delta) -> Wanted:
     table = any("lora_embedding" in name for name in delta.tensors)
     shape = (delta.d_out, delta.d_in)
     return Wanted(module_name(delta), delta.address, delta.component_name, shape, delta, table)
+
+
+def _of_pending(pending: Sequence[Pending]) -> Iterator[Wanted]:
+    addresses = distinct_addresses([one.address for one in pending])
+    for one, address, name in zip(pending, addresses, component_names(addresses), strict=True):
+        yield Wanted(MULTIPLIED.sub("", one.tensors[0]), address, name, (one.d_out, one.d_in))
 
 
 def _without_delta(source: Source) -> Iterator[Wanted]:
@@ -97,6 +105,8 @@ def _prompt(entry: Entry, config: Mapping[str, Any]) -> Wanted:
     return Wanted(entry.tensor, address, component_names([address])[0], shape, like=like)
 
 
+# What stands behind a module's name where its update multiplies the base's weight.
+MULTIPLIED = re.compile(rf"\.(?P<name>{PARAMETERS})(?:\.\d+)?(?:\.weight)?$")
 # Parameters of these methods, behind their module's name [huggingface/peft: src/peft/tuners/*/layer.py].
 PARAMETER = re.compile(
     r"^(?:(?P<module>.*?)\.)?(?P<name>(?:ia3|oft|boft|hra|road|hira|glora|frod|osf|psoft|deft|peanut|adamss|beft|"

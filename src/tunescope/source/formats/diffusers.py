@@ -12,7 +12,6 @@ from tunescope.documents import DocumentError, parse_json
 from tunescope.source.files.tensors import LazyTensor, Ledger
 from tunescope.source.formats.names import strip_frames, strip_wrappers
 from tunescope.source.formats.pairs import (
-    DIRECTIONAL,
     Pair,
     collect,
     half_saved,
@@ -113,8 +112,7 @@ def _pair(
         up=roles["up"],
         scale=stated if scale is None else scale,
         alpha=alpha,
-        method="dora" if "dora" in roles else "lora",
-        status=DIRECTIONAL if "dora" in roles else "ok",
+        magnitude=roles.get("dora"),
         beside=beside,
     )
 

@@ -1,15 +1,16 @@
 """kohya-ss, ComfyUI and LyCORIS files: `lora_down`/`lora_up`/`alpha`, `hada_…`, `lokr_…`, `diff`."""
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
 from tunescope.address import dotted, parse
-from tunescope.delta import Delta, Update
+from tunescope.delta import Delta, Pending, Update
 from tunescope.source.files.tensors import LazyTensor, Ledger
+from tunescope.source.formats.lycoris import PARAMETERS, is_pending, multiplies, notice_pending, pending
 from tunescope.source.formats.pairs import (
-    DIRECTIONAL,
     Pair,
     collect,
     full_delta,
@@ -18,6 +19,7 @@ from tunescope.source.formats.pairs import (
     notice_scale,
     pair_delta,
     read_alpha,
+    with_magnitude,
 )
 from tunescope.source.formats.peft import read_peft
 from tunescope.source.weights import Format, Reading, Weights
@@ -25,6 +27,7 @@ from tunescope.source.weights import Format, Reading, Weights
 _PARAMETER = re.compile(
     r"^(?P<module>.+)\.(?P<parameter>lora_down|lora_up|lora_mid|lora_[AB]|alpha|dora_scale|lora_magnitude_vector|diff|diff_b|"
     r"w_norm|b_norm|reshape_weight|set_weight|"
+    rf"(?:{PARAMETERS})(?:\.\d+)?|"
     r"hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2|bias)(?:\.weight)?$",
     re.DOTALL,
 )
@@ -49,19 +52,27 @@ def _split(name: str) -> tuple[str, str] | None:
 
 
 def _recognises(weights: Weights) -> bool:
-    return any(mark in name and _split(name) is not None for name in weights.tensors for mark in _MARKS)
+    names = weights.tensors
+    return any(mark in name and _split(name) is not None for name in names for mark in _MARKS) or (
+        multiplies(names)
+    )
 
 
 def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
     deltas: list[Delta] = []
+    needing: list[Pending] = []
     for flat, roles in collect(weights.tensors, _split).items():
-        deltas += _module(flat, roles, weights, ledger, scale)
+        if is_pending(roles):
+            needing += filter(None, [pending(flat, roles, ledger, weights.place, scale)])
+        else:
+            deltas += _module(flat, roles, weights, ledger, scale)
         leave_aside(roles, ledger)
         for role, reason in _REPLACED.items():
             if role in roles:
                 ledger.left([roles[role].name], reason)
     notice_scale(deltas, ledger)
-    return Reading(deltas)
+    notice_pending(needing, ledger, scale)
+    return Reading(deltas, pending=needing)
 
 
 def _module(
@@ -93,8 +104,7 @@ def _pair(flat: str, roles: Mapping[str, LazyTensor], ledger: Ledger, file: str,
         mid=roles.get("mid"),
         scale=stated if scale is None else scale,
         alpha=alpha,
-        method="dora" if "dora" in roles else "lora",
-        status=DIRECTIONAL if "dora" in roles else "ok",
+        magnitude=roles.get("dora"),
         beside=() if alpha is None else (roles["alpha"].name,),
     )
 
@@ -109,6 +119,9 @@ def _product(
     if unread := [t for t in factors.values() if not t.supported]:
         ledger.left((t.name for t in factors.values()), f"{unread[0].unreadable} in the module")
         return []
+    if "lokr_w2" in factors:
+        # PEFT pairs the axes of a one-dimensional convolution from the right, LyCORIS from the left.
+        factors["lokr_w2"] = _flat(factors["lokr_w2"])
     named = {f"{dotted(flat)}.{role}": tensor for role, tensor in factors.items()}
     deltas = read_peft(named, {"peft_type": method, "r": rank or 1, "alpha": rank or 1}, ledger, file=file)
     if alpha is not None:
@@ -116,8 +129,16 @@ def _product(
     # Without any decomposed factor LyCORIS takes the scale as 1, whatever alpha says.
     stated = 1.0 if rank is None else None if alpha is None else alpha / rank
     known = stated if scale is None else scale
-    status = DIRECTIONAL.replace("BA", "ΔW") if "dora" in roles else "ok"
-    return [_scaled(replace(d, rank=rank, alpha=alpha, status=status), known) for d in deltas]
+    made = [_scaled(replace(d, rank=rank, alpha=alpha), known) for d in deltas]
+    return [with_magnitude(d, roles["dora"]) for d in made] if "dora" in roles else made
+
+
+def _flat(tensor: LazyTensor) -> LazyTensor:
+    """A kernel as the matrix (d_out, d_in·k…)."""
+    if len(tensor.shape) < 3:
+        return tensor
+    shape = tensor.shape[0], math.prod(tensor.shape[1:])
+    return replace(tensor, shape=shape, read=lambda: tensor.read().reshape(shape))
 
 
 def _rank(roles: Mapping[str, LazyTensor]) -> int | None:

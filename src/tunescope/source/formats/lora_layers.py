@@ -13,7 +13,6 @@ from tunescope.delta import Delta, Factored
 from tunescope.source.files.tensors import LazyTensor, Ledger, require_float
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.formats.pairs import (
-    DIRECTIONAL,
     Pair,
     collect,
     half_saved,
@@ -109,11 +108,8 @@ def _delta(
     address = parse(strip_wrappers(module))
     parts = _parts(down, up)
     if parts is None:
-        status = DIRECTIONAL if "dora" in roles else "ok"
-        method = "dora" if "dora" in roles else "lora"
-        pair = Pair(
-            address, down, up, transposed=_turned(down, up), scale=scale, method=method, status=status
-        )
+        turned = _turned(down, up)
+        pair = Pair(address, down, up, transposed=turned, scale=scale, magnitude=roles.get("dora"))
         return pair_delta(pair, ledger, file)
     for tensor in (down, up):
         require_float(tensor, file)

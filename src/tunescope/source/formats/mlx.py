@@ -15,7 +15,6 @@ from tunescope.errors import BadInput
 from tunescope.source.files.documents import read_object
 from tunescope.source.files.tensors import LazyTensor, Ledger, read_shared
 from tunescope.source.formats.pairs import (
-    DIRECTIONAL,
     Pair,
     collect,
     half_saved,
@@ -102,8 +101,7 @@ def _module(
         roles["up"],
         transposed=True,
         scale=scale,
-        method="dora" if "dora" in roles else "lora",
-        status=DIRECTIONAL if "dora" in roles else "ok",
+        magnitude=roles.get("dora"),
     )
     if len(roles["up"].shape) == 3:
         yield from stacked_experts(pair, ledger, file)

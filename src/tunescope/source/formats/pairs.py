@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -11,7 +11,8 @@ from tunescope.address import Address, parse
 from tunescope.delta import Array, Delta, Dense, Factored
 from tunescope.errors import BadInput
 from tunescope.source.files.tensors import LazyTensor, Ledger, require_float
-from tunescope.source.tuners.adapter import floats
+from tunescope.source.tuners.adapter import floats, mixed
+from tunescope.source.tuners.dora import decomposed
 
 # module name -> role ("down", "up", "mid", "alpha", …) -> tensor
 Groups = dict[str, dict[str, LazyTensor]]
@@ -31,7 +32,8 @@ class Pair:
     """Two factors of one module: `down` of shape (r, d_in, …), `up` of shape (d_out, r, …).
 
     `transposed` factors are stored the other way round, (d_in, r) and (r, d_out). `mid` is the core
-    (r, r, k, k) of a Tucker-decomposed convolution, `beside` the names of tensors that belong to the pair.
+    (r, r, k, k) of a Tucker-decomposed convolution, `magnitude` that of DoRA, `beside` the names of tensors
+    that belong to the pair.
     """
 
     address: Address
@@ -41,8 +43,7 @@ class Pair:
     transposed: bool = False
     scale: float | None = None
     alpha: float | None = None
-    method: str = "lora"
-    status: str = "ok"
+    magnitude: LazyTensor | None = None
     beside: tuple[str, ...] = field(default=())
 
     @property
@@ -87,19 +88,22 @@ def pair_delta(pair: Pair, ledger: Ledger, file: str) -> Delta | None:
     ledger.used((*names, *pair.beside))
     d_in = pair.down.shape[0] if pair.transposed else _inputs(pair)
     d_out = pair.up.shape[-1] if pair.transposed else pair.up.shape[0]
-    return Delta(
-        pair.address,
-        "",
-        pair.method,
-        d_out,
-        d_in,
-        pair.rank,
-        pair.alpha,
-        pair.scale,
-        names,
-        partial(_open, pair),
-        pair.status,
+    delta = Delta(
+        pair.address, "", "lora", d_out, d_in, pair.rank, pair.alpha, pair.scale, names, partial(_open, pair)
     )
+    return delta if pair.magnitude is None else with_magnitude(replace(delta, method="dora"), pair.magnitude)
+
+
+def with_magnitude(delta: Delta, magnitude: LazyTensor) -> Delta:
+    """The update as the part that it is without its DoRA magnitude, with what makes it whole beside a base.
+
+    A magnitude that does not fit the layer, or a scale that is unknown, leaves it a part.
+    """
+    status = DIRECTIONAL if delta.method == "dora" else DIRECTIONAL.replace("BA", "ΔW")
+    # Only LyCORIS has magnitudes of inputs.
+    either = "dora_scale" in magnitude.name
+    exact = None if delta.scale is None else decomposed(magnitude, (delta.d_out, delta.d_in), either=either)
+    return replace(delta, status=status, exact=exact)
 
 
 def _unusable(pair: Pair, file: str) -> str | None:
@@ -139,11 +143,7 @@ def _open(pair: Pair) -> Factored:
 
 def _tucker(core: Array, down: Array) -> Array:
     """The right factor of a Tucker-decomposed convolution, (r, d_in·k·k)."""
-    flat = down.reshape(down.shape[0], -1).astype(np.float64)
-    # A kernel may have one axis, two or three.
-    kernels = core.reshape(*core.shape[:2], -1).astype(np.float64)
-    mixed: Array = np.einsum("pqk,qi->pik", kernels, flat)
-    return mixed.reshape(mixed.shape[0], -1)
+    return mixed(core.astype(np.float64), down.reshape(down.shape[0], -1).astype(np.float64))
 
 
 def full_delta(module: str, tensor: LazyTensor, scale: float | None, ledger: Ledger, file: str) -> Delta:
@@ -161,6 +161,14 @@ def full_delta(module: str, tensor: LazyTensor, scale: float | None, ledger: Led
 
 def read_alpha(tensor: LazyTensor, ledger: Ledger, file: str) -> float | None:
     """The number in an `alpha` tensor, which says the scale alpha/rank; it must be one finite number."""
+    alpha = read_number(tensor, ledger, file)
+    if alpha == 0:
+        ledger.notice("alpha-zero", "alpha is 0: the module has no effect", tensor.name)
+    return alpha
+
+
+def read_number(tensor: LazyTensor, ledger: Ledger, file: str) -> float | None:
+    """The one finite number in an `alpha` tensor, whatever the method takes it for."""
     if not tensor.supported or tensor.numel != 1:
         ledger.left([tensor.name], "alpha that is not one number")
         return None
@@ -174,8 +182,6 @@ def read_alpha(tensor: LazyTensor, ledger: Ledger, file: str) -> float | None:
             expected="a finite number",
             found=alpha,
         )
-    if alpha == 0:
-        ledger.notice("alpha-zero", "alpha is 0: the module has no effect", tensor.name)
     return alpha
 
 

@@ -7,6 +7,7 @@ torchtune/models/convert_weights.py, training/checkpointing/_checkpointer.py].
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tunescope.address import parse
@@ -16,7 +17,6 @@ from tunescope.source.files.documents import read_object
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.formats.pairs import (
-    DIRECTIONAL,
     Pair,
     collect,
     half_saved,
@@ -76,6 +76,8 @@ def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
         if "down" in roles and "up" in roles:
             made = _delta(module, roles, alpha, scale, ledger, weights.place)
             if made is not None and turned not in _AS_STORED and f".{module}".endswith(_ROTATED_MODULES):
+                # The magnitude is in Meta's order of rows too, and the base is not.
+                made = replace(made, exact=None)
                 size = splits(made.d_out, _head_size(model)) if turned in _TURNED else None
                 made, kept = (made, [*kept, module]) if size is None else (with_halves(made, size), kept)
             deltas += filter(None, [made])
@@ -117,8 +119,7 @@ def _delta(
     stated = alpha / rank if number else None
     pair = Pair(
         parse(transformers_name(module)), down, up, scale=stated if scale is None else scale,
-        alpha=alpha if number else None, method="dora" if "dora" in roles else "lora",
-        status=DIRECTIONAL if "dora" in roles else "ok",
+        alpha=alpha if number else None, magnitude=roles.get("dora"),
     )  # fmt: skip
     return pair_delta(pair, ledger, file)
 

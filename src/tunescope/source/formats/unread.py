@@ -1,15 +1,20 @@
-"""Files of which no tensor belongs to a format that is read here, and what they are where that is known."""
+"""Files without any ΔW: of unknown names, of methods that say too little, of those that need the base."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from tunescope.errors import BadInput
+from tunescope.source.files.tensors import Ledger
+from tunescope.source.opened import Source
+from tunescope.source.weights import Weights
 
-# Methods that multiply the base's own weight, by the parameters that one of their modules has
-# [KohakuBlueleaf/LyCORIS: lycoris/modules/diag_oft.py, boft.py, glora.py; kohya-ss/sd-scripts: oft.py].
-_MULTIPLYING = (
-    ((".oft_blocks",), "OFT or BOFT of LyCORIS and sd-scripts"),
-    ((".a1.weight", ".a2.weight", ".b1.weight", ".b2.weight"), "GLoRA of LyCORIS"),
+# What a file of these methods does not say, by a parameter that only they have [kohya-ss/sd-scripts:
+# networks/oft_v2.py, boft.py; Nerogar/OneTrainer: modules/module; KohakuBlueleaf/LyCORIS: modules/ia3.py].
+_UNSAID = (
+    (r"\.oft_R(\.weight)?$", "OFTv2 of OneTrainer and sd-scripts", "how its numbers become a rotation"),
+    (r"\.boft_R$", "BOFT of sd-scripts", "whether it was trained by PEFT's rule or by its own"),
+    (r"\.on_input$", "(IA)³ of LyCORIS", "to which version of its merge it belongs"),
 )
 # [kohya-ss/sd-scripts: networks/control_net_lllite.py].
 _CONDITIONING = ".conditioning1."
@@ -22,14 +27,14 @@ def is_conditional(names: Iterable[str]) -> bool:
 
 def refuse_keys(names: Sequence[str], place: str) -> NoReturn:
     """Raise `BadInput` for a file of unknown names, with its method where the names tell it."""
-    for parameters, method in _MULTIPLYING:
-        if first := _first_with(parameters, names):
+    for pattern, method, lacks in _UNSAID:
+        if first := next((name for name in names if re.search(pattern, name)), None):
             raise BadInput(
                 "method-not-read",
-                f"the file holds {method}, which multiplies the base's weight; it is not read here",
+                f"the file holds {method}, which multiplies the base's weight, and does not say {lacks}",
                 file=place,
                 tensor=first,
-                expected="a method whose file states ΔW (LoRA, LoHa, LoKr, full differences)",
+                expected="a method whose file states its update (LoRA, LoHa, LoKr, OFT, GLoRA, differences)",
                 found=f"{method} among {len(names)} tensors",
                 fix="merge it into its base with what wrote it, then: tunescope norms MERGED --base BASE",
             )
@@ -53,9 +58,59 @@ def refuse_keys(names: Sequence[str], place: str) -> NoReturn:
     )
 
 
-def _first_with(parameters: Sequence[str], names: Sequence[str]) -> str | None:
-    """The first tensor of the first module that has all of these parameters."""
-    held = set(names)
-    stems = (name.removesuffix(parameters[0]) for name in names if name.endswith(parameters[0]))
-    whole = (stem for stem in stems if all(f"{stem}{parameter}" in held for parameter in parameters))
-    return next((f"{stem}{parameters[0]}" for stem in whole), None)
+def refuse_pending(source: Source) -> None:
+    """Raise `BadInput` for a source of which every update needs the base that is not there."""
+    if source.deltas or not source.pending:
+        return
+    methods = " and ".join(sorted({one.method.upper() for one in source.pending}))
+    raise BadInput(
+        "needs-base",
+        f"the file alone has no ΔW: {methods} multiplies the base's weights",
+        file=source.location,
+        tensor=source.pending[0].tensors[0],
+        expected="the base beside it",
+        found=f"{len(source.pending)} modules, all of which need it",
+        fix="name the base: tunescope norms ADAPTER --base BASE (check works without)",
+    )
+
+
+def check_not_empty(weights: Weights) -> None:
+    """Raise `BadInput` for a file that holds nothing at all."""
+    if any(tensor.nbytes for tensor in weights.tensors.values()):
+        return
+    count = len(weights.tensors)
+    raise BadInput(
+        "empty-adapter",
+        "the adapter is empty; was it saved under ZeRO-3 without gathering its weights?",
+        file=weights.place,
+        expected="tensors with elements",
+        found=f"{count} tensors, all of size 0" if count else "no tensors at all",
+        fix="save again with the weights gathered (stage3_gather_16bit_weights_on_model_save)",
+    )
+
+
+def check_understood(weights: Weights, ledger: Ledger) -> None:
+    """Refuse a source of which nothing was understood; reasons for single tensors stand in the ledger."""
+    unsupported = [t for t in weights.tensors.values() if not t.supported]
+    if unsupported and all(t.lacking for t in unsupported):
+        raise BadInput(
+            "nothing-salvaged",
+            "the file is cut short so early that no update is left whole",
+            file=weights.place,
+            tensor=unsupported[0].name,
+            expected="at least one module with all its tensors",
+            found=f"{len(weights.tensors) - len(unsupported)} of {len(weights.tensors)} tensors are complete",
+            fix="download or copy the file again",
+        )
+    if unsupported:
+        raise BadInput(
+            "unsupported-dtype",
+            f"no update can be computed: {len(unsupported)} of {len(weights.tensors)} tensors cannot be read",
+            file=weights.place,
+            tensor=unsupported[0].name,
+            expected="F32, F16, BF16 or F8",
+            found=", ".join(sorted({t.dtype for t in unsupported})),
+            fix="save the adapter unquantised",
+        )
+    if len(ledger.unclaimed()) == len(weights.tensors):
+        refuse_keys(list(weights.tensors), weights.place)

@@ -238,6 +238,21 @@ def exact(tensor: LazyTensor) -> NDArray[np.float64]:
     return np.asarray(floats(tensor).astype(np.float64))
 
 
+def kernel_axes(ranks: str, core: LazyTensor) -> str:
+    """The axes of a Tucker core for `Adapter.sizes`: its two ranks, and one to three of a kernel.
+
+    A core without any kernel, or with more axes, has no fitting size and is refused there.
+    """
+    kernel = min(max(len(core.shape) - 2, 1), 3)
+    return " ".join((ranks, *"hwd"[:kernel]))
+
+
+def mixed(core: NDArray[np.float64], right: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The right factor (p, d_in·k…) of a Tucker-decomposed convolution: a core (p, q, k…), then (q, d_in)."""
+    kernel = core.reshape(*core.shape[:2], -1)
+    return np.asarray(np.einsum("pqk,qi->pik", kernel, right, optimize=True)).reshape(core.shape[0], -1)
+
+
 def cheaper_factored(rank: int, shape: tuple[int, int]) -> bool:
     """Whether a factorisation of this rank holds at most half the numbers of the matrix itself.
 

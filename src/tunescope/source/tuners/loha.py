@@ -4,6 +4,7 @@ The Hadamard product of two rank-r matrices has rank at most r²: its factors ar
 the left factors and the column-wise products of the right ones (Khatri-Rao).
 """
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -11,7 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.delta import Delta, Dense, Factored, Update
-from tunescope.source.tuners.adapter import Adapter, Module, Tuner, cheaper_factored, exact
+from tunescope.source.tuners.adapter import (
+    Adapter,
+    Module,
+    Tuner,
+    cheaper_factored,
+    exact,
+    kernel_axes,
+    mixed,
+)
 
 _PAIRS = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
 _CORES = ("hada_t1", "hada_t2")
@@ -47,11 +56,12 @@ def _shape(adapter: Adapter, module: Module) -> tuple[int, int]:
             w1_a=(a1, "d_out r"), w1_b=(b1, "r d_in"), w2_a=(a2, "d_out s"), w2_b=(b2, "s d_in")
         )
         return sizes["d_out"], sizes["d_in"]
+    t1, t2 = (module[core] for core in _CORES)
     sizes = adapter.sizes(
-        t1=(module["hada_t1"], "p q h w"), w1_a=(a1, "p d_out"), w1_b=(b1, "q d_in"),
-        t2=(module["hada_t2"], "u v h w"), w2_a=(a2, "u d_out"), w2_b=(b2, "v d_in"),
+        t1=(t1, kernel_axes("p q", t1)), w1_a=(a1, "p d_out"), w1_b=(b1, "q d_in"),
+        t2=(t2, kernel_axes("u v", t2)), w2_a=(a2, "u d_out"), w2_b=(b2, "v d_in"),
     )  # fmt: skip
-    return sizes["d_out"], sizes["d_in"] * sizes["h"] * sizes["w"]
+    return sizes["d_out"], sizes["d_in"] * math.prod(t1.shape[2:])
 
 
 def _update(module: Module, shape: tuple[int, int], scale: float) -> Update:
@@ -69,8 +79,7 @@ def _pair(module: Module, which: str) -> Pair:
     a, b = exact(module[f"hada_w{which}_a"]), exact(module[f"hada_w{which}_b"])
     if f"hada_t{which}" not in module:
         return a, b
-    core = np.einsum("ijkl,jr->irkl", exact(module[f"hada_t{which}"]), b)
-    return a.T, core.reshape(core.shape[0], -1)
+    return a.T, mixed(exact(module[f"hada_t{which}"]), b)
 
 
 TUNER = Tuner(frozenset({*_PAIRS, *_CORES}), read)

@@ -1,5 +1,6 @@
 """LoKr: ΔW = s·w1 ⊗ w2, s = alpha/r, each of w1, w2 whole or low-rank [Yeh et al. 2024]."""
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -7,7 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.delta import Delta, Dense, Factored, Update
-from tunescope.source.tuners.adapter import Adapter, Module, Tuner, cheaper_factored, exact
+from tunescope.source.tuners.adapter import (
+    Adapter,
+    Module,
+    Tuner,
+    cheaper_factored,
+    exact,
+    kernel_axes,
+    mixed,
+)
 
 Matrix = NDArray[np.float64]
 _PARTS = ("lokr_w1", "lokr_w1_a", "lokr_w1_b", "lokr_w2", "lokr_w2_a", "lokr_w2_b", "lokr_t2")
@@ -51,8 +60,9 @@ def _sizes(adapter: Adapter, module: Module, which: str) -> tuple[int, int]:
         return whole.shape[0], int(np.prod(whole.shape[1:]))
     a, b = module[f"lokr_w{which}_a"], module[f"lokr_w{which}_b"]
     if which == "2" and "lokr_t2" in module:
-        sizes = adapter.sizes(t2=(module["lokr_t2"], "p q h w"), w2_a=(a, "p rows"), w2_b=(b, "q columns"))
-        return sizes["rows"], sizes["columns"] * sizes["h"] * sizes["w"]
+        core = module["lokr_t2"]
+        sizes = adapter.sizes(t2=(core, kernel_axes("p q", core)), w2_a=(a, "p rows"), w2_b=(b, "q columns"))
+        return sizes["rows"], sizes["columns"] * math.prod(core.shape[2:])
     sizes = adapter.sizes(a=(a, "rows r"), b=(b, "r columns"))
     return sizes["rows"], sizes["columns"]
 
@@ -82,8 +92,7 @@ def _pair(module: Module, which: str) -> tuple[Matrix, Matrix]:
         return (np.eye(rows), whole) if rows < columns else (whole, np.eye(columns))
     a, b = exact(module[f"lokr_w{which}_a"]), exact(module[f"lokr_w{which}_b"])
     if which == "2" and "lokr_t2" in module:
-        core = np.einsum("ijkl,jr->irkl", exact(module["lokr_t2"]), b)
-        return a.T, core.reshape(core.shape[0], -1)
+        return a.T, mixed(exact(module["lokr_t2"]), b)
     return a, b
 
 

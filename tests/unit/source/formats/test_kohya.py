@@ -213,3 +213,33 @@ def test_factors_under_pefts_names_beside_whole_differences_are_all_read(tmp_pat
     np.testing.assert_allclose(found[1, "self_attn.q"], whole, rtol=1e-12)
     assert not [notice for notice in source.notices if notice.slug == "not_understood"]
     assert len({entry.reason for entry in source.coverage if entry.status != "used"}) == 4
+
+
+@pytest.mark.parametrize("kernel", [(3,), (3, 2), (2, 3, 2)])
+def test_kronecker_product_of_a_whole_kernel_pairs_axes_from_the_left(
+    kernel: tuple[int, ...], tmp_path: Path
+) -> None:
+    w1, w2 = normal(2, 3), normal(4, 5, *kernel)
+    tensors = {"lycoris_x.lokr_w1": w1, "lycoris_x.lokr_w2": w2, "lycoris_x.alpha": np.float32(1)}
+    (delta,) = opened(tmp_path, tensors).deltas
+    wanted = np.kron(w1.astype(np.float64).reshape(2, 3, *(1 for _ in kernel)), w2)
+    np.testing.assert_allclose(delta.open().dense(), wanted.reshape(8, -1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", [(3,), (3, 2), (2, 3, 2)])
+def test_tucker_cores_of_products_have_one_kernel_axis_to_three(
+    kernel: tuple[int, ...], tmp_path: Path
+) -> None:
+    t1, t2 = normal(2, 2, *kernel), normal(2, 2, *kernel)
+    a1, b1, a2, b2 = normal(2, 6), normal(2, 4), normal(2, 6), normal(2, 4)
+    stem = "lycoris_x.hada_"
+    tensors = {
+        f"{stem}t1": t1, f"{stem}w1_a": a1, f"{stem}w1_b": b1, f"{stem}t2": t2, f"{stem}w2_a": a2,
+        f"{stem}w2_b": b2, "lycoris_x.alpha": np.float32(2),
+    }  # fmt: skip
+    (delta,) = opened(tmp_path, tensors).deltas
+    whole = [
+        np.einsum("pq...,po,qi->oi...", *(t.astype(np.float64) for t in three))
+        for three in ((t1, a1, b1), (t2, a2, b2))
+    ]
+    np.testing.assert_allclose(delta.open().dense(), (whole[0] * whole[1]).reshape(6, -1), atol=1e-12)

@@ -1,0 +1,90 @@
+"""The base weight of every update, matched by place and shape whatever stands in front of its name."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from tunescope.address import Address, parse_all
+from tunescope.delta import Base, Delta, Pending
+from tunescope.errors import Notice
+from tunescope.source.files.tensors import LazyTensor, is_float
+from tunescope.source.matching import address_place, matched
+from tunescope.source.whole import WholeModel
+
+
+def with_base_weights(deltas: Sequence[Delta], base: WholeModel, transposed: bool = False) -> list[Delta]:
+    """The deltas with their base weights, wherever the base keeps them.
+
+    `transposed`: it keeps them as (d_in, d_out), which of a square weight the shape does not tell.
+    """
+    held = _matrices(base)
+    places = {a: address_place(a, _matrix(tensor.shape)) for a, tensor in held.items()}
+    theirs = matched({d.address: address_place(d.address, (d.d_out, d.d_in)) for d in deltas}, places)
+    found = []
+    for delta in deltas:
+        there = theirs.get(delta.address)
+        found.append(delta if there is None else _beside(delta, held[there], transposed))
+    return found
+
+
+def made_whole(pending: Sequence[Pending], base: WholeModel) -> tuple[list[Delta], list[Notice]]:
+    """The updates that multiply the base's weights, and a notice of those that meet none that fits."""
+    held = _matrices(base) if pending else {}
+    # A rotation says the rows of its weight alone, so that shapes do not vote.
+    places = {a: address_place(a, ()) for a in held}
+    theirs = matched({p.address: address_place(p.address, ()) for p in pending}, places)
+    made, missed = [], []
+    for one in pending:
+        there = theirs.get(one.address)
+        found = "the base has no such weight" if there is None else _multiplied(one, held[there])
+        if isinstance(found, str):
+            missed.append((one.tensors[0], found))
+        else:
+            made.append(found)
+    if not missed:
+        return made, []
+    text = f"{len(missed)} of {len(pending)} modules multiply a weight that the base does not have so"
+    return made, [Notice("needs-base", f"{text}: {missed[0][0]}: {missed[0][1]}", missed[0][0])]
+
+
+def _multiplied(one: Pending, tensor: LazyTensor) -> Delta | str:
+    """The update of one module, or why the base's weight is not one that it multiplies."""
+    if not is_float(tensor):
+        return tensor.lacking or f"the base holds it as {tensor.dtype}, quantised"
+    shape = _matrix(tensor.shape)
+    for turned in (False, True):
+        size = shape[::-1] if turned else shape
+        if size[0] == one.d_out and one.d_in in (None, size[1]):
+            base = Base(tensor, turned)
+            return Delta(
+                one.address, "", one.method, *size, None, one.alpha, 1.0, one.tensors,
+                partial(one.make, base, size), base=base,
+            )  # fmt: skip
+    return f"it is {shape[0]}×{shape[1]}, and {one.d_out}×{one.d_in or '?'} is needed"
+
+
+def _matrices(base: WholeModel) -> Mapping[Address, LazyTensor]:
+    named = {n: t for n, t in base.tensors.items() if len(t.shape) >= 2 and not n.endswith(".bias")}
+    return dict(zip(parse_all(named), named.values(), strict=True))
+
+
+def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
+    return shape[0], int(np.prod(shape[1:]))
+
+
+def _beside(delta: Delta, tensor: LazyTensor, transposed: bool) -> Delta:
+    if not is_float(tensor):
+        why = tensor.lacking or f"the base holds it as {tensor.dtype}, quantised"
+        return replace(delta, status=_joined(delta.status, why))
+    shape = _matrix(tensor.shape)
+    for turned in (True, False) if transposed else (False, True):
+        if (shape[::-1] if turned else shape) == (delta.d_out, delta.d_in):
+            return replace(delta, base=Base(tensor, turned))
+    what = f"the base's weight is {shape[0]}×{shape[1]}"
+    return replace(delta, status=_joined(delta.status, what))
+
+
+def _joined(status: str, more: str) -> str:
+    return more if status == "ok" else f"{status}; {more}"
