@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,14 @@ def laplace(random: Random, shape: tuple[int, ...]) -> NDArray[np.float64]:
     return random.laplace(0, 1 / math.sqrt(2), shape)
 
 
+def t4(random: Random, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    return random.standard_t(4, shape) / math.sqrt(2)
+
+
+def exponential(random: Random, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    return random.exponential(1.0, shape) - 1
+
+
 def skewed(random: Random, shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Gamma of shape 4: skewness 1."""
     return (random.gamma(4.0, 1.0, shape) - 4) / 2
@@ -50,6 +58,9 @@ class Shape:
 
     Spreads are standard deviations of the logarithm: of a layer's common level, of the kinds' levels, of
     cells. `late` kinds stand in the upper half of the layers only; `experts` are averaged per layer.
+    `layer_law` is that of layers where it is another than that of cells. `common` is the share of the
+    variance that all models of the study have alike, as those of one start or recipe do; `ranks` the share
+    of layers of four times the rank, twice the size; `missing` that of weights that never moved.
     """
 
     layers: int = 24
@@ -62,6 +73,12 @@ class Shape:
     late: tuple[str, ...] = ()
     experts: int = 0
     second: int = 0
+    layer_law: Law | None = None
+    common: float = 0.0
+    ranks: float = 0.0
+    missing: float = 0.0
+    # Narrow k and v: a size that grows with a weight's width, tested beside the one divided by it.
+    narrow: bool = False
 
     @property
     def words(self) -> str:
@@ -73,7 +90,8 @@ class Shape:
 
     def table(self, random: Random, layers: int, kinds: int) -> NDArray[np.float64]:
         """Logs of one tower, `(layers, kinds)`."""
-        logs = self.layer * self.law(random, (layers, 1)) + self.level * normal(random, (kinds,))
+        of_layer = self.layer_law or self.law
+        logs = self.layer * of_layer(random, (layers, 1)) + self.level * normal(random, (kinds,))
         logs = logs + self.cell * self.law(random, (layers, kinds))
         if self.experts:
             routed = np.exp(0.8 * normal(random, (layers, 1, self.experts)))
@@ -83,7 +101,17 @@ class Shape:
         for i, kind in enumerate(self.kinds):
             if kind in self.late:
                 logs[: layers // 2, i] = np.nan
+        logs += math.log(2) * (random.random((layers, 1)) < self.ranks)
+        if self.missing:
+            logs[random.random(logs.shape) < self.missing] = np.nan
         return logs
+
+    def tables(self, random: Random) -> list[NDArray[np.float64]]:
+        """Logs of the first tower of every model, in part common to all."""
+        if not self.common:
+            return [self.table(random, self.layers, len(self.kinds)) for _ in range(self.models)]
+        shared, *own = (self.table(random, self.layers, len(self.kinds)) for _ in range(self.models + 1))
+        return [math.sqrt(self.common) * shared + math.sqrt(1 - self.common) * each for each in own]
 
 
 Plant = Callable[[Random, NDArray[np.float64], tuple[str, ...]], None]
@@ -98,8 +126,7 @@ def tower(logs: NDArray[np.float64], kinds: tuple[str, ...], stack: str = "model
 def study(random: Random, shape: Shape, plant: Plant | None = None, planted: int = 1) -> set[str]:
     """One call of `norms`: the kinds raised in any model, or, with `plant`, those raised in the first one."""
     models: dict[str, list[Tower]] = {}
-    for m in range(shape.models):
-        logs = shape.table(random, shape.layers, len(shape.kinds))
+    for m, logs in enumerate(shape.tables(random)):
         if plant is not None and m < planted:
             plant(random, logs, shape.kinds)
         models[f"m{m}"] = [tower(logs, shape.kinds)]
@@ -107,12 +134,24 @@ def study(random: Random, shape: Shape, plant: Plant | None = None, planted: int
             # A text encoder beside a U-Net: attention only, and moved far less.
             other = shape.table(random, shape.second, len(shape.kinds))[:, : len(ATTENTION)] - 1.5
             models[f"m{m}"].append(tower(other, ATTENTION, "text_encoder"))
-    return raised(models, None if plant is None else "m0")
+    of = None if plant is None else "m0"
+    if not shape.narrow:
+        return raised(models, of)
+    widths = np.array([math.log(_WIDTH.get(kind, 1.0)) / 2 for kind in shape.kinds])
+    wide = {m: [replace(t, logs=t.logs + widths) for t in its] for m, its in models.items()}
+    return raised(wide, of, models)
 
 
-def raised(models: Mapping[str, list[Tower]], of: str | None) -> set[str]:
-    """The kinds of finding about a model, or about any."""
-    found = place_findings(models, "frobenius_norm_normalized")
+# Outputs over those of q: k and v of one head in eight, an MLP three and a half times as wide.
+_WIDTH = {"self_attn.k_proj": 1 / 8, "self_attn.v_proj": 1 / 8, "mlp.gate_proj": 3.5, "mlp.up_proj": 3.5}
+
+
+def raised(
+    models: Mapping[str, list[Tower]], of: str | None, per_output: Mapping[str, list[Tower]] | None = None
+) -> set[str]:
+    """The kinds of finding about a model, or about any; `per_output` beside a size that grows with width."""
+    metric = "frobenius_norm" if per_output else "frobenius_norm_normalized"
+    found = place_findings(models, metric, per_output)
     kinds = {f.kind for f in found if of is None or of in f.models}
     return {DEPTH if kind.endswith("_layers") else kind for kind in kinds}
 
@@ -176,6 +215,17 @@ _NULLS = (
     _null("attention only", Shape(32, ATTENTION, models=12, law=laplace)),
     _null("one kind of weight", Shape(12, ("self_attn.v_proj",), models=6)),
     _null("few layers", Shape(6, models=8)),
+    _null("t₄ cells of 30 %", Shape(24, models=4, cell=0.3, law=t4)),
+    _null("layers that scatter exponentially, 30 %", Shape(12, models=1, layer=0.3, layer_law=exponential)),
+    _null("layers that scatter exponentially, 30 %", Shape(12, models=2, layer=0.3, layer_law=exponential)),
+    _null("layers that scatter exponentially, 30 %", Shape(24, models=4, layer=0.3, layer_law=exponential)),
+    _null(
+        "models of one recipe, nine tenths in common, t₅", Shape(12, models=5, cell=0.25, law=t5, common=0.9)
+    ),
+    _null("checkpoints of one run, 99 % in common, t₅", Shape(24, models=12, cell=0.2, law=t5, common=0.99)),
+    _null("a rank of its own in a quarter of the layers", Shape(24, models=4, ranks=0.25)),
+    _null("a fifth of the weights never moved", Shape(24, models=4, missing=0.2)),
+    _null("narrow k and v, sizes not divided by width", Shape(24, models=4, narrow=True)),
 )
 
 

@@ -23,9 +23,9 @@ How a `hot_cell` of 5× shows depends on how other cells scatter: it is found ni
 by 10 %. At 20 % it depends on their tail, which is read from the other cells: a scatter with short tails
 leaves little in doubt, one with long tails is a scatter in which such cells come about by chance. So it is
 with a whole layer (`hot_layer`) among the others. That nothing stands out then says little, so the readout
-names the factors that would have been found among these cells and layers. Cells with tails heavier than t₅
-(t₃, t₄ of 25 to 30 %) are called hot in 4 to 8 % of studies. Of layers that scatter by an exponential or a t₃
-law of 30 %, one is named in 1.7 to 5.4 % of studies (12 or 24 layers, one or two models; 1,000 studies each).
+names the factors that would have been found among these cells and layers. Models of one recipe or one run
+scatter alike, so what several have at one place is one draw. Cells with tails as heavy as t₃ are called hot
+in 5 to 8 % of studies, any finding in 12 to 15 % of them (400 studies each).
 Layers that follow their neighbours (a smooth profile) are a depth
 trend to the test of thirds, which takes layers as exchangeable.
 """

@@ -21,8 +21,9 @@ _NEXT, _ALONE, _LIGHTER = 0.58, 0.38, 0.04
 _RARER = 20.0
 # The gap below the leading values must also be rare at this level, by the gaps that follow it.
 _GAP = 0.12
-# Whole layers are few, and their scatter is no better known than by a tail this heavy.
-_FEW = 4
+# Nothing is called rare by a lighter tail than this one unless the values show that they have it; nothing at
+# all of few values, as whole layers are.
+USUAL, FEW = FREEDOM, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,12 @@ def scatter_of(usual: Float64) -> Scatter:
     sizes = np.sort(np.abs(usual))
     outer = sizes[int((1 - _OUTER) * len(sizes)) :]
     if len(outer) < 2 or outer[0] <= 0:
-        return Scatter(FREEDOM, 1.0)
+        return Scatter(USUAL, 1.0)
     fits = {freedom: _likelihood(outer, freedom) for freedom in _TAILS}
     best = max(fits, key=lambda freedom: fits[freedom])
-    better = fits[best] - fits[FREEDOM]
-    if better < (_BETTER_HEAVY if best < FREEDOM else _BETTER_LIGHT):
-        return Scatter(FREEDOM, 1.0)
+    better = fits[best] - fits[USUAL]
+    if better < (_BETTER_HEAVY if best < USUAL else _BETTER_LIGHT):
+        return Scatter(USUAL, 1.0)
     return Scatter(best, _scale(outer, best))
 
 
@@ -67,22 +68,24 @@ def _likelihood(outer: Float64, freedom: int) -> float:
     return len(outer) * (constant - math.log(scale)) - (freedom + 1) / 2 * bends
 
 
-def standing_out(standard: Float64, most: int, alpha: float) -> tuple[int, float]:
+def standing_out(
+    standard: Float64, most: int, alpha: float, among: Float64 | None = None
+) -> tuple[int, float]:
     """How many of the largest of `(n,)` values lie outside their scatter, at level `alpha`, and that p.
 
     Three tests share the level by weights (Genovese, Roeder and Wasserman 2006): the leading values given the
     next largest under t₅, or under a heavier tail where the values have one; the largest against t₅ alone,
     for all n; the leading ones under a lighter tail that the values are fitted by, at a strict level, since
-    a fit may err. `standard` is in units of the t₅ scale.
+    a fit may err. `standard` is in units of the t₅ scale; they may be the largest of several each, of all
+    those `among` which know the scatter.
     """
     if not most or len(standard) < 2:
         return 0, 1.0
-    # It is the largest that is asked about, so it has no say.
-    law = scatter_of(np.delete(standard, int(np.argmax(standard))))
-    heavy = law.freedom < FREEDOM
-    found = [_given_next(standard, most, _NEXT * alpha, law if heavy else Scatter(FREEDOM, 1.0), _NEXT)]
+    law, n = _law_of(standard, among), len(standard if among is None else among)
+    heavy = law.freedom < USUAL
+    found = [_given_next(standard, most, _NEXT * alpha, law if heavy else Scatter(USUAL, 1.0), _NEXT)]
     if not heavy:
-        found += [_alone(standard, _ALONE), _given_next(standard, most, _LIGHTER * alpha, law, _LIGHTER)]
+        found += [_alone(standard, _ALONE, n), _given_next(standard, most, _LIGHTER * alpha, law, _LIGHTER)]
     # Of tests that find as many the one that is surest speaks.
     count, p = max(
         ((k, p) for k, p in found if p <= alpha), key=lambda test: (test[0], -test[1]), default=(0, 1.0)
@@ -95,15 +98,29 @@ def _given_next(standard: Float64, most: int, level: float, law: Scatter, weight
     return count, p / weight
 
 
-def _alone(standard: Float64, weight: float) -> tuple[int, float]:
+def _alone(standard: Float64, weight: float, n: int) -> tuple[int, float]:
     """The largest value alone, against all n of them and far above the next."""
     second, first = np.partition(standard, len(standard) - 2)[-2:].tolist()
-    tail = t_tail(first, FREEDOM)
-    apart = t_tail(second, FREEDOM) >= _RARER * tail
-    return 1, (len(standard) * tail / weight if apart else math.inf)
+    tail = t_tail(first, USUAL)
+    apart = t_tail(second, USUAL) >= _RARER * tail
+    return 1, (n * tail / weight if apart else math.inf)
 
 
-def standing_from(standard: Float64, alpha: float) -> float:
+def _law_of(standard: Float64, among: Float64 | None) -> Scatter:
+    """The law of all but the largest value: it is the one that is asked about, so it has no say."""
+    values = standard if among is None else among
+    return scatter_of(values[values < standard.max()])
+
+
+def far_out(standard: Float64, most: int, alpha: float, among: Float64 | None = None) -> tuple[int, float]:
+    """As `standing_out`, by the leading values given the next largest alone: under t₄ or a heavier tail."""
+    if not most or len(standard) < 2:
+        return 0, 1.0
+    law = _no_lighter(_law_of(standard, among))
+    return leading_outliers(standard / law.scale, most, alpha, law.freedom)
+
+
+def standing_from(standard: Float64, alpha: float, among: Float64 | None = None) -> float:
     """From where on one more value beside these `(n,)` would be found by `standing_out`, in the same units.
 
     >>> values = np.random.default_rng(0).standard_normal(500)
@@ -111,14 +128,15 @@ def standing_from(standard: Float64, alpha: float) -> float:
     >>> [standing_out(np.append(values, edge * by), 1, 0.03)[0] for by in (0.98, 1.02)]
     [0, 1]
     """
-    law, largest, n = scatter_of(standard), float(standard.max()), len(standard) + 1
-    if law.freedom < FREEDOM:
+    values = standard if among is None else among
+    law, largest, n = scatter_of(values), float(standard.max()), len(values) + 1
+    if law.freedom < USUAL:
         return _beyond(largest, _NEXT * alpha, law)
-    plain = Scatter(FREEDOM, 1.0)
-    alone = min(_ALONE * alpha / n, t_tail(largest, FREEDOM) / _RARER)
+    plain = Scatter(USUAL, 1.0)
+    alone = min(_ALONE * alpha / n, t_tail(largest, USUAL) / _RARER)
     return min(
         _beyond(largest, _NEXT * alpha, plain),
-        t_above(alone, FREEDOM),
+        t_above(alone, USUAL),
         _beyond(largest, _LIGHTER * alpha, law),
     )
 
@@ -128,14 +146,16 @@ def _beyond(largest: float, level: float, law: Scatter) -> float:
     return law.scale * t_above(level * tail / 2, law.freedom)
 
 
-def standing_apart(standard: Float64, most: int, alpha: float) -> tuple[int, float, float]:
+def standing_apart(
+    standard: Float64, most: int, alpha: float, among: Float64 | None = None
+) -> tuple[int, float, float]:
     """As `standing_out`, of few values whose law is hardly known: how many, that p, and the p of their gap.
 
     Two tests must agree: the leading values given the next largest, under t₄ or the heavier tail that the
     values have, at `alpha`; and the gap between them, by the gaps of the upper half, at 12 %.
     """
     order = np.sort(standard)[::-1]
-    law = _few_law(np.delete(standard, int(np.argmax(standard))))
+    law = _no_lighter(_law_of(standard, among))
     for k in range(min(most, len(order) // 2 - 1), 0, -1):
         tail, beyond = (t_tail(float(x) / law.scale, law.freedom) for x in order[k - 1 : k + 1])
         p = min((2 * tail / beyond) ** k, 1.0) if beyond > 0 else 1.0
@@ -162,12 +182,11 @@ def _gap(order: Float64, k: int) -> float:
     return float(min(2**k * (1 + ratio / len(rest)) ** -len(rest), 1.0))
 
 
-def _few_law(usual: Float64) -> Scatter:
-    law = scatter_of(usual) if len(usual) else Scatter(FREEDOM, 1.0)
-    return law if law.freedom < _FEW else Scatter(_FEW, 1.0)
+def _no_lighter(law: Scatter) -> Scatter:
+    return law if law.freedom < FEW else Scatter(FEW, 1.0)
 
 
-def apart_from(standard: Float64, alpha: float) -> float:
+def apart_from(standard: Float64, alpha: float, among: Float64 | None = None) -> float:
     """From where on one more value beside these `(n,)` would be found by `standing_apart`, in the same units.
 
     >>> values = np.random.default_rng(0).standard_normal(40)
@@ -178,4 +197,9 @@ def apart_from(standard: Float64, alpha: float) -> float:
     order = np.sort(standard)[::-1]
     rest = _gaps(order, above=1)
     needed = len(rest) * float(rest.mean()) * ((_GAP / 2) ** (-1 / len(rest)) - 1)
-    return float(max(float(order[0]) + needed, _beyond(float(order[0]), alpha, _few_law(standard))))
+    return float(
+        max(
+            float(order[0]) + needed,
+            _beyond(float(order[0]), alpha, _no_lighter(scatter_of(standard if among is None else among))),
+        )
+    )

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from tunescope.measure.towers import Tower
+from tunescope.questions.norms.places import Values, leading
 from tunescope.questions.norms.words import is_size, of_measure, times
-from tunescope.statistics.scatter import standing_out
-from tunescope.statistics.tails import leading_outliers, t5_scale
+from tunescope.statistics.scatter import far_out, standing_out
+from tunescope.statistics.tails import t5_scale
 from tunescope.statistics.two_way import two_way
-from tunescope.statistics.types import Float64
+from tunescope.statistics.types import Float64, Int64
 from tunescope.study.finding import Finding, merged, named, significant
 
 # A weight is hot from this many times its expected value on, and has collapsed below this share of it.
@@ -39,10 +40,20 @@ class Cells:
     scale: float
     n: int
 
+    @property
+    def seen(self) -> Int64:
+        """Flat indices of the cells that are there."""
+        return np.flatnonzero(np.isfinite(self.over))
+
     def name(self, at: int) -> str:
         """The component at a flat index, empty where several experts stand there together."""
         row, column = divmod(at, int(self.over.shape[1]))
         return self.tower.names[row][column]
+
+    def place(self, at: int) -> tuple[str, int, str]:
+        """Stack, layer and kind of weight at a flat index."""
+        row, column = divmod(at, int(self.over.shape[1]))
+        return self.tower.stack, self.tower.layers[row], self.tower.kinds[column]
 
 
 def cells_of(tower: Tower) -> Cells | None:
@@ -76,26 +87,28 @@ def cell_findings(models: Mapping[str, Sequence[Tower]], metric: str) -> list[Fi
     ]
 
 
-def _standing_out(looked: Sequence[tuple[str, Cells]], metric: str, hot: bool) -> list[Finding]:
+def values_of(cells: Cells, hot: bool = True) -> Values:
+    """How far every cell lies above what is expected of it, or below; in units of its scatter."""
+    at = cells.seen
+    over = cells.over.flat[at] * (1.0 if hot else -1.0)
     edge = math.log(HOT_RATIO) if hot else -math.log(COLLAPSED_SHARE)
-    values = [(cells.over if hot else -cells.over) for _, cells in looked]
-    standard = [v / (c.error * c.scale) for v, (_, c) in zip(values, looked, strict=True)]
-    flat = np.concatenate([np.nan_to_num(t, nan=-np.inf).ravel() for t in standard] or [np.zeros(0)])
-    large = np.concatenate([np.nan_to_num(v, nan=0.0).ravel() for v in values] or [np.zeros(0)]) >= edge
-    seen, most = flat[np.isfinite(flat)], int(large.sum())
-    count, p = standing_out(seen, most, HOT_ALPHA) if hot else leading_outliers(seen, most, COLLAPSED_ALPHA)
-    first = np.zeros(len(flat), bool)
-    first[np.argsort(-flat, kind="stable")[:count]] = True
+    places = [cells.place(i) for i in at.tolist()]
+    return Values(places, over / (cells.error.flat[at] * cells.scale), over >= edge)
+
+
+def _standing_out(looked: Sequence[tuple[str, Cells]], metric: str, hot: bool) -> list[Finding]:
+    alpha = HOT_ALPHA if hot else COLLAPSED_ALPHA
+    told, (p, *_) = leading(
+        [values_of(cells, hot) for _, cells in looked], standing_out if hot else far_out, alpha
+    )
     one: dict[str, list[tuple[Cells, int]]] = {}
-    start = 0
-    for model, cells in looked:
-        for at in np.flatnonzero((first & large)[start : start + cells.over.size]).tolist():
-            if cells.name(at):
-                one.setdefault(model, []).append((cells, at))
-        start += cells.over.size
+    for (model, cells), chosen in zip(looked, told, strict=True):
+        for i in cells.seen[chosen].tolist():
+            if cells.name(i):
+                one.setdefault(model, []).append((cells, i))
     total = sum(cells.n for _, cells in looked)
-    told = [_finding(model, its, p, total, metric, hot) for model, its in one.items()]
-    return merged(told, lambda f: f.components, lambda group: _together(group, metric, hot))
+    single = [_finding(model, its, p, total, metric, hot) for model, its in one.items()]
+    return merged(single, lambda f: f.components, lambda group: _together(group, metric, hot))
 
 
 def _finding(

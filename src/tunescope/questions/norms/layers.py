@@ -9,6 +9,7 @@ import numpy as np
 
 from tunescope.measure.depth import LEAST_LAYERS
 from tunescope.measure.towers import Tower
+from tunescope.questions.norms.places import Values, leading
 from tunescope.questions.norms.words import is_size, of_measure, times
 from tunescope.statistics.scatter import standing_apart
 from tunescope.statistics.tails import t5_scale
@@ -19,7 +20,7 @@ from tunescope.study.finding import Finding, listed, merged, named
 # A layer stands out from this many times the middle one of the others on.
 LAYER_RATIO = 2.0
 # The level of the leading layers given the next one; their gap is tested beside it.
-LAYER_ALPHA = 0.02
+LAYER_ALPHA = 0.015
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,11 @@ class Levels:
     over: Float64
     scale: float
     scale_of_all: float
+
+    def values(self, scale: float | None = None) -> Values:
+        """How far every layer lies above the others, in units of their scatter."""
+        places = [(self.tower.stack, layer) for layer in self.layers]
+        return Values(places, self.over / (scale or self.scale), self.over >= math.log(LAYER_RATIO))
 
     def components(self, at: int) -> tuple[str, ...]:
         """The weights of a layer that have a name of their own."""
@@ -63,15 +69,13 @@ def layer_findings(models: Mapping[str, Sequence[Tower]], metric: str) -> list[F
     looked = [(model, found) for model, its in models.items() for t in its if (found := levels_of(t))]
     if not looked:
         return []
-    standard = np.concatenate([levels.over / levels.scale for _, levels in looked])
-    large = np.concatenate([levels.over for _, levels in looked]) >= math.log(LAYER_RATIO)
-    count, *p = standing_apart(standard, int(large.sum()), LAYER_ALPHA)
-    first = set(np.argsort(-standard, kind="stable")[:count].tolist()) & set(np.flatnonzero(large).tolist())
-    told, start = [], 0
-    for model, levels in looked:
-        its = [i - start for i in sorted(first) if start <= i < start + len(levels.over)]
-        told += [_finding(model, levels, its, p, len(standard), metric)] if its else []
-        start += len(levels.over)
+    chosen, p = leading([levels.values() for _, levels in looked], standing_apart, LAYER_ALPHA)
+    total = sum(len(levels.over) for _, levels in looked)
+    told = [
+        _finding(model, levels, np.flatnonzero(its).tolist(), p, total, metric)
+        for (model, levels), its in zip(looked, chosen, strict=True)
+        if its.any()
+    ]
     return merged(
         told, lambda f: (f.evidence["stack"], *f.evidence["layers"]), lambda group: _together(group, metric)
     )

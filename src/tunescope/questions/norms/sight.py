@@ -1,7 +1,7 @@
 """What was looked at, and the smallest effects that would have been found."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,9 @@ import numpy as np
 from tunescope.measure.depth import LEAST_LAYERS as LEAST_FOR_DEPTH
 from tunescope.measure.depth import MOST_VISIBLE, depth_of, visible_third
 from tunescope.measure.towers import Tower
-from tunescope.questions.norms.cells import HOT_ALPHA, HOT_RATIO, cells_of
+from tunescope.questions.norms.cells import HOT_ALPHA, HOT_RATIO, cells_of, values_of
 from tunescope.questions.norms.layers import LAYER_ALPHA, LAYER_RATIO, levels_of
+from tunescope.questions.norms.places import Edge, Values, visible_from
 from tunescope.questions.norms.tilt import ALPHA as TILT_ALPHA
 from tunescope.questions.norms.tilt import TILT_RATIO, tilt_of
 from tunescope.statistics.laws import NINE_IN_TEN
@@ -46,8 +47,9 @@ def _third(every: Sequence[Tower]) -> float | None:
 
 def _layer(every: Sequence[Tower]) -> float | None:
     found = [levels for tower in every if (levels := levels_of(tower)) is not None]
-    values = [(levels.over, np.full(len(levels.over), levels.scale_of_all)) for levels in found]
-    return _standing(values, apart_from, LAYER_ALPHA, LAYER_RATIO)
+    values = [levels.values(levels.scale_of_all) for levels in found]
+    scales = [np.full(len(levels.over), levels.scale_of_all) for levels in found]
+    return _standing(values, scales, apart_from, LAYER_ALPHA, LAYER_RATIO)
 
 
 def _tilt(every: Sequence[Tower]) -> float | None:
@@ -65,22 +67,19 @@ def _tilt(every: Sequence[Tower]) -> float | None:
 
 def _cell(every: Sequence[Tower]) -> float | None:
     found = [cells for tower in every if (cells := cells_of(tower)) is not None]
-    finite = [np.isfinite(c.over) for c in found]
-    values = [(c.over[seen], (c.error * c.scale)[seen]) for c, seen in zip(found, finite, strict=True)]
-    return _standing(values, standing_from, HOT_ALPHA, HOT_RATIO)
+    scales = [(c.error * c.scale).flat[c.seen] for c in found]
+    return _standing([values_of(cells) for cells in found], scales, standing_from, HOT_ALPHA, HOT_RATIO)
 
 
 def _standing(
-    found: Sequence[tuple[Float64, Float64]],
-    edge_of: Callable[[Float64, float], float],
-    alpha: float,
-    least: float,
+    found: Sequence[Values], scales: Sequence[Float64], edge_of: Edge, alpha: float, least: float
 ) -> float | None:
     """The factor at which nine in ten of some values over what is expected, with scales, stand out."""
     if not found:
         return None
-    edge = edge_of(np.concatenate([over / scale for over, scale in found]), alpha)
-    needed = [np.maximum(edge * scale, math.log(least)) - over for over, scale in found]
+    edge = visible_from(found, edge_of, alpha)
+    pairs = zip(found, scales, strict=True)
+    needed = [np.maximum(edge * scale, math.log(least)) - v.standard * scale for v, scale in pairs]
     return _factor([float(np.quantile(each, 0.9)) for each in needed])
 
 
