@@ -32,6 +32,13 @@ export function short(text, longest = 48) {
 
 export const name = (text, longest) => el("bdi", { title: short(text, 1000) }, short(text, longest));
 
+// A few names in a sentence: "a, b and 7 more".
+export function named(names, most) {
+  const rest = names.length - most;
+  if (rest > 0) return `${names.slice(0, most).join(", ")} and ${rest} more`;
+  return names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names.at(-1)}` : names.join("");
+}
+
 // A labelled list of choices; `options` are pairs of value and text.
 export function choice(label, options, value, changed) {
   const select = el("select", { onchange: () => changed(select.value) },

@@ -23,10 +23,19 @@ function toggle(button, place, component) {
   button.setAttribute("aria-expanded", String(!place.hidden));
   if (place.hidden) return;
   const { columns, rows } = component.rows();
-  const note = rows.length > MOST_ROWS ? [el("p", { class: "nothing" }, `The first ${MOST_ROWS} of ${rows.length.toLocaleString("en-US")} rows; the CSV has all.`)] : [];
-  place.replaceChildren(...note, el("table", {},
-    el("thead", {}, el("tr", {}, columns.map((key) => el("th", { scope: "col" }, key)))),
-    el("tbody", {}, rows.slice(0, MOST_ROWS).map((row) => el("tr", {}, row.map((value) => el("td", {}, safe(value))))))));
+  const body = el("tbody", {});
+  const told = el("p", { class: "small rest" });
+  const more = () => {
+    const from = body.childElementCount;
+    body.append(...rows.slice(from, from + MOST_ROWS).map((row) => el("tr", {}, row.map((value) => el("td", {}, safe(value))))));
+    const count = (value) => value.toLocaleString("en-US");
+    const rest = body.childElementCount < rows.length;
+    told.replaceChildren(`${rest ? `The first ${count(body.childElementCount)} of ` : ""}${count(rows.length)} rows. `,
+      ...(rest ? [el("button", { type: "button", onclick: more }, `show ${count(Math.min(MOST_ROWS, rows.length - body.childElementCount))} more`)] : []),
+      el("button", { type: "button", onclick: () => save(`${component.panel.id}.csv`, "text/csv", csv({ columns, rows })) }, "download all as CSV"));
+  };
+  more();
+  place.replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, columns.map((key) => el("th", { scope: "col" }, key)))), body), told);
 }
 
 export function csv({ columns, rows }) {

@@ -74,6 +74,10 @@ export class Gain {
     ink.text(left, y + 8, `loss [${this.panel.unit}]: base in grey, tuned in colour`, { fill: inks.quiet });
   }
 
+  locate(keys, models) {
+    return !keys.size && this.lines().some((line) => models.includes(line.model)) ? this.canvas : null;
+  }
+
   caption() {
     return this.panel.caption;
   }

@@ -5,6 +5,8 @@ import { keyOf } from "./cells.js";
 
 let order = new Map();
 
+export const kindPlace = (kind) => order.get(kind) ?? 1e9;
+
 export function orderModules(names) {
   order = new Map(names.map((name, i) => [name, i]));
 }
@@ -115,6 +117,23 @@ export function standings(values, counts = () => true) {
     }
     return { rank: sorted.length - low + 1, of: sorted.length, ratio: middle > 0 ? value / middle : null };
   };
+}
+
+// Where colours end so that a few cells do not set them for all others: the limit, and how many lie beyond.
+// A few are at most one in a hundred, or one. They are left beyond where the largest is half as large again as
+// the rest, and they end at the widest gap.
+const FEW = 0.01, APART = 1.5;
+
+export function clipped(lists) {
+  const sizes = lists.flatMap((values) => [...values].filter((value) => value !== null && Number.isFinite(value)).map(Math.abs)).sort((a, b) => b - a);
+  const most = Math.max(1, Math.floor(FEW * sizes.length));
+  if (sizes.length < 8 || !(sizes[most] > 0)) return null;
+  let [beyond, widest] = [0, 0];
+  for (let k = 1; k <= most; k++) {
+    const gap = sizes[k - 1] / sizes[k];
+    if (gap > widest && sizes[0] >= APART * sizes[k]) [beyond, widest] = [k, gap];
+  }
+  return beyond ? { limit: sizes[beyond], beyond, largest: sizes[0] } : null;
 }
 
 export function range(lists, signed, fromZero) {

@@ -3,8 +3,9 @@
 import { cell, levels, tabled } from "./data.js";
 import { parts } from "./cells.js";
 import { choice, el } from "./dom.js";
-import { INKS, legend, themed } from "./heat.js";
+import { INKS, themed } from "./heat.js";
 import { CanvasInk, SvgInk, svg } from "./ink.js";
+import { legend } from "./legend.js";
 import { phiHeats } from "./phi.js";
 
 export class Grids {

@@ -4,6 +4,7 @@ import { css, index, table, token } from "./colour.js";
 import { el, say, short } from "./dom.js";
 import { number } from "./format.js";
 import { CanvasInk, fitted, SvgInk, textWidth } from "./ink.js";
+import { outside, triangle } from "./legend.js";
 import { hideTip, showTip } from "./tip.js";
 
 const TOP = 30, LEFT_PAD = 8, BAR = 34, FOOT = 18;
@@ -95,6 +96,7 @@ export class Heat {
     if (map.edges) for (let i = 0; i < nx; i++) ink.cells(this.left(i), top, this.left(i + 1) - this.left(i), ny * h, 1, ny, (j) => colour(j * nx + i));
     else ink.cells(gutter, top, nx * w, ny * h, nx, ny, colour);
     this.paintGaps(ink, inks, top);
+    this.paintBeyond(ink, inks, top);
     this.paintLabels(ink, inks, top);
     if (map.margin) this.paintMargins(ink, inks, top);
     this.paintOutlines(ink, inks, top);
@@ -118,6 +120,18 @@ export class Heat {
       for (let i = 1; i < nx; i++) ink.rect(gutter + i * w - 0.5, top, 1, map.ys.length * h, inks.paper);
       for (let j = 1; j < map.ys.length; j++) ink.rect(gutter, top + j * h - 0.5, nx * w, 1, inks.paper);
     }
+  }
+
+  // Values that the colours do not reach have a triangle that points to where they lie.
+  paintBeyond(ink, inks, top) {
+    const { map, size: { cellHeight: h } } = this;
+    const nx = map.xs.length;
+    map.values.forEach((value, i) => {
+      if (!outside(value, map.limits)) return;
+      const [x, w] = [this.left(i % nx), this.left((i % nx) + 1) - this.left(i % nx)];
+      const [half, at] = [Math.max(1, Math.min(w, h, 14) / 4), top + (Math.floor(i / nx) + 0.5) * h];
+      triangle(ink, x + w / 2, at, half, value > 0, inks.paper);
+    });
   }
 
   paintLabels(ink, inks, top) {
@@ -264,21 +278,6 @@ function bars(values, room, draw) {
   if (high === low) return;
   const unit = room / (high - low);
   values.forEach((value, i) => { if (value !== null) draw(i, (Math.min(0, value) - low) * unit, Math.abs(value) * unit); });
-}
-
-// The bar of colours beside the maps: limits printed, a mark at the centre of a difference.
-export function legend(ink, inks, { palette, limits, label }, x, y, width = 220) {
-  const colours = table(palette);
-  ink.cells(x, y, width, 10, 256, 1, (i) => [colours[3 * i], colours[3 * i + 1], colours[3 * i + 2]]);
-  const style = { fill: inks.quiet, size: 11 };
-  ink.text(x, y + 20, number(limits[0], 3), style);
-  ink.text(x + width, y + 20, number(limits[1], 3), { ...style, anchor: "end" });
-  if (limits[0] < 0 && limits[1] > 0) {
-    const zero = x + (width * -limits[0]) / (limits[1] - limits[0]);
-    ink.rect(zero - 0.75, y - 3, 1.5, 16, inks.ink);
-    ink.text(zero, y + 20, "0", { ...style, anchor: "middle" });
-  }
-  ink.text(x + width + 14, y + 5, label, { fill: inks.ink, size: 11 });
 }
 
 export { INKS, themed, css };

@@ -36,6 +36,13 @@ export class CanvasInk {
     this.at.setLineDash([]);
   }
 
+  shape(points, fill) {
+    this.at.fillStyle = fill;
+    this.at.beginPath();
+    points.forEach(([x, y], i) => (i ? this.at.lineTo(x, y) : this.at.moveTo(x, y)));
+    this.at.fill();
+  }
+
   dot(x, y, radius, fill) {
     this.at.fillStyle = fill;
     this.at.beginPath();
@@ -92,6 +99,10 @@ export class SvgInk {
     const path = points.map(([x, y]) => `${round(x)},${round(y)}`).join(" ");
     const dashed = dash.length ? ` stroke-dasharray="${dash.join(" ")}"` : "";
     this.parts.push(`<polyline points="${path}" fill="none" stroke="${stroke}" stroke-width="${thick}"${dashed}/>`);
+  }
+
+  shape(points, fill) {
+    this.parts.push(`<polygon points="${points.map(([x, y]) => `${round(x)},${round(y)}`).join(" ")}" fill="${fill}"/>`);
   }
 
   dot(x, y, radius, fill) {

@@ -3,7 +3,7 @@
 import uPlot from "uplot";
 import { cell, levels, tabled } from "./data.js";
 import { modelColour, modelDash, token } from "./colour.js";
-import { el, say, short } from "./dom.js";
+import { el, named, say, short } from "./dom.js";
 import { number } from "./format.js";
 import { INKS } from "./heat.js";
 import { SvgInk, svg } from "./ink.js";
@@ -74,7 +74,9 @@ export class Lines {
     place.addEventListener("mouseleave", hideTip);
     place.addEventListener("blur", hideTip);
     this.charts.push(chart);
-    return el("div", {}, el("p", { class: "chart-title" }, this.named(measure)), place);
+    const without = models.filter((_, i) => data[i + 1].every((value) => value === null));
+    const note = without.length ? el("p", { class: "small" }, `not recorded: ${named(without.map((model) => short(model, 30)), 12)}`) : null;
+    return el("div", {}, el("p", { class: "chart-title" }, this.named(measure)), place, note);
   }
 
   named(measure) {
@@ -116,6 +118,10 @@ export class Lines {
     const box = chart.over.getBoundingClientRect();
     showTip(told, box.left + left, box.top + 20);
     say(told.join(", "));
+  }
+
+  locate(_, models) {
+    return models.some((model) => this.models().includes(model)) ? this.body.querySelector(".chart") : null;
   }
 
   caption() {

@@ -90,6 +90,17 @@ class Page {
     }
   }
 
+  // Brings the first figure of a tab that shows what a finding means into view, at the cell itself.
+  async reveal(tab, { models, components }) {
+    await this.mount(tab);
+    const keys = components.length ? this.marks() : new Set();
+    const places = [...this.mounted.keys()].filter((place) => this.panels[place].tab === tab).sort((a, b) => a - b);
+    const shown = places.map((place) => this.mounted.get(place).locate?.(keys, models)).find(Boolean);
+    (shown ?? byId(`pane-${tab}`)).scrollIntoView({ block: shown ? "center" : "start" });
+    for (const marked of all(".meant")) marked.classList.remove("meant");
+    shown?.classList.add("meant");
+  }
+
   make(figure, place) {
     const panel = this.panels[place];
     const component = new KINDS[panel.kind](panel, this);
@@ -151,8 +162,8 @@ function wireAnswers(page) {
       const chosen = new URLSearchParams(anchor.hash.slice(1));
       const same = state.get("mark", "") === chosen.get("mark");
       page.brushed = null;
-      state.set({ tab: chosen.get("tab"), mark: same ? "" : chosen.get("mark") });
-      if (!same) byId(`pane-${chosen.get("tab")}`)?.scrollIntoView({ block: "start" });
+      state.set({ tab: chosen.get("tab"), mark: same ? "" : chosen.get("mark"), cell: "" });
+      if (!same) page.reveal(chosen.get("tab"), page.findings[Number(chosen.get("mark"))]);
     });
   }
   const pressed = () => all("li[data-finding]").forEach((item) => item.classList.toggle("marked", item.dataset.finding === state.get("mark", "-")));
@@ -169,11 +180,10 @@ function wireTables(page) {
   }
 }
 
-// What is scrolled to must not end up below the header, however high it is.
+// What is scrolled to must not end up below the bar that stays.
 function measureHeader() {
-  const top = document.querySelector(".top");
-  const fixed = getComputedStyle(top).position === "sticky";
-  document.documentElement.style.setProperty("--top", `${fixed ? top.offsetHeight + 12 : 12}px`);
+  const stays = document.querySelector(".stays");
+  document.documentElement.style.setProperty("--top", `${stays.offsetHeight + 14}px`);
 }
 
 async function start() {

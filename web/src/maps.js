@@ -3,11 +3,13 @@
 import { cell, levels, seen, tabled } from "./data.js";
 import { parts } from "./cells.js";
 import { modelColour, PALETTES } from "./colour.js";
-import { choice, el, short } from "./dom.js";
-import { number } from "./format.js";
-import { arranged, counted, names, range, rowsIn, standings, valuesOf } from "./grid.js";
-import { Heat, INKS, legend, themed } from "./heat.js";
+import { differences } from "./difference.js";
+import { choice, el, named, short } from "./dom.js";
+import { count, number } from "./format.js";
+import { arranged, clipped, counted, kindPlace, names, range, rowsIn, standings, valuesOf } from "./grid.js";
+import { Heat, INKS, themed } from "./heat.js";
 import { CanvasInk, SvgInk, svg, textWidth } from "./ink.js";
+import { legend, outside } from "./legend.js";
 import { ranking } from "./ranking.js";
 import { Slider } from "./slider.js";
 
@@ -47,7 +49,9 @@ export class Maps {
 
   render() {
     const maps = this.arranged();
-    this.maps = this.differs() ? this.differences(maps) : maps.map((map) => this.filled(map));
+    const all = this.differs() ? this.differences(maps) : maps.map((map) => this.filled(map));
+    this.maps = all.filter((map) => map.values.some((value) => value !== null));
+    this.empty = all.filter((map) => !this.maps.includes(map));
     this.limits = this.bounds();
     this.renderControls();
     this.show();
@@ -57,16 +61,21 @@ export class Maps {
 
   // A step of the slider: the same places, other values.
   step() {
-    const maps = this.arranged().map((map) => this.filled(map));
+    const maps = this.arranged().map((map) => this.filled(map)).filter((map) => this.heats.has(map.id));
     this.maps = maps;
-    for (const map of maps) this.heats.get(map.id)?.update(this.drawn(map));
+    if (this.chosen("lim", "") === "step") {
+      this.limits = this.bounds();
+      this.renderScale();
+    }
+    for (const map of maps) this.heats.get(map.id).update(this.drawn(map));
   }
 
   arranged() {
     const maps = arranged(this.frame, this.panel, this.usable(this.slider?.rows()));
-    // Models stand in one order on the whole page.
+    // Models, and kinds of weight, stand in one order on the whole page.
     const place = (map) => (map.facets[0] === "model_id" ? this.page.models.indexOf(map.values[0]) : 0);
-    return maps.sort((a, b) => place(a) - place(b));
+    const kind = (map) => kindPlace(map.values[map.facets.indexOf("module_type")]);
+    return maps.sort((a, b) => place(a) - place(b) || kind(a) - kind(b));
   }
 
   // The rows (of those given) whose models are shown and whose choices are the chosen ones.
@@ -96,27 +105,19 @@ export class Maps {
   }
 
   differences(maps) {
-    const [a, b] = [this.chosen("a", this.page.models[0]), this.chosen("b")];
-    const rest = (map) => JSON.stringify(map.values.slice(1));
-    const minus = new Map(maps.filter((map) => map.values[0] === a).map((map) => [rest(map), this.filled(map)]));
-    return maps.filter((map) => map.values[0] === b && minus.has(rest(map))).map((map) => {
-      const [of, other] = [this.filled(map), minus.get(rest(map))];
-      const [down, across] = [other.ys, other.xs].map((names) => new Map(names.map((name, k) => [name, k])));
-      const values = of.values.map((value, i) => {
-        const [j, k] = [down.get(of.ys[Math.floor(i / of.xs.length)]), across.get(of.xs[i % of.xs.length])];
-        const before = j == null || k == null ? null : other.values[j * other.xs.length + k];
-        return value === null || before === null ? null : value - before;
-      });
-      return { ...of, values, standing: standings(values, of.counts), title: `${b} − ${a}`, signed: true };
-    });
+    return differences(maps, this.chosen("a", this.page.models[0]), this.chosen("b"), (map) => this.filled(map));
   }
 
   bounds() {
     const measure = this.measure;
     const signed = measure.palette === "difference" || this.maps.some((map) => map.signed);
     if (measure.limits && !this.maps.some((map) => map.signed)) return measure.limits;
-    const lists = this.slider ? [this.allValues(measure.column)] : this.maps.map((map) => map.values);
-    return range(lists, signed, this.chosen("lim", "zero") === "zero");
+    const wanted = this.chosen("lim", "");
+    const lists = this.slider && wanted !== "step" ? [this.allValues(measure.column)] : this.maps.map((map) => map.values);
+    const [low, high] = range(lists, signed, wanted !== "data");
+    this.beyond = wanted === "" || wanted === "step" ? clipped(lists) : null;
+    if (this.beyond) return [low < 0 ? -this.beyond.limit : low, this.beyond.limit];
+    return [low, high];
   }
 
   // One scale for all steps, so that a colour means the same at every one.
@@ -147,7 +148,8 @@ export class Maps {
         const lines = error(i) === null ? [] : [`± ${number(error(i), 2)} standard error`];
         if (!map.counts(i)) return [...lines, "no weight of this kind moved"];
         if (!told) return lines;
-        return [...lines, `rank ${told.rank} of ${told.of}${told.ratio === null || map.signed ? "" : `, ${number(told.ratio, 3)} × the median`}`];
+        if (outside(map.values[i], this.limits)) lines.push("beyond the colours' limit");
+        return [...lines, `rank ${told.rank} of ${told.of}${told.ratio === null || map.signed ? "" : `, ${number(told.ratio, 3)} × the median`} in this map`];
       },
     };
   }
@@ -165,8 +167,22 @@ export class Maps {
     }
     this.heats = kept;
     this.mark(this.page.marks());
-    const nothing = this.maps.length ? [] : [el("p", { class: "nothing" }, "No model is shown; press one above.")];
-    this.sheet.replaceChildren(...nothing, ...[...kept.values()].map((heat) => heat.canvas));
+    this.sheet.replaceChildren(...this.reasons(), ...[...kept.values()].map((heat) => heat.canvas));
+  }
+
+  // Why a map is not there.
+  reasons() {
+    if (!this.maps.length && !this.empty.length) return [el("p", { class: "nothing" }, "No model is shown; press one above.")];
+    if (!this.empty.length) return [];
+    const of = named(this.empty.map((map) => short(map.title, 40)), 12);
+    return [el("p", { class: "nothing whole" }, `No map of ${of}: ${this.empty.length > 1 ? "they have" : "it has"} no ${this.barLabel()}. Another measure may have one.`)];
+  }
+
+  // Where the cells that a finding means stand, or else its models' maps.
+  locate(keys, models) {
+    const heats = [...this.heats.values()];
+    const holds = (heat) => heat.map.values.some((_, i) => keys.has(heat.map.key(i)));
+    return (keys.size ? heats.find(holds) : heats.find((heat) => models.some((model) => heat.map.of.some((value) => String(value).includes(model)))))?.canvas;
   }
 
   mark(keys) {
@@ -203,14 +219,22 @@ export class Maps {
       const options = levels(frame, key).map((level) => [String(level), String(level ?? "–")]);
       if (options.length > 1) controls.push(choice(key.replace("_", " "), options, this.selected(key), (value) => this.choose(`s.${key}`, value)));
     }
-    const fixed = this.measure.limits || this.limits[0] < 0;
-    if (!fixed) controls.push(choice("colours", [["zero", "from zero"], ["data", "from the data"]], this.chosen("lim", "zero"), (value) => this.choose("lim", value === "zero" ? "" : value)));
+    const fixed = this.measure.limits || (this.limits[0] < 0 && this.chosen("lim", "") === "");
+    if (!fixed || this.beyond) controls.push(choice("colours", this.scales(), this.chosen("lim", ""), (value) => this.choose("lim", value)));
     const kind = this.limits[0] < 0 ? "difference" : this.measure.palette;
     if (PALETTES[kind]?.length > 1) controls.push(choice("map", PALETTES[kind].map((name) => [name, name]), this.palette, (value) => this.choose("pal", value)));
     if (panel.compare && this.page.models.length > 1) controls.push(...this.comparison());
     const held = this.controls.contains(document.activeElement) ? [...this.controls.querySelectorAll("select")].indexOf(document.activeElement) : -1;
     this.controls.replaceChildren(...controls);
     if (held >= 0) this.controls.querySelectorAll("select")[held]?.focus();
+  }
+
+  // What colours may end at; where a few cells lie far beyond all others, they need not set the scale.
+  scales() {
+    const apart = this.beyond || (this.chosen("lim", "") !== "" && clipped(this.slider ? [this.allValues(this.measure.column)] : this.maps.map((map) => map.values)));
+    const whole = apart ? [["", "from zero, the few largest beyond"], ["zero", "from zero to the largest"]] : [["", "from zero"]];
+    const step = this.slider ? [["step", "from zero, of this step"]] : [];
+    return this.limits[0] < 0 ? whole : [...whole, ["data", "from the data"], ...step];
   }
 
   comparison() {
@@ -223,7 +247,7 @@ export class Maps {
 
   renderScale() {
     const width = Math.max(280, this.sheet.clientWidth || this.page.width());
-    legend(new CanvasInk(this.scale, width, 30), themed(), { palette: this.palette, limits: this.limits, label: this.barLabel() }, 8, 4, Math.min(220, width - 190));
+    legend(new CanvasInk(this.scale, width, 30), themed(), { palette: this.palette, limits: this.limits, label: this.barLabel(), beyond: this.beyond }, 8, 4, Math.min(220, width - 190));
   }
 
   barLabel() {
@@ -232,7 +256,8 @@ export class Maps {
 
   caption() {
     const bounds = this.limits.map((limit) => number(limit, 3)).join(" to ");
-    return `${this.panel.caption} Colour: ${this.barLabel()}, ${bounds}.`;
+    const over = this.beyond ? ` ${count(this.beyond.beyond, "value")} beyond, to ${number(this.beyond.largest, 3)}, marked by a triangle.` : "";
+    return `${this.panel.caption} Colour: ${this.barLabel()}, ${bounds}.${over}`;
   }
 
   svg() {
@@ -242,7 +267,7 @@ export class Maps {
     const body = drawn.map((map, i) => map.ink.placed(10 + (i % beside) * step, 10 + Math.floor(i / beside) * height));
     const [width, at] = [Math.max(beside * step, 420), 10 + Math.ceil(drawn.length / beside) * height];
     const bar = new SvgInk(width, 30);
-    legend(bar, INKS, { palette: this.palette, limits: this.limits, label: this.barLabel() }, 8, 4, 220);
+    legend(bar, INKS, { palette: this.palette, limits: this.limits, label: this.barLabel(), beyond: this.beyond }, 8, 4, 220);
     return svg(width + 20, at + 40, [...body, bar.placed(10, at)].join("\n"), this.caption());
   }
 
@@ -250,24 +275,24 @@ export class Maps {
     return tabled(this.frame, this.maps.flatMap((map) => map.cells.flat()).filter((row) => row !== null));
   }
 
-  // The largest cells of all maps shown.
-  top(most) {
+  // The cells of all maps shown that lie furthest up (or down), at most so many.
+  top(most, down) {
+    const size = down ? (value) => -value : Math.abs;
+    const first = (found) => found.sort((a, b) => size(b.value) - size(a.value)).slice(0, most);
     let found = [];
-    let least = -1;
+    let least = -Infinity;
     for (const map of this.maps) {
       map.values.forEach((value, i) => {
-        if (value === null || !Number.isFinite(value) || Math.abs(value) <= least) return;
+        if (value === null || !Number.isFinite(value) || size(value) <= least) return;
         found.push({ value, map, i });
         if (found.length < 50 * most) return;
-        found = largest(found, most);
-        least = Math.abs(found.at(-1).value);
+        found = first(found);
+        least = size(found.at(-1).value);
       });
     }
-    return largest(found, most).map((one) => ({ ...one, key: one.map.key(one.i), rows: rowsIn(one.map, one.i).length }));
+    return first(found).map((one) => ({ ...one, key: one.map.key(one.i), rows: rowsIn(one.map, one.i).length }));
   }
 }
 
 // What the numbers of an axis count; kinds of weight and parameters say it themselves.
 const axisName = (key) => (["module_type", "parameter"].includes(key) ? "" : key.replaceAll("_", " "));
-
-const largest = (found, most) => found.sort((a, b) => Math.abs(b.value) - Math.abs(a.value)).slice(0, most);

@@ -1,8 +1,6 @@
 // φ(i, j) of one weight of a pair as small maps, each beside its chance level, on one scale from 0 to 1.
 
 import { cell } from "./data.js";
-import { number } from "./format.js";
-import { standings } from "./grid.js";
 import { Heat } from "./heat.js";
 
 // The maps of all sides and factors of a pair's weight; `rows` are its rows.
@@ -21,12 +19,11 @@ function heat(frame, rows, column, title, side) {
   const [ys, xs] = [ranks("i"), ranks("j")];
   const values = Array(xs.length * ys.length).fill(null);
   for (const row of rows) values[ys.indexOf(cell(frame, "i", row)) * xs.length + xs.indexOf(cell(frame, "j", row))] = cell(frame, column, row);
-  const standing = standings(values);
   const cellSize = Math.max(5, Math.min(side, Math.floor(170 / Math.max(xs.length, ys.length))));
   const text = { title: title.replace("delta", "ΔW"), label: "φ", xs, ys, values, limits: [0, 1], palette: "dusk", margin: null, key: () => null };
   return new Heat({
     ...text, xName: "j", yName: "i",
     words: (k) => `i = ${ys[Math.floor(k / xs.length)]}, j = ${xs[k % xs.length]}`,
-    standing: (k) => (standing(values[k]) ? [`φ = ${number(values[k], 3)}`] : []),
+    standing: () => [], unit: column === "phi" ? "= φ" : "= φ by chance",
   }, { cellWidth: cellSize, cellHeight: cellSize, gutter: 32 }, {});
 }

@@ -8,9 +8,12 @@ import { names } from "./grid.js";
 const MOST = 12;
 
 export function ranking(maps) {
-  const top = maps.top(MOST);
+  const down = maps.chosen("r", maps.measure.smallest ? "down" : "up") === "down";
+  const top = maps.top(MOST, down);
   if (!top.length) return el("p", { class: "nothing" }, "There is no value to rank.");
-  const most = Math.abs(top[0].value) || 1;
+  if (maps.maps.every((map) => map.values.every((value) => value === null || !Number.isFinite(value) || value === top[0].value))) return el("p", { class: "nothing" }, `Every value is ${number(top[0].value)}: there is nothing to rank.`);
+  const most = Math.max(...top.map(({ value }) => Math.abs(value))) || 1;
+  const pairs = Boolean(maps.frame.columns.model_a);
   // Of cells that stand on both sides of zero no median is a measure.
   const ratios = top.map(({ value, map, i }) => (map.signed || !map.counts(i) ? null : map.standing(value)?.ratio ?? null));
   const compared = ratios.some((ratio) => ratio !== null);
@@ -28,7 +31,8 @@ export function ranking(maps) {
       compared ? el("td", { class: "number" }, ratios[place] === null ? "" : `${number(ratios[place], 3)}×`) : null,
       el("td", { class: "bars" }, bar));
   });
-  const heads = ["", "weight", "model", maps.measure.label, ...(compared ? ["of the median"] : []), ""];
-  return el("details", { open: true }, el("summary", {}, `The ${top.length} largest`),
-    el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))), el("tbody", {}, rows))));
+  const heads = ["", "weight", pairs ? "pair of models" : "model", maps.measure.label, ...(compared ? ["of its map's median"] : []), ""];
+  const other = el("button", { type: "button", class: "plain small", onclick: () => maps.choose("r", down ? "up" : "down") }, `show the ${down ? "largest" : "smallest"}`);
+  return el("details", { open: true }, el("summary", {}, `The ${top.length} ${down ? "smallest" : "largest"}`),
+    el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))), el("tbody", {}, rows))), other);
 }

@@ -67,12 +67,14 @@ export class Scatter {
   }
 
   scales(width) {
-    const reach = (values, zero) => {
-      let [low, high] = [Math.min(...values, ...(zero ? [0] : [])), Math.max(...values, ...(zero ? [0] : []))];
+    // Zero is a mark of the axis where the values lie on both sides of it, or near it beside their span.
+    const reach = (values) => {
+      let [low, high] = [Math.min(...values), Math.max(...values)];
+      if (Math.min(Math.abs(low), Math.abs(high)) <= 0.35 * (high - low)) [low, high] = [Math.min(low, 0), Math.max(high, 0)];
       if (!(high > low)) [low, high] = [low - 1, low + 1];
       return [low - 0.04 * (high - low), high + 0.04 * (high - low)];
     };
-    const [x, y] = [reach(this.all.map((point) => point.x), true), reach(this.all.map((point) => point.y), true)];
+    const [x, y] = [reach(this.all.map((point) => point.x)), reach(this.all.map((point) => point.y))];
     return {
       x: (value) => LEFT + ((width - LEFT - RIGHT) * (value - x[0])) / (x[1] - x[0]),
       y: (value) => TOP + (HEIGHT - TOP - FOOT) * (1 - (value - y[0]) / (y[1] - y[0])),

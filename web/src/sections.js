@@ -32,31 +32,47 @@ function spectra(weight, page) {
   });
 }
 
-// Every measure of the weight, and of the same weight in up to three other models.
+// Every measure of the weight, and of the first one its value in every other model.
 function measures(panel, frame, rows, weight, page) {
-  const others = page.models.filter((model) => model !== weight.model && page.rowsOf(frame, { ...weight, model }).length).slice(0, 3);
-  const models = [weight.model, ...others];
   const split = rows.length > 1 ? ["method", "data", "module_type", "head", "expert"].find((key) => frame.columns[key] && new Set(rows.map((row) => cell(frame, key, row))).size === rows.length) : null;
-  const head = el("tr", {}, el("td", {}), models.map((model) => el("th", { scope: "col" }, page.swatch(model), name(model, 16))));
   const lines = panel.measures.flatMap((measure) => (split ? rows : [rows[0]]).map((row) => {
-    const label = split ? `${measure.label}, ${cell(frame, split, row)}` : measure.label;
-    const values = models.map((model) => {
-      const own = page.rowsOf(frame, { ...weight, model });
-      const at = split ? own.find((one) => cell(frame, split, one) === cell(frame, split, row)) : own[0];
-      return at == null ? null : [cell(frame, measure.column, at), measure.error ? cell(frame, measure.error, at) : null];
-    });
-    if (values.every((value) => value === null || value[0] === null)) return null;
-    return el("tr", {}, el("th", { scope: "row" }, label), values.map((value) => el("td", { class: "number" }, value === null ? "–" : `${number(value[0])}${value[1] === null ? "" : ` ± ${number(value[1], 2)}`}`)));
+    const value = cell(frame, measure.column, row);
+    if (value === null) return null;
+    const error = measure.error ? cell(frame, measure.error, row) : null;
+    return el("tr", {}, el("th", { scope: "row" }, split ? `${measure.label}, ${cell(frame, split, row)}` : measure.label),
+      el("td", { class: "number" }, `${number(value)}${error === null ? "" : ` ± ${number(error, 2)}`}`));
   })).filter(Boolean);
-  return el("div", { class: "wide" }, el("table", {}, el("thead", {}, head), el("tbody", {}, lines)));
+  const table = el("div", { class: "wide" }, el("table", {}, el("tbody", {}, lines)));
+  return el("div", {}, table, split ? null : beside(panel.measures[0], frame, weight, page));
 }
 
-// Against the same weight of every other model: a column for each pair.
+// The first measure of the same weight in every model, the largest first.
+function beside(measure, frame, weight, page) {
+  const every = page.models.map((model) => [model, page.rowsOf(frame, { ...weight, model })[0]]).filter(([, row]) => row != null);
+  const values = every.map(([model, row]) => [model, cell(frame, measure.column, row)]).filter(([, value]) => value !== null);
+  if (values.length < 2) return null;
+  values.sort((a, b) => b[1] - a[1]);
+  const most = Math.max(...values.map(([, value]) => Math.abs(value))) || 1;
+  return el("details", { open: values.length <= 16 }, el("summary", {}, `${measure.label} in ${values.length} models`),
+    el("table", { class: "beside-models" }, el("tbody", {}, values.map(([model, value]) => {
+      const bar = el("span", { class: "bar", "aria-hidden": "true" });
+      bar.style.width = `${Math.max(1, (100 * Math.abs(value)) / most)}%`;
+      const itself = model === weight.model;
+      return el("tr", {}, el("th", { scope: "row" }, page.swatch(model), itself ? el("strong", {}, name(model, 30)) : name(model, 30)),
+        el("td", { class: "number" }, number(value)), el("td", { class: "bars" }, bar));
+    }))));
+}
+
+// Against the same weight of every other model: a table of measures for each pair, folded but for the first.
 function pairs(panel, frame, rows, page) {
   const shown = panel.measures.filter((measure) => rows.some((row) => cell(frame, measure.column, row) !== null));
-  const head = rows.map((row) => el("th", { scope: "col" }, ["model_a", "model_b"].map((key) => el("div", {}, page.swatch(cell(frame, key, row)), name(cell(frame, key, row), 14)))));
-  const lines = shown.map((measure) => el("tr", {}, el("th", { scope: "row" }, measure.label), rows.map((row) => el("td", { class: "number" }, number(cell(frame, measure.column, row))))));
-  return el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, el("td", {}), head)), el("tbody", {}, lines)));
+  return el("div", {}, rows.map((row, i) => {
+    const names = ["model_a", "model_b"].flatMap((key) => [page.swatch(cell(frame, key, row)), name(cell(frame, key, row), 20), " "]);
+    const first = shown.find((measure) => cell(frame, measure.column, row) !== null);
+    const lead = first ? el("small", {}, `${first.label} ${number(cell(frame, first.column, row), 3)}`) : null;
+    const lines = shown.map((measure) => el("tr", {}, el("th", { scope: "row" }, measure.label), el("td", { class: "number" }, number(cell(frame, measure.column, row)))));
+    return el("details", { class: "pair", open: i === 0 }, el("summary", {}, names, lead), el("table", {}, el("tbody", {}, lines)));
+  }));
 }
 
 // φ(i, j) of the weight against the same weight of every other model, folded but for the first.

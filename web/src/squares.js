@@ -1,12 +1,13 @@
 // Models by models: one square for each measure, beside each other.
 
-import { cell, tabled } from "./data.js";
+import { cell } from "./data.js";
 import { PALETTES } from "./colour.js";
 import { el, short } from "./dom.js";
-import { number } from "./format.js";
-import { range, standings } from "./grid.js";
-import { Heat, INKS, legend, themed } from "./heat.js";
+import { exact } from "./format.js";
+import { range } from "./grid.js";
+import { Heat, INKS, themed } from "./heat.js";
 import { CanvasInk, SvgInk, svg, textWidth } from "./ink.js";
+import { legend } from "./legend.js";
 
 export class Squares {
   constructor(panel, page) {
@@ -66,12 +67,11 @@ export class Squares {
     const values = this.values(measure.column, models);
     const limits = measure.limits ?? range([values], measure.palette === "difference", true);
     const kind = limits[0] < 0 ? "difference" : measure.palette === "difference" ? "change" : measure.palette;
-    const standing = standings(values);
     return {
       title: measure.label, label: measure.label, xs: models, ys: models, values, limits, margin: null,
       palette: PALETTES[kind][0], key: () => null,
       words: (k) => `${models[Math.floor(k / models.length)]} and ${models[k % models.length]}`,
-      standing: (k) => (standing(values[k]) && k % (models.length + 1) ? [`mean over what both have: ${number(values[k])}`] : []),
+      standing: (k) => (k % (models.length + 1) ? ["mean over the weights that both have"] : []),
     };
   }
 
@@ -92,7 +92,17 @@ export class Squares {
     return svg(at, Math.max(...placed.map((one) => one.height)), placed.map((one) => one.body).join("\n"), this.caption());
   }
 
+  // One row for each pair, as the squares show them.
   rows() {
-    return tabled(this.frame);
+    const models = this.models();
+    const means = this.panel.measures.map((measure) => this.values(measure.column, models));
+    const rows = models.flatMap((a, i) => models.slice(i + 1).map((b, k) => [a, b, ...means.map((values) => values[i * models.length + i + 1 + k])]));
+    const known = rows.filter((row) => row.slice(2).some((value) => value !== null));
+    const columns = [this.panel.a, this.panel.b, ...this.panel.measures.map((measure) => measure.column)];
+    return { columns, rows: known.map((row) => row.map((value) => (typeof value === "number" ? exact(value) : value ?? ""))) };
+  }
+
+  locate(_, models) {
+    return models.length > 1 && models.every((model) => this.models().includes(model)) ? this.heats[0]?.canvas : null;
   }
 }

@@ -17,14 +17,17 @@ export function wireTabs(page) {
     return Promise.all([page.mount(open.dataset.tab), page.mount("trust")]);
   };
   for (const [i, tab] of tabs.entries()) {
-    tab.addEventListener("click", () => state.set({ tab: tab.dataset.tab }));
+    tab.addEventListener("click", () => {
+      state.set({ tab: tab.dataset.tab, cell: "" });
+      byId(`pane-${tab.dataset.tab}`).scrollIntoView({ block: "start" });
+    });
     tab.addEventListener("keydown", (event) => {
       const to = { ArrowRight: i + 1, ArrowLeft: i - 1, Home: 0, End: tabs.length - 1 }[event.key];
       if (to === undefined) return;
       event.preventDefault();
       const next = tabs[(to + tabs.length) % tabs.length];
       next.focus();
-      state.set({ tab: next.dataset.tab });
+      state.set({ tab: next.dataset.tab, cell: "" });
     });
   }
   const drawn = show();

@@ -7,7 +7,8 @@ export function showTip([title, ...lines], x, y) {
   tip.replaceChildren(el("b", {}, title), ...lines.map((line) => el("span", {}, line)));
   tip.hidden = false;
   const room = document.documentElement.clientWidth;
-  tip.style.left = `${Math.max(6, Math.min(x + 14, room - tip.offsetWidth - 8))}px`;
+  const fits = x + 14 + tip.offsetWidth + 8 <= room;
+  tip.style.left = `${Math.max(6, fits ? x + 14 : x - 14 - tip.offsetWidth)}px`;
   tip.style.top = `${y + 18 + tip.offsetHeight > innerHeight ? y - tip.offsetHeight - 10 : y + 18}px`;
 }
 

@@ -1,18 +1,18 @@
 """The answer card and the trust row: findings as sentences with what they rest on, checks as chips."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tunescope.page.markup import Markup, element, joined, name, safe
 from tunescope.page.panels import Check, Part
+from tunescope.page.tabs import TABS
 
 # More sentences than this are folded below the first ones.
 MOST = 5
 # Colours of the style sheet that tell models apart; after as many, lines are dashed and swatches square, then
 # dotted and on their tips.
 MODELS, _ROUNDS = 24, ("", " again1", " again2")
-_TEST = ("statistic", "value", "threshold", "null", "p", "n")
 _STATES = {"good": ("✓", "fine"), "note": ("i", "worth knowing"), "warning": ("!", "check first"),
            "unknown": ("?", "not known")}  # fmt: skip
 _WORST = ("warning", "unknown", "note", "good")
@@ -28,13 +28,18 @@ def answer_card(parts: Sequence[Part], findings: Sequence[Mapping[str, Any]]) ->
     """At most five sentences, the others folded; where nothing was found, what was looked for."""
     items = [_answer(i, finding) for i, finding in enumerate(findings)]
     told = {part.content.tab for part in parts if any(f["severity"] == "note" for f in part.findings)}
-    quiet = [c.nothing for c in (part.content for part in parts) if c.nothing and c.tab not in told]
+    titles = {tab.key: tab.title for tab in TABS}
+    contents = [(part.kind, part.content) for part in parts]
+    quiet = [
+        (f"{titles[c.tab]} ({kind}): ", c.nothing) for kind, c in contents if c.nothing and c.tab not in told
+    ]
     body = element("ol", *items[:MOST], class_="answers") if items else Markup("")
     if len(items) > MOST:
         summary = element("summary", f"{len(items) - MOST} more")
         more = element("ol", *items[MOST:], class_="answers", start=MOST + 1)
         body = joined(body, element("details", summary, more, class_="more"))
-    silent = joined(*(element("p", text, class_="nothing") for text in dict.fromkeys(quiet)))
+    lines = (element("p", element("b", lead), text, class_="nothing") for lead, text in dict.fromkeys(quiet))
+    silent = joined(*lines)
     return joined(body, silent)
 
 
@@ -73,10 +78,7 @@ def _positive(number: object) -> float | None:
 
 
 def _why(finding: Mapping[str, Any]) -> Markup:
-    evidence = finding["evidence"]
-    keys = [k for k in _TEST if evidence.get(k) is not None]
-    keys += [k for k in evidence if k not in _TEST and isinstance(evidence[k], str | int | float)]
-    rows = [(key.replace("_", " "), value_text(evidence[key])) for key in keys]
+    rows = list(_tested(finding["evidence"]))
     if finding["models"]:
         rows.append(("models", ", ".join(finding["models"])))
     if finding["components"]:
@@ -85,6 +87,28 @@ def _why(finding: Mapping[str, Any]) -> Markup:
         rows.append(("step", f"{finding['step']:,}"))
     pairs = [joined(element("dt", key), element("dd", element("bdi", value))) for key, value in rows]
     return element("dl", *pairs)
+
+
+def _tested(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a finding rests on, in words; every further number of it stands in the study's readout."""
+
+    def known(key: str) -> str | None:
+        value = evidence.get(key)
+        return value_text(value) if isinstance(value, str | int | float) else None
+
+    statistic, value = known("statistic"), known("value")
+    if statistic and value:
+        yield "measured", f"{statistic}: {value}"
+    elif statistic or value:
+        yield "measured", str(statistic or value)
+    if threshold := known("threshold"):
+        yield "threshold", threshold
+    if null := known("null"):
+        yield "tested against", null
+    if p := known("p"):
+        yield "p, corrected for all places looked at", p
+    if n := known("n"):
+        yield "n", n
 
 
 def _few(names: Sequence[str], most: int = 24) -> str:

@@ -1,6 +1,9 @@
 """The end of the page: methods to paste, the command, what was read with its hash, the tables."""
 
+import platform
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib import metadata
 from typing import Any
 
 from tunescope.page.markup import Markup, element, joined, name
@@ -9,6 +12,13 @@ from tunescope.version import __version__
 
 _HEADS = ("label", "place", "format", "revision", "bytes", "digest")
 _BYTES = _HEADS.index("bytes")
+# What computes: the versions of these decide the last digits.
+_COMPUTE = ("numpy", "polars", "safetensors", "torch", "transformers", "peft")
+_CITATION = (
+    "@software{tunescope, author = {{The tunescope authors}}, "
+    "title = {tunescope: where did fine-tuning change this model?}, "
+    f"version = {{{__version__}}}}}"
+)
 
 
 def appendix(parts: Sequence[Part], data: Mapping[str, Data], kinds: Sequence[str]) -> Markup:
@@ -20,10 +30,21 @@ def appendix(parts: Sequence[Part], data: Mapping[str, Data], kinds: Sequence[st
         element("h3", "Methods"), *_methods(parts),
         element("h3", "Commands"), *(_command(part) for part in parts if part.content.command),
         element("h3", "What was read"), _sources(parts),
+        element("h3", "Versions"), element("p", _versions()),
+        element("h3", "Citation"), _copied(element("code", _CITATION), class_="command"),
         element("h3", "Tables"), *(_table(key, item, kinds) for key, item in data.items()),
         element("p", f"Page made by tunescope {__version__} from {_count(parts)}; it needs no network.",
                 class_="made"),
     )  # fmt: skip
+
+
+def _versions() -> str:
+    """The versions of what is installed where the page is made."""
+    told = [f"tunescope {__version__}", f"Python {platform.python_version()}"]
+    for package in _COMPUTE:
+        with suppress(metadata.PackageNotFoundError):
+            told.append(f"{package} {metadata.version(package)}")
+    return f"This page was made with {', '.join(told)}."
 
 
 def _count(parts: Sequence[Part]) -> str:
@@ -57,7 +78,7 @@ def _row(source: Mapping[str, Any]) -> Markup:
         name(str(source.get("label"))),
         name(str(source.get("location")), 72),
         str(source.get("format") or ""),
-        str(source.get("revision") or ""),
+        str(source.get("revision") or "none: local files"),
         f"{size:,}" if isinstance(size, int) and size else "",
         element("code", " ".join(str(digest[k]) for k in ("kind", "value") if digest.get(k))),
     )

@@ -25,13 +25,17 @@ class Data:
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """A numeric column as an axis or a colour bar names it; `error` is the column of its standard error."""
+    """A numeric column as an axis or a colour bar names it; `error` is the column of its standard error.
+
+    Of a `smallest` measure the small values say that much happened: they are listed first.
+    """
 
     column: str
     label: str
     palette: Palette = "change"
     limits: tuple[float, float] | None = None
     error: str | None = None
+    smallest: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,9 @@ from tunescope.questions.attribution.shape_findings import grid
 from tunescope.statistics.groups import cuts
 from tunescope.study.finding import named, significant
 
+_MOVED = "frobenius_norm_normalized"
+# A rank correlation of fewer weights says little.
+_FEWEST_RANKED = 8
 _FAMILIES = {"mlp": "MLP", "attention": "attention", "norm": "norms", "embedding": "embeddings"}
 
 
@@ -21,7 +24,7 @@ def where_it_lies(case: Case) -> list[str]:
     """
     if not case.clear or not case.frame.height:
         return []
-    return [*_depth(case), *_families(case), _half(case), _visible(case)]
+    return [*_depth(case), *_families(case), _half(case), *_size_and_effect(case), _visible(case)]
 
 
 def _depth(case: Case) -> list[str]:
@@ -77,6 +80,23 @@ def _half(case: Case) -> str:
         f"{count} of {case.frame.height} changed weights {holds} half of all that was moved; the largest "
         f"{are if len(top) > 1 else 'is'} {named(top)}."
     )
+
+
+def _size_and_effect(case: Case) -> list[str]:
+    """Whether what changed most had the largest effect: a rank correlation, an overlap of the tops."""
+    rows = case.frame.filter(pl.col(_MOVED).is_finite() & pl.col("attribution").is_finite())
+    rank = case.summary["spearman_change_effect"]
+    if rows.height < _FEWEST_RANKED or rank is None:
+        return []
+    moved, effect = rows[_MOVED].to_numpy(), rows["attribution"].abs().to_numpy()
+    top = max(rows.height // 4, 1)
+    both = np.intersect1d(np.argsort(-moved, kind="stable")[:top], np.argsort(-effect, kind="stable")[:top])
+    return [
+        "Is a large change an important one? Size of change and size of effect rank the "
+        f"{rows.height} weights alike: Spearman {rank:.2f} (1: the larger change has the larger effect, "
+        f"0: unrelated). Of the {top} that changed most, {len(both)} are among the {top} of largest effect, "
+        f"by chance {significant(top * top / rows.height, 2)}."
+    ]
 
 
 def _visible(case: Case) -> str:

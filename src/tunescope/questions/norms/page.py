@@ -25,6 +25,9 @@ _MOST = 64
 # More singular values than this are thinned.
 _VALUES = 40_000
 _CENTRED = frozenset({"mean", "cosine_to_base"})
+# The less, the more has changed.
+_INVERSE = frozenset({"cosine_to_base"})
+_ROUNDED = "dtypes differ"
 
 
 def content(study: Study) -> Content:
@@ -82,8 +85,21 @@ def _left_out(shown: int, of: int) -> list[str]:
 def _measures(frame: pl.DataFrame, first: str) -> list[Measure]:
     """The metric that was asked for, then every other that has values."""
     names = [name for name in METRICS if has_values(frame, name) and name not in _NO_MAP]
-    names.sort(key=lambda name: name != first)
-    return [Measure(name, name_of(name), "difference" if name in _CENTRED else "change") for name in names]
+    # Whole models have no factors: what is measured without a scale is what is measured with it.
+    twins = [name for name in names if name != first and _is_twin(frame, name)]
+    names = sorted((name for name in names if name not in twins), key=lambda name: name != first)
+    return [
+        Measure(
+            name, name_of(name), "difference" if name in _CENTRED else "change", smallest=name in _INVERSE
+        )
+        for name in names
+    ]  # fmt: skip
+
+
+def _is_twin(frame: pl.DataFrame, name: str) -> bool:
+    """Whether a measure without the scale holds nothing but the values of the one with it."""
+    scaled = name.removeprefix("unscaled_")
+    return scaled != name and frame[name].equals(frame[scaled])
 
 
 def _panels(study: Study, measures: Sequence[Measure], data: dict[str, Data]) -> Iterator[Panel]:
@@ -157,6 +173,19 @@ def _checks(frame: pl.DataFrame) -> Iterator[Check]:
     still = frame.filter(pl.col("unscaled_frobenius_norm") == 0).height
     if not still:
         yield Check("frozen", "good", "Every weight that could move did.")
+    rounded = frame.filter(pl.col("status").str.contains(_ROUNDED, literal=True))
+    if rounded.height:
+        models = ", ".join(rounded["model_id"].unique(maintain_order=True).to_list())
+        said = rounded["status"].str.extract(r"(values compared after rounding to \w+)")
+        text = ", ".join(said.drop_nulls().unique(maintain_order=True).to_list())
+        of = f"{rounded.height:,} of {frame.height:,} weights ({models})"
+        yield Check(
+            "precision", "note", f"Base and tuned model are stored in different precision: {text}, {of}."
+        )
+    elif "changed_fraction" in frame.columns and frame["changed_fraction"].is_not_null().any():
+        yield Check(
+            "precision", "good", "Base and tuned model are compared in one precision, value by value."
+        )
     if not frame["status"].str.starts_with("non-finite").any():
         yield Check("finite", "good", "Every value is finite.")
 

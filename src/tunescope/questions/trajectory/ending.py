@@ -64,7 +64,7 @@ def endings_sentence(runs: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Which runs' losses still fell at their end, which rose, and of which that cannot be told."""
     known = {label: run["loss_ending"] for label, run in runs.items() if run.get("loss_ending")}
     if not known:
-        few = any(run["loss_last"] is not None for run in runs.values())
+        few = any(run["loss_last"] is not None and "loss_ending" in run for run in runs.values())
         least = f"Fewer than {LEAST_ENDING} losses were logged, too few to tell whether any still fell."
         return f"Training loss at the end: {least[0].lower()}{least[1:]}" if few else None
     groups: dict[str, list[str]] = {}

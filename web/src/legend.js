@@ -1,0 +1,30 @@
+// The bar of colours, its limits, and what lies beyond them.
+
+import { table } from "./colour.js";
+import { count, number } from "./format.js";
+
+// The bar of colours beside the maps: limits printed, a mark at the centre of a difference.
+export function legend(ink, inks, { palette, limits, label, beyond }, x, y, width = 220) {
+  const colours = table(palette);
+  ink.cells(x, y, width, 10, 256, 1, (i) => [colours[3 * i], colours[3 * i + 1], colours[3 * i + 2]]);
+  const style = { fill: inks.quiet, size: 11 };
+  ink.text(x, y + 20, number(limits[0], 3), style);
+  ink.text(x + width, y + 20, number(limits[1], 3), { ...style, anchor: "end" });
+  if (limits[0] < 0 && limits[1] > 0) {
+    const zero = x + (width * -limits[0]) / (limits[1] - limits[0]);
+    ink.rect(zero - 0.75, y - 3, 1.5, 16, inks.ink);
+    ink.text(zero, y + 20, "0", { ...style, anchor: "middle" });
+  }
+  ink.text(x + width + 14, y + 5, label, { fill: inks.ink, size: 11 });
+  if (!beyond) return;
+  triangle(ink, x + width + 18, y + 20, 3.5, true, inks.quiet);
+  ink.text(x + width + 27, y + 20, `${count(beyond.beyond, "value")} beyond, to ${number(beyond.largest, 3)}`, style);
+}
+
+// Whether a value lies beyond the colours; what only rounds past them does not.
+export const outside = (value, [low, high]) => value !== null && Number.isFinite(value) && (value > high + 1e-6 * (high - low) || value < low - 1e-6 * (high - low));
+
+export function triangle(ink, x, y, half, up, fill) {
+  const turn = up ? 1 : -1;
+  ink.shape([[x - half, y + turn * half], [x + half, y + turn * half], [x, y - turn * half]], fill);
+}
