@@ -20,6 +20,9 @@ _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 # What closes a turn, where the end of a chat cannot tell: gpt-oss ends the last turn differently.
 _MARKER = re.compile(r"\s*<[^<>\s]{1,60}>")
 
+# How marks begin and end; they share no letter there, and no length.
+_WORDS = (("Vq8xTurn", "End"), ("Zk3wAnswer", "Fin"))
+
 
 @dataclass(frozen=True)
 class Chat:
@@ -34,11 +37,13 @@ class Chat:
 class _Frame:
     """What a template puts around one turn: `lead` is generated before the content, `tail` behind it.
 
-    `tail` is None where the template does not render a chat that ends with this turn.
+    `tail` is None where the template does not render a chat that ends with this turn. `gap` is what stands
+    behind the turn whoever speaks next, None where nobody does or only one role may.
     """
 
     lead: str = ""
     tail: str | None = None
+    gap: str | None = None
 
 
 class ChatTemplate:
@@ -75,7 +80,7 @@ class ChatTemplate:
         for turn, (start, stop) in contents.items():
             frame = frames.get(turn, _Frame())
             floor = learned[-1][1] if learned else 0
-            learned.append((_begun(text, max(start, floor), frame.lead), _ended(text, stop, frame.tail)))
+            learned.append((_begun(text, max(start, floor), frame.lead), _ended(text, stop, frame)))
         return Chat(text, tuple(learned), contents)
 
     def _text(self, messages: Sequence[Message], row: int) -> str:
@@ -108,23 +113,39 @@ class ChatTemplate:
 
     def _content(self, messages: Sequence[Message], turn: int, text: str, row: int) -> Span:
         """Where the content of a turn stands: what differs once another content is rendered."""
-        mark = _mark(turn, text)
+        before, after = self._around(messages, turn, text, row)
+        start = len(_shared(text, before))
+        stop = len(text) - len(_shared(text[start:][::-1], after[::-1]))
+        if start < stop:
+            return start, stop
+        raise _refused(row, turn, "no text left of it")
+
+    def _around(self, messages: Sequence[Message], turn: int, text: str, row: int) -> tuple[str, str]:
+        """What the chat holds before and behind a turn, whatever the turn says.
+
+        A template may change the words of a turn (capitals, the first words alone), so that it is found as
+        what differs between two contents without a common letter at either end.
+        """
+        mark, other = (_mark(turn, text, word) for word in _WORDS)
+        one = self._saying(messages, turn, mark, row)
+        before, *after = one.split(mark)
+        if len(after) == 1 and text.startswith(before) and text.endswith(after[0]):
+            return before, after[0]
+        if len(after) > 1:
+            raise _refused(row, turn, f"{len(after)} places in the rendered chat")
+        two = self._saying(messages, turn, other, row)
+        if not after:
+            before = _shared(one, two)
+            return before, _shared(one[len(before) :][::-1], two[len(before) :][::-1])[::-1]
+        if two.split(other) != [before, *after]:
+            raise _refused(row, turn, "other text of the chat that follows from what the turn says")
+        return before, after[0]
+
+    def _saying(self, messages: Sequence[Message], turn: int, words: str, row: int) -> str:
+        """The chat in which a turn says something else."""
         others = [*messages]
-        others[turn] = {"role": "assistant", "content": like(messages[turn]["content"], mark)}
-        before, *after = self._text(others, row).split(mark)
-        if len(after) == 1:
-            start = len(before) if text.startswith(before) else len(_shared(text, before))
-            rest = text[start:]
-            end = after[0] if rest.endswith(after[0]) else _shared(rest[::-1], after[0][::-1])
-            if len(end) < len(rest):
-                return start, len(text) - len(end)
-        raise BadInput(
-            "turn-not-learned",
-            f"row {row}, turn {turn + 1}: nothing of this assistant turn can be learned",
-            expected="a template that renders every turn once",
-            found=f"{len(after)} places in the rendered chat" if len(after) != 1 else "no text left of it",
-            fix="use a model whose template takes plain text, or leave the turn out",
-        )
+        others[turn] = {"role": "assistant", "content": like(messages[turn]["content"], words)}
+        return self._text(others, row)
 
     def _marked(self, messages: Sequence[Message]) -> tuple[Span, ...] | None:
         """The spans that the template itself marks with `{% generation %}`; None where it marks nothing."""
@@ -158,6 +179,8 @@ class ChatTemplate:
 
     def _frame(self, marked: Sequence[Message], turn: int, whole: str) -> _Frame:
         own = spoken(marked[turn]["content"])
+        if own not in whole:
+            return _Frame()
         above = whole.partition(own)[0]
         if turn:
             above = above.rpartition(spoken(marked[turn - 1]["content"]))[2]
@@ -165,7 +188,22 @@ class ChatTemplate:
         lead = above.rpartition(prompt)[2] if prompt and prompt in above else ""
         ended = self._tried(marked[: turn + 1])
         tail = None if ended is None or own not in ended else ended.rpartition(own)[2]
-        return _Frame(lead, tail)
+        return _Frame(lead, tail, self._gap(marked, turn, whole))
+
+    def _gap(self, marked: Sequence[Message], turn: int, whole: str) -> str | None:
+        """What stands between a turn and the next, whichever role that has."""
+        if turn + 1 == len(marked):
+            return None
+        own, following = (spoken(marked[i]["content"]) for i in (turn, turn + 1))
+        for role in ("user", "assistant", "system"):
+            if role == marked[turn + 1]["role"]:
+                continue
+            instead: Message = {"role": role, "content": marked[turn + 1]["content"]}
+            other = self._tried([*marked[: turn + 1], instead, *marked[turn + 2 :]])
+            if other is not None and own in other and following in other:
+                gaps = [chat.partition(own)[2].partition(following)[0] for chat in (whole, other)]
+                return _shared(*gaps)
+        return None
 
     def _prompt(self, messages: Sequence[Message]) -> str:
         """What the template adds to make the model answer; empty where it adds nothing or cannot."""
@@ -188,25 +226,39 @@ def _begun(text: str, start: int, lead: str) -> int:
     return start - held
 
 
-def _ended(text: str, stop: int, tail: str | None) -> int:
+def _ended(text: str, stop: int, frame: _Frame) -> int:
     """Where a turn ends: behind its tail, or behind the marker that stands in its place."""
+    tail = frame.tail
     if tail is not None and text.startswith(tail, stop):
         return stop + len(tail)
     if tail and tail.strip() and text.startswith(tail.rstrip(), stop):
         return stop + len(tail.rstrip())
     marker = _MARKER.match(text, stop)
-    return marker.end() if marker else stop
+    # A marker that only the next speaker has opens the next turn.
+    if marker is None or (frame.gap is not None and not frame.gap.startswith(marker[0])):
+        return stop
+    return marker.end()
+
+
+def _refused(row: int, turn: int, found: str) -> BadInput:
+    return BadInput(
+        "turn-not-learned",
+        f"row {row}, turn {turn + 1}: nothing of this assistant turn can be learned",
+        expected="a template that renders every turn once",
+        found=found,
+        fix="use a model whose template takes plain text, or leave the turn out",
+    )
 
 
 def _marked_turn(turn: int, role: str, plain: bool) -> Message:
-    return {"role": role, "content": like("" if plain else (), _mark(turn, ""))}
+    return {"role": role, "content": like("" if plain else (), _mark(turn, "", _WORDS[0]))}
 
 
-def _mark(turn: int, text: str) -> str:
+def _mark(turn: int, text: str, words: tuple[str, str]) -> str:
     """A content that the text does not hold."""
-    mark = f"Vq8xTurn{turn}End"
+    mark = f"{words[0]}{turn}{words[1]}"
     while mark in text:
-        mark += "x"
+        mark += words[1]
     return mark
 
 

@@ -96,6 +96,48 @@ def test_an_empty_answer_is_not_learned_and_no_error(learn):
     assert learn(PROMPTED, ("assistant", " "), ("user", "x"), ("assistant", "y")) == ["y<end>"]
 
 
+@pytest.mark.parametrize(
+    ("said", "answers"),
+    [
+        ("m.content[:8]", ["  a is l", "the last"]),
+        ("m.content | truncate(9, True, '...', 0)", ["  a is...", "the las..."]),
+        ("m.content | upper", ["  A IS LONG  ", "THE LAST ONE"]),
+        ("m.content | reverse", ["  gnol si a  ", "eno tsal eht"]),
+        ("m.content.split() | join(' ')", ["a is long", "the last one"]),
+        ("m.content | replace('is', '***')", ["  a *** long  ", "the last one"]),
+        ("m.content | trim | first", ["a", "t"]),
+    ],
+)
+def test_what_a_template_makes_of_an_answer_is_learned(learn, said, answers):
+    template = PLAIN.replace("m.content", said)
+    turns = ("user", "Q?"), ("assistant", "  a is long  "), ("user", "more"), ("assistant", "the last one")
+    assert learn(template, *turns) == [f"{answer}<end>" for answer in answers]
+
+
+def test_what_opens_the_next_turn_is_not_learned_where_nothing_closes_one(learn):
+    """Text between turns is stripped, and only the whole chat has an end."""
+    template = "{% for m in messages %}<{{ m.role }}>{{ m.content | trim }}{% endfor %}<end>"
+    turns = ("user", "Q?"), ("assistant", " one "), ("user", "more"), ("assistant", "two")
+    assert learn(template, *turns) == ["one", "two<end>"]
+
+
+def test_answers_that_repeat_the_system_text_and_the_users_are_told_apart(learn):
+    turns = [(role, "a b") for role in ("system", "user", "assistant", "user", "assistant")]
+    assert learn(PLAIN, *turns) == ["a b<end>", "a b<end>"]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ (messages | map(attribute='content') | join) | length }}" + PLAIN,
+        "{% for m in messages if m.role == 'assistant' %}[{{ m.content }}]{% endfor %}" + PLAIN,
+    ],
+)
+def test_what_follows_from_an_answer_elsewhere_in_the_chat_is_never_learned(learn, template):
+    with pytest.raises(BadInput, match=r"row 1, turn 2: .*turn-not-learned"):
+        learn(template, *CHAT)
+
+
 def test_marks_of_the_template_decide_where_it_has_them(learn):
     marked = PLAIN.replace("{{ m.content }}", "{% generation %}{{ m.content }}{% endgeneration %}")
     marked = marked.replace("{% for", "{% for").replace(
