@@ -1,6 +1,5 @@
 """Words from what was typed or passed: `a,b` on the command line, a list from Python."""
 
-import difflib
 from collections.abc import Collection, Iterable
 
 from tunescope.errors import UsageError, printable
@@ -26,5 +25,8 @@ def nearest(word: str, known: Collection[str]) -> str | None:
     >>> nearest("taylr", ["taylor", "curvature"])
     'taylor'
     """
+    # Deferred: most words are spelled as they should be.
+    import difflib
+
     found = difflib.get_close_matches(word, known, n=1)
     return found[0] if found else None

@@ -537,6 +537,36 @@ def test_reading_loads_neither_torch_nor_matplotlib_nor_scipy(two: tuple[Path, P
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_one_adapter_loads_no_other_format_no_base_and_no_page(two: tuple[Path, Path]) -> None:
+    other = ("formats.kohya", "formats.gguf", "tuners.vera", "whole", "hub")
+    needless = [f"tunescope.source.{name}" for name in other] + ["tunescope.page.panels"]
+    code = (
+        f"import sys, tunescope\ntunescope.norms({str(two[0])!r})\nprint({{*{needless}}} & {{*sys.modules}})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_the_garbage_collector_is_awake_while_a_command_measures_and_not_before(
+    two: tuple[Path, Path],
+) -> None:
+    code = (
+        "import gc, sys\n"
+        "from tunescope.cli import main\n"
+        "while_loading = []\n"
+        "import tunescope.study.options as options\n"
+        "parsed = options.parse_formats\n"
+        "options.parse_formats = lambda text: while_loading.append(gc.isenabled()) or parsed(text)\n"
+        "import tunescope.questions.norms.study as study\n"
+        "def norms(*_, **__):\n    print(while_loading, gc.isenabled())\n    sys.exit(0)\n"
+        "study.norms = norms\n"
+        f"sys.argv = ['tunescope', 'norms', {str(two[0])!r}]\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "[False] True"
+
+
 def test_the_same_study_twice_is_the_same_bytes(run: Run, two: tuple[Path, Path], tmp_path: Path) -> None:
     for name in ("s", "t"):
         assert run("norms", f"a={two[0]}", f"b={two[1]}", "-o", tmp_path / name).code == 0

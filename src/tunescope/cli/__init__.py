@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from tunescope.cli.frame import framed
+from tunescope.cli.loading import collect, collect_later
 from tunescope.cli.streams import prepare_streams
 from tunescope.errors import Exhausted, TunescopeError, printable
 from tunescope.extras import missing
@@ -61,6 +62,7 @@ class _Verbs(click.Group):
         module = importlib.import_module(f"tunescope.{VERBS[cmd_name][0]}")
         if hasattr(module, "COMMAND"):
             return framed(module.COMMAND)
+        collect()
         return module.command  # type: ignore[no-any-return]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -70,8 +72,8 @@ class _Verbs(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        near = nearest(args[0], VERBS)
         if args[0] not in VERBS and not args[0].startswith("-"):
+            near = nearest(args[0], VERBS)
             hint = f" Did you mean '{near}'?" if near else f" Commands: {', '.join(VERBS)}."
             raise click.UsageError(f"There is no command '{printable(args[0])}'.{hint}", ctx)
         return super().resolve_command(ctx, args)
@@ -98,6 +100,7 @@ def main() -> NoReturn:
     """Run the command line and exit with its code (see `tunescope.errors`)."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     prepare_streams(sys.argv[1:])
+    collect_later()
     debug = "--debug" in sys.argv[1:]
     try:
         code = app(standalone_mode=False, prog_name="tunescope")

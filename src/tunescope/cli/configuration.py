@@ -1,7 +1,6 @@
 """`--config FILE`: options from YAML or TOML, weaker than flags and the environment."""
 
 import os
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +130,9 @@ def _text(path: Path) -> str:
 
 
 def _toml(path: Path, text: str) -> Any:
+    # Deferred, as the next: few commands are given such a file.
+    import tomllib
+
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, *_UNUSABLE) as problem:
@@ -138,7 +140,6 @@ def _toml(path: Path, text: str) -> Any:
 
 
 def _yaml(path: Path, text: str) -> Any:
-    # Deferred: --help must not wait for it.
     import yaml
 
     class Strict(yaml.SafeLoader):

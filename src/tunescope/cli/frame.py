@@ -1,5 +1,6 @@
 """The frame of every command that returns a study: output, findings as exit codes, progress, what next."""
 
+import importlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tunescope.cli.configuration import config_option
+from tunescope.cli.loading import collect
 from tunescope.errors import printable
 from tunescope.reader import reading
 from tunescope.study.command import Asked, Command
@@ -98,6 +100,8 @@ def _run(command: Command, options: dict[str, Any], frame: Mapping[str, Any]) ->
     if out is not None:
         _check(out, command.inputs(options), frame["overwrite"])
     how = {name: options.pop(name, False) for name in ("check_hashes", "salvage")}
+    importlib.import_module(command.home)
+    collect()
     with _alone(out), reading(**how), shown(frame["quiet"]) as tell:
         study = command.measure(Asked(options, out, tell))
         if study is None:

@@ -9,7 +9,7 @@ from typing import Any
 from tunescope.errors import encodable
 from tunescope.source.files.distributed import METADATA, is_distributed
 from tunescope.source.files.ranged import RangedFile
-from tunescope.source.formats.registry import FORMATS
+from tunescope.source.formats.registry import formats
 from tunescope.source.hub_models import is_whole_on_hub
 from tunescope.source.locate import CONFIG, adapter_names
 from tunescope.source.model_files import by_names
@@ -121,4 +121,4 @@ def is_whole(spec: Any) -> bool:
         return False
     file = read_file(path)
     weights = Weights(str(path), file.tensors, file.metadata, (file,), listed=file.listed)
-    return not any(format.recognises(weights) for format in FORMATS)
+    return not any(format.recognises(weights) for format in formats())

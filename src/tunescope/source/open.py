@@ -18,7 +18,7 @@ from tunescope.source.files.container import TensorFile, read_safetensors
 from tunescope.source.files.distributed import METADATA, read_model
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.leftovers import notice_leftovers
-from tunescope.source.formats.registry import FORMATS
+from tunescope.source.formats.registry import formats
 from tunescope.source.formats.unread import check_not_empty, check_understood, refuse_keys, refuse_pending
 from tunescope.source.locate import SHARD, Located, locate
 from tunescope.source.opened import Source
@@ -225,7 +225,7 @@ def read_file(path: Path, follow_symlinks: bool = False) -> TensorFile:
 def _source(weights: Weights, label: str, scale: float | None) -> Source:
     check_not_empty(weights)
     ledger = Ledger(weights.tensors, list(weights.notices))
-    chosen = next((f for f in FORMATS if f.recognises(weights)), None)
+    chosen = next((f for f in formats() if f.recognises(weights)), None)
     if chosen is None:
         refuse_keys(list(weights.tensors), weights.place)
     with concerning(weights.place):

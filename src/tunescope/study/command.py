@@ -34,9 +34,10 @@ class Asked:
 class Command:
     """One verb. `measure` returns its study, or `None` in a process that leaves the writing to another.
 
-    `inputs` names the places that are read, which the output must not lie on; `kinds` are those of the
-    findings that it may raise beside notices, which `--fail-on` takes; `done` is called with the
-    output once the study is there, to clear what was kept for a killed run.
+    `inputs` names the places that are read, which the output must not lie on; `home` is the module that
+    measures, loaded when the command runs; `kinds` are those of the findings that it may raise beside
+    notices, which `--fail-on` takes; `done` is called with the output once the study is there, to clear what
+    was kept for a killed run.
     """
 
     verb: str
@@ -46,6 +47,7 @@ class Command:
     parameters: Sequence[Callable[[Any], Any]]
     measure: Callable[[Asked], "Study | None"]
     inputs: Callable[[Mapping[str, Any]], Sequence[str]]
+    home: str
     kinds: Sequence[str] = ()
     done: Callable[[Path], None] = lambda _: None
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
-from tunescope.page.panels import Content
-
 if TYPE_CHECKING:
+    from tunescope.page.panels import Content
     from tunescope.study.study import Study
 
 
@@ -46,6 +45,13 @@ def _on_disk(source: Mapping[str, Any]) -> bool:
     return source["format"] not in others and bool(source["files"])
 
 
+def _findings_alone(_: "Study") -> "Content":
+    # Deferred: only a page needs it.
+    from tunescope.page.panels import Content
+
+    return Content("trust")
+
+
 @dataclass(frozen=True, eq=False)
 class Question:
     """One question: its `kind`, the name of its `main` table, and functions of a `Study` alone.
@@ -66,4 +72,4 @@ class Question:
     following: Callable[["Study", Path | None], Sequence[str]] = lambda *_: ()
     answer: Callable[["Study"], bool] = lambda _: True
     bulky: tuple[str, ...] = ()
-    content: Callable[["Study"], Content] = lambda _: Content("trust")
+    content: Callable[["Study"], "Content"] = _findings_alone

@@ -112,6 +112,7 @@ COMMAND = Command(
     ),
     parameters=_PARAMETERS,
     measure=_measure,
+    home="tunescope.questions.attribution.study",
     inputs=_inputs,
     done=_done,
     kinds=(

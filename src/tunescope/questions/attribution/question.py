@@ -1,11 +1,14 @@
 """Which of the changes bought the gain: what the house needs to know of it."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from tunescope.page.panels import Content
 from tunescope.questions.attribution.readout import attribution_markdown
 from tunescope.study.question import Drawing, Question
 from tunescope.study.study import Study
+
+if TYPE_CHECKING:
+    from tunescope.page.panels import Content
 
 
 def _pictures(study: Study) -> Sequence[Drawing]:
@@ -15,7 +18,7 @@ def _pictures(study: Study) -> Sequence[Drawing]:
     return pictures(study)
 
 
-def _content(study: Study) -> Content:
+def _content(study: Study) -> "Content":
     # Deferred: only a page needs it.
     from tunescope.questions.attribution.page import content
 

@@ -54,6 +54,7 @@ COMMAND = Command(
     ),
     parameters=_PARAMETERS,
     measure=_measure,
+    home="tunescope.questions.check.study",
     inputs=lambda options: [*options["sources"], *filter(None, [options["base"]])],
     kinds=(
         "not_attached",

@@ -3,11 +3,14 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tunescope.page.panels import Content
 from tunescope.questions.check.readout import check_markdown
 from tunescope.study.question import Question, adapters_of
 from tunescope.study.study import Study
+
+if TYPE_CHECKING:
+    from tunescope.page.panels import Content
 
 
 def _following(study: Study, _: Path | None) -> Sequence[str]:
@@ -21,7 +24,7 @@ def _following(study: Study, _: Path | None) -> Sequence[str]:
     return (f"tunescope norms {shlex.join(places[:4])}{beside} -o study/",)
 
 
-def _content(study: Study) -> Content:
+def _content(study: Study) -> "Content":
     # Deferred: only a page needs it.
     from tunescope.questions.check.page import content
 

@@ -115,6 +115,7 @@ COMMAND = Command(
     ),
     parameters=_PARAMETERS,
     measure=_measure,
+    home="tunescope.questions.importance.study",
     inputs=lambda options: [options["model"], options["data"]],
     done=_done,
     kinds=(

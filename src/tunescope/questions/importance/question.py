@@ -3,11 +3,14 @@
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tunescope.page.panels import Content
 from tunescope.questions.importance.readout import importance_markdown
 from tunescope.study.question import Drawing, Question
 from tunescope.study.study import Study
+
+if TYPE_CHECKING:
+    from tunescope.page.panels import Content
 
 
 def _pictures(study: Study) -> Sequence[Drawing]:
@@ -22,7 +25,7 @@ def _following(study: Study, _: Path | None) -> Sequence[str]:
     return (f"tunescope attribute ADAPTER --base {base} --data {data} -o effect/",)
 
 
-def _content(study: Study) -> Content:
+def _content(study: Study) -> "Content":
     # Deferred: only a page needs it.
     from tunescope.questions.importance.page import content
 

@@ -2,17 +2,19 @@
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from tunescope.address import Address
 from tunescope.delta import Delta, Pair
-from tunescope.linalg.changed import Common, common_changes
 from tunescope.source.opened import Source
 from tunescope.study.finding import Finding
 from tunescope.table import Column, Schema, Table, described, dtypes
+
+if TYPE_CHECKING:
+    from tunescope.linalg.changed import Common
 
 CHANGED: Schema = {
     "model_a": Column(pl.String, "label of the first model"),
@@ -80,13 +82,16 @@ def pooled(changed: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _counted(a: Delta, b: Delta) -> Common | None:
+def _counted(a: Delta, b: Delta) -> "Common | None":
     if a.pair is None or b.pair is None or (a.d_out, a.d_in) != (b.d_out, b.d_in):
         return None
     shape = (a.d_in, a.d_out) if a.pair.turned else (a.d_out, a.d_in)
     parts = [_stretch(a.pair, b.pair, first, last, shape[1]) for first, last in _stretches(*shape)]
     if not parts:
         return None
+    # Deferred: adapters have no whole weights.
+    from tunescope.linalg.changed import common_changes
+
     first, second, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
     return common_changes(first, second, sizes)
 
@@ -111,7 +116,7 @@ def _moved(before: Any, after: Any) -> Any:
     return ~((before == after) | (np.isnan(before) & np.isnan(after)))
 
 
-def _row(label_a: str, label_b: str, delta: Delta, c: Common) -> dict[str, Any]:
+def _row(label_a: str, label_b: str, delta: Delta, c: "Common") -> dict[str, Any]:
     address: Address = delta.address
     least = min(c.first, c.second)
     return {
@@ -126,7 +131,7 @@ def _row(label_a: str, label_b: str, delta: Delta, c: Common) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _finding(a: str, b: str, counts: Sequence[Common]) -> list[Finding]:
+def _finding(a: str, b: str, counts: Sequence["Common"]) -> list[Finding]:
     """One sentence for a pair of models, over all weights together."""
     least = sum(min(c.first, c.second) for c in counts)
     if not least:

@@ -100,6 +100,7 @@ COMMAND = Command(
     ),
     parameters=_PARAMETERS,
     measure=_measure,
+    home="tunescope.questions.norms.study",
     inputs=lambda options: [*options["sources"], *filter(None, [options["base"]])],
     kinds=(
         "early_layers",

@@ -3,17 +3,17 @@
 import math
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from tunescope.delta import Delta, Pair
 from tunescope.linalg import gram, spectrum
-from tunescope.linalg.lanczos import leading_values
-from tunescope.measure.dense import Change, change
-from tunescope.measure.differences import DifferenceRows
 from tunescope.table import KEYS, Column, Schema
+
+if TYPE_CHECKING:
+    from tunescope.measure.dense import Change
 
 _NORM = "unit of the weights"
 # The columns that need both tensors, or a base beside an adapter.
@@ -64,6 +64,9 @@ def measure_pair(
     delta: Delta, pair: Pair, spectra: str, executor: Executor | None = None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The columns of one whole weight beside its identity, and its rows of `low_rank`."""
+    # Deferred, as below: adapters have no whole weights.
+    from tunescope.measure.dense import change
+
     found = change(pair.before, pair.after, executor)
     root = math.sqrt(max(delta.d_out, 1))
     sizes = {"frobenius_norm": found.norm, "frobenius_norm_normalized": found.norm / root}
@@ -80,7 +83,7 @@ def measure_pair(
     return row, curve
 
 
-def _columns(found: Change) -> dict[str, Any]:
+def _columns(found: "Change") -> dict[str, Any]:
     names = (
         "relative_norm", "cosine_to_base", "mean", "variance", "abs_mean", "abs_variance", "max_abs",
         "relative_l1", "changed_fraction",
@@ -91,7 +94,7 @@ def _columns(found: Change) -> dict[str, Any]:
     return {name: getattr(found, name) for name in names} | above
 
 
-def _status(status: str, found: Change) -> str:
+def _status(status: str, found: "Change") -> str:
     if found.non_finite:
         return f"non-finite: {found.non_finite} values of W and W'"
     if not math.isfinite(found.norm):
@@ -108,6 +111,9 @@ def _values(delta: Delta, pair: Pair, norm: float, spectra: str) -> tuple[Any, A
         values = spectrum.dense_spectrum(gram.wide(delta.open().matrix))  # type: ignore[union-attr]
         return values, np.zeros(len(values))
     shape = (delta.d_in, delta.d_out) if pair.turned else (delta.d_out, delta.d_in)
+    from tunescope.linalg.lanczos import leading_values
+    from tunescope.measure.differences import DifferenceRows
+
     rows = DifferenceRows(pair, shape, norm)
     values, residuals = leading_values(rows, _TOP)
     return values * rows.unit, residuals

@@ -22,6 +22,7 @@ from tunescope.picture.views import Grid, shared
 from tunescope.questions.norms import parts
 from tunescope.questions.norms import views as view
 from tunescope.questions.norms.changed import pooled
+from tunescope.questions.norms.metrics import drawable, has_values, label_of, measured, name_of
 from tunescope.study.names import file_stems
 from tunescope.study.study import Study
 
@@ -71,9 +72,9 @@ def _grids(study: Study, labels: Iterable[str], metric: str) -> list[Grid]:
 
 def _further_maps(study: Study, stems: dict[str, str], metric: str, suffix: str) -> Iterator[Drawn]:
     """Maps of a metric that was not asked for, which are not even made before someone asks."""
-    if not view.has_values(study.table.frame, view.drawable(study.table.frame, metric)):
+    if not has_values(study.table.frame, drawable(study.table.frame, metric)):
         return
-    name = view.name_of(metric)
+    name = name_of(metric)
 
     def whole() -> Figure:
         grids = _grids(study, stems, metric)
@@ -88,7 +89,7 @@ def _further_maps(study: Study, stems: dict[str, str], metric: str, suffix: str)
     frame = study.table.frame
     for label, stem in stems.items():
         part = frame.filter(frame["model_id"] == label)
-        if view.has_values(part, view.drawable(part, metric)):
+        if has_values(part, drawable(part, metric)):
             caption = f"{name} of {label}, by layer and module, on the scale of all models."
             yield Drawn(f"norm_heatmap_{stem}_{suffix}", caption, partial(alone, label), on_request=True)
 
@@ -145,7 +146,7 @@ def _profiles(study: Study) -> Iterator[Drawn]:
     found = view.profiles(frame, metric)
     if not found:
         return
-    name = view.name_of(metric)
+    name = name_of(metric)
     if len(study.readout["models"]) > LINES:
         maps = shared(view.profile_maps(found), _begin(study))
         blocks = [[grid] for grid in maps]
@@ -163,8 +164,8 @@ def _inside(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
     frame, begin, metric = study.table.frame, _begin(study), study.readout["metric"]
     groups: dict[str, tuple[str, list[Grid]]] = {}
     for label in stems:
-        column = view.drawable(frame.filter(frame["model_id"] == label), metric)
-        name = view.label_of(column)
+        column = drawable(frame.filter(frame["model_id"] == label), metric)
+        name = label_of(column)
         if "heads" in study.tables:
             found = parts.head_maps(study.tables["heads"].frame, label, begin)
             groups.setdefault("head_maps", (f"{parts.HEAD_LABEL} by layer and head", []))[1].extend(found)
@@ -200,7 +201,7 @@ def _models(study: Study, labels: Sequence[str]) -> Iterator[Drawn]:
     """Models by models: cosine of ΔW and cosine of the maps of norms."""
     if len(labels) < 3 or "similarity" not in study.tables:
         return
-    name, rows = view.name_of(study.readout["metric"]), study.tables["similarity"].frame
+    name, rows = name_of(study.readout["metric"]), study.tables["similarity"].frame
     titles = {"delta_cosine": "cosine of ΔW", "norm_map_cosine": f"cosine of the maps of {name}"}
     squares = [
         Matrix(title, tuple(labels), _square(rows, column, labels), "cosine", column == "delta_cosine")
@@ -245,9 +246,9 @@ def _square(rows: pl.DataFrame, column: str, labels: Sequence[str]) -> np.ndarra
 
 def _rankings(study: Study) -> Iterator[Drawn]:
     metric, frame = study.readout["metric"], study.table.frame
-    caption = f"The components with the largest {view.name_of(metric)} of each model."
+    caption = f"The components with the largest {name_of(metric)} of each model."
     if len(study.readout["models"]) > RANKINGS:
-        if view.has_values(frame, metric):
+        if has_values(frame, metric):
             yield Drawn(
                 "top_components",
                 caption,
@@ -263,12 +264,12 @@ def _differences(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
     labels, metric = list(stems), study.readout["metric"]
     every = list(combinations(labels, 2))
     pairs = every if len(labels) <= ALL_PAIRS else [(labels[0], label) for label in labels[1:]]
-    there = view.measured(study.table.frame, metric)
+    there = measured(study.table.frame, metric)
     for a, b in pairs:
         if not there.get(a, set()) & there.get(b, set()):
             continue
         name = f"difference_{stems[b]}_minus_{stems[a]}"
-        caption = f"{view.name_of(metric)} of {b} minus that of {a}; white is no difference"
+        caption = f"{name_of(metric)} of {b} minus that of {a}; white is no difference"
         if len(labels) > FEW:
             yield Drawn(name, f"{caption}.", partial(_late_difference, study, a, b), on_request=True)
         elif found := view.differences(study.table.frame, a, b, metric):

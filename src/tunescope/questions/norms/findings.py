@@ -4,11 +4,11 @@ Everything here speaks of what changed, never of what matters: a norm is a size,
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from tunescope.errors import Notice
-from tunescope.measure.between import Between
 from tunescope.measure.towers import Tower, towers_of_models
 from tunescope.questions.norms.cells import cell_findings
 from tunescope.questions.norms.depth import depth_findings
@@ -18,11 +18,14 @@ from tunescope.questions.norms.pairs import equal_updates, opposite_updates, str
 from tunescope.questions.norms.tilt import tilt_findings
 from tunescope.study.finding import Finding, noticed_together, ordered
 
+if TYPE_CHECKING:
+    from tunescope.measure.between import Between
+
 
 def norm_findings(
     frame: pl.DataFrame,
     metric: str,
-    both: Between | None = None,
+    both: "Between | None" = None,
     notices: Sequence[tuple[str, Notice]] = (),
 ) -> list[Finding]:
     """All findings of a norms table, of pairs of its models, and of what was noticed while reading, in order.

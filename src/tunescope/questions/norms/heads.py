@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from tunescope.delta import Delta, Factored, Pair, Update
 from tunescope.errors import BadInput, Missing, Notice, UsageError, printable
-from tunescope.linalg.differences import UNIT
 from tunescope.source.files.documents import read_object
 from tunescope.source.opened import Source
 from tunescope.table import Column, Schema, Table, described, dtypes
@@ -167,6 +166,9 @@ def _rows(label: str, delta: Delta, heads: Heads, size: int | None) -> Iterator[
 
 def _squares(delta: Delta, pair: Pair) -> tuple[Float64, Float64]:
     """Σ ΔW² of every row and of every column of a whole weight, streamed, as its layer applies it."""
+    # Deferred: adapters have no whole weights.
+    from tunescope.linalg.differences import UNIT
+
     rows, columns = (delta.d_in, delta.d_out) if pair.turned else (delta.d_out, delta.d_in)
     by_row, by_column = np.zeros(rows), np.zeros(columns)
     step = max(1, UNIT // max(columns, 1))

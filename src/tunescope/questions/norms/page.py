@@ -10,10 +10,10 @@ from tunescope.questions.norms.changed import POOLED, pooled
 from tunescope.questions.norms.command import COMMAND
 from tunescope.questions.norms.compared import SIZES, moved_kinds
 from tunescope.questions.norms.measure import METRICS
+from tunescope.questions.norms.metrics import has_values, name_of
 from tunescope.questions.norms.readout import CAUTION
 from tunescope.questions.norms.sentences import methods, model_sentences, shared_sentence
 from tunescope.questions.norms.sight import nothing_stands_out
-from tunescope.questions.norms.views import has_values, name_of
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
 from tunescope.table import Table, described

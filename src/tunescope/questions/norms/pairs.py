@@ -2,12 +2,14 @@
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from itertools import combinations
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from tunescope.measure.between import Between
 from tunescope.study.finding import Finding, merged, named
+
+if TYPE_CHECKING:
+    from tunescope.measure.between import Between
 
 Member = TypeVar("Member", bound=Hashable)
 Pair = tuple[int, int]
@@ -19,7 +21,7 @@ _OPPOSITE = -0.999
 _FEW_GROUPS = 3
 
 
-def equal_updates(both: Between) -> list[Finding]:
+def equal_updates(both: "Between") -> list[Finding]:
     """Models with the same update everywhere (`duplicate`), or in the same few components (`frozen`)."""
     whole: list[Pair] = []
     parts: dict[bytes, list[Pair]] = {}
@@ -36,7 +38,7 @@ def equal_updates(both: Between) -> list[Finding]:
     return [*_duplicates(both, whole), *(frozen if few else merged(frozen, lambda _: "frozen", _groups))]
 
 
-def _duplicates(both: Between, pairs: Sequence[Pair]) -> Iterable[Finding]:
+def _duplicates(both: "Between", pairs: Sequence[Pair]) -> Iterable[Finding]:
     groups = clusters(pairs)
     group_of = {model: g for g, models in enumerate(groups) for model in models}
     counts = [0] * len(groups)
@@ -49,7 +51,7 @@ def _duplicates(both: Between, pairs: Sequence[Pair]) -> Iterable[Finding]:
         yield Finding("duplicate", text, who, evidence=evidence, severity="warning", strength=float(len(who)))
 
 
-def opposite_updates(both: Between) -> list[Finding]:
+def opposite_updates(both: "Between") -> list[Finding]:
     """Models whose updates point in exactly opposite directions, such as an adapter and its negation."""
     with np.errstate(invalid="ignore"):
         turned = np.argwhere(np.triu(both.cosine <= _OPPOSITE, 1)).tolist()
@@ -57,7 +59,7 @@ def opposite_updates(both: Between) -> list[Finding]:
     return merged(found, lambda _: "opposite", _opposites)
 
 
-def _opposite(both: Between, i: int, j: int) -> Finding:
+def _opposite(both: "Between", i: int, j: int) -> Finding:
     a, b, cosine, count = both.labels[i], both.labels[j], float(both.cosine[i, j]), int(both.compared[i, j])
     text = (
         f"{a} and {b} changed in opposite directions: the cosine of their updates is {cosine:.3f} over the "
@@ -75,7 +77,7 @@ def _opposites(found: Sequence[Finding]) -> str:
     )
 
 
-def _frozen(both: Between, parts: Mapping[bytes, Sequence[Pair]]) -> Iterable[Finding]:
+def _frozen(both: "Between", parts: Mapping[bytes, Sequence[Pair]]) -> Iterable[Finding]:
     for code, pairs in parts.items():
         bits = np.unpackbits(np.frombuffer(code, np.uint8), count=len(both.component_names))
         names = tuple(both.component_names[m] for m in np.flatnonzero(bits))
@@ -128,7 +130,7 @@ def clusters(pairs: Iterable[tuple[Member, Member]]) -> list[list[Member]]:
     return list(groups.values())
 
 
-def strangers(models: Sequence[str], both: Between) -> list[Finding]:
+def strangers(models: Sequence[str], both: "Between") -> list[Finding]:
     """Models without a comparable module: their similarity is empty, and this says why.
 
     Where the models fall into groups without anything between them, that is one finding.
@@ -153,7 +155,7 @@ def strangers(models: Sequence[str], both: Between) -> list[Finding]:
     return [*found, *(_stranger(i, others, both) for i, others in within.items())]
 
 
-def _apart(groups: Sequence[Sequence[int]], apart: Sequence[Pair], both: Between) -> Finding:
+def _apart(groups: Sequence[Sequence[int]], apart: Sequence[Pair], both: "Between") -> Finding:
     labels = [[both.labels[i] for i in group] for group in groups]
     if all(len(group) == 1 for group in labels):
         who = f"no two of {named([g[0] for g in labels], _MANY)} have" if len(labels) > 2 else (
@@ -166,13 +168,13 @@ def _apart(groups: Sequence[Sequence[int]], apart: Sequence[Pair], both: Between
     return _nothing(who, tuple(label for group in labels for label in group), apart, both)
 
 
-def _stranger(model: int, others: Sequence[int], both: Between) -> Finding:
+def _stranger(model: int, others: Sequence[int], both: "Between") -> Finding:
     labels = [both.labels[other] for other in others]
     who = f"{both.labels[model]} has no module in common to compare with {named(labels)}"
     return _nothing(who, (both.labels[model], *labels), [(model, other) for other in others], both)
 
 
-def _nothing(who: str, models: tuple[str, ...], among: Sequence[Pair], both: Between) -> Finding:
+def _nothing(who: str, models: tuple[str, ...], among: Sequence[Pair], both: "Between") -> Finding:
     first, second = np.array(among).T
     rows = both.named[first, second]
     reasons = ["no module of the same name"] if not rows.all() else []
@@ -184,7 +186,7 @@ def _nothing(who: str, models: tuple[str, ...], among: Sequence[Pair], both: Bet
     )
 
 
-def _misfits(first: np.ndarray, second: np.ndarray, both: Between) -> list[str]:
+def _misfits(first: np.ndarray, second: np.ndarray, both: "Between") -> list[str]:
     """How the shapes of weights of one name differ, in the order of the weights."""
     reasons: dict[str, None] = {}
     for mine, theirs, a, b in zip(

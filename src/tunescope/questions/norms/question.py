@@ -3,16 +3,19 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
-from tunescope.page.panels import Content
 from tunescope.questions.norms.readout import norms_markdown
 from tunescope.study.names import file_stems
 from tunescope.study.question import Drawing, Question, adapters_of
 from tunescope.study.study import Study
 from tunescope.table import square
+
+if TYPE_CHECKING:
+    from tunescope.page.panels import Content
 
 
 def _pictures(study: Study) -> Sequence[Drawing]:
@@ -22,7 +25,7 @@ def _pictures(study: Study) -> Sequence[Drawing]:
     return pictures(study)
 
 
-def _content(study: Study) -> Content:
+def _content(study: Study) -> "Content":
     # Deferred: only a page needs it, and it takes the words of the whole readout.
     from tunescope.questions.norms.page import content
 

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from tunescope.questions.norms.compared import ALL_RATIOS
+from tunescope.questions.norms.metrics import name_of
 from tunescope.questions.norms.sentences import (
     focus_lead,
     focus_sentences,
@@ -16,7 +17,6 @@ from tunescope.questions.norms.sentences import (
     without_number,
 )
 from tunescope.questions.norms.sight import nothing_stands_out
-from tunescope.questions.norms.views import name_of
 from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table

@@ -2,33 +2,34 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
 from tunescope.errors import Notice, UsageError
-from tunescope.measure.between import Between
 from tunescope.measure.similarity import norm_maps
 from tunescope.questions.norms import measure
 from tunescope.questions.norms.changed import changed_values
 from tunescope.questions.norms.dense import SPECTRA
 from tunescope.questions.norms.findings import norm_findings
 from tunescope.questions.norms.heads import heads_table, parse_heads, unread_configs
+from tunescope.questions.norms.metrics import drawable
 from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.summary import readout
 from tunescope.questions.norms.table import common, measure_norms
-from tunescope.questions.norms.views import drawable
-from tunescope.source.against import Opener, is_whole, opener
 from tunescope.source.ledger import coverage, notices, provenance
 from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
 from tunescope.source.selection import chosen_sources, flattened, spelled_sources
-from tunescope.source.whole import open_base, open_whole
 from tunescope.study.progress import Tell, silent
 from tunescope.study.study import Study, asked
 from tunescope.table import Column, Schema, Table, described, dtypes
 from tunescope.words import nearest
+
+if TYPE_CHECKING:
+    from tunescope.measure.between import Between
+    from tunescope.source.against import Opener
 
 DEFAULT_METRIC = "frobenius_norm_normalized"
 SIMILARITY: Schema = {
@@ -122,13 +123,17 @@ def _spectra(asked: str | bool | None) -> str | None:
     return asked
 
 
-def _opener(base: Any, align_vocab: bool, sources: Sequence[Any]) -> Opener:
+def _opener(base: Any, align_vocab: bool, sources: Sequence[Any]) -> "Opener":
     if base is None:
         if align_vocab:
             raise UsageError(
                 "align-without-base", "--align-vocab compares with a base", fix="add --base BASE"
             )
         return open_sources
+    # Deferred: most adapters are measured without their base.
+    from tunescope.source.against import is_whole, opener
+    from tunescope.source.whole import open_base, open_whole
+
     # Beside adapters alone the weights that they touch are enough.
     whole = any(is_whole(source) for source in flattened(sources))
     return opener(open_whole(base) if whole else open_base(base), align_vocab)
@@ -149,7 +154,7 @@ def check_metric(metric: str | None, spectra: bool = True) -> None:
         )
 
 
-def _similarities(frame: pl.DataFrame, labels: Sequence[str], metric: str, both: Between | None) -> Table:
+def _similarities(frame: pl.DataFrame, labels: Sequence[str], metric: str, both: "Between | None") -> Table:
     """One row per pair of models."""
     columns: dict[str, Any] = {name: [] for name in SIMILARITY}
     if both is not None:

@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from tunescope.address import component_names
-from tunescope.measure.between import Between, between
 from tunescope.questions.norms import dense
 from tunescope.questions.norms import measure as _norms
 from tunescope.source.opened import Source
@@ -16,6 +15,9 @@ from tunescope.source.selection import addresses_of
 from tunescope.study.progress import Tell, silent
 from tunescope.table import Table, described, dtypes
 from tunescope.tabular import typed_columns
+
+if TYPE_CHECKING:
+    from tunescope.measure.between import Between
 
 
 def measure_norms(
@@ -92,8 +94,11 @@ def _published(source: Source) -> pl.DataFrame:
     )
 
 
-def common(sources: Sequence[Source]) -> Between:
+def common(sources: Sequence[Source]) -> "Between":
     """What every two sources have in common."""
+    # Deferred: one model alone is compared with none.
+    from tunescope.measure.between import between
+
     found = between([(source.label, source.deltas) for source in sources])
     for source in sources:
         source.verify_unchanged()

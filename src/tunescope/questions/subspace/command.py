@@ -110,6 +110,7 @@ COMMAND = Command(
     ),
     parameters=_PARAMETERS,
     measure=_measure,
+    home="tunescope.questions.subspace.study",
     inputs=lambda options: [*options["sources"], *([options["base"]] if options["base"] else [])],
     kinds=(
         "duplicate",

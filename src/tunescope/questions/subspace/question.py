@@ -3,18 +3,20 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from tunescope.page.panels import Content
 from tunescope.questions.subspace import views as view
 from tunescope.questions.subspace.readout import subspace_markdown
 from tunescope.study.coverage import coverage_lines
 from tunescope.study.question import Drawing, Question, adapters_of
 from tunescope.study.study import Study
 from tunescope.table import square
+
+if TYPE_CHECKING:
+    from tunescope.page.panels import Content
 
 
 def _words(study: Study) -> str:
@@ -57,7 +59,7 @@ def _following(study: Study, _: Path | None) -> Sequence[str]:
     return (f"tunescope norms {shlex.join(places[:4])} -o norms/",) if places else ()
 
 
-def _content(study: Study) -> Content:
+def _content(study: Study) -> "Content":
     # Deferred: only a page needs it.
     from tunescope.questions.subspace.page import content
 

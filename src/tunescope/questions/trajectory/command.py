@@ -67,6 +67,7 @@ COMMAND = Command(
     ),
     parameters=_PARAMETERS,
     measure=_measure,
+    home="tunescope.questions.trajectory.study",
     inputs=lambda options: list(options["runs"]),
     kinds=(
         "early_layers",

@@ -3,13 +3,16 @@
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tunescope.page.panels import Content
 from tunescope.questions.trajectory.gallery import Gallery, gallery
 from tunescope.questions.trajectory.layers import followed
 from tunescope.questions.trajectory.readout import readout_markdown, results_markdown
 from tunescope.study.question import Drawing, Question
 from tunescope.study.study import Study
+
+if TYPE_CHECKING:
+    from tunescope.page.panels import Content
 
 
 def _gallery(study: Study) -> Gallery:
@@ -35,7 +38,7 @@ def _following(study: Study, _: Path | None) -> Sequence[str]:
     return (f"tunescope norms {' '.join(adapters[:4])} -o norms/",) if adapters else ()
 
 
-def _content(study: Study) -> Content:
+def _content(study: Study) -> "Content":
     # Deferred: only a page needs it.
     from tunescope.questions.trajectory.page import content
 

@@ -64,6 +64,7 @@ COMMAND = Command(
     ),
     parameters=_PARAMETERS,
     measure=_measure,
+    home="tunescope.questions.verify.study",
     inputs=lambda options: [options["merged"], options["base"], *options["adapters"]],
     kinds=(
         "as_expected",

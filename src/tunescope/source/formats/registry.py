@@ -1,19 +1,12 @@
 """The adapter formats, in the order in which they are tried."""
 
-from collections.abc import Mapping
+import importlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tunescope.errors import BadInput, Missing
 from tunescope.source.files.documents import read_object
 from tunescope.source.files.tensors import Ledger
-from tunescope.source.formats.control_lora import CONTROL_LORA
-from tunescope.source.formats.diffusers import DIFFUSERS
-from tunescope.source.formats.first_sd import FIRST_SD
-from tunescope.source.formats.gguf import GGUF
-from tunescope.source.formats.kohya import KOHYA
-from tunescope.source.formats.lora_layers import LORA_LAYERS
-from tunescope.source.formats.mlx import MLX
-from tunescope.source.formats.own_naming import OWN_NAMING
 from tunescope.source.formats.peft import load_peft_config, read_peft
 from tunescope.source.formats.torchtune import TORCHTUNE
 from tunescope.source.locate import CONFIG
@@ -35,6 +28,9 @@ def _loose_config(weights: Weights) -> Mapping[str, Any]:
 def _read_peft(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
     config = weights.config
     if config is None and weights.config_file is None and scale is not None:
+        # Deferred: names of another format, which few files have.
+        from tunescope.source.formats.diffusers import DIFFUSERS
+
         return DIFFUSERS.read(weights, ledger, scale)
     if config is None and weights.config_file is None and not weights.files:
         raise BadInput(
@@ -69,18 +65,31 @@ def _recognises_marks(weights: Weights) -> bool:
     return any(mark in name for name in weights.tensors for mark in _PEFT_MARKS)
 
 
-# PEFT's parameter names occur in other formats too, so its config decides early and its names late; torchtune
-# writes PEFT's config beside files of its own names.
-FORMATS: tuple[Format, ...] = (
-    TORCHTUNE,
-    Format("peft", _recognises_config, _read_peft),
-    CONTROL_LORA,
-    FIRST_SD,
-    KOHYA,
-    DIFFUSERS,
-    GGUF,
-    MLX,
-    LORA_LAYERS,
-    Format("peft", _recognises_marks, _read_peft),
-    OWN_NAMING,
+# Tried between PEFT's config and PEFT's names: the module beside this one and the name in it.
+_OTHERS = (
+    ("control_lora", "CONTROL_LORA"),
+    ("first_sd", "FIRST_SD"),
+    ("kohya", "KOHYA"),
+    ("diffusers", "DIFFUSERS"),
+    ("gguf", "GGUF"),
+    ("mlx", "MLX"),
+    ("lora_layers", "LORA_LAYERS"),
 )
+
+
+def formats() -> Iterator[Format]:
+    """All formats in the order in which they are tried, each loaded only when its turn comes.
+
+    PEFT's parameter names occur in other formats too, so its config decides early and its names late;
+    torchtune writes PEFT's config beside files of its own names.
+    """
+    yield TORCHTUNE
+    yield Format("peft", _recognises_config, _read_peft)
+    yield from (_loaded(*home) for home in _OTHERS)
+    yield Format("peft", _recognises_marks, _read_peft)
+    yield _loaded("own_naming", "OWN_NAMING")
+
+
+def _loaded(module: str, name: str) -> Format:
+    found: Format = getattr(importlib.import_module(f"tunescope.source.formats.{module}"), name)
+    return found

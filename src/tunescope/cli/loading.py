@@ -1,0 +1,19 @@
+"""Python's garbage collector, which rests while a command's modules load: they make no garbage yet.
+
+Loading makes some hundred thousand objects, and the collector would go through all of them again and again:
+13 % of the time of `tunescope norms` on a small adapter (benchmarks/RESULTS.md).
+"""
+
+import gc
+
+
+def collect_later() -> None:
+    """Let the collector rest until `collect`."""
+    gc.disable()
+
+
+def collect() -> None:
+    """Wake the collector where it rests; what is loaded stays, and is not looked through again."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
