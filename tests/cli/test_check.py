@@ -35,6 +35,14 @@ def test_exit_codes_say_whether_it_attaches(
     assert run("check", tmp_path / "broken.safetensors").code == 3
 
 
+def test_a_study_of_what_attaches_without_a_finding_has_its_page(
+    run: Any, places: tuple[Path, Path, Path], tmp_path: Path
+) -> None:
+    lora, fitting, _ = places
+    assert run("check", lora, "--base", fitting, "-o", tmp_path / "study").code == 0
+    assert "check: " in (tmp_path / "study" / "report.html").read_text(encoding="utf-8")
+
+
 def test_the_document_counts_what_attaches(run: Any, places: tuple[Path, Path, Path]) -> None:
     lora, fitting, _ = places
     document = json.loads(run("check", f"x={lora}", "--base", fitting, "--json").out)

@@ -31,7 +31,10 @@ def answer_card(parts: Sequence[Part], findings: Sequence[Mapping[str, Any]]) ->
     titles = {tab.key: tab.title for tab in TABS}
     contents = [(part.kind, part.content) for part in parts]
     quiet = [
-        (f"{titles[c.tab]} ({kind}): ", c.nothing) for kind, c in contents if c.nothing and c.tab not in told
+        # What stands on no tab of its own (whether to trust a study) has no title there.
+        (f"{titles[c.tab]} ({kind}): " if c.tab in titles else f"{kind}: ", c.nothing)
+        for kind, c in contents
+        if c.nothing and c.tab not in told
     ]
     body = element("ol", *items[:MOST], class_="answers") if items else Markup("")
     if len(items) > MOST:

@@ -5,7 +5,7 @@ from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
 
 # Formats whose loaders find a weight by its place, whatever it is called; all others go by the name alone.
-BY_PLACE = ("kohya", "first-sd", "diffusers", "gguf", "torchtune")
+BY_PLACE = ("kohya", "control-lora", "first-sd", "diffusers", "gguf", "torchtune")
 
 
 STORED = "1: stored whole"
