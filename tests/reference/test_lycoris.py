@@ -270,3 +270,36 @@ def test_check_without_a_base_describes_the_file(tmp_path: Path) -> None:
     assert (row["status"], row["expected_shape"]) == (None, "5×4")
     assert study.readout["models"]["x"]["ranks"] == [2]
     assert "--base BASE" in study.question.following(study, None)[0]
+
+
+def test_subspace_beside_the_base_compares_the_directions_of_the_whole_update(tmp_path: Path) -> None:
+    weight = np.random.default_rng(3).normal(size=(12, 200)).astype(np.float32)
+    delta = only(beside(tmp_path, weight, {"oft_blocks": ramp(6, 2, 2), "alpha": np.float32(0)}))
+    U, values, _ = np.linalg.svd(delta.open().dense())
+    assert values[-1] > 1e-3
+    pair = {
+        "lora_down.weight": ramp(2, 200),
+        "lora_up.weight": U[:, :2].astype(np.float32),
+        "alpha": np.float32(2),
+    }
+    save_file({f"{FLAT}.{k}": np.asarray(v) for k, v in pair.items()}, tmp_path / "y.safetensors")
+    study = tunescope.subspace(tmp_path / "x.safetensors", tmp_path / "y.safetensors", base=tmp_path / "base")
+    (row,) = study.table.frame.iter_rows(named=True)
+    assert (row["rank_a"], row["rank_b"]) == (12, 2)
+    assert row["overlap_output"] == pytest.approx(1, abs=1e-5)
+
+
+def test_whole_updates_among_factored_ones_are_drawn_without_the_grids_that_they_lack(tmp_path: Path) -> None:
+    """The first kinds of the network, which figures show, are those without factors."""
+    for name in ("x", "y"):
+        tensors: dict[str, Any] = {}
+        for module, (one, other) in {"attn1_to_q": ((2, 2), (3, 4)), "ff_net_2": ((20, 2), (30, 2))}.items():
+            stem = f"lora_unet_mid_block_attentions_0_transformer_blocks_0_{module}"
+            scale = np.float32(1 if name == "x" else 2)
+            tensors |= {f"{stem}.lokr_w1": scale * ramp(*one), f"{stem}.lokr_w2": ramp(*other)[::-1].copy()}
+        save_file(tensors, tmp_path / f"{name}.safetensors")
+    study = tunescope.subspace(tmp_path / "x.safetensors", tmp_path / "y.safetensors")
+    names = [name for name in study.figures() if name.startswith("subspace_x_vs_y")]
+    assert "subspace_x_vs_y_delta_output" in names
+    for name in names:
+        assert study.figure(name).axes

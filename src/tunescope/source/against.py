@@ -20,7 +20,7 @@ from tunescope.source.spec import default_label, parse_hub_id, parse_spec
 from tunescope.source.weight_folders import known_folder
 from tunescope.source.weights import Weights
 from tunescope.source.whole import WholeModel, open_base, open_whole
-from tunescope.source.with_base import with_base
+from tunescope.source.with_base import needs_base, with_base
 
 FORMAT = "whole-model"
 Opener = Callable[..., list[Source]]
@@ -40,13 +40,17 @@ def opener(base: WholeModel, align_vocab: bool = False) -> Opener:
 
 
 def difference_opener(base: str | os.PathLike[str]) -> Opener:
-    """What opens adapters as they are, and whole models as differences from a base that is read only then."""
+    """What opens adapters as they are, and those as differences from the base that are nothing without it.
+
+    The base is read only for whole models, and for methods of which W is a part of ΔW (DoRA, OFT, …).
+    """
     held = cache(lambda: open_whole(base))
     shapes = cache(lambda: _shapes(open_base(base)))
 
     def open_beside(spec: Any, **given: Any) -> list[Source]:
         if not is_whole(spec):
-            return open_sources(spec, base=shapes, **given)
+            opened = open_sources(spec, base=shapes, **given)
+            return [with_base(s, held(), _base_source(held(), ())) if needs_base(s) else s for s in opened]
         said, place = parse_spec(spec) if isinstance(spec, str) else (None, os.fspath(spec))
         return [open_difference(place, held(), said or default_label(place))]
 

@@ -55,6 +55,12 @@ def with_base(source: Source, base: WholeModel, base_source: Source) -> Source:
     )
 
 
+def needs_base(source: Source) -> bool:
+    """Whether the base's weight is a part of any update, of which the file alone then says none or a part."""
+    multiplies = source.config.get("peft_type") in NEEDS_BASE or bool(source.config.get("use_dora"))
+    return multiplies or bool(source.pending) or any(delta.exact for delta in source.deltas)
+
+
 def _tensors(source: Source) -> Mapping[str, LazyTensor]:
     """The adapter's tensors by the names of its ledger; none for a live model."""
     folder = Path(source.location)

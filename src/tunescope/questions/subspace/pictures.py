@@ -1,5 +1,6 @@
 """The pictures of a subspace study, made from its tables alone."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -27,6 +28,9 @@ from tunescope.study.study import Study
 _WRITTEN, _ALL_PAIRS = 3, 5
 _SIDE_OF = {"A": "input", "B": "output"}
 _ADDRESS = ("stack", "layer", "module_type", "expert")
+_HAS_OVERLAP = pl.col("overlap_output").is_not_null()
+# Two models, a matrix and a side.
+_Key = tuple[str, str, str, str]
 
 
 def pictures(study: Study) -> list[Drawn]:
@@ -47,12 +51,14 @@ def _pairs(study: Study, stems: Mapping[str, str]) -> Iterator[Drawn]:
     pairs = pairs_drawn(list(stems), arguments["against_self"])
     wanted = Selection(tuple(arguments["of"]), tuple(arguments["sides"])).wanted()
     shown, note = _shown(study)
-    rare = len(pairs) > _WRITTEN
+    rare, held = len(pairs) > _WRITTEN, _with_grids(study)
     for a, b in pairs:
         stem = f"subspace_{stems[a]}_vs_{stems[b]}"
         rows = study.table.frame.filter((pl.col("model_a") == a) & (pl.col("model_b") == b))
+        usable = {Address(*r) for r in rows.filter(_HAS_OVERLAP).select(_ADDRESS).iter_rows()}
         for k, (of, side) in enumerate(wanted):
-            if weights := _with_grids(rows, shown):
+            there = held.get((a, b, of, side), set()) & usable
+            if weights := [address for address in shown if address in there]:
                 name = stem if not k else f"{stem}_{of}_{side}"
                 make = partial(_phi, study, (a, b, of, side), weights)
                 caption = _phi_caption(a, b, of, side) + note
@@ -81,13 +87,17 @@ def _shown(study: Study) -> tuple[list[Address], str]:
     return shown, note + (" A choice of weights: subspace.parquet holds all." if partly else "")
 
 
-def _with_grids(rows: pl.DataFrame, shown: Sequence[Address]) -> list[Address]:
-    usable = rows.filter(pl.col("overlap_output").is_not_null()).select(_ADDRESS).iter_rows()
-    there = {Address(*row) for row in usable}
-    return [address for address in shown if address in there]
+def _with_grids(study: Study) -> Mapping[_Key, set[Address]]:
+    """The weights that have a grid, by pair, matrix and side; whole updates have none of A and B."""
+    first = study.tables["subspace"].lazy.filter((pl.col("i") == 1) & (pl.col("j") == 1))
+    rows = first.select("model_a", "model_b", "of", "side", *_ADDRESS).collect().iter_rows()
+    held: defaultdict[_Key, set[Address]] = defaultdict(set)
+    for a, b, of, side, *place in rows:
+        held[a, b, of, side].add(Address(*place))
+    return held
 
 
-def _phi(study: Study, key: tuple[str, str, str, str], weights: Sequence[Address]) -> Any:
+def _phi(study: Study, key: _Key, weights: Sequence[Address]) -> Any:
     """The φ figure of one pair, matrix and side."""
     a, b, of, side = key
     grids = _grids(study, key, weights)
@@ -112,9 +122,7 @@ def _phi(study: Study, key: tuple[str, str, str, str], weights: Sequence[Address
     )
 
 
-def _grids(
-    study: Study, key: tuple[str, str, str, str], weights: Sequence[Address]
-) -> dict[Address, np.ndarray[Any, Any]]:
+def _grids(study: Study, key: _Key, weights: Sequence[Address]) -> dict[Address, np.ndarray[Any, Any]]:
     """φ of every weight shown, as matrices."""
     a, b, of, side = key
     chosen = (pl.col("model_a") == a) & (pl.col("model_b") == b) & (pl.col("of") == of)
