@@ -1,9 +1,9 @@
-"""Sums over the difference of two rows of numbers, block by block, each block small enough for the cache.
+"""Sums over the difference of two rows of numbers, unit by unit.
 
 Of whole units stored in 16 bits or fewer, differences and products are in float32, summed over short rows
-and joined in float64: the relative error of a sum of n values of random signs, as of one of one sign, is
-below 2e-8. A tensor's last, incomplete unit and wider dtypes are in float64 throughout, and so is a block
-whose squares float32 does not hold.
+and joined in float64: the relative error of a sum is below 2e-8. A tensor's last, incomplete unit and wider
+dtypes are in float64 throughout, and so is a unit whose squares float32 does not hold, or whose values are
+all of one size: their roundings go one way, and their variance is the difference of two numbers that agree.
 
 BLAS adds in another order where it starts threads or finds its input at another alignment: so rows are
 shorter than those from which it starts threads, and lie in buffers of one alignment.
@@ -22,15 +22,18 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Values whose sums are taken together; the pass of a tensor adds units in order.
+# Values that are widened and summed together; the pass of a tensor adds units in order. Fewer would not pay
+# for their calls.
 UNIT = 1 << 18
-# Values that are widened at once, and that BLAS adds the sizes of in one call.
-_BLOCK, _SINGLE = 1 << 17, 1 << 14
+# Values that BLAS adds the sizes of in one call.
+_SINGLE = 1 << 14
 # Rows that BLAS adds in one call, in float64 and in float32.
 _ROW, _SHORT_ROW = 8192, 512
-# Mean squares below this lose digits to float32's smallest products; one value's share of a block's squares
+# Mean squares below this lose digits to float32's smallest products; one value's share of a unit's squares
 # beyond this rounds the others away in its row.
 _TINY, _OUTLIER = 1e-24, 1 / 64
+# The squared coefficient of variation below which values are of one size.
+_SPREAD = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +110,7 @@ class _Scratch(threading.local):
         self.w_rows, self.d_rows, self.size_rows = (
             buffer.reshape(-1, _SHORT_ROW) for buffer in (self.w, self.d, self.size)
         )
-        self.inner = np.empty((5, _BLOCK // _SHORT_ROW), np.float32)
+        self.inner = np.empty((5, UNIT // _SHORT_ROW), np.float32)
         self.short_ones = np.ones(_SHORT_ROW, np.float32)
         self.w64, self.d64, self.size64 = (_aligned(np.float64) for _ in range(3))
         self.ones = np.ones(_ROW)
@@ -115,7 +118,7 @@ class _Scratch(threading.local):
 
 
 def _aligned(kind: Any) -> Array:
-    size = _BLOCK * np.dtype(kind).itemsize
+    size = UNIT * np.dtype(kind).itemsize
     raw = np.empty(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size].view(kind)
@@ -126,16 +129,16 @@ _scratch = _Scratch()
 
 def difference_sums(before: Array, after: Array, tolerances: Sequence[float]) -> Sums:
     """The sums of one unit of two rows of equal length, in any floating dtypes."""
-    block = _narrow_block if before.dtype == after.dtype and _is_narrow(before) else _block
+    unit = _narrow_unit if before.dtype == after.dtype and _is_narrow(before) else _unit
     with np.errstate(all="ignore"):
-        return added([block(a, b, tolerances) for a, b in zip(_blocks(before), _blocks(after), strict=True)])
+        return unit(before, after, tolerances)
 
 
 def base_sums(before: Array) -> Sums:
     """The sums of one unit that did not change: of d all are zero."""
     base = _narrow_base if _is_narrow(before) else _base
     with np.errstate(all="ignore"):
-        return added([base(block) for block in _blocks(before)])
+        return base(before)
 
 
 def _is_narrow(row: Array) -> bool:
@@ -143,14 +146,10 @@ def _is_narrow(row: Array) -> bool:
     return row.size == UNIT and row.dtype.itemsize <= 2
 
 
-def _blocks(row: Array) -> list[Array]:
-    return [row[start : start + _BLOCK] for start in range(0, row.size, _BLOCK)]
-
-
 def widen(values: Array, out: Array) -> Array:
     """Exactly the same numbers in the float32 or float64 buffer `out`, of which the part used is returned.
 
-    Whole blocks of bfloat16 in float32 are taken apart as 32-bit words, which halves the work and puts the
+    Whole units of bfloat16 in float32 are taken apart as 32-bit words, which halves the work and puts the
     values of even places first: all of them in one order.
     """
     out = out[: values.size]
@@ -169,8 +168,8 @@ def widen(values: Array, out: Array) -> Array:
     return out
 
 
-def _narrow_block(before: Array, after: Array, tolerances: Sequence[float]) -> Sums:
-    """A whole block in float32, where float32 holds its sums."""
+def _narrow_unit(before: Array, after: Array, tolerances: Sequence[float]) -> Sums:
+    """A whole unit in float32, where float32 holds its sums."""
     s = _scratch
     widen(before, s.w)
     widen(after, s.d)
@@ -184,11 +183,13 @@ def _narrow_block(before: Array, after: Array, tolerances: Sequence[float]) -> S
     np.vecdot(s.d_rows, s.short_ones, out=s.inner[3])
     np.vecdot(s.size_rows, s.short_ones, out=s.inner[4])
     squares, cross, base, total, absolute = s.inner.sum(axis=1, dtype=np.float64).tolist()
-    if not (_held(squares, largest) and _in_range(base)):
-        return _block(before, after, tolerances)
+    base_absolute = _absolute(s.w)
+    held = _held(squares, largest) and _in_range(base)
+    if not held or _alike_in_size(squares, absolute) or _alike_in_size(base, base_absolute):
+        return _unit(before, after, tolerances)
     above = tuple(_count_above(s.size, tolerance) for tolerance in tolerances)
     return Sums(
-        squares, cross, base, total, absolute, _absolute(s.w), largest, _count_above(s.size, 0.0), above
+        squares, cross, base, total, absolute, base_absolute, largest, _count_above(s.size, 0.0), above
     )
 
 
@@ -196,20 +197,28 @@ def _narrow_base(before: Array) -> Sums:
     s = _scratch
     widen(before, s.w)
     squares = float(np.vecdot(s.w_rows, s.w_rows, out=s.inner[0]).sum(dtype=np.float64))
-    return Sums(base_squares=squares, base_absolute=_absolute(s.w)) if _in_range(squares) else _base(before)
+    absolute = _absolute(s.w)
+    if not _in_range(squares) or _alike_in_size(squares, absolute):
+        return _base(before)
+    return Sums(base_squares=squares, base_absolute=absolute)
 
 
 def _held(squares: float, largest: float) -> bool:
-    """Whether float32 rows hold the sum of a block's squares: in range, and not that of a few values."""
+    """Whether float32 rows hold the sum of a unit's squares: in range, and not that of a few values."""
     return largest == 0 or (_in_range(squares) and largest * largest < _OUTLIER * squares)
 
 
+def _alike_in_size(squares: float, absolute: float) -> bool:
+    """Whether the sizes of a unit's values vary by less than a hundredth of their mean."""
+    return squares * UNIT < (1 + _SPREAD) * absolute * absolute
+
+
 def _in_range(squares: float) -> bool:
-    return _TINY * _BLOCK < squares < math.inf
+    return _TINY * UNIT < squares < math.inf
 
 
-def _block(before: Array, after: Array, tolerances: Sequence[float]) -> Sums:
-    """A block in float64, whatever it holds."""
+def _unit(before: Array, after: Array, tolerances: Sequence[float]) -> Sums:
+    """A unit in float64, whatever it holds."""
     changed = None
     if before.dtype != after.dtype:
         changed = _rounded_changes(before, after)
@@ -259,7 +268,7 @@ def _base(before: Array) -> Sums:
 
 
 def _with_non_finite(before: Array, after: Array, tolerances: Sequence[float], changed: int | None) -> Sums:
-    """A block with NaN or infinities: equal ones are no difference, the others make its sums NaN."""
+    """A unit with NaN or infinities: equal ones are no difference, the others make its sums NaN."""
     w, v = before.astype(np.float64), after.astype(np.float64)
     alike = _alike(w, v)
     d = np.where(alike, 0.0, v - w)
@@ -281,13 +290,13 @@ def _inner(a: Array, b: Array) -> float:
 
 
 def _total(a: Array) -> float:
-    """Σa of one block in float64, by the same rows."""
+    """Σa of one unit in float64, by the same rows."""
     whole = a.size // _ROW * _ROW
     return float(np.vecdot(a[:whole].reshape(-1, _ROW), _scratch.ones).sum()) + float(a[whole:].sum())
 
 
 def _absolute(a: Array) -> float:
-    """Σ|a| of one block."""
+    """Σ|a| of one unit."""
     # Deferred: SciPy takes longer to import than an adapter takes to measure.
     from scipy.linalg import blas
 

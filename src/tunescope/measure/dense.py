@@ -1,15 +1,15 @@
 """How far one whole tensor is from another: one streamed pass over a pair, whatever its size.
 
 Sums are taken over units of 2¹⁸ values counted from the tensor's start and added in order, and readers hand
-over whole units: so no bit depends on how much is read at once. One thread does the arithmetic while another
-reads ahead: two that calculate take turns at Python's lock, at a third more CPU time.
+over whole units: so no bit depends on how much is read at once, nor on how many threads take turns at spans.
 """
 
 import math
 import threading
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
@@ -25,8 +25,9 @@ from tunescope.linalg.differences import (
 )
 
 Span = tuple[int, int]
+_T = TypeVar("_T")
 # Units that are read at once.
-_AT_ONCE = 4
+_AT_ONCE = 2
 TOLERANCES = (1e-6, 1e-5)
 
 
@@ -74,20 +75,18 @@ def change(before: Values, after: Values, executor: Executor | None = None) -> C
         raise ValueError(f"tensors of {before.size} and {after.size} values have no difference")
     kinds = before.part(0, 0).dtype, after.part(0, 0).dtype
     rounded = None if kinds[0] == kinds[1] else coarser(*kinds).name
-    units: list[Sums | None] = []
-    for a, b in _read((before, after), _spans(before.size), executor):
-        units += [
-            None
-            if same_bytes(a[start:stop], b[start:stop])
-            else difference_sums(a[start:stop], b[start:stop], TOLERANCES)
-            for start, stop in _units(a.size)
-        ]
+    units = [
+        unit
+        for span in _mapped(executor, lambda span: _differences(before, after, span), _spans(before.size))
+        for unit in span
+    ]
     if all(unit is None for unit in units):
         return _identical(before, rounded)
     skipped = [i for i, unit in enumerate(units) if unit is None]
     ranges = ((i * UNIT, min((i + 1) * UNIT, before.size)) for i in skipped)
-    for i, (a,) in zip(skipped, _read((before,), ranges, executor), strict=True):
-        units[i] = base_sums(a)
+    bases = _mapped(executor, lambda span: base_sums(*_filled((before,), span)), ranges)
+    for i, sums in zip(skipped, bases, strict=True):
+        units[i] = sums
     return _statistics(added([unit for unit in units if unit is not None]), before.size, rounded)
 
 
@@ -100,42 +99,40 @@ def _units(size: int) -> Iterator[Span]:
     return ((start, min(start + UNIT, size)) for start in range(0, size, UNIT))
 
 
+def _differences(before: Values, after: Values, span: Span) -> list[Sums | None]:
+    """The sums of each unit of a span, None for one whose bytes are the same in both."""
+    a, b = _filled((before, after), span)
+    return [
+        None
+        if same_bytes(a[start:stop], b[start:stop])
+        else difference_sums(a[start:stop], b[start:stop], TOLERANCES)
+        for start, stop in _units(a.size)
+    ]
+
+
+def _mapped(executor: Executor | None, work: Callable[[Span], _T], spans: Iterable[Span]) -> Iterable[_T]:
+    """The work done on every span, in their order."""
+    return map(work, spans) if executor is None else executor.map(work, spans)
+
+
 class _Memory(threading.local):
-    """What a thread has two spans of either side read into; fresh memory would cost more than the reading."""
+    """What a thread has a span of either side read into; fresh memory would cost more than the reading."""
 
     def __init__(self) -> None:
-        self.spans = tuple([np.empty(8 * UNIT * _AT_ONCE, np.uint8) for _ in range(2)] for _ in range(2))
+        self.rows = [np.empty(8 * UNIT * _AT_ONCE, np.uint8) for _ in range(2)]
 
 
 _memory = _Memory()
 
 
-def _read(
-    rows: Sequence[Values], spans: Iterable[Span], executor: Executor | None = None
-) -> Iterator[list[Array]]:
-    """Spans of some rows, one after the other; the executor reads the next while one is worked on."""
-    here, there = _memory.spans
-    if executor is None:
-        for span in spans:
-            yield _filled(rows, span, here)
-        return
-    coming: Future[list[Array]] | None = None
-    for span in spans:
-        ready, coming = coming, executor.submit(_filled, rows, span, here)
-        here, there = there, here
-        if ready is not None:
-            yield ready.result()
-    if coming is not None:
-        yield coming.result()
-
-
-def _filled(rows: Sequence[Values], span: Span, memory: Sequence[Array]) -> list[Array]:
-    return [values.into(*span, held) for values, held in zip(rows, memory, strict=False)]
+def _filled(rows: Sequence[Values], span: Span) -> list[Array]:
+    """A span of each row, until the same thread reads another."""
+    return [values.into(*span, held) for values, held in zip(rows, _memory.rows, strict=False)]
 
 
 def same(before: Values, after: Values) -> bool:
     """Whether two tensors of equal size hold the same bytes in the same dtype."""
-    return all(same_bytes(a, b) for a, b in _read((before, after), _spans(before.size)))
+    return all(same_bytes(*_filled((before, after), span)) for span in _spans(before.size))
 
 
 def _identical(values: Values, rounded: str | None) -> Change:

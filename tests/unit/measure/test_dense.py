@@ -190,3 +190,21 @@ def test_tolerances_are_strict_in_float32_too() -> None:
         measured(np.zeros(UNIT, np.float16), after).changed_fraction_above[0]
         == (float(np.float16(1e-6)) > 1e-6) / UNIT
     )
+
+
+@pytest.mark.parametrize("value", [1.0078125, 1.3359375, 1.7578125])
+def test_differences_of_one_size_have_no_variance_of_it(value):
+    """As after the first step of Adam: in float32 all roundings would go one way, to 2e-7 of the sum."""
+    signs = np.random.default_rng(0).choice([-1.0, 1.0], 2 * UNIT)
+    found = measured(np.zeros(2 * UNIT, BF16), (value * signs).astype(BF16))
+    assert found.norm == pytest.approx(value * math.sqrt(2 * UNIT), rel=1e-14)
+    assert found.abs_mean == pytest.approx(value, rel=1e-14)
+    assert found.abs_variance == pytest.approx(0, abs=1e-14)
+
+
+def test_threads_that_take_turns_give_the_bits_of_one():
+    """Spans are summed in order, whoever read them."""
+    before, after = pair(BF16, 9 * UNIT + 77)
+    alone = dense.change(InMemory(before), InMemory(after))
+    with ThreadPoolExecutor(3) as pool:
+        assert dense.change(InMemory(before), InMemory(after), pool) == alone

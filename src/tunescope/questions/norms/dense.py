@@ -1,6 +1,7 @@
 """The rows of whole weights: what became of each value, and how low the rank of the change is."""
 
 import math
+import os
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,8 @@ LOW_RANK: Schema = {
     "energy_share": Column(pl.Float64, "Σ_{i≤k} σ²/‖ΔW‖²: how much of ΔW is of rank k", "[0, 1]"),
 }
 SPECTRA = ("none", "top", "full")
+# Threads that read and sum up whole weights; NumPy lets go of Python's lock in each of its calls.
+THREADS = min(4, os.cpu_count() or 1)
 # Leading directions that `top` looks for, and the largest residual with which a value is stated.
 _TOP, _RESIDUAL = 32, 1e-3
 # The shorter side up to which an exact spectrum costs no more than a leading one.

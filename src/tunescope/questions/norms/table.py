@@ -30,8 +30,7 @@ def measure_norms(
     """
     frames, curves = [], []
     total, done = sum(len(source.deltas) for source in sources), 0
-    # It reads ahead of the arithmetic on whole weights.
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(dense.THREADS) as pool:
         for source in sources:
             if source.published is not None:
                 frames.append(_published(source))

@@ -1,6 +1,7 @@
 """A named tensor that is read only when asked for, and the ledger that accounts for every one."""
 
 import math
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -63,10 +64,19 @@ class LazyTensor:
         return math.prod(self.shape)
 
 
-@lru_cache(maxsize=2)
 def read_shared(tensor: LazyTensor) -> Array:
     """The tensor's array, kept until two others were asked for: many updates may be slices of one tensor."""
+    with _one_at_a_time:
+        return _kept(tensor)
+
+
+@lru_cache(maxsize=2)
+def _kept(tensor: LazyTensor) -> Array:
     return tensor.read()
+
+
+# Threads that ask for the same tensor would each read it.
+_one_at_a_time = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
