@@ -12,10 +12,18 @@ An error carries a `slug` that `docs/errors.md` explains, and says in which file
 expected, what was found and what to do.
 """
 
+import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+# Environment variables whose values nobody may read in a terminal or a log.
+_SECRET = re.compile(r"TOKEN$|PASSWORD|SECRET|API_KEY")
+_HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
+_USER = re.compile(r"(https?://)[^\s/@'\"]+@")
+_QUERY = re.compile(r"(https?://[^\s?'\"<>]+\?)[^\s'\"<>]+")
 
 
 class TunescopeError(Exception):
@@ -126,3 +134,32 @@ def printable(text: str, limit: int = 200) -> str:
     """
     safe = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+
+
+def raised_by(error: BaseException, *libraries: str) -> bool:
+    """Whether an error comes out of one of these libraries, not out of what called them or what they called.
+
+    What they raise over hostile input is told so from a bug of ours, which is raised as the same kinds.
+    """
+    within = False
+    trace = error.__traceback__
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
+        # What is of neither, such as `json`, was called by whoever stands above it.
+        within = name in libraries or (within and name != "tunescope" and "tests" not in name)
+        trace = trace.tb_next
+    return within
+
+
+def without_secrets(text: str) -> str:
+    """The text without tokens: of the environment, of the hub's form, in front of hosts and in queries.
+
+    >>> without_secrets("GET https://me:word@host/file?token=x failed")
+    'GET https://…@host/file?… failed'
+    """
+    for name, value in os.environ.items():
+        if _SECRET.search(name) and len(value) > 5:
+            text = text.replace(value, "…")
+    for pattern, mark in ((_HUB_TOKEN, "…"), (_USER, r"\1…@"), (_QUERY, r"\1…")):
+        text = pattern.sub(mark, text)
+    return text

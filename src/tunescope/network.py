@@ -1,5 +1,7 @@
 """Calls over the network that are tried again: a bounded number of times, with announced, bounded waits."""
 
+import contextlib
+import email.utils
 import re
 import sys
 import time
@@ -20,6 +22,10 @@ _CUT = frozenset({
     "RemoteProtocolError", "ReadError", "WriteError", "ReadTimeout", "ConnectionResetError", "IncompleteRead",
     "ChunkedEncodingError", "ProtocolError", "ClientPayloadError",
 })  # fmt: skip
+
+
+class TooSlowError(OSError):
+    """The server sends so slowly that what was asked for would never be there: not worth trying again."""
 
 
 def patiently(call: Callable[[], T], place: str) -> T:
@@ -54,6 +60,8 @@ def _response(error: BaseException) -> Any:
 def _reason(error: BaseException) -> str | None:
     """Why it is worth trying again, or `None` where it is not."""
     status = status_of(error)
+    if isinstance(error, TooSlowError):
+        return None
     if status is not None:
         return f"the server answered {status}" if status in _AGAIN else None
     kinds = {kind.__name__ for e in _chain(error) for kind in type(e).__mro__}
@@ -62,12 +70,20 @@ def _reason(error: BaseException) -> str | None:
 
 def _wait(error: BaseException, tried: int) -> float:
     """Seconds that the server asks for, else 1, 2, 4."""
-    headers = getattr(_response(error), "headers", None) or {}
+    stated = stated_wait(_response(error))
+    return float(2 ** (tried - 1)) if stated is None else stated
+
+
+def stated_wait(response: Any) -> float | None:
+    """Seconds that an answer asks to wait in `Retry-After` (a number or a date) or `RateLimit`, if any."""
+    headers = getattr(response, "headers", None) or {}
     stated = headers.get("Retry-After") or ""
-    limit = re.search(r"\bt=(\d{1,9})", headers.get("RateLimit") or "")
     if re.fullmatch(r"\d{1,9}", stated):
         return float(stated)
-    return float(limit.group(1)) if limit else float(2 ** (tried - 1))
+    with contextlib.suppress(ValueError, OverflowError):
+        return max(email.utils.parsedate_to_datetime(stated).timestamp() - time.time(), 0.0)
+    limit = re.search(r"\bt=(\d{1,9})", headers.get("RateLimit") or "")
+    return float(limit.group(1)) if limit else None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

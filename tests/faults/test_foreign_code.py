@@ -102,6 +102,7 @@ def test_a_data_set_that_is_a_script_is_refused(monkeypatch):
         assert trust_remote_code is False
         raise RuntimeError("Dataset scripts are no longer supported, but found name.py")
 
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(BadInput, match="remote-code"):
         list(hub.hub_records("org/name"))

@@ -12,7 +12,7 @@ import click
 from tunescope.cli.frame import framed
 from tunescope.cli.loading import collect, collect_later
 from tunescope.cli.streams import prepare_streams
-from tunescope.errors import Exhausted, TunescopeError, printable
+from tunescope.errors import Exhausted, TunescopeError, printable, without_secrets
 from tunescope.extras import missing
 from tunescope.words import nearest
 
@@ -129,14 +129,14 @@ def _stop_writing() -> NoReturn:
 
 def _report(error: Exception, debug: bool) -> int:
     if debug:
-        traceback.print_exc()
+        click.echo(without_secrets(traceback.format_exc()), err=True)
     if isinstance(error, ImportError):
         error = missing("this command", error) or error
     if isinstance(error, MemoryError):
         error = Exhausted("out-of-memory", "memory ran out", found=error or "MemoryError")
     if isinstance(error, TunescopeError):
-        click.echo(f"tunescope: {error}", err=True)
+        click.echo(without_secrets(f"tunescope: {error}"), err=True)
         return error.exit_code
-    text = f"{type(error).__name__}: {printable(str(error), 500)}"
+    text = without_secrets(f"{type(error).__name__}: {printable(str(error), 500)}")
     click.echo(f"tunescope: a bug of ours: {text}\n  fix: run again with --debug and report it", err=True)
     return 70

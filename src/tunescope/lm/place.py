@@ -2,22 +2,29 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
 from tunescope.errors import Missing
 from tunescope.paths import local_path
-from tunescope.source.spec import parse_hub_id
+from tunescope.source.hub_models import fetch_pretrained
+from tunescope.source.spec import HubId, parse_hub_id
 
 
-def located(spec: str | Path) -> tuple[str, dict[str, Any]]:
-    """Path or repository, and the revision and folder within it as the options of `from_pretrained`.
+def located(spec: str | Path, *, weights: bool = False) -> Path:
+    """The folder of a model; one on the hub is fetched first, without its weights unless they are asked for.
 
-    Raises `Missing` for what looks like a path and is not there.
+    Whatever loads it meets local files only: it connects to nothing. Raises `Missing` for what looks like a
+    path and is not there, and as `fetch_pretrained`.
     """
+    found = place(spec)
+    return found if isinstance(found, Path) else fetch_pretrained(found, weights)
+
+
+def place(spec: str | Path) -> Path | HubId:
+    """The path that is meant, or the id on the hub."""
     text = os.fspath(spec)
     path = local_path(text)
     if os.path.lexists(path):
-        return str(path), {}
+        return path
     hub = parse_hub_id(text)
     if hub is None or (text.count("/") > 1 and not text.startswith("hf://")):
         raise Missing(
@@ -27,5 +34,4 @@ def located(spec: str | Path) -> tuple[str, dict[str, Any]]:
             found="nothing at this path; it looks local, so this was not a hub lookup",
             fix="check the path; a hub model is written org/name[@revision][:folder]",
         )
-    options = {"revision": hub.revision, "subfolder": hub.folder}
-    return hub.repo, {key: value for key, value in options.items() if value}
+    return hub

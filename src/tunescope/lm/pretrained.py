@@ -9,11 +9,11 @@ import torch
 from safetensors import SafetensorError
 from torch import nn
 
-from tunescope.errors import BadInput, Exhausted, Missing, UsageError
+from tunescope.errors import BadInput, Exhausted, Missing, UsageError, raised_by
 from tunescope.lm.foreign_code import TRUST, is_about_code, refuse_foreign_code, refuse_remote
-from tunescope.lm.place import located
+from tunescope.lm.place import located, place
 from tunescope.lm.verification import check_model
-from tunescope.network import patiently
+from tunescope.source.spec import HubId
 
 DTYPES = ("auto", "float32", "float64", "bfloat16", "float16")
 
@@ -29,8 +29,10 @@ def load_model(spec: str | Path, dtype: str = "auto", device: str = "cpu") -> nn
     # Deferred: slow to import, and not needed by whoever passes a model.
     import transformers
 
-    family = _family(transformers, load_config(spec))
-    return moved(_whole(family, spec, dtype=_dtype(dtype, device), **_experts(dtype)), device)
+    load_config(spec)
+    folder = located(spec, weights=True)
+    family = _family(transformers, _config(folder, spec))
+    return moved(_whole(family, folder, spec, dtype=_dtype(dtype, device), **_experts(dtype)), device)
 
 
 def load_causal_model(spec: str | Path, **options: Any) -> Any:
@@ -39,35 +41,37 @@ def load_causal_model(spec: str | Path, **options: Any) -> Any:
     import transformers
 
     load_config(spec)
-    return _whole(transformers.AutoModelForCausalLM, spec, **options)
+    folder = located(spec, weights=True)
+    _config(folder, spec)
+    return _whole(transformers.AutoModelForCausalLM, folder, spec, **options)
 
 
 def load_config(spec: str | Path) -> Any:
     """The config of a model; `BadInput` where it names code of the model's own."""
+    return _config(located(spec), spec)
+
+
+def _config(folder: Path, spec: str | Path) -> Any:
     # Deferred, as above.
     import transformers
 
-    name, options = located(spec)
-    document, _ = _from(spec, lambda: transformers.PreTrainedConfig.get_config_dict(name, **options))
+    document, _ = _from(spec, lambda: transformers.PreTrainedConfig.get_config_dict(str(folder)))
     refuse_foreign_code(document, spec)
     with _quietly(transformers):
-        return _from(spec, lambda: transformers.AutoConfig.from_pretrained(name, **TRUST, **options))
+        return _from(spec, lambda: transformers.AutoConfig.from_pretrained(str(folder), **TRUST))
 
 
-def _whole(family: Any, spec: str | Path, **options: Any) -> Any:
+def _whole(family: Any, folder: Path, spec: str | Path, **options: Any) -> Any:
     """The model with all its weights: those that the files lack would be drawn at random."""
     # Deferred, as above.
     import transformers
 
-    name, place = located(spec)
     check_model(spec)
     with _quietly(transformers):
         model, found = _from(
             spec,
-            lambda: family.from_pretrained(name, output_loading_info=True, **TRUST, **place, **options),
+            lambda: family.from_pretrained(str(folder), output_loading_info=True, **TRUST, **options),
         )
-    # What was only now fetched.
-    check_model(spec)
     if missing := sorted(found["missing_keys"]):
         raise BadInput(
             "weights-missing",
@@ -77,6 +81,9 @@ def _whole(family: Any, spec: str | Path, **options: Any) -> Any:
             found=", ".join(missing[:3]),
             fix="they would be random; name the whole model, or download it again",
         )
+    if isinstance(hub := place(spec), HubId):
+        # What adapters of it will name as their base.
+        model.name_or_path = model.config.name_or_path = hub.repo
     return model
 
 
@@ -100,22 +107,27 @@ def load_tokenizer(spec: str | Path) -> Any:
     from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
     load_config(spec)
-    name, options = located(spec)
+    folder = str(located(spec))
     with _quietly(transformers):
-        try:
-            refuse_foreign_code(get_tokenizer_config(name, **options), spec)
-            found = transformers.AutoTokenizer.from_pretrained(name, **TRUST, **options)
-        except BadInput:
-            raise
-        # The libraries have no error of their own for a tokenizer that cannot be made.
-        except Exception as error:
-            if is_about_code(error):
-                refuse_remote(spec, error)
-            _refuse_tokenizer(spec, _first_line(error), error)
+        refuse_foreign_code(_tokenizer(spec, lambda: get_tokenizer_config(folder)), spec)
+        found = _tokenizer(spec, lambda: transformers.AutoTokenizer.from_pretrained(folder, **TRUST))
     if len(found) <= len(found.all_special_tokens):
         # What transformers makes of some models that have no tokenizer files: every text would be unknown.
         _refuse_tokenizer(spec, f"it knows special tokens only, {len(found)} of them")
     return found
+
+
+def _tokenizer(spec: str | Path, load: Callable[[], Any]) -> Any:
+    """What a call of the libraries for tokenizers returns; nothing of ours runs under it."""
+    try:
+        return load()
+    # They have no error of their own for a tokenizer that cannot be made, and `tokenizers` raises a bare one.
+    except Exception as error:
+        if not raised_by(error, "transformers", "tokenizers"):
+            raise
+        if is_about_code(error):
+            refuse_remote(spec, error)
+        _refuse_tokenizer(spec, _first_line(error), error)
 
 
 def _refuse_tokenizer(spec: str | Path, found: str, cause: Exception | None = None) -> NoReturn:
@@ -131,7 +143,7 @@ def _refuse_tokenizer(spec: str | Path, found: str, cause: Exception | None = No
 
 def _from(spec: str | Path, load: Callable[[], Any]) -> Any:
     try:
-        return patiently(load, str(spec))
+        return load()
     except OSError as error:
         if isinstance(error.__context__, ValueError):
             raise BadInput(
@@ -150,6 +162,8 @@ def _from(spec: str | Path, load: Callable[[], Any]) -> Any:
             "out-of-memory", "the model does not fit", file=spec, found=_first_line(error)
         ) from error
     except (ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        if not raised_by(error, "transformers", "safetensors", "huggingface_hub", "torch"):
+            raise
         if is_about_code(error):
             refuse_remote(spec, error)
         raise BadInput(

@@ -25,22 +25,7 @@ def unverified(spec: str | Path) -> list[Notice]:
 def _files(spec: str | Path) -> list[Path]:
     if not current().check_hashes:
         return []
-    name, options = located(spec)
-    folder = Path(name) if Path(name).is_dir() else _snapshot(name, options)
-    if folder is None:
+    folder = located(spec, weights=True)
+    if not folder.is_dir():
         return []
-    folder = folder / options.get("subfolder", "")
     return sorted(path for path in folder.iterdir() if path.suffix in _READ and path.is_file())
-
-
-def _snapshot(repository: str, options: dict[str, str]) -> Path | None:
-    """The hub's cached folder of a repository, `None` before it was fetched."""
-    # Deferred: an extra.
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    try:
-        found = snapshot_download(repository, revision=options.get("revision"), local_files_only=True)
-    except LocalEntryNotFoundError as error:
-        found = getattr(error, "snapshot_path", None)
-    return None if found is None else Path(found)

@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 
 from tunescope.delta import Array, read_only
-from tunescope.errors import BadInput
+from tunescope.errors import BadInput, raised_by
 from tunescope.source.files.tensors import LazyTensor
 
 _STATE = ".quant_state.bitsandbytes__"
@@ -92,7 +92,10 @@ class _FourBits:
             if not state.nested:
                 return state.absmax.float()
             return functional.dequantize_blockwise(state.absmax, state.state2).float() + state.offset
+        # bitsandbytes has no errors of its own.
         except (ValueError, KeyError, TypeError, RuntimeError, AssertionError, AttributeError) as error:
+            if not raised_by(error, "bitsandbytes", "torch"):
+                raise
             raise _unfit(self.file, self.name, f"{type(error).__name__}: {error}") from error
 
     def whole(self) -> Array:

@@ -5,11 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tunescope.errors import Missing, TunescopeError, printable
+from tunescope.errors import Missing, TunescopeError
 from tunescope.extras import advice
-from tunescope.network import patiently, status_of
+from tunescope.hub_refusals import MOVED, NOT_THE_HUB, missing, out_of_reach, refusal_of
+from tunescope.hub_session import bound
+from tunescope.network import patiently
+from tunescope.source.files.sniff import HEAD_BYTES, is_page
 from tunescope.source.locate import adapter_names
-from tunescope.source.spec import HubId
+from tunescope.source.spec import HubId, spell
 
 T = TypeVar("T")
 
@@ -28,10 +31,10 @@ def fetch(hub: HubId) -> tuple[Path, str]:
     except TunescopeError:
         raise
     except Exception as error:
-        if (refusal := _refusal(huggingface_hub.errors, error, hub)) is not None:
+        if (refusal := refusal_of(huggingface_hub.errors, error, spell(hub))) is not None:
             raise refusal from None
-        if _unreachable(error):
-            return _cached(huggingface_hub, hub, f"the hub cannot be reached ({type(error).__name__})")
+        if (why := out_of_reach(error)) is not None:
+            return _cached(huggingface_hub, hub, why)
         raise
 
 
@@ -49,7 +52,9 @@ def connected(hub: HubId) -> tuple[Any, bool]:
             file=spell(hub),
             fix=f"name a local path, or {advice('hub')}",
         ) from None
-    return huggingface_hub, bool(constants.HF_HUB_OFFLINE)
+    if not (offline := bool(constants.HF_HUB_OFFLINE)):
+        bound(huggingface_hub)
+    return huggingface_hub, offline
 
 
 def answered(library: Any, hub: HubId, call: Callable[[], T], offline: bool = False) -> T:
@@ -59,14 +64,11 @@ def answered(library: Any, hub: HubId, call: Callable[[], T], offline: bool = Fa
     except TunescopeError:
         raise
     except Exception as error:
-        refusal = _refusal(library.errors, error, hub)
-        if refusal is None and (
-            _unreachable(error) or isinstance(error, library.errors.LocalEntryNotFoundError)
-        ):
-            refusal = _not_cached(hub, "the hub is switched off" if offline else "the hub cannot be reached")
-        if refusal is None:
-            raise
-        raise refusal from None
+        if (refusal := refusal_of(library.errors, error, spell(hub))) is not None:
+            raise refusal from None
+        if (why := out_of_reach(error)) is not None:
+            raise _not_cached(hub, "the hub is switched off" if offline else why) from None
+        raise
 
 
 def _download(library: Any, hub: HubId) -> tuple[Path, str]:
@@ -76,11 +78,15 @@ def _download(library: Any, hub: HubId) -> tuple[Path, str]:
 
 
 def downloaded(library: Any, hub: HubId, commit: str, names: Sequence[str], at_once: int = 1) -> Path:
-    """The folder of the cache that holds these files of one commit; `names` are paths from the hub's."""
+    """The folder of the cache that holds these files of one commit; `names` are paths from the hub's.
+
+    Raises `Missing` where a page stands in the place of a file, and where they are of several commits.
+    """
 
     def download(revision: str | None) -> set[Path]:
         def get(name: str) -> Path:
             path = Path(library.hf_hub_download(hub.repo, _prefix(hub) + name, revision=revision))
+            _refuse_page(hub, path)
             return path.parents[name.count("/")]
 
         if at_once == 1:
@@ -95,7 +101,19 @@ def downloaded(library: Any, hub: HubId, commit: str, names: Sequence[str], at_o
 
     # By its name, so that the cache remembers the branch; by its commit where the branch moved meanwhile.
     folders = download(hub.revision)
-    return folders.pop() if len(folders) == 1 else download(commit).pop()
+    if len(folders) > 1 and len(folders := download(commit)) > 1:
+        raise missing(MOVED, spell(hub), f"files of {len(folders)} commits")
+    return folders.pop()
+
+
+def _refuse_page(hub: HubId, path: Path) -> None:
+    """Refuse a page that came as a file, and take it out of the cache, which would hand it out again."""
+    with path.open("rb") as file:
+        page = is_page(file.read(HEAD_BYTES))
+    if page:
+        path.resolve().unlink()
+        path.unlink(missing_ok=True)
+        raise missing(NOT_THE_HUB, spell(hub), f"a page in the place of {path.name}")
 
 
 def listing(library: Any, hub: HubId) -> tuple[str, list[str]]:
@@ -138,7 +156,7 @@ def _info(library: Any, hub: HubId) -> Any:
     except library.errors.HFValidationError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _missing(_NOT_THE_HUB, hub, type(error).__name__) from None
+        raise missing(NOT_THE_HUB, spell(hub), type(error).__name__) from None
 
 
 def _place(hub: HubId, folder: Path) -> str:
@@ -193,93 +211,8 @@ def _not_cached(hub: HubId, why: str) -> Missing:
     revision = f" --revision {hub.revision}" if hub.revision else ""
     return Missing(
         "hub-offline",
-        f"the adapter is not in the local cache, and {why}",
+        f"it is not in the local cache, and {why}",
         file=spell(hub),
         found="not cached: " + spell(hub),
         fix=f"with a connection: hf download {hub.repo}{revision}{include}",
     )
-
-
-_LOG_IN = "log in with `hf auth login` (or set HF_TOKEN), and ask for access on the model's page"
-_GATED = ("hub-denied", "access to this repository must be asked for", _LOG_IN)
-_DENIED = ("hub-denied", "this repository may not be read", _LOG_IN)
-_NO_REVISION = ("hub-not-found", "there is no such revision", "check what follows the @")
-_NO_REPOSITORY = (
-    "hub-not-found",
-    "the hub has no such repository, or it is private",
-    "check the id; if it is private, " + _LOG_IN,
-)
-_NO_ID = (
-    "hub-not-found",
-    "this is no valid id on the hub",
-    "write org/name[@revision][:folder], or check the path if it is meant to be local",
-)
-_NOT_ACCEPTED = (
-    "hub-denied",
-    "the token was not accepted: it is wrong or has expired",
-    "log in again with `hf auth login`, or unset HF_TOKEN for what is public",
-)
-_NOT_THE_HUB = (
-    "hub-unavailable",
-    "something else than the hub answered, such as a page to log in at",
-    "check the network, a proxy and HF_ENDPOINT",
-)
-_MOVED = (
-    "hub-moved",
-    "the repository changed while it was being fetched",
-    "run again, or name a commit: org/name@COMMIT",
-)
-_UNAVAILABLE = ("hub-unavailable", "the hub did not answer as it should", "try again later")
-
-
-def _refusal(errors: Any, error: Exception, hub: HubId) -> Missing | None:
-    """The error of ours for one that the hub answered, without its text, which may quote the request."""
-    status = status_of(error)
-    said = _said(errors, error, status)
-    if said is None:
-        return None
-    return _missing(said, hub, type(error).__name__ if status is None else f"HTTP status {status}")
-
-
-def _missing(said: tuple[str, str, str], hub: HubId, found: str) -> Missing:
-    slug, what, fix = said
-    return Missing(slug, what, file=spell(hub), found=found, fix=fix)
-
-
-def _said(errors: Any, error: Exception, status: int | None) -> tuple[str, str, str] | None:
-    if isinstance(error, errors.GatedRepoError):
-        return _GATED
-    if isinstance(error, errors.RevisionNotFoundError):
-        return _NO_REVISION
-    if status == 403:
-        return _DENIED
-    if status == 401 and _has_token():
-        # Without a token the hub answers so for what is not there, too.
-        return _NOT_ACCEPTED
-    if isinstance(error, errors.RepositoryNotFoundError) or status in (401, 404):
-        return _NO_REPOSITORY
-    if isinstance(error, errors.FileMetadataError):
-        return _NOT_THE_HUB
-    if isinstance(error, OSError) and "Consistency check failed" in str(error):
-        return _MOVED
-    if isinstance(error, errors.HFValidationError):
-        return _NO_ID
-    return None if status is None else _UNAVAILABLE
-
-
-def _has_token() -> bool:
-    # Deferred: an extra.
-    from huggingface_hub import get_token
-
-    return get_token() is not None
-
-
-def _unreachable(error: Exception) -> bool:
-    """Whether the error is one of the connection: no network, no name, no answer in time."""
-    kinds = {kind.__name__ for kind in type(error).__mro__}
-    return isinstance(error, OSError) or bool(kinds & {"TransportError", "RequestError", "TimeoutException"})
-
-
-def spell(hub: HubId) -> str:
-    revision = f"@{hub.revision}" if hub.revision else ""
-    return printable(hub.repo + revision + (f":{hub.folder}" if hub.folder else ""))

@@ -6,13 +6,14 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, TypeVar
 
-from tunescope.errors import BadInput, Missing
+from tunescope.errors import Missing
+from tunescope.hub_refusals import MOVED, UNAVAILABLE, missing
 from tunescope.source.files.container import TensorFile, safetensors_of
 from tunescope.source.files.gguf import gguf_of
 from tunescope.source.files.ranged import RangedFile
-from tunescope.source.hub import answered, connected, listing, place_of, spell
+from tunescope.source.hub import answered, connected, listing, place_of
 from tunescope.source.locate import CONFIG, SHARD, adapter_names
-from tunescope.source.spec import HubId
+from tunescope.source.spec import HubId, spell
 from tunescope.source.weights import Weights
 
 Fetch = Callable[[int, int], bytes]
@@ -103,12 +104,8 @@ def fetching(library: Any, hub: HubId, commit: str, name: str) -> tuple[Path, in
     def fetch(offset: int, count: int) -> bytes:
         data, begun, told = answered(library, hub, lambda: _range(library, hub, url, offset, count))
         if len(data) != count or begun not in ("", str(offset)) or told not in ("", "*", str(size)):
-            raise BadInput(
-                "changed-while-read", "a range of the file is not what was asked for", file=path,
-                expected=f"{count} of {size} bytes from {offset}",
-                found=f"{len(data)} of {told or 'unknown'} from {begun or 'unknown'}",
-                fix="run again; name a commit (org/name@COMMIT) where the repository is being written to",
-            )  # fmt: skip
+            came = f"{len(data)} of {told or 'unknown'} bytes from {begun or 'unknown'}"
+            raise missing(MOVED, spell(hub), f"{came}, where {count} of {size} from {offset} were asked for")
         return data
 
     return path, size, str(found.etag), fetch
@@ -131,23 +128,13 @@ def _range(library: Any, hub: HubId, url: str, offset: int, count: int) -> tuple
         for chunk in answer.iter_raw():
             data += chunk
             if len(data) > count:
-                raise _unavailable(hub, count, "more than that")
+                raise missing(UNAVAILABLE, spell(hub), f"more than the {count} bytes of a range")
             if monotonic() > end:
-                raise _unavailable(hub, count, f"{len(data)} bytes in {_PATIENCE + count / _SLOWEST:.0f} s")
+                took = _PATIENCE + count / _SLOWEST
+                raise missing(UNAVAILABLE, spell(hub), f"{len(data)} of {count} bytes in {took:.0f} s")
         stated = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
         begun, told = stated.groups() if stated else ("", "")
         return bytes(data), begun, told
-
-
-def _unavailable(hub: HubId, count: int, found: str) -> Missing:
-    return Missing(
-        "hub-unavailable",
-        "the hub did not answer as it should",
-        file=spell(hub),
-        expected=f"a range of {count} bytes",
-        found=found,
-        fix="try again later; check the network, a proxy and HF_ENDPOINT",
-    )
 
 
 def _config(library: Any, hub: HubId, commit: str, prefix: str) -> Path:

@@ -1,5 +1,6 @@
 """Whole models on the hub: which of the files are the weights, and a local snapshot of those alone."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from tunescope.source.model_files import PIPELINE, by_names, weight_names
 from tunescope.source.spec import HubId
 
 _BESIDE = ("config.json", PIPELINE)
+# Configs, tokenizers of all kinds, and chat templates.
+_SETTINGS = (".json", ".jinja", ".model", ".txt", ".tiktoken")
+_TEMPLATES = "additional_chat_templates/"
 # Shards that are fetched at once.
 _AT_ONCE = 4
 
@@ -28,6 +32,35 @@ def fetch_model(hub: HubId) -> Path:
     if not set(wanted) - set(_BESIDE):
         raise _no_model(hub, names)
     return answered(library, hub, lambda: downloaded(library, hub, commit, wanted, _AT_ONCE))
+
+
+def fetch_pretrained(hub: HubId, weights: bool) -> Path:
+    """A local copy of what `from_pretrained` reads: config, tokenizer, templates and, if asked, weights.
+
+    All are of one commit; no code is fetched. Offline, and where the hub cannot be reached, the cache alone
+    is used. Raises as `hub.fetch` does.
+    """
+    library, offline = connected(hub)
+    if not offline:
+        try:
+            commit, names = names_of(library, hub)
+        except Missing as refusal:
+            if refusal.slug == "hub-offline":
+                with suppress(Missing):
+                    return _cached(library, hub)
+            raise
+        wanted = _pretrained_files(names, weights)
+        if "config.json" not in wanted:
+            raise _no_model(hub, names)
+        return answered(library, hub, lambda: downloaded(library, hub, commit, wanted, _AT_ONCE))
+    return _cached(library, hub)
+
+
+def _pretrained_files(names: list[str], weights: bool) -> list[str]:
+    beside = [name for name in names if "/" not in name]
+    found = [n for n in beside if n.endswith(_SETTINGS) and not n.endswith(".index.json")]
+    found += [n for n in names if n.startswith(_TEMPLATES) and n.endswith(".jinja")]
+    return [*found, *weight_names(beside)] if weights else found
 
 
 def _cached(library: Any, hub: HubId) -> Path:

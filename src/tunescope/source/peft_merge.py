@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.delta import Dense
-from tunescope.errors import BadInput, UsageError
+from tunescope.errors import BadInput, UsageError, raised_by
 from tunescope.extras import needed_by
 from tunescope.source.files.tensors import LazyTensor
 
@@ -24,6 +24,10 @@ _LEFT_OUT = {
     "inference_mode": True, "target_parameters": None, "trainable_token_indices": None,
     "fan_in_fan_out": False, "progressbar": False,
 }  # fmt: skip
+
+
+class _UnmergedError(ValueError):
+    """What PEFT would merge wrongly."""
 
 
 def difference(
@@ -43,28 +47,35 @@ def difference(
         import peft
         import torch
     W = weight()
-    holder = _holder(torch, module, W)
+    holder, kind = _holder(torch, module, W), _kind(peft, config)
+    settings = _settings(config, module, set(kind.__dataclass_fields__))
     held = {f"base_model.model.{module}.{name}": _tensor(torch, t) for name, t in tensors.items()}
     held |= {f"base_model.{name}": _tensor(torch, t) for name, t in shared.items()}
-    # PEFT has no errors of its own; nothing but its calls stands under this.
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            model = peft.get_peft_model(holder, _config(peft, config, module))
+            model = peft.get_peft_model(holder, kind(**settings))
             merged = _merged(peft, model, f"base_model.model.{module}", held)
     except ImportError as error:
         raise UsageError(
             "extra-missing", f"merging {config['peft_type']} needs a package that PEFT does not bring",
             file=file, found=str(error), fix="install the package that PEFT names",
         ) from error  # fmt: skip
+    # PEFT has no errors of its own.
     except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise BadInput(
-            "not-merged", f"PEFT cannot merge this {config['peft_type']} layer into the base", file=file,
-            tensor=module, expected=f"tensors for a weight of {W.shape[0]}×{W.shape[1]}",
-            found=str(error).splitlines()[0] if str(error) else type(error).__name__,
-            fix="name the base it was trained on",
-        ) from error  # fmt: skip
+        if not raised_by(error, "peft", "torch", "transformers") and not isinstance(error, _UnmergedError):
+            raise
+        raise _not_merged(config["peft_type"], module, W, file, error) from error
     return Dense(merged.astype(np.float64) - W)
+
+
+def _not_merged(method: object, module: str, W: Float32, file: str, error: Exception) -> BadInput:
+    return BadInput(
+        "not-merged", f"PEFT cannot merge this {method} layer into the base", file=file,
+        tensor=module, expected=f"tensors for a weight of {W.shape[0]}×{W.shape[1]}",
+        found=str(error).splitlines()[0] if str(error) else type(error).__name__,
+        fix="name the base it was trained on",
+    )  # fmt: skip
 
 
 def _merged(peft: Any, model: Any, module: str, held: Mapping[str, Any]) -> Float32:
@@ -73,7 +84,7 @@ def _merged(peft: Any, model: Any, module: str, held: Mapping[str, Any]) -> Floa
     layer, config = model.get_submodule(module), model.peft_config["default"]
     if str(config.peft_type).endswith("FROD"):
         if not config.save_projection:
-            raise ValueError("save_projection is false, and FRoD's bases follow from all layers together")
+            raise _UnmergedError("save_projection is false, and FRoD's bases follow from all layers together")
         # It derived U from the bases of this one layer, before those of the adapter were loaded.
         layer.update_layer("default", layer.frod_V, layer.frod_s_indices, layer.frod_s_size, config=config)
         peft.set_peft_model_state_dict(model, dict(held))
@@ -95,9 +106,12 @@ def _holder(torch: Any, module: str, W: Float32) -> Any:
     return root
 
 
-def _config(peft: Any, config: Mapping[str, Any], module: str) -> Any:
-    kind = peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(config["peft_type"])]
-    known = set(kind.__dataclass_fields__)
+def _kind(peft: Any, config: Mapping[str, Any]) -> Any:
+    return peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(config["peft_type"])]
+
+
+def _settings(config: Mapping[str, Any], module: str, known: set[str]) -> dict[str, Any]:
+    """The config's fields that PEFT knows, of which this module is the only target."""
     given = {key: value for key, value in {**config, **_LEFT_OUT}.items() if key in known}
     given["target_modules"] = [module]
     forward = config.get("feedforward_modules")
@@ -105,7 +119,7 @@ def _config(peft: Any, config: Mapping[str, Any], module: str) -> Any:
         named = [forward] if isinstance(forward, str) else list(forward)
         given["feedforward_modules"] = [module] if any(_means(word, module) for word in named) else []
     given.pop("peft_type", None)
-    return kind(**given)
+    return given
 
 
 def _means(word: str, module: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import combinations, takewhile
 from pathlib import Path
 
-from tunescope.errors import UsageError, encodable
+from tunescope.errors import UsageError, encodable, printable
 
 _HUB = re.compile(
     r"^(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[^:@\s]+))?(?::(?P<folder>[^:\s]+))?$"
@@ -26,6 +26,12 @@ class HubId:
     repo: str
     revision: str | None = None
     folder: str | None = None
+
+
+def spell(hub: HubId) -> str:
+    """The id as it is written: `org/name[@revision][:folder]`."""
+    revision = f"@{hub.revision}" if hub.revision else ""
+    return printable(hub.repo + revision + (f":{hub.folder}" if hub.folder else ""))
 
 
 def parse_spec(text: str) -> tuple[str | None, str]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tunescope.address import Address, parse
 from tunescope.delta import Array, Delta, Factored, Update
-from tunescope.errors import BadInput, concerning
+from tunescope.errors import BadInput, concerning, raised_by
 from tunescope.linalg import gram
 from tunescope.lm.foreign_code import refuse_foreign_code
 from tunescope.questions.attribution.cells import Changes, is_transposed, outputs_of, require_finite, wide
@@ -209,12 +209,15 @@ def merged(base: nn.Module, place: str) -> nn.Module:
 
     from peft import PeftConfig, PeftModel
 
-    # PEFT has no errors of its own; nothing but its calls stands under this.
+    own = copy.deepcopy(base)
+    # PEFT has no errors of its own.
     try:
         config = PeftConfig.from_pretrained(place)
         refuse_foreign_code(config.to_dict(), place)
-        adapted: Any = PeftModel.from_pretrained(copy.deepcopy(base), place)
-    except (RuntimeError, ValueError, KeyError) as error:
+        adapted: Any = PeftModel.from_pretrained(own, place)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        if not raised_by(error, "peft", "torch", "transformers"):
+            raise
         raise BadInput(
             "other-base",
             "PEFT cannot put the adapter on this base",
@@ -232,6 +235,8 @@ def unwrapped(adapted: Any, how: str) -> nn.Module:
     try:
         return getattr(adapted, how)()  # type: ignore[no-any-return]
     except (AttributeError, NotImplementedError, TypeError) as error:
+        if hasattr(adapted, how) and not raised_by(error, "peft", "torch"):
+            raise
         kind = type(adapted).__name__
         raise BadInput(
             "no-weight-update",

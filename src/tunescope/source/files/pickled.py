@@ -108,14 +108,15 @@ def _convert(path: Path, snapshot: Snapshot, folder: _Folder) -> dict[str, Any]:
     command = [sys.executable, "-I", str(_SCRIPT), str(path.absolute()), str(folder.path), str(budget)]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     index = folder.path / "index.json"
-    if done.returncode != 0 or not index.exists():
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+    if done.returncode > 0:
+        raise RuntimeError(f"the reader of pickles failed: {done.stderr.strip()[-2000:]}")
+    if done.returncode < 0:
         raise BadInput(
             "bad-pickle",
             "the pickle could not be loaded",
             file=path,
             expected="a state dict of plain tensors",
-            found=last[0],
+            found=f"ended by signal {-done.returncode}",
             fix=_TWO_WAYS,
         )
     document: dict[str, Any] = json.loads(index.read_text())

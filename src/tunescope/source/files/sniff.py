@@ -7,7 +7,7 @@ from typing import NoReturn
 from tunescope.errors import BadInput
 from tunescope.source.files.disk import Bytes
 
-_HEAD_BYTES = 512
+HEAD_BYTES = 512
 
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "zip archive"),
@@ -38,7 +38,7 @@ def real_type(head: bytes) -> str | None:
     >>> real_type(b"GGUF\\x03\\x00")
     'GGUF model'
     """
-    if _HTML.match(head):
+    if is_page(head):
         return "HTML page"
     if _LFS.match(head):
         return "Git LFS pointer"
@@ -50,6 +50,11 @@ def real_type(head: bytes) -> str | None:
         if head.startswith(magic):
             return "NumPy .npz archive" if name == "zip archive" and b".npy" in head[30:300] else name
     return "JSON text" if re.match(rb"^\s*[{\[]\s*[\"{\[\]}]", head) else None
+
+
+def is_page(head: bytes) -> bool:
+    """Whether the bytes begin a web page."""
+    return _HTML.match(head) is not None
 
 
 def is_safetensors_head(head: bytes) -> bool:
@@ -68,7 +73,7 @@ def read_head(file: Bytes, expected: str) -> bytes:
             found="0 bytes",
             fix="download or copy the file again",
         )
-    head = file.read(0, min(file.size, _HEAD_BYTES)).tobytes()
+    head = file.read(0, min(file.size, HEAD_BYTES)).tobytes()
     _refuse_other_type(file.path, head, expected)
     return head
 
