@@ -126,11 +126,14 @@ export class Heat {
   paintBeyond(ink, inks, top) {
     const { map, size: { cellHeight: h } } = this;
     const nx = map.xs.length;
+    const rgb = table(map.palette);
     map.values.forEach((value, i) => {
       if (!outside(value, map.limits)) return;
+      const k = 3 * index(value, map.limits);
+      const light = 0.3 * rgb[k] + 0.59 * rgb[k + 1] + 0.11 * rgb[k + 2] > 140;
       const [x, w] = [this.left(i % nx), this.left((i % nx) + 1) - this.left(i % nx)];
       const [half, at] = [Math.max(1, Math.min(w, h, 14) / 4), top + (Math.floor(i / nx) + 0.5) * h];
-      triangle(ink, x + w / 2, at, half, value > 0, inks.paper);
+      triangle(ink, x + w / 2, at, half, value > 0, light ? "#000" : "#fff");
     });
   }
 

@@ -37,7 +37,9 @@ function measures(panel, frame, rows, weight, page) {
   const split = rows.length > 1 ? ["method", "data", "module_type", "head", "expert"].find((key) => frame.columns[key] && new Set(rows.map((row) => cell(frame, key, row))).size === rows.length) : null;
   const lines = panel.measures.flatMap((measure) => (split ? rows : [rows[0]]).map((row) => {
     const value = cell(frame, measure.column, row);
-    if (value === null) return null;
+    // A weight without factors has no scale: what is measured without one is what is measured with it.
+    const scaled = cell(frame, measure.column.replace("unscaled_", ""), row);
+    if (value === null || (measure.column.startsWith("unscaled_") && value === scaled && cell(frame, "method", row) === "full")) return null;
     const error = measure.error ? cell(frame, measure.error, row) : null;
     return el("tr", {}, el("th", { scope: "row" }, split ? `${measure.label}, ${cell(frame, split, row)}` : measure.label),
       el("td", { class: "number" }, `${number(value)}${error === null ? "" : ` ± ${number(error, 2)}`}`));

@@ -49,7 +49,8 @@ export class Squares {
 
   render() {
     const models = this.models();
-    const room = this.page.width() / Math.min(2, this.panel.measures.length) - 24;
+    const whole = this.page.width();
+    const room = whole < 560 ? whole : whole / Math.min(2, this.panel.measures.length) - 24;
     const longest = Math.max(24, ...models.map((model) => textWidth(short(model, 22))));
     const gutter = Math.ceil(longest) + 14;
     const side = Math.max(12, Math.min(44, Math.floor((room - gutter) / Math.max(1, models.length))));

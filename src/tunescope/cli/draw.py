@@ -29,8 +29,8 @@ Examples:
 )
 @click.option(
     "--limits",
-    type=click.Choice(["zero", "data"]),
-    help="Where colour scales begin [default: as the study was last written].",
+    type=click.Choice(["zero", "largest", "data"]),
+    help="Where colour scales begin and end [default: as the study was last written].",
 )
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

@@ -72,10 +72,10 @@ def _shared(kinds: Sequence[str]) -> tuple[Callable[[Any], Any], ...]:
         ),
         option(
             "--limits",
-            type=click.Choice(["zero", "data"]),
+            type=click.Choice(["zero", "largest", "data"]),
             default="zero",
             show_default=True,
-            help="Where colour scales of pictures begin: at zero, or at the smallest value.",
+            help="Colours from zero (a few far larger cells beyond), to the largest, or from the data.",
         ),
         option("--report/--no-report", default=True, help="With -o: also one page to look at, report.html."),
         option("--spreadsheet-safe", is_flag=True, help="Quote CSV texts that a spreadsheet would run."),

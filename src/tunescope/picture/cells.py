@@ -117,6 +117,14 @@ def cross(ax: Axes, places: Sequence[tuple[float, float, float, float]]) -> None
         ax.plot([x, x + width], [y + height, y], color=BROKEN, linewidth=1)
 
 
+def beyond(ax: Axes, places: Sequence[tuple[float, float]], size: float) -> None:
+    """A triangle in the middle of each cell whose value lies beyond the scale; `size` in points."""
+    for x, y in places:
+        ax.plot(
+            [x], [y], marker="^", color="white", markeredgecolor=INK, markeredgewidth=0.4, markersize=size
+        )
+
+
 def scale(
     ax: Axes, colours: str | Colormap, limits: tuple[float, float], label: str,
     marks: Sequence[tuple[float, str]] = (), more: bool = False, room: float = 9.0,

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tunescope.picture.cells import cells, cross, scale
+from tunescope.picture.cells import beyond, cells, cross, number, scale
 from tunescope.picture.lettering import legible, names, title_text, width_of
 from tunescope.picture.style import CHANGE, new_figure, own_axes, style
 from tunescope.picture.views import Grid
@@ -26,12 +26,25 @@ def heatmap(grid: Grid, ax: Axes | None = None, cmap: str = CHANGE, colorbar: bo
         cells(ax, grid.values, cmap, grid.limits)
         label_cells(ax, grid)
         cross(ax, [(x - 0.5, y - 0.5, 1, 1) for y, x in np.argwhere(grid.broken)])
+        width, height = size_of_cells(grid)
+        each = min(width / grid.values.shape[1], height / grid.values.shape[0])
+        beyond(ax, [(x, y) for y, x in grid.beyond], min(5.0, 36 * each))
         ax.set_title(title_text(grid.title))
         if colorbar:
-            width, height = size_of_cells(grid)
             place = (1 + _SCALE_GAP / width, 0.0, _SCALE_W / width, 1.0)
-            scale(ax.inset_axes(place), cmap, grid.limits, grid.label, room=height + 0.3)
+            more = len(grid.beyond) > 0
+            scale(ax.inset_axes(place), cmap, grid.limits, grid.label, more=more, room=height + 0.3)
     return ax
+
+
+def ends_text(*grids: Grid) -> str:
+    """The ends of the scale of the maps, and how many cells lie beyond."""
+    count = sum(len(grid.beyond) for grid in grids)
+    text = f"colours from {number(grids[0].limits[0])} to {number(grids[0].limits[1])}"
+    if not count:
+        return text
+    most = number(max(float(np.nanmax(grid.values)) for grid in grids if len(grid.beyond)))
+    return f"{text} ({count} {'cell' if count == 1 else 'cells'} beyond, to {most}, marked by a triangle)"
 
 
 def label_cells(ax: Axes, grid: Grid) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tunescope.picture.cells import cells, cross, scale
+from tunescope.picture.cells import beyond, cells, cross, scale
 from tunescope.picture.lettering import legible, names, title_text, widest
 from tunescope.picture.style import CHANGE, INK, new_figure, style
 from tunescope.picture.views import Grid
@@ -70,7 +70,8 @@ def sheet(blocks: Sequence[Sequence[Grid]], cmap: str = CHANGE) -> Figure:
             _block(ax, block, plan, top, cmap)
             if plan.scaled:
                 bar = _bar(figure, plan, top, (width, height))
-                scale(bar, cmap, block[0].limits, block[0].label, room=plan.size[1] - 0.3)
+                more = any(len(grid.beyond) for grid in block)
+                scale(bar, cmap, block[0].limits, block[0].label, more=more, room=plan.size[1] - 0.3)
             top += plan.size[1]
     return figure
 
@@ -123,6 +124,8 @@ def _block(ax: Axes, block: Sequence[Grid], plan: _Plan, top: float, cmap: str) 
         each = plan.width / columns, plan.height / rows
         _rules(ax, (x, y), (rows, columns), each)
         cross(ax, [(x + j * each[0], y + i * each[1], *each) for i, j in np.argwhere(grid.broken)])
+        middles = [(x + (j + 0.5) * each[0], y + (i + 0.5) * each[1]) for i, j in grid.beyond]
+        beyond(ax, middles, min(4.0, 36 * min(each)))
         if across == 0:
             _name_rows(ax, grid, plan, y)
         if k + plan.across >= len(block):

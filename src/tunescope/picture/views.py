@@ -8,6 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tunescope.address import Address, rank_of_kind
+from tunescope.picture.clipping import clipped
 
 Float64 = NDArray[np.float64]
 
@@ -32,6 +33,13 @@ class Grid:
     across: str = "module"
     numbered: bool = False
     model: str = ""
+
+    @property
+    def beyond(self) -> NDArray[np.int64]:
+        """Row and column of every cell whose value lies beyond the upper end of the scale, `(n, 2)`."""
+        low, high = self.limits
+        with np.errstate(invalid="ignore"):
+            return np.argwhere(self.values > high + 1e-9 * (high - low))
 
     def with_cells(
         self, rows: tuple[str, ...], columns: tuple[str, ...], values: Float64, broken: NDArray[np.bool_]
@@ -150,15 +158,23 @@ def limits_of(values: Sequence[Float64], begin: str = "zero") -> tuple[float, fl
 def shared(maps: Sequence[Grid], begin: str = "zero") -> list[Grid]:
     """The same maps on one scale for all that measure the same thing, blocks and what is outside apart.
 
-    What is outside is on the scale of the blocks where nothing of it is above zero.
+    What is outside is on the scale of the blocks where nothing of it is above zero. From `zero`, a few values
+    far beyond all others lie beyond the end of the scale; `largest` ends at the largest, `data` begins at the
+    smallest.
     """
     still = {label: _nothing_outside(maps, label) for label in {grid.label for grid in maps}}
     kinds = [(grid.label, grid.rows == ("",) and not still[grid.label]) for grid in maps]
     limits = {
-        kind: limits_of([g.values for g, k in zip(maps, kinds, strict=True) if k == kind], begin)
+        kind: _ends([g.values for g, k in zip(maps, kinds, strict=True) if k == kind], begin)
         for kind in kinds
     }
     return [replace(grid, limits=limits[kind]) for grid, kind in zip(maps, kinds, strict=True)]
+
+
+def _ends(values: Sequence[Float64], begin: str) -> tuple[float, float]:
+    low, high = limits_of(values, begin)
+    apart = clipped(values) if begin == "zero" and low == 0 else None
+    return (low, high) if apart is None else (low, apart.limit)
 
 
 def _nothing_outside(maps: Sequence[Grid], label: str) -> bool:

@@ -25,8 +25,8 @@ def parse_scales(texts: tuple[str, ...], option: str = "--scale") -> dict[str, f
     return scales
 
 
-# Where colour scales begin.
-LIMITS = ("zero", "data")
+# Where colour scales begin and end.
+LIMITS = ("zero", "largest", "data")
 
 
 def check_limits(limits: str) -> None:

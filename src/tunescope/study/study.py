@@ -75,7 +75,7 @@ class Study:
     def figure(self, name: str, ax: Any = None, limits: str | None = None) -> Any:
         """Draw one picture as a matplotlib figure, or one panel of it (`NAME/PANEL`), on `ax` where given.
 
-        `limits` begin colour scales at `zero` or in the `data`; left out, as the study was last saved.
+        `limits` of colours are from `zero`, to the `largest` or of the `data`; left out, as last saved.
         Raises `UsageError` for a name that `figures()` does not list, and for a panel that is not there.
         """
         stem, _, panel = name.partition("/")
@@ -105,8 +105,8 @@ class Study:
 
         `figures` are the formats of the pictures (`png`, `svg`, `pdf`; none for an empty sequence; with
         `all` also those that are drawn on request only), `spreadsheet_safe` quotes texts that a
-        spreadsheet would run, `report` is whether `report.html` is written, `limits` (`zero` or `data`) where
-        the colour scales of pictures begin; left out, all are as last saved.
+        spreadsheet would run, `report` is whether `report.html` is written, `limits` (`zero`, `largest`,
+        `data`) where the colour scales of pictures begin and end; left out, all are as last saved.
         `tell` takes progress. With `overwrite` an earlier study there is replaced; other files stay.
         Raises `UsageError` for a folder that cannot be used, `Exhausted` where the disk takes no more.
         """

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from tunescope.picture import grid as draw
 from tunescope.picture import profiles as lines
-from tunescope.picture.cells import number
 from tunescope.picture.drawing import Drawn, Panel
+from tunescope.picture.grid import ends_text
 from tunescope.picture.matrix import matrices
 from tunescope.picture.matrix_views import Matrix, clustered
 from tunescope.picture.sheet import aligned, sheet
@@ -59,7 +59,7 @@ def _maps(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
         for label, stem in stems.items():
             if mine := [g for g in grids if g.model == label]:
                 mine = _scaled(mine, _begin(study)) if not study.arguments.get("shared_scale", True) else mine
-                caption = f"{mine[0].label} of {label}, by layer and module; {_limits(mine[0])}."
+                caption = f"{mine[0].label} of {label}, by layer and module; {ends_text(*mine)}."
                 yield _side_by_side(f"norm_heatmap_{stem}_{suffix}", caption, mine, len(stems) > FEW)
 
 
@@ -109,10 +109,6 @@ def _centred(limits: tuple[float, float]) -> tuple[float, float]:
     return -top, top
 
 
-def _limits(grid: Grid) -> str:
-    return f"colours from {number(grid.limits[0])} to {number(grid.limits[1])}"
-
-
 def _colours(grids: Sequence[Grid]) -> str:
     return DIFFERENCE if any(_signed(grid) for grid in grids) else CHANGE
 
@@ -127,7 +123,7 @@ def _blocks(grids: Sequence[Grid]) -> list[list[Grid]]:
 
 def _sheet(name: str, caption: str, grids: Sequence[Grid]) -> Drawn:
     """Small multiples on one sheet."""
-    text = f"{caption}, all on one scale; {_limits(grids[0])}."
+    text = f"{caption}, all on one scale; {ends_text(*grids)}."
     panels: dict[str, Panel] = {grid.title: partial(_on_axes, grid, _colours(grids)) for grid in grids}
     return Drawn(name, text, partial(sheet, _blocks(grids), _colours(grids)), panels)
 
@@ -150,7 +146,7 @@ def _profiles(study: Study) -> Iterator[Drawn]:
     if len(study.readout["models"]) > LINES:
         maps = shared(view.profile_maps(found), _begin(study))
         blocks = [[grid] for grid in maps]
-        caption = f"Mean of {name} over the modules of each layer, a row per model; {_limits(maps[0])}."
+        caption = f"Mean of {name} over the modules of each layer, a row per model; {ends_text(maps[0])}."
         panels: dict[str, Panel] = {grid.title: partial(_on_axes, grid, CHANGE) for grid in maps}
         yield Drawn("layer_profiles", caption, partial(sheet, blocks), panels)
         return
@@ -181,7 +177,7 @@ def _inside(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
         if len(stems) > 1:
             yield _sheet(name, caption, shared(found, begin) if name != "moved_experts" else found)
         else:
-            yield _side_by_side(name, f"{caption}; {_limits(found[0])}.", found)
+            yield _side_by_side(name, f"{caption}; {ends_text(*found)}.", found)
 
 
 def _low_rank(study: Study) -> Iterator[Drawn]:
@@ -273,7 +269,7 @@ def _differences(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
         if len(labels) > FEW:
             yield Drawn(name, f"{caption}.", partial(_late_difference, study, a, b), on_request=True)
         elif found := view.differences(study.table.frame, a, b, metric):
-            yield _side_by_side(name, f"{caption}, {_limits(found[0])}.", found)
+            yield _side_by_side(name, f"{caption}, {ends_text(found[0])}.", found)
 
 
 def _late_difference(study: Study, a: str, b: str) -> Figure:

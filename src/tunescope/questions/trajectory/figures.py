@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 
 from tunescope.errors import UsageError
 from tunescope.picture.animation import RGB, durations, pace, write_animation
-from tunescope.picture.cells import number
 from tunescope.picture.drawing import Drawn
+from tunescope.picture.grid import ends_text
 from tunescope.picture.lettering import names, title_text
 from tunescope.picture.sheet import sheet
 from tunescope.picture.style import BROKEN, CYCLE, INK, QUIET, save, style
@@ -216,10 +216,7 @@ def pictures(shown: Gallery, fps: float | None, hold: float, begin: str = "zero"
         drawn += [Animated(view, colours, fps, hold) for view in (panel.mean, panel.abs_mean)]
         if panel.norm is not None:
             name, grid = panel.norm[0], next(scaled)
-            low, high = map(number, grid.limits)
-            caption = (
-                f"{grid.label} of every layer at every step: {grid.title}; colours from {low} to {high}."
-            )
+            caption = f"{grid.label} of every layer at every step: {grid.title}; {ends_text(grid)}."
             drawn.append(Drawn(name, caption, partial(norm_heatmap, grid)))
     return drawn
 
