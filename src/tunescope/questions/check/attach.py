@@ -14,6 +14,7 @@ from tunescope.questions.check.names import BY_PLACE, candidates
 from tunescope.questions.check.place import Place
 from tunescope.questions.check.rank import with_ranks
 from tunescope.questions.check.wanted import Shape, Wanted, stored_whole, wanted
+from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
 
 # How many leading parts of a name may stand for something else in the base.
@@ -159,11 +160,30 @@ def _with_remedies(found: Sequence[Place], base: BaseNames, source: Source) -> l
     renamings = renaming(found, base, source)
     if not renamings:
         return [_resized(place) for place in found]
-    text = _spoken(*renamings[0]) if len(renamings) == 1 else _choice(renamings)
+    text = _spoken(found[0].wanted.module, *renamings[0]) if len(renamings) == 1 else _choice(renamings)
     return [replace(p, remedy=p.remedy or text) if p.status != "attached" else p for p in found]
 
 
-def _spoken(head: str, instead: str) -> str:
+def _spoken(module: str, head: str, instead: str) -> str:
+    """What to write otherwise; what wraps a model while it is trained belongs to no name of it."""
+    there = instead + module.removeprefix(head)
+    bare = strip_wrappers(there)
+    if bare == there:
+        return _renamed(head, instead)
+    wrapper = there.removesuffix(bare)
+    unwrapped = f"take {wrapper!r} off the base's names (save the model without its wrapper)"
+    return unwrapped if bare == module else f"{unwrapped}, and {_renamed(*_heads(module, bare))}"
+
+
+def _heads(one: str, other: str) -> tuple[str, str]:
+    """What two names begin with before the parts that both end with."""
+    ours, theirs = one.split("."), other.split(".")
+    while ours and theirs and ours[-1] == theirs[-1]:
+        ours, theirs = ours[:-1], theirs[:-1]
+    return "".join(f"{part}." for part in ours), "".join(f"{part}." for part in theirs)
+
+
+def _renamed(head: str, instead: str) -> str:
     if not head:
         return f"put {instead!r} in front of the adapter's names"
     if not instead:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ def adapter(tmp_path: Path) -> Made:
 
     def make(shapes: Mapping[str, tuple[int, int]] = WEIGHTS, tensors: Any = None, **config: Any) -> Path:
         folder = tmp_path / "adapter"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         pairs = (pair(f"base_model.model.{module}", shape) for module, shape in shapes.items())
         held = tensors or {name: tensor for one in pairs for name, tensor in one.items()}
         save_file(held, folder / "adapter_model.safetensors")
@@ -58,7 +59,7 @@ def base(tmp_path: Path) -> Made:
 
     def make(shapes: Mapping[str, tuple[int, ...]]) -> Path:
         folder = tmp_path / "base"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         weights = {n if n == FUSED else f"{n}.weight": np.zeros(s, np.float16) for n, s in shapes.items()}
         save_file(weights, folder / "model.safetensors")
         (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
@@ -104,6 +105,29 @@ def test_a_base_under_a_prefix_takes_none_and_the_prefix_is_named(
 def test_a_prefix_that_the_adapter_has_and_the_base_has_not_is_taken_off(adapter: Made, base: Made) -> None:
     study = check(adapter({f"thinker.{n}": s for n, s in WEIGHTS.items()}), base=base(WEIGHTS))
     assert remedies(study) == {"take 'thinker.' off the adapter's names"}
+
+
+@pytest.mark.parametrize("theirs", ["", "language_model.", "thinker.", "a.b.c.d.e.", "model."])
+@pytest.mark.parametrize(
+    "ours", ["", "language_model.", "model.language_model.", "_orig_mod.", "module.", "base_model.model."]
+)
+def test_what_the_remedy_says_makes_every_module_attach(
+    adapter: Made, base: Made, theirs: str, ours: str
+) -> None:
+    names = {f"{theirs}{name}": shape for name, shape in WEIGHTS.items()}
+    held = {f"{ours}{name}": shape for name, shape in WEIGHTS.items()}
+    if theirs == ours:
+        return
+    (remedy,) = remedies(check(adapter(names), base=base(held)))
+    for step in str(remedy).split(", and "):
+        first, second = [*re.findall("'([^']*)'", step), ""][:2]
+        if "off the base's names" in step:
+            held = {name.removeprefix(first): shape for name, shape in held.items()}
+        elif step.startswith("take"):
+            names = {name.removeprefix(first): shape for name, shape in names.items()}
+        else:
+            names = {first + name.removeprefix(second): shape for name, shape in names.items()}
+    assert set(statuses(check(adapter(names), base=base(held)))) == {"attached"}
 
 
 def test_two_towers_that_fit_are_both_listed(adapter: Made, base: Made) -> None:
