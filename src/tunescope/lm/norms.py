@@ -18,7 +18,8 @@ def weight_offsets(model: nn.Module) -> dict[str, float]:
     """Names of one-dimensional parameters v that their module applies as c + v, and c.
 
     Each such module is called on a few random rows x with v = 0, 1 and 2, everything else of it at zero:
-    where its output is (c + v) ⊙ n(x), the three outputs give c. Nothing of the model is changed.
+    where its output is (c + v) ⊙ n(x), the three outputs give c. Where it is n((c + v) ⊙ x), how two halves
+    of the output change when v grows in one gives it. Nothing of the model is changed.
     """
     found: dict[str, float] = {}
     known: dict[Hashable, float] = {}
@@ -53,18 +54,43 @@ def _offset(module: nn.Module, name: str, parameter: nn.Parameter) -> float:
     generator = torch.Generator().manual_seed(0)
     x = torch.randn((1, _ROWS, parameter.shape[0]), generator=generator).to(parameter.device)
     rest = {n: torch.zeros_like(x[0, 0]) for n, _ in module.named_parameters(recurse=False)}
+    every = torch.ones_like(x[0, 0])
+    half = torch.arange(len(every), device=x.device) % 2
     try:
-        zero, one, two = (
-            _called(module, rest | {name: torch.full_like(x[0, 0], value)}, x) for value in (0.0, 1.0, 2.0)
+        zero, one, two, more, most = (
+            _called(module, rest | {name: v}, x)
+            for v in (0 * every, every, 2 * every, every + half, every + 2 * half)
         )
     except _NOT_THIS_WAY:
         return 0.0
+    return _behind(zero, one, two) or _in_front(one, more, most, half.bool())
+
+
+def _behind(zero: Tensor, one: Tensor, two: Tensor) -> float:
+    """The c of (c + v) ⊙ n(x), from its outputs at v = 0, 1 and 2."""
     slope = one - zero
     size = float(slope.abs().max())
     if not 0 < size < float("inf") or float((two - one - slope).abs().max()) > _NEAR * size:
         return 0.0
     offset = float((zero * slope).sum() / slope.square().sum())
     return offset if float((zero - offset * slope).abs().max()) <= _NEAR * size else 0.0
+
+
+def _in_front(one: Tensor, more: Tensor, most: Tensor, half: Tensor) -> float:
+    """The c of n((c + v) ⊙ x), from its outputs at v = 1, and at 2 and 3 in one half of the places."""
+    grown = []
+    for after in (more, most):
+        ratio = after / one
+        # Only of rows that are scaled as a whole does the quotient of the halves say anything.
+        quotient = ratio[..., half] / ratio[..., ~half][..., :1]
+        grown.append(float(quotient.mean()) if quotient.numel() else 1.0)
+        flat = all(
+            bool((r - r[..., :1]).abs().max() <= _NEAR) for r in (ratio[..., ~half], quotient) if r.numel()
+        )
+        if not flat:
+            return 0.0
+    once, twice = grown[0] - 1, grown[1] - 1
+    return 1 / once - 1 if once > _NEAR and abs(twice - 2 * once) <= _NEAR * once else 0.0
 
 
 def _called(module: nn.Module, values: dict[str, Tensor], x: Tensor) -> Tensor:

@@ -32,6 +32,14 @@ class Shifted(nn.LayerNorm):
         return functional.layer_norm(x, self.normalized_shape, self.weight + 1, self.bias, self.eps)
 
 
+class InFront(Norm):
+    """A norm of what is multiplied by `shift` + v, so that a change of the whole of v changes nothing."""
+
+    def forward(self, x):
+        scaled = x.float() * (self.shift + self.scale.float())
+        return (scaled * torch.rsqrt(scaled.pow(2).mean(-1, keepdim=True) + 1e-6)).to(x)
+
+
 class Gated(nn.Module):
     """A norm that needs a second input."""
 
@@ -63,13 +71,17 @@ def test_only_what_multiplies_by_a_constant_plus_v_has_an_offset(dtype):
             "plain": Norm(0.0),
             "shifted": Shifted(6),
             "layer": nn.LayerNorm(6),
+            "in_front": InFront(1.0),
+            "plain_in_front": InFront(0.0),
             "gated": Gated(),
             "added": Added(),
             "linear": nn.Linear(6, 6),
             "table": nn.Embedding(6, 6),
         }
     ).to(dtype)
-    assert weight_offsets(model) == {"gemma.scale": 1.0, "biased.g": 1.0, "shifted.weight": 1.0}
+    assert weight_offsets(model) == {
+        "gemma.scale": 1.0, "biased.g": 1.0, "shifted.weight": 1.0, "in_front.scale": 1.0,
+    }  # fmt: skip
 
 
 def test_the_applied_weights_are_those_of_the_function():
