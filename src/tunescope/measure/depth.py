@@ -82,6 +82,12 @@ class Depth:
         return max(self.means, key=lambda name: self.means[name])
 
     @property
+    def span(self) -> str:
+        """The first and the last layer of the leading third."""
+        edges, third = cuts(len(self.layers)), NAMES.index(self.most)
+        return f"{self.layers[edges[third]]} to {self.layers[edges[third + 1] - 1]}"
+
+    @property
     def least(self) -> str:
         """The third with the smallest mean."""
         return min(self.means, key=lambda name: self.means[name])

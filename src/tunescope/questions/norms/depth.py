@@ -26,9 +26,8 @@ def depth_findings(models: Mapping[str, Sequence[Tower]], metric: str) -> list[F
 def _finding(model: str, depth: Depth, towers: int, metric: str) -> Finding:
     title = depth.tower.title
     text = (
-        f"{model} {most(metric)} in its {depth.most} {title}layers: {times(depth.ratio)} the {depth.least} "
-        f"third in {of_measure(metric)} (geometric means; {len(depth.layers)} {title}layers, "
-        f"{depth.layers[0]} to {depth.layers[-1]})."
+        f"{model} {most(metric)} in its {depth.most} {title}layers, {depth.span}: {times(depth.ratio)} the "
+        f"{depth.least} third in {of_measure(metric)} (geometric means of {len(depth.layers)} {title}layers)."
     )
     strength = math.log(depth.ratio) / math.log(THIRDS_RATIO)
     evidence = {**depth_evidence(depth, towers), "title": title, "least": depth.least}

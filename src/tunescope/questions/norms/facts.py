@@ -52,7 +52,8 @@ def _zero(models: Sequence[str], components: Sequence[str], of: int) -> str:
     who = named(models, _MANY)
     if not components:
         return f"Every update of {who} is exactly zero: never trained, or its keys did not match when saved."
-    return f"{len(components)} of {of} updates of {who} are exactly zero ({named(components)})."
+    are = "is" if len(components) == 1 else "are"
+    return f"{len(components)} of {of} updates of {who} {are} exactly zero ({named(components)})."
 
 
 def non_finite(frame: pl.DataFrame) -> Iterator[Finding]:

@@ -110,7 +110,7 @@ def shared_sentence(models: Models) -> str | None:
     """
     having = {label: m for label, m in models.items() if _has_thirds(m)}
     # Layers of an image model and of its text encoder are not the same thirds of anything.
-    if not having or len({m["layer_stack"] for m in having.values()}) > 1:
+    if not having or len({m["layer_stack"] for m in having.values()}) > 1 or len(having) == 1 < len(models):
         return None
     orders = {tuple(sorted(_THIRDS, key=lambda k, t=m["thirds"]: t[k])) for m in having.values()}  # type: ignore[misc]
     if len({order[2] for order in orders}) > 1:

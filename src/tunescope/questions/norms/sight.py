@@ -102,7 +102,9 @@ def nothing_stands_out(looked: Mapping[str, Any]) -> str:
     layers = f"{high}" if low == high else f"{low} to {high}"
     models = f"{looked['models']} models" if looked["models"] > 1 else "one model"
     kinds = f"{looked['kinds']} kind{'s' if looked['kinds'] > 1 else ''} of weight"
-    text = f"Nothing stands out in {models} of {layers} layers and {kinds}.{_untested(looked)}"
+    text = (
+        f"Nothing stands out in {models} of {layers} layer{'s' * (high > 1)} and {kinds}.{_untested(looked)}"
+    )
     effects = (
         ("third", "a third of the layers {:.2f}× another"),
         ("layer", "a whole layer {:.1f}× the middle one"),

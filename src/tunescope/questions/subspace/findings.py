@@ -33,6 +33,8 @@ _NUMBERS = (
     "dimensions_shared_output", "dimensions_shared_input_sd", "dimensions_shared_output_sd",
     "excess_leading_input", "excess_leading_output", "start_cosine", "rank_a", "rank_b", "d_in", "d_out",
 )  # fmt: skip
+# A smaller share of the weights has a sentence of its own only where it shares much more than the others.
+_APART = 0.25
 _NULL = "random subspaces, Holm over weights, sides and pairs"
 
 
@@ -122,8 +124,12 @@ def _directions(pair: Pair, learned: Bools, inputs_told: bool) -> list[Finding]:
     full = np.array([filled(row, "output") for row in rows.iter_rows(named=True)])
     # Where the spans fill the space, leading directions in common are all that can be told.
     much = learned & ((pair.excess("output") >= THRESHOLDS["little"]) | full)
-    if much.any() and pair.excess("output")[learned].mean() >= THRESHOLDS["little"]:
+    above = pair.excess("output")
+    if much.any() and above[learned].mean() >= THRESHOLDS["little"]:
         much = learned
+    elif much.any() and much.sum() < _APART * learned.sum() and above[much].mean() < 2 * THRESHOLDS["little"]:
+        # A few weights just above the line are no fact of their own.
+        much = learned & full
     few = learned & ~much
     leading = few & (pair.column("excess_leading_output") >= THRESHOLDS["most"])
     kinds = {

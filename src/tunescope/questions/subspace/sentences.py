@@ -35,13 +35,15 @@ def fact(kind: str, label: str, names: Sequence[str]) -> str:
 def _where(evidence: Evidence, names: Sequence[str]) -> str:
     count, total = evidence["components"], evidence["compared"]
     if count == total:
-        return "the one weight compared" if total == 1 else f"all {total} weights compared"
+        return {1: "the one weight compared", 2: "both weights compared"}.get(
+            total, f"all {total} weights compared"
+        )
     return f"{count} of {total} weights ({named(names, 3)})"
 
 
 def _duplicate(a: str, b: str, _: Evidence, where: str) -> str:
-    share = f"{THRESHOLDS['identical_distance']:g}"
-    return f"{a} and {b} hold the same update in {where}: they differ by less than {share} of their size."
+    parts = f"{1 / THRESHOLDS['identical_distance']:,.0f}"
+    return f"{a} and {b} hold the same update in {where}: they differ by less than one part in {parts}."
 
 
 def _frozen(a: str, b: str, _: Evidence, where: str) -> str:
@@ -80,8 +82,8 @@ def _outputs(n: Evidence) -> str:
         return ""
     if n["outputs_shared"]:
         return (
-            f"Of the outputs, {_count(n, 'output')} directions are shared in {n['outputs_shared']} of these "
-            f"weights ({above} above chance)."
+            f"Of the outputs, {_count(n, 'output')} directions are shared beyond chance in "
+            f"{n['outputs_shared']} of these weights ({_scatter([n], 'output')}; {above} above chance)."
         )
     return f"Their output directions, where learning shows, do not agree ({above} above chance)."
 
@@ -89,11 +91,9 @@ def _outputs(n: Evidence) -> str:
 def _directions(a: str, b: str, n: Evidence, where: str) -> str:
     sides = ("output",) if n["inputs_told"] else ("output", "input")
     # Less than half a direction in the mean over weights is told by the overlap alone.
-    counts = [
-        f"{_count(n, side)} {side} directions" for side in sides
-        if (n[f"dimensions_shared_{side}"] or 0.0) >= 0.5
-    ]  # fmt: skip
-    shared = f"{' and '.join(counts)} beyond chance; " if counts else ""
+    counted = [side for side in sides if (n[f"dimensions_shared_{side}"] or 0.0) >= 0.5]
+    counts = [f"{_count(n, side)} {side} directions" for side in counted]
+    shared = f"{' and '.join(counts)} beyond chance ({_scatter([n], *counted)}); " if counts else ""
     inputs = "" if n["inputs_told"] else f" and {two(n['excess_input'])} on the input"
     return (
         f"{a} and {b} changed common directions{turned([n])} in {where}: {shared}overlap above chance "
@@ -108,15 +108,15 @@ def _first(a: str, b: str, n: Evidence, where: str) -> str:
     rest = "cannot be told" if count is None else f"{plain(count)}"
     return (
         f"{a} and {b} share only their leading {side} directions in {where}: {_count(n, side)} beyond chance "
-        f"({two(n[f'excess_leading_{side}'])} of the way from chance to equal), with {rest} on the {other} "
-        "side."
+        f"({_scatter([n], side)}; {two(n[f'excess_leading_{side}'])} of the way from chance to equal), with "
+        f"{rest} on the {other} side."
     )
 
 
 def _few(a: str, b: str, n: Evidence, where: str) -> str:
     return (
         f"{a} and {b} share a few output directions in {where}, not their leading ones: "
-        f"{_count(n, 'output')} beyond chance."
+        f"{_count(n, 'output')} beyond chance ({_scatter([n], 'output')})."
     )
 
 
@@ -208,8 +208,8 @@ def _all_outputs(numbers: Sequence[Evidence]) -> str:
 def _all_directions(who: str, numbers: Sequence[Evidence]) -> str:
     counts = [n["dimensions_shared_output"] or 0.0 for n in numbers]
     few = not counts or max(counts) < 0.5
-    error = tenths(max(n["dimensions_shared_output_sd"] or 0.0 for n in numbers))
-    shared = "" if few else f"{span(counts, plain)} (± {error}) output directions beyond chance, "
+    scatter = _scatter(numbers, "output")
+    shared = "" if few else f"{span(counts, plain)} output directions beyond chance ({scatter}), "
     told = all(n["inputs_told"] for n in numbers)
     inputs = "" if told else f" and {span([n['excess_input'] for n in numbers])} on the input"
     where = span([n["components"] for n in numbers], str)
@@ -279,9 +279,15 @@ def whole_space(count: int) -> str:
 
 
 def _count(n: Evidence, side: str) -> str:
-    """`4 ± 0.2 of 16`: directions beyond chance, with their deviation under chance."""
+    """`4 of 16`: directions beyond chance."""
     count = n[f"dimensions_shared_{side}"]
     if count is None:
         return "an unknown number of"
     rank = min(n["rank_a"], n["rank_b"])
-    return f"{plain(count)} ± {tenths(n[f'dimensions_shared_{side}_sd'] or 0.0)} of {plain(rank)}"
+    return f"{plain(count)} of {plain(rank)}"
+
+
+def _scatter(numbers: Sequence[Evidence], *sides: str) -> str:
+    """How far counts of random subspaces scatter, the largest of some pairs and sides."""
+    found = (n[f"dimensions_shared_{side}_sd"] or 0.0 for n in numbers for side in sides)
+    return f"random subspaces ± {tenths(max(found))}"

@@ -73,8 +73,11 @@ def nothing_stands_out(pairs: Sequence[Mapping[str, Any]], visible: Sequence[Map
     weights = sum(pair["n_compared"] for pair in pairs)
     if not weights:
         return f"No weight could be compared{_why(pairs)}."
-    text = f"Nothing stands out in {weights} comparison{'s' * (weights != 1)} of single weights."
+    of = f"{weights} comparison{'s' * (weights != 1)} of single weights"
+    text = f"Nothing stands out in {of}."
     told = [seen for seen in visible if seen["directions"] is not None]
+    if not told:
+        return f"Nothing can be told from {of}: the spans leave no room for it."
     parts = []
     for side in ("output", "input"):
         mine = [seen for seen in told if seen["side"] == side]

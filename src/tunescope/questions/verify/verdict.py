@@ -23,6 +23,7 @@ CAUSES: Mapping[str, str] = {
     "rank_taken_for_alpha": "the rank was taken for alpha",
     "rslora": "alpha/r and alpha/√r were confused (rsLoRA)",
     "half_strength": "it was merged at half strength",
+    "subtracted": "it was subtracted instead of added",
 }
 
 
@@ -92,7 +93,7 @@ def explanations(reading: Reading) -> dict[str, float]:
     >>> explanations(Reading("a", "Q", 2, 0, 1, 0, False, True, 1, alpha=8, rank=16, scale=0.5))["twice"]
     2.0
     """
-    found = {"twice": 2.0, "half_strength": 0.5}
+    found = {"twice": 2.0, "half_strength": 0.5, "subtracted": -1.0}
     scale, rank = reading.scale, reading.rank
     if scale and rank:
         root = math.sqrt(rank)
@@ -122,7 +123,7 @@ def judge(readings: Sequence[Reading]) -> Verdict:
         (r, v) for r, v in zip(readings, verdicts, strict=True) if v not in ("below_the_grid", "cannot_tell")
     ]
     labels = list(dict.fromkeys(reading.label for reading in readings))
-    pooled = {label: _pooled([r for r, _ in told if r.label == label]) for label in labels}
+    pooled = {label: pooled_coefficient([r for r, _ in told if r.label == label]) for label in labels}
     coefficients = {label: value for label, value in pooled.items() if value is not None}
     if not told:
         verdict = "below_the_grid" if "below_the_grid" in verdicts else "cannot_tell"
@@ -152,7 +153,7 @@ def _together(by_label: Mapping[str, Sequence[str]]) -> str:
     return "mixture" if len(by_label) > 1 else "other_scale"
 
 
-def _pooled(readings: Sequence[Reading]) -> tuple[float, float] | None:
+def pooled_coefficient(readings: Sequence[Reading]) -> tuple[float, float] | None:
     """The mean coefficient weighted by ‖ΔW‖², with the larger of its own and its modules' spread."""
     total = math.fsum(r.weight for r in readings)
     if not readings or not total > 0:

@@ -1,9 +1,19 @@
 """What was read of a merge, in sentences."""
 
 import math
+import re
 from collections.abc import Sequence
+from statistics import median
 
-from tunescope.questions.verify.verdict import CAUSES, NEAR, UNTOLD, Reading, Verdict
+from tunescope.questions.verify.verdict import (
+    CAUSES,
+    NEAR,
+    UNTOLD,
+    Reading,
+    Verdict,
+    module_verdict,
+    pooled_coefficient,
+)
 from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import Finding, Severity, listed, named, significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
@@ -46,13 +56,12 @@ def findings(
         text = (
             f"Of {listed(labels, 'and')}, the model holds {listed(there, 'and')}, not {listed(absent, 'or')}."
         )
-    if verdict.coefficients:
+    if verdict.coefficients and verdict.verdict != "partly_merged":
         text += " Coefficients: " + ", ".join(
-            f"{label} {_to_the_digit(value, error)} ± {significant(error, 1)}"
-            for label, (value, error) in verdict.coefficients.items()
+            f"{label} {_with_error(value, error)}" for label, (value, error) in verdict.coefficients.items()
         )
         text += "."
-    text += _cause(verdict) + _where(verdict)
+    text += _cause(verdict) + _where(verdict, readings)
     found = [
         Finding(
             verdict.verdict, text, labels, verdict.differing, severity=_severity(verdict.verdict),
@@ -100,11 +109,69 @@ def _cause(verdict: Verdict) -> str:
     )
 
 
-def _where(verdict: Verdict) -> str:
-    told = verdict.verdict in ("partly_merged", "other_change", "mixture") and not _absent(verdict)
-    if not told or not verdict.differing:
+def _where(verdict: Verdict, readings: Sequence[Reading]) -> str:
+    """In which modules an adapter is, or in which the whole does not hold."""
+    told = [(r, v) for r in readings if (v := module_verdict(r)) not in ("below_the_grid", "cannot_tell")]
+    if verdict.verdict == "partly_merged":
+        return "".join(_held(label, told) for label in verdict.coefficients)
+    if verdict.verdict == "other_change":
+        return _otherwise([r.component for r, v in told if v == "other_change"], told)
+    if verdict.verdict == "mixture" and not _absent(verdict):
+        usual = {
+            label: median(r.coefficient for r, _ in told if r.label == label)
+            for label in verdict.coefficients
+        }
+        apart = [r.component for r, _ in told if abs(r.coefficient - usual[r.label]) > r.tolerance]
+        return _otherwise(apart, told) or f" So it is in all {_count(told)} modules that tell."
+    return ""
+
+
+_Told = Sequence[tuple[Reading, str]]
+
+
+def _count(told: _Told) -> int:
+    return len({r.component for r, _ in told})
+
+
+def _held(label: str, told: _Told) -> str:
+    """In which modules one adapter is, with which coefficient, and in which it is not."""
+    its = [(r, v) for r, v in told if r.label == label]
+    held, absent = ([r for r, v in its if (v == "not_merged") is gone] for gone in (False, True))
+    if not held:
+        return f" {label} is in none of {len(its)} modules."
+    where = f"all {len(its)}" if not absent else f"{len(held)} of {len(its)}"
+    pooled = pooled_coefficient(held)
+    size = f" with coefficient {_with_error(*pooled)}" if pooled else ""
+    names = [[r.component for r in part] for part in (held, absent)]
+    which = f" ({_those(*names)})" if absent else ""
+    rest = f", not in {len(absent)} ({_those(names[1], names[0])})" if absent else ""
+    return f" {label} is in {where} modules{which}{size}{rest}."
+
+
+def _otherwise(names: Sequence[str], told: _Told) -> str:
+    unique = list(dict.fromkeys(names))
+    if not unique:
         return ""
-    return f" Otherwise than expected: {named(list(verdict.differing))}."
+    rest = [r.component for r, _ in told if r.component not in set(unique)]
+    which = f" ({_those(unique, rest)})" if rest else ""
+    return f" Otherwise than so in {len(unique)} of {_count(told)} modules{which}."
+
+
+def _those(names: Sequence[str], others: Sequence[str]) -> str:
+    """Modules by their kinds, where all of these kinds are meant and none of them is among the others."""
+    kinds, rest = ([re.sub(r"L[0-9]+_", "", name) for name in part] for part in (names, others))
+    unique = list(dict.fromkeys(kinds))
+    if len(names) > _FEW and len(unique) <= _FEW and not set(unique) & set(rest):
+        return f"all {listed(unique, 'and')}"
+    return named(names)
+
+
+# As many names as a sentence takes.
+_FEW = 4
+
+
+def _with_error(value: float, error: float) -> str:
+    return f"{_to_the_digit(value, error)} ± {significant(error, 1)}"
 
 
 def verify_markdown(study: Study) -> str:

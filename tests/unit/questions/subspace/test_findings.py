@@ -271,8 +271,21 @@ def test_one_fact_in_many_pairs_names_few_of_them() -> None:
     assert say._pairs(half) == "7 pairs (a with b, a with c, a with d and 4 more)"
 
 
-def test_a_small_deviation_of_a_count_is_printed_as_one() -> None:
+def test_a_count_of_directions_is_told_apart_from_how_far_those_of_random_subspaces_scatter() -> None:
     numbers = {"dimensions_shared_output": 4.0, "rank_a": 16, "rank_b": 16}
-    assert say._count({**numbers, "dimensions_shared_output_sd": 0.21}, "output") == "4 ± 0.2 of 16"
-    assert say._count({**numbers, "dimensions_shared_output_sd": 0.012}, "output") == "4 ± 0.02 of 16"
-    assert say._count({**numbers, "dimensions_shared_output_sd": None}, "output") == "4 ± 0.01 of 16"
+    assert say._count(numbers, "output") == "4 of 16"
+    scatters = [say._scatter([{"dimensions_shared_output_sd": sd}], "output") for sd in (0.21, 0.012, None)]
+    assert scatters == [f"random subspaces ± {sd}" for sd in ("0.2", "0.02", "0.01")]
+
+
+def test_a_few_weights_just_above_the_line_are_no_finding_beside_the_others() -> None:
+    # One direction of eight in common: an excess of 0.12, which scatters to both sides of 0.15.
+    draw = np.random.default_rng(0)
+    models: list[Weights] = [[], []]
+    for _ in range(40):
+        shared = draw.standard_normal((64, 1))
+        for model in models:
+            B = np.linalg.qr(np.hstack([shared, draw.standard_normal((64, 7))]))[0]
+            model.append((B, draw.standard_normal((8, 64))))
+    kinds = {finding.kind for finding in found(a=models[0], b=models[1])}
+    assert kinds == {"few_directions_shared"}
