@@ -49,6 +49,10 @@ export class Squares {
 
   render() {
     const models = this.models();
+    if (models.length < 2) {
+      this.heats = [];
+      return this.body.replaceChildren(el("p", { class: "nothing" }, "Fewer than two of these models are shown: there is nothing to compare."));
+    }
     const whole = this.page.width();
     const room = whole < 560 ? whole : whole / Math.min(2, this.panel.measures.length) - 24;
     const longest = Math.max(24, ...models.map((model) => textWidth(short(model, 22))));
@@ -62,6 +66,7 @@ export class Squares {
       legend(new CanvasInk(scale, Math.min(room, 420), 30), themed(), heat.map, 8, 4, 160);
       return el("div", {}, heat.canvas, scale);
     }));
+    return undefined;
   }
 
   drawn(measure, models) {
@@ -90,7 +95,7 @@ export class Squares {
       at += Math.max(drawn.width, 320) + 16;
       return { body, height: drawn.height + 40 };
     });
-    return svg(at, Math.max(...placed.map((one) => one.height)), placed.map((one) => one.body).join("\n"), this.caption());
+    return svg(Math.max(at, 320), Math.max(40, ...placed.map((one) => one.height)), placed.map((one) => one.body).join("\n"), this.caption());
   }
 
   // One row for each pair, as the squares show them.

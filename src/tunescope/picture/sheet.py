@@ -86,7 +86,7 @@ def _plan(block: Sequence[Grid], scaled: bool) -> _Plan:
     height = float(
         np.clip((0.14 if few else 0.1) * rows, 0.25, 6.5 if few else 3.6 if len(block) <= 12 else 2.4)
     )
-    step = max(width, widest(_titles(block), 1.08 * _TITLE)) + _GAP
+    step = max(width, widest(_titles(block), 1.18 * _TITLE)) + _GAP
     left = _MARGIN + widest([title_text(row, 20) for row in first.rows], _LABEL) + 0.28
     long = widest([legible(c) for c in first.columns], _LABEL)
     turned = long > 0.95 * width / columns
