@@ -176,8 +176,9 @@ def importance_passes_section(r: Document) -> list[str]:
         *lines,
         "",
         f"Layer Importance at {lengths[0]} tokens takes "
-        f"**{r[layers]:.2f}×** of 36 plain forward passes of {r[forward]:.3f} s; on a host that launches faster, "
-        f"where a plain pass took {other[forward]:.3f} s, {other[layers]:.2f}× (the batch is bound by the device). "
+        f"**{r[layers]:.2f}×** of 36 plain forward passes of {r[forward]:.3f} s; on a host "
+        f"that launches faster, where a plain pass took {other[forward]:.3f} s, {other[layers]:.2f}× (the batch "
+        "is bound by the device). "
         f"Texts of ordinary lengths: {replayed}. {_start_up(r['start-up'])}",
     ]
 
@@ -192,8 +193,8 @@ def _start_up(r: Document) -> str:
     return (
         f"From the command to the first score, checkpoint in the page cache: {runs}; loading measured apart "
         f"took {apart} s. From the disk: {cold['first']:.1f} s, {cold['first'] / cold['loaded']:.2f}× of its "
-        f"own loading; apart it took {r['loading_from_disk']:.1f} s. Before the kernels are compiled, once on "
-        f"a machine: {r['empty_kernel_cache']['first']:.1f} s."
+        f"own loading; apart it took {r['loading_from_disk']:.1f} s. Before the kernels are compiled, once "
+        f"on a machine: {r['empty_kernel_cache']['first']:.1f} s."
     )
 
 
