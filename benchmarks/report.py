@@ -177,8 +177,8 @@ def importance_passes_section(r: Document) -> list[str]:
         "",
         f"Layer Importance at {lengths[0]} tokens takes "
         f"**{r[layers]:.2f}×** of 36 plain forward passes of {r[forward]:.3f} s; on a host "
-        f"that launches faster, where a plain pass took {other[forward]:.3f} s, {other[layers]:.2f}× (the batch "
-        "is bound by the device). "
+        f"that launches faster, where a plain pass took {other[forward]:.3f} s, {other[layers]:.2f}×: "
+        "the device paces the batch. "
         f"Texts of ordinary lengths: {replayed}. {_start_up(r['start-up'])}",
     ]
 
