@@ -65,9 +65,19 @@ def style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float, height: float, placed: bool = False) -> Figure:
+class Shown(Figure):
+    """A figure that a notebook shows as it is: without pyplot no one else tells it how."""
+
+    def _repr_png_(self) -> bytes:
+        written = BytesIO()
+        with style():
+            self.savefig(written, format="png")
+        return written.getvalue()
+
+
+def new_figure(width: float, height: float, placed: bool = False) -> Shown:
     """An Agg figure of `width` × `height` inches, its layout constrained or `placed` by whoever draws it."""
-    figure = Figure(figsize=(width, height), dpi=DPI, layout=None if placed else _layout())
+    figure = Shown(figsize=(width, height), dpi=DPI, layout=None if placed else _layout())
     FigureCanvasAgg(figure)
     return figure
 

@@ -33,7 +33,8 @@ def _picture(study: Study) -> str:
     out = io.BytesIO()
     study.figure(name).savefig(out, format="png", dpi=96)
     data = base64.b64encode(out.getvalue()).decode()
-    return f'<img alt="{escape(caption)}" src="data:image/png;base64,{data}"><p>{escape(caption)}</p>'
+    image = f'<img style="max-width:100%" alt="{escape(caption)}" src="data:image/png;base64,{data}">'
+    return f"{image}<p>{escape(caption)}</p>"
 
 
 def _page(study: Study) -> str:

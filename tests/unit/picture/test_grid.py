@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tunescope.picture.style import new_figure
 from tunescope.questions.norms import views as view
 from tunescope.questions.norms.measure import frame
 from tunescope.questions.norms.summary import readout, thirds
@@ -90,3 +91,7 @@ def test_readout_of_a_model_without_values_is_null_and_does_not_fail() -> None:
     assert document["models"]["m"]["overall_mean"] is None
     assert document["models"]["empty"]["top_layers"] == []
     assert document["ratios"] == {"m/empty": None, "empty/m": None}
+
+
+def test_a_figure_shows_itself_in_a_notebook_that_knows_no_pyplot() -> None:
+    assert new_figure(2.0, 1.0)._repr_png_().startswith(b"\x89PNG")
