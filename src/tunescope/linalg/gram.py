@@ -15,7 +15,7 @@ Array = NDArray[Any]
 Float64 = NDArray[np.float64]
 
 # Rows of a factor multiplied at once: it stays in the cache, and its float32 sums are good to 4e-7.
-_BLOCK = 512
+BLOCK = 512
 # Below these shares of the sum of absolute terms, the terms of ‖BA‖² cancel too far for Grams in float32
 # (whose norms then err by more than 1e-6) and in float64.
 _CANCELLATION_32, CANCELLATION = 0.5, 1e-2
@@ -41,9 +41,9 @@ def wide(array: Array) -> Array:
 def gram_columns(B: Array, other: Array | None = None, exact: bool = False) -> Float64:
     """`BᵀB` (or `BᵀB'`), shape `(r, r')`, from factors `(d, r)`, `(d, r')`; `exact`: float64 products."""
     total = np.zeros((B.shape[1], (B if other is None else other).shape[1]))
-    for start in range(0, len(B), _BLOCK):
-        left = _block(B[start : start + _BLOCK], exact)
-        right = left if other is None else _block(other[start : start + _BLOCK], exact)
+    for start in range(0, len(B), BLOCK):
+        left = _block(B[start : start + BLOCK], exact)
+        right = left if other is None else _block(other[start : start + BLOCK], exact)
         total += left.T @ right
     return total
 
@@ -51,9 +51,9 @@ def gram_columns(B: Array, other: Array | None = None, exact: bool = False) -> F
 def gram_rows(A: Array, other: Array | None = None, exact: bool = False) -> Float64:
     """`AAᵀ` (or `AA'ᵀ`), shape `(r, r')`, from factors `(r, d)`, `(r', d)`; `exact`: float64 products."""
     total = np.zeros((len(A), len(A if other is None else other)))
-    for start in range(0, A.shape[1], _BLOCK):
-        left = _block(A[:, start : start + _BLOCK], exact)
-        right = left if other is None else _block(other[:, start : start + _BLOCK], exact)
+    for start in range(0, A.shape[1], BLOCK):
+        left = _block(A[:, start : start + BLOCK], exact)
+        right = left if other is None else _block(other[:, start : start + BLOCK], exact)
         total += left @ right.T
     return total
 

@@ -28,13 +28,17 @@ _SAVED = re.compile(r"\.modules_to_save(\.default)?(?=\.)")
 
 @dataclass(frozen=True, eq=False)
 class Weight:
-    """One trained weight of a checkpoint: a weight itself, whose `values` are there, or an update ΔW."""
+    """One trained weight of a checkpoint: a weight itself, whose `values` are there, or an update ΔW.
+
+    `rank` is that of an update in two factors.
+    """
 
     address: Address
     shape: tuple[int, ...]
     whole: bool
     open: Callable[[], Update]
     values: LazyTensor | None = None
+    rank: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +101,7 @@ def _distributed(path: Path, scale: float | None) -> Saved:
 
 def _updates(source: Source) -> dict[Address, Weight]:
     return {
-        delta.address: Weight(delta.address, (delta.d_out, delta.d_in), False, delta.open)
+        delta.address: Weight(delta.address, (delta.d_out, delta.d_in), False, delta.open, rank=delta.rank)
         for delta in source.deltas
     }
 

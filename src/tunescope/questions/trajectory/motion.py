@@ -15,7 +15,7 @@ Float64 = NDArray[np.float64]
 # Elements that are widened to float64 at once.
 _BLOCK = 1 << 20
 # An inner product may err by this share of the product of the norms: a thousandth part of float64's rounding.
-_ROUNDING = 1e-3
+ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,23 @@ def moments(now: Array, start: Array | None = None) -> Moments:
             sizes.add(np.abs(block))
     n = max(plain.n, 1)
     return Moments(plain.mean, plain.squares / n, sizes.mean, sizes.squares / n, plain.n)
+
+
+def moments_of(differences: Float64) -> list[Moments]:
+    """`moments` of each row of `Δ (n, values)`, of at most a block of values, to the same bits."""
+    with np.errstate(all="ignore"):
+        plain, sizes = _centred(differences), _centred(np.abs(differences))
+    count = differences.shape[1]
+    return [Moments(*of, *of_sizes, count) for of, of_sizes in zip(plain, sizes, strict=True)]
+
+
+def _centred(rows: Float64) -> list[tuple[float, float]]:
+    """Mean and population variance of each row, as `_Running` finds them of one block."""
+    n = rows.shape[1]
+    means = np.add.reduce(rows, axis=1) / n
+    centred = rows - means[:, None]
+    squares = [float(np.dot(row, row)) for row in centred]
+    return [(mean * n / n, square / n) for mean, square in zip(means.tolist(), squares, strict=True)]
 
 
 @dataclass(slots=True)
@@ -108,7 +125,7 @@ class Displacement:
         (B, A), (B2, A2) = self._factors, other._factors
         terms = gram.gram_columns(B, B2, exact=True) * gram.gram_rows(A, A2, exact=True)
         # Gram terms that much larger than both updates would leave their rounding in the result.
-        if float(np.abs(terms).sum()) * _ROUNDING <= self.norm * other.norm:
+        if float(np.abs(terms).sum()) * ROUNDING <= self.norm * other.norm:
             return float(terms.sum())
         return gram.inner_through_qr(B, A, B2, A2)
 
@@ -196,7 +213,12 @@ def _open(openers: Sequence[Callable[[], Update] | None], i: int) -> Update:
 def cosine(a: Displacement, b: Displacement) -> float:
     """Cosine of two ΔW as vectors, in [−1, 1]; NaN where either is zero."""
     scale = a.norm * b.norm
-    return max(-1.0, min(1.0, a.inner(b) / scale)) if scale > 0 else math.nan
+    return cosine_of(a.inner(b), scale) if scale > 0 else math.nan
+
+
+def cosine_of(inner: float, scale: float) -> float:
+    """An inner product over the product of the norms, in [−1, 1]; NaN where that is not positive."""
+    return max(-1.0, min(1.0, inner / scale)) if scale > 0 else math.nan
 
 
 def _factors(now: Update, first: Update, begin: Update | None, origin: str) -> dict[str, tuple[Moments, str]]:

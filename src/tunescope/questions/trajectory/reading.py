@@ -14,6 +14,7 @@ from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.captured import recorded_rows, recording_notices
 from tunescope.questions.trajectory.course import follow_whole
 from tunescope.questions.trajectory.motion import Moments, Motion, follow
+from tunescope.questions.trajectory.stacked import batches, follow_together
 from tunescope.source.checkpoints import Saved, open_checkpoint
 from tunescope.source.matching import address_place, matched
 from tunescope.source.training_run import Checkpoint, Run
@@ -69,13 +70,14 @@ def _from_checkpoints(
     _refuse_unrelated(run, opened, start)
     addresses = list(dict.fromkeys(address for saved in opened for address in saved.weights))
     names = dict(zip(addresses, component_names(addresses), strict=True))
+    of_checkpoint = [_of_checkpoint(checkpoint) for checkpoint in run.checkpoints]
+    together = _followed_together(addresses, opened) if start is None else {}
     rows = []
     for address in addresses:
-        for motion in _followed(address, opened, start):
-            checkpoint = run.checkpoints[motion.index]
-            rows += [
-                _row(checkpoint, address, names[address], f, m, motion) for f, m in motion.factors.items()
-            ]
+        keys = _of_weight(address, names[address])
+        for motion in together.pop(address, None) or _followed(address, opened, start):
+            beside = keys | of_checkpoint[motion.index]
+            rows += [_row(beside, f, m, motion) for f, m in motion.factors.items()]
     frame = layers.frame(rows).sort("step", maintain_order=True)
     return _keyed(frame, run), [*said, *_notices(opened)]
 
@@ -119,23 +121,46 @@ def _followed(address: Address, opened: Sequence[Saved], start: Saved | None) ->
     )
 
 
+def _followed_together(addresses: Sequence[Address], opened: Sequence[Saved]) -> dict[Address, list[Motion]]:
+    """The motion of small updates that every checkpoint has, many at once."""
+    here = [a for a in addresses if all((w := s.weights.get(a)) is not None and not w.whole for s in opened)]
+    found: dict[Address, list[Motion]] = {}
+    sizes = [(w.rank or 0) * sum(w.shape) for w in (opened[0].weights[address] for address in here)]
+    for batch in batches(sizes):
+        members = [here[i] for i in batch]
+        followed = follow_together([[saved.weights[a].open for saved in opened] for a in members])
+        found |= {a: motions for a, motions in zip(members, followed, strict=True) if motions is not None}
+    return found
+
+
 def _last_shape(address: Address, opened: Sequence[Saved]) -> tuple[int, ...]:
     return next(saved.weights[address].shape for saved in reversed(opened) if address in saved.weights)
 
 
-def _row(
-    checkpoint: Checkpoint, address: Address, name: str, factor: str, of: tuple[Moments, str], motion: Motion
-) -> dict[str, Any]:
-    moments, reference = of
+def _of_weight(address: Address, name: str) -> dict[str, Any]:
     return {
-        "step": checkpoint.step,
-        "epoch": checkpoint.epoch,
         "stack": address.stack,
         "layer": address.layer,
         "module_type": address.module_type,
         "expert": address.expert,
         "family": address.family,
         "component_name": name,
+    }
+
+
+def _of_checkpoint(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "step": checkpoint.step,
+        "epoch": checkpoint.epoch,
+        "loss": _latest(checkpoint.losses),
+        "schedule_learning_rate": _latest(checkpoint.learning_rates),
+    }
+
+
+def _row(beside: Mapping[str, Any], factor: str, of: tuple[Moments, str], motion: Motion) -> dict[str, Any]:
+    moments, reference = of
+    return {
+        **beside,
         "factor": factor,
         "reference": reference,
         "mean": moments.mean,
@@ -150,8 +175,6 @@ def _row(
         "cosine_to_previous": motion.cosine_to_previous,
         "cosine_to_last": motion.cosine_to_last,
         "changed_fraction": motion.changed_fraction,
-        "loss": _latest(checkpoint.losses),
-        "schedule_learning_rate": _latest(checkpoint.learning_rates),
     }
 
 
