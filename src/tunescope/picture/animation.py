@@ -13,6 +13,8 @@ from tunescope.errors import UsageError
 from tunescope.writing import write_atomically
 
 RGB = NDArray[np.uint8]
+Indices = NDArray[np.uint8]
+Packed = NDArray[np.uint32]
 _COLOURS = 256
 # Frames that the palette is chosen from, evenly spaced, first and last among them.
 _SAMPLED = 24
@@ -41,7 +43,8 @@ def pace(frames: int) -> float:
 def write_animation(
     stem: Path, frames: Sequence[RGB], milliseconds: Sequence[int], exact: Sequence[str] = ()
 ) -> list[Path]:
-    """Write `stem.gif` and `stem.apng`, looping for ever, from frames of shape `(height, width, 3)`.
+    """Write `stem.gif` and `stem.apng`, looping for ever, from frames of shape `(height, width, 3)`,
+    or `(height, width, 4)` of which all are opaque.
 
     Every frame is asked for once, a few of them early, so `frames` may draw them on demand. All share one
     palette in which the `exact` colours (`#rrggbb`) stand unchanged; any other colour goes to its nearest
@@ -54,7 +57,7 @@ def write_animation(
             "an animation needs frames and a duration for each",
             found=(len(frames), len(milliseconds)),
         )
-    images, times = _merged(indexed(frames, exact), milliseconds)
+    images, times = _merged(*_indices(frames, exact), milliseconds)
     animated: dict[str, Any] = {"save_all": True, "append_images": images[1:], "loop": 0, "optimize": False}
     animated["duration"] = times if len(times) > 1 else times[0]
     written = []
@@ -69,41 +72,65 @@ def write_animation(
 
 
 def _merged(
-    images: Sequence[Image.Image], milliseconds: Sequence[int]
+    palette: NDArray[np.int32], indices: Sequence[Indices], milliseconds: Sequence[int]
 ) -> tuple[list[Image.Image], list[int]]:
-    kept: list[Image.Image] = []
+    kept: list[Indices] = []
     times: list[int] = []
-    for image, time in zip(images, milliseconds, strict=True):
-        if kept and image.tobytes() == kept[-1].tobytes():
+    for index, time in zip(indices, milliseconds, strict=True):
+        if kept and np.array_equal(index, kept[-1]):
             times[-1] += time
         else:
-            kept.append(image)
+            kept.append(index)
             times.append(time)
-    return kept, times
+    return [_image(index, palette) for index in kept], times
 
 
 def indexed(frames: Sequence[RGB], exact: Sequence[str] = ()) -> list[Image.Image]:
     """The frames as palette images that share one palette."""
+    palette, indices = _indices(frames, exact)
+    return [_image(index, palette) for index in indices]
+
+
+def _indices(frames: Sequence[RGB], exact: Sequence[str]) -> tuple[NDArray[np.int32], list[Indices]]:
+    """The palette, and the number of every pixel's colour in it; only what changes is looked up again."""
     picks = np.unique(np.linspace(0, len(frames) - 1, _SAMPLED).round().astype(int))
     drawn = {int(i): _packed(frames[i]) for i in picks}
     palette = _palette(list(drawn.values()), [_code(colour) for colour in exact])
     table = np.full(1 << 24, _UNKNOWN, dtype=np.int16)
-    images = []
+    found: list[Indices] = []
+    before: Packed | None = None
     for i in range(len(frames)):
-        codes = drawn.pop(i) if i in drawn else _packed(frames[i])
-        found = table[codes]
-        if (found == _UNKNOWN).any():
-            new = np.unique(codes[found == _UNKNOWN])
-            table[new] = _nearest(_unpacked(new), palette)
-            found = table[codes]
-        images.append(_image(found.astype(np.uint8), palette))
-    return images
+        packed = drawn.pop(i) if i in drawn else _packed(frames[i])
+        changed = np.ones(packed.shape, dtype=bool) if before is None else packed != before
+        index = np.empty(packed.shape, dtype=np.uint8) if before is None else found[-1].copy()
+        index[changed] = _looked_up(packed[changed], table, palette)
+        found.append(index)
+        before = packed
+    return palette, found
 
 
-def _packed(frame: RGB) -> NDArray[np.int32]:
-    wide = frame.astype(np.int32)
-    codes: NDArray[np.int32] = (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
-    return codes
+def _looked_up(packed: Packed, table: NDArray[np.int16], palette: NDArray[np.int32]) -> Indices:
+    """The palette's entry for each pixel, by the table of those found before."""
+    found = table[packed]
+    if (found == _UNKNOWN).any():
+        new = np.unique(packed[found == _UNKNOWN])
+        table[new] = _nearest(_unpacked(_codes(new)), palette)
+        found = table[packed]
+    return found.astype(np.uint8)
+
+
+def _packed(frame: RGB) -> Packed:
+    """Each pixel as one number, red in the lowest byte: four bytes of a canvas are one already."""
+    if frame.shape[-1] == 4:
+        return np.ascontiguousarray(frame).view("<u4")[..., 0] & np.uint32(0xFFFFFF)
+    wide = frame.astype(np.uint32)
+    return np.asarray(wide[..., 0] | (wide[..., 1] << 8) | (wide[..., 2] << 16))
+
+
+def _codes(packed: NDArray[Any]) -> NDArray[np.int32]:
+    """Packed pixels with red in the highest byte, as colours are written and ordered."""
+    codes = ((packed & 0xFF) << 16) | (packed & 0xFF00) | (packed >> 16)
+    return np.asarray(codes.astype(np.int32))
 
 
 def _unpacked(codes: NDArray[Any]) -> NDArray[np.int32]:
@@ -114,7 +141,7 @@ def _code(colour: str) -> int:
     return int(colour.removeprefix("#"), 16)
 
 
-def _palette(samples: Sequence[NDArray[np.int32]], exact: Sequence[int]) -> NDArray[np.int32]:
+def _palette(samples: Sequence[Packed], exact: Sequence[int]) -> NDArray[np.int32]:
     """At most 256 colours: all that occur if so few do, else the exact ones and a median cut of the rest."""
     used, counts = _histogram(samples)
     if len(used) <= _COLOURS:
@@ -131,10 +158,13 @@ def _palette(samples: Sequence[NDArray[np.int32]], exact: Sequence[int]) -> NDAr
     return np.concatenate([_unpacked(kept), chosen])[:_COLOURS]
 
 
-def _histogram(samples: Sequence[NDArray[np.int32]]) -> tuple[NDArray[Any], NDArray[Any]]:
+def _histogram(samples: Sequence[Packed]) -> tuple[NDArray[Any], NDArray[Any]]:
     """The colours that occur and how often, a pixel counting again only where it changes."""
     changes = [after[after != before] for before, after in pairwise(samples)]
-    return np.unique(np.concatenate([samples[0].reshape(-1), *changes]), return_counts=True)
+    packed, counts = np.unique(np.concatenate([samples[0].reshape(-1), *changes]), return_counts=True)
+    codes = _codes(packed)
+    order = np.argsort(codes)
+    return codes[order], counts[order]
 
 
 def _nearest(colours: NDArray[np.int32], palette: NDArray[np.int32]) -> NDArray[np.int16]:
@@ -145,7 +175,7 @@ def _nearest(colours: NDArray[np.int32], palette: NDArray[np.int32]) -> NDArray[
     return out
 
 
-def _image(indices: RGB, palette: NDArray[np.int32]) -> Image.Image:
+def _image(indices: Indices, palette: NDArray[np.int32]) -> Image.Image:
     height, width = indices.shape
     image = Image.frombytes("P", (width, height), indices.tobytes())
     image.putpalette(palette.astype(np.uint8).tobytes())
