@@ -9,6 +9,7 @@ from typing import Any
 from tunescope.errors import encodable
 from tunescope.source.files.distributed import METADATA, is_distributed
 from tunescope.source.files.ranged import RangedFile
+from tunescope.source.files.suffixes import PICKLED
 from tunescope.source.formats.registry import formats
 from tunescope.source.hub_models import is_whole_on_hub
 from tunescope.source.locate import CONFIG, adapter_names
@@ -119,7 +120,7 @@ def is_whole(spec: Any) -> bool:
         return by_names(names)
     if path.is_dir():
         path /= METADATA
-    elif not path.is_file() or path.suffix.lower() not in (".safetensors", ".bin", ".pt", ".pth", ".ckpt"):
+    elif not path.is_file() or path.suffix.lower() not in (".safetensors", *PICKLED):
         return False
     if (path.parent / CONFIG).is_file() and path.name in adapter_names([path.name]):
         return False

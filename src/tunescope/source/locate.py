@@ -10,6 +10,7 @@ from typing import NoReturn
 from tunescope.errors import BadInput, Missing, Notice
 from tunescope.source.files.disk import check_links, take_snapshot, unreachable
 from tunescope.source.files.distributed import METADATA, is_distributed
+from tunescope.source.files.suffixes import PICKLED
 from tunescope.writing import is_beside
 
 CONFIG = "adapter_config.json"
@@ -21,7 +22,6 @@ NEVER_OPENED = re.compile(
 )
 _INDEX = ".index.json"
 _NAMED = ("adapter_model", "adapters", "pytorch_lora_weights")
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 SHARD = re.compile(r"^(?P<stem>.+)-(?P<number>\d{5})-of-(?P<total>\d{5})(?P<suffix>\.safetensors|\.bin)$")
 _STEP = re.compile(r"(?:^|-)(\d+)$")
 
@@ -109,7 +109,7 @@ def adapter_names(names: Iterable[str]) -> list[str]:
     for stem in _NAMED:
         if chosen := [n for n in allowed if _has_stem(n, stem)]:
             return config + [n for n in chosen if n != _copied_beside(chosen)]
-    for suffixes in ((".safetensors",), (".npz",), (".gguf",), _PICKLES):
+    for suffixes in ((".safetensors",), (".npz",), (".gguf",), PICKLED):
         if chosen := [
             n for n in allowed if n.endswith(suffixes) and not n.startswith(("model", "pytorch_model"))
         ]:
@@ -127,7 +127,7 @@ def _has_stem(name: str, stem: str) -> bool:
     if name.endswith(_INDEX):
         return name.startswith(stem + ".")
     shard = SHARD.match(name)
-    return shard["stem"] == stem if shard else name in {stem + s for s in (".safetensors", ".npz", *_PICKLES)}
+    return shard["stem"] == stem if shard else name in {stem + s for s in (".safetensors", ".npz", *PICKLED)}
 
 
 def _names(folder: Path) -> list[str]:

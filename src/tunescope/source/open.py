@@ -16,6 +16,7 @@ from tunescope.reader import current
 from tunescope.source.base_shapes import BaseShapes
 from tunescope.source.files.container import TensorFile, read_safetensors
 from tunescope.source.files.distributed import METADATA, read_model
+from tunescope.source.files.suffixes import PICKLED
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.leftovers import notice_leftovers
 from tunescope.source.formats.registry import formats
@@ -29,8 +30,7 @@ from tunescope.source.weight_folders import known_folder
 from tunescope.source.weights import Weights
 
 _TABLES = (".csv", ".parquet")
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt")
-_SUFFIXES = (".safetensors", ".npz", ".gguf", *_PICKLES)
+_SUFFIXES = (".safetensors", ".npz", ".gguf", *PICKLED)
 
 
 def open_source(
@@ -215,7 +215,7 @@ def read_file(path: Path, follow_symlinks: bool = False) -> TensorFile:
         from tunescope.source.files.gguf import read_gguf
 
         return read_gguf(path)
-    if suffix in _PICKLES:
+    if suffix in PICKLED:
         from tunescope.source.files.pickled import read_pickled
 
         return read_pickled(path)

@@ -8,12 +8,13 @@ from itertools import combinations, takewhile
 from pathlib import Path
 
 from tunescope.errors import UsageError, encodable, printable
+from tunescope.source.files.suffixes import PICKLED
 
 _HUB = re.compile(
     r"^(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@(?P<revision>[^:@\s]+))?(?::(?P<folder>[^:\s]+))?$"
 )
 _PLAIN_STEMS = {"adapter_model", "adapters", "pytorch_lora_weights", "model", "lora", "adapter"}
-_SUFFIXES = (".safetensors", ".npz", ".bin", ".pt", ".pth", ".ckpt", ".csv", ".parquet", ".json", ".gguf")
+_SUFFIXES = (".safetensors", ".npz", *PICKLED, ".csv", ".parquet", ".json", ".gguf")
 
 # Of how many differing parts of long paths a label may be made.
 _LABEL_PARTS = 10

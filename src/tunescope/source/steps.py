@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from tunescope.errors import BadInput, printable
+from tunescope.source.files.suffixes import PICKLED
 from tunescope.source.locate import NEVER_OPENED, SHARD
 
 Unit = Literal["step", "epoch"]
@@ -16,7 +17,7 @@ Unit = Literal["step", "epoch"]
 LARGEST_STEP = 2**63 - 1
 # A series of more is not searched for what lacks in it.
 _MOST_STEPS = 10**5
-SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".npz", ".gguf")
+SUFFIXES = (".safetensors", *PICKLED, ".npz", ".gguf")
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x80\x04", "Python pickle"),
     (b"\x80\x05", "Python pickle"),
 )
+# Where a tar archive has its mark [POSIX.1 pax].
+_USTAR = slice(257, 262)
 _HTML = re.compile(rb"^\s*(<!doctype\s+html|<html|<head|<body|<\?xml)", re.IGNORECASE)
 _LFS = re.compile(rb"^version https://git-lfs[^\n]*\n(?:.*\n)*?size (\d+)")
 _ONNX = re.compile(rb"^\x08[\x01-\x20]\x12.(pytorch|onnx|tf2onnx|ONNX|torch|skl2onnx)", re.DOTALL)
@@ -46,6 +48,8 @@ def real_type(head: bytes) -> str | None:
         return "ONNX model"
     if is_safetensors_head(head):
         return "safetensors file"
+    if head[_USTAR] == b"ustar":
+        return "tar archive"
     for magic, name in _MAGIC:
         if head.startswith(magic):
             return "NumPy .npz archive" if name == "zip archive" and b".npy" in head[30:300] else name
@@ -87,13 +91,16 @@ def _refuse_other_type(path: Path, head: bytes, expected: str) -> None:
         _refuse_html(path, expected)
     if found == "Git LFS pointer":
         _refuse_pointer(path, head, expected)
+    packed = found == "tar archive"
     raise BadInput(
         "wrong-type",
-        f"this is a {found} under another name",
+        f"this is a {found}" if packed else f"this is a {found} under another name",
         file=path,
         expected=expected,
         found=found,
-        fix="name the adapter's own weight file, or give this one its right suffix",
+        fix="unpack it (tar xf FILE), as NeMo's .nemo files, and name the weights inside"
+        if packed
+        else "name the adapter's own weight file, or give this one its right suffix",
     )
 
 

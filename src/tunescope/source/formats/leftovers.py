@@ -1,5 +1,6 @@
 """Why a tensor of an adapter is not part of any ΔW: saved modules, biases, base copies, whole methods."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,9 @@ _EMBEDDINGS = ("embed_tokens", "lm_head")
 _HEADS = {
     "SEQ_CLS": ("classifier", "score"), "TOKEN_CLS": ("classifier", "score"), "QUESTION_ANS": ("qa_outputs",),
 }  # fmt: skip
+_HEAD = re.compile(
+    r"(^|\.)(pre_classifier|classifier|score|qa_outputs|classification_head)(\.\w+)?\.(weight|bias)$"
+)
 # What has no element without anything having gone wrong, or is named already.
 _EMPTY_BY_DESIGN = (
     "pruned to rank 0",
@@ -52,6 +56,11 @@ def account(
     elif method in NO_MATRIX:
         ledger.left(ledger.unclaimed(), f"{NO_MATRIX[method]}: no update of a single weight")
         ledger.notice("no-delta", f"{NO_MATRIX[method]} adds no fixed matrix to any weight")
+
+
+def leave_heads(ledger: Ledger) -> None:
+    """Give the weights of a task's head their reason, in a file without a config: it was trained whole."""
+    ledger.left((name for name in ledger.unclaimed() if _HEAD.search(name)), SAVED)
 
 
 def notice_leftovers(ledger: Ledger) -> None:

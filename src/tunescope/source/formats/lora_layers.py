@@ -11,6 +11,7 @@ from functools import partial
 from tunescope.address import parse
 from tunescope.delta import Delta, Factored
 from tunescope.source.files.tensors import LazyTensor, Ledger, require_float
+from tunescope.source.formats.leftovers import leave_heads
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.formats.pairs import (
     Pair,
@@ -54,7 +55,7 @@ _SPELLINGS = (
     Spelling(re.compile(r"^(?P<module>.+\.processor\.\w+_lora\d?)\.(?P<side>down|up)\.weight$", re.DOTALL),
              "XLabs-AI/x-flux: src/flux/modules/layers.py"),
 )  # fmt: skip
-_BESIDE = re.compile(r"^(?P<module>.+)\.(?P<kind>magnitude|bias)$", re.DOTALL)
+_BESIDE = re.compile(r"^(?P<module>.+?)(?:\.adapter)?\.(?P<kind>(?:weight_)?magnitude|bias)$", re.DOTALL)
 _DOWN = ("in", "A", "down")
 PARTS_UNKNOWN = "the adapted parts of a fused weight; which parts they are is not in the file"
 
@@ -67,7 +68,7 @@ def _split(name: str) -> tuple[str, str] | None:
             part = part or (f".{_in_nemo(groups['nemo'])}" if groups.get("nemo") else "")
             return found["module"] + part, "down" if found["side"] in _DOWN else "up"
     if found := _BESIDE.match(name):
-        return found["module"], "dora" if found["kind"] == "magnitude" else "bias"
+        return found["module"], "bias" if found["kind"] == "bias" else "dora"
     return None
 
 
@@ -97,6 +98,7 @@ def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
         elif "down" in roles or "up" in roles:
             half_saved(module, roles, ledger)
         leave_aside(roles, ledger)
+    leave_heads(ledger)
     notice_scale(deltas, ledger)
     return Reading(deltas)
 

@@ -1,5 +1,6 @@
 """LoRA files of training libraries that keep no config, against the products that they stand for."""
 
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from safetensors.numpy import save_file
 
 from tunescope.errors import BadInput
 from tunescope.source import Source, open_source
+from tunescope.source.against import opener
 from tunescope.source.formats.lora_layers import PARTS_UNKNOWN
+from tunescope.source.whole import open_whole
 
 RNG = np.random.default_rng(0)
 
@@ -110,3 +113,58 @@ def test_adapters_of_the_first_nemo_are_called_after_the_module_they_stand_besid
     (delta,) = opened(tmp_path, tensors).deltas
     assert (delta.address.layer, delta.address.module_type) == (7, module)
     assert component in (None, delta.address.component)
+
+
+@pytest.mark.parametrize("name", ["decoder.layers.1.self_attention.linear_proj", "layers.2.mlp.linear_fc2"])
+def test_a_magnitude_of_megatron_is_read_beside_the_base_and_named_without(name: str, tmp_path: Path) -> None:
+    """NVIDIA-NeMo/Megatron-Bridge: src/megatron/bridge/peft/dora_layers.py."""
+    rng = np.random.default_rng(4)
+    A, B, m, W = (rng.normal(size=s).astype(np.float32) for s in ((3, 20), (12, 3), (12,), (12, 20)))
+    stem = f"{name}.adapter"
+    save_file(
+        {f"{stem}.linear_in.weight": A, f"{stem}.linear_out.weight": B, f"{stem}.weight_magnitude": m},
+        tmp_path / "x.safetensors",
+    )
+    save_file({f"{name}.weight": W}, tmp_path / "base.safetensors")
+    (alone,) = open_source(tmp_path / "x.safetensors", scale=0.5).deltas
+    assert (alone.method, "the DoRA magnitude needs the base" in alone.status) == ("dora", True)
+    (source,) = opener(open_whole(tmp_path / "base.safetensors"))(str(tmp_path / "x.safetensors"), scale=0.5)
+    (whole,) = source.deltas
+    moved = W.astype(np.float64) + 0.5 * B.astype(np.float64) @ A
+    wanted = m[:, None] * moved / np.linalg.norm(moved, axis=1, keepdims=True) - W
+    np.testing.assert_allclose(whole.open().dense(), wanted, atol=1e-6)
+    assert (whole.status, {e.status for e in source.coverage}) == ("ok", {"used"})
+
+
+@pytest.mark.parametrize("head", ["classifier.dense", "classifier.out_proj", "score", "qa_outputs"])
+def test_the_head_of_a_task_beside_loralibs_factors_is_a_saved_module(head: str, tmp_path: Path) -> None:
+    """microsoft/LoRA's own checkpoints of GLUE hold the classifier that was trained whole."""
+    stem = "roberta.encoder.layer.0.attention.self.query"
+    ones = np.ones((3, 8), np.float32)
+    tensors = {f"{stem}.lora_A": ones, f"{stem}.lora_B": ones.T.copy(), f"{head}.weight": ones}
+    save_file(tensors, tmp_path / "mnli.safetensors")
+    source = open_source(tmp_path / "mnli.safetensors", scale=1.0)
+    assert source.notices == ()
+    assert [e.reason for e in source.coverage if e.status != "used"] == ["saved module, needs base"]
+
+
+def test_the_file_that_litgpt_writes_is_read_under_its_own_suffix(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    stem = "transformer.h.1.attn.proj"
+    tensors = {f"{stem}.lora_A": torch.ones(2, 8), f"{stem}.lora_B": torch.ones(8, 2)}
+    torch.save({"model": tensors}, tmp_path / "lit_model.pth.lora")
+    for place in (tmp_path, tmp_path / "lit_model.pth.lora"):
+        (delta,) = open_source(place).deltas
+        assert (delta.address.layer, delta.rank) == (1, 2)
+
+
+def test_a_nemo_archive_is_called_one_with_a_way_in(tmp_path: Path) -> None:
+    save_file(
+        {"decoder.layers.0.mlp.linear_fc2.adapter.linear_in.weight": normal(2, 8)}, tmp_path / "w.safetensors"
+    )
+    with tarfile.open(tmp_path / "a.nemo", "w") as archive:
+        archive.add(tmp_path / "w.safetensors", "w.safetensors")
+    with pytest.raises(BadInput) as caught:
+        open_source(tmp_path / "a.nemo")
+    assert (caught.value.slug, caught.value.found) == ("wrong-type", "tar archive")
+    assert "tar xf" in str(caught.value.fix)
