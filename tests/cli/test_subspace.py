@@ -1,6 +1,7 @@
 """`tunescope subspace` from the command line: what it writes, says and refuses."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -274,6 +275,43 @@ def test_a_base_under_a_wrapper_prefix_gives_the_same_amplification(
         assert run("subspace", *pair, "--of", "delta", "--base", folder, "-o", out).code == 0
         tables.append((out / "tables" / "amplification.csv").read_text())
     assert tables[0] == tables[1]
+
+
+def test_five_adapters_of_unlike_kinds_are_told_in_at_most_600_words(run: Run, tmp_path: Path) -> None:
+    """One start, two steps of one run, directions in common in all weights, in some, and in none."""
+    first = adapter(tmp_path / "base-seed-0", 0)
+    tensors = load_file(first / "adapter_model.safetensors")
+    draw = np.random.default_rng(5)
+
+    def noise(value: Any) -> Any:
+        return draw.standard_normal(value.shape).astype("f4") * float(np.abs(value).mean())
+
+    def written(name: str, change: Callable[[str, Any], Any]) -> Path:
+        folder = adapter(tmp_path / name, 1)
+        made = {key: change(key, value) for key, value in tensors.items()}
+        save_file(made, folder / "adapter_model.safetensors")
+        return folder
+
+    def common(key: str, value: Any) -> Any:
+        if "lora_A" in key:
+            return noise(value)
+        return np.hstack([value[:, :2], noise(value)[:, 2:]])
+
+    later = written("later-step", lambda k, v: v if "lora_A" in k else 1.4 * v + 0.2 * noise(v))
+    start = written("same-start", lambda k, v: v if "lora_A" in k else noise(v))
+    shared = written("shares-two", common)
+    sources = [first, later, start, shared, adapter(tmp_path / "alone", 9)]
+    done = run("subspace", *sources, "--figures", "none", "--no-report", "-o", tmp_path / "study")
+    assert done.code == 0, done.err
+    text = (tmp_path / "study" / "readout.md").read_text().partition("## Methods")[0]
+    words = [word for line in text.splitlines() if not line.startswith("|") for word in line.split()]
+    assert 150 < len(words) <= 600
+    assert re.search(
+        r"same direction \(cosine 0\.9\d\), later-step 1\.4\d times as long as base-seed-0", text
+    )
+    findings = json.loads((tmp_path / "study" / "tables" / "readout.json").read_text())["findings"]
+    facts = [(finding["kind"], model) for finding in findings for model in finding["models"]]
+    assert {"same_run", "shared_initialisation"} <= {kind for kind, _ in facts}
 
 
 def test_five_adapters_are_told_in_at_most_600_words(run: Run, tmp_path: Path) -> None:

@@ -37,7 +37,11 @@ def _band(part: pl.DataFrame, name: str) -> list[str]:
     share = float(values[start:stop].sum() / values.sum())
     one = stop - start == 1
     band = f"layer {layers[start]}" if one else f"layers {layers[start]} to {layers[stop - 1]}"
-    return [f"{share:.0%} of the sum over layers{name} lies in {band}, {stop - start} of {len(layers)}."]
+    even = (stop - start) / len(layers)
+    return [
+        f"{share:.0%} of the sum over layers{name} lies in {band}, {stop - start} of {len(layers)} layers: "
+        f"spread evenly it would be {even:.0%}."
+    ]
 
 
 def densest_band(sums: np.ndarray[Any, Any], share: float = HALF) -> tuple[int, int]:

@@ -143,7 +143,9 @@ def _finding(a: str, b: str, counts: Sequence["Common"]) -> list[Finding]:
         return []
     text = (
         f"{a} and {b} changed the same values, beyond what rounding and the scale of rows and columns "
-        f"explain: {overlap:.0%} of the smaller set, where {chance:.0%} would be by chance given |w|."
+        f"explain: {overlap:.0%} of the values that the one with fewer changes moved, the other moved too, "
+        f"where values of such sizes would meet in {chance:.0%} by chance ({len(counts)} "
+        f"weight{'s' if len(counts) > 1 else ''})."
     )
     evidence = {
         "statistic": "overlap", "value": overlap, "null": chance, "threshold": EXCESS_SHARE, "excess": excess,

@@ -53,7 +53,7 @@ def _zero(models: Sequence[str], components: Sequence[str], of: int) -> str:
     if not components:
         return f"Every update of {who} is exactly zero: never trained, or its keys did not match when saved."
     are = "is" if len(components) == 1 else "are"
-    return f"{len(components)} of {of} updates of {who} {are} exactly zero ({named(components)})."
+    return f"{len(components)} of {of} updates {are} exactly zero in {who} ({named(components)})."
 
 
 def non_finite(frame: pl.DataFrame) -> Iterator[Finding]:

@@ -192,8 +192,24 @@ def _checks(frame: pl.DataFrame) -> Iterator[Check]:
 
 def _about(frame: pl.DataFrame) -> list[str]:
     """How the updates are stored, and how many there are."""
-    known = frame.select("method", "lora_rank").unique(maintain_order=True).head(4).iter_rows()
-    stored = [str(method) + (f", rank {rank}" if rank is not None else "") for method, rank in known]
+    stored = _stored(frame)
     layers = frame["layer"].drop_nulls().n_unique()
     most = max(frame.group_by("model_id").len()["len"].to_list(), default=0)
     return [*stored, f"{layers} layers", f"{most} weights"]
+
+
+# What is stored of an update, in words.
+_METHODS = {"lora": "LoRA", "dora": "DoRA", "full": "whole weights"}
+
+
+def _stored(frame: pl.DataFrame) -> list[str]:
+    """The kinds of update in the order of their numbers of models, which stand beside several kinds."""
+    kinds = frame.group_by("method", "lora_rank", maintain_order=True).agg(pl.col("model_id").n_unique())
+    found = []
+    for method, rank, models in (
+        kinds.sort("model_id", descending=True, maintain_order=True).head(4).iter_rows()
+    ):
+        text = _METHODS.get(str(method), str(method)) + (f" of rank {rank}" if rank is not None else "")
+        many = f" in {models} model{'s' if models > 1 else ''}"
+        found.append(text + (many if kinds.height > 1 and frame["model_id"].n_unique() > 1 else ""))
+    return found

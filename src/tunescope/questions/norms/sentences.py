@@ -14,6 +14,8 @@ ALIKE = 1.1
 FEW = 6
 # A label longer than this, of the first of many models, is not said again for each.
 LONG = 24
+# Ratios closer than this share read the same.
+_ROUNDED = 0.005
 _THIRDS = ("early", "middle", "late")
 
 
@@ -29,7 +31,7 @@ def model_sentences(models: Models, metric: str, ratios: Mapping[str, float | No
     for i, (label, model) in enumerate(known):
         parts = [
             f"{label}: mean {of_measure(metric)} {significant(model['overall_mean'])}{_over(model)}"
-            f"{_against(label, first, ratios, len(known)) if i and first is not None else ''}"
+            f"{_against(models, label, first, ratios, len(known)) if i and first is not None else ''}"
         ]
         tower = _tower(model["layer_stack"]) if several else ""
         parts += [
@@ -56,13 +58,16 @@ def _over(model: Mapping[str, Any]) -> str:
     return f" over {count - still} of {count} weights (kinds that changed nowhere left out)"
 
 
-def _against(label: str, first: str, ratios: Mapping[str, float | None], count: int) -> str:
+def _against(models: Models, label: str, first: str, ratios: Mapping[str, float | None], count: int) -> str:
     """The mean against that of the first model, over the weights that both have."""
     ratio = ratios.get(f"{label}/{first}")
     if ratio is None:
         return ""
     whose = f"that of {first}" if count <= FEW or len(first) <= LONG else "the first"
-    return f", {times(ratio)} {whose}"
+    mean, below = models[label]["overall_mean"], models[first]["overall_mean"]
+    # Of models with other weights the ratio is not that of the two means that stand there.
+    common = bool(below) and abs(ratio - mean / below) > _ROUNDED * ratio
+    return f", {times(ratio)} {whose}{' over the weights that both have' if common else ''}"
 
 
 def without_number(model: Mapping[str, Any]) -> str:

@@ -129,7 +129,7 @@ def _directions(pair: Pair, learned: Bools, inputs_told: bool) -> list[Finding]:
         much = learned
     elif much.any() and much.sum() < _APART * learned.sum() and above[much].mean() < 2 * THRESHOLDS["little"]:
         # A few weights just above the line are no fact of their own.
-        much = learned & full
+        much = np.zeros_like(learned)
     few = learned & ~much
     leading = few & (pair.column("excess_leading_output") >= THRESHOLDS["most"])
     kinds = {

@@ -226,7 +226,8 @@ def _all_first(who: str, numbers: Sequence[Evidence]) -> str:
     counts = [n[f"dimensions_shared_{one}"] for n, one in zip(numbers, sides, strict=True)]
     return (
         f"{who} share a few {side} directions in {span([n['components'] for n in numbers], str)} of "
-        f"{span([n['compared'] for n in numbers], str)} weights: {span(counts, plain)} beyond chance."
+        f"{span([n['compared'] for n in numbers], str)} weights: {span(counts, plain)} beyond chance "
+        f"({_scatter(numbers, *dict.fromkeys(sides))})."
     )
 
 

@@ -74,7 +74,7 @@ def _told(found: Rows, layers: list[int]) -> tuple[list[int], list[int]]:
 
 def _text(run: str, layers: list[int], mean: NDArray[np.float64], first: list[int], late: list[int]) -> str:
     step = dict(zip(layers, mean.tolist(), strict=True))
-    middle = f"step {np.median(mean):,.0f} in the median of {len(layers)} layers"
+    middle = f"half of the {len(layers)} layers are there by step {np.median(mean):,.0f}"
     parts = []
     if first:
         parts.append(f"first by {_layers(first)} (step {step[first[0]]:,.0f})")

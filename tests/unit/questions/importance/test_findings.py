@@ -131,7 +131,10 @@ def test_where_the_sum_lies_is_told_as_it_was_measured():
     values = np.ones((8, 6))
     values[6:] = 9
     said = " ".join(where_it_lies(rows(values), "taylor"))
-    assert "75% of the sum over layers lies in layers 6 to 7, 2 of 8." in said
+    assert (
+        "75% of the sum over layers lies in layers 6 to 7, 2 of 8 layers: spread evenly it would be 25%."
+        in said
+    )
     assert "Of the sum over all tensors: attention weights 50%, MLP weights 33% and norms 17%." in said
     assert "Number for number, norms score most" in said
 

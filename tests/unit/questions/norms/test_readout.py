@@ -50,6 +50,28 @@ def test_twelve_models_are_read_out_in_seven_hundred_words(twelve: tunescope.Stu
     assert 100 < words(twelve.markdown()) <= 700
 
 
+def test_twelve_models_of_many_kinds_are_read_out_in_seven_hundred_words(tmp_path: Path) -> None:
+    """Every model with a fact of its own or of two: thirds, tilts, hot and dead weights, fewer kinds."""
+    changes: list[dict[str, float]] = [
+        {"layers.9.mlp.up_proj": 8}, {"layers.2.self_attn.q_proj": 8}, {"mlp": 3},
+        {"layers.7.self_attn.v_proj": 1e-4}, {"layers.6.": 5}, {"layers.4.self_attn.q_proj": 0},
+    ]  # fmt: skip
+    specs = []
+    for i in range(12):
+        folder = adapter(tmp_path / f"customer-support-dialogue-{i:02d}", i, slope=(3.0, 0.3, 1.0)[i % 3])
+        tensors = load_file(folder / "adapter_model.safetensors")
+        for part, factor in changes[i % 6].items():
+            tensors |= {k: np.float32(factor) * v for k, v in tensors.items() if part in k and "lora_B" in k}
+        if i == 9:
+            tensors = {k: v for k, v in tensors.items() if "self_attn" in k}
+        save_file(tensors, folder / "adapter_model.safetensors")
+        specs.append(folder)
+    text = tunescope.norms(*specs).markdown()
+    assert 300 < words(text) <= 700
+    assert text.split("## Findings")[1].split("<details>")[0].count("\n- ") == 5
+    assert "over the weights that both have; most in layers" in text
+
+
 def test_running_text_has_no_column_names_or_slugs(twelve: tunescope.Study) -> None:
     text = twelve.markdown().split("## Methods")[0]
     prose = "\n".join(line for line in text.splitlines() if not line.startswith(("|", "#")))
