@@ -6,6 +6,7 @@ OFT, IA³, HRA, DoRA and their like multiply or rotate W; PEFT is their definiti
 
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,47 +27,82 @@ _LEFT_OUT = {
 }  # fmt: skip
 
 
+# Methods that change a bias wherever there is one.
+_BIAS = {"ADAMSS", "GLORA", "ROAD"}
+
+
 class _UnmergedError(ValueError):
     """What PEFT would merge wrongly."""
 
 
-def difference(
-    config: Mapping[str, Any],
-    module: str,
-    tensors: Mapping[str, LazyTensor],
-    weight: Callable[[], Float32],
-    file: str,
-    shared: Mapping[str, LazyTensor],
-) -> Dense:
-    """W' − W of one linear layer, `weight()` its `(d_out, d_in)`, `tensors` the adapter's by parameter.
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One linear layer and what an adapter has for it: `tensors` by parameter, `shared` of no module.
 
-    `shared` are those that belong to no module, of which this one has its share (FRoD's bases). Raises
-    `UsageError` without PEFT, `BadInput` where PEFT cannot merge these tensors into this weight.
+    `weight()` gives W `(d_out, d_in)`, `bias()` the base's bias `(d_out,)` or None. `shared` are tensors of
+    which this layer has its share (FRoD's bases).
     """
-    with needed_by(f"merging {config['peft_type']}"):
-        import peft
-        import torch
-    W = weight()
-    holder, kind = _holder(torch, module, W), _kind(peft, config)
-    settings = _settings(config, module, set(kind.__dataclass_fields__))
-    held = {f"base_model.model.{module}.{name}": _tensor(torch, t) for name, t in tensors.items()}
-    held |= {f"base_model.{name}": _tensor(torch, t) for name, t in shared.items()}
-    try:
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
-            model = peft.get_peft_model(holder, kind(**settings))
-            merged = _merged(peft, model, f"base_model.model.{module}", held)
-    except ImportError as error:
-        raise UsageError(
-            "extra-missing", f"merging {config['peft_type']} needs a package that PEFT does not bring",
-            file=file, found=str(error), fix="install the package that PEFT names",
-        ) from error  # fmt: skip
-    # PEFT has no errors of its own.
-    except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:
-        if not raised_by(error, "peft", "torch", "transformers") and not isinstance(error, _UnmergedError):
-            raise
-        raise _not_merged(config["peft_type"], module, W, file, error) from error
-    return Dense(merged.astype(np.float64) - W)
+
+    config: Mapping[str, Any]
+    module: str
+    tensors: Mapping[str, LazyTensor]
+    weight: Callable[[], Float32]
+    bias: Callable[[], Float32 | None]
+    file: str
+    shared: Mapping[str, LazyTensor]
+
+    def difference(self) -> Dense:
+        """W' − W.
+
+        Raises `UsageError` without PEFT, `BadInput` where PEFT cannot merge these tensors into this weight.
+        """
+        W = self.weight()
+        return Dense(_numbers(self._merged(W).weight) - W)
+
+    def bias_difference(self) -> Dense:
+        """The same of the bias, (d_out, 1)."""
+        bias = self.bias()
+        assert bias is not None
+        return Dense((_numbers(self._merged(self.weight()).bias) - bias)[:, None])
+
+    def changes_bias(self) -> bool:
+        """Whether PEFT's merge changes the base's bias, too."""
+        kind = self.config["peft_type"]
+        scales_outputs = kind == "IA3" and any(tensor.shape[-1] == 1 for tensor in self.tensors.values())
+        return kind in _BIAS or scales_outputs
+
+    def _merged(self, W: Float32) -> Any:
+        """The layer with the weight and the bias that PEFT merges these tensors into."""
+        config, module, file = self.config, self.module, self.file
+        with needed_by(f"merging {config['peft_type']}"):
+            import peft
+            import torch
+        holder, kind = _holder(torch, module, W, self.bias()), _kind(peft, config)
+        settings = _settings(config, module, set(kind.__dataclass_fields__))
+        held = {f"base_model.model.{module}.{name}": _tensor(torch, t) for name, t in self.tensors.items()}
+        held |= {f"base_model.{name}": _tensor(torch, t) for name, t in self.shared.items()}
+        try:
+            with warnings.catch_warnings(), torch.no_grad():
+                warnings.simplefilter("ignore")
+                model = peft.get_peft_model(holder, kind(**settings))
+                return _merged(peft, model, f"base_model.model.{module}", held)
+        except ImportError as error:
+            raise UsageError(
+                "extra-missing", f"merging {config['peft_type']} needs a package that PEFT does not bring",
+                file=file, found=str(error), fix="install the package that PEFT names",
+            ) from error  # fmt: skip
+        # PEFT has no errors of its own.
+        except (ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError) as error:
+            if not raised_by(error, "peft", "torch", "transformers") and not isinstance(
+                error, _UnmergedError
+            ):
+                raise
+            raise _not_merged(config["peft_type"], module, W, file, error) from error
+
+
+def _numbers(parameter: Any) -> NDArray[np.float64]:
+    numbers: NDArray[np.float64] = parameter.detach().numpy().astype(np.float64)
+    return numbers
 
 
 def _not_merged(method: object, module: str, W: Float32, file: str, error: Exception) -> BadInput:
@@ -78,8 +114,8 @@ def _not_merged(method: object, module: str, W: Float32, file: str, error: Excep
     )  # fmt: skip
 
 
-def _merged(peft: Any, model: Any, module: str, held: Mapping[str, Any]) -> Float32:
-    """The weight that PEFT merges these tensors into."""
+def _merged(peft: Any, model: Any, module: str, held: Mapping[str, Any]) -> Any:
+    """The layer that PEFT merges these tensors into."""
     peft.set_peft_model_state_dict(model, dict(held))
     layer, config = model.get_submodule(module), model.peft_config["default"]
     if str(config.peft_type).endswith("FROD"):
@@ -89,19 +125,20 @@ def _merged(peft: Any, model: Any, module: str, held: Mapping[str, Any]) -> Floa
         layer.update_layer("default", layer.frod_V, layer.frod_s_indices, layer.frod_s_size, config=config)
         peft.set_peft_model_state_dict(model, dict(held))
     layer.merge()
-    merged: Float32 = layer.get_base_layer().weight.detach().numpy()
-    return merged
+    return layer.get_base_layer()
 
 
-def _holder(torch: Any, module: str, W: Float32) -> Any:
+def _holder(torch: Any, module: str, W: Float32, bias: Float32 | None) -> Any:
     """A module that has a linear layer under the dotted name, so that PEFT's name patterns apply."""
     *path, last = module.split(".")
     root = at = torch.nn.Module()
     for name in path:
         at.add_module(name, torch.nn.Module())
         at = at.get_submodule(name)
-    layer = torch.nn.Linear(W.shape[1], W.shape[0], bias=False)
+    layer = torch.nn.Linear(W.shape[1], W.shape[0], bias=bias is not None)
     layer.weight.data = torch.from_numpy(np.array(W))
+    if bias is not None:
+        layer.bias.data = torch.from_numpy(np.array(bias))
     at.add_module(last, layer)
     return root
 

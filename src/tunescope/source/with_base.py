@@ -5,13 +5,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tunescope.address import component_names, distinct_addresses, parse
-from tunescope.delta import Base, Delta, Update
+from tunescope.delta import Base, Delta
 from tunescope.source.base_weights import made_whole, with_base_weights
 from tunescope.source.files.tensors import Entry, LazyTensor, is_float
 from tunescope.source.formats.leftovers import NEEDS_BASE
@@ -20,7 +18,7 @@ from tunescope.source.locate import locate
 from tunescope.source.open import load
 from tunescope.source.opened import Source
 from tunescope.source.pairing import paired_delta
-from tunescope.source.peft_merge import difference
+from tunescope.source.peft_merge import Layer
 from tunescope.source.trained_tokens import TOKENS, trained_tokens
 from tunescope.source.tuners.dora import decomposed
 from tunescope.source.whole import WholeModel
@@ -110,19 +108,39 @@ def _through_peft(source: Source, tensors: Mapping[str, LazyTensor], base: Whole
     for module, parts in modules.items():
         if any(_WRAPPED.search(f".{part}") for part in parts):
             continue
-        weight = base.tensors[f"{module}.weight"]
-        address = parse(module)
-        turned = source.config.get("fan_in_fan_out") is True
-        shape = weight.shape[::-1] if turned else weight.shape
-        beside, size = Base(weight, turned), (shape[0], shape[1])
         share = _share(shared, module)
-        yield Delta(
-            address=address, component_name="", method=str(source.config["peft_type"]).lower(),
-            d_out=shape[0], d_in=shape[1], rank=None, alpha=None, scale=1.0,
-            tensors=tuple(tensor.name for tensor in (*parts.values(), *share.values())),
-            open=partial(_merged, source.config, module, parts, beside, size, source.location, share),
-            base=beside,
-        )  # fmt: skip
+        yield from _layer(source, module, parts, share, base)
+
+
+def _layer(
+    source: Source,
+    module: str,
+    parts: Mapping[str, LazyTensor],
+    share: Mapping[str, LazyTensor],
+    base: WholeModel,
+) -> Iterator[Delta]:
+    """What PEFT's merge adds to one weight, and to its bias where it changes that."""
+    weight, bias = base.tensors[f"{module}.weight"], base.tensors.get(f"{module}.bias")
+    turned = source.config.get("fan_in_fan_out") is True
+    d_out, d_in = weight.shape[::-1] if turned else weight.shape
+    matrix = Base(weight, turned)
+    column = None if bias is None or not is_float(bias) else Base(bias)
+    layer = Layer(
+        source.config, module, parts,
+        weight=lambda: matrix.matrix((d_out, d_in)).astype(np.float32),
+        bias=lambda: None if column is None else column.matrix((d_out, 1))[:, 0].astype(np.float32),
+        file=source.location, shared=share,
+    )  # fmt: skip
+    delta = Delta(
+        address=parse(module), component_name="", method=str(source.config["peft_type"]).lower(),
+        d_out=d_out, d_in=d_in, rank=None, alpha=None, scale=1.0,
+        tensors=tuple(tensor.name for tensor in (*parts.values(), *share.values())),
+        open=layer.difference, base=matrix,
+    )  # fmt: skip
+    yield delta
+    if column is not None and layer.changes_bias():
+        address = parse(f"{module}.bias")
+        yield replace(delta, address=address, d_in=1, open=layer.bias_difference, base=column)
 
 
 def _share(shared: Mapping[str, LazyTensor], module: str) -> dict[str, LazyTensor]:
@@ -141,21 +159,6 @@ def _module_of(name: str, base: WholeModel) -> str | None:
         if tensor is not None and len(tensor.shape) == 2 and is_float(tensor):
             return module
     return None
-
-
-def _merged(
-    config: Mapping[str, Any],
-    module: str,
-    parts: Mapping[str, LazyTensor],
-    beside: Base,
-    shape: tuple[int, int],
-    file: str,
-    shared: Mapping[str, LazyTensor],
-) -> Update:
-    def weight() -> NDArray[np.float32]:
-        return beside.matrix(shape).astype(np.float32)
-
-    return difference(config, module, parts, weight, file, shared)
 
 
 def _saved(source: Source, tensors: Mapping[str, LazyTensor], base: WholeModel) -> Iterator[Delta]:
