@@ -9,7 +9,7 @@ from typing import Any
 from tunescope.errors import encodable
 from tunescope.source.files.distributed import METADATA, is_distributed
 from tunescope.source.files.ranged import RangedFile
-from tunescope.source.files.suffixes import PICKLED
+from tunescope.source.files.suffixes import PICKLED, suffix_of
 from tunescope.source.formats.registry import formats
 from tunescope.source.hub_models import is_whole_on_hub
 from tunescope.source.locate import CONFIG, adapter_names
@@ -120,7 +120,7 @@ def is_whole(spec: Any) -> bool:
         return by_names(names)
     if path.is_dir():
         path /= METADATA
-    elif not path.is_file() or path.suffix.lower() not in (".safetensors", *PICKLED):
+    elif not path.is_file() or suffix_of(path) not in (".safetensors", *PICKLED):
         return False
     if (path.parent / CONFIG).is_file() and path.name in adapter_names([path.name]):
         return False

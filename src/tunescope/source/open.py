@@ -16,7 +16,7 @@ from tunescope.reader import current
 from tunescope.source.base_shapes import BaseShapes
 from tunescope.source.files.container import TensorFile, read_safetensors
 from tunescope.source.files.distributed import METADATA, read_model
-from tunescope.source.files.suffixes import PICKLED
+from tunescope.source.files.suffixes import PICKLED, suffix_of
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.leftovers import notice_leftovers
 from tunescope.source.formats.registry import formats
@@ -30,7 +30,6 @@ from tunescope.source.weight_folders import known_folder
 from tunescope.source.weights import Weights
 
 _TABLES = (".csv", ".parquet")
-_SUFFIXES = (".safetensors", ".npz", ".gguf", *PICKLED)
 
 
 def open_source(
@@ -203,9 +202,7 @@ def read_file(path: Path, follow_symlinks: bool = False) -> TensorFile:
     """Open one file of tensors by its suffix; of a distributed checkpoint, the files beside its index."""
     if path.name == METADATA:
         return read_model(path.parent, follow_symlinks)
-    suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES and path.is_symlink():
-        suffix = path.resolve().suffix.lower()
+    suffix = suffix_of(path)
     if suffix == ".npz":
         # Deferred, as the next: rare formats.
         from tunescope.source.files.npz import read_npz

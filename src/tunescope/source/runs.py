@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing
 from tunescope.source.files.disk import unreachable
+from tunescope.source.files.suffixes import suffix_of
 from tunescope.source.open import local_source
 from tunescope.source.steps import SUFFIXES, Numbered, numbered, series
 from tunescope.source.timeline import as_named, refuse_half_written, timeline
@@ -54,7 +55,7 @@ def find_runs(specs: Sequence[tuple[str | None, str]]) -> list[Run]:
 def _one(label: str | None, path: Path) -> _Named | None:
     """The weights that a path names, if it names weights and no run."""
     if path.is_file():
-        weights = path.suffix.lower() in SUFFIXES
+        weights = suffix_of(path) in SUFFIXES
         return _Named(label, path, _number_of(path)) if weights else None
     found = numbered(path.absolute())
     if found is not None and (weights_of(path) is not None or not list(_run_folders(path, _DEPTH, set()))):

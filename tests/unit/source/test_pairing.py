@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import tunescope
 from tunescope.delta import Delta
 from tunescope.errors import BadInput, Missing
 from tunescope.measure.dense import change
@@ -265,3 +266,21 @@ def test_an_adapter_is_no_base(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(BadInput, match="adapter-not-model"):
         open_whole(tmp_path)
+
+
+@pytest.mark.parametrize("linked", [("tuned",), ("base",), ("tuned", "base")])
+def test_links_under_other_names_are_the_models_that_they_lead_to(
+    linked: tuple[str, ...], tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(5)
+    weights = {name: rng.normal(size=(6, 4)).astype(np.float32) for name in ("base", "tuned")}
+    places = {}
+    for name, weight in weights.items():
+        file = tmp_path / f"{name}.safetensors"
+        save_file({"model.layers.0.mlp.up_proj.weight": weight}, file)
+        places[name] = tmp_path / f"latest-{name}" if name in linked else file
+        if name in linked:
+            places[name].symlink_to(file)
+    frame = tunescope.norms(places["tuned"], base=places["base"]).table.frame
+    wanted = float(np.linalg.norm(weights["tuned"].astype(np.float64) - weights["base"]))
+    assert frame["frobenius_norm"].to_list() == pytest.approx([wanted], rel=1e-6)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.source.files.distributed import METADATA
+from tunescope.source.files.suffixes import PICKLED, suffix_of
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.hub_shapes import header_shapes
 from tunescope.source.spec import parse_hub_id
@@ -74,11 +75,7 @@ def header_bytes(path: Path) -> int:
     if path.suffix.lower() == ".distcp":
         # What the index says of it is read alone.
         return 0
-    if (
-        path.suffix.lower() in (".npz", ".bin", ".pt", ".pth", ".ckpt", ".gguf")
-        or path.name == METADATA
-        or size < 8
-    ):
+    if suffix_of(path) in (".npz", ".gguf", *PICKLED) or path.name == METADATA or size < 8:
         return size
     with path.open("rb") as file:
         return min(size, 8 + int.from_bytes(file.read(8), "little"))
