@@ -99,6 +99,9 @@ def test_6_when_did_the_run_reach_half_of_its_last_size(
     assert (int(found[2]), int(found[4])) == (steps["step"][0], steps["step"][-1])
     assert number(found[1]) == pytest.approx(sizes[0], rel=1e-3)
     assert number(found[3]) == pytest.approx(sizes[-1], rel=1e-3)
+    half = next(step for step, size in zip(steps["step"], sizes, strict=True) if size >= sizes[-1] / 2)
+    said = reader.text("#panel-course figcaption")
+    assert f"at least half of its last value at step {half}" in said
 
 
 def test_7_which_layer_had_moved_most_at_the_first_step(

@@ -10,6 +10,7 @@ from tunescope.page.panels import Check, Content, Data, Lines, Maps, Measure, Pa
 from tunescope.questions.trajectory.command import COMMAND
 from tunescope.questions.trajectory.readout import CAUTION, INCOMPLETE, order_sentences, run_sentence
 from tunescope.questions.trajectory.sentences import METHODS, nothing_stands_out
+from tunescope.questions.trajectory.summary import halfway_sentence
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
 
@@ -41,7 +42,7 @@ def content(study: Study) -> Content:
         command=command_line(COMMAND, study.arguments),
         tab="when",
         data=data,
-        panels=list(_panels(data)),
+        panels=list(_panels(data, halfway_sentence(document["runs"]))),
         checks=list(_checks(steps.frame, document["findings"])),
         sentences=[
             *order_sentences(document),
@@ -70,11 +71,11 @@ def _weights(motion: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     return thinned(sized, _NUMBERS)
 
 
-def _panels(data: Mapping[str, Data]) -> Iterator[Panel]:
+def _panels(data: Mapping[str, Data], halfway: str) -> Iterator[Panel]:
     steps, weights, layers = (data[name].frame for name in ("steps", "weights", "layers"))
     yield Lines(
         "course", "when", "The course of the runs",
-        "Every capture is a point; a line is a run. A press on a model above hides its line.",
+        f"Every capture is a point; a line is a run. A press on a model above hides its line.{halfway}",
         "steps", measures=[m for m in _BY_STEP if steps[m.column].is_not_null().any()],
     )  # fmt: skip
     measures = [Measure(_SIZE, "‖ΔW‖_F")] if _SIZE in weights.columns else []

@@ -8,7 +8,7 @@ import polars as pl
 
 from tunescope.questions.trajectory.gallery import drawn
 from tunescope.questions.trajectory.proxy import Proxy
-from tunescope.study.finding import Finding
+from tunescope.study.finding import Finding, named
 
 
 def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame, by_layer: pl.DataFrame) -> dict[str, Any]:
@@ -52,6 +52,20 @@ def half_of_last(steps: Sequence[int], norms: Sequence[float | None]) -> int | N
     return next(
         step for step, norm in zip(steps, norms, strict=True) if norm is not None and norm >= last / 2
     )
+
+
+def halfway_sentence(runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """At which step each run's ‖ΔW‖ was half of its last value, with a space before it; empty where unknown.
+
+    >>> halfway_sentence({"a": {"half_of_last_at": 4}, "b": {"half_of_last_at": 4}, "c": {}})
+    ' ‖ΔW‖ was first at least half of its last value at step 4 (a and b).'
+    """
+    reached: dict[int, list[str]] = {}
+    for label, run in runs.items():
+        if run.get("half_of_last_at") is not None:
+            reached.setdefault(run["half_of_last_at"], []).append(label)
+    said = [f"{step:,} ({named(labels, 6)})" for step, labels in sorted(reached.items())]
+    return f" ‖ΔW‖ was first at least half of its last value at step {', '.join(said)}." if said else ""
 
 
 # Two profiles rank the layers alike from this correlation on, where it is also told from chance.
