@@ -303,3 +303,41 @@ def test_square_weights_that_are_stored_transposed_are_turned_as_their_config_sa
         key = f"h.{delta.address.layer}.attn.c_proj.weight"
         wanted = (merged[key].double().numpy() - before[key]).T
         np.testing.assert_allclose(delta.open().dense(), wanted, atol=1e-6)
+
+
+class Mixed(torch.nn.Module):
+    """A table, convolutions of one axis and of two, and a layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.emb = torch.nn.Embedding(14, 6)
+        self.conv1 = torch.nn.Conv1d(4, 5, 2)
+        self.conv2 = torch.nn.Conv2d(4, 7, 3)
+        self.linear = torch.nn.Linear(6, 9)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dora_of_tables_and_convolutions_is_what_pefts_merge_added(tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    model = Mixed()
+    before = {k: v.numpy().copy() for k, v in model.state_dict().items()}
+    save_file(before, tmp_path / "base.safetensors")
+    names = ["emb", "conv1", "conv2", "linear"]
+    wrapped = peft.get_peft_model(
+        model, peft.LoraConfig(use_dora=True, init_lora_weights=False, target_modules=names, **LORA)
+    )
+    with torch.no_grad():
+        for name, parameter in wrapped.named_parameters():
+            if "magnitude" in name:
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    wrapped.save_pretrained(tmp_path / "adapter")
+    merged = wrapped.merge_and_unload().state_dict()
+    (source,) = opener(open_whole(tmp_path / "base.safetensors"))(str(tmp_path / "adapter"))
+    assert {delta.address.module_type for delta in source.deltas} == set(names)
+    for delta in source.deltas:
+        key = f"{delta.address.module_type}.weight"
+        wanted = merged[key].double().numpy() - before[key].astype(float)
+        wanted = wanted.T if key.startswith("emb") else wanted.reshape(len(wanted), -1)
+        np.testing.assert_allclose(delta.open().dense(), wanted, atol=2e-6)
+        assert delta.status == "ok"
+    assert {entry.status for entry in source.coverage} == {"used"}

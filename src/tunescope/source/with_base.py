@@ -24,6 +24,7 @@ from tunescope.source.tuners.dora import decomposed
 from tunescope.source.whole import WholeModel
 
 _SAVED = re.compile(r"^(saved module|saved embedding layer|bias)\b")
+_DOWN = re.compile(r"\.lora_(?:embedding_)?A\b")
 _SHARED = "frod_"
 _COPY = re.compile(r"\.(original_module|base_layer)\.")
 _WRAPPED = re.compile(r"\.(modules_to_save|ln_tuning_layers)(\.[A-Za-z_]\w*)?(?=\.(weight|bias)$)")
@@ -89,7 +90,7 @@ def _exact(
 
 
 def _magnitude(delta: Delta, tensors: Mapping[str, LazyTensor]) -> LazyTensor | None:
-    stem = delta.tensors[0].partition(".lora_A")[0]
+    stem = _DOWN.split(delta.tensors[0])[0]
     names = (f"{stem}.lora_magnitude_vector{end}" for end in ("", ".weight", ".default.weight", ".default"))
     return next((tensors[name] for name in names if name in tensors), None)
 
