@@ -567,6 +567,14 @@ def test_the_garbage_collector_is_awake_while_a_command_measures_and_not_before(
     assert done.stdout.splitlines()[-1] == "[False] True"
 
 
+def test_progress_tells_of_the_pairs_of_models_too(two: tuple[Path, Path]) -> None:
+    told: list[tuple[str, int, int]] = []
+    tunescope.norms(*map(str, two), tell=lambda *step: told.append(step))
+    assert {what for what, *_ in told} == {"measuring", "comparing models"}
+    pairs = [step[1:] for step in told if step[0] == "comparing models"]
+    assert pairs == [(m, 24) for m in range(24)]
+
+
 def test_the_same_study_twice_is_the_same_bytes(run: Run, two: tuple[Path, Path], tmp_path: Path) -> None:
     for name in ("s", "t"):
         assert run("norms", f"a={two[0]}", f"b={two[1]}", "-o", tmp_path / name).code == 0

@@ -5,7 +5,7 @@ of all pairs are a few matrix products. Nothing is kept for each pair and weight
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -94,16 +94,20 @@ class Between:
         return found
 
 
-def between(models: Sequence[tuple[str, Sequence[Delta]]]) -> Between:
+def between(
+    models: Sequence[tuple[str, Sequence[Delta]]], tell: Callable[[str, int, int], None] = lambda *_: None
+) -> Between:
     """All pairs of labelled models, over the weights that both have, by their addresses.
 
-    What one model fuses and the other does not is compared part by part (`refinement`).
+    What one model fuses and the other does not is compared part by part (`refinement`). `tell` is told what
+    is done, how many of the weights, and how many there are.
     """
     met = meetings([deltas for _, deltas in models])
     exact = sum(meeting.work for meeting in met) <= EXACT
     found = _Sums(len(models), len(met))
     with ThreadPoolExecutor(_THREADS) as pool:
         for m, meeting in enumerate(met):
+            tell("comparing models", m, len(met))
             found.add(m, meeting, exact, pool.map)
     names = tuple(meeting.component_name for meeting in met)
     labels = tuple(label for label, _ in models)

@@ -77,7 +77,8 @@ def norms(
     opened = chosen_sources(sources, scale, layers, modules, _opener(base, align_vocab, sources))
     arguments["sources"] = spelled_sources(sources, opened)
     table, low_rank = measure_norms(opened, spectra=spectra, tell=tell)
-    tables, document = _compared(opened, table, metric, focus_layer, [] if stated else unread_configs(opened))
+    said = [] if stated else unread_configs(opened)
+    tables, document = _compared(opened, table, metric, focus_layer, said, tell)
     if len(low_rank):
         tables["low_rank"] = low_rank
     if (by_head := heads_table(opened, stated)) is not None:
@@ -90,12 +91,13 @@ def _compared(
     table: Table,
     metric: str | None,
     focus: int | None,
-    said: Sequence[tuple[str, Notice]] = (),
+    said: Sequence[tuple[str, Notice]],
+    tell: Tell,
 ) -> tuple[dict[str, Table], dict[str, Any]]:
     """All tables and the readout document of sources that are measured."""
     labels = [source.label for source in opened]
     metric = metric or drawable(table.frame, DEFAULT_METRIC)
-    both = common(opened) if len(opened) > 1 else None
+    both = common(opened, tell) if len(opened) > 1 else None
     same_values, found = changed_values(opened)
     noticed = [*notices(opened), *said]
     findings = [*norm_findings(table.frame, metric, both, noticed), *found]

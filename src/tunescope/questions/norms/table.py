@@ -93,12 +93,12 @@ def _published(source: Source) -> pl.DataFrame:
     )
 
 
-def common(sources: Sequence[Source]) -> "Between":
+def common(sources: Sequence[Source], tell: Tell = silent) -> "Between":
     """What every two sources have in common."""
     # Deferred: one model alone is compared with none.
     from tunescope.measure.between import between
 
-    found = between([(source.label, source.deltas) for source in sources])
+    found = between([(source.label, source.deltas) for source in sources], tell)
     for source in sources:
         source.verify_unchanged()
     return found

@@ -166,7 +166,7 @@ def _compared(
         "coverage": coverage(opened),
     }
     if base is not None:
-        tables |= _against_base(models, opened, base, options)
+        tables |= _against_base(models, opened, base, options, tell)
     for source in opened:
         source.verify_unchanged()
     return tables
@@ -178,12 +178,19 @@ def _table(rows: Sequence[Mapping[str, Any]], kind: str, schema: Schema) -> Tabl
 
 
 def _against_base(
-    models: Sequence[tuple[str, Any]], sources: Sequence[Source], base: BaseCheckpoint, options: AgainstBase
+    models: Sequence[tuple[str, Any]],
+    sources: Sequence[Source],
+    base: BaseCheckpoint,
+    options: AgainstBase,
+    tell: Tell,
 ) -> dict[str, Table]:
     transposed = stored_transposed(sources)
     along: list[dict[str, Any]] = []
     strangers: list[dict[str, Any]] = []
-    for rows, more in amplify.against_base(models, lambda d: base.weight(d, transposed), options):
+    total = len({delta.address for _, deltas in models for delta in deltas})
+    found = amplify.against_base(models, lambda d: base.weight(d, transposed), options)
+    for done, (rows, more) in enumerate(found, 1):
+        tell("comparing with the base", done, total)
         along += rows
         strangers += more
     base.verify_unchanged()

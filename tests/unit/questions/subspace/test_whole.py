@@ -89,6 +89,14 @@ def test_two_whole_models_compare_in_their_matrices_alone(places: dict[str, Path
     assert set(study.table.frame["d_in"]) == {D_IN}
 
 
+def test_progress_tells_of_the_base_too_and_ends_at_its_total(places: dict[str, Path]) -> None:
+    told: list[tuple[str, int, int]] = []
+    base = str(places["base"])
+    tunescope.subspace(places["own"], places["full"], base=base, tell=lambda *step: told.append(step))
+    of_base = [step[1:] for step in told if step[0] == "comparing with the base"]
+    assert of_base == [(done, LAYERS) for done in range(1, LAYERS + 1)]
+
+
 def test_the_base_is_told_from_another_by_the_digest_of_its_files(places: dict[str, Path]) -> None:
     study = tunescope.subspace(places["own"], places["full"], base=str(places["base"]))
     base = next(source for source in study.sources if source["label"] == "base")
