@@ -24,6 +24,15 @@ class _Number(click.FloatRange):
         return number
 
 
+def _meant_start(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+    """Refuse `--base`, which the other commands have, with the option of this one that is meant."""
+    if value is not None:
+        raise click.NoSuchOption(
+            "--base", possibilities=["--start"], ctx=ctx,
+            message="No such option '--base': changes count from the weights before training, --start.",
+        )  # fmt: skip
+
+
 _PARAMETERS = (
     click.argument(
         "runs", nargs=-1, required=True, metavar="[LABEL=]RUNS...", shell_complete=completion.source
@@ -31,6 +40,7 @@ _PARAMETERS = (
     click.option(
         "--start", type=click.Path(path_type=Path), help="Adapter or model that the checkpoints began from."
     ),
+    click.option("--base", hidden=True, expose_value=False, callback=_meant_start),
     click.option(
         "--fps", type=_Number(0.1, 50), help="Captures shown a second [default: 4, more where they are many]."
     ),

@@ -1,6 +1,6 @@
 """Animated layer profiles: axes drawn once, lines and bands moved frame by frame."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -205,19 +205,29 @@ def _superscript(power: int) -> str:
     return str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
 
 
-def pictures(shown: Gallery, fps: float | None, hold: float, begin: str = "zero") -> list["Animated | Drawn"]:
-    """Every picture of a gallery: both animations of each panel, and ‖ΔW‖ by layer and step of each run."""
+def pictures(
+    shown: Gallery,
+    fps: float | None,
+    hold: float,
+    begin: str = "zero",
+    beside: Callable[[Sequence[str]], str] = lambda _: "",
+) -> list["Animated | Drawn"]:
+    """Every picture of a gallery: both animations of each panel, and ‖ΔW‖ by layer and step of each run.
+
+    `beside` is what the caption of a picture of some runs says besides what the picture shows.
+    """
     colours = colours_of(shown.keys)
     panels = list(shown.panels())
     maps = shared([panel.norm[1] for panel in panels if panel.norm is not None], begin)
     scaled = iter(maps)
     drawn: list[Animated | Drawn] = []
     for panel in panels:
-        drawn += [Animated(view, colours, fps, hold) for view in (panel.mean, panel.abs_mean)]
+        more = beside(panel.runs)
+        drawn += [Animated(view, colours, fps, hold, more) for view in (panel.mean, panel.abs_mean)]
         if panel.norm is not None:
             name, grid = panel.norm[0], next(scaled)
             caption = f"{grid.label} of every layer at every step: {grid.title}; {ends_text(grid)}."
-            drawn.append(Drawn(name, caption, partial(norm_heatmap, grid)))
+            drawn.append(Drawn(name, f"{caption} {more}".rstrip(), partial(norm_heatmap, grid)))
     return drawn
 
 
@@ -229,6 +239,7 @@ class Animated:
     colours: dict[str, str]
     fps: float | None = None
     hold: float = 2.0
+    beside: str = ""
     on_request: bool = False
 
     @property
@@ -238,8 +249,9 @@ class Animated:
 
     @property
     def caption(self) -> str:
-        """What it shows, from the data."""
-        return f"{self.view.alt()} {self.view.subtitle[:1].upper()}{self.view.subtitle[1:]}."
+        """What it shows, from the data, and what is not all there."""
+        shown = f"{self.view.alt()} {self.view.subtitle[:1].upper()}{self.view.subtitle[1:]}."
+        return f"{shown} {self.beside}".rstrip()
 
     def draw(self, ax: Any = None, panel: str | None = None) -> Figure:
         """The last frame; it has no panels that could be drawn on given axes."""

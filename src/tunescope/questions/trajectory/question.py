@@ -2,12 +2,13 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunescope.questions.trajectory.gallery import Gallery, gallery
 from tunescope.questions.trajectory.layers import followed
-from tunescope.questions.trajectory.readout import readout_markdown, results_markdown
+from tunescope.questions.trajectory.readout import lacking, readout_markdown, results_markdown
 from tunescope.study.question import Drawing, Question
 from tunescope.study.study import Study
 
@@ -25,7 +26,8 @@ def _pictures(study: Study) -> Sequence[Drawing]:
     from tunescope.questions.trajectory.figures import pictures
 
     begin = str(study.written.get("limits", "zero"))
-    return pictures(_gallery(study), study.arguments["fps"], study.arguments["hold"], begin)
+    beside = partial(lacking, study.readout)
+    return pictures(_gallery(study), study.arguments["fps"], study.arguments["hold"], begin, beside)
 
 
 def _pages(study: Study) -> Mapping[str, str]:

@@ -48,6 +48,13 @@ def _incomplete(document: Mapping[str, Any]) -> list[str]:
     return [f"- **Not all there**: {escaped(text)}" for text in told]
 
 
+def lacking(document: Mapping[str, Any], runs: Sequence[str]) -> str:
+    """What some runs lack (steps, their beginning, their end), for the caption of a picture of them."""
+    named = {name for run in runs for name in (run, run.rpartition("/")[0])}
+    told = [f for f in document["findings"] if f["kind"] in INCOMPLETE and named & set(f["models"])]
+    return " ".join(dict.fromkeys(f["text"] for f in told))
+
+
 def _pictures(panel: Panel) -> list[str]:
     lines = [
         "| mean of Δ | mean of \\|Δ\\| |",
@@ -87,9 +94,12 @@ def _run_lines(run: str, document: Mapping[str, Any]) -> Iterator[str]:
     for comparison in document["comparisons"]:
         if comparison["kind"] == "rate" and comparison["runs"][-1] == base:
             yield f"- {escaped(comparison['text'])}"
-    for finding in document["findings"]:
-        if {run, base} & set(finding["models"]) and finding["kind"] != "lora_as_proxy":
-            yield from finding_lines([finding], nothing="")
+    told = [
+        finding
+        for finding in document["findings"]
+        if {run, base} & set(finding["models"]) and finding["kind"] not in ("lora_as_proxy", *INCOMPLETE)
+    ]
+    yield from finding_lines(told, nothing="")
 
 
 def run_sentence(run: Mapping[str, Any]) -> str:
