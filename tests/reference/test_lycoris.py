@@ -111,6 +111,8 @@ def test_the_update_is_what_lycoris_merges(name: str, tmp_path: Path) -> None:
     assert update.shape == (shape[0], int(np.prod(shape[1:])))
     np.testing.assert_allclose(update.reshape(-1)[:6], first, atol=3e-6)
     np.testing.assert_allclose(np.linalg.norm(update), norm, rtol=2e-6)
+    frame = tunescope.norms(tmp_path / "x.safetensors", base=tmp_path / "base").table.frame
+    assert frame["frobenius_norm"].to_list() == pytest.approx([norm], rel=1e-5)
     assert delta.base is not None
     np.testing.assert_array_equal(delta.base.matrix(update.shape), base_weight(*shape).reshape(update.shape))
 

@@ -98,7 +98,9 @@ def directions(label: str, delta: Delta, selection: Selection) -> Directions:
     arrays = (update.B, update.A) if isinstance(update, Factored) else (update.matrix,)
     on_device = [float64(array, selection.device) for array in arrays]
     # A sum is not finite where a value is not, and much cheaper than looking at each.
-    if not all(math.isfinite(float(array.sum())) for array in on_device):
+    with np.errstate(invalid="ignore", over="ignore"):
+        sums = [float(array.sum()) for array in on_device]
+    if not all(map(math.isfinite, sums)):
         broken = sum(int((~np.isfinite(wide(array))).sum()) for array in arrays)
         if broken:
             return Directions(label, delta, scale, None, None, f"non-finite: {broken} values")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from tunescope.address import dotted, parse
 from tunescope.delta import Pending
 from tunescope.source.files.tensors import LazyTensor, Ledger, require_float
-from tunescope.source.formats.pairs import read_number
+from tunescope.source.formats.pairs import read_alpha, read_number
 from tunescope.source.tuners.glora import Generalised
 from tunescope.source.tuners.oft import Rotation, closed, outputs
 
@@ -43,7 +43,9 @@ def pending(
     """The update of one module once its base is there; `None`, with the reason noted, where it is damaged."""
     used = [roles[role] for role in sorted(roles, key=_order) if role not in ("alpha", "bias")]
     rotates = any(role.startswith(_BLOCKS) for role in roles)
-    alpha = read_number(roles["alpha"], ledger, file) if "alpha" in roles else None
+    # An alpha of 0 leaves a rotation without a bound, and a product without effect.
+    number = read_number if rotates else read_alpha
+    alpha = number(roles["alpha"], ledger, file) if "alpha" in roles else None
     reason = _unusable(used, file) or (_unfit_rotation if rotates else _unfit_factors)(roles, alpha)
     names = tuple(t.name for t in used) + ((roles["alpha"].name,) if alpha is not None else ())
     if reason is not None:

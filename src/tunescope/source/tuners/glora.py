@@ -23,17 +23,17 @@ class Generalised:
     a2: LazyTensor
     b1: LazyTensor
     b2: LazyTensor
-    scale: float | None
+    scale: float
 
     def update(self, base: Base, shape: tuple[int, int]) -> Update:
-        """ΔW; of a matrix as two factors of rank 2r."""
+        """ΔW, its scale multiplied in; of a matrix as two factors of rank 2r."""
         W = base.matrix(shape).astype(np.float64)
         a1, a2, b1, b2 = (_matrix(t) for t in (self.a1, self.a2, self.b1, self.b2))
         if a1.shape[0] == shape[1]:
-            return Factored(np.hstack([b1, W @ a1]), np.vstack([b2, a2]), self.scale)
+            return Factored(self.scale * np.hstack([b1, W @ a1]), np.vstack([b2, a2]))
         kernel = W.reshape(shape[0], a1.shape[0], -1)
         mixed = np.einsum("oik,ij,jl->olk", kernel, a1, a2, optimize=True)
-        return Dense(b1 @ b2 + mixed.reshape(shape), self.scale)
+        return Dense(self.scale * (b1 @ b2 + mixed.reshape(shape)))
 
 
 def _matrix(tensor: LazyTensor) -> Matrix:
