@@ -98,7 +98,7 @@ def _both_ways(monkeypatch, model, batches, **options):
 def test_recorded_passes_give_the_sums_of_launched_ones(monkeypatch, family, methods):
     """Lengths that differ, padded to one graph: every score, error, loss and drawn label as without."""
     graphs, launched = _both_ways(monkeypatch, family().to("cuda"), sequences(LENGTHS * 3), methods=methods)
-    assert any("12 of 12 sequences (100 %)" in str(notice) for notice in graphs.notices), graphs.notices
+    assert any("12 of 12 sequences (100%)" in str(notice) for notice in graphs.notices), graphs.notices
     for method in (*methods, "loss") if "taylor" in methods else methods:
         one, other = graphs.moments(method), launched.moments(method)
         np.testing.assert_allclose(one.mean, other.mean, rtol=1e-9)

@@ -74,4 +74,4 @@ def percent(share: float) -> str:
     >>> percent(0.456)
     '46 %'
     """
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}%"

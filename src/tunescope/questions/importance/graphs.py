@@ -108,7 +108,7 @@ class Graphs:
         """How many sequences were replayed, and why not all."""
         share = 100 * self.replayed / max(1, self.sequences)
         text = (
-            f"{self.replayed} of {self.sequences} sequences ({share:.0f} %) were scored by replaying CUDA "
+            f"{self.replayed} of {self.sequences} sequences ({share:.0f}%) were scored by replaying CUDA "
             f"graphs, recorded for {self.lengths} lengths"
         )
         text += "" if self.refused is None else f"; the model is not recorded: {self.refused}"

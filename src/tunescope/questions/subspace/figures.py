@@ -90,5 +90,5 @@ def _bar(figure: Figure, axes: Sequence[Axes], view: PhiFigure) -> None:
     bar = figure.colorbar(mappable, ax=list(axes), fraction=0.025, pad=0.015, aspect=30).ax
     # The usual bar would be pixels in every format.
     bar.clear()
-    clipped = f"clipped at {view.vmax:g}: {100 * view.clipped:.2g} % of the cells lie above"
+    clipped = f"clipped at {view.vmax:g}: {100 * view.clipped:.2g}% of the cells lie above"
     scale(bar, dusk(), (0.0, view.vmax), clipped if view.clipped else "φ", more=view.clipped > 0)

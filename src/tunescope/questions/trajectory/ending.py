@@ -51,7 +51,7 @@ def ending_words(ended: Mapping[str, Any]) -> str:
     change = ended["change"]
     side = "below" if change < 0 else "above"
     share = abs(change) / abs(ended["before"]) if ended["before"] else 0.0
-    size = f"{100 * share:.1f} % {side} the quarter before"
+    size = f"{100 * share:.1f}% {side} the quarter before"
     error = (
         f"{significant(abs(change), 2)} ± {significant(ended['stderr'], 2)}, p {significant(ended['p'], 1)}"
     )
