@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from tunescope.errors import BadInput, encodable
+from tunescope.errors import BadInput, Missing, encodable
 from tunescope.hashes import check
 
 # A panic of the native reader; not an `Exception`, so that nothing but its reader takes it for granted.
@@ -136,6 +136,11 @@ def _readable(path: Path, slug: str, kind: str) -> Iterator[None]:
     try:
         with _without_native_traces():
             yield
+    except PermissionError as error:
+        raise Missing(
+            "denied", "the file may not be read", file=path, found=error.strerror,
+            fix="ask its owner for read access",
+        ) from None  # fmt: skip
     except (pl.exceptions.PolarsError, _PANIC, OSError, UnicodeDecodeError) as error:
         raise BadInput(
             slug,

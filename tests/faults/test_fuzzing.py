@@ -82,6 +82,14 @@ READERS = [
     ("tunescope.writing._taken", "lock"),
     ("tunescope.hashes._parsed", "sidecar"),
     ("tunescope.study.reading.sha256_of", "study_record"),
+    ("tunescope.lm.pretrained.refuse_foreign_code", "lm_config"),
+    ("tunescope.lm.pretrained.refuse_foreign_code", "tokenizer_config"),
+    ("tunescope.lm.pretrained.located", "lm_weights"),
+    ("tunescope.source.dequantised._four_bits", "packed_weights"),
+    ("tunescope.source.dequantised._eight_bits", "packed_weights"),
+    ("tunescope.training.recording.read_parquet", "capture_part"),
+    ("tunescope.training.start.read_safetensors", "capture_start"),
+    ("tunescope.training.base_losses.read_json", "base_losses"),
     *(
         (f"tunescope.source.tuners.{family}._{part}", f"peft_{method}")
         for method, family, part in (

@@ -24,7 +24,7 @@ def refuse_foreign_code(document: Mapping[str, Any], spec: str | Path) -> None:
 
     >>> refuse_foreign_code({"model_type": "llama", "auto_map": None}, "model")
     """
-    for key, value in _settings(document):
+    for key, value in settings_of(document):
         if key in ("auto_map", "custom_pipelines") and value:
             _refuse(spec, f"{key}: {_shown(value)}")
         if key.lstrip("_").removesuffix("_internal") in _IMPLEMENTATIONS and "/" in str(value):
@@ -43,12 +43,12 @@ def refuse_remote(spec: str | Path, error: Exception) -> NoReturn:
     _refuse(spec, str(error).strip().split("\n", 1)[0], error)
 
 
-def _settings(document: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Any]]:
+def settings_of(document: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Any]]:
     """Every key of a config and of the configs inside it."""
     for key, value in document.items():
         yield str(key), value
         if isinstance(value, Mapping) and key != "auto_map" and depth < 8:
-            yield from _settings(value, depth + 1)
+            yield from settings_of(value, depth + 1)
 
 
 def _shown(value: Any) -> str:

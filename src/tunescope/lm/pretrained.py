@@ -1,23 +1,35 @@
 """Configs, models and tokenizers by name, never with code of their own."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 
 from tunescope.errors import BadInput, Exhausted, Missing, UsageError, raised_by
-from tunescope.lm.foreign_code import TRUST, is_about_code, refuse_foreign_code, refuse_remote
+from tunescope.lm.foreign_code import TRUST, is_about_code, refuse_foreign_code, refuse_remote, settings_of
 from tunescope.lm.place import located, place
 from tunescope.lm.verification import check_model
 from tunescope.source.spec import HubId
 
 DTYPES = ("auto", "float32", "float64", "bfloat16", "float16")
 
+_LAYERS = re.compile(r"(num|n)_(\w+_)?layers?|(encoder|decoder)_layers")
+_MOST_LAYERS = 2000
+
 _WHOLE = "a language model in the format of transformers, and its tokenizer beside it"
+
+
+# What the libraries raise over odd values in files; that it comes from them is looked at, too.
+_UNLOADABLE = (
+    ValueError, LookupError, RuntimeError, TypeError, AttributeError, ArithmeticError, AssertionError,
+    SafetensorError, StrictDataclassError,
+)  # fmt: skip
 
 
 def load_model(spec: str | Path, dtype: str = "auto", device: str = "cpu") -> nn.Module:
@@ -57,8 +69,21 @@ def _config(folder: Path, spec: str | Path) -> Any:
 
     document, _ = _from(spec, lambda: transformers.PreTrainedConfig.get_config_dict(str(folder)))
     refuse_foreign_code(document, spec)
+    _refuse_endless(document, spec)
     with _quietly(transformers):
         return _from(spec, lambda: transformers.AutoConfig.from_pretrained(str(folder), **TRUST))
+
+
+def _refuse_endless(document: Mapping[str, Any], spec: str | Path) -> None:
+    """Refuse a number of layers that no model has: the library would make them until the memory is full."""
+    for key, value in settings_of(document):
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if _LAYERS.fullmatch(key) and whole and not 0 <= value <= _MOST_LAYERS:
+            raise BadInput(
+                "model-unreadable", "the config states a number of layers that no model has", file=spec,
+                expected=f"{key} of at most {_MOST_LAYERS}", found=value,
+                fix="download or copy the model again",
+            )  # fmt: skip
 
 
 def _whole(family: Any, folder: Path, spec: str | Path, **options: Any) -> Any:
@@ -111,6 +136,8 @@ def load_tokenizer(spec: str | Path) -> Any:
     with _quietly(transformers):
         refuse_foreign_code(_tokenizer(spec, lambda: get_tokenizer_config(folder)), spec)
         found = _tokenizer(spec, lambda: transformers.AutoTokenizer.from_pretrained(folder, **TRUST))
+        # Settings of wrong types come to light when it is used.
+        _tokenizer(spec, lambda: found("a text", return_special_tokens_mask=True))
     if len(found) <= len(found.all_special_tokens):
         # What transformers makes of some models that have no tokenizer files: every text would be unknown.
         _refuse_tokenizer(spec, f"it knows special tokens only, {len(found)} of them")
@@ -157,11 +184,16 @@ def _from(spec: str | Path, load: Callable[[], Any]) -> Any:
             found=_first_line(error),
             fix="check the name; gated models need `hf auth login`; offline, download it first",
         ) from error
+    except ImportError as error:
+        raise UsageError(
+            "extra-missing", "loading this model needs a package that is not installed", file=spec,
+            found=_first_line(error), fix="install that package, or name an unquantised model",
+        ) from error  # fmt: skip
     except torch.OutOfMemoryError as error:
         raise Exhausted(
             "out-of-memory", "the model does not fit", file=spec, found=_first_line(error)
         ) from error
-    except (ValueError, KeyError, RuntimeError, SafetensorError) as error:
+    except _UNLOADABLE as error:
         if not raised_by(error, "transformers", "safetensors", "huggingface_hub", "torch"):
             raise
         if is_about_code(error):

@@ -71,9 +71,15 @@ def _model(
 def _config(folder: Path) -> tuple[Mapping[str, Any], list[Notice]]:
     path = folder / "config.json"
     try:
-        if not path.is_file() or path.stat().st_size > _LARGEST_CONFIG:
+        if not path.is_file():
             return {}, []
+        if path.stat().st_size > _LARGEST_CONFIG:
+            return {}, [_unread(f"larger than {_LARGEST_CONFIG} bytes")]
         document = json.loads(path.read_bytes().decode("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        return {}, [Notice("config-unread", f"config.json beside the model cannot be read: {error}")]
-    return (document, []) if isinstance(document, dict) else ({}, [])
+        return {}, [_unread(str(error))]
+    return (document, []) if isinstance(document, dict) else ({}, [_unread("it is no JSON object")])
+
+
+def _unread(why: str) -> Notice:
+    return Notice("config-unread", f"config.json beside the model cannot be read: {why}")

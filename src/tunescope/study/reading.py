@@ -6,6 +6,7 @@ from typing import Any
 
 from tunescope.errors import BadInput, Missing, printable
 from tunescope.hashes import sha256_of
+from tunescope.source.files.disk import unreachable
 from tunescope.source.files.documents import read_object
 from tunescope.study.question import Question
 from tunescope.study.saving import RECORD
@@ -68,7 +69,11 @@ def _check_files(folder: Path, record: Mapping[str, Any]) -> None:
             _refuse(path, "a file of the study", "a path or link that leads elsewhere")
         if not path.is_file():
             _refuse(path, f"sha256 {digest}", "no such file")
-        if (found := sha256_of(path)) != digest:
+        try:
+            found = sha256_of(path)
+        except OSError as error:
+            raise unreachable(path, error) from None
+        if found != digest:
             _refuse(path, f"sha256 {digest}", f"sha256 {found}")
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -29,7 +30,14 @@ def load_start(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, Tens
         raise Missing("capture-no-start", "the weights of step zero are not there", file=path)
     # A damaged file is named here: the library has one error for all.
     read_safetensors(path)
-    tensors: dict[str, Tensor] = load_file(path)
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except SafetensorError as error:
+        raise BadInput(
+            "header-entry", "the weights of step zero cannot be read", file=path,
+            expected="tensors of dtypes that safetensors knows", found=error,
+            fix="remove the run's folder to train it anew",
+        ) from error  # fmt: skip
     for name, parameter in parameters.items():
         found = tuple(tensors[name].shape) if name in tensors else None
         if found != tuple(parameter.shape):

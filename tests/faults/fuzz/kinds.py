@@ -22,10 +22,12 @@ from tunescope.source import open_source
 from . import packing
 from .formats import FORMATS
 from .kind import Kind, _adapter, _pairs
+from .language import LANGUAGE
 from .methods import METHODS
 from .models import MODELS
 from .mutations import bytewise, json_values, tokenwise
 from .states import STATES
+from .training import TRAINING
 
 
 def _weights(folder: Path) -> Path:
@@ -238,10 +240,11 @@ KINDS: dict[str, Kind] = {
     "rows_chat": Kind(_data("rows.jsonl", _jsonl(_CHATS)), read_rows, _TEXT),
     "rows_json": Kind(_data("rows.json", packing.text_of(_ROWS)), read_rows, _JSON),
     "rows_csv": Kind(_data("rows.csv", b'prompt,completion\n1+1=,2\n"2+\n2=",4\n'), read_rows, _TEXT),
+    "rows_tsv": Kind(_data("rows.tsv", b'prompt\tcompletion\n1+1=\t2\n"2+\n2="\t4\n'), read_rows, _TEXT),
     "rows_parquet": Kind(_data_parquet, read_rows, _TABLE, slow=8),
     "rows_gzip": Kind(_data("rows.jsonl.gz", gzip.compress(_jsonl(_ROWS), mtime=0)), read_rows, _GZIP),
     "chat_template": Kind(_template, _read_template, _TEXT, named=False),
     "yaml": Kind(_data("c.yaml", _YAML), lambda p: read_config(p, _OPTIONS), _TEXT),
     "toml": Kind(_data("c.toml", _TOML), lambda p: read_config(p, _OPTIONS), _TEXT),
 }  # fmt: skip
-KINDS |= METHODS | STATES | MODELS | FORMATS
+KINDS |= METHODS | STATES | MODELS | FORMATS | LANGUAGE | TRAINING

@@ -99,6 +99,35 @@ def _whole_checkpoints(folder: Path) -> Path:
     return folder / "checkpoint-2" / "model.safetensors"
 
 
+def _pipeline(folder: Path) -> Path:
+    """A base and a tuned pipeline of two parts; the index of the tuned one."""
+    document = {"_class_name": "FluxPipeline", "unet": ["diffusers", "UNet"], "vae": ["diffusers", "VAE"]}
+    for seed, name in enumerate(("base", "tuned")):
+        for part in ("unet", "vae"):
+            _model(folder / name / part, seed)
+        (folder / name / "model_index.json").write_text(json.dumps(document))
+    return folder / "tuned" / "model_index.json"
+
+
+def _packed(folder: Path) -> Path:
+    """A base and a tuned model whose weights bitsandbytes packed to four and eight bits."""
+    import torch
+    from bitsandbytes import functional
+
+    four, eight = (f"model.layers.0.self_attn.{name}_proj.weight" for name in "qv")
+    for seed, name in enumerate(("base", "tuned")):
+        W = torch.randn((8, 16), generator=torch.Generator().manual_seed(seed))
+        codes, state = functional.quantize_4bit(W, quant_type="nf4", compress_statistics=True, blocksize=64)
+        whole, scales, _ = functional.int8_vectorwise_quant(W.half())
+        tensors = {four: codes, eight: whole, eight.replace("weight", "SCB"): scales}
+        tensors |= {f"{four}.{part}": value for part, value in state.as_dict(packed=True).items()}
+        (folder / name).mkdir(parents=True)
+        arrays = {key: value.contiguous().numpy() for key, value in tensors.items()}
+        (folder / name / "model.safetensors").write_bytes(save(arrays))
+        (folder / name / "config.json").write_text(json.dumps(_CONFIG))
+    return folder / "tuned" / "model.safetensors"
+
+
 def _gguf(folder: Path) -> Path:
     """A LoRA adapter of llama.cpp, as the format's description has it."""
 
@@ -128,6 +157,8 @@ MODELS = {
     "whole_model": Kind(_two("model.safetensors"), _compare, _WEIGHTS, slow=2),
     "model_config": Kind(_two("config.json"), _compare, _JSON, slow=2),
     "model_index": Kind(_index, _compare, _JSON, slow=2),
+    "pipeline_index": Kind(_pipeline, _compare, _JSON, slow=4),
+    "packed_weights": Kind(_packed, _compare, _WEIGHTS, slow=4),
     "adapter_on_base": Kind(_against_base, _compare, _WEIGHTS, slow=2),
     "checked": Kind(_against_base, _checked, _WEIGHTS, slow=2),
     "subspace_on_base": Kind(_against_base, _subspaces, _WEIGHTS, slow=8),

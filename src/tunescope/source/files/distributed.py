@@ -18,7 +18,7 @@ from numpy.lib.stride_tricks import as_strided
 from tunescope.delta import Array, read_only
 from tunescope.errors import BadInput, Missing
 from tunescope.source.files.container import NUMPY_DTYPES, TensorFile, lazy
-from tunescope.source.files.disk import Snapshot, check_links, take_snapshot
+from tunescope.source.files.disk import Snapshot, check_links, take_snapshot, unreachable
 from tunescope.source.files.tensors import LazyTensor
 
 METADATA = ".metadata"
@@ -76,6 +76,9 @@ def _indexed(folder: Path) -> dict[str, Any]:
         if done.returncode != 0:
             raise RuntimeError(f"the reader of the index failed: {done.stderr.strip()[-2000:]}")
         document: dict[str, Any] = json.loads(out.read_text())
+    if (disk := document.get("unreadable")) is not None:
+        number, said, file = disk
+        raise unreachable(Path(file or folder), OSError(number, said))
     return document
 
 

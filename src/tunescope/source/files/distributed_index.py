@@ -12,6 +12,7 @@ import pickle
 import re
 import struct
 import sys
+import traceback
 import zipfile
 from collections.abc import Iterator
 from math import prod
@@ -55,13 +56,7 @@ class Record:
 
     def __setstate__(self, state: object) -> None:
         if isinstance(state, dict):
-            self.__dict__.update({str(name): value for name, value in state.items()})
-        else:
-            self.values = state if isinstance(state, tuple) else (state,)
-
-
-class Size(tuple[Any, ...]):
-    """Stands for `torch.Size`."""
+            self.__dict__.update({name: value for name, value in state.items() if isinstance(name, str)})
 
 
 def _first(*values: Any) -> Any:
@@ -69,11 +64,12 @@ def _first(*values: Any) -> Any:
 
 
 def _path(*parts: object) -> str:
-    return "/".join(map(str, parts))
+    return "/".join(part for part in parts if isinstance(part, str))
 
 
 def _tensor(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> dict[str, Any]:
-    dtype = next((value for value in rest if isinstance(value, str) and value in _DTYPES), storage["dtype"])
+    own = storage.get("dtype") if isinstance(storage, dict) else None
+    dtype = next((value for value in rest if isinstance(value, str) and value in _DTYPES), own)
     return {"storage": storage, "offset": offset, "size": size, "stride": stride, "dtype": dtype}
 
 
@@ -87,7 +83,7 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("torch.distributed.checkpoint.filesystem", "_StorageInfo"): Record,
     ("torch.distributed.checkpoint.filesystem", "_StoragePrefix"): Record,
     ("torch.serialization", "_get_layout"): _first,
-    ("torch", "Size"): Size,
+    ("torch", "Size"): tuple,
     ("collections", "OrderedDict"): dict,
     **{(module, f"{name}Path"): _path for module in ("pathlib", "pathlib._local")
        for name in ("Posix", "PurePosix", "Windows", "PureWindows")},
@@ -108,14 +104,18 @@ class Reader(pickle.Unpickler):
             return name
         if module in ("torch", "torch.storage") and name in _STORAGES:
             return _STORAGES[name]
-        raise Refusal(
-            "unsafe-pickle", "the pickle wants to call what plain weights never need", f"{module}.{name}"
-        )
+        called = f"{module}.{name}"
+        raise Refusal("unsafe-pickle", "the pickle wants to call what plain weights never need", called)
 
     def persistent_load(self, pid: Any) -> Any:
         """A storage by its key in the archive."""
-        _, dtype, key, _, numel = pid
-        return {"dtype": dtype, "key": str(key), "numel": numel}
+        if not isinstance(pid, tuple) or len(pid) != 5 or not isinstance(pid[2], str):
+            raise Refusal("bad-pickle", "a storage in the checkpoint's index has no name", pid)
+        return {"dtype": pid[1], "key": pid[2], "numel": pid[4]}
+
+
+# What the library for pickles calls of ours.
+_CALLED = ("find_class", "persistent_load", "__setstate__", "_tensor", "_path", "_first")
 
 
 class Slice(io.RawIOBase):
@@ -125,12 +125,10 @@ class Slice(io.RawIOBase):
         self._file, self._begin, self._length, self._at = file, begin, length, 0
 
     def seekable(self) -> bool:
-        """It is."""
+        """It is, and readable."""
         return True
 
-    def readable(self) -> bool:
-        """It is."""
-        return True
+    readable = seekable
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
         """Move within the stretch."""
@@ -154,26 +152,32 @@ def main(folder: str, out: str) -> None:
         document = _index(root)
     except Refusal as refusal:
         document = {"refusal": refusal.document}
+    except OSError as error:
+        document = {"unreadable": [error.errno, error.strerror, error.filename]}
     Path(out).write_text(json.dumps(document))
 
 
 def _limit_memory(size: int) -> None:
-    try:
+    with contextlib.suppress(ImportError):
         import resource
-    except ImportError:
-        return
-    limit = 2**29 + 64 * size
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+        resource.setrlimit(resource.RLIMIT_AS, (2**29 + 64 * size,) * 2)
 
 
 @contextlib.contextmanager
 def _damage() -> Iterator[None]:
-    """Around calls of the libraries for pickles and archives, which raise anything over damaged bytes."""
+    """Around calls of the libraries for pickles and archives, which raise anything over damaged bytes.
+
+    What a function of this file that they call raises is a bug, and what the disk raises is the disk's.
+    """
     try:
         yield
     except Refusal:
         raise
     except Exception as problem:
+        ours = traceback.extract_tb(problem.__traceback__)[-1].name in _CALLED
+        if ours or (isinstance(problem, OSError) and problem.errno):
+            raise
         raise Refusal("bad-pickle", "the checkpoint's index cannot be read", repr(problem)[:300]) from None
 
 
@@ -228,11 +232,8 @@ def _chunk(root: Path, name: str, chunk: Any, stored: dict[Any, Any]) -> dict[st
         raise Refusal("index-mismatch", "a chunk of a tensor is stored nowhere", offsets, name)
     file = _field(info, "relative_path", str)
     if not re.fullmatch(r"[^/\\\0:]+\.distcp", file):
-        raise Refusal(
-            "unsafe-shard-name", "the index names something that is no plain file beside it", file, name
-        )
-    if getattr(info, "transform_descriptors", None):
-        found = info.transform_descriptors
+        raise Refusal("unsafe-shard-name", "the index names no plain file beside it", file, name)
+    if found := getattr(info, "transform_descriptors", None):
         raise Refusal("unsupported-dtype", "the chunks are stored compressed", found, name)
     if not (root / file).is_file():
         raise Refusal("missing-shards", "a file of the checkpoint is not there", file, name)

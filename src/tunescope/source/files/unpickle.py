@@ -7,6 +7,7 @@ Run as a script: reads the pickle with `torch.load(weights_only=True)`, writes `
 import contextlib
 import errno
 import json
+import struct
 import sys
 import warnings
 from pathlib import Path
@@ -19,6 +20,13 @@ _NAMES = {
     "float8_e5m2": "F8_E5M2", "int64": "I64", "int32": "I32", "int16": "I16", "int8": "I8", "uint8": "U8",
     "bool": "BOOL",
 }  # fmt: skip
+
+
+# What torch and pickle raise over damaged bytes; nothing but a call of theirs stands under it.
+_DAMAGE = (
+    EOFError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, AssertionError,
+    ImportError, OSError, struct.error,
+)  # fmt: skip
 
 
 class Refusal(Exception):
@@ -107,7 +115,7 @@ def _load(torch: Any, path: Path) -> Any:
         if "alloc" in text and "memory" in text:
             raise MemoryError from None
         raise Refusal("bad-pickle", "the pickle is damaged", _first_sentences(text)) from None
-    except (EOFError, KeyError, ValueError, TypeError, AttributeError, IndexError, OSError) as error:
+    except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno == errno.ENOMEM:
             raise MemoryError from None
         raise Refusal("bad-pickle", "the pickle is damaged", f"{type(error).__name__}: {error}") from None

@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tunescope.errors import BadInput, Missing
+from tunescope.errors import BadInput
 from tunescope.source.files.documents import read_object
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.peft import load_peft_config, read_peft
@@ -15,14 +15,11 @@ from tunescope.source.weights import Format, Reading, Weights
 _PEFT_MARKS = (".lora_A.", ".lora_B.", "base_model.model.", "lora_embedding_A", "base_model.vera_")
 
 
-def _loose_config(weights: Weights) -> Mapping[str, Any]:
-    """The config as far as it can be read; what is wrong with it is said when it is needed."""
+def _config_beside(weights: Weights) -> Mapping[str, Any]:
+    """The config beside the weights, whatever format they are of: one that is broken decides nothing."""
     if weights.config_file is None:
         return {}
-    try:
-        return read_object(weights.config_file, "adapter-config", "the adapter's config")
-    except (BadInput, Missing):
-        return {}
+    return read_object(weights.config_file, "adapter-config", "the adapter's config")
 
 
 def _read_peft(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
@@ -57,7 +54,7 @@ def _read_peft(weights: Weights, ledger: Ledger, scale: float | None) -> Reading
 
 
 def _recognises_config(weights: Weights) -> bool:
-    config = weights.config if weights.config is not None else _loose_config(weights)
+    config = weights.config if weights.config is not None else _config_beside(weights)
     return "peft_type" in config
 
 

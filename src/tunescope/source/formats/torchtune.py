@@ -12,7 +12,7 @@ from typing import Any
 
 from tunescope.address import parse
 from tunescope.delta import Delta
-from tunescope.errors import BadInput, Missing
+from tunescope.paths import exists
 from tunescope.source.files.documents import read_object
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.names import strip_wrappers
@@ -97,15 +97,11 @@ def _beside(weights: Weights) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     config = dict(weights.config or {})
     if not config and weights.config_file is not None:
         config = read_object(weights.config_file, "adapter-config", "the adapter's config")
-    if not weights.files:
-        return config, {}
-    try:
-        model = read_object(
-            weights.files[0].path.parent / "config.json", "model-config", "the model's config"
-        )
-    except (BadInput, Missing):
+    beside = weights.files[0].path.parent / "config.json" if weights.files else None
+    if beside is None or not exists(beside):
         # Without it the order of rows is unknown, which is said.
         return config, {}
+    model = read_object(beside, "model-config", "the model's config")
     text = model.get("text_config")
     return config, {**model, **text} if isinstance(text, dict) else model
 
