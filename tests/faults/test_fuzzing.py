@@ -31,6 +31,11 @@ FOUND = [
     ("lora_layers", Change("shapes", 177297701, 699132059, 787595519)),
     ("lycoris", Change("shapes", 391220737, 629334803, 1002734185)),
     ("torchtune", Change("shapes", 457045679, 785946167, 489385259)),
+    ("packed_weights", Change("header", 61328642, 913920199, 857387902)),
+    ("capture_start", Change("header", 938945329, 226190277, 472905293)),
+    ("lm_config", Change("values", 295367921, 133558012, 300393631)),
+    ("lm_generation", Change("values", 606193325, 425131331, 171869907)),
+    ("tokenizer_config", Change("values", 638751871, 122858471, 708189232)),
 ]
 
 

@@ -23,6 +23,10 @@ _DTYPES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 _NESTED = ("nested_absmax", "nested_quant_map")
 
 
+class _UndescribedError(Exception):
+    """What stands beside packed codes does not say how they were packed."""
+
+
 def dequantised(tensors: Mapping[str, LazyTensor], file: object) -> dict[str, LazyTensor]:
     """The same tensors, with weights in the place of what bitsandbytes packed, where it is installed.
 
@@ -34,13 +38,13 @@ def dequantised(tensors: Mapping[str, LazyTensor], file: object) -> dict[str, La
         return found
     for name in tensors:
         # What does not describe its weight leaves codes, which are named as such.
-        with suppress(ValueError, KeyError, TypeError, RecursionError):
+        with suppress(_UndescribedError):
             weight, _, kind = name.partition(_STATE)
             if kind in ("nf4", "fp4"):
                 found[weight] = _four_bits(weight, tensors, kind, file)
             elif name.endswith(_SCALES):
                 weight = name.removesuffix(_SCALES) + ".weight"
-                if tensors[weight].dtype == "I8":
+                if weight in tensors and tensors[weight].dtype == "I8":
                     found[weight] = _eight_bits(weight, tensors)
     return found
 
@@ -59,24 +63,44 @@ def _four_bits(weight: str, tensors: Mapping[str, LazyTensor], kind: str, file: 
     )  # fmt: skip
 
 
+def _state(tensor: LazyTensor) -> dict[str, Any]:
+    """The description of a packing, with a shape, a size of blocks and a dtype that can be."""
+    if not tensor.supported:
+        raise _UndescribedError
+    try:
+        said = json.loads(tensor.read().tobytes())
+    # Of bytes that are no text, no JSON, or lists in lists.
+    except (ValueError, RecursionError) as error:
+        raise _UndescribedError from error
+    shape = said.get("shape") if isinstance(said, dict) else None
+    sizes = isinstance(shape, list) and all(type(n) is int and n >= 0 for n in shape)
+    block = said["blocksize"] if sizes and type(said.get("blocksize")) is int else 0
+    if block < 2 or not isinstance(said.get("dtype"), str) or said["dtype"] not in _DTYPES:
+        raise _UndescribedError
+    return dict(said)
+
+
 class _FourBits:
     """A weight of 4-bit codes with a scale for each block of values."""
 
     def __init__(self, weight: str, tensors: Mapping[str, LazyTensor], kind: str, file: object) -> None:
         self.name, self.kind, self.file = weight, kind, file
+        if weight not in tensors or f"{weight}.absmax" not in tensors:
+            raise _UndescribedError
         self.codes = tensors[weight]
         self.parts = {
             part: tensors[f"{weight}.{part}"]
             for part in ("absmax", "quant_map", *_NESTED)
             if f"{weight}.{part}" in tensors
         }
-        said = json.loads(tensors[f"{weight}{_STATE}{kind}"].read().tobytes())
-        self.shape = tuple(int(n) for n in said["shape"])
-        self.block, self.said, self.dtype = int(said["blocksize"]), said, _DTYPES[said["dtype"]]
+        if not all(tensor.supported for tensor in (self.codes, *self.parts.values())):
+            raise _UndescribedError
+        said = _state(tensors[f"{weight}{_STATE}{kind}"])
+        self.shape, self.block = tuple(said["shape"]), said["blocksize"]
+        self.said, self.dtype = said, _DTYPES[said["dtype"]]
         n = math.prod(self.shape)
-        fits = self.block > 1 and min(self.shape, default=0) >= 0 and self.codes.nbytes == (n + 1) // 2
-        if not fits or self.parts["absmax"].size != -(-n // self.block):
-            raise ValueError("the state is not that of these codes")
+        if self.codes.nbytes != (n + 1) // 2 or self.parts["absmax"].size != -(-n // self.block):
+            raise _UndescribedError
 
     @cached_property
     def _absmax(self) -> Any:
@@ -132,8 +156,8 @@ def _unfit(file: object, weight: str, found: str) -> BadInput:
 def _eight_bits(weight: str, tensors: Mapping[str, LazyTensor]) -> LazyTensor:
     """A weight of int8 with a scale for each row: W = code·scale/127."""
     codes, scales = tensors[weight], tensors[weight.removesuffix("weight") + "SCB"]
-    if len(codes.shape) != 2 or scales.size != codes.shape[0]:
-        raise ValueError("the scales are not those of the rows")
+    if len(codes.shape) != 2 or not scales.supported or scales.size != codes.shape[0]:
+        raise _UndescribedError
     columns = codes.shape[1]
 
     def part(start: int, stop: int) -> Array:
