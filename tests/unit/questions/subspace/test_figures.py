@@ -44,7 +44,7 @@ def test_all_panels_share_one_scale_and_one_colour_bar_and_the_control_is_last()
     assert len(panels) == 9
     assert {ax.get_images()[0].get_clim() for ax in panels} == {(0.0, 0.8)}
     assert panels[-1].get_title() == "Random Gaussian"
-    assert "clipped at 0.8: 3 %" in bars[0].get_ylabel()
+    assert "clipped at 0.8: 3%" in bars[0].get_ylabel()
     assert drawn.get_suptitle().startswith("$\\phi(A_{r=8}")
 
 
