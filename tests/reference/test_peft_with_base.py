@@ -341,3 +341,14 @@ def test_dora_of_tables_and_convolutions_is_what_pefts_merge_added(tmp_path: Pat
         np.testing.assert_allclose(delta.open().dense(), wanted, atol=2e-6)
         assert delta.status == "ok"
     assert {entry.status for entry in source.coverage} == {"used"}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", ["oft", "ia3"])
+def test_a_scale_that_a_method_has_no_use_for_is_said_and_changes_nothing(name: str, tmp_path: Path) -> None:
+    _, folder = trained(name, tmp_path)
+    base = open_whole(folder / "base")
+    (plain,), (scaled,) = (opener(base)(str(folder / "adapter"), **given) for given in ({}, {"scale": 2.0}))
+    assert [n.slug for n in scaled.notices if n not in plain.notices] == ["scale-not-used"]
+    for one, other in zip(plain.deltas, scaled.deltas, strict=True):
+        np.testing.assert_array_equal(one.open().dense(), other.open().dense())

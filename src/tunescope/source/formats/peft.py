@@ -49,6 +49,9 @@ def read_peft(
     tuner = TUNERS.get(method)
     if tuner is None:
         account(tensors, config, ledger, method)
+        if scale is not None:
+            text = f"--scale does not apply to {method}, of which no update has a factor in front"
+            ledger.notice("scale-not-used", text)
         return []
     modules = _modules(tensors, tuner.parameters, ledger, file)
     notice_targets(config, modules, ledger)
