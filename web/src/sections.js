@@ -41,7 +41,7 @@ function measures(panel, frame, rows, weight, page) {
     const scaled = cell(frame, measure.column.replace("unscaled_", ""), row);
     if (value === null || (measure.column.startsWith("unscaled_") && value === scaled && cell(frame, "method", row) === "full")) return null;
     const error = measure.error ? cell(frame, measure.error, row) : null;
-    return el("tr", {}, el("th", { scope: "row" }, split ? `${measure.label}, ${cell(frame, split, row)}` : measure.label),
+    return el("tr", {}, el("th", { scope: "row" }, split ? `${measure.label}, ${["head", "expert"].includes(split) ? `${split} ` : ""}${cell(frame, split, row)}` : measure.label),
       el("td", { class: "number" }, `${number(value)}${error === null ? "" : ` ± ${number(error, 2)}`}`));
   })).filter(Boolean);
   const table = el("div", { class: "wide" }, el("table", {}, el("tbody", {}, lines)));

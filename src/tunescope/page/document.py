@@ -27,6 +27,7 @@ _FEW = 6
 def page(parts: Sequence[Part]) -> str:
     """One HTML document that needs nothing from outside; equal parts give equal text."""
     labels = list(dict.fromkeys(label for part in parts for label in part.labels))
+    parts = sorted(parts, key=_place)
     findings = findings_of(parts)
     shown = merged(parts)
     data, panels = _collected(shown)
@@ -53,6 +54,14 @@ def page(parts: Sequence[Part]) -> str:
         appendix=appendix(parts, data, [part.kind for part in shown]),
         data=packed(document, data),
     )
+
+
+def _place(part: Part) -> tuple[int, bool]:
+    """Parts stand in the order of the tabs; in one tab what was gained comes before what it consists of."""
+    keys = [tab.key for tab in TABS]
+    tab = part.content.tab
+    gained = any(panel.name == "gain" for panel in part.content.panels)
+    return keys.index(tab) if tab in keys else len(keys), not gained
 
 
 def _kinds_of_weight(data: Mapping[str, Data]) -> Iterator[str]:
