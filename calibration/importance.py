@@ -17,6 +17,7 @@ TENSORS = (
 )  # fmt: skip
 NUMEL = (4096, 1024, 1024, 4096, 11008, 11008, 11008, 64, 64)
 DEPTH = ("early_layers", "middle_layers", "late_layers")
+BLOCKS = ("negative_layer_importance", "layer_importance_disagrees")
 KINDS = (*DEPTH, "layer_importance_disagrees", "methods_disagree", "negative_layer_importance")
 
 Random = np.random.Generator
@@ -31,11 +32,15 @@ class Shape:
     layer: float = 0.2
     cell: float = 0.2
     plant: str = ""
+    sequences: int = 16
+    # How far the lengths of sequences differ, as a deviation of logarithms.
+    unlike: float = 0.0
 
     @property
     def words(self) -> str:
         """The shape in the table."""
-        return f"{self.layers} layers × {len(TENSORS)} tensors, 2 methods"
+        more = "" if self.sequences == 16 else f", {self.sequences} sequences"
+        return f"{self.layers} layers × {len(TENSORS)} tensors, 2 methods{more}"
 
 
 def study(random: Random, shape: Shape) -> set[str]:
@@ -52,13 +57,15 @@ def study(random: Random, shape: Shape) -> set[str]:
     whole = np.exp(scores[0]).sum(axis=1)
     if shape.plant == "opposite":
         whole = -np.exp(scores[0]).sum(axis=1) + 2 * np.exp(scores[0]).sum(axis=1).max()
-    parts = whole * (1 + 0.3 * random.standard_normal((16, size[0])))
+    tokens = np.exp(shape.unlike * random.standard_normal(shape.sequences))
+    noise = random.standard_normal((shape.sequences, size[0])) / np.sqrt(tokens)[:, None]
+    parts = whole * (1 + 0.3 * noise)
     if shape.plant == "no effect":
-        parts = random.standard_normal((16, size[0]))
+        parts = noise
     elif shape.plant == "below zero":
         parts[:, 3] = -whole.mean() * (1 + 0.5 * random.standard_normal(16))
     methods = zip(("taylor", "curvature"), scores, strict=True)
-    frame = pl.concat([*(_rows(name, np.exp(logs)) for name, logs in methods), _blocks(parts)])
+    frame = pl.concat([*(_rows(name, np.exp(logs)) for name, logs in methods), _blocks(parts, tokens)])
     return {finding.kind for finding in importance_findings(frame, "m", {})}
 
 
@@ -70,11 +77,15 @@ def _rows(method: str, scores: Floats) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _blocks(parts: Floats) -> pl.DataFrame:
+def _blocks(parts: Floats, tokens: Floats) -> pl.DataFrame:
+    """Means over sequences weighted by their tokens, with the errors of such means."""
     n, layers = parts.shape
-    errors = parts.std(axis=0, ddof=1) / np.sqrt(n)
+    weights = (tokens / tokens.sum())[:, None]
+    means = (weights * parts).sum(axis=0)
+    errors = np.sqrt(((weights * (parts - means)) ** 2).sum(axis=0) * n / (n - 1))
     names = ["Layer Importance"] * layers
-    return _frame("bypass", np.arange(layers), names, parts.mean(axis=0), errors, [sum(NUMEL)] * layers)
+    frame = _frame("bypass", np.arange(layers), names, means, errors, [sum(NUMEL)] * layers)
+    return frame.with_columns(pl.lit(n, pl.Int64).alias("n"))
 
 
 def _frame(
@@ -107,7 +118,12 @@ SCENARIOS: tuple[Scenario, ...] = (
     Null(QUESTION, KINDS, "20 % between layers", *_draw()),
     Null(QUESTION, KINDS, "20 % between layers", *_draw(layers=12)),
     Null(QUESTION, KINDS, "50 % between layers, 50 % between cells", *_draw(layers=32, layer=0.5, cell=0.5)),
-    Null(QUESTION, ("negative_layer_importance",), "blocks without effect", *_draw(plant="no effect")),
+    Null(QUESTION, BLOCKS, "blocks without effect", *_draw(plant="no effect")),
+    Null(QUESTION, BLOCKS, "blocks without effect", *_draw(plant="no effect", sequences=5, layers=12)),
+    Null(QUESTION, BLOCKS, "blocks without effect, sequences of lengths 100 % apart",
+         *_draw(plant="no effect", unlike=1.0)),
+    Null(QUESTION, KINDS, "20 % between layers, sequences of lengths 100 % apart",
+         *_draw(unlike=1.0, sequences=64)),
     Planted(QUESTION, "late_layers", "1.5×, 10 % between layers", "normal",
             *_draw(layer=0.1, plant="late third")),
     Planted(QUESTION, "methods_disagree", "the top quarter in random order", "normal",

@@ -13,6 +13,7 @@ from scipy import stats
 from tunescope.address import Address
 from tunescope.linalg.ranks import ranks, spearman
 from tunescope.questions.importance.levels import FEWEST_LAYERS, grid, levels_of
+from tunescope.questions.importance.reliability import reliability
 from tunescope.questions.importance.views import size_spearman
 from tunescope.statistics.groups import cuts, parts_differ
 from tunescope.statistics.multiplicity import holm
@@ -20,6 +21,8 @@ from tunescope.study.finding import Finding, merged, named
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05
+# Sequences of unlike lengths are worth fewer than their number.
+BELOW_ALPHA = ALPHA / 8
 LEAD = 1.25  # a third of the layers stands out when its layers score this many times what the others do
 UNIFORM = 0.25  # coefficient of variation over layers below which norms count as uniform
 DISAGREE = 0.5  # Spearman below which two orders disagree
@@ -138,8 +141,11 @@ def _disagreement(frame: pl.DataFrame, part: pl.DataFrame, method: str, model_id
     if len(whole) != len(sums) or len(sums) < FEWEST_LAYERS:
         return
     rho = spearman(whole, sums)
+    errors = bypass["stderr"].cast(pl.Float64).fill_null(math.inf).to_numpy()
+    known = reliability(whole, errors, int(bypass["n"].fill_null(1).min() or 1))  # type: ignore[arg-type]
     bound = upper_spearman(rho, max(len(sums) / _ALIKE, 4)) if np.isfinite(rho) else 1.0
-    if bound >= DISAGREE:
+    # What scatters of its own has no order that could be another: noise takes √reliability off a correlation.
+    if known <= 0 or bound / math.sqrt(known) >= DISAGREE:
         return
     gaps = ranks(whole) - ranks(sums)
     more, less = layers[int(np.argmax(gaps))], layers[int(np.argmin(gaps))]
@@ -153,7 +159,8 @@ def _disagreement(frame: pl.DataFrame, part: pl.DataFrame, method: str, model_id
         "statistic": "Spearman of Layer Importance with the layers' sums",
         "value": rho,
         "spearman": rho,
-        "bound": bound,
+        "bound": bound / math.sqrt(known),
+        "reliability": known,
         "threshold": DISAGREE,
         "null": f"Spearman {DISAGREE:g}",
         "p": None,
@@ -252,7 +259,7 @@ def _below_zero(frame: pl.DataFrame, model_id: str) -> Iterator[Finding]:
     with np.errstate(divide="ignore", invalid="ignore"):
         tails = np.nan_to_num(stats.t.sf(-bypass["score"].to_numpy() / errors, freedom), nan=1.0)
     q = holm(tails)
-    sure = bypass.filter(pl.Series(q <= ALPHA / 2))
+    sure = bypass.filter(pl.Series(q <= BELOW_ALPHA))
     if not sure.height:
         return
     layers = [f"{row['layer']}" for row in sure.iter_rows(named=True)]
@@ -262,10 +269,10 @@ def _below_zero(frame: pl.DataFrame, model_id: str) -> Iterator[Finding]:
     )
     evidence = {
         "statistic": "rise of the loss / standard error, one-sided t",
-        "value": float(np.min((bypass["score"].to_numpy() / errors)[q <= ALPHA / 2])),
-        "threshold": {"p": ALPHA / 2},
+        "value": float(np.min((bypass["score"].to_numpy() / errors)[q <= BELOW_ALPHA])),
+        "threshold": {"p": BELOW_ALPHA},
         "null": "no fall of the loss, Holm over layers",
-        "p": float(q[q <= ALPHA / 2].max()),
+        "p": float(q[q <= BELOW_ALPHA].max()),
         "n": int(freedom.max()) + 1,
         "below": below.height,
         "layers": bypass.height,

@@ -91,6 +91,20 @@ def test_layers_missed_in_the_opposite_order_disagree_and_a_weak_correlation_doe
     assert "layer_importance_disagrees" not in kinds(rows(values), bypass(np.arange(16.0, 0.0, -1.0)))
 
 
+def test_layer_importance_that_is_noise_has_no_order_that_could_disagree():
+    values = scores(24)
+    for seed in range(20):
+        noise = np.random.default_rng(seed).standard_normal(24)
+        assert "layer_importance_disagrees" not in kinds(rows(values), bypass(noise, stderr=1.0))
+
+
+def test_the_order_of_a_few_sequences_is_not_held_against_another():
+    values = scores(16)
+    values *= np.linspace(3, 1, 16)[:, None] / values.sum(1, keepdims=True)
+    few = bypass(np.arange(1.0, 17.0)).with_columns(pl.lit(4, pl.Int64).alias("n"))
+    assert "layer_importance_disagrees" not in kinds(rows(values), few.select(rows(values).columns))
+
+
 def test_a_map_of_sizes_is_called_one_with_what_remains_among_the_largest():
     values = scores(spread=0.01, level=np.log([*SIZES.values()]))
     finding = kinds(rows(values))["size_explains_map"]
