@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import polars as pl
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import tunescope
 from tunescope.questions.verify.page import content
@@ -233,3 +233,74 @@ def test_the_page_says_nothing_of_calm_beside_a_warning(tmp_path: Path, times: f
     updates = adapter(tmp_path / "a", base)
     page = content(verified(tmp_path, base, merged(base, (times, updates)), "a"))
     assert page.nothing == ("The merge is as expected." if quiet else "")
+
+
+@pytest.mark.parametrize("spoil", ["gone", "other shape", "nan", "infinite"])
+def test_an_adapted_weight_that_tells_nothing_is_named_and_the_merge_not_as_expected(
+    tmp_path: Path, kind: str, spoil: str
+) -> None:
+    base = base_weights(kind)
+    after = merged(base, (1.0, adapter(tmp_path / "a", base)))
+    if spoil == "gone":
+        del after[NAMES[0]]
+    elif spoil == "other shape":
+        after[NAMES[0]] = after[NAMES[0]][:-3].copy()
+    else:
+        after[NAMES[0]][3, 4] = np.nan if spoil == "nan" else np.inf
+    study = verified(tmp_path, base, after, "a")
+    assert study.readout["verdict"] == "cannot_tell"
+    assert study.readout["coefficients"]["a"]["value"] == pytest.approx(1, abs=0.01)
+    assert study.readout["differing"] == ["L0_ATTN_Q"]
+    warned = {f.kind: f for f in study.findings if f.severity == "warning"}
+    named = warned["non_finite" if spoil in ("nan", "infinite") else "unread"]
+    assert named.components == ("L0_ATTN_Q",)
+    rows = study.table.frame
+    assert rows.filter(rows["verdict"] == "cannot_tell")["component_name"].to_list() == ["L0_ATTN_Q"]
+
+
+def test_a_whole_layer_that_is_missing_is_named(run: Run, tmp_path: Path) -> None:
+    base = base_weights("bf16")
+    after = merged(base, (1.0, adapter(tmp_path / "a", base)))
+    rest = {name: value for name, value in after.items() if "layers.0" not in name}
+    study = verified(tmp_path, base, rest, "a")
+    said = {f.kind: f.text for f in study.findings}
+    assert study.readout["verdict"] == "cannot_tell"
+    assert "2 weights" in said["unread"]
+    assert "lacks 2 tensors of the base: model.layers.0" in said["missing"]
+    assert run("verify", tmp_path / "merged", tmp_path / "a", "--base", tmp_path / "base").code == 1
+
+
+def test_values_that_are_not_finite_in_a_weight_no_adapter_touches_are_a_warning(
+    run: Run, tmp_path: Path
+) -> None:
+    base = base_weights("bf16")
+    after = merged(base, (1.0, adapter(tmp_path / "a", base)))
+    after["model.norm.weight"] = after["model.norm.weight"].copy()
+    after["model.norm.weight"][:2] = np.nan, -np.inf
+    study = verified(tmp_path, base, after, "a")
+    found = next(f for f in study.findings if f.kind == "non_finite")
+    assert (found.severity, found.components, found.evidence["value"]) == ("warning", ("NORM",), 2)
+    where = ["verify", tmp_path / "merged", tmp_path / "a", "--base", tmp_path / "base"]
+    assert (run(*where).code, run(*where, "--strict").code) == (0, 1)
+
+
+def test_an_adapter_whose_update_is_zero_in_a_module_leaves_the_others_readable(tmp_path: Path) -> None:
+    base = base_weights("bf16")
+    updates = adapter(tmp_path / "a", base)
+    adapter(tmp_path / "b", base, seed=2)
+    path = tmp_path / "b" / "adapter_model.safetensors"
+    held = load_file(path)
+    save_file({k: np.zeros_like(v) if "layers.0" in k else v for k, v in held.items()}, path)
+    study = verified(tmp_path, base, merged(base, (1.0, updates)), "a", "b", expect={"b": 0})
+    assert study.readout["verdict"] == "as_expected"
+    assert study.table.frame["verdict"].to_list().count("cannot_tell") == 2
+
+
+def test_an_adapter_that_tells_nowhere_is_not_as_expected(tmp_path: Path) -> None:
+    base = base_weights("bf16")
+    updates = adapter(tmp_path / "a", base)
+    adapter(tmp_path / "b", base, seed=2)
+    path = tmp_path / "b" / "adapter_model.safetensors"
+    save_file({k: np.zeros_like(v) for k, v in load_file(path).items()}, path)
+    study = verified(tmp_path, base, merged(base, (1.0, updates)), "a", "b")
+    assert study.readout["verdict"] == "cannot_tell"

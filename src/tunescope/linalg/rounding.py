@@ -19,6 +19,8 @@ GRIDS: Mapping[str, tuple[int, int]] = {
     "float8_e5m2": (2, -14),
 }
 
+# The bits of 16-bit numbers that are all set in what is not finite.
+_EXPONENTS = {"bfloat16": np.uint16(0x7F80), "float16": np.uint16(0x7C00)}
 _STRETCH = 1 << 15
 
 
@@ -69,3 +71,13 @@ def step(values: Array, grid: str) -> Array:
     sizes = np.abs(np.asarray(values, dtype=np.float64))
     exponents = np.where(sizes > 0, np.frexp(sizes)[1] - 1, smallest)
     return np.asarray(np.ldexp(1.0, np.maximum(exponents, smallest) - digits))
+
+
+def non_finite(values: Array) -> int:
+    """How many of a row's values are NaN or infinite; 16-bit rows go by the bits of their exponents."""
+    exponent = _EXPONENTS.get(values.dtype.name)
+    if exponent is None:
+        wide = values if values.dtype.itemsize >= 4 else values.astype(np.float32)
+        return int(wide.size - np.count_nonzero(np.isfinite(wide)))
+    bits = values.view(np.uint16) & exponent
+    return int(np.count_nonzero(bits == exponent)) if bits.size and bits.max() == exponent else 0

@@ -23,6 +23,7 @@ from tunescope.linalg.differences import (
     difference_sums,
     same_bytes,
 )
+from tunescope.linalg.rounding import non_finite
 
 Span = tuple[int, int]
 _T = TypeVar("_T")
@@ -130,9 +131,22 @@ def _filled(rows: Sequence[Values], span: Span) -> list[Array]:
     return [values.into(*span, held) for values, held in zip(rows, _memory.rows, strict=False)]
 
 
-def same(before: Values, after: Values) -> bool:
-    """Whether two tensors of equal size hold the same bytes in the same dtype."""
-    return all(same_bytes(*_filled((before, after), span)) for span in _spans(before.size))
+def looked(before: Values, after: Values) -> tuple[bool, int]:
+    """Whether two tensors of equal size hold the same bytes, and how many values of `after` are not finite.
+
+    >>> from tunescope.delta import InMemory
+    >>> looked(InMemory(np.ones(3)), InMemory(np.array([1.0, np.nan, 2.0])))
+    (False, 1)
+    """
+    equal, lost = True, 0
+    for span in _spans(before.size):
+        if equal:
+            a, b = _filled((before, after), span)
+            equal = same_bytes(a, b)
+        else:
+            (b,) = _filled((after,), span)
+        lost += non_finite(b)
+    return equal, lost
 
 
 def _identical(values: Values, rounded: str | None) -> Change:

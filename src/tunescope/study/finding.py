@@ -109,6 +109,15 @@ def listed(parts: Sequence[str], last: str) -> str:
     return f" {last} ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
+def counted(n: int, noun: str) -> str:
+    """A number of things, one or many.
+
+    >>> counted(1, "weight"), counted(12, "weight")
+    ('1 weight', '12 weights')
+    """
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
 def significant(value: float | None, digits: int = 3) -> str:
     """A number with three significant digits, or `n/a`.
 

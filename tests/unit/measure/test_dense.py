@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from tunescope.delta import InMemory
 from tunescope.linalg.differences import UNIT
 from tunescope.measure import dense
-from tunescope.measure.dense import Change, change, same
+from tunescope.measure.dense import Change, change, looked
 from tunescope.source.files.container import read_safetensors
 
 BF16 = np.dtype(ml_dtypes.bfloat16)
@@ -170,8 +170,8 @@ def test_reading_on_does_not_touch_what_memory_holds(tmp_path: Path) -> None:
     assert after.tobytes() == kept.tobytes()
     memory = np.empty(2 * UNIT * 2, np.uint8)
     assert on_disk.into(3, 7, memory).tobytes() == before[3:7].tobytes()
-    assert same(on_disk, InMemory(before))
-    assert not same(on_disk, InMemory(after))
+    assert looked(on_disk, InMemory(before))[0]
+    assert not looked(on_disk, InMemory(after))[0]
 
 
 def test_an_empty_tensor_and_a_scalar() -> None:

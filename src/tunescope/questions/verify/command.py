@@ -77,5 +77,9 @@ COMMAND = Command(
         "below_the_grid",
         "cannot_tell",
         "changed_elsewhere",
+        "unread",
+        "non_finite",
+        "missing",
+        "incomparable",
     ),
 )

@@ -1,7 +1,7 @@
 """Every module that adapters touch, replayed: coefficients with their errors, from rows spread over it."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,19 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.address import Address
-from tunescope.delta import Delta, Factored, Pair, Update
+from tunescope.delta import Delta, Factored, Pair, Picked, Update
 from tunescope.linalg.differences import UNIT
 from tunescope.linalg.replay import Coefficients, Merge, solve
 from tunescope.linalg.rounding import GRIDS
-from tunescope.measure.dense import change, same
+from tunescope.measure.dense import looked
 from tunescope.source.matching import address_place, matched
 from tunescope.source.opened import Source
+from tunescope.study.finding import counted
 
 Array = NDArray[Any]
 
 # Values of a module that are replayed; a larger one is read in stretches of rows spread evenly over it.
 SAMPLE = 1 << 18
 _STRETCH = 8
+ZERO = "an update is zero here"
 # Updates whose normalised Gram matrix is worse conditioned than this are given as their sum.
 _CONDITION, _PARALLEL = 1e4, 0.999
 
@@ -39,7 +41,10 @@ class Candidates:
 
 @dataclass(frozen=True, eq=False)
 class Replayed:
-    """What one module came to: `labels` in the order of the coefficients, or a `status` that says why not."""
+    """What one module came to: `labels` in the order of the coefficients, or a `status` that says why not.
+
+    `zero` are the labels whose update is zero here, `non_finite` counts such values of the merged model.
+    """
 
     module: Candidates
     labels: tuple[str, ...]
@@ -47,21 +52,67 @@ class Replayed:
     weights: NDArray[np.float64]
     moved: bool
     status: str = "ok"
+    zero: tuple[str, ...] = ()
+    non_finite: int = 0
 
 
-def touched(merged: Source, adapters: Sequence[Source]) -> list[Candidates]:
-    """The modules of a merged model that any adapter changes, each with its updates."""
-    held = {d.address: d for d in merged.deltas}
+@dataclass(frozen=True)
+class Unread:
+    """A weight that an adapter changes and of which a merged model tells nothing, and why."""
+
+    label: str
+    component: str
+    address: Address
+    status: str
+
+
+def touched(merged: Source, adapters: Sequence[Source]) -> tuple[list[Candidates], list[Unread]]:
+    """The modules of a merged model that any adapter changes, each with its updates, and those it lacks."""
+    held = {d.address: d for d in (*merged.deltas, *merged.incomparable)}
     places = {a: address_place(a, (d.d_out, d.d_in)) for a, d in held.items()}
     found: dict[Address, dict[str, tuple[Delta, ...]]] = {}
+    pairs: dict[Address, Delta] = {}
+    unread = []
     for adapter in adapters:
         wanted = {d.address: address_place(d.address, (d.d_out, d.d_in)) for d in adapter.deltas}
         theirs = matched(wanted, places)
         for delta in adapter.deltas:
             there = theirs.get(delta.address)
-            if there is not None and (delta.d_out, delta.d_in) == (held[there].d_out, held[there].d_in):
-                found.setdefault(there, {})[adapter.label] = (delta,)
-    return [_candidates(held[address], deltas) for address, deltas in found.items()]
+            whole = None if there is None else held[there]
+            if whole is None or (part := _part(whole, delta)) is None:
+                why = _lack(whole, delta)
+                unread.append(Unread(adapter.label, delta.component_name, delta.address, why))
+                continue
+            assert there is not None
+            pairs[there] = part
+            found.setdefault(there, {})[adapter.label] = (delta,)
+        unread += [
+            Unread(adapter.label, str(p.address), p.address, "no such weight in the base")
+            for p in adapter.pending
+        ]
+    return [_candidates(pairs[address], deltas) for address, deltas in found.items()], unread
+
+
+def _part(whole: Delta, delta: Delta) -> Delta | None:
+    """What of a merged model's weight an update changes: all of it, or the rows of trained tokens."""
+    if whole.pair is None:
+        return None
+    if (delta.d_out, delta.d_in) == (whole.d_out, whole.d_in):
+        return whole
+    rows = delta.pair.before if delta.pair is not None else None
+    if isinstance(rows, Picked) and whole.pair.before.size == rows.values.size:
+        before, after = (replace(rows, values=values) for values in (whole.pair.before, whole.pair.after))
+        pair = replace(whole.pair, before=before, after=after)
+        return replace(whole, pair=pair, d_out=delta.d_out, d_in=delta.d_in)
+    return None
+
+
+def _lack(whole: Delta | None, delta: Delta) -> str:
+    if whole is None:
+        return "not in the merged model"
+    if whole.pair is None:
+        return whole.status
+    return f"{whole.d_out}×{whole.d_in} in the merged model, {delta.d_out}×{delta.d_in} in the adapter"
 
 
 def _candidates(delta: Delta, deltas: Mapping[str, tuple[Delta, ...]]) -> Candidates:
@@ -74,13 +125,15 @@ def _candidates(delta: Delta, deltas: Mapping[str, tuple[Delta, ...]]) -> Candid
 def replay(module: Candidates) -> Replayed:
     """The coefficients of all updates of one module."""
     grid = module.pair.after.part(0, 0).dtype.name
+    equal, lost = looked(module.pair.before, module.pair.after)
     labels = tuple(module.deltas)
-    weights = np.zeros(len(labels))
-    moved = not _same(module.pair)
+    none = Replayed(module, labels, None, np.zeros(len(labels)), not equal, non_finite=lost)
+    if lost:
+        return replace(none, status=f"non-finite: {counted(lost, 'value')} of the merged model")
     if grid not in GRIDS:
-        return Replayed(module, labels, None, weights, moved, f"stored as {grid}")
+        return replace(none, status=f"stored as {grid}")
     if any(delta.scale is None for deltas in module.deltas.values() for delta in deltas):
-        return Replayed(module, labels, None, weights, moved, "the adapter does not say its scale")
+        return replace(none, status="the adapter does not say its scale")
     rows, columns = module.shape[::-1] if module.pair.turned else module.shape
     chosen = _chosen(rows, columns)
     before, after = (_rows(values, chosen, columns) for values in (module.pair.before, module.pair.after))
@@ -90,12 +143,16 @@ def replay(module: Candidates) -> Replayed:
             for deltas in module.deltas.values()
         ]
     )
-    if not (np.isfinite(before).all() and np.isfinite(after).all() and np.isfinite(updates).all()):
-        return Replayed(module, labels, None, weights, moved, "holds values that are not finite")
+    if not (np.isfinite(before).all() and np.isfinite(updates).all()):
+        return replace(none, status="non-finite: values of the base or of an update")
     weights = np.einsum("kn,kn->k", updates, updates, dtype=np.float64)
-    if not (weights > 0).all():
-        return Replayed(module, labels, None, weights, moved, "an update is zero here")
-    return Replayed(module, labels, solve(Merge(before, after, updates, grid)), weights, moved)
+    there = weights > 0
+    zero = tuple(label for label, is_there in zip(labels, there, strict=True) if not is_there)
+    if not there.any():
+        return replace(none, zero=zero, status=ZERO)
+    labels = tuple(label for label in labels if label not in zero)
+    found = solve(Merge(before, after, updates[there], grid))
+    return Replayed(module, labels, found, weights[there], not equal, zero=zero)
 
 
 def _chosen(rows: int, columns: int) -> NDArray[np.int64]:
@@ -126,23 +183,6 @@ def _update_rows(update: Update, rows: NDArray[np.int64], turned: bool) -> Array
     B, A = update.B.astype(np.float32), update.A.astype(np.float32)
     product = A[:, rows].T @ B.T if turned else B[rows] @ A
     return np.asarray(product * np.float32(scale))
-
-
-def _same(pair: Pair) -> bool:
-    return same(pair.before, pair.after)
-
-
-def _differs(pair: Pair) -> bool:
-    """Whether values differ in the coarser of two dtypes: rounding to a file's dtype is no change."""
-    return not _same(pair) and change(pair.before, pair.after).changed_fraction != 0
-
-
-def elsewhere(merged: Source, modules: Sequence[Candidates]) -> Iterator[str]:
-    """Components that no adapter touches and that differ from the base all the same."""
-    known = {module.address for module in modules}
-    for delta in merged.deltas:
-        if delta.address not in known and delta.pair is not None and _differs(delta.pair):
-            yield delta.component_name
 
 
 def summed(modules: Sequence[Candidates]) -> list[Candidates]:

@@ -6,9 +6,12 @@ from typing import Any
 
 import polars as pl
 
+from tunescope.address import Address
 from tunescope.errors import UsageError
 from tunescope.questions.verify import measure
-from tunescope.questions.verify.measure import Candidates, Replayed, finite
+from tunescope.questions.verify.amiss import Amiss, amiss_findings
+from tunescope.questions.verify.elsewhere import elsewhere
+from tunescope.questions.verify.measure import Replayed, Unread, finite
 from tunescope.questions.verify.question import QUESTION
 from tunescope.questions.verify.verdict import Reading, judge, module_verdict
 from tunescope.questions.verify.words import findings
@@ -63,19 +66,21 @@ def verify(
     arguments["adapters"] = spelled_sources(adapters, opened)
     expected = _expected(opened, expect or {})
     difference = open_difference(merged, model, default_label(os.fspath(merged)))
-    modules = measure.summed(measure.touched(difference, opened))
-    readings, rows = [], []
+    touched, unread = measure.touched(difference, opened)
+    modules = measure.summed(touched)
+    readings, rows, replayed = [], [_unread_row(gone) for gone in unread], []
     for i, module in enumerate(modules):
         tell("replaying", i, len(modules))
         found = measure.replay(module)
+        replayed.append(found)
         mine = _readings(found, opened, expected)
         readings += mine
         rows += _rows(found, mine)
-    changed = tuple(measure.elsewhere(difference, modules))
+    rest = elsewhere(difference, modules)
     for source in (*opened, difference):
         source.verify_unchanged()
     sources = [difference, *opened]
-    document = _document(readings, sources, rows, changed)
+    document = _document(readings, sources, rows, Amiss(unread, replayed, rest))
     table = Table(pl.DataFrame(rows, schema=dtypes(MERGE)), "merge", {"columns": described(MERGE)})
     tables = {"merge": table, "coverage": coverage(sources)}
     return Study(QUESTION, tables, document, arguments, provenance(sources, hash_all))
@@ -122,14 +127,13 @@ def _readings(found: Replayed, opened: Sequence[Source], expected: Mapping[str, 
 
 
 def _rows(found: Replayed, readings: Sequence[Reading]) -> list[dict[str, Any]]:
-    module = found.module
-    keys = _keys(module)
+    keys = _keys(found.module.address, found.module.component)
+    silent = found.labels if found.found is None else found.zero
+    status = found.status if found.found is None else measure.ZERO
+    rows = [keys | {"model_id": label, "verdict": "cannot_tell", "status": status} for label in silent]
     if found.found is None:
-        return [
-            keys | {"model_id": label, "verdict": "cannot_tell", "status": found.status}
-            for label in found.labels
-        ]
-    return [
+        return rows
+    return rows + [
         keys
         | {
             "model_id": reading.label,
@@ -146,14 +150,18 @@ def _rows(found: Replayed, readings: Sequence[Reading]) -> list[dict[str, Any]]:
     ]
 
 
-def _keys(module: Candidates) -> dict[str, Any]:
-    address = module.address
+def _unread_row(gone: Unread) -> dict[str, Any]:
+    keys = _keys(gone.address, gone.component)
+    return keys | {"model_id": gone.label, "verdict": "cannot_tell", "status": gone.status}
+
+
+def _keys(address: Address, component: str) -> dict[str, Any]:
     return {
         "stack": address.stack,
         "layer": address.layer,
         "module_type": address.module_type,
         "expert": address.expert,
-        "component_name": module.component,
+        "component_name": component,
     }
 
 
@@ -161,10 +169,11 @@ def _document(
     readings: Sequence[Reading],
     sources: Sequence[Source],
     rows: Sequence[Mapping[str, Any]],
-    changed: tuple[str, ...],
+    amiss: Amiss,
 ) -> dict[str, Any]:
-    verdict = judge(readings)
-    said = findings(verdict, readings, changed, len(rows))
+    labels = dict.fromkeys(row["model_id"] for row in rows)
+    verdict = judge(readings, tuple(labels), amiss.unread_components)
+    said = [*findings(verdict, readings, len(rows)), *amiss_findings(amiss)]
     said += [noticed(label, notice) for label, notice in notices(sources)]
     return {
         "schema_version": SCHEMA_VERSION,
@@ -174,7 +183,7 @@ def _document(
         },
         "causes": list(verdict.causes),
         "differing": list(verdict.differing),
-        "changed_elsewhere": list(changed),
+        "changed_elsewhere": list(amiss.elsewhere.changed),
         "modules": len({row["component_name"] for row in rows}),
         "findings": [finding.record() for finding in ordered(said)],
     }

@@ -116,8 +116,12 @@ class Verdict:
     differing: tuple[str, ...]
 
 
-def judge(readings: Sequence[Reading]) -> Verdict:
-    """The verdict on a whole model from what every module says of every adapter."""
+def judge(readings: Sequence[Reading], of: Sequence[str] = (), unread: Sequence[str] = ()) -> Verdict:
+    """The verdict on a whole model from what every module says of every adapter.
+
+    `of` are the labels of all adapters, `unread` components of which something could not be looked for: where
+    an adapter or a component tells nothing, the rest cannot make the whole as expected.
+    """
     verdicts = [module_verdict(reading) for reading in readings]
     told = [
         (r, v) for r, v in zip(readings, verdicts, strict=True) if v not in ("below_the_grid", "cannot_tell")
@@ -133,7 +137,9 @@ def judge(readings: Sequence[Reading]) -> Verdict:
     causes = _causes([r for r, v in told if v in ("other_scale", "merged_twice")]) if verdict in (
         "other_scale", "merged_twice"
     ) else ()  # fmt: skip
-    differing = tuple(dict.fromkeys(r.component for r, v in told if v != "as_expected"))
+    differing = tuple(dict.fromkeys([*(r.component for r, v in told if v != "as_expected"), *unread]))
+    if verdict == "as_expected" and (unread or any(not by_label.get(label) for label in of)):
+        verdict = "cannot_tell"
     return Verdict(verdict, coefficients, causes, differing)
 
 

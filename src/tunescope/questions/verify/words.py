@@ -15,7 +15,7 @@ from tunescope.questions.verify.verdict import (
     pooled_coefficient,
 )
 from tunescope.study.coverage import coverage_lines
-from tunescope.study.finding import Finding, Severity, listed, named, significant
+from tunescope.study.finding import Finding, Severity, counted, listed, named, significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.study.study import Study
 
@@ -45,12 +45,12 @@ _TEXTS = {
 }
 
 
-def findings(
-    verdict: Verdict, readings: Sequence[Reading], changed: tuple[str, ...], rows: int
-) -> list[Finding]:
-    """The verdict as a finding, and what changed in weights that no adapter touches."""
+def findings(verdict: Verdict, readings: Sequence[Reading], rows: int) -> list[Finding]:
+    """The verdict as a finding."""
     labels = tuple(dict.fromkeys(reading.label for reading in readings)) or ("the adapter",)
     text = _TEXTS[verdict.verdict].format(labels=listed(labels, "and"), count=len(readings) or rows)
+    if verdict.verdict == "cannot_tell" and verdict.coefficients:
+        text = f"Whether all of it is as expected cannot be told: {_told(verdict, readings)}."
     if absent := _absent(verdict):
         there = [label for label in labels if label not in absent]
         text = (
@@ -62,7 +62,7 @@ def findings(
         )
         text += "."
     text += _cause(verdict) + _where(verdict, readings)
-    found = [
+    return [
         Finding(
             verdict.verdict, text, labels, verdict.differing, severity=_severity(verdict.verdict),
             evidence={
@@ -73,10 +73,17 @@ def findings(
             strength=1.0,
         )
     ]  # fmt: skip
-    if changed:
-        text = f"{len(changed)} weights that no adapter touches differ from the base: {named(list(changed))}."
-        found.append(Finding("changed_elsewhere", text, labels, changed, evidence={"n": len(changed)}))
-    return found
+
+
+def _told(verdict: Verdict, readings: Sequence[Reading]) -> str:
+    """How far a merge is as expected of which a part tells nothing."""
+    labels = list(verdict.coefficients)
+    count = len({r.component for r in readings if r.label in labels and module_verdict(r) == "as_expected"})
+    are = "is" if len(labels) == 1 else "are"
+    rest = (
+        f", but not so {named(verdict.differing)}" if verdict.differing else ", but not every adapter tells"
+    )
+    return f"{listed(labels, 'and')} {are} so in {counted(count, 'module')}{rest}"
 
 
 def _absent(verdict: Verdict) -> list[str]:

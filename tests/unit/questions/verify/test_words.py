@@ -14,7 +14,7 @@ def reading(label: str, component: str, coefficient: float, explained: bool = Tr
 
 
 def said(readings: list[Reading]) -> str:
-    return findings(judge(readings), readings, (), len(readings))[0].text
+    return findings(judge(readings), readings, len(readings))[0].text
 
 
 def every(label: str, coefficient: float, kinds: tuple[str, ...] = KINDS) -> list[Reading]:
