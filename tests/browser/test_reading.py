@@ -110,3 +110,9 @@ def test_the_why_of_a_finding_is_in_words(reader: Reader) -> None:
     assert not {term for term in terms if "_" in term}
     known = {"measured", "threshold", "tested against", "p, corrected for all places looked at", "n"}
     assert terms <= known | {"models", "cells", "step"}
+
+
+def test_what_most_cells_share_is_not_ranked(reader: Reader) -> None:
+    reader.open("norms.m=scale")
+    said = reader.text("#panel-norms .ranked")
+    assert "nothing to rank" in said or "share the largest value" in said

@@ -12,6 +12,8 @@ export function ranking(maps) {
   const top = maps.top(MOST, down);
   if (!top.length) return el("p", { class: "nothing" }, "There is no value to rank.");
   if (maps.maps.every((map) => map.values.every((value) => value === null || !Number.isFinite(value) || value === top[0].value))) return el("p", { class: "nothing" }, `Every value is ${number(top[0].value)}: there is nothing to rank.`);
+  const equal = maps.maps.reduce((total, map) => total + map.values.filter((value) => value === top[0].value).length, 0);
+  if (equal > MOST) return el("p", { class: "nothing" }, `${equal.toLocaleString("en-US")} cells share the ${down ? "smallest" : "largest"} value, ${number(top[0].value)}: there is no first among them.`);
   const most = Math.max(...top.map(({ value }) => Math.abs(value))) || 1;
   const pairs = Boolean(maps.frame.columns.model_a);
   // Of cells that stand on both sides of zero no median is a measure.
