@@ -14,11 +14,12 @@ from tunescope.questions.norms.sentences import (
     model_sentences,
     shared_layers,
     shared_sentence,
+    tower_name,
     without_number,
 )
 from tunescope.questions.norms.sight import nothing_stands_out
 from tunescope.study.coverage import coverage_lines
-from tunescope.study.finding import significant
+from tunescope.study.finding import named, significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.study.study import Study
 
@@ -71,7 +72,14 @@ def _models(models: Mapping[str, Any]) -> list[str]:
     thirds = " · ".join(f"{name} ({layers[name]})" if layers else name for name in _THIRDS)
     means = f"mean of layers: {thirds}"
     header = ["model", "mean", "MLP", "attention", means, "top layers", "largest cell"]
-    return table(header, [_row(label, model) for label, model in models.items()])
+    lines = table(header, [_row(label, model) for label, model in models.items()])
+    of: dict[str, list[str]] = {}
+    for label, model in models.items():
+        if model.get("tower_means"):
+            of.setdefault(tower_name(model["layer_stack"]), []).append(label)
+    told = "; ".join(f"{tower} ({named(labels, 12)})" for tower, labels in of.items())
+    said = f"The mean is over all towers; MLP, attention and layers are of one: {told}."
+    return [*lines, *(["", escaped(said)] if told else [])]
 
 
 def _row(label: str, model: Mapping[str, Any]) -> list[str]:

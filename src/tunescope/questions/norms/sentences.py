@@ -30,13 +30,14 @@ def model_sentences(models: Models, metric: str, ratios: Mapping[str, float | No
     out = []
     for i, (label, model) in enumerate(known):
         parts = [
-            f"{label}: mean {of_measure(metric)} {significant(model['overall_mean'])}{_over(model)}"
+            f"{label}: mean {of_measure(metric)} {significant(model['overall_mean'])}"
+            f"{_over(model)}{_by_tower(model)}"
             f"{_against(models, label, first, ratios, len(known)) if i and first is not None else ''}"
         ]
-        tower = _tower(model["layer_stack"]) if several else ""
-        parts += [
-            _families(model["family_means"], brief=len(known) > FEW), _layers(model["top_layers"], tower)
-        ]  # fmt: skip
+        towers = model.get("tower_means")
+        tower = _tower(model["layer_stack"], among=bool(towers)) if several or towers else ""
+        families = _families(model["family_means"], brief=len(known) > FEW)
+        parts += [f"{families}{tower if families and towers else ''}", _layers(model["top_layers"], tower)]
         cell = model["max_cell"]
         parts.append(f"largest {cell['component_name']} ({significant(cell['value'])})")
         out.append("; ".join(part for part in parts if part) + ".")
@@ -77,8 +78,23 @@ def without_number(model: Mapping[str, Any]) -> str:
     return "scale unknown" if model["n_without_scale"] == model["n_components"] else "no finite value"
 
 
-def _tower(stack: str) -> str:
-    return "" if stack == "model" else f" of the {stack.replace('_', ' ')}"
+def _tower(stack: str, among: bool = False) -> str:
+    """Of which tower something is; a model's own layers have a name only among others."""
+    if stack == "model":
+        return " of the main stack" if among else ""
+    return f" of the {stack.replace('_', ' ')}"
+
+
+def tower_name(stack: str) -> str:
+    """A tower as a word that stands alone."""
+    return "main stack" if stack == "model" else stack.replace("_", " ")
+
+
+def _by_tower(model: Mapping[str, Any]) -> str:
+    """The mean of every tower, where a model has several."""
+    means: Mapping[str, float] = model.get("tower_means", {})
+    told = ", ".join(f"{tower_name(stack)} {significant(mean)}" for stack, mean in means.items())
+    return f" over all towers ({told})" if told else ""
 
 
 def _is_still(model: Mapping[str, Any]) -> bool:

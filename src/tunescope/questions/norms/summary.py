@@ -45,8 +45,10 @@ def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
     usable = moved_kinds(finite)
     stack = main_stack(rows)
     layers = layer_means(usable.filter(pl.col("stack") == stack), metric)
-    # A family of which nothing moved keeps its own mean.
-    by_family = {**_family_means(finite, metric), **_family_means(usable, metric)}
+    means = tower_means(usable, metric)
+    # Families are compared within one tower. A family of which nothing moved keeps its own mean.
+    own = pl.col("stack") == stack if means else pl.lit(True)
+    by_family = {**_family_means(finite.filter(own), metric), **_family_means(usable.filter(own), metric)}
     top = usable.sort(metric, descending=True).head(1)
     return {
         "n_components": rows.height,
@@ -64,7 +66,15 @@ def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
         "n_layers": layers.height,
         "thirds": thirds(layers),
         "third_layers": third_layers(layers),
+        **({"tower_means": means} if means else {}),
     }
+
+
+def tower_means(rows: pl.DataFrame, metric: str) -> dict[str, float]:
+    """The mean of every tower that has layers, where there are several; empty for a model with one."""
+    inside = rows.filter(pl.col("layer").is_not_null())
+    means = inside.group_by("stack", maintain_order=True).agg(pl.col(metric).mean())
+    return dict(means.iter_rows()) if means.height > 1 else {}
 
 
 def _family_means(rows: pl.DataFrame, metric: str) -> dict[str, float]:

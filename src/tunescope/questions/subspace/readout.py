@@ -91,7 +91,11 @@ def _layers(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
             if thirds or both:
                 numbers = [*(thirds or [None] * 3), *(both or [None] * 2)]
                 rows.append([_title(pair), side, *map(_three, numbers)])
-    return ["", "## Layers and modules, overlap above chance", "", *table(header, rows)] if rows else []
+    stacks = dict.fromkeys(pair["stack"] for pair in pairs if pair.get("stack"))
+    towers = ", ".join("main stack" if s == "model" else s.replace("_", " ") for s in stacks)
+    said = ["", f"Of several towers these are of the one with the most weights: {towers}."] if towers else []
+    lead = ["", "## Layers and modules, overlap above chance", ""]
+    return [*lead, *table(header, rows), *said] if rows else []
 
 
 def _title(pair: Mapping[str, Any]) -> str:

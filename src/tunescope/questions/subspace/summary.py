@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from tunescope.address import Address
+from tunescope.measure.depth import main_stack
 from tunescope.questions.subspace.findings import untold
 from tunescope.questions.subspace.pairs import length_ratio, whole_cosine
 from tunescope.questions.subspace.sight import visible_directions
@@ -56,6 +57,10 @@ def _pair(rows: pl.DataFrame, a: str, b: str) -> dict[str, Any]:
     usable = rows.filter(pl.col("overlap_output").is_not_null())
     kinds = usable["finding"].drop_nulls().value_counts(sort=True)
     left = rows.filter(pl.col("overlap_output").is_null())
+    stack = main_stack(usable)
+    # Layers and kinds of weight are told of one tower: those of several have nothing in common.
+    several = usable.filter(pl.col("layer").is_not_null())["stack"].n_unique() > 1
+    own = usable.filter(pl.col("stack") == stack) if several else usable
     return {
         "model_a": a,
         "model_b": b,
@@ -67,8 +72,9 @@ def _pair(rows: pl.DataFrame, a: str, b: str) -> dict[str, Any]:
         "delta_cosine": whole_cosine(usable),
         "length_ratio": length_ratio(usable),
         "kinds": dict(kinds.iter_rows()),
-        **{f"thirds_{side}": _thirds(usable, side) for side in ("input", "output")},
-        **{f"query_value_{side}": _query_value(usable, side) for side in ("input", "output")},
+        **({"stack": stack} if several else {}),
+        **{f"thirds_{side}": _thirds(own, side) for side in ("input", "output")},
+        **{f"query_value_{side}": _query_value(own, side) for side in ("input", "output")},
     }
 
 
