@@ -20,6 +20,18 @@ peft = pytest.importorskip("peft")
 D_IN, D_OUT = 24, 16
 LORA: dict[str, Any] = {"r": 4, "lora_alpha": 6}
 CONFIGS: dict[str, Any] = {
+    "lora, all biases": lambda: peft.LoraConfig(bias="all", init_lora_weights=False, **LORA),
+    "lora, its own biases": lambda: peft.LoraConfig(bias="lora_only", init_lora_weights=False, **LORA),
+    "lora, bias of B": lambda: peft.LoraConfig(lora_bias=True, init_lora_weights=False, **LORA),
+    "beft": peft.BeftConfig,
+    "oft, all biases": lambda: peft.OFTConfig(oft_block_size=4, bias="all", init_weights=False),
+    "boft, its own biases": lambda: peft.BOFTConfig(boft_block_size=4, bias="boft_only", init_weights=False),
+    "hra, all biases": lambda: peft.HRAConfig(r=4, bias="all", init_weights=False),
+    "glora, all biases": lambda: peft.GloraConfig(bias="all", init_weights=False),
+    "deft, all biases": lambda: peft.DeftConfig(bias="all", init_weights=False),
+    "frod, all biases": lambda: peft.FrodConfig(bias="all", progressbar=False),
+    "miss, all biases": lambda: peft.MissConfig(r=4, bias="all"),
+    "c3a, all biases": lambda: peft.C3AConfig(block_size=8, bias="all"),
     "dora": lambda: peft.LoraConfig(use_dora=True, init_lora_weights=False, **LORA),
     "dora_rslora": lambda: peft.LoraConfig(use_dora=True, use_rslora=True, init_lora_weights=False, **LORA),
     "ia3": lambda: peft.IA3Config(feedforward_modules=["down_proj"], init_ia3_weights=False),
@@ -190,13 +202,87 @@ def test_relative_norm_cosine_and_merge_columns(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", ["dora", "ia3", "oft"])
+@pytest.mark.parametrize(
+    "name", ["dora", "ia3", "oft", "lora, all biases", "lora, bias of B", "beft", "oft, all biases"]
+)
 def test_verify_finds_what_peft_merged(name: str, tmp_path: Path) -> None:
     merged, folder = trained(name, tmp_path)
     (folder / "merged").mkdir()
     save_file(merged, folder / "merged" / "model.safetensors")
     study = tunescope.verify(folder / "merged", folder / "adapter", base=folder / "base")
     assert study.readout["verdict"] == "as_expected"
+    assert not [finding.text for finding in study.findings if "no adapter touches" in finding.text]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_bias_that_was_trained_and_added_to_has_one_row(tmp_path: Path) -> None:
+    CONFIGS["both"] = lambda: peft.LoraConfig(
+        bias="lora_only", lora_bias=True, init_lora_weights=False, **LORA
+    )
+    try:
+        merged, folder = trained("both", tmp_path)
+    finally:
+        del CONFIGS["both"]
+    base = open_whole(folder / "base")
+    (source,) = opener(base)(str(folder / "adapter"))
+    assert len(source.deltas) == 8
+    for delta in (d for d in source.deltas if d.d_in == 1):
+        key = f"layers.{delta.address.layer}.{delta.address.module_type}"
+        wanted = merged[key].astype(float) - base.tensors[key].read().astype(float)
+        np.testing.assert_allclose(delta.open().dense().ravel(), wanted, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_beft_is_read_without_a_base_too(tmp_path: Path) -> None:
+    _, folder = trained("beft", tmp_path)
+    study = tunescope.norms(folder / "adapter")
+    assert sorted(study.table.frame["module_type"]) == ["down_proj.bias"] * 2 + ["q_proj.bias"] * 2
+    assert study.table.frame["frobenius_norm"].min() > 0
+
+
+class Kinds(torch.nn.Module):
+    """A layer of every kind that DoRA splits into directions and magnitudes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        conv1d = pytest.importorskip("transformers.pytorch_utils").Conv1D
+        self.embed_tokens = torch.nn.Embedding(20, 8)
+        self.square, self.wide = conv1d(8, 8), conv1d(24, 8)
+        self.conv1, self.conv2 = torch.nn.Conv1d(8, 6, 3), torch.nn.Conv2d(8, 6, (2, 3))
+
+    def forward(self, x: Any) -> Any:
+        return self.wide(self.square(self.embed_tokens(x)))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("rank_stabilised", [False, True])
+def test_dora_of_every_kind_of_layer_is_what_pefts_merge_added(rank_stabilised: bool, tmp_path: Path) -> None:
+    torch.manual_seed(2)
+    model = Kinds()
+    before = {k: v.numpy().copy() for k, v in model.state_dict().items()}
+    (tmp_path / "base").mkdir()
+    save_file(before, tmp_path / "base" / "model.safetensors")
+    targets = ["embed_tokens", "square", "wide", "conv1", "conv2"]
+    config = peft.LoraConfig(
+        use_dora=True, use_rslora=rank_stabilised, init_lora_weights=False, fan_in_fan_out=True,
+        target_modules=targets, **LORA
+    )  # fmt: skip
+    wrapped = peft.get_peft_model(model, config)
+    with torch.no_grad():
+        for parameter in wrapped.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    wrapped.save_pretrained(tmp_path / "adapter")
+    merged = wrapped.merge_and_unload().state_dict()
+    (source,) = opener(open_whole(tmp_path / "base"))(str(tmp_path / "adapter"))
+    assert {d.address.module_type for d in source.deltas} == {*targets}
+    for delta in source.deltas:
+        key = f"{delta.address.module_type}.weight"
+        wanted = (merged[key].double().numpy() - before[key]).reshape(len(before[key]), -1)
+        turned = delta.address.module_type in ("embed_tokens", "square", "wide")
+        found = delta.open().dense()
+        np.testing.assert_allclose(found.T if turned else found, wanted, atol=2e-6, err_msg=key)
+        assert delta.status == "ok"
 
 
 SHAPELESS: dict[str, Any] = {

@@ -19,7 +19,8 @@ def with_base_weights(deltas: Sequence[Delta], base: WholeModel, transposed: boo
 
     `transposed`: it keeps them as (d_in, d_out), which of a square weight the shape does not tell.
     """
-    held = _matrices(base)
+    biases = any(delta.d_in == 1 for delta in deltas)
+    held = {**_matrices(base), **(_biases(base) if biases else {})}
     places = {a: address_place(a, _matrix(tensor.shape)) for a, tensor in held.items()}
     theirs = matched({d.address: address_place(d.address, (d.d_out, d.d_in)) for d in deltas}, places)
     found = []
@@ -67,6 +68,11 @@ def _multiplied(one: Pending, tensor: LazyTensor) -> Delta | str:
 
 def _matrices(base: WholeModel) -> Mapping[Address, LazyTensor]:
     named = {n: t for n, t in base.tensors.items() if len(t.shape) >= 2 and not n.endswith(".bias")}
+    return dict(zip(parse_all(named), named.values(), strict=True))
+
+
+def _biases(base: WholeModel) -> Mapping[Address, LazyTensor]:
+    named = {n: t for n, t in base.tensors.items() if len(t.shape) == 1 and n.endswith(".bias")}
     return dict(zip(parse_all(named), named.values(), strict=True))
 
 

@@ -19,6 +19,7 @@ from tunescope.source.open import load
 from tunescope.source.opened import Source
 from tunescope.source.pairing import paired_delta
 from tunescope.source.peft_merge import Layer
+from tunescope.source.trained_biases import trained_biases
 from tunescope.source.trained_tokens import TOKENS, trained_tokens
 from tunescope.source.tuners.dora import decomposed
 from tunescope.source.whole import WholeModel
@@ -26,7 +27,8 @@ from tunescope.source.whole import WholeModel
 _SAVED = re.compile(r"^(saved module|saved embedding layer|bias)\b")
 _DOWN = re.compile(r"\.lora_(?:embedding_)?A\b")
 _SHARED = "frod_"
-_COPY = re.compile(r"\.(original_module|base_layer)\.")
+_COPY = re.compile(r"\.(original_module\.|base_layer\.(?!bias$))")
+_BIAS = re.compile(r"(^|\.)bias$")
 _WRAPPED = re.compile(r"\.(modules_to_save|ln_tuning_layers)(\.[A-Za-z_]\w*)?(?=\.(weight|bias)$)")
 
 
@@ -42,7 +44,10 @@ def with_base(source: Source, base: WholeModel, base_source: Source) -> Source:
     tensors = _tensors(source)
     exact = list(_exact(source, deltas, tensors, base))
     multiplied, missed = made_whole(source.pending, base)
-    extra = [*multiplied, *_saved(source, tensors, base), *trained_tokens(source, tensors, base)]
+    known = {delta.address for delta in exact}
+    saved = [delta for delta in _saved(source, tensors, base) if delta.address not in known]
+    saved = trained_biases(deltas, tensors, saved, base)
+    extra = [*multiplied, *saved, *trained_tokens(source, tensors, base)]
     addresses = distinct_addresses([d.address for d in (*exact, *extra)])
     named = zip((*exact, *extra), addresses, component_names(addresses), strict=True)
     made = tuple(replace(d, address=a, component_name=n) for d, a, n in named)
@@ -107,7 +112,7 @@ def _through_peft(source: Source, tensors: Mapping[str, LazyTensor], base: Whole
         if (module := _module_of(plain, base)) is not None:
             modules.setdefault(module, {})[plain.removeprefix(f"{module}.")] = tensor
     for module, parts in modules.items():
-        if any(_WRAPPED.search(f".{part}") for part in parts):
+        if any(_WRAPPED.search(f".{part}") for part in parts) or all(map(_BIAS.search, parts)):
             continue
         share = _share(shared, module)
         yield from _layer(source, module, parts, share, base)
@@ -171,7 +176,7 @@ def _saved(source: Source, tensors: Mapping[str, LazyTensor], base: WholeModel) 
         whole = entry is not None and entry.status != "used" and _SAVED.match(entry.reason)
         if not (whole or norms) or _COPY.search(name) or not is_float(tensor):
             continue
-        plain = _WRAPPED.sub("", strip_wrappers(name))
+        plain = _WRAPPED.sub("", strip_wrappers(name)).replace(".base_layer.", ".")
         there = base.tensors.get(plain)
         if there is not None and is_float(there) and there.shape == tensor.shape:
             yield replace(paired_delta(plain, tensor, there, base), tensors=(name,))

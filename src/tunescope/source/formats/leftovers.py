@@ -14,7 +14,7 @@ NEEDS_BASE = {
     "PSOFT": "PSOFT", "ROAD": "RoAd", "TRAINABLE_TOKENS": "trainable tokens",
 }  # fmt: skip
 NO_MATRIX = {
-    "ADAPTION_PROMPT": "adaption prompt", "BEFT": "BEFT (biases)", "CARTRIDGE": "cartridge", "CPT": "CPT",
+    "ADAPTION_PROMPT": "adaption prompt", "CARTRIDGE": "cartridge", "CPT": "CPT",
     "LILY": "Lily", "MULTITASK_PROMPT_TUNING": "multitask prompt tuning", "POLY": "Poly",
     "P_TUNING": "P-tuning", "PREFIX_TUNING": "prefix tuning", "PROMPT_TUNING": "prompt tuning",
     "SHADOW": "Shadow", "XLORA": "X-LoRA",

@@ -8,6 +8,7 @@ from tunescope.source.tuners.adapter import Tuner
 # `peft_type` -> the module beside this one and the name in it.
 _HOME = {
     "ADALORA": ("adalora", "TUNER"),
+    "BEFT": ("beft", "TUNER"),
     "C3A": ("c3a", "TUNER"),
     "DELORA": ("delora", "TUNER"),
     "FOURIERFT": ("spectral", "FOURIERFT"),

@@ -301,7 +301,7 @@ def test_other_tensors_have_their_reason(name: str, config: dict[str, Any], reas
     assert slugs(ledger) == (["not_understood"] if reason == "not understood" else [])
 
 
-@pytest.mark.parametrize("method", ["PROMPT_TUNING", "PREFIX_TUNING", "XLORA", "POLY", "BEFT", "CPT"])
+@pytest.mark.parametrize("method", ["PROMPT_TUNING", "PREFIX_TUNING", "XLORA", "POLY", "CPT"])
 def test_methods_without_a_weight_update_open_with_a_notice(method: str) -> None:
     """Zero rows, and every tensor has its reason."""
     deltas, ledger = read({"prompt_embeddings": np.ones((4, 8), np.float32)}, {"peft_type": method})
