@@ -22,13 +22,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# Values that are widened and summed together; the pass of a tensor adds units in order. Fewer would not pay
-# for their calls.
+# Values that are widened and summed together, in order; fewer would not pay for their calls.
 UNIT = 1 << 18
-# Values that BLAS adds the sizes of in one call.
-_SINGLE = 1 << 14
-# Rows that BLAS adds in one call, in float64 and in float32.
-_ROW, _SHORT_ROW = 8192, 512
+# What BLAS adds in one call: sizes of values, and rows in float64 and in float32.
+_SINGLE, _ROW, _SHORT_ROW = 1 << 14, 8192, 512
 # Mean squares below this lose digits to float32's smallest products; one value's share of a unit's squares
 # beyond this rounds the others away in its row.
 _TINY, _OUTLIER = 1e-24, 1 / 64
@@ -256,8 +253,7 @@ def _rounded_changes(before: Array, after: Array) -> int:
 
 
 def _alike(a: Array, b: Array) -> NDArray[np.bool_]:
-    same: NDArray[np.bool_] = (a == b) | (np.isnan(a) & np.isnan(b))
-    return same
+    return np.asarray((a == b) | (np.isnan(a) & np.isnan(b)), np.bool_)
 
 
 def _base(before: Array) -> Sums:

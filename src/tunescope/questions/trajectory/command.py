@@ -40,7 +40,9 @@ _PARAMETERS = (
     click.option(
         "--start", type=click.Path(path_type=Path), help="Adapter or model that the checkpoints began from."
     ),
-    click.option("--base", hidden=True, expose_value=False, callback=_meant_start),
+    click.option(
+        "--base", hidden=True, expose_value=False, callback=_meant_start, help="None here; --start is meant."
+    ),
     click.option(
         "--fps", type=_Number(0.1, 50), help="Captures shown a second [default: 4, more where they are many]."
     ),
