@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache, lru_cache
+from unicodedata import normalize
 
 from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ft2font import FT2Font
@@ -46,13 +47,21 @@ def names(labels: Sequence[str], limit: int) -> list[str]:
     >>> names(["a" * 9 + "x" + "a" * 9, "a" * 9 + "y" + "a" * 9], 8)[0] == "a" * 9 + "x" + "a" * 9
     True
     """
-    # A sign that the font has not is spelled, which takes more room than the sign.
-    while limit < max((len(legible(label)) for label in labels), default=0):
-        short = [title_text(label, limit) for label in labels]
+    shown = _told_apart(labels)
+    while limit < max(map(len, shown), default=0):
+        short = [title_text(text, limit) for text in shown]
         if len(set(short)) == len(set(labels)):
             return short
         limit *= 2
-    return [title_text(label, 10_000) for label in labels]
+    return [title_text(text, 10_000) for text in shown]
+
+
+def _told_apart(labels: Sequence[str]) -> list[str]:
+    """Each label legible and on one line; where two look alike (`é` of one sign or two), all are spelled."""
+    shown = [legible(label).replace("\n", "\\n") for label in labels]
+    if len({normalize("NFC", text) for text in shown}) == len(set(labels)):
+        return shown
+    return [label.encode("unicode_escape").decode() for label in labels]
 
 
 @lru_cache(4096)
