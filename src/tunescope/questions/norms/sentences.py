@@ -182,6 +182,11 @@ def focus_lead(models: Models, metric: str) -> str:
     return f"{lead} MLP: the same of the sum of {of_measure(raw.pop())} over a layer's MLP weights."
 
 
+def _among(model: Mapping[str, Any]) -> str:
+    """Of which tower a layer is, where a model has several."""
+    return _tower(model["layer_stack"], among=True) if model.get("tower_means") else ""
+
+
 def focus_sentences(models: Models) -> list[str]:
     """One layer in words: rank, percentile, growth against the first model, and its MLP alone."""
     out = []
@@ -189,9 +194,10 @@ def focus_sentences(models: Models) -> list[str]:
     for label, model in models.items():
         focus = model["focus_layer"]
         if focus["rank"] is None or _is_still(model):
-            out.append(f"{label}: no update in this layer.")
+            out.append(f"{label}: no update in this layer{_among(model)}.")
             continue
-        text = f"{label}: rank {focus['rank']} of {focus['of']} (percentile {focus['percentile']:.1f})"
+        text = f"{label}: rank {focus['rank']} of {focus['of']}{_among(model)}"
+        text += f" (percentile {focus['percentile']:.1f})"
         if focus["growth"] is not None and label != first:
             text += f", {times(focus['growth'])} its mean in {first}"
         if focus["mlp"]["rank"] is not None and len(models) <= FEW:

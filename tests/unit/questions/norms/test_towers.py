@@ -63,6 +63,12 @@ def test_the_readout_names_the_towers(adapter: Any) -> None:
     assert "MLP, attention and layers are of one: unet (x)." in text
 
 
+def test_a_layer_in_focus_is_one_of_the_tower_that_is_named(adapter: Any) -> None:
+    file = adapter(1)
+    top = tunescope.norms(f"x={file}").readout["models"]["x"]["top_layers"][0]
+    assert "rank 1 of 6 of the unet" in tunescope.norms(f"x={file}", focus_layer=top).markdown()
+
+
 def test_overlap_by_layers_and_kinds_is_of_one_tower(adapter: Any) -> None:
     study = tunescope.subspace(f"a={adapter(1)}", f"b={adapter(2)}")
     (pair,) = study.readout["pairs"]
