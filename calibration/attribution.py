@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from calibration.harness import Null, Planted, Scenario
 from tunescope.linalg.ranks import spearman
-from tunescope.questions.attribution.findings import attribution_findings
+from tunescope.questions.attribution.findings import attribution_findings, difference_findings
 
 QUESTION = "attribute"
 ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
@@ -121,6 +121,24 @@ def _summary(frame: pl.DataFrame, whole: Floats) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
+def two_sets(random: Random, *, sequences: int = 32, both: bool = False) -> set[str]:
+    """One fine-tune on two data sets: some cells gain on the first, others or the same cost on the second."""
+    size = (12, len(ALL))
+    order = random.permutation(size[0] * size[1]).reshape(size)
+    first, second = order < 42, order >= 42
+    if both:
+        second |= order < 2
+    frames, summaries = {}, {}
+    for name, cells, sign in (("a", first, -1.0), ("b", second, 1.0)):
+        effect = sign * cells * np.exp(0.3 * random.standard_normal(size))
+        noise = random.standard_normal((sequences, *size))
+        parts = effect + np.sqrt(sequences) * (np.abs(effect) / 8 + 0.05) * noise
+        seen = np.ones(size, dtype=bool)
+        frames[name] = _frame(ALL, parts[:, seen], np.ones(seen.sum()), np.argwhere(seen))
+        summaries[name] = _summary(frames[name], parts[:, seen].sum(axis=1))
+    return {finding.kind for finding in difference_findings(frames, summaries, "m")}
+
+
 def _null(law: str, shape: Shape, kinds: tuple[str, ...] = KINDS) -> Null:
     return Null(QUESTION, kinds, law, shape.words, lambda random: study(random, shape))
 
@@ -129,6 +147,10 @@ def _found(kind: str, effect: str, shape: Shape) -> Planted:
     return Planted(QUESTION, kind, effect, "normal", shape.words, lambda random: study(random, shape))
 
 
+_SETS = "12 layers × 7 kinds, 2 data sets of 32 sequences"
+TWO = ("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.down_proj")
+# Of motion and effect that differ freely some cells truly move to less than a quarter of the usual effect.
+OF_SHAPE = ("works_against", "family_tilt", "size_explains_map", *DEPTH)
 _ALIKE = Shape(layer=0.1, kind=0.1, cell=0.15, noise=0.1)
 _STILL = replace(_ALIKE, plant="quarter of the effect")
 SCENARIOS: tuple[Scenario, ...] = (
@@ -140,6 +162,20 @@ SCENARIOS: tuple[Scenario, ...] = (
     _null("attention alone, sequences t₄", Shape(24, ATTENTION, 64, freedom=4.0)),
     _null("MLP in late layers alone", Shape(late=True)),
     _null("all help", Shape(32, sequences=64)),
+    _null("kinds of unlike level, 80 %", Shape(kind=0.8), OF_SHAPE),
+    _null("two kinds of each family, 40 % apart", Shape(24, TWO, kind=0.4), OF_SHAPE),
+    Null(QUESTION, ("trade_off",), "other cells cost than gain", _SETS, two_sets),
+    Planted(
+        QUESTION, "gain_here_cost_there", "a gain on one and a cost on the other", "normal", _SETS, two_sets
+    ),
+    Planted(
+        QUESTION,
+        "trade_off",
+        "two cells that gain on one and cost on the other, at 8 standard errors",
+        "normal",
+        _SETS,
+        lambda random: two_sets(random, both=True),
+    ),
     _null("a cell has a quarter of the predicted effect", _STILL, ("moved_without_effect",)),
     _found("works_against", "one cell at 6 standard errors", Shape(4, plant="against")),
     _found("works_against", "one cell at 6 standard errors", Shape(32, plant="against")),

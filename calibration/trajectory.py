@@ -13,7 +13,7 @@ from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.ending import loss_ending
 from tunescope.questions.trajectory.findings import motion_findings
 from tunescope.questions.trajectory.loss import rising_loss
-from tunescope.questions.trajectory.proxy import LEAST_LAYERS, Proxy
+from tunescope.questions.trajectory.proxy import Proxy
 from tunescope.questions.trajectory.seams import SavedState
 from tunescope.questions.trajectory.summary import proxy_finding, proxy_record
 from tunescope.statistics.multiplicity import holm
@@ -49,7 +49,7 @@ class Walk:
     @property
     def words(self) -> str:
         """The shape in the table."""
-        runs = f"{self.runs} runs" if self.runs > 1 else "1 run"
+        runs = f"{self.runs} run{'s' if self.runs > 1 else ''}"
         return f"{self.layers} layers × {self.kinds} kinds, {self.captures} captures, {runs}"
 
     def frame(self, random: Random, run: str) -> pl.DataFrame:
@@ -233,7 +233,6 @@ class Profiles:
         return values
 
     def __call__(self, random: Random) -> set[str]:
-        assert self.layers >= LEAST_LAYERS
         proxies = []
         for _ in range(self.pairs):
             a = self.profile(random)
@@ -269,6 +268,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     _null(("diverged",), "a flat loss, 20 % t₅ noise", Losses(30, heavy=True)),
     _null(("diverged",), "a flat loss, 20 % AR(1) 0.5 noise", Losses(60, memory=0.5)),
     _null(("diverged",), "a flat loss, 20 % normal noise", Losses(10)),
+    _null(("diverged",), "a flat loss, 20 % AR(1) 0.9 noise", Losses(100, memory=0.9)),
+    _null(("diverged",), "a flat loss, 20 % AR(1) 0.95", Losses(200, memory=0.95, runs=4)),
     _null((ENDS,), "a loss level at its end, 10 % normal noise", Endings(100, runs=4)),
     _null((ENDS,), "a loss level at its end, 10 % t₅ noise", Endings(24, heavy=True)),
     _null((ENDS,), "a loss level at its end, 10 % AR(1) 0.5 noise", Endings(60, memory=0.5)),

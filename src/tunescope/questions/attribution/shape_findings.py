@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 # A third of the layers stands out when its layers do this many times what the others do.
 LEAD = 1.25
 # The families differ when their shares of a layer do by this factor.
-TILT = 1.5
+TILT, TILT_SHARE = 1.5, 0.35
 # Size explains a map from this rank correlation on.
 EXPLAINS = 0.8
 FEWEST_LAYERS = 6
@@ -106,8 +106,8 @@ def tilt(case: Case) -> Iterable[Finding]:
         kinds = [np.log(np.nanmean(np.abs(rows[:, index]), axis=0)) for index in both]
         p = max(within.p, groups_differ(*kinds).p) * len(stacks)
         ratio = float(np.exp(within.difference))
-        # Half of the level: few kinds of weight make a lead of one family by chance a common one.
-        if p <= case.alpha / 2 and max(ratio, 1 / ratio) >= TILT:
+        # A part of the level: few kinds of weight make a lead of one family by chance a common one.
+        if p <= case.alpha * TILT_SHARE and max(ratio, 1 / ratio) >= TILT:
             yield _tilted(case, stack, (ratio, p), (rows, both))
 
 
@@ -128,7 +128,7 @@ def _tilted(case: Case, stack: str, found: tuple[float, float], parts: Any) -> F
     evidence = case.evidence(
         "|attribution| of MLP / attention weights within layers", ratio, p=p,
         null="kinds of weight exchanged between the families, and no difference within layers",
-        threshold={"ratio": TILT, "p": case.alpha / 2}, stack=stack, gross=share, net=of_net,
+        threshold={"ratio": TILT, "p": case.alpha * TILT_SHARE}, stack=stack, gross=share, net=of_net,
         layers=len(rows),
     )  # fmt: skip
     return Finding("family_tilt", text, (case.model,), evidence=evidence, strength=max(ratio, 1 / ratio))
