@@ -1,14 +1,17 @@
 """Code that a model, an adapter or a data set brings along is not run, whatever stdin holds."""
 
+import ast
 import io
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
+import tunescope
 from tunescope.corpus import hub
 from tunescope.errors import BadInput
-from tunescope.lm.foreign_code import refuse_foreign_code
+from tunescope.lm.foreign_code import TRUST, refuse_foreign_code
 from tunescope.lm.pretrained import load_config, load_model, load_tokenizer
 
 pytest.importorskip("transformers")
@@ -106,3 +109,23 @@ def test_a_data_set_that_is_a_script_is_refused(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(BadInput, match="remote-code"):
         list(hub.hub_records("org/name"))
+
+
+# Loads that could run code of what they load, and what they are given where they take no such setting.
+_LOADS = {"from_pretrained", "load_dataset", "pipeline"}
+
+
+def test_every_load_of_the_package_says_that_foreign_code_is_off():
+    """PEFT's loads take no such setting: they read configs that were refused before where they name code."""
+    lacking = []
+    for path in sorted(Path(tunescope.__file__).parent.rglob("*.py")):
+        text = path.read_text()
+        for call in ast.walk(ast.parse(text)):
+            name = getattr(call.func, "attr", None) if isinstance(call, ast.Call) else None
+            written = ast.get_source_segment(text, call) if name in _LOADS else None
+            if written is None or written.startswith(("PeftConfig.", "PeftModel.")):
+                continue
+            if "**TRUST" not in written and "trust_remote_code" not in text:
+                lacking.append(f"{path.name}:{call.lineno} {written}")
+    assert lacking == []
+    assert TRUST == {"trust_remote_code": False}
