@@ -16,6 +16,22 @@ _STAGES = tl.constexpr(3)
 _COLUMNS = tl.constexpr(5)
 
 
+@triton.jit
+def _followed(value, inside, done, mean, square):  # type: ignore[no-untyped-def]
+    """Mean and Σ (value - mean)² of each lane with its value number `done` (Welford)."""
+    step = tl.where(inside, value - mean, 0.0)
+    mean += step * (1.0 / done)
+    return mean, square + step * (value - mean)
+
+
+@triton.jit
+def _store_over_lanes(place, rounds, mean, square):  # type: ignore[no-untyped-def]
+    """Put mean and Σ (value - mean)² over lanes of `rounds` values each at `place`."""
+    middle = tl.sum(rounds * mean, 0) * (1.0 / tl.maximum(tl.sum(rounds, 0), 1.0))
+    tl.store(place, middle)
+    tl.store(place + 1, tl.sum(square + rounds * (mean - middle) * (mean - middle), 0))
+
+
 @triton.jit  # type: ignore[untyped-decorator]
 def _moments(  # type: ignore[no-untyped-def]
     table_ptr, start_ptr, copy_ptr, place_ptr, out_ptr, LANES: tl.constexpr, COPIED: tl.constexpr
@@ -48,26 +64,13 @@ def _moments(  # type: ignore[no-untyped-def]
             tl.store(copy_ptr + begin + index, now, inside)
         delta = now.to(tl.float64) - start.to(tl.float64)
         done += 1.0
-        share = 1.0 / done
-        step = tl.where(inside, delta - mean, 0.0)
-        mean += step * share
-        square += step * (delta - mean)
-        step = tl.where(inside, tl.abs(delta) - abs_mean, 0.0)
-        abs_mean += step * share
-        abs_square += step * (tl.abs(delta) - abs_mean)
+        mean, square = _followed(delta, inside, done, mean, square)
+        abs_mean, abs_square = _followed(tl.abs(delta), inside, done, abs_mean, abs_square)
     rounds = tl.maximum(tl.cdiv(numel - part * LANES - lanes, stride), 0).to(tl.float64)
-    count = tl.sum(rounds, 0)
-    share = 1.0 / tl.maximum(count, 1.0)
-    middle = tl.sum(rounds * mean, 0) * share
-    abs_middle = tl.sum(rounds * abs_mean, 0) * share
-    square += rounds * (mean - middle) * (mean - middle)
-    abs_square += rounds * (abs_mean - abs_middle) * (abs_mean - abs_middle)
     place = out_ptr + _COLUMNS * (row * parts + part)
-    tl.store(place, count)
-    tl.store(place + 1, middle)
-    tl.store(place + 2, tl.sum(square, 0))
-    tl.store(place + 3, abs_middle)
-    tl.store(place + 4, tl.sum(abs_square, 0))
+    tl.store(place, tl.sum(rounds, 0))
+    _store_over_lanes(place + 1, rounds, mean, square)
+    _store_over_lanes(place + 3, rounds, abs_mean, abs_square)
 
 
 @triton.jit  # type: ignore[untyped-decorator]

@@ -60,15 +60,14 @@ def norms(
 ) -> Study:
     """Measure every ΔW of every source: ‖ΔW‖_F, its share per output, ranks of its spectrum.
 
-    `sources` are paths, hub ids, `LABEL=…` of either, live `PeftModel`s, state dicts, or sources opened
-    before; one list of them works too. `study.table` has one row per ΔW and model; norms have the unit of
-    the weights. `layers` (`"0,20-25"`, `[0, 20]`) and `modules` (`"q_proj,mlp"`) choose rows, `scale` maps
-    labels to the scale of sources that do not say it, `hash_all` hashes files above 1 GB too. With a `base`
-    (a folder, a file or a hub id) whole models are sources as well, measured as their difference from it;
-    `align_vocab` compares the rows that tables of unlike length share. `spectra` is `"none"`, `"top"` (32
-    leading directions of a whole weight) or `"full"`; left out, adapters get it full and whole weights
-    none. `heads` states the attention heads (`"32/8"` or `"32/8/128"`) where no config does; `shared_scale`
-    is of colours. Raises as `open_source`, and `UsageError` for an unknown metric.
+    `sources` are paths, hub ids, `LABEL=…` of either, live `PeftModel`s, state dicts or opened sources, or
+    one list of them. `study.table` has one row per ΔW and model; norms have the unit of the weights.
+    `layers` (`"0,20-25"`, `[0, 20]`) and `modules` (`"q_proj,mlp"`) choose rows, `scale` maps labels to the
+    scale of sources that do not say it, `hash_all` hashes files above 1 GB too. A `base` (folder, file or
+    hub id) makes whole models sources, measured as their difference from it; `align_vocab` compares the
+    rows that tables of unlike length share. `spectra` is `"none"`, `"top"` (32 leading directions) or
+    `"full"`; left out, adapters get it full and whole weights none. `heads` states the attention heads
+    (`"32/8"`) where no config does; `shared_scale` is of colours. Raises as `open_source`, and `UsageError`.
     """
     arguments = asked(locals()) | {"base": None if base is None else os.fspath(base)}
     spectra = _spectra(spectra)
