@@ -3,6 +3,7 @@
 import ast
 import io
 import json
+import pickle
 import sys
 from pathlib import Path
 
@@ -129,3 +130,16 @@ def test_every_load_of_the_package_says_that_foreign_code_is_off():
                 lacking.append(f"{path.name}:{call.lineno} {written}")
     assert lacking == []
     assert TRUST == {"trust_remote_code": False}
+
+
+def test_weights_of_a_model_that_are_a_pickle_with_code_are_refused(model, tmp_path):
+    class Runs:
+        def __reduce__(self):
+            return open, (str(tmp_path / "mark"), "w")
+
+    folder = model()
+    (folder / "model.safetensors").unlink()
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"w": Runs()}, protocol=2))
+    with pytest.raises(BadInput, match="model-unreadable"):
+        load_model(folder)
+    assert not (tmp_path / "mark").exists()

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import PickleError
 from typing import Any, NoReturn
 
 import torch
@@ -28,7 +29,7 @@ _WHOLE = "a language model in the format of transformers, and its tokenizer besi
 # What the libraries raise over odd values in files; that it comes from them is looked at, too.
 _UNLOADABLE = (
     ValueError, LookupError, RuntimeError, TypeError, AttributeError, ArithmeticError, AssertionError,
-    SafetensorError, StrictDataclassError,
+    EOFError, PickleError, SafetensorError, StrictDataclassError,
 )  # fmt: skip
 
 
