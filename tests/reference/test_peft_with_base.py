@@ -30,6 +30,8 @@ CONFIGS: dict[str, Any] = {
     "glora, all biases": lambda: peft.GloraConfig(bias="all", init_weights=False),
     "deft, all biases": lambda: peft.DeftConfig(bias="all", init_weights=False),
     "frod, all biases": lambda: peft.FrodConfig(bias="all", progressbar=False),
+    "miss, bat": lambda: peft.MissConfig(r=4, init_weights="bat"),
+    "miss, bat and all biases": lambda: peft.MissConfig(r=8, init_weights="bat", bias="all"),
     "miss, all biases": lambda: peft.MissConfig(r=4, bias="all"),
     "c3a, all biases": lambda: peft.C3AConfig(block_size=8, bias="all"),
     "dora": lambda: peft.LoraConfig(use_dora=True, init_lora_weights=False, **LORA),
@@ -133,6 +135,7 @@ def test_the_update_is_what_pefts_merge_added(name: str, tmp_path: Path) -> None
         found = rows[key].open().dense() if key in rows else np.zeros((wanted.size, 1))
         np.testing.assert_allclose(found.reshape(wanted.shape), wanted, atol=1e-5, err_msg=key)
     assert {entry.status for entry in source.coverage} == {"used"}
+    assert not source.notices
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -203,7 +206,8 @@ def test_relative_norm_cosine_and_merge_columns(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "name", ["dora", "ia3", "oft", "lora, all biases", "lora, bias of B", "beft", "oft, all biases"]
+    "name",
+    ["dora", "ia3", "oft", "lora, all biases", "lora, bias of B", "beft", "miss, bat", "oft, all biases"],
 )
 def test_verify_finds_what_peft_merged(name: str, tmp_path: Path) -> None:
     merged, folder = trained(name, tmp_path)

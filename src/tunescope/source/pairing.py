@@ -23,6 +23,7 @@ _CONV1D = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
 _CONV1D_NAMES = re.compile(r"(^|\.)(c_attn|c_proj|c_fc|q_attn)(\.weight)?$")
 _TURNED_EXPERTS = frozenset({"gpt_oss", "llama4", "llama4_text"})
 _FUSED_EXPERTS = re.compile(r"(^|\.)experts\.[A-Za-z_]\w*(\.weight)?$")
+_FUSED_BIASES = re.compile(r"(^|\.)experts\.[A-Za-z_]\w*[._]bias$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,13 +159,15 @@ def _common_rows(a: tuple[int, ...], b: tuple[int, ...]) -> int | None:
 def _rows(name: str, shape: tuple[int, ...], pair: Pair, kind: str, status: str) -> Iterator[Delta]:
     """One delta for a weight, one for each expert of a fused tensor."""
     address = parse(name)
-    if len(shape) == 3 and _FUSED_EXPERTS.search(name):
-        size = shape[1] * shape[2]
+    biases = len(shape) == 2 and _FUSED_BIASES.search(name) is not None
+    if biases or (len(shape) == 3 and _FUSED_EXPERTS.search(name)):
+        size = math.prod(shape[1:])
         for expert in range(shape[0]):
             begin = expert * size
             part = Pair(Stretch(pair.before, begin, size), Stretch(pair.after, begin, size))
             of = replace(address, expert=expert)
-            yield _delta(name, of, shape[1:], kind in _TURNED_EXPERTS, status, part)
+            turned = kind in _TURNED_EXPERTS and not biases
+            yield _delta(name, of, shape[1:], turned, status, part)
         return
     yield _delta(name, address, shape, _turned(name, address, shape, kind), status, pair)
 

@@ -41,7 +41,7 @@ def trained_tokens(source: Source, tensors: Mapping[str, LazyTensor], base: Whol
             )  # fmt: skip
         before = Picked(table, tuple(rows), table.shape[1])
         delta = paired_delta(f"{module}.weight", tensor, before, base)
-        status = f"the rows of {len(rows)} trained tokens, of {table.shape[0]}"
+        status = f"the rows of {len(rows)} trained tokens, of {table.shape[0]}; all numbers are of these rows"
         yield replace(delta, tensors=(name,), status=status)
 
 

@@ -22,11 +22,13 @@ from tunescope.source.peft_merge import Layer
 from tunescope.source.trained_biases import trained_biases
 from tunescope.source.trained_tokens import TOKENS, trained_tokens
 from tunescope.source.tuners.dora import decomposed
+from tunescope.source.tuners.miss import BAT
 from tunescope.source.whole import WholeModel
 
 _SAVED = re.compile(r"^(saved module|saved embedding layer|bias)\b")
 _DOWN = re.compile(r"\.lora_(?:embedding_)?A\b")
 _SHARED = "frod_"
+_LACKS_BASE = "needs the base"
 _COPY = re.compile(r"\.(original_module\.|base_layer\.(?!bias$))")
 _BIAS = re.compile(r"(^|\.)bias$")
 _WRAPPED = re.compile(r"\.(modules_to_save|ln_tuning_layers)(\.[A-Za-z_]\w*)?(?=\.(weight|bias)$)")
@@ -53,7 +55,12 @@ def with_base(source: Source, base: WholeModel, base_source: Source) -> Source:
     made = tuple(replace(d, address=a, component_name=n) for d, a, n in named)
     used = {name for delta in made for name in delta.tensors}
     coverage = tuple(replace(e, status="used", reason="") if e.tensor in used else e for e in source.coverage)
-    still = tuple(n for n in source.notices if not (n.slug == "needs-base" and made))
+    lacking = any(e.status != "used" and e.reason.endswith(_LACKS_BASE) for e in coverage)
+    settled = [n for n in source.notices if n.slug == "left-out" and n.text.endswith(_LACKS_BASE)]
+    still = tuple(
+        n for n in source.notices
+        if not (made and (n.slug == "needs-base" or (n in settled and not lacking)))
+    )  # fmt: skip
     return replace(
         source, deltas=made, pending=(), coverage=coverage, notices=(*still, *missed), base=base_source
     )
@@ -61,8 +68,14 @@ def with_base(source: Source, base: WholeModel, base_source: Source) -> Source:
 
 def needs_base(source: Source) -> bool:
     """Whether the base's weight is a part of any update, of which the file alone then says none or a part."""
-    multiplies = source.config.get("peft_type") in NEEDS_BASE or bool(source.config.get("use_dora"))
+    multiplies = _multiplies(source) or bool(source.config.get("use_dora"))
     return multiplies or bool(source.pending) or any(delta.exact for delta in source.deltas)
+
+
+def _multiplies(source: Source) -> bool:
+    """Whether the whole method multiplies W, so that PEFT merges it."""
+    kind = source.config.get("peft_type")
+    return kind in NEEDS_BASE or (kind == "MISS" and source.config.get("init_weights") == BAT)
 
 
 def _tensors(source: Source) -> Mapping[str, LazyTensor]:
@@ -90,7 +103,7 @@ def _exact(
             names = (*delta.tensors, *whole.tensors)
             yield replace(delta, open=made, scale=1.0, status="ok", tensors=names, exact=None)
     kind = source.config.get("peft_type")
-    if kind in NEEDS_BASE and kind != TOKENS and tensors:
+    if _multiplies(source) and kind != TOKENS and tensors:
         yield from _through_peft(source, tensors, base)
 
 

@@ -192,6 +192,18 @@ def test_fused_experts_are_a_row_each(tmp_path: Path) -> None:
     assert [norm(d) for d in found] == pytest.approx([0, np.sqrt(20), 0], rel=1e-6)
 
 
+def test_biases_of_fused_experts_are_a_row_each(tmp_path: Path) -> None:
+    """GPT-OSS keeps those of all experts in one tensor, as it does their weights."""
+    name = "model.layers.0.mlp.experts.gate_up_proj_bias"
+    base = decoder() | {name: normal(3, 6)}
+    tuned = base | {name: base[name].copy()}
+    tuned[name][2] += 1
+    pairing = paired(tmp_path, base, tuned, model_type="gpt_oss")
+    found = [d for d in pairing.deltas if d.tensors == (name,)]
+    assert [(d.address.expert, d.d_out, d.d_in) for d in found] == [(0, 6, 1), (1, 6, 1), (2, 6, 1)]
+    assert [norm(d) for d in found] == pytest.approx([0, 0, np.sqrt(6)], rel=1e-6)
+
+
 def test_the_matrix_of_a_conv1d_stands_as_the_layer_applies_it(tmp_path: Path) -> None:
     name = "transformer.h.0.attn.c_attn.weight"
     base = {name: normal(4, 12)}

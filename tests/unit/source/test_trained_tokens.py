@@ -55,7 +55,7 @@ def test_trained_tokens_are_rows_against_theirs_in_the_base(
     assert row["frobenius_norm"] == pytest.approx(np.linalg.norm(change), rel=1e-9)
     assert row["relative_norm"] == pytest.approx(np.linalg.norm(change) / np.linalg.norm(TABLE[[7, 3]]))
     assert (row["d_out"], row["d_in"], row["changed_fraction"]) == (16, 2, 1.0)
-    assert row["status"] == "the rows of 2 trained tokens, of 32"
+    assert row["status"] == "the rows of 2 trained tokens, of 32; all numbers are of these rows"
     ledger = study.tables["coverage"].frame
     assert ledger.filter(ledger["tensor"] == f"base_model.model.{key}")["status"].to_list() == ["used"]
 

@@ -1,7 +1,7 @@
 """MiSS: ΔW[:, j] = D[j mod r, :], one block D (r, d_out) repeated along the input [Kang & Yin 2024].
 
-`mini` saves D (r, m) and repeats it along the output as well; `bat` multiplies the base and needs it. The
-file does not say d_in.
+`mini` saves D (r, m) and repeats it along the output as well; `bat` multiplies blocks of the base by those of
+D (d_out/r, r, r), and needs it. The file does not say d_in.
 """
 
 from collections.abc import Iterator
@@ -14,20 +14,26 @@ from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner, floats
 from tunescope.source.tuners.widths import input_widths
 
+# `init_weights` of the form that multiplies W.
+BAT = "bat"
+
 
 def read(adapter: Adapter) -> Iterator[Delta]:
     """One delta for each module whose input width is known."""
     kind = adapter.config.get("init_weights")
     modules = list(adapter.complete("miss_block"))
+    if kind == BAT:
+        for module in modules:
+            adapter.sizes(block=(module["miss_block"], "blocks r r"))
+            adapter.needs(module, "MiSS: the block-affine form needs the base")
+        return
     for module in modules:
         adapter.sizes(block=(module["miss_block"], "r width"))
-    outputs = {} if kind in ("mini", "bat") else {m.name: m["miss_block"].shape[1] for m in modules}
+    outputs = {} if kind == "mini" else {m.name: m["miss_block"].shape[1] for m in modules}
     inferred = {name: (outputs[name], width) for name, width in input_widths(outputs).items()}
     shapes = {**inferred, **adapter.shapes}
     for module in modules:
-        if kind == "bat":
-            adapter.needs(module, "MiSS: the block-affine form needs the base")
-        elif module.name not in shapes:
+        if module.name not in shapes:
             adapter.needs(module, "MiSS: the input width is not in the file; needs the base's shapes")
         else:
             yield _delta(adapter, module, shapes[module.name])

@@ -14,6 +14,11 @@ _INDICES = ("unilora_indices_A", "unilora_indices_B")
 _SCALES = ("unilora_scales_A", "unilora_scales_B")
 _THETA = "unilora_theta_d"
 
+# The order is that in which the model's class made its modules, which no file of a base tells either.
+_UNSAID = (
+    "Uni-LoRA: which weights it adapts is not in the file, nor in what order; save with save_indices=True"
+)
+
 
 def read(adapter: Adapter) -> Iterator[Delta]:
     """One delta for each module whose indices are saved."""
@@ -21,7 +26,7 @@ def read(adapter: Adapter) -> Iterator[Delta]:
         return
     theta = adapter.shared[_THETA]
     if not any(name in module for module in adapter.modules.values() for name in _INDICES):
-        adapter.needs(adapter.shared, "Uni-LoRA: which weights it adapts is not in the file; needs the base")
+        adapter.needs(adapter.shared, _UNSAID)
         return
     for module in adapter.complete(*_INDICES, *_SCALES, indices=_INDICES):
         if adapter.whole(adapter.shared, _THETA):
