@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tunescope.linalg.cells import inside
 from tunescope.linalg.rounding import rounded, step
 
 Array = NDArray[Any]
@@ -127,6 +128,9 @@ def solve(merge: Merge) -> Coefficients:
     """
     target = merge.moment()
     values, open_width = _one(merge, target) if len(merge.candidates) == 1 else _several(merge, target)
+    within = _within(merge, values)
+    if within is not None:
+        values, open_width = within
     replay = merge.replayed(values)
     floor = _RESOLUTION * np.maximum(1.0, np.abs(values))
     errors = np.sqrt(_errors(merge, values, replay) ** 2 + open_width**2 + floor**2)
@@ -136,6 +140,16 @@ def solve(merge: Merge) -> Coefficients:
     at_one = merge.replayed(np.ones(len(merge.candidates)))
     unmoved = bool(np.array_equal(at_one, rounded(merge.before, merge.grid)))
     return Coefficients(values, errors, kept, *evidence(merge, replay), unmoved)
+
+
+def _within(merge: Merge, values: Float64) -> tuple[Float64, Float64] | None:
+    """Of several updates the centre and spread of all coefficients that give exactly W', if any do.
+
+    Grids of 32 bits and more are finer than what a merger rounds on the way.
+    """
+    if len(values) == 1 or merge.grid in ("float32", "float64"):
+        return None
+    return inside(merge.before, merge.after, merge.candidates, merge.grid, values)
 
 
 def evidence(merge: Merge, replay: Array) -> tuple[float | None, float | None, float | None]:

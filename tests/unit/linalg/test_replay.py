@@ -14,10 +14,12 @@ def weight(grid: str, n: int = 256 * 384) -> np.ndarray:
     return rounded((np.random.default_rng(1).standard_normal(n) * 0.02).astype(np.float32), grid)
 
 
-def update(ratio: float, W: np.ndarray, seed: int = 0) -> np.ndarray:
+def update(
+    ratio: float, W: np.ndarray, seed: int | tuple[int, int] = 0, shape: tuple[int, int] = (256, 384)
+) -> np.ndarray:
     """A ΔW of rank 4 with ‖ΔW‖ = ratio·‖W‖."""
-    draw = np.random.default_rng([7, seed])
-    D = (draw.standard_normal((256, 4)) @ draw.standard_normal((4, 384))).ravel()
+    draw = np.random.default_rng([7, *np.atleast_1d(seed)])
+    D = (draw.standard_normal((shape[0], 4)) @ draw.standard_normal((4, shape[1]))).ravel()
     return (D * (ratio * np.linalg.norm(W) / np.linalg.norm(D))).astype(np.float32)
 
 
@@ -100,3 +102,35 @@ def test_large_small_and_negative_coefficients(times: float) -> None:
     D = update(3e-3, W)
     found = solved(W, rounded(W + np.float32(times) * D, "bfloat16"), D, grid="bfloat16")
     assert found.values[0] == pytest.approx(times, abs=0.002 * max(1, times))
+
+
+@pytest.mark.parametrize("planted", [(0.7, 0.3), (1.0, 0.0), (1.0, 1.0, 1.0), (0.7, 0.3, 0.0, -0.2)])
+@pytest.mark.parametrize("ratio", [3e-2, 1e-3, 1e-4, 3e-5])
+@pytest.mark.parametrize("grid", ["bfloat16", "float16"])
+def test_errors_of_several_coefficients_cover_them_in_small_modules_too(
+    grid: str, ratio: float, planted: tuple[float, ...]
+) -> None:
+    far = []
+    for seed in range(4):
+        draw = np.random.default_rng([seed, 3])
+        W = rounded((draw.standard_normal(128 * 128) * 0.03).astype(np.float32), grid)
+        updates = np.array([update(ratio, W, (seed, i), shape=(128, 128)) for i in range(len(planted))])
+        total = W
+        for times, D in zip(planted, updates, strict=True):
+            total = total + np.float32(times) * D
+        found = solved(W, rounded(total, grid), *updates, grid=grid)
+        assert found.unexplained is not None
+        assert found.unexplained <= 0.02
+        assert (found.errors < 0.05).all()
+        far += list(np.abs(found.values - planted) / found.errors)
+    assert max(far) <= 3
+
+
+def test_errors_hold_what_two_nearly_parallel_updates_leave_open() -> None:
+    grid, W = "bfloat16", weight("bfloat16")
+    a, other = update(1e-3, W), update(1e-3, W, 1)
+    b = a + np.float32(0.05) * other
+    found = solved(W, rounded(W + a, grid), a, b, grid=grid)
+    assert (np.abs(found.values - [1, 0]) <= 3 * found.errors).all()
+    alone = solved(W, rounded(W + a, grid), a, other, grid=grid)
+    assert (found.errors >= alone.errors).all()

@@ -26,6 +26,8 @@ _STRETCH = 8
 ZERO = "an update is zero here"
 # Updates whose normalised Gram matrix is worse conditioned than this are given as their sum.
 _CONDITION, _PARALLEL = 1e4, 0.999
+# In one module alone they may be more alike, and a worse condition than this leaves no digits.
+_ALIKE = 1e8
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,8 +153,19 @@ def replay(module: Candidates) -> Replayed:
     if not there.any():
         return replace(none, zero=zero, status=ZERO)
     labels = tuple(label for label in labels if label not in zero)
+    if not _apart(updates[there]):
+        return replace(none, zero=zero, status="the updates cannot be told apart here")
     found = solve(Merge(before, after, updates[there], grid))
     return Replayed(module, labels, found, weights[there], not equal, zero=zero)
+
+
+def _apart(updates: Array) -> bool:
+    """Whether one module's updates are independent enough for coefficients of their own."""
+    if len(updates) == 1:
+        return True
+    gram = np.einsum("an,bn->ab", updates, updates, dtype=np.float64)
+    sizes = np.sqrt(np.diagonal(gram))
+    return bool(np.linalg.cond(gram / np.outer(sizes, sizes)) <= _ALIKE)
 
 
 def _chosen(rows: int, columns: int) -> NDArray[np.int64]:
