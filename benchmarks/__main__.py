@@ -3,7 +3,18 @@
 import subprocess
 import sys
 
-from benchmarks import figures, many, norms, page, report, subspace, whole, whole_peers, whole_stream
+from benchmarks import (
+    figures,
+    finetune_cpu,
+    many,
+    norms,
+    page,
+    report,
+    subspace,
+    whole,
+    whole_peers,
+    whole_stream,
+)
 
 
 def main() -> None:
@@ -16,6 +27,7 @@ def main() -> None:
     whole_stream.main()
     whole_peers.main()
     figures.main()
+    finetune_cpu.main()
     out = report.HERE / "results" / "importance_cpu.json"
     subprocess.run([sys.executable, "-m", "benchmarks.importance_cpu", "--out", str(out)], check=True)
     print(report.write().read_text())

@@ -141,12 +141,14 @@ def section(r: dict[str, Any]) -> list[str]:
         "steps, whole processes, one thread. Plain training has the same model, rows, order, steps, "
         "logging and checkpoints; its last loss is the same to the last bit.",
         "",
-        "| | CPU ÷ plain training, median (least–most) |",
+        f"| | CPU ÷ plain training, median (least–most) of rounds: {r['rounds']} |",
         "|---|---|",
     ]
     for name, title in names.items():
         found = r["ratios"][name]
         lines.append(f"| {title} | {r['median_ratio'][name]:.3f} ({min(found):.3f}–{max(found):.3f}) |")
+    if (share := r.get("capture_share_of_steps")) is not None:
+        lines += ["", f"The captures of that run took {100 * share:.2f} % of its steps' time."]
     return lines
 
 

@@ -18,9 +18,14 @@ import torch
 from torch import nn
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
+from tunescope.lm.batches import Batch
+from tunescope.lm.forward import Forward
 from tunescope.lm.loss import mean_loss, targets, token_losses
 from tunescope.lm.parameters import parameters_of
+from tunescope.questions.importance.blocks import blocks_of
+from tunescope.questions.importance.bypass import Bypass
 from tunescope.questions.importance.reducer import GradientReducer
+from tunescope.questions.importance.setting import Setting
 
 SHAPE = {
     "hidden_size": 512,
@@ -84,6 +89,38 @@ def measure(model: nn.Module, tokens: int, rounds: int) -> dict[str, object]:
     }
 
 
+def layer_importance(model: nn.Module, tokens: int, rounds: int) -> dict[str, object]:
+    """Leaving every block out, over as many plain forward passes with their losses, in turn."""
+    ids = torch.randint(0, SHAPE["vocab_size"], (1, tokens), generator=torch.Generator().manual_seed(tokens))
+    batch, parameters = Batch(0, 0, ids, torch.ones_like(ids), ids), parameters_of(model)
+    setting, blocks = Setting(Forward(model, True), parameters, 0), blocks_of(model, parameters)
+    bypass = Bypass(setting, blocks)
+    # The first batch decides how blocks are left out.
+    list(bypass(batch))
+    ratios = []
+    with torch.no_grad():
+        for _ in range(rounds):
+            start = time.process_time()
+            for _ in blocks:
+                setting.losses(batch)
+            plain = time.process_time()
+            list(bypass(batch))
+            ratios.append((time.process_time() - plain) / (plain - start))
+    count, head = len(blocks), head_share(tokens)
+    bound = 1.1 * ((count + 1) / (2 * count) * (1 - head) + head)
+    found = {"tokens": tokens, "blocks": count, "head_share": head, "bound": bound}
+    return found | {"median_ratio": statistics.median(ratios), "ratios": ratios}
+
+
+def head_share(tokens: int) -> float:
+    """The head's share of a forward pass's multiplications, attention over half of all pairs included."""
+    width, heads = SHAPE["hidden_size"], SHAPE["num_attention_heads"] * SHAPE["head_dim"]
+    kept = SHAPE["num_key_value_heads"] * SHAPE["head_dim"]
+    projections = 2 * width * heads + 2 * width * kept + 3 * width * SHAPE["intermediate_size"]
+    head = width * SHAPE["vocab_size"]
+    return head / (head + SHAPE["num_hidden_layers"] * (projections + tokens * heads))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, nargs="+", default=[128, 256, 512])
@@ -100,6 +137,7 @@ def main() -> None:
         "parameters": sum(p.numel() for p in model.parameters()),
         "machine": {"torch": torch.__version__, "processor": platform.machine(), "threads": 1},
         "passes": [measure(model, tokens, arguments.rounds) for tokens in arguments.tokens],
+        "layer_importance": [layer_importance(model, n, arguments.rounds) for n in arguments.tokens],
     }
     print(json.dumps(report, indent=1))
     if arguments.out:

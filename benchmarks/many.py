@@ -145,6 +145,11 @@ def many(counts: Sequence[int]) -> list[dict[str, float]]:
     return found
 
 
+def _load(r: dict[str, float]) -> str:
+    """How busy the machine was, where that was written down: other programs' use of its caches adds time."""
+    return f" (load average {r['load_average']:.0f} on two cores)" if "load_average" in r else ""
+
+
 def section(r: dict[str, Any]) -> list[str]:
     """The results as Markdown."""
     lines = [
@@ -161,7 +166,8 @@ def section(r: dict[str, Any]) -> list[str]:
         f"`trajectory` of {r['checkpoints']['checkpoints']} checkpoints of "
         f"{r['checkpoints']['modules']} modules "
         f"(512 × 512): **{r['checkpoints']['over_once_none']:.1f}×** reading and measuring each once, "
-        f"{r['checkpoints']['over_once_png']:.1f}× with the default pictures and animations.",
+        f"{r['checkpoints']['over_once_png']:.1f}× with the default pictures and animations"
+        f"{_load(r['checkpoints'])}.",
         "",
         "| adapters | pairs | CPU s | wall s | peak memory |",
         "|---|---|---|---|---|",

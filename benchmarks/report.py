@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import faults, figures, many, norms, page, whole, whole_peers, whole_stream
+from benchmarks import faults, figures, finetune_cpu, many, norms, page, whole, whole_peers, whole_stream
 
 HERE = Path(__file__).parent
 Document = dict[str, Any]
@@ -113,7 +113,18 @@ def importance_cpu_section(r: Document) -> list[str]:
         low, middle, high = run["quartiles_of_ratio"]["scored"]
         loop = run["median_ratio_to_plain"]["usual_loop"]
         lines.append(f"| {run['tokens']} | {middle:.2f} ({low:.2f}–{high:.2f}) | {loop:.2f} |")
-    return lines
+    told = [
+        f"{run['median_ratio']:.2f}× at {run['tokens']} tokens (bound {run['bound']:.2f})"
+        for run in r.get("layer_importance", [])
+    ]
+    if not told:
+        return lines
+    blocks = r["layer_importance"][0]["blocks"]
+    text = (
+        f"Layer Importance over {blocks} plain forward passes: {', '.join(told)}. "
+        "The bound is 1.1·((L+1)/2L·(1−h) + h), h the head's share of the multiplications."
+    )
+    return [*lines, "", text]
 
 
 def capture_section(r: Document) -> list[str]:
@@ -226,6 +237,7 @@ SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("Whole checkpoints of 70B", "whole_stream", whole_stream.section),
     ("Whole checkpoints beside peers", "whole_peers", whole_peers.section),
     ("Pictures", "figures", figures.section),
+    ("Fine-tuning on a CPU", "finetune_cpu", finetune_cpu.section),
     ("Capture and sweeps", "capture_gpu", capture_section),
     ("Importance on a GPU, as the command runs it", "importance_passes_gpu", importance_passes_section),
     ("Importance on a GPU, the pass itself", "importance_gpu", importance_section),
