@@ -78,8 +78,7 @@ def norms(
     table, low_rank = measure_norms(opened, spectra=spectra, tell=tell)
     said = [] if stated else unread_configs(opened)
     tables, document = _compared(opened, table, metric, focus_layer, said, tell)
-    if len(low_rank):
-        tables["low_rank"] = low_rank
+    tables |= {"low_rank": low_rank} if len(low_rank) else {}
     if (by_head := heads_table(opened, stated)) is not None:
         tables["heads"] = by_head
     return Study(QUESTION, tables, document, arguments, provenance(opened, hash_all))
