@@ -39,14 +39,14 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "ATTN_V",
     ),
     (
-        r"\b(qkv_proj|query_key_value|c_attn|qkv|to_qkv|linear_qkv|Wqkv|in_proj_weight|attn\.in_proj)$",
+        r"\b(qkv_proj|query_key_value|c_attn|qkv|to_qkv|linear_qkv|Wqkv|wqkv|W_pack|in_proj_weight|attn\.in_proj)$",
         "attention",
         "ATTN_QKV",
     ),
     (
         r"\b(o_proj|to_out(\.0)?|out_lin|attention\.output\.dense|SelfAttention\.o|attention\.dense|"
         r"self_attention\.(dense|linear_proj|out_layer)|attention\.wo|attention\.out_proj|"
-        r"(?:self_)?attn\.(o|c_proj|proj|out_proj|output_proj|dense))$",
+        r"(?:self_)?attn\.(o|Wo|c_proj|proj|out_proj|output_proj|dense))$",
         "attention",
         "ATTN_O",
     ),

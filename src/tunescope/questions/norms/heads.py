@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tunescope.delta import Delta, Factored, Pair, Update
 from tunescope.errors import BadInput, Missing, Notice, UsageError, printable
+from tunescope.questions.norms.head_layouts import head_size, key_value_heads, layout_of
 from tunescope.source.files.documents import read_object
 from tunescope.source.opened import Source
 from tunescope.table import Column, Schema, Table, described, dtypes
@@ -34,9 +35,6 @@ _PARTS = {
     "ATTN_Q": ("query", False), "ATTN_K": ("key_value", False), "ATTN_V": ("key_value", False),
     "ATTN_O": ("query", True),
 }  # fmt: skip
-# Fused projections: queries, then keys, then values; or the three of one head after the other.
-_CONTIGUOUS = frozenset({"gpt2", "phi3", "phi4", "imagegpt", "openai-gpt"})
-_BY_HEAD = frozenset({"gpt_neox", "bloom"})
 
 
 @dataclass(frozen=True)
@@ -74,13 +72,13 @@ def heads_of(config: Mapping[str, Any]) -> Heads | None:
     for part in (config, config.get("text_config") or {}):
         if not isinstance(part, Mapping):
             continue
-        query = part.get("num_attention_heads") or part.get("n_head")
+        query = part.get("num_attention_heads") or part.get("n_head") or part.get("n_heads")
         if isinstance(query, int) and query > 0:
-            key_value, size = part.get("num_key_value_heads") or query, part.get("head_dim")
+            key_value, size = key_value_heads(part, query), head_size(part, query)
             latent = part.get("kv_lora_rank") or part.get("q_lora_rank")
-            if isinstance(key_value, int) and key_value > 0 and not latent:
+            if isinstance(key_value, int) and key_value > 0 and query % key_value == 0 and not latent:
                 kind = str(part.get("model_type") or config.get("model_type") or "")
-                return Heads(query, key_value, size if isinstance(size, int) and size > 0 else None, kind)
+                return Heads(query, key_value, size, kind)
     return None
 
 
@@ -202,27 +200,14 @@ def _fused(delta: Delta, heads: Heads, size: int | None) -> list[Block]:
     every = heads.query + 2 * heads.key_value
     if delta.d_out % every or (size is not None and delta.d_out != every * size):
         return []
-    size = delta.d_out // every
-    at = np.arange(size)
-    if heads.kind in _CONTIGUOUS:
-        queries = [("query", h, at + h * size, False) for h in range(heads.query)]
-        first = heads.query * size
-        values = first + heads.key_value * size
-        both = [
-            ("key_value", h, np.r_[first + h * size + at, values + h * size + at], False)
-            for h in range(heads.key_value)
-        ]
-        return [*queries, *both]
-    if heads.kind in _BY_HEAD and heads.query == heads.key_value:
-        found: list[Block] = []
-        for h in range(heads.query):
-            begin = 3 * h * size
-            found += [
-                ("query", h, begin + at, False),
-                ("key_value", h, begin + size + np.arange(2 * size), False),
-            ]
-        return found
-    return []
+    layout = layout_of(heads.kind, heads.query, heads.key_value)
+    if layout is None:
+        return []
+    queries, pairs = layout(heads.query, heads.key_value, delta.d_out // every)
+    return [
+        *(("query", h, rows, False) for h, rows in enumerate(queries)),
+        *(("key_value", h, rows, False) for h, rows in enumerate(pairs)),
+    ]
 
 
 def _norm(update: Update, where: NDArray[np.int64], columns: bool) -> float:

@@ -105,6 +105,40 @@ def test_fused_projections_are_split_by_their_own_layout(tmp_path: Path, kind: s
         assert rows["key_value", h] == pytest.approx(np.linalg.norm(cube[1:, h]), rel=1e-12)
 
 
+REMOTE = {
+    "qwen": ({"kv_channels": 4}, 6, "contiguous"),
+    "baichuan": ({"hidden_size": 24}, 6, "contiguous"),
+    "mpt": ({"d_model": 24, "attn_config": {"attn_type": "multiquery_attention"}}, 1, "contiguous"),
+    "chatglm": ({"multi_query_attention": True, "multi_query_group_num": 2}, 2, "contiguous"),
+    "internlm2": ({"num_key_value_heads": 2}, 2, "grouped"),
+}
+
+
+@pytest.mark.parametrize("kind", REMOTE)
+def test_fused_projections_of_models_whose_code_lies_on_the_hub(tmp_path: Path, kind: str) -> None:
+    """Cut as their modeling files do: `split([q, k, v])`, or `(h gs d)` with the queries before k and v."""
+    more, shared, how = REMOTE[kind]
+    name = {"baichuan": "W_pack", "internlm2": "wqkv", "qwen": "c_attn"}.get(kind, "query_key_value")
+    config = {"model_type": kind, "num_attention_heads": Q_HEADS, **more}
+    delta = adapter(tmp_path / "a", {name: ((Q_HEADS + 2 * shared) * SIZE, D)}, **config)[name]
+    found = tunescope.norms(tmp_path / "a").tables["heads"].frame
+    if how == "grouped":
+        cube = delta.reshape(shared, Q_HEADS // shared + 2, SIZE, D)
+        queries, both = cube[:, :-2].reshape(Q_HEADS, SIZE, D), cube[:, -2:]
+    else:
+        q, k, v = np.split(delta, np.cumsum([Q_HEADS, shared]) * SIZE)
+        queries = q.reshape(Q_HEADS, SIZE, D)
+        both = np.stack([k.reshape(shared, SIZE, D), v.reshape(shared, SIZE, D)], axis=1)
+    for head_kind, parts in (("query", queries), ("key_value", both)):
+        rows = found.filter(pl.col("head_kind") == head_kind).sort("head")["frobenius_norm"].to_list()
+        assert rows == pytest.approx([np.linalg.norm(part) for part in parts], rel=1e-12)
+
+
+def test_a_fused_projection_of_another_size_than_the_config_says_has_no_heads(tmp_path: Path) -> None:
+    adapter(tmp_path / "a", {"c_attn": (72, D)}, model_type="qwen", num_attention_heads=6, kv_channels=8)
+    assert "heads" not in tunescope.norms(tmp_path / "a").tables
+
+
 def test_configs_with_latent_attention_have_no_heads() -> None:
     assert heads_of({"num_attention_heads": 8, "kv_lora_rank": 16}) is None
     assert heads_of({"text_config": {"num_attention_heads": 8, "head_dim": 4}}) == Heads(8, 8, 4)
