@@ -200,6 +200,10 @@ class Pending:
     make: Callable[[Base, tuple[int, int]], Update]
 
 
+# What the status of an update says that was trained against a base which its initialisation changed.
+OTHER_BASE = "not against the original base"
+
+
 @dataclass(frozen=True, eq=False)
 class Delta:
     """One weight's update: where it is, how it was parametrised, and how to read it.
@@ -225,3 +229,8 @@ class Delta:
     pair: Pair | None = None
     base: Base | None = None
     exact: Exact | None = None
+
+    @property
+    def of_other_base(self) -> bool:
+        """Whether it adds to weights that its initialisation changed (PiSSA, OLoRA as they are saved)."""
+        return OTHER_BASE in self.status

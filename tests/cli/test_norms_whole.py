@@ -136,7 +136,7 @@ def test_a_nan_is_counted_and_stays_out_of_every_mean(tmp_path: Path) -> None:
     tuned[Q.format(0)][0, 0] = np.nan
     folders = [saved(tmp_path / n, t) for n, t in (("base", base), ("tuned", tuned))]
     study = tunescope.norms(folders[1], base=folders[0])
-    assert row(study.table.frame, Q.format(0))["status"] == "non-finite: 1 values of W and W'"
+    assert row(study.table.frame, Q.format(0))["status"] == "non-finite: 1 value of W or W'"
     assert study.readout["models"]["tuned"]["n_excluded"] == 1
     assert np.isfinite(study.readout["models"]["tuned"]["overall_mean"])
 
@@ -237,3 +237,19 @@ def test_rl_like_steps_of_two_seeds_are_no_finding_and_a_shared_choice_is(tmp_pa
     found, row = kinds(stepped(1, 3e-3, chosen), stepped(2, 3e-3, chosen), "chosen")
     assert "same_values" in found
     assert row["overlap_chance_given_weight"] < 0.2
+
+
+def test_a_checkpoint_that_is_its_base_is_said_to_be_identical_and_not_untrained(tmp_path: Path) -> None:
+    base = base_weights()
+    study = tunescope.norms(f"t={saved(tmp_path / 'tuned', base)}", base=saved(tmp_path / "base", base))
+    found = {f.kind: f for f in study.findings}
+    assert "untrained" not in found
+    assert "identical to the base" in found["unchanged"].text
+    assert found["unchanged"].severity == "note"
+
+
+def test_an_empty_tensor_is_not_called_unchanged(tmp_path: Path) -> None:
+    base = base_weights() | {"model.empty.weight": np.zeros((0, 4), np.float32)}
+    tuned = {name: value + np.float32(0.01) for name, value in base.items()}
+    study = tunescope.norms(f"t={saved(tmp_path / 'tuned', tuned)}", base=saved(tmp_path / "base", base))
+    assert not {"untrained", "unchanged"} & {f.kind for f in study.findings}

@@ -304,3 +304,19 @@ def test_an_adapter_that_tells_nowhere_is_not_as_expected(tmp_path: Path) -> Non
     save_file({k: np.zeros_like(v) for k, v in load_file(path).items()}, path)
     study = verified(tmp_path, base, merged(base, (1.0, updates)), "a", "b")
     assert study.readout["verdict"] == "cannot_tell"
+
+
+@pytest.mark.parametrize("start", ["pissa", "pissa_niter_4", "olora"])
+def test_an_adapter_against_a_base_that_its_initialisation_changed_cannot_be_told(
+    tmp_path: Path, start: str
+) -> None:
+    base = base_weights("fp32")
+    updates = adapter(tmp_path / "a", base, init_lora_weights=start)
+    study = verified(tmp_path, base, merged(base, (1.0, updates)), "a")
+    assert study.readout["verdict"] == "cannot_tell"
+    unread = next(f for f in study.findings if f.kind == "unread")
+    assert "not against the original base" in unread.text
+    norms = tunescope.norms(f"a={tmp_path / 'a'}", base=tmp_path / "base").table.frame
+    assert norms["frobenius_norm"].null_count() == 0
+    for column in ("relative_norm", "cosine_to_base"):
+        assert column not in norms.columns or norms[column].null_count() == norms.height

@@ -11,6 +11,7 @@ import polars as pl
 
 from tunescope.delta import Delta, Pair
 from tunescope.linalg import gram, spectrum
+from tunescope.study.finding import counted
 from tunescope.table import KEYS, Column, Schema
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _columns(found: "Change") -> dict[str, Any]:
 
 def _status(status: str, found: "Change") -> str:
     if found.non_finite:
-        return f"non-finite: {found.non_finite} values of W and W'"
+        return f"non-finite: {counted(found.non_finite, 'value')} of W or W'"
     if not math.isfinite(found.norm):
         return _BEYOND
     said = [] if status == "ok" else [status]

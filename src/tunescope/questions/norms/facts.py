@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from tunescope.study.finding import Finding, merged, named
+from tunescope.study.finding import Finding, counted, merged, named
 
 _MANY = 12
 
@@ -13,11 +13,13 @@ def untrained(frame: pl.DataFrame) -> list[Finding]:
     """Models of which all updates, or some, are exactly zero."""
     found: list[Finding] = []
     found_equal: list[Finding] = []
+    # An empty tensor has no values that training could have moved.
+    frame = frame.filter(pl.col("d_out") * pl.col("d_in") > 0)
     counts = _counts(frame)
     zeros = frame.filter(pl.col("unscaled_frobenius_norm").fill_null(pl.col("frobenius_norm")) == 0)
     for model, zero in _models(zeros):
         every = zero.height == counts[model]
-        if not every and _whole(zero):
+        if _whole(zero):
             found_equal.append(_unchanged(model, zero["component_name"].to_list(), counts[model]))
             continue
         components = () if every else tuple(zero["component_name"].to_list())
@@ -42,9 +44,12 @@ def _whole(rows: pl.DataFrame) -> bool:
 
 def _unchanged(model: str, names: Sequence[str], of: int) -> Finding:
     """Tensors of a whole model that training left alone, as it leaves all that it does not train."""
+    evidence = {"statistic": "tensors equal to the base's", "value": len(names), "n": of}
+    if len(names) == of:
+        text = f"{model} is identical to the base: {counted(of, 'tensor')} compared, all of them equal."
+        return Finding("unchanged", text, (model,), evidence=evidence)
     are = "equals" if len(names) == 1 else "equal"
     text = f"{model}: {len(names)} of {of} tensors {are} those of the base ({named(names)})."
-    evidence = {"statistic": "tensors equal to the base's", "value": len(names), "n": of}
     return Finding("unchanged", text, (model,), tuple(names), evidence=evidence)
 
 

@@ -115,7 +115,8 @@ def _row(delta: Delta, update: Update, sizes: "_Sizes", row: dict[str, Any]) -> 
         row |= sizes.shape if delta.scale != 0 else dict.fromkeys(sizes.shape, math.nan)
         largest = None if delta.scale is None else sizes.largest * abs(delta.scale)
         row["spectral_norm"] = math.nan if largest == math.inf else largest
-    if delta.base is not None and delta.scale is not None and math.isfinite(norm):
+    known = delta.base is not None and delta.scale is not None and not delta.of_other_base
+    if known and delta.base is not None and math.isfinite(norm):
         row |= against_base(update, delta.base, (delta.d_out, delta.d_in))
     if not math.isfinite(norm):
         row["status"] = _non_finite(update)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tunescope.delta import Pair
 from tunescope.measure.dense import change, looked
-from tunescope.questions.verify.measure import Candidates
+from tunescope.questions.verify.measure import Candidates, Unread
 from tunescope.source.opened import Source
 
 _LACKING = "only in the base"
@@ -24,17 +24,18 @@ class Elsewhere:
     incomparable: tuple[tuple[str, str], ...] = ()
 
 
-def elsewhere(merged: Source, modules: Sequence[Candidates]) -> Elsewhere:
+def elsewhere(merged: Source, modules: Sequence[Candidates], unread: Sequence[Unread]) -> Elsewhere:
     """Every weight that no adapter touches, beside the base's: rounding to a file's dtype is no change."""
-    known = {module.address for module in modules}
+    replayed, not_read = {module.address for module in modules}, {gone.address for gone in unread}
+    known = replayed | not_read
     changed, spoilt = [], []
     for delta in merged.deltas:
-        if delta.address in known or delta.pair is None:
+        if delta.address in replayed or delta.pair is None:
             continue
         equal, lost = looked(delta.pair.before, delta.pair.after)
         if lost:
             spoilt.append((delta.component_name, lost))
-        if not equal and _differs(delta.pair):
+        if not equal and delta.address not in known and _differs(delta.pair):
             changed.append(delta.component_name)
     lacking = merged.base.coverage if merged.base is not None else ()
     return Elsewhere(

@@ -79,20 +79,48 @@ def touched(merged: Source, adapters: Sequence[Source]) -> tuple[list[Candidates
         wanted = {d.address: address_place(d.address, (d.d_out, d.d_in)) for d in adapter.deltas}
         theirs = matched(wanted, places)
         for delta in adapter.deltas:
-            there = theirs.get(delta.address)
-            whole = None if there is None else held[there]
-            if whole is None or (part := _part(whole, delta)) is None:
-                why = _lack(whole, delta)
-                unread.append(Unread(adapter.label, delta.component_name, delta.address, why))
+            there = theirs.get(delta.address, delta.address)
+            whole = held.get(there)
+            part = None if whole is None else _part(whole, delta)
+            if part is None or delta.of_other_base:
+                unread.append(_unread(adapter.label, there, whole, delta))
                 continue
-            assert there is not None
             pairs[there] = part
             found.setdefault(there, {})[adapter.label] = (delta,)
         unread += [
             Unread(adapter.label, str(p.address), p.address, "no such weight in the base")
             for p in adapter.pending
         ]
+    unread += _beside(unread, found, held)
     return [_candidates(pairs[address], deltas) for address, deltas in found.items()], unread
+
+
+def _beside(
+    unread: Sequence[Unread],
+    found: dict[Address, dict[str, tuple[Delta, ...]]],
+    held: Mapping[Address, Delta],
+) -> list[Unread]:
+    """Takes out updates of weights that another adapter changes in a way that cannot be replayed."""
+    others = {gone.address for gone in unread} & set(found)
+    why = "another adapter's part of it cannot be replayed"
+    return [
+        Unread(label, held[address].component_name, address, why)
+        for address in sorted(others, key=str)
+        for label in found.pop(address)
+    ]
+
+
+def _unread(label: str, there: Address, whole: Delta | None, delta: Delta) -> Unread:
+    if whole is None:
+        return Unread(label, delta.component_name, there, "not in the merged model")
+    if delta.of_other_base:
+        why = delta.status
+    elif whole.pair is None:
+        why = whole.status
+    else:
+        sizes = f"{whole.d_out}×{whole.d_in} in the merged model, {delta.d_out}×{delta.d_in} in the adapter"
+        why = f"shapes differ: {sizes}"
+    return Unread(label, whole.component_name, there, why)
 
 
 def _part(whole: Delta, delta: Delta) -> Delta | None:
@@ -107,14 +135,6 @@ def _part(whole: Delta, delta: Delta) -> Delta | None:
         pair = replace(whole.pair, before=before, after=after)
         return replace(whole, pair=pair, d_out=delta.d_out, d_in=delta.d_in)
     return None
-
-
-def _lack(whole: Delta | None, delta: Delta) -> str:
-    if whole is None:
-        return "not in the merged model"
-    if whole.pair is None:
-        return whole.status
-    return f"{whole.d_out}×{whole.d_in} in the merged model, {delta.d_out}×{delta.d_in} in the adapter"
 
 
 def _candidates(delta: Delta, deltas: Mapping[str, tuple[Delta, ...]]) -> Candidates:

@@ -76,7 +76,7 @@ def verify(
         mine = _readings(found, opened, expected)
         readings += mine
         rows += _rows(found, mine)
-    rest = elsewhere(difference, modules)
+    rest = elsewhere(difference, modules, unread)
     for source in (*opened, difference):
         source.verify_unchanged()
     sources = [difference, *opened]

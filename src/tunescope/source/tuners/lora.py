@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tunescope.delta import Array, Delta, Factored
+from tunescope.delta import OTHER_BASE, Array, Delta, Factored
 from tunescope.source.files.tensors import LazyTensor, require_float
 from tunescope.source.tuners.adapter import Adapter, Module, Tuner, exact, floats, lora_scale
 from tunescope.source.tuners.experts import expert_deltas, targets_parameters
@@ -52,13 +52,13 @@ def _status(config: Any) -> str:
     if config.get("use_dora"):
         return "directional part s·BA; the DoRA magnitude needs the base"
     if config.get("kasa_config"):
-        return "adapter part; KaSA also cut the base's smallest singular values"
+        return f"adapter part; KaSA also cut the base's smallest singular values: {OTHER_BASE}"
     if config.get("alora_invocation_tokens"):
         return "acts only after the invocation tokens"
     initialised = str(config.get("init_lora_weights", "")).lower()
     kind = next((k for k in _CHANGES_BASE if initialised.startswith(k)), None)
     if kind is not None:
-        return f"s·BA against the base that the {kind} initialisation changed; not against the original base"
+        return f"s·BA against the base that the {kind} initialisation changed; {OTHER_BASE}"
     return "ok"
 
 
