@@ -68,7 +68,7 @@ def test_orthogonal_rotations_leave_norms_unchanged(shape: tuple[int, int, int, 
 @pytest.mark.parametrize("block", [1, 7, 64, 10_000])
 def test_chunking_does_not_matter(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     B, A, dense = factors(3, 500, 300, 6)
-    monkeypatch.setattr(gram, "_BLOCK", block)
+    monkeypatch.setattr(gram, "BLOCK", block)
     assert gram.product_frobenius(B, A)[0] == pytest.approx(np.linalg.norm(dense), rel=1e-6)
 
 

@@ -26,6 +26,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 # Shapes of a layer's parameters, and of what all layers share, for a layer of 4×6 at rank 2.
 OWN: dict[str, Shapes] = {
     "ADALORA": {"lora_A": (2, 6), "lora_B": (4, 2), "lora_E": (2, 1), "ranknum": ()},
+    "BEFT": {"beft_bias": (1, 4)},
     "C3A": {"c3a_kernel": (2, 3, 2)},
     "DELORA": {"delora_A": (2, 6), "delora_B": (4, 2), "delora_lambda": (1,), "delora_w_norm": (6,)},
     "FOURIERFT": {"fourierft_spectrum": (5,)},

@@ -25,7 +25,7 @@ def test_every_weight_of_the_shipped_model_has_the_norm_that_was_chosen(study: S
 
 def test_the_band_is_what_the_answer_says(study: Study) -> None:
     assert [finding.kind for finding in study.findings] == ["middle_layers"]
-    assert study.findings[0].text.startswith("planted changed most in its middle layers: 3.")
+    assert study.findings[0].text.startswith("planted changed most in its middle layers, 4 to 6: 3.")
     moved = {layer: planted_norm(layer, "v_proj") for layer in range(LAYERS)}
     assert set(sorted(moved, key=lambda layer: -moved[layer])[: len(BAND)]) == set(BAND)
 

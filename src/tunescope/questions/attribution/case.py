@@ -72,6 +72,6 @@ def percent(share: float) -> str:
     """A share in words.
 
     >>> percent(0.456)
-    '46 %'
+    '46%'
     """
     return f"{100 * share:.0f}%"

@@ -13,6 +13,7 @@ from tunescope.questions.check.loading import spellings
 from tunescope.questions.check.names import BY_PLACE, candidates
 from tunescope.questions.check.place import Place
 from tunescope.questions.check.rank import with_ranks
+from tunescope.questions.check.spelling import as_peft_spells
 from tunescope.questions.check.wanted import Shape, Wanted, stored_whole, wanted
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
@@ -46,7 +47,7 @@ def places(source: Source, base: BaseNames | None) -> list[Place]:
     by_place = _by_place(base) if source.format in BY_PLACE else {}
     found = [_looked_up(place, base, by_place, source) for place in every]
     found = joined(found, base, source)
-    found = with_ranks(_with_remedies(found, base, source), source)
+    found = with_ranks(as_peft_spells(_with_remedies(found, base, source), source), source)
     return [*found, *halves, *_misfits(source, base, {place.weight for place in found})]
 
 
@@ -192,8 +193,12 @@ def _renamed(head: str, instead: str) -> str:
 
 
 def _choice(renamings: Sequence[tuple[str, str]]) -> str:
-    prefixes = " or ".join(repr(instead) if instead else "no prefix" for _, instead in renamings)
-    return f"it fits in several places, choose one: {prefixes} in front of the adapter's names"
+    head = renamings[0][0]
+    if not head:
+        prefixes = " or ".join(repr(instead) if instead else "no prefix" for _, instead in renamings)
+        return f"it fits in several places, choose one: {prefixes} in front of the adapter's names"
+    prefixes = " or ".join(repr(instead) if instead else "nothing" for _, instead in renamings)
+    return f"it fits in several places, choose one: {prefixes} for {head!r} in the adapter's names"
 
 
 def renaming(found: Sequence[Place], base: BaseNames, source: Source) -> list[tuple[str, str]]:

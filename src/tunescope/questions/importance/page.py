@@ -62,7 +62,7 @@ def _panels(data: Mapping[str, Data]) -> Iterator[Panel]:
         "questions and have scales of their own.",
         "importance",
         measures=[
-            Measure("normalized", "score over the largest", "importance", (0.0, 1.0)),
+            Measure("normalized", "score over the largest inside the layers", "importance", (0.0, 1.0)),
             Measure("score", "score", "importance", error="stderr"),
             Measure("share", "share of all scores", "importance"),
         ],

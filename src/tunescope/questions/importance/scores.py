@@ -28,7 +28,9 @@ SCHEMA: Schema = {
     "n": Column(pl.Int64, "independent samples"),
     "unit": Column(pl.String, "unit of the score"),
     "share": Column(pl.Float64, "score over the sum of all absolute scores of the method", "[-1, 1]"),
-    "normalized": Column(pl.Float64, "score over the largest inside the layers", "at most 1"),
+    "normalized": Column(
+        pl.Float64, "score over the largest inside the layers", "at most 1 inside the layers"
+    ),
     "numel": Column(pl.Int64, "weights of the parameter"),
 }
 

@@ -14,7 +14,7 @@ def untrained(frame: pl.DataFrame) -> list[Finding]:
     found: list[Finding] = []
     found_equal: list[Finding] = []
     # An empty tensor has no values that training could have moved.
-    frame = frame.filter(pl.col("d_out") * pl.col("d_in") > 0)
+    frame = frame.filter((pl.col("d_out") * pl.col("d_in") != 0).fill_null(True))
     counts = _counts(frame)
     zeros = frame.filter(pl.col("unscaled_frobenius_norm").fill_null(pl.col("frobenius_norm")) == 0)
     for model, zero in _models(zeros):

@@ -121,6 +121,6 @@ def _text(who: str, factor: str, evidence: Mapping[str, Any], metric: str, layer
     lead = f"{'Layers' if many else 'Layer'} {listed(which, 'and')} of {who}"
     return (
         f"{lead} {what.replace('has', 'have') if many else what} than the others, in all kinds of weight "
-        f"together: {factor} the middle one of the {layers} {evidence['title']}layers in "
+        f"together: {factor} the middle one of the others among {layers} {evidence['title']}layers in "
         f"{of_measure(metric)} (median over {evidence['kinds']} kinds of weight)."
     )

@@ -46,7 +46,7 @@ def ending_words(ended: Mapping[str, Any]) -> str:
 
     >>> told = {"before": 2.5, "last": 2.4, "change": -0.1, "stderr": 0.01, "p": 0.001, "verdict": "falls"}
     >>> ending_words(told)
-    'its last quarter is 4.0 % below the quarter before (0.1 ± 0.01, p 0.001): it still fell'
+    'its last quarter is 4.0% below the quarter before (0.1 ± 0.01, p 0.001): it still fell'
     """
     change = ended["change"]
     side = "below" if change < 0 else "above"
@@ -56,7 +56,11 @@ def ending_words(ended: Mapping[str, Any]) -> str:
         f"{significant(abs(change), 2)} ± {significant(ended['stderr'], 2)}, p {significant(ended['p'], 1)}"
     )
     verdict = _VERDICTS.get(ended["verdict"])
-    so = f"it {verdict}" if verdict else "not told from its noise"
+    so = (
+        f"it {verdict}"
+        if verdict
+        else f"not told from its noise (p ≤ {ALPHA} over all runs and a change of {SHARE:.0%} would be)"
+    )
     return f"its last quarter is {size} ({error}): {so}"
 
 

@@ -238,3 +238,40 @@ def test_numbered_factors_load_into_a_stacked_model_as_check_says(tmp_path: Path
     for layer in range(2):
         moved = after[f"{OWNER.format(layer)}.gate_up_proj"] - before[f"{OWNER.format(layer)}.gate_up_proj"]
         assert torch.allclose(moved, torch.full_like(moved, 2.0 * RANK), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("front", "end", "remedy"),
+    [
+        ("model.", "weight", "put 'base_model.model.' in front of the adapter's names"),
+        ("base_model.model.base_model.model.model.", "weight", "write 'base_model.model.' for"),
+        ("base_model.model._orig_mod.model.", "weight", "write 'base_model.model.' for"),
+        ("base_model.model.model.", "mine.weight", "take '.mine' out of the adapter's names"),
+        ("base_model.model.model.", "weight", ""),
+    ],
+)
+def test_names_that_peft_does_not_look_for_attach_nothing(
+    tmp_path: Path, front: str, end: str, remedy: str
+) -> None:
+    """As PEFT itself loads them: it takes none of their factors, and says nothing."""
+    torch, peft = pytest.importorskip("torch"), pytest.importorskip("peft")
+    module = "layers.0.self_attn.q_proj"
+    base = made(tmp_path / "base", {f"model.{module}.weight": (WIDTH, WIDTH)}, model_type="llama")
+    tensors = {f"{front}{module}.lora_A.{end}": (RANK, WIDTH), f"{front}{module}.lora_B.{end}": (WIDTH, RANK)}
+    adapter = made(
+        tmp_path / "adapter", tensors, peft_type="LORA", r=RANK, lora_alpha=4, target_modules=["q_proj"]
+    )
+    row = check(adapter, base=base).table.frame.row(0, named=True)
+    assert row["status"] == ("missing" if remedy else "attached")
+    assert (row["remedy"] or "").startswith(remedy)
+    layer = torch.nn.Module()
+    layer.self_attn = torch.nn.Module()
+    layer.self_attn.q_proj = torch.nn.Linear(WIDTH, WIDTH, bias=False)
+    model = torch.nn.Module()
+    model.model = torch.nn.Module()
+    model.model.layers = torch.nn.ModuleList([layer])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        loaded = peft.PeftModel.from_pretrained(model, str(adapter))
+    factor = loaded.get_submodule(f"base_model.model.model.{module}").lora_B["default"].weight
+    assert bool((factor == 1).all()) == (not remedy)

@@ -1,0 +1,45 @@
+"""Names of an adapter as PEFT looks them up: one `base_model.model.` in front, no adapter's name inside.
+
+PEFT loads a tensor under another name as little as one that the base has no place for, and says nothing.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tunescope.questions.check.place import Place
+from tunescope.source.formats.names import strip_wrappers
+from tunescope.source.opened import Source
+
+_FRONT = "base_model.model."
+# [huggingface/peft: src/peft/utils/save_and_load.py] puts the name that it loads under behind these itself.
+_ADAPTER = re.compile(
+    r"\.lora_(?:embedding_)?[AB]\.(?!weight$|bias$)(?P<adapter>[^.]+)(?:\.(?:weight|bias))?$"
+)
+
+
+def as_peft_spells(found: Sequence[Place], source: Source) -> list[Place]:
+    """The modules, of which none attaches whose tensors PEFT would look for under another name."""
+    if source.format != "peft" or "peft_type" not in source.config:
+        return list(found)
+    return [_spelled(place) for place in found]
+
+
+def _spelled(place: Place) -> Place:
+    delta = place.wanted.delta
+    if place.status != "attached" or delta is None or not delta.tensors:
+        return place
+    name = delta.tensors[0]
+    bare = strip_wrappers(name)
+    if name != _FRONT + bare:
+        front = name.removesuffix(bare)
+        wrong = f"write {_FRONT!r} for {front!r}" if front else f"put {_FRONT!r} in front of"
+        inside = front == name
+        remedy = (
+            f"call it {_FRONT + bare!r}" if inside else f"{wrong}{' in' if front else ''} the adapter's names"
+        )
+        return replace(place, status="missing", remedy=f"{remedy}: PEFT looks for that")
+    if adapter := _ADAPTER.search(name):
+        remedy = f"take {'.' + adapter['adapter']!r} out of the adapter's names: PEFT puts one in itself"
+        return replace(place, status="missing", remedy=remedy)
+    return place
