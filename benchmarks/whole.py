@@ -116,18 +116,20 @@ def norms_of(folder: Path, spectra: str) -> Callable[[], Any]:
 def verified(folder: Path) -> Callable[[], Any]:
     """What `tunescope verify` computes of a merge, without hashing the files; it must be read rightly."""
     from tunescope.questions.verify import measure
+    from tunescope.questions.verify.elsewhere import elsewhere
     from tunescope.source.against import open_difference, opener
     from tunescope.source.whole import open_whole
 
     def run() -> None:
         base = open_whole(folder / "base")
         merged = open_difference(folder / "merged", base, "merged")
-        modules = measure.touched(merged, opener(base)(str(folder / "adapter")))
+        modules, unread = measure.touched(merged, opener(base)(str(folder / "adapter")))
         for module in modules:
             found = measure.replay(module).found
             assert found is not None
             assert abs(found.values[0] - 1) < 0.01
-        assert not list(measure.elsewhere(merged, modules))
+        assert not unread
+        assert not elsewhere(merged, modules, unread).changed
 
     return run
 
