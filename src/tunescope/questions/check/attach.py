@@ -13,7 +13,7 @@ from tunescope.questions.check.loading import spellings
 from tunescope.questions.check.names import BY_PLACE, candidates
 from tunescope.questions.check.place import Place
 from tunescope.questions.check.rank import with_ranks
-from tunescope.questions.check.spelling import as_peft_spells
+from tunescope.questions.check.spelling import as_peft_spells, renamed
 from tunescope.questions.check.wanted import Shape, Wanted, stored_whole, wanted
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
@@ -170,10 +170,10 @@ def _spoken(module: str, head: str, instead: str) -> str:
     there = instead + module.removeprefix(head)
     bare = strip_wrappers(there)
     if bare == there:
-        return _renamed(head, instead)
+        return renamed(head, instead)
     wrapper = there.removesuffix(bare)
     unwrapped = f"take {wrapper!r} off the base's names (save the model without its wrapper)"
-    return unwrapped if bare == module else f"{unwrapped}, and {_renamed(*_heads(module, bare))}"
+    return unwrapped if bare == module else f"{unwrapped}, and {renamed(*_heads(module, bare))}"
 
 
 def _heads(one: str, other: str) -> tuple[str, str]:
@@ -184,21 +184,11 @@ def _heads(one: str, other: str) -> tuple[str, str]:
     return "".join(f"{part}." for part in ours), "".join(f"{part}." for part in theirs)
 
 
-def _renamed(head: str, instead: str) -> str:
-    if not head:
-        return f"put {instead!r} in front of the adapter's names"
-    if not instead:
-        return f"take {head!r} off the adapter's names"
-    return f"write {instead!r} for {head!r} in the adapter's names"
-
-
 def _choice(renamings: Sequence[tuple[str, str]]) -> str:
     head = renamings[0][0]
-    if not head:
-        prefixes = " or ".join(repr(instead) if instead else "no prefix" for _, instead in renamings)
-        return f"it fits in several places, choose one: {prefixes} in front of the adapter's names"
-    prefixes = " or ".join(repr(instead) if instead else "nothing" for _, instead in renamings)
-    return f"it fits in several places, choose one: {prefixes} for {head!r} in the adapter's names"
+    none, where = ("nothing", f"for {head!r} in") if head else ("no prefix", "in front of")
+    prefixes = " or ".join(repr(instead) if instead else none for _, instead in renamings)
+    return f"it fits in several places, choose one: {prefixes} {where} the adapter's names"
 
 
 def renaming(found: Sequence[Place], base: BaseNames, source: Source) -> list[tuple[str, str]]:

@@ -32,14 +32,23 @@ def _spelled(place: Place) -> Place:
     name = delta.tensors[0]
     bare = strip_wrappers(name)
     if name != _FRONT + bare:
-        front = name.removesuffix(bare)
-        wrong = f"write {_FRONT!r} for {front!r}" if front else f"put {_FRONT!r} in front of"
-        inside = front == name
-        remedy = (
-            f"call it {_FRONT + bare!r}" if inside else f"{wrong}{' in' if front else ''} the adapter's names"
-        )
+        inside = not name.endswith(bare)
+        remedy = f"call it {_FRONT + bare!r}" if inside else renamed(name.removesuffix(bare), _FRONT)
         return replace(place, status="missing", remedy=f"{remedy}: PEFT looks for that")
     if adapter := _ADAPTER.search(name):
         remedy = f"take {'.' + adapter['adapter']!r} out of the adapter's names: PEFT puts one in itself"
         return replace(place, status="missing", remedy=remedy)
     return place
+
+
+def renamed(head: str, instead: str) -> str:
+    """What to write instead of what all names begin with, in words.
+
+    >>> renamed("", "model.")
+    "put 'model.' in front of the adapter's names"
+    """
+    if not head:
+        return f"put {instead!r} in front of the adapter's names"
+    if not instead:
+        return f"take {head!r} off the adapter's names"
+    return f"write {instead!r} for {head!r} in the adapter's names"
