@@ -84,7 +84,7 @@ class WeightGroup:
     def statistics(self, now: Tensor) -> Tensor:
         """The statistics of these weights."""
         stats = moments(now, self.starts[0])
-        return torch.cat([stats, norms_of_moments(stats, now.shape[1])[:, None]], dim=1)
+        return torch.cat([stats, _norms_of_moments(stats, now.shape[1])[:, None]], dim=1)
 
 
 class PairGroup:
@@ -171,7 +171,7 @@ class Stack:
 Members = list[tuple[list[int], Module]]
 
 
-def norms_of_moments(stats: Tensor, count: Tensor | int) -> Tensor:
+def _norms_of_moments(stats: Tensor, count: int) -> Tensor:
     """‖Δ‖ of rows of `count` values from their moments: Σ Δ² = n (var + mean²), where nothing cancels."""
     return (count * (stats[:, 1] + stats[:, 0].square())).sqrt()
 

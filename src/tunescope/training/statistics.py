@@ -95,13 +95,13 @@ def low_rank_norms(A: Tensor, delta_A: Tensor | None, delta_B: Tensor, B0: Tenso
     left, right = delta_B, A
     if B0 is not None and delta_A is not None:
         left, right = torch.cat([delta_B, B0], dim=2), torch.cat([A, delta_A], dim=1)
-    norms = norms_of_terms(gram(left.mT) * gram(right))
+    norms = _norms_of_terms(gram(left.mT) * gram(right))
     if not is_recording() and bool((cancelled := norms < 0).any()):
         norms[cancelled] = _through_qr(left[cancelled], right[cancelled])
     return norms
 
 
-def norms_of_terms(terms: Tensor) -> Tensor:
+def _norms_of_terms(terms: Tensor) -> Tensor:
     """√Σ of the products of two Gram matrices, `(n, k, k)` to `(n,)`; -1 where they have cancelled too far.
 
     While a CUDA graph is recorded nothing can be looked at: whoever reads the numbers later takes those below

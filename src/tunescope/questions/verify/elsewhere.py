@@ -27,7 +27,6 @@ class Elsewhere:
 def elsewhere(merged: Source, modules: Sequence[Candidates], unread: Sequence[Unread]) -> Elsewhere:
     """Every weight that no adapter touches, beside the base's: rounding to a file's dtype is no change."""
     replayed, not_read = {module.address for module in modules}, {gone.address for gone in unread}
-    known = replayed | not_read
     changed, spoilt = [], []
     for delta in merged.deltas:
         if delta.address in replayed or delta.pair is None:
@@ -35,14 +34,16 @@ def elsewhere(merged: Source, modules: Sequence[Candidates], unread: Sequence[Un
         equal, lost = looked(delta.pair.before, delta.pair.after)
         if lost:
             spoilt.append((delta.component_name, lost))
-        if not equal and delta.address not in known and _differs(delta.pair):
+        if not equal and delta.address not in not_read and _differs(delta.pair):
             changed.append(delta.component_name)
     lacking = merged.base.coverage if merged.base is not None else ()
     return Elsewhere(
         tuple(changed),
         tuple(spoilt),
         tuple(entry.tensor for entry in lacking if entry.status != "used" and entry.reason == _LACKING),
-        tuple((d.component_name, d.status) for d in merged.incomparable if d.address not in known),
+        tuple(
+            (d.component_name, d.status) for d in merged.incomparable if d.address not in replayed | not_read
+        ),
     )
 
 
