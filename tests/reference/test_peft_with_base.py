@@ -78,6 +78,14 @@ class Model(torch.nn.Module):
         return x
 
 
+def nudge(wrapped: Any, size: float = 0.05) -> None:
+    """Move what is trained, as training would."""
+    with torch.no_grad():
+        for parameter in wrapped.parameters():
+            if parameter.requires_grad:
+                parameter.add_(size * torch.randn_like(parameter))
+
+
 def trained(name: str, tmp_path: Path, **more: Any) -> tuple[dict[str, np.ndarray], Path]:
     """Weights that PEFT merged, beside a saved base and adapter in `tmp_path`."""
     torch.manual_seed(0)
@@ -89,10 +97,7 @@ def trained(name: str, tmp_path: Path, **more: Any) -> tuple[dict[str, np.ndarra
     for key, value in more.items():
         setattr(config, key, value)
     wrapped = peft.get_peft_model(model, config)
-    with torch.no_grad():
-        for parameter in wrapped.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.05 * torch.randn_like(parameter))
+    nudge(wrapped)
     wrapped.save_pretrained(tmp_path / "adapter")
     merged = wrapped.merge_and_unload()
     return {k: v.numpy() for k, v in merged.state_dict().items()}, tmp_path
@@ -272,10 +277,7 @@ def test_dora_of_every_kind_of_layer_is_what_pefts_merge_added(rank_stabilised: 
         target_modules=targets, **LORA
     )  # fmt: skip
     wrapped = peft.get_peft_model(model, config)
-    with torch.no_grad():
-        for parameter in wrapped.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.1 * torch.randn_like(parameter))
+    nudge(wrapped, 0.1)
     wrapped.save_pretrained(tmp_path / "adapter")
     merged = wrapped.merge_and_unload().state_dict()
     (source,) = opener(open_whole(tmp_path / "base"))(str(tmp_path / "adapter"))
@@ -311,10 +313,7 @@ def shapeless(name: str, folder: Path) -> dict[str, np.ndarray]:
     config = SHAPELESS[name]()
     config.target_modules = {"q_proj", "down_proj"}
     wrapped = peft.get_peft_model(model, config)
-    with torch.no_grad():
-        for parameter in wrapped.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.05 * torch.randn_like(parameter))
+    nudge(wrapped)
     wrapped.save_pretrained(folder / "adapter")
     merged = wrapped.merge_and_unload().state_dict()
     return {

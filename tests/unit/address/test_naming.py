@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from tests.unit.address.saved_updates import saved
 
 from tunescope.address import dotted, parse
 from tunescope.address.naming import BLOCKS, OUTSIDE, RENAMES, Rename
@@ -45,18 +45,6 @@ def path(rule: Rename, module: str, block: int) -> str:
     if blocks == "denoiser.blocks" and module == rule.name and not module.startswith(("self_", "cross_")):
         blocks = "transformer_blocks"
     return f"{LISTS.get(blocks, f'diffusion_model.{blocks}')}.{block}.{module}"
-
-
-def saved(file: Path, names: list[str]) -> Path:
-    """The same three updates under the names given, as ComfyUI (dotted) or kohya (flat) saves them."""
-    rng = np.random.default_rng(0)
-    tensors = {}
-    for name in names:
-        tensors[f"{name}.lora_down.weight"] = rng.normal(size=(2, 6)).astype(np.float32)
-        tensors[f"{name}.lora_up.weight"] = rng.normal(size=(4, 2)).astype(np.float32)
-        tensors[f"{name}.alpha"] = np.array(2, np.float32)
-    save_file(tensors, file)
-    return file
 
 
 def flat(name: str) -> str:

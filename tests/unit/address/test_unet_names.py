@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from tests.unit.address.saved_updates import saved
 
 from tunescope.address import component_names, distinct_addresses, dotted, parse
 from tunescope.source import open_source
@@ -94,18 +95,6 @@ def numbered(name: str, names: list[str]) -> str:
     number = 3 * level + place + (side == "down")
     blocks = "input_blocks" if side == "down" else "output_blocks"
     return f"{blocks}.{number}.{0 if kind == 'resnets' else 1}.{_PARTS.get(rest, rest)}"
-
-
-def saved(file: Path, names: list[str]) -> Path:
-    """The same three updates under the names given, as ComfyUI (dotted) or kohya (flat) saves them."""
-    rng = np.random.default_rng(0)
-    tensors = {}
-    for name in names:
-        tensors[f"{name}.lora_down.weight"] = rng.normal(size=(2, 6)).astype(np.float32)
-        tensors[f"{name}.lora_up.weight"] = rng.normal(size=(4, 2)).astype(np.float32)
-        tensors[f"{name}.alpha"] = np.array(2, np.float32)
-    save_file(tensors, file)
-    return file
 
 
 @pytest.mark.parametrize("model", MODELS)
