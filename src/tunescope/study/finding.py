@@ -141,7 +141,7 @@ NOTICED = frozenset({
     "start_missing", "start_renamed", "step_mismatch", "steps_missing", "stopped_early", "targets_differ",
     "torchtune_export", "training_mode", "unfinished_download", "unknown_config_key",
     "unnamed_parameters", "unsupported_dtype",
-    "unwrapped", "weights_differ", "wrapper_prefix", "wrong_total_size",
+    "untested_turn", "unwrapped", "weights_differ", "wrapper_prefix", "wrong_total_size",
 })  # fmt: skip
 
 # Notices that only say what was done.
@@ -150,6 +150,7 @@ _ONLY_SAID = {
     "data-cut", "training-mode", "graphs-replayed", "blocks-one-by-one", "rows-of-llama-cpp",
     "rows-of-torchtune", "torchtune-export", "scale-replaced",
     "no-trainer-state", "steps-missing", "start-missing", "last-left-out", "start-renamed", "unchanged",
+    "untested-turn",
 }  # fmt: skip
 
 

@@ -10,19 +10,25 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tunescope.errors import Notice
 from tunescope.statistics.location import mean_differs
 from tunescope.statistics.tails import leading_outliers, t5_scale
-from tunescope.study.finding import Finding
+from tunescope.study.finding import Finding, named
 
 # A walk of random steps keeps a cosine of √(t/t') with itself; training keeps more. Half of that is a break,
 # and no cosine above the ceiling is.
 RANDOM_WALK_SHARE, CEILING = 0.5, 0.4
 # A stretch is a jump when it adds this much to the way that ΔW goes otherwise; fewer stretches have no usual.
 JUMP_SHARE, LEAST_STRETCHES = 0.15, 8
+# With fewer weights the scatter of their cosines is itself unknown: four unrelated ones would pass or fail
+# the t test by chance. From six on those of unrelated checkpoints pass it.
+LEAST_WEIGHTS = 6
 ALPHA = 0.01
 Floats = NDArray[np.float64]
 # Losses logged for one step that differ by more than this, relatively, were logged by two runs.
 LOSS_TOLERANCE = 1e-6
+# How many turns a sentence names.
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +83,57 @@ class _Break:
 
 def _turns(by_step: pl.DataFrame, updates: pl.DataFrame, runs: int) -> dict[int, _Break]:
     """Steps at which ΔW is dissimilar to the one before, in the whole and in its weights one by one."""
-    cosines = dict(by_step.select("step", "cosine_to_previous").iter_rows())
     found = {}
+    looked_at = runs * max(by_step.height - 1, 1)
+    for turn in _dissimilar(by_step, updates):
+        n, walk = len(turn.values), turn.walk
+        p = min(mean_differs(turn.values - walk).p * looked_at, 1.0) if n >= LEAST_WEIGHTS else 1.0
+        if p <= ALPHA:
+            evidence = {
+                "statistic": "cosine of ΔW with the one before",
+                "value": turn.cosine,
+                "threshold": turn.threshold,
+                "null": "a random walk, its cosine in every weight",
+                "p": p,
+                "n": n,
+                "cosine": turn.cosine,
+                "cosine_threshold": turn.threshold,
+                "places_looked_at": looked_at,
+            }
+            text = f"ΔW is suddenly dissimilar (cosine {turn.cosine:.2f})"
+            found[turn.after] = _Break(turn.after, text, evidence)
+    return found
+
+
+def untested_turns(by_step: pl.DataFrame, updates: pl.DataFrame) -> list[Notice]:
+    """Turns of ΔW that would be a seam, in runs of too few weights to tell them from a random walk."""
+    found = [t for t in _dissimilar(by_step, updates) if len(t.values) < LEAST_WEIGHTS]
+    if not found:
+        return []
+    where = named([f"steps {t.before:,} and {t.after:,} (cosine {t.cosine:.2f})" for t in found], _NAMED)
+    n = max(len(t.values) for t in found)
+    weights = "one weight is" if n == 1 else f"{n} weights are"
+    text = (
+        f"ΔW is dissimilar between {where}; {weights} too few to tell whether another run begins there "
+        f"(from {LEAST_WEIGHTS} on it is tested)"
+    )
+    return [Notice("untested-turn", text)]
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _Turn:
+    """Neighbouring checkpoints of which ΔW keeps less than half of what a random walk would."""
+
+    before: int
+    after: int
+    cosine: float
+    threshold: float
+    walk: float
+    values: Floats
+
+
+def _dissimilar(by_step: pl.DataFrame, updates: pl.DataFrame) -> Iterator[_Turn]:
+    cosines = dict(by_step.select("step", "cosine_to_previous").iter_rows())
     for before, after in pairwise(by_step["step"].sort().to_list()):
         cosine = cosines.get(after)
         if cosine is None or not math.isfinite(cosine):
@@ -89,22 +144,7 @@ def _turns(by_step: pl.DataFrame, updates: pl.DataFrame, runs: int) -> dict[int,
             continue
         single = updates.filter((pl.col("step") == after) & pl.col("cosine_to_previous").is_finite())
         values = single["cosine_to_previous"].to_numpy().astype(np.float64)
-        shift = mean_differs(values - walk) if len(values) > 1 else None
-        p = 1.0 if shift is None else min(shift.p * runs * max(len(cosines) - 1, 1), 1.0)
-        if p <= ALPHA:
-            evidence = {
-                "statistic": "cosine of ΔW with the one before",
-                "value": cosine,
-                "threshold": threshold,
-                "null": "a random walk, its cosine in every weight",
-                "p": p,
-                "n": len(values),
-                "cosine": cosine,
-                "cosine_threshold": threshold,
-                "places_looked_at": runs * max(len(cosines) - 1, 1),
-            }
-            found[after] = _Break(after, f"ΔW is suddenly dissimilar (cosine {cosine:.2f})", evidence)
-    return found
+        yield _Turn(before, after, cosine, threshold, walk, values)
 
 
 def _jump(by_step: pl.DataFrame, runs: int) -> _Break | None:

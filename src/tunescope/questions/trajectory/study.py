@@ -16,7 +16,7 @@ from tunescope.questions.trajectory.findings import motion_findings, together
 from tunescope.questions.trajectory.proxy import compare_profiles
 from tunescope.questions.trajectory.question import QUESTION
 from tunescope.questions.trajectory.reading import motion_of
-from tunescope.questions.trajectory.seams import SavedState
+from tunescope.questions.trajectory.seams import SavedState, untested_turns
 from tunescope.questions.trajectory.sight import visible_effects
 from tunescope.questions.trajectory.summary import proxy_finding, proxy_record, run_summary
 from tunescope.source import digest
@@ -105,7 +105,8 @@ def _document(
         for one in followed
         for f in motion_findings(one.run.label, one.motion, one.updates, one.by_step, one.states, len(runs))
     ]
-    findings = [*together(found), *noticed_together(notices)]
+    untested = [(one.run.label, n) for one in followed for n in untested_turns(one.by_step, one.updates)]
+    findings = [*together(found), *noticed_together([*notices, *untested])]
     proxies = _proxies(runs, motion)
     return {
         "schema_version": SCHEMA_VERSION,
