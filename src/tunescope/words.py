@@ -1,4 +1,4 @@
-"""Words from what was typed or passed: `a,b` on the command line, a list from Python."""
+"""Words typed or passed (`a,b` in a shell, a list from Python), and counts in sentences."""
 
 from collections.abc import Collection, Iterable
 
@@ -17,6 +17,15 @@ def word_tuple(words: str | Iterable[object], slug: str, what: str) -> tuple[str
         shown = printable(words if isinstance(words, str) else repr(given))
         raise UsageError(slug, f"no {what} is named", expected=f"at least one {what}", found=repr(shown))
     return found
+
+
+def counted(n: int, one: str, many: str | None = None) -> str:
+    """A number of things in a sentence; `many` is the word for several, that for one and an `s` by default.
+
+    >>> counted(1, "weight"), counted(1200, "weight"), counted(2, "tensor is", "tensors are")
+    ('1 weight', '1,200 weights', '2 tensors are')
+    """
+    return f"{n:,} {one if n == 1 else f'{one}s' if many is None else many}"
 
 
 def nearest(word: str, known: Collection[str]) -> str | None:

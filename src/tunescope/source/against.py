@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.errors import encodable
+from tunescope.source.base_shapes import BaseHeaders
 from tunescope.source.files.distributed import METADATA, is_distributed
 from tunescope.source.files.ranged import RangedFile
 from tunescope.source.files.suffixes import PICKLED, suffix_of
@@ -32,8 +33,8 @@ def opener(base: WholeModel, align_vocab: bool = False) -> Opener:
 
     def open_against(spec: Any, **given: Any) -> list[Source]:
         if not is_whole(spec):
-            beside, shapes = _base_source(base, ()), partial(_shapes, base)
-            return [with_base(source, base, beside) for source in open_sources(spec, base=shapes, **given)]
+            beside, headers = _base_source(base, ()), partial(_headers, base)
+            return [with_base(source, base, beside) for source in open_sources(spec, base=headers, **given)]
         said, place = parse_spec(spec) if isinstance(spec, str) else (None, os.fspath(spec))
         return [open_difference(place, base, said or default_label(place), align_vocab)]
 
@@ -46,11 +47,11 @@ def difference_opener(base: str | os.PathLike[str]) -> Opener:
     The base is read only for whole models, and for methods of which W is a part of ΔW (DoRA, OFT, …).
     """
     held = cache(lambda: open_whole(base))
-    shapes = cache(lambda: _shapes(open_base(base)))
+    headers = cache(lambda: _headers(open_base(base)))
 
     def open_beside(spec: Any, **given: Any) -> list[Source]:
         if not is_whole(spec):
-            opened = open_sources(spec, base=shapes, **given)
+            opened = open_sources(spec, base=headers, **given)
             return [with_base(s, held(), _base_source(held(), ())) if needs_base(s) else s for s in opened]
         said, place = parse_spec(spec) if isinstance(spec, str) else (None, os.fspath(spec))
         return [open_difference(place, held(), said or default_label(place))]
@@ -58,8 +59,8 @@ def difference_opener(base: str | os.PathLike[str]) -> Opener:
     return open_beside
 
 
-def _shapes(base: WholeModel) -> dict[str, tuple[int, ...]]:
-    return {name: tensor.shape for name, tensor in base.tensors.items()}
+def _headers(base: WholeModel) -> BaseHeaders:
+    return BaseHeaders({name: tensor.shape for name, tensor in base.tensors.items()}, base.config)
 
 
 def open_difference(

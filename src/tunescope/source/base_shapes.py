@@ -1,27 +1,44 @@
-"""Shapes of a base model's layers, for the adapter methods that do not save them; only headers are read."""
+"""What an adapter's file leaves to its base: shapes of layers, the kind of model; from headers."""
 
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tunescope.errors import TunescopeError
 from tunescope.paths import is_folder
 from tunescope.source.files.container import read_safetensors
+from tunescope.source.files.documents import read_object
 
 Shapes = dict[str, tuple[int, int]]
-# The shapes of a named base's tensors by name; asked only for a method that does not save them.
-BaseShapes = Callable[[], Mapping[str, tuple[int, ...]]]
 
 
-def base_shapes(config: Mapping[str, Any], modules: Iterable[str], named: BaseShapes | None = None) -> Shapes:
-    """(d_out, d_in) of the modules in the adapter's base, none where no base is known.
+@dataclass(frozen=True)
+class BaseHeaders:
+    """What headers say of a base: the shapes of its tensors by name, and its `config.json`."""
+
+    shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+# The headers of a base that was named; asked only where the adapter's file leaves something open.
+NamedBase = Callable[[], BaseHeaders]
+
+
+def base_headers(config: Mapping[str, Any], named: NamedBase | None = None) -> BaseHeaders:
+    """The headers of the adapter's base, empty where no base is known.
 
     The base is the `named` one, else `base_model_name_or_path`: a folder on this disk, or an id of which the
     hub's cache holds a snapshot.
     """
-    weights = _of_config(config) if named is None else _matrices(named())
+    return _of_config(config) if named is None else named()
+
+
+def base_shapes(config: Mapping[str, Any], modules: Iterable[str], named: NamedBase | None = None) -> Shapes:
+    """(d_out, d_in) of the modules in the adapter's base, none where no base is known."""
+    weights = _matrices(base_headers(config, named).shapes)
     flip = bool(config.get("fan_in_fan_out"))
     found = {module: _find(module, weights) for module in modules}
     return {m: (s[1], s[0]) if flip else s for m, s in found.items() if s is not None}
@@ -48,15 +65,18 @@ def _cache() -> Path:
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
 
 
-def _of_config(config: Mapping[str, Any]) -> Shapes:
+def _of_config(config: Mapping[str, Any]) -> BaseHeaders:
     folder = _folder(config)
     if folder is None:
-        return {}
+        return BaseHeaders()
+    stated = folder / "config.json"
     try:
         files = [read_safetensors(path) for path in sorted(folder.glob("*.safetensors"))]
+        kind = read_object(stated, "model-config", "the model's config") if stated.is_file() else {}
     except (TunescopeError, OSError):
-        return {}
-    return _matrices({name: tensor.shape for file in files for name, tensor in file.tensors.items()})
+        return BaseHeaders()
+    shapes = {name: tensor.shape for file in files for name, tensor in file.tensors.items()}
+    return BaseHeaders(shapes, kind)
 
 
 def _matrices(shapes: Mapping[str, tuple[int, ...]]) -> Shapes:

@@ -13,7 +13,7 @@ from tunescope.errors import UsageError, concerning, encodable
 from tunescope.hashes import unstated
 from tunescope.paths import local_path
 from tunescope.reader import current
-from tunescope.source.base_shapes import BaseShapes
+from tunescope.source.base_shapes import NamedBase
 from tunescope.source.files.container import TensorFile, read_safetensors
 from tunescope.source.files.distributed import METADATA, read_model
 from tunescope.source.files.suffixes import PICKLED, suffix_of
@@ -67,13 +67,13 @@ def open_sources(
     scale: float | None = None,
     config: Mapping[str, Any] | None = None,
     follow_symlinks: bool = False,
-    base: BaseShapes | None = None,
+    base: NamedBase | None = None,
     pending: bool = False,
 ) -> list[Source]:
     """As `open_source`, with one `Source` for every model of a published table.
 
-    `base` gives the shapes of a base that was named, for methods that do not save them. Without one a file of
-    which every update needs it is refused, unless `pending`.
+    `base` gives the headers of a base that was named, for what the adapter's file leaves open. Without one a
+    file of which every update needs it is refused, unless `pending`.
     """
     opened = _opened(spec, label, scale, config, follow_symlinks, base)
     if base is None and not pending:
@@ -88,7 +88,7 @@ def _opened(
     scale: float | None,
     config: Mapping[str, Any] | None,
     follow_symlinks: bool,
-    base: BaseShapes | None,
+    base: NamedBase | None,
 ) -> list[Source]:
     if isinstance(spec, str):
         said, spec = parse_spec(spec)
@@ -116,9 +116,7 @@ def _opened(
     return [_located(located, place, label or name, scale, base)]
 
 
-def _located(
-    located: Located, place: str, label: str, scale: float | None, base: BaseShapes | None
-) -> Source:
+def _located(located: Located, place: str, label: str, scale: float | None, base: NamedBase | None) -> Source:
     weights = replace(load(located, place), base=base)
     return replace(_source(weights, label, scale), location=encodable(place))
 
@@ -155,7 +153,7 @@ def open_headers(
     *,
     label: str | None = None,
     scale: float | None = None,
-    base: BaseShapes | None = None,
+    base: NamedBase | None = None,
 ) -> list[Source]:
     """As `open_sources` for those who read no values: of an adapter on the hub ranges of its headers alone.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunescope.delta import Delta, Pending
 from tunescope.errors import Notice
-from tunescope.source.base_shapes import BaseShapes
+from tunescope.source.base_shapes import NamedBase
 from tunescope.source.files.container import TensorFile
 from tunescope.source.files.ranged import RangedFile
 from tunescope.source.files.tensors import LazyTensor, Ledger
@@ -19,8 +19,8 @@ class Weights:
 
     `config_file` is the `adapter_config.json` beside them where there is one, `config` a config given
     as an object. `listed` is true for tensors that came as a bare list, without names of their own.
-    `shapes` holds (d_out, d_in) of the adapted layers where a live model tells them, `base` the shapes of
-    all tensors of a base that was named beside the source.
+    `shapes` holds (d_out, d_in) of the adapted layers where a live model tells them, `base` the
+    headers of a base that was named beside the source.
     """
 
     place: str
@@ -32,7 +32,7 @@ class Weights:
     config: Mapping[str, Any] | None = None
     listed: bool = False
     shapes: Mapping[str, tuple[int, int]] | None = None
-    base: BaseShapes | None = None
+    base: NamedBase | None = None
 
     @property
     def ranged(self) -> tuple[RangedFile, ...]:

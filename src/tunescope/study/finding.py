@@ -109,15 +109,6 @@ def listed(parts: Sequence[str], last: str) -> str:
     return f" {last} ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
-def counted(n: int, noun: str) -> str:
-    """A number of things, one or many.
-
-    >>> counted(1, "weight"), counted(12, "weight")
-    ('1 weight', '12 weights')
-    """
-    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
-
-
 def significant(value: float | None, digits: int = 3) -> str:
     """A number with three significant digits, or `n/a`.
 
@@ -137,7 +128,7 @@ NOTICED = frozenset({
     "no_trainer_state", "not_in_index", "not_understood", "published_norms", "rank_mismatch",
     "rows_of_llama_cpp", "rows_of_torchtune", "salvaged", "saved_twice", "scale_not_used", "scale_replaced",
     "scale_unknown",
-    "sequences_skipped", "shapes_differ",
+    "sequences_skipped", "shapes_differ", "sides_unknown",
     "start_missing", "start_renamed", "step_mismatch", "steps_missing", "stopped_early", "targets_differ",
     "torchtune_export", "training_mode", "unfinished_download", "unknown_config_key",
     "unnamed_parameters", "unsupported_dtype",

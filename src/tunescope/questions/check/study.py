@@ -16,6 +16,7 @@ from tunescope.questions.check.place import Place
 from tunescope.questions.check.question import QUESTION
 from tunescope.questions.check.targets import target_findings
 from tunescope.questions.check.values import value_findings
+from tunescope.source.base_shapes import BaseHeaders
 from tunescope.source.digest import provenance
 from tunescope.source.ledger import coverage, notices
 from tunescope.source.open import open_headers, open_sources
@@ -97,8 +98,8 @@ def _noticed(opened: Sequence[Source], found: Mapping[str, Sequence[Place]]) -> 
 
 
 def _opener(deep: bool, named: Callable[[], BaseNames] | None) -> Callable[..., list[Source]]:
-    shapes = None if named is None else lambda: named().shapes
-    return partial(open_sources, base=shapes, pending=True) if deep else partial(open_headers, base=shapes)
+    base = None if named is None else lambda: BaseHeaders(named().shapes, named().config)
+    return partial(open_sources, base=base, pending=True) if deep else partial(open_headers, base=base)
 
 
 def _frame(

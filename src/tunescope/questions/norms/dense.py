@@ -11,8 +11,8 @@ import polars as pl
 
 from tunescope.delta import Delta, Pair
 from tunescope.linalg import gram, spectrum
-from tunescope.study.finding import counted
 from tunescope.table import KEYS, Column, Schema
+from tunescope.words import counted
 
 if TYPE_CHECKING:
     from tunescope.measure.dense import Change

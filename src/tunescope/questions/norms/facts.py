@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from tunescope.study.finding import Finding, counted, merged, named
+from tunescope.study.finding import Finding, merged, named
+from tunescope.words import counted
 
 _MANY = 12
 

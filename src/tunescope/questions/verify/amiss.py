@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from tunescope.questions.verify.elsewhere import Elsewhere
 from tunescope.questions.verify.measure import ZERO, Replayed, Unread
-from tunescope.study.finding import Finding, counted, named
+from tunescope.study.finding import Finding, named
+from tunescope.words import counted
 
 
 @dataclass(frozen=True, eq=False)

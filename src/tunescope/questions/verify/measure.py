@@ -16,7 +16,7 @@ from tunescope.linalg.rounding import GRIDS
 from tunescope.measure.dense import looked
 from tunescope.source.matching import address_place, matched
 from tunescope.source.opened import Source
-from tunescope.study.finding import counted
+from tunescope.words import counted
 
 Array = NDArray[Any]
 

@@ -15,9 +15,10 @@ from tunescope.questions.verify.verdict import (
     pooled_coefficient,
 )
 from tunescope.study.coverage import coverage_lines
-from tunescope.study.finding import Finding, Severity, counted, listed, named, significant
+from tunescope.study.finding import Finding, Severity, listed, named, significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.study.study import Study
+from tunescope.words import counted
 
 METHODS = (
     "The coefficient c of an adapter solves ⟨W′ − W, ΔW⟩ = ⟨round(W + cΔW) − W, ΔW⟩ in every module, with W "

@@ -7,7 +7,7 @@ from typing import Any
 
 from tunescope.delta import Delta, Update
 from tunescope.errors import BadInput
-from tunescope.source.base_shapes import BaseShapes, base_shapes
+from tunescope.source.base_shapes import NamedBase, base_headers, base_shapes
 from tunescope.source.files.tensors import LazyTensor, Ledger
 from tunescope.source.formats.copies import once
 from tunescope.source.formats.leftovers import account
@@ -32,7 +32,7 @@ def read_peft(
     scale: float | None = None,
     file: str,
     shapes: Mapping[str, tuple[int, int]] | None = None,
-    base: BaseShapes | None = None,
+    base: NamedBase | None = None,
 ) -> list[Delta]:
     """The deltas of a PEFT adapter, in file order, with `component_name` left empty.
 
@@ -57,7 +57,7 @@ def read_peft(
     notice_targets(config, modules, ledger)
     if shapes is None:
         shapes = base_shapes(config, modules, base) if method in _WITHOUT_SHAPES else {}
-    adapter = Adapter(modules, config, ledger, file, shapes)
+    adapter = Adapter(modules, config, ledger, file, shapes, partial(base_headers, config, base))
     deltas = [guarded(delta, file) for delta in tuner.read(adapter)]
     adapter.close()
     account(tensors, config, ledger, method)

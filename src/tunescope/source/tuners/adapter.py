@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from tunescope.address import Address, parse
 from tunescope.delta import Delta, Update
 from tunescope.errors import BadInput
+from tunescope.source.base_shapes import BaseHeaders, NamedBase
 from tunescope.source.files.tensors import Array, LazyTensor, Ledger, require_float
 from tunescope.source.tuners.patterns import fits
+from tunescope.words import counted
 
 # What PEFT saves under `base_model.` belongs to the whole adapter, not to one module.
 _OUTSIDE = "base_model"
@@ -39,6 +41,7 @@ class Adapter:
     """All modules of one adapter file, in file order.
 
     `shapes` holds (d_out, d_in) of the base's modules where a base is known; some methods do not save it.
+    `base` reads what else its headers say.
     """
 
     modules: Mapping[str, Module]
@@ -46,9 +49,11 @@ class Adapter:
     ledger: Ledger
     file: str
     shapes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    base: NamedBase = BaseHeaders
     _halves: list[tuple[str, str]] = field(default_factory=list)
     _mismatches: list[str] = field(default_factory=list)
     _undetermined: dict[str, list[str]] = field(default_factory=dict)
+    _sides: list[str] = field(default_factory=list)
 
     def complete(self, *required: str, indices: Iterable[str] = ()) -> Iterator[Module]:
         """Modules that hold any of `required`, and hold all of them; the others are noticed as half saved."""
@@ -164,6 +169,10 @@ class Adapter:
         if stated != found:
             self._mismatches.append(f"{module}: config says {stated}, weights have {found}")
 
+    def sides_unknown(self, module: Module) -> None:
+        """Remember that input and output of a module's experts cannot be told apart; noticed once for all."""
+        self._sides.append(module["lora_A"].name)
+
     def close(self) -> None:
         """Write the notices that sum up over modules."""
         for name, text in self._halves[:_SHOWN]:
@@ -177,6 +186,13 @@ class Adapter:
                 f"{len(self._mismatches)} module(s) have another rank than the config states ({shown}); "
                 "shapes follow the weights, the scale follows the config",
             )
+        if self._sides:
+            text = (
+                f"of the fused experts in {counted(len(self._sides), 'module')} nothing says on which side A "
+                "and B are, which PEFT before 0.19 exchanged for some models: input and output may stand the "
+                "other way round; --base BASE tells"
+            )
+            self.ledger.notice("sides-unknown", text, self._sides[0])
         if self._undetermined:
             # What the modules that were left out would have shared is left out with them.
             reason = next(iter(self._undetermined))

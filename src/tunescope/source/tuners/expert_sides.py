@@ -8,8 +8,9 @@ most other models.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from tunescope.source.base_shapes import BaseHeaders
 from tunescope.source.tuners.adapter import Adapter
 
 UNKNOWN_SIDES = (
@@ -17,14 +18,17 @@ UNKNOWN_SIDES = (
     "shapes nor base say how these are"
 )
 # Models of which the experts are stored (experts, in, out) [transformers: `is_transposed=True`].
-_STORED_TURNED = re.compile(r"gpt[-_]?oss|llama[-_]?4|privacy[-_]filter|(^|[/_-])aria", re.IGNORECASE)
+_STORED_TURNED = re.compile(r"gpt[-_]?oss|llama[-_]?4|privacy[-_]?filter|(^|[/_-])aria", re.IGNORECASE)
 # Those of which transformers does not say it.
 _TURNED_UNSAID = re.compile(r"llama[-_]?4", re.IGNORECASE)
+# Experts that the model's files number: transformers stacks them (experts, out, in) as it loads them.
+_NUMBERED = re.compile(r"\.experts\.\d{1,6}\.")
 # Output sizes that a gate and an up projection in one have for each input size of the down projection.
 _INTO = {"gate_up_proj": 2, "gate_proj": 1, "up_proj": 1, "w1": 1, "w3": 1, "v1": 1, "wi": 1, "c_fc": 1}
 _OUT_OF = ("down_proj", "w2", "wo", "c_proj")
 # Modules that read the hidden state, and so tell its width.
 _READS_HIDDEN = re.compile(r"\b(q_proj|k_proj|v_proj|qkv_proj|query_key_value|c_attn|router|gate)$")
+_EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|word_embeddings|embed_in)\.weight$")
 
 
 def sides_exchanged(adapter: Adapter, sizes: Mapping[str, tuple[int, int]]) -> bool | None:
@@ -32,13 +36,30 @@ def sides_exchanged(adapter: Adapter, sizes: Mapping[str, tuple[int, int]]) -> b
 
     `sizes` are the width of A and the height of B of each of the module's adapted parameters.
     """
-    for verdict in (_by_each_other(sizes), _by_hidden(adapter, sizes)):
+    for verdict in (_by_each_other(sizes), _by_hidden(_width_read(adapter), sizes)):
         if verdict is not None:
             return verdict
-    base = str(adapter.config.get("base_model_name_or_path") or "")
+    base = adapter.base()
+    verdict = _by_hidden(_width_of(base), sizes)
+    if verdict is not None:
+        return verdict
+    names = _names(adapter, base)
     if _version(adapter) >= (0, 19):
-        return _TURNED_UNSAID.search(base) is not None
-    return False if _STORED_TURNED.search(base) else None
+        return _TURNED_UNSAID.search(names) is not None
+    if _STORED_TURNED.search(names):
+        return False
+    return True if any(_NUMBERED.search(name) for name in base.shapes) else None
+
+
+def _names(adapter: Adapter, base: BaseHeaders) -> str:
+    """What the adapter's config and the base's own call the model."""
+    mapping = adapter.config.get("auto_mapping")
+    said = [
+        adapter.config.get("base_model_name_or_path"),
+        mapping.get("base_model_class") if isinstance(mapping, dict) else None,
+        base.config.get("model_type"),
+    ]
+    return "\n".join(str(name) for name in said if name)
 
 
 def _version(adapter: Adapter) -> tuple[int, int]:
@@ -59,15 +80,32 @@ def _by_each_other(sizes: Mapping[str, tuple[int, int]]) -> bool | None:
     return None if plain == turned else turned
 
 
-def _by_hidden(adapter: Adapter, sizes: Mapping[str, tuple[int, int]]) -> bool | None:
-    """From the width of the hidden state, which the attention's adapters read."""
-    widths = {
-        m["lora_A"].shape[1]
-        for name, m in adapter.modules.items()
-        if _READS_HIDDEN.search(name) and "lora_A" in m and len(m["lora_A"].shape) == 2
-    }
-    hidden = widths.pop() if len(widths) == 1 else None
+def _by_hidden(hidden: int | None, sizes: Mapping[str, tuple[int, int]]) -> bool | None:
+    """From the width of the hidden state, which experts read and write."""
     for name, (a, b) in sizes.items():
         if hidden in (a, b) and a != b and (name in _INTO or name in _OUT_OF):
             return (b if name in _INTO else a) == hidden
     return None
+
+
+def _width_read(adapter: Adapter) -> int | None:
+    """The width that the adapters of attention and router read."""
+    return _only(
+        m["lora_A"].shape[1]
+        for name, m in adapter.modules.items()
+        if _READS_HIDDEN.search(name) and "lora_A" in m and len(m["lora_A"].shape) == 2
+    )
+
+
+def _width_of(base: BaseHeaders) -> int | None:
+    """The hidden width of the base by its config, else by its table of tokens."""
+    text = base.config.get("text_config")
+    for config in (text if isinstance(text, dict) else {}, base.config):
+        if isinstance(width := config.get("hidden_size"), int):
+            return width
+    return _only(shape[-1] for name, shape in base.shapes.items() if shape and _EMBEDDING.search(name))
+
+
+def _only(widths: Iterable[int]) -> int | None:
+    found = set(widths)
+    return found.pop() if len(found) == 1 else None

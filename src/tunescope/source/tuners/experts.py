@@ -115,6 +115,8 @@ def expert_deltas(
     rank = a.shape[0] // experts
     adapter.rank_differs(f"{owner}.{parameter}", t.rank, rank)
     exchanged = sides_exchanged(adapter, _sizes(adapter, owner)) if experts > 1 else False
+    if exchanged is None:
+        adapter.sides_unknown(module)
     status = t.status if exchanged is not None or t.status != "ok" else UNKNOWN_SIDES
     shape = (a.shape[1], b.shape[0]) if exchanged else (b.shape[0], a.shape[1])
     for expert in range(experts):

@@ -18,7 +18,6 @@ from tunescope.source.files.tensors import LazyTensor, Ledger
 from tunescope.source.formats.leftovers import notice_leftovers
 from tunescope.source.formats.peft import load_peft_config, read_peft
 from tunescope.source.formats.peft_config import notice_config
-from tunescope.source.tuners.expert_sides import UNKNOWN_SIDES
 
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "int8": "I8", "float8_e4m3fn": "F8_E4M3"}
 LORA = {"peft_type": "LORA", "r": 2, "lora_alpha": 4}
@@ -319,7 +318,7 @@ def test_expert_parameters_of_unknown_names_take_the_configs_order() -> None:
     assert [(d.address.module_type, d.address.expert) for d in deltas] == [
         ("mlp.experts.alpha", 0), ("mlp.experts.alpha", 1), ("mlp.experts.beta", 0), ("mlp.experts.beta", 1),
     ]  # fmt: skip
-    assert set(slugs(ledger)) == {"unnamed-parameters"}
+    assert set(slugs(ledger)) == {"unnamed-parameters", "sides-unknown"}
 
 
 MISFITS: dict[str, dict[str, tuple[int, ...]]] = {
@@ -510,75 +509,6 @@ def test_parts_that_old_peft_adapted_lie_where_the_config_says(
 def test_keys_of_old_peft_without_content_are_no_finding() -> None:
     _, ledger = read(pair(), {**LORA, "enable_lora": None, "merge_weights": False})
     assert slugs(ledger) == []
-
-
-OWNER = "base_model.model.model.layers.0.mlp.experts"
-
-
-def fused(version: str | None, hidden: int, inner: int, *, turned: bool, only: str = "") -> Any:
-    """Two fused parameters as PEFT of a version trains them: stored (experts, in, out) where `turned`."""
-    rng, tensors, products = np.random.default_rng(2), {}, {}
-    old = version is None or version < "0.19"
-    for depth, name, d_in, d_out in (
-        ("", "down_proj", inner, hidden),
-        (".base_layer", "gate_up_proj", hidden, 2 * inner),
-    ):
-        if only not in ("", name):
-            continue
-        exchanged = old and not turned
-        wide, high = (d_out, d_in) if exchanged else (d_in, d_out)
-        a, b = (rng.standard_normal(s).astype(np.float32) for s in ((3 * 2, wide), (high, 2 * 3)))
-        tensors |= {f"{OWNER}{'' if only else depth}.lora_{x}.weight": v for x, v in (("A", a), ("B", b))}
-        # The product that the version's get_delta_weight forms, applied as (out, in).
-        whole = np.einsum(
-            "ore,eri->eoi", b.reshape(high, 2, 3).astype(float), a.reshape(3, 2, wide).astype(float)
-        )
-        products[name] = 2 * (whole.transpose(0, 2, 1) if exchanged else whole)
-    config = {**LORA, "target_modules": [], "target_parameters": [f"mlp.experts.{n}" for n in products]}
-    return tensors, config | ({"peft_version": version} if version else {}), products
-
-
-@pytest.mark.parametrize("version", [None, "0.17.1", "0.18.2.dev0", "0.19.0", "0.21.2"])
-@pytest.mark.parametrize(
-    ("hidden", "inner", "turned"), [(8, 6, False), (8, 4, False), (8, 6, True), (8, 8, False)]
-)
-def test_sides_of_fused_experts_are_those_of_the_version_that_trained_them(
-    version: str | None, hidden: int, inner: int, turned: bool
-) -> None:
-    tensors, config, products = fused(version, hidden, inner, turned=turned)
-    deltas, _ = read(tensors, config)
-    assert len(deltas) == 6
-    for delta in deltas:
-        expected = products[delta.address.module_type.rsplit(".", 1)[1]][delta.address.expert]
-        assert (delta.status, (delta.d_out, delta.d_in)) == ("ok", expected.shape)
-        np.testing.assert_allclose(delta.open().dense(), expected)
-
-
-@pytest.mark.parametrize("only", ["", "down_proj"])
-def test_experts_of_llama_4_have_their_sides_exchanged_since_peft_0_19(only: str) -> None:
-    """Stored (experts, in, out) without saying so: what PEFT takes for the input is the output."""
-    tensors, config, products = fused("0.18.0", 8, 6, turned=False, only=only)
-    config |= {"peft_version": "0.21.2", "base_model_name_or_path": "meta-llama/Llama-4-Scout-17B-16E"}
-    deltas, _ = read(tensors, config)
-    assert len(deltas) == 3 * len(products)
-    for delta in deltas:
-        expected = products[delta.address.module_type.rsplit(".", 1)[1]][delta.address.expert]
-        assert (delta.status, (delta.d_out, delta.d_in)) == ("ok", expected.shape)
-        np.testing.assert_allclose(delta.open().dense(), expected)
-
-
-def test_sides_that_nothing_tells_are_called_unknown_and_the_hidden_width_or_the_base_tells_them() -> None:
-    tensors, config, products = fused("0.18.0", 8, 6, turned=False, only="down_proj")
-    assert {d.status for d in read(tensors, config)[0]} == {UNKNOWN_SIDES}
-    attention = pair("base_model.model.model.layers.0.self_attn.q_proj", rank=2)
-    attention = {n: a if "lora_B" in n else np.ones((2, 8), np.float32) for n, a in attention.items()}
-    known, _ = read({**tensors, **attention}, config)
-    experts = [d for d in known if d.address.expert is not None]
-    assert {(d.d_out, d.d_in, d.status) for d in experts} == {(8, 6, "ok")}
-    np.testing.assert_allclose(experts[1].open().dense(), products["down_proj"][1])
-    turned, config, products = fused("0.18.0", 8, 6, turned=True, only="down_proj")
-    of_gpt_oss, _ = read(turned, {**config, "base_model_name_or_path": "openai/gpt-oss-20b"})
-    assert {(d.d_out, d.d_in, d.status) for d in of_gpt_oss} == {(8, 6, "ok")}
 
 
 @pytest.mark.parametrize("targets", [["k_proj"], "k_proj|v_proj", ["layers.1.self_attn.q_proj"]])
