@@ -149,10 +149,14 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """The weight that an update is added to; `turned` where it is stored (d_in, d_out)."""
+    """The weight that an update is added to; `turned` where it is stored (d_in, d_out).
+
+    `kernel` says that it is one of a convolution, of which d_in runs over channels and places.
+    """
 
     values: Values
     turned: bool = False
+    kernel: bool = False
 
     def matrix(self, shape: tuple[int, int]) -> Array:
         """W as its layer applies it, `shape` (d_out, d_in), exact in float32 (float64 for float64 files)."""
@@ -184,20 +188,26 @@ class Exact:
 
 @dataclass(frozen=True, eq=False)
 class Pending:
-    """An update that is nothing without the base's weight (OFT, GLoRA).
+    """An update that is nothing without the base's weight (OFT, GLoRA, (IA)³).
 
-    `make` takes that weight and (d_out, d_in); `d_in` is `None` where the file does not say it. All else is
-    as in `Delta`.
+    `make` takes that weight and (d_out, d_in); a size is `None` where the file does not say it, and d_in then
+    a multiple of `every`. All else is as in `Delta`.
     """
 
     address: Address
     method: str
-    d_out: int
+    d_out: int | None
     d_in: int | None
     rank: int | None
     alpha: float | None
     tensors: tuple[str, ...]
     make: Callable[[Base, tuple[int, int]], Update]
+    every: int = 1
+
+    def fits(self, shape: tuple[int, int]) -> bool:
+        """Whether a weight of this (d_out, d_in) is one that the update multiplies."""
+        d_out, d_in = shape
+        return self.d_out in (None, d_out) and self.d_in in (None, d_in) and d_in % self.every == 0
 
 
 # What the status of an update says that was trained against a base which its initialisation changed.

@@ -101,9 +101,7 @@ def test_unknown_keys_are_refused_with_the_first_five(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "method"),
     [
-        ({"oft_R.weight": (4, 28)}, "OFTv2 of OneTrainer"),
         ({"boft_R": (1, 4, 8, 8), "boft_s": (32, 1)}, "BOFT of sd-scripts"),
-        ({"weight": (32,), "on_input": ()}, "(IA)³ of LyCORIS"),
     ],
 )
 def test_methods_whose_file_says_too_little_are_refused_by_their_name(

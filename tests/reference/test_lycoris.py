@@ -92,6 +92,22 @@ MERGED: dict[str, tuple[tuple[int, ...], dict[str, Any], list[float]]] = {
         (5, 4, 3, 3), {**LORA, "dora_scale": 2 + ramp(1, 4, 1, 1)},
         [-0.457694, -0.356038, 0.064051, 0.516945, 0.508689, 0.052212, 5.547668],
     ),
+    "ia3 of outputs": (
+        (6, 4), {"weight": ramp(6), "on_input": np.int64(0)},
+        [0.297499, 0.184929, -0.067592, -0.268961, 0.068748, 0.01616, 0.768658],
+    ),
+    "ia3 of inputs": (
+        (6, 4), {"weight": ramp(4), "on_input": np.int64(1)},
+        [0.297499, -0.047654, 0.063104, -0.134014, -0.266785, 0.01616, 0.765568],
+    ),
+    "ia3 of a convolution's outputs": (
+        (6, 2, 3, 3), {"weight": ramp(1, 6, 1, 1), "on_input": np.int64(0)},
+        [0.297499, 0.184929, -0.067592, -0.268961, -0.266785, -0.062712, 1.62996],
+    ),
+    "ia3 of a convolution's channels": (
+        (6, 2, 3, 3), {"weight": ramp(1, 2, 1, 1), "on_input": np.int64(1)},
+        [0.297499, 0.184929, -0.067592, -0.268961, -0.266785, -0.062712, 1.59003],
+    ),
     "loha with dora of outputs": (
         (5, 4), {**LOHA, "dora_scale": 2 + ramp(5, 1)},
         [0.537676, 0.327326, -0.108886, -0.474558, -0.248849, -0.059314, 1.550343],
@@ -166,6 +182,102 @@ def test_fused_projections_of_flux_are_turned_part_by_part(tmp_path: Path) -> No
     np.testing.assert_allclose(only(source).open().dense(), wanted - weight, atol=1e-12)
 
 
+def first_terms(triangles: Numbers, size: int) -> NDArray[np.float64]:
+    """The rotations of OFTv2 by OneTrainer's modules/module/oft_utils.py: five terms of Cayley's series."""
+    found = []
+    for numbers in triangles.astype(np.float64):
+        Q = np.zeros((size, size))
+        Q[np.triu_indices(size, 1)] = numbers
+        Q = Q - Q.T
+        found.append(np.eye(size) + 2 * Q + 2 * Q @ Q + 2 * Q @ Q @ Q + Q @ Q @ Q @ Q)
+    return np.stack(found)
+
+
+@pytest.mark.parametrize("shape", [(7, 12), (5, 3, 2, 2)])
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_oftv2_turns_the_inputs_of_a_matrix_and_the_kernel_of_a_convolution(
+    shape: tuple[int, ...], shared: bool, scaled: bool, tmp_path: Path
+) -> None:
+    weight, triangles = base_weight(*shape), ramp(1 if shared else 3, 6)
+    parameters = {"oft_R.weight": triangles} | ({"oft_R.scaled_oft": np.int64(1)} if scaled else {})
+    update = only(beside(tmp_path, weight, parameters)).open().dense()
+    R = first_terms(triangles / (np.sqrt(6) if scaled else 1), 4).repeat(3 if shared else 1, axis=0)
+    parts = weight.astype(np.float64).reshape(shape[0], 3, 4)
+    turned = "ork,rck->orc" if len(shape) == 2 else "ork,rkc->orc"
+    wanted = np.einsum(turned, parts, R).reshape(update.shape) - weight.reshape(update.shape)
+    np.testing.assert_allclose(update, wanted, atol=1e-12)
+    assert np.abs(wanted).max() > 0.05
+
+
+def test_oftv2_of_a_linear_layer_is_what_peft_merges(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    torch = pytest.importorskip("torch")
+    weight, triangles = base_weight(7, 12), ramp(3, 6)
+    holder = torch.nn.Sequential(torch.nn.Linear(12, 7, bias=False))
+    holder[0].weight.data = torch.from_numpy(weight.copy())
+    model = peft.get_peft_model(holder, peft.OFTConfig(r=0, oft_block_size=4, target_modules=["0"]))
+    model.base_model.model[0].oft_R["default"].weight.data = torch.from_numpy(triangles)
+    merged = model.merge_and_unload()[0].weight.detach().numpy()
+    update = only(beside(tmp_path, weight, {"oft_R.weight": triangles})).open().dense()
+    np.testing.assert_allclose(update, merged - weight, atol=2e-6)
+
+
+def test_a_magnitude_beside_oftv2_is_that_of_the_turned_weight(tmp_path: Path) -> None:
+    weight, triangles, m = base_weight(7, 12), ramp(3, 6), 2 + ramp(7, 1)
+    parameters = {"oft_R.weight": triangles, "dora_scale": m}
+    update = only(beside(tmp_path, weight, parameters)).open().dense()
+    moved = np.einsum("ork,rck->orc", weight.reshape(7, 3, 4).astype(float), first_terms(triangles, 4))
+    moved = moved.reshape(7, 12)
+    wanted = m * moved / np.linalg.norm(moved, axis=1, keepdims=True) - weight
+    np.testing.assert_allclose(update, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "needed"),
+    [
+        ({"oft_R.weight": ramp(3, 6)}, "?×12 is needed"),
+        ({"oft_R.weight": ramp(1, 6)}, "?×a multiple of 4 is needed"),
+        ({"weight": ramp(9), "on_input": np.int64(0)}, "9×? is needed"),
+        ({"weight": ramp(9), "on_input": np.int64(1)}, "?×9 is needed"),
+        ({"weight": ramp(1, 9, 1, 1), "on_input": np.int64(1)}, "?×a multiple of 9 is needed"),
+    ],
+)
+def test_what_is_needed_of_a_base_of_another_size_is_said(
+    parameters: dict[str, Any], needed: str, tmp_path: Path
+) -> None:
+    source = beside(tmp_path, base_weight(7, 10), parameters)
+    assert source.deltas == ()
+    assert needed in next(n.text for n in source.notices if "does not have so" in n.text)
+
+
+def test_names_of_pefts_without_their_config_are_no_oftv2(tmp_path: Path) -> None:
+    """Its config says how many terms the series has."""
+    save_file({"base_model.model.x.q_proj.oft_R.weight": ramp(3, 6)}, tmp_path / "x.safetensors")
+    with pytest.raises(BadInput) as caught:
+        tunescope.open_source(tmp_path / "x.safetensors")
+    assert caught.value.slug == "no-adapter-config"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "method", "shape"),
+    [
+        ({"oft_R.weight": 0 * ramp(3, 6)}, "oftv2", "?×12"),
+        ({"weight": 0 * ramp(7), "on_input": np.int64(0)}, "ia3", "7×?"),
+    ],
+)
+def test_check_says_which_modules_turn_or_rescale_nothing(
+    parameters: dict[str, Any], method: str, shape: str, tmp_path: Path
+) -> None:
+    beside(tmp_path, base_weight(7, 12), parameters)
+    study = tunescope.check(tmp_path / "x.safetensors", base=tmp_path / "base", deep=True)
+    (row,) = study.table.frame.iter_rows(named=True)
+    assert (row["status"], row["expected_shape"], row["found_shape"]) == ("attached", shape, "7×12")
+    assert row["weight"] == DOTTED
+    assert "untrained" in {finding.kind for finding in study.findings}
+    assert study.readout["models"]["x"]["methods"] == [method]
+
+
 def test_older_files_of_glora_hold_their_pairs_the_other_way_round(tmp_path: Path) -> None:
     weight = base_weight(9, 9)
     four = {
@@ -215,6 +327,12 @@ def test_a_lora_beside_rotations_is_read_without_the_base_and_the_rotations_are_
             "do not fit together",
         ),
         ({**MERGED["glora"][1], "dora_scale": ramp(5, 1)}, "not written by any library"),
+        ({"oft_R.weight": ramp(2, 2)}, "no upper triangles"),
+        ({"oft_R.weight": ramp(2, 1), "rescale": ramp(6, 1)}, "another method"),
+        ({"weight": ramp(6), "on_input": np.int64(2)}, "neither 0 nor 1"),
+        ({"weight": ramp(2, 3), "on_input": np.int64(0)}, "no row of numbers"),
+        ({"weight": ramp(6), "on_input": np.int64(0), "dora_scale": ramp(6, 1)}, "another method"),
+        ({"on_input": np.int64(0)}, "stands without the numbers"),
     ],
 )  # fmt: skip
 def test_damaged_modules_are_left_out_with_the_reason(

@@ -57,13 +57,14 @@ def _multiplied(one: Pending, tensor: LazyTensor) -> Delta | str:
     shape = _matrix(tensor.shape)
     for turned in (False, True):
         size = shape[::-1] if turned else shape
-        if size[0] == one.d_out and one.d_in in (None, size[1]):
-            base = Base(tensor, turned)
+        if one.fits(size):
+            base = Base(tensor, turned, kernel=len(tensor.shape) > 2)
             return Delta(
                 one.address, "", one.method, *size, None, one.alpha, 1.0, one.tensors,
                 partial(one.make, base, size), base=base,
             )  # fmt: skip
-    return f"it is {shape[0]}×{shape[1]}, and {one.d_out}×{one.d_in or '?'} is needed"
+    inputs = one.d_in or ("?" if one.every == 1 else f"a multiple of {one.every}")
+    return f"it is {shape[0]}×{shape[1]}, and {one.d_out or '?'}×{inputs} is needed"
 
 
 def _matrices(base: WholeModel) -> Mapping[Address, LazyTensor]:

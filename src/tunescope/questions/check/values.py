@@ -7,6 +7,7 @@ import numpy as np
 
 from tunescope.questions.check.wanted import MULTIPLIED, PARAMETER, Wanted
 from tunescope.source.files.tensors import LazyTensor, is_float, to_float32
+from tunescope.source.formats.lycoris import rescaled
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
 from tunescope.study.finding import Finding, named
@@ -32,8 +33,8 @@ _STARTS: Mapping[str, Callable[[Any], bool]] = {
     "poly_lora_B": _all(0), "lily_B": _all(0), "peanut_B": _all(0), "frod_lambda_s_values": _all(0),
     "psoft_R": _all(0), "psoft_R.vector_a": _all(1), "psoft_R.vector_b": _all(1), "adaption_gate": _all(0),
     "shadow_up": _all(0),
-    # [KohakuBlueleaf/LyCORIS: modules/diag_oft.py, boft.py, glora.py]
-    "oft_blocks": _all(0), "rescale": _all(1), "a2": _all(0), "b2": _all(0),
+    # [KohakuBlueleaf/LyCORIS: modules/diag_oft.py, boft.py, glora.py, ia3.py]
+    "oft_blocks": _all(0), "rescale": _all(1), "a2": _all(0), "b2": _all(0), "weight": _all(0),
 }  # fmt: skip
 # Parameters of which one is nothing without the other.
 _TOGETHER = (
@@ -78,10 +79,13 @@ def value_findings(source: Source, modules: list[Wanted]) -> Iterator[Finding]:
 def _parameters(source: Source) -> Held:
     """The float tensors of every module by the names of its parameters."""
     held: Held = {}
+    scaling = rescaled(source.tensors)
     for tensor in source.tensors.values():
         plain = strip_wrappers(tensor.name)
         found = PARAMETER.search(plain)
-        if (multiplied := MULTIPLIED.search(plain)) is not None and is_float(tensor):
+        if (module := plain.removesuffix(".weight")) in scaling and is_float(tensor):
+            held.setdefault(module, {})["weight"] = tensor
+        elif (multiplied := MULTIPLIED.search(plain)) is not None and is_float(tensor):
             held.setdefault(plain[: multiplied.start()], {})[multiplied["name"]] = tensor
         elif found is not None and is_float(tensor):
             tail = plain[found.start("name") :].removesuffix(".weight").removesuffix(".default")

@@ -69,7 +69,8 @@ def _of_delta(delta: Delta) -> Wanted:
 def _of_pending(pending: Sequence[Pending]) -> Iterator[Wanted]:
     addresses = distinct_addresses([one.address for one in pending])
     for one, address, name in zip(pending, addresses, component_names(addresses), strict=True):
-        yield Wanted(MULTIPLIED.sub("", one.tensors[0]), address, name, (one.d_out, one.d_in))
+        module = MULTIPLIED.sub("", one.tensors[0]).removesuffix(".weight")
+        yield Wanted(module, address, name, (one.d_out, one.d_in))
 
 
 def _without_delta(source: Source) -> Iterator[Wanted]:

@@ -2,14 +2,21 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 
 from tunescope.address import dotted, parse
 from tunescope.delta import Delta, Pending, Update
 from tunescope.source.files.tensors import LazyTensor, Ledger
-from tunescope.source.formats.lycoris import PARAMETERS, is_pending, multiplies, notice_pending, pending
+from tunescope.source.formats.lycoris import (
+    PARAMETERS,
+    is_pending,
+    multiplies,
+    notice_pending,
+    pending,
+    rescaled,
+)
 from tunescope.source.formats.pairs import (
     Pair,
     collect,
@@ -46,7 +53,10 @@ _REPLACED = {
 _MARKS = (".lora_down.", ".hada_w", ".lokr_w", ".diff")
 
 
-def _split(name: str) -> tuple[str, str] | None:
+def _split(name: str, rescaled: Collection[str] = ()) -> tuple[str, str] | None:
+    module = name.removesuffix(".weight")
+    if module != name and module in rescaled:
+        return module, "weight"
     found = _PARAMETER.match(name)
     return None if found is None else (found["module"], _ROLES.get(found["parameter"], found["parameter"]))
 
@@ -61,7 +71,8 @@ def _recognises(weights: Weights) -> bool:
 def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
     deltas: list[Delta] = []
     needing: list[Pending] = []
-    for flat, roles in collect(weights.tensors, _split).items():
+    split = partial(_split, rescaled=rescaled(weights.tensors))
+    for flat, roles in collect(weights.tensors, split).items():
         if is_pending(roles):
             needing += filter(None, [pending(flat, roles, ledger, weights.place, scale)])
         else:

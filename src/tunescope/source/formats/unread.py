@@ -10,12 +10,8 @@ from tunescope.source.opened import Source
 from tunescope.source.weights import Weights
 
 # What a file of these methods does not say, by a parameter that only they have [kohya-ss/sd-scripts:
-# networks/oft_v2.py, boft.py; Nerogar/OneTrainer: modules/module; KohakuBlueleaf/LyCORIS: modules/ia3.py].
-_UNSAID = (
-    (r"\.oft_R(\.weight)?$", "OFTv2 of OneTrainer and sd-scripts", "how its numbers become a rotation"),
-    (r"\.boft_R$", "BOFT of sd-scripts", "whether it was trained by PEFT's rule or by its own"),
-    (r"\.on_input$", "(IA)³ of LyCORIS", "to which version of its merge it belongs"),
-)
+# networks/boft.py].
+_UNSAID = ((r"\.boft_R$", "BOFT of sd-scripts", "whether it was trained by PEFT's rule or by its own"),)
 # [kohya-ss/sd-scripts: networks/control_net_lllite.py].
 _CONDITIONING = ".conditioning1."
 

@@ -4,8 +4,13 @@ Every block B of the file gives Q = B − Bᵀ and R_b = (I + Q)(I − Q)⁻¹ o
 shortened where its norm over all blocks exceeds alpha·d_out. Diagonal: W' = R_bᵀ W, block by block [LyCORIS:
 functional/diag_oft.py; sd-scripts: networks/oft.py, oft_flux.py]. Butterfly: stage i joins outputs 2^i·b/2
 apart, W' = R W [Liu et al. 2024; LyCORIS: functional/boft.py]. A `rescale` multiplies the rows of W'.
+
+OFTv2 turns the inputs instead [Qiu et al. 2025; OneTrainer: modules/module/oft_utils.py; sd-scripts:
+networks/oft_v2.py]: a file holds the upper triangles of Q, and R = I + 2Q + 2Q² + 2Q³ + Q⁴, the first terms
+of Cayley's transform. A linear layer becomes W Rᵀ, a convolution W R.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -47,6 +52,49 @@ class Rotation:
         if self.rescale is not None:
             moved = exact(self.rescale).reshape(-1, 1) * moved
         return Dense(moved - W)
+
+
+@dataclass(frozen=True, eq=False)
+class InputRotation:
+    """The rotation of one layer's inputs: `triangles` (k, n·(n − 1)/2), of which one serves all inputs.
+
+    `shortened` files divide them by the root of their number in a block.
+    """
+
+    triangles: LazyTensor
+    shortened: bool = False
+
+    def update(self, base: Base, shape: tuple[int, int]) -> Update:
+        """W Rᵀ − W, of a convolution W R − W, in float64."""
+        W = base.matrix(shape).astype(np.float64)
+        numbers = exact(self.triangles)
+        if self.shortened:
+            numbers = numbers / np.sqrt(numbers.shape[1])
+        size = block_size(numbers.shape[1])
+        assert size is not None
+        R = _neumann(numbers, size)
+        turned = R if base.kernel else R.swapaxes(1, 2)
+        parts = W.reshape(shape[0], -1, size).swapaxes(0, 1) @ turned
+        return Dense(parts.swapaxes(0, 1).reshape(shape) - W)
+
+
+def block_size(triangle: int) -> int | None:
+    """The n of n·(n − 1)/2 numbers above a diagonal; `None` where there is none.
+
+    >>> block_size(1), block_size(496), block_size(5)
+    (2, 32, None)
+    """
+    n = (1 + math.isqrt(1 + 8 * triangle)) // 2
+    return n if triangle > 0 and n * (n - 1) // 2 == triangle else None
+
+
+def _neumann(triangles: Matrix, size: int) -> Matrix:
+    Q = np.zeros((len(triangles), size, size))
+    Q[:, *np.triu_indices(size, 1)] = triangles
+    Q = Q - Q.swapaxes(1, 2)
+    square = Q @ Q
+    R: Matrix = np.eye(size) + 2 * Q + 2 * square + 2 * square @ Q + square @ square
+    return R
 
 
 def outputs(shape: Sequence[int]) -> int:
