@@ -1,6 +1,7 @@
 """What an update calls the weight that it changes, and by which rule its scale applies."""
 
 from tunescope.delta import Delta
+from tunescope.source.formats.litgpt import NAME as LITGPT
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
 
@@ -47,6 +48,6 @@ def scale_rule(delta: Delta | None, source: Source, asked: float | None) -> str:
         return STORED
     if delta.alpha is None:
         return "as the method has it"
-    where = "adapter_config.json" if source.format == "peft" else "the file"
+    where = {"peft": "adapter_config.json", "lora-layers": LITGPT}.get(source.format, "the file")
     root = bool(source.config.get("use_rslora"))
     return f"alpha/{'√' if root else ''}rank, both from {where}"

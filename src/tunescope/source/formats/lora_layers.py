@@ -1,17 +1,19 @@
 """LoRA layers as training libraries save them, without a config: loralib, litgpt, NeMo, XLabs.
 
-The scale is not in such a file. Fused projections of loralib and litgpt come as one pair for several parts.
+The scale is not in such a file; of litgpt's it lies beside it. Fused projections of loralib and litgpt come
+as one pair for several parts.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from tunescope.address import parse
 from tunescope.delta import Delta, Factored
 from tunescope.source.files.tensors import LazyTensor, Ledger, require_float
 from tunescope.source.formats.leftovers import leave_heads
+from tunescope.source.formats.litgpt import stated
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.formats.pairs import (
     Pair,
@@ -92,9 +94,13 @@ def _recognises(weights: Weights) -> bool:
 
 def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
     deltas: list[Delta] = []
+    beside = stated(weights) if scale is None else None
     for module, roles in collect(weights.tensors, _split).items():
         if "down" in roles and "up" in roles:
-            deltas += filter(None, [_delta(module, roles, scale, ledger, weights.place)])
+            alpha = beside.alpha if beside and roles["up"].shape[-1:] == (beside.rank,) else None
+            known = scale if beside is None or alpha is None else alpha / beside.rank
+            made = _delta(module, roles, known, ledger, weights.place)
+            deltas += [] if made is None else [replace(made, alpha=alpha)]
         elif "down" in roles or "up" in roles:
             half_saved(module, roles, ledger)
         leave_aside(roles, ledger)

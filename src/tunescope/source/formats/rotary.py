@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from tunescope.delta import Delta, Factored, Update
-from tunescope.source.files.tensors import Ledger
+from tunescope.delta import Array, Delta, Factored, Update
+from tunescope.source.files.tensors import LazyTensor, Ledger
 
 
 def with_halves(delta: Delta, head: int) -> Delta:
@@ -17,12 +17,26 @@ def with_halves(delta: Delta, head: int) -> Delta:
     return replace(delta, open=partial(_opened, delta, head))
 
 
+def rows_in_halves(tensor: LazyTensor, head: int) -> LazyTensor:
+    """One number for each of alternating rows, such as a magnitude, in the order of transformers."""
+    return replace(
+        tensor,
+        read=lambda: _halves(tensor.read().reshape(-1, 1), head).reshape(tensor.shape),
+        read_part=None,
+        fill=None,
+    )
+
+
 def _opened(delta: Delta, head: int) -> Update:
     update = delta.open()
     assert isinstance(update, Factored)
-    rows, rank = update.B.shape
-    halves = update.B.reshape(rows // head, head // 2, 2, rank).swapaxes(1, 2)
-    return replace(update, B=halves.reshape(rows, rank))
+    return replace(update, B=_halves(update.B, head))
+
+
+def _halves(rows: Array, head: int) -> Array:
+    count, width = rows.shape
+    found: Array = rows.reshape(count // head, head // 2, 2, width).swapaxes(1, 2).reshape(count, width)
+    return found
 
 
 def splits(rows: int, head: float | None) -> int | None:

@@ -14,7 +14,7 @@ from tunescope.address import parse
 from tunescope.delta import Delta
 from tunescope.paths import exists
 from tunescope.source.files.documents import read_object
-from tunescope.source.files.tensors import Ledger
+from tunescope.source.files.tensors import LazyTensor, Ledger
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.formats.pairs import (
     Pair,
@@ -24,7 +24,8 @@ from tunescope.source.formats.pairs import (
     notice_scale,
     pair_delta,
 )
-from tunescope.source.formats.rotary import notice_kept, splits, with_halves
+from tunescope.source.formats.rotary import notice_kept, rows_in_halves, splits, with_halves
+from tunescope.source.tuners.dora import decomposed
 from tunescope.source.weights import Format, Reading, Weights
 
 _KEY = re.compile(r"^(?P<module>.+)\.(?:lora_(?P<side>[ab])\.weight|(?P<beside>magnitude|bias))$", re.DOTALL)
@@ -76,10 +77,10 @@ def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
         if "down" in roles and "up" in roles:
             made = _delta(module, roles, alpha, scale, ledger, weights.place)
             if made is not None and turned not in _AS_STORED and f".{module}".endswith(_ROTATED_MODULES):
-                # The magnitude is in Meta's order of rows too, and the base is not.
-                made = replace(made, exact=None)
                 size = splits(made.d_out, _head_size(model)) if turned in _TURNED else None
-                made, kept = (made, [*kept, module]) if size is None else (with_halves(made, size), kept)
+                # The magnitude is in Meta's order of rows too, and the base is not.
+                kept += [] if size else [module]
+                made = _in_halves(made, roles.get("dora"), size) if size else replace(made, exact=None)
             deltas += filter(None, [made])
         elif "down" in roles or "up" in roles:
             half_saved(module, roles, ledger)
@@ -90,6 +91,14 @@ def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
         why="no config.json of the model lies beside the file that tells the size of a head",
     )  # fmt: skip
     return Reading(deltas, config)
+
+
+def _in_halves(delta: Delta, magnitude: LazyTensor | None, head: int) -> Delta:
+    """The update, and what makes it whole beside a base, with rows in the order of transformers."""
+    exact = delta.exact
+    if exact is not None and magnitude is not None:
+        exact = decomposed(rows_in_halves(magnitude, head), (delta.d_out, delta.d_in))
+    return replace(with_halves(delta, head), exact=exact)
 
 
 def _beside(weights: Weights) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import tunescope
 from tunescope.errors import BadInput
 from tunescope.source import Source, open_source
 from tunescope.source.against import opener
@@ -156,6 +157,49 @@ def test_the_file_that_litgpt_writes_is_read_under_its_own_suffix(tmp_path: Path
     for place in (tmp_path, tmp_path / "lit_model.pth.lora"):
         (delta,) = open_source(place).deltas
         assert (delta.address.layer, delta.rank) == (1, 2)
+
+
+SETTINGS = "checkpoint_dir: checkpoints/some/model\n{}lora_dropout: 0.05\ntrain:\n  lora_r: 99\n"
+
+
+def beside_settings(tmp_path: Path, lines: str) -> Path:
+    stem = "transformer.h.1.attn"
+    tensors = {f"{stem}.proj.lora_A": normal(4, 12), f"{stem}.proj.lora_B": normal(12, 4)}
+    tensors |= {f"{stem}.attn.lora_A": normal(8, 12), f"{stem}.attn.lora_B": normal(16, 4)}
+    save_file(tensors, tmp_path / "lit_model.safetensors")
+    (tmp_path / "hyperparameters.yaml").write_text(SETTINGS.format(lines))
+    return tmp_path / "lit_model.safetensors"
+
+
+def test_alpha_over_r_of_the_settings_that_litgpt_writes_beside_its_weights_is_the_scale(
+    tmp_path: Path,
+) -> None:
+    path = beside_settings(tmp_path, "lora_r: 4\nlora_alpha: 10  # twice and a half\n")
+    source = open_source(path)
+    assert [(d.scale, d.alpha) for d in source.deltas] == [(2.5, 10.0)] * 2
+    assert source.notices == ()
+    assert source.deltas[0].open().scale == 2.5
+    assert [d.scale for d in open_source(path, scale=0.5).deltas] == [0.5, 0.5]
+    rules = tunescope.check(path).table.frame["scale_rule"].to_list()
+    assert rules == ["alpha/rank, both from hyperparameters.yaml"] * 2
+
+
+@pytest.mark.parametrize("lines", ["lora_r: 4\n", "lora_r: 8\nlora_alpha: 16\n", ""])
+def test_settings_of_another_rank_or_without_one_of_both_leave_the_scale_unknown(
+    lines: str, tmp_path: Path
+) -> None:
+    source = open_source(beside_settings(tmp_path, lines))
+    assert [d.scale for d in source.deltas] == [None, None]
+    assert [n.slug for n in source.notices] == ["scale-unknown"]
+
+
+@pytest.mark.parametrize(("r", "alpha"), [("4", "null"), ("0", "16"), ("4", ".inf"), ("four", "8")])
+def test_settings_that_are_no_numbers_are_refused(r: str, alpha: str, tmp_path: Path) -> None:
+    path = beside_settings(tmp_path, f"lora_r: {r}\nlora_alpha: {alpha}\n")
+    with pytest.raises(BadInput) as caught:
+        open_source(path)
+    assert caught.value.slug == "config-value"
+    assert str(caught.value.file) == str(tmp_path / "hyperparameters.yaml")
 
 
 def test_a_nemo_archive_is_called_one_with_a_way_in(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from safetensors.numpy import save_file
 
 import tunescope
 from tunescope.source import open_source
+from tunescope.source.against import opener
+from tunescope.source.whole import open_whole
 
 RNG = np.random.default_rng(0)
 HEADS, KEYS, SIZE, WIDTH, RANK = 6, 2, 8, 40, 3
@@ -125,3 +127,33 @@ def test_a_check_attaches_torchtunes_own_names_by_their_place(tmp_path: Path) ->
               tmp_path / "base" / "model.safetensors")  # fmt: skip
     study = tunescope.check(own, base=tmp_path / "base")
     assert study.readout["models"]["own"]["attached"] == 15
+
+
+@pytest.mark.parametrize(("short", "heads"), [("attn.q_proj", HEADS), ("attn.k_proj", KEYS), ("mlp.w1", 0)])
+def test_dora_is_exact_beside_the_base_though_its_magnitudes_are_in_metas_order(
+    tmp_path: Path, short: str, heads: int
+) -> None:
+    name, (d_out, d_in) = MODULES[short]
+    A, B, m, W = normal(RANK, d_in), normal(d_out, RANK), np.abs(normal(d_out)) + 1, normal(d_out, d_in)
+    stem = f"layers.0.{short}"
+    own = {
+        f"{stem}.lora_a.weight": A,
+        f"{stem}.lora_b.weight": alternating(B, heads) if heads else B,
+        f"{stem}.magnitude": alternating(m, heads) if heads else m,
+    }
+    config = {"peft_type": "LORA", "r": RANK, "lora_alpha": 6, "use_dora": True, "target_modules": ["q_proj"]}
+    for folder, tensors in (("own", own), ("base", {f"model.layers.0.{name}.weight": W})):
+        (tmp_path / folder).mkdir()
+        save_file(tensors, tmp_path / folder / "model.safetensors")
+        (tmp_path / folder / "config.json").write_text(json.dumps({"model_type": "llama", **MODEL}))
+    (tmp_path / "own" / "model.safetensors").rename(tmp_path / "own" / "adapter_model.safetensors")
+    (tmp_path / "own" / "adapter_config.json").write_text(json.dumps(config))
+    (source,) = opener(open_whole(tmp_path / "base"))(str(tmp_path / "own"))
+    (delta,) = source.deltas
+    moved = W.astype(np.float64) + 2 * B.astype(np.float64) @ A
+    wanted = m[:, None] * moved / np.linalg.norm(moved, axis=1, keepdims=True) - W
+    assert delta.status == "ok"
+    np.testing.assert_allclose(delta.open().dense(), wanted, atol=1e-6)
+    (tmp_path / "own" / "config.json").unlink()
+    (source,) = opener(open_whole(tmp_path / "base"))(str(tmp_path / "own"))
+    assert (source.deltas[0].status == "ok") == (heads == 0)
