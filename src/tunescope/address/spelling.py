@@ -11,6 +11,7 @@ from tunescope.address.naming import (
     FLAT_PREFIXES,
     OUTSIDE,
     RENAMES,
+    TRAINED_AS,
     UNET_PARTS,
 )
 from tunescope.address.unet import diffusers_block
@@ -26,6 +27,7 @@ _BLOCKS = re.compile(
 )
 _OF_IMAGES = re.compile(rf"^(?:{_IS_BLOCKS})$")
 _RENAMES = tuple((re.compile(rf"(?:{r.blocks})"), re.compile(r.spelled), r.name) for r in RENAMES)
+_TRAINED_AS = tuple((re.compile(prefix.spelled), prefix.means) for prefix in TRAINED_AS)
 _OUTSIDE = re.compile("|".join(f"(?P<r{i}>{r.spelled})" for i, r in enumerate(OUTSIDE)))
 OUTSIDE_BLOCKS = frozenset(rule.name for rule in OUTSIDE)
 # What stands in front of modules outside blocks.
@@ -70,6 +72,8 @@ def canonical(name: str) -> str:
     >>> canonical("model.layers.3.self_attn.q_proj")
     'model.layers.3.self_attn.q_proj'
     """
+    for pattern, means in _TRAINED_AS:
+        name = pattern.sub(means, name)
     if (outside := _outside_blocks(name)) is not None:
         return outside
     if not _WORTH_A_LOOK.search(name):

@@ -77,6 +77,13 @@ img_emb.proj.1 → condition_embedder.image_embedder.ff.net.0.proj
 img_emb.proj.3 → condition_embedder.image_embedder.ff.net.2
 head.head → proj_out
 """,
+    "Wan-Animate": """
+blocks.#.self_attn.q → blocks.#.attn1.to_q
+blocks.#.ffn.2 → blocks.#.ffn.net.2
+face_adapter.fuser_blocks.#.linear1_kv → face_adapter.#.to_{k,v}
+face_adapter.fuser_blocks.#.linear1_q → face_adapter.#.to_q
+face_adapter.fuser_blocks.#.linear2 → face_adapter.#.to_out
+""",
     "LTX-Video": unchanged(
         "caption_projection.linear_1", "proj_out",
         *(
@@ -167,6 +174,23 @@ t_embedder.1.linear_1 → time_embed.t_embedder.linear_1
 t_embedder.1.linear_2 → time_embed.t_embedder.linear_2
 final_layer.adaln_modulation.1 → norm_out.linear_1
 final_layer.adaln_modulation.2 → norm_out.linear_2
+final_layer.linear → proj_out
+""",
+    "Cosmos 1": "".join(
+        f"\nblocks.block#.blocks.{place}.block.attn.to_{side}.0 → transformer_blocks.#.{theirs}.to_{side}"
+        for place, theirs in ((0, "attn1"), (1, "attn2"))
+        for side in "qkv"
+    )
+    + """
+blocks.block#.blocks.0.block.attn.to_out.0 → transformer_blocks.#.attn1.to_out.0
+blocks.block#.blocks.1.block.attn.to_out.0 → transformer_blocks.#.attn2.to_out.0
+blocks.block#.blocks.2.block.layer1 → transformer_blocks.#.ff.net.0.proj
+blocks.block#.blocks.2.block.layer2 → transformer_blocks.#.ff.net.2
+blocks.block#.blocks.0.adaLN_modulation.1 → transformer_blocks.#.norm1.linear_1
+blocks.block#.blocks.1.adaLN_modulation.2 → transformer_blocks.#.norm2.linear_2
+blocks.block#.blocks.2.adaLN_modulation.1 → transformer_blocks.#.norm3.linear_1
+x_embedder.proj.1 → patch_embed.proj
+t_embedder.1.linear_1 → time_embed.t_embedder.linear_1
 final_layer.linear → proj_out
 """,
     "Kandinsky 5": unchanged(

@@ -134,3 +134,17 @@ def test_flat_names_of_public_models_keep_their_addresses(prefix: str) -> None:
         names = [name for _, ours in pairs(model, 1) for name in ours]
         addresses = distinct_addresses([parse(dotted(prefix + flat(name))) for name in names])
         assert len(set(component_names(addresses))) == len(names)
+
+
+@pytest.mark.parametrize("model", ["Cosmos 1", "Cosmos 2"])
+def test_a_trainers_net_is_the_denoiser(model: str) -> None:
+    for theirs, _ in pairs(model, 2):
+        assert parse(f"net.{theirs}") == parse(f"diffusion_model.{theirs}")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["net.0.weight", "net.layers.3.fc1", "net.encoder.blocks.1.attn.q", "ff.net.0.proj", "net.head.0"],
+)
+def test_other_modules_called_net_keep_their_names(name: str) -> None:
+    assert parse(name).module_type in name

@@ -13,6 +13,7 @@ from tunescope.address.naming.prefixes import (
     DENOISER,
     DOTTED_PREFIXES,
     FLAT_PREFIXES,
+    TRAINED_AS,
     UNET_PARTS,
 )
 from tunescope.address.naming.rules import Blocks, Prefix, Rename
@@ -20,5 +21,5 @@ from tunescope.address.naming.words import COMPOUNDS
 
 __all__ = [
     "BLOCKS", "COMPOUNDS", "CONTROLNET", "DENOISER", "DOTTED_PREFIXES", "FLAT_PREFIXES", "OUTSIDE", "RENAMES",
-    "UNET_PARTS", "Blocks", "Prefix", "Rename",
+    "TRAINED_AS", "UNET_PARTS", "Blocks", "Prefix", "Rename",
 ]  # fmt: skip

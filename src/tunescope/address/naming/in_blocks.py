@@ -105,6 +105,17 @@ RENAMES = (
     Rename(
         "individual_token_refiner.blocks", r"adaLN_modulation\.1", "norm_out.linear", of.HUNYUAN_DIFFUSERS
     ),
+    *renames(
+        r"face_adapter(\.fuser_blocks)?",
+        f"{of.WAN_ANIMATE}; {of.WAN_ANIMATE_DIFFUSERS}",
+        {
+            "linear1_kv": "cross_attn.to_kv",
+            "linear1_q|to_q": "cross_attn.to_q",
+            "to_k": "cross_attn.to_k",
+            "to_v": "cross_attn.to_v",
+            "linear2|to_out": "cross_attn.to_out.0",
+        },
+    ),
     *renames("vace_blocks", of.WAN, {"proj_in": "before_proj", "proj_out": "after_proj"}),
     *renames(
         "diffusers.layers|noise_refiner|context_refiner",
@@ -163,6 +174,21 @@ RENAMES = (
             for k in (1, 2)
         }
         | {r"mlp\.layer1": "ff.net.0.proj", r"mlp\.layer2": "ff.net.2"},
+    ),
+    *renames(
+        "denoiser.blocks",
+        of.COSMOS_1,
+        {
+            rf"blocks\.{place}\.block\.attn\.to_{side}\.0": f"{ours}.to_{side}" + ".0" * (side == "out")
+            for place, ours in ((0, "attn1"), (1, "attn2"))
+            for side in ("q", "k", "v", "out")
+        }
+        | {
+            rf"blocks\.{place}\.adaLN_modulation\.{k}": f"norm{place + 1}.linear_{k}"
+            for place in (0, 1, 2)
+            for k in (1, 2)
+        }
+        | {r"blocks\.2\.block\.layer1": "ff.net.0.proj", r"blocks\.2\.block\.layer2": "ff.net.2"},
     ),
     # Not the first projection of its MLPs: diffusers swaps the halves of those rows.
     *renames(

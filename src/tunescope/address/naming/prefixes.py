@@ -21,6 +21,16 @@ FLAT_PREFIXES = (
 # What names the denoiser and a ControlNet in front of their own modules, and ComfyUI's text encoders.
 CONTROLNET = "control_model."
 DENOISER = ("model.diffusion_model.", "diffusion_model.")
+# Checkpoints of a trainer keep the denoiser as `net`, a word that other models have in front of other
+# modules; Cosmos 1 names a block twice. A regular expression, and what it stands for.
+TRAINED_AS = (
+    Prefix(
+        r"^net\.(?=(blocks\.(block)?\d|llm_adapter\.blocks\.\d|x_embedder\.proj|t_embedder\.1|final_layer\.)\b)",
+        "diffusion_model.",
+        of.NET,
+    ),
+    Prefix(r"(?<=\bblocks\.)block(?=\d+\.blocks\.\d)", "", of.COSMOS_1),
+)
 DOTTED_PREFIXES = (
     Prefix("text_encoders.clip_l.transformer.", "text_encoder.", of.COMFY),
     Prefix("text_encoders.clip_g.transformer.", "text_encoder_2.", of.COMFY),
@@ -53,6 +63,8 @@ BLOCKS = (
         "distilled_guidance_layer.layers", "guidance", "lodestone-rock/Chroma: src/models/chroma/model.py"
     ),
     Blocks("vace_blocks", "vace_blocks", "ali-vilab/VACE: vace/models/wan/wan_vace.py"),
+    Blocks("face_adapter.fuser_blocks", "face_adapter", of.WAN_ANIMATE),
+    Blocks("face_adapter", "face_adapter", of.WAN_ANIMATE_DIFFUSERS),
     Blocks("llm_adapter.blocks", "llm_adapter", "kohya-ss/sd-scripts: library/anima_models.py"),
     Blocks("text_transformer_blocks", "text_blocks", "huggingface/diffusers: transformer_kandinsky.py"),
     Blocks("visual_transformer_blocks", "model", "huggingface/diffusers: transformer_kandinsky.py"),

@@ -36,5 +36,6 @@ COMPOUNDS = (
     "qkv_x qkv_y proj_x proj_y mod_x mod_y mlp_x mlp_y q_linear kv_linear q_norm k_norm norm_q norm_k "
     "norm_added_q norm_added_k inverted_conv depth_conv point_conv conv_inverted conv_depth conv_point "
     "text_proj p_embedder pooled_embedder kv_proj default_modulation skip_linear linear_3 "
+    "linear1_kv linear1_q fuser_blocks face_adapter face_encoder motion_encoder pose_patch_embedding "
     "adaln_modulation to_q_t to_k_t to_v_t to_out_t ff_t shared_experts "
 )
