@@ -106,7 +106,7 @@ RENAMES = (
         "individual_token_refiner.blocks", r"adaLN_modulation\.1", "norm_out.linear", of.HUNYUAN_DIFFUSERS
     ),
     *renames(
-        r"face_adapter(\.fuser_blocks)?",
+        "face_adapter.fuser_blocks|face_adapter",
         f"{of.WAN_ANIMATE}; {of.WAN_ANIMATE_DIFFUSERS}",
         {
             "linear1_kv": "cross_attn.to_kv",
