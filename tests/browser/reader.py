@@ -9,6 +9,16 @@ if TYPE_CHECKING:
     from selenium.webdriver.remote.webelement import WebElement
 
 _PATIENCE = 30.0
+_KEEP = """
+window.kept = null;
+URL.createObjectURL = (blob) => { blob.text().then((text) => { window.kept = text; }); return "#"; };
+"""
+_MORE = """
+const buttons = [...document.querySelectorAll(`#${arguments[0]} .rest button`)];
+const more = buttons.find((button) => button.textContent.startsWith("show"));
+more?.click();
+return Boolean(more);
+"""
 
 
 class Reader:
@@ -88,8 +98,10 @@ class Reader:
         return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
 
     def rows(self, figure: str) -> list[list[str]]:
-        """The table behind a figure: its head and its rows."""
+        """The table behind a figure, shown whole: its head and its rows."""
         self.press(f"#{figure} .tools button")
+        while self.run(_MORE, figure):
+            pass
         script = (
             "return [...document.querySelectorAll(`#${arguments[0]} .behind tr`)]"
             ".map((row) => [...row.children].map((cell) => cell.textContent))"
@@ -97,6 +109,13 @@ class Reader:
         found = self.run(script, figure)
         self.press(f"#{figure} .tools button")
         return [[str(cell) for cell in row] for row in found]
+
+    def svg(self, panel: str) -> str:
+        """The SVG that a press gives, without the file."""
+        self.run(_KEEP)
+        script = "[...document.querySelectorAll(`#panel-${arguments[0]} .tools button`)]"
+        self.run(f"{script}.find((button) => button.textContent === 'SVG').click()", panel)
+        return str(self.until("return window.kept"))
 
     def wait_for(self, *paths: Path) -> None:
         """Wait until files are there, whole."""

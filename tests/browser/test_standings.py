@@ -53,7 +53,7 @@ def test_kinds_of_which_nothing_moved_count_in_no_rank_and_no_median(opened: Rea
         told.append(opened.said())
     assert any("no weight of this kind moved" in said and "rank" not in said for said in told)
     said = next(said for said in told if "rank" in said)
-    found = re.match(r"(L\d+_\w+), .*rank (\d+) of (\d+), ([\d.]+) × the median", said)
+    found = re.match(r"(L\d+_\w+) of .*rank (\d+) of the (\d+) in this map, ([\d.]+) × their median", said)
     assert found is not None, said
     value = moved.filter(pl.col("component_name") == found[1])[METRIC].item()
     assert int(found[2]) == int((moved[METRIC] > value).sum()) + 1

@@ -1,30 +1,42 @@
 """The demonstration from end to end, in miniature."""
 
+import io
 import json
+import re
+from contextlib import redirect_stdout
+from pathlib import Path
 
+import polars as pl
 import pytest
+from tests.answers import ANSWERS
+from tests.packed import PageText
 
+from tunescope.cli import main
 from tunescope.demo import domain_paths, output
 from tunescope.demo import run as demonstration
 from tunescope.errors import UsageError
 
 
-@pytest.fixture
-def small(monkeypatch):
-    """Two domains and two steps in place of five and a few dozen."""
+@pytest.fixture(scope="module")
+def miniature(tmp_path_factory):
+    """The folder and the output of a demonstration of two domains and two steps."""
     some = {name: path for name, path in domain_paths().items() if name in ("cpp", "physics")}
-    monkeypatch.setattr(demonstration, "domain_paths", lambda: some)
-    settings = demonstration.settings()
     changes = {"max_steps": 2, "batch_size": 2, "max_length": 48, "held_out_rows": 2}
-    monkeypatch.setattr(demonstration, "settings", lambda: settings | changes)
+    settings = demonstration.settings() | changes
+    out = tmp_path_factory.mktemp("miniature") / "demo"
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as said:
+        patch.setattr(demonstration, "domain_paths", lambda: some)
+        patch.setattr(demonstration, "settings", lambda: settings)
+        patch.setattr("sys.argv", ["tunescope", "demo", "-o", str(out)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+    assert not stop.value.code
+    return out, said.getvalue()
 
 
-@pytest.mark.usefixtures("small")
-def test_the_demonstration_says_where_to_look(run, tmp_path):
-    out = tmp_path / "demo"
-    done = run("demo", "-o", out)
-    assert done.code == 0, done.err
-    for line in done.out.split("Look at:\n")[1].split("\n\n")[0].splitlines():
+def test_the_demonstration_says_where_to_look(miniature, run):
+    out, said = miniature
+    for line in said.split("Look at:\n")[1].split("\n\n")[0].splitlines():
         name, path = line.split()
         assert (out / path).exists(), name
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -38,6 +50,27 @@ def test_the_demonstration_says_where_to_look(run, tmp_path):
     again = run("demo", "-o", out)
     assert again.code == 2
     assert "--overwrite" in again.err
+
+
+@pytest.mark.parametrize("answer", ANSWERS, ids=lambda answer: answer.__name__)
+def test_the_page_holds_the_right_answer_to_each_of_the_ten_questions(miniature, answer):
+    out, _ = miniature
+    tables = {path.stem: pl.read_parquet(path) for path in out.glob("*/tables/*.parquet")}
+    answer(tables, PageText((out / "report.html").read_text(encoding="utf-8")))
+
+
+def test_the_ten_questions_are_about_models_that_the_demonstration_has():
+    asked = (Path(__file__).parents[1] / "browser" / "questions.md").read_text(encoding="utf-8")
+    rows = [line for line in asked.splitlines() if re.match(r"\| \d+ \|", line)]
+    assert len(rows) == len(ANSWERS)
+    named = {name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[2])}
+    has = {
+        *domain_paths(),
+        demonstration.PLANTED,
+        f"{demonstration.AGAIN}-seed-1",
+        f"{demonstration.AGAIN}-full",
+    }
+    assert named - {"L9 v"} <= has
 
 
 def test_the_quick_demonstration_finds_what_was_built_in(run, tmp_path):

@@ -72,8 +72,8 @@ export function levels(frame, key) {
 const nullCode = (column) => 2 ** (8 * column.bytes) - 1;
 
 export const meaning = (frame, key) => {
-  const column = frame.columns[key] ?? {};
-  return `${column.meaning ?? ""}${column.unit ? ` [${column.unit}]` : ""}`;
+  const { meaning: said = "", unit = "" } = frame.columns[key] ?? {};
+  return `${said}${unit.startsWith("[") ? `, in ${unit}` : unit && ` [${unit}]`}`;
 };
 
 // Rows of a frame as texts, for files and for the table behind a figure; all of them unless some are named.

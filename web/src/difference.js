@@ -2,11 +2,11 @@
 
 import { standings } from "./grid.js";
 
-export function differences(maps, a, b, filled) {
-  const rest = (map) => JSON.stringify(map.values.slice(1));
-  const minus = new Map(maps.filter((map) => map.values[0] === a).map((map) => [rest(map), filled(map)]));
-  return maps.filter((map) => map.values[0] === b && minus.has(rest(map))).map((map) => {
-    const [of, other] = [filled(map), minus.get(rest(map))];
+export function differences(maps, a, b) {
+  const rest = (map) => JSON.stringify(map.of.slice(1));
+  const minus = new Map(maps.filter((map) => map.of[0] === a).map((map) => [rest(map), map]));
+  return maps.filter((map) => map.of[0] === b && minus.has(rest(map))).map((map) => {
+    const [of, other] = [map, minus.get(rest(map))];
     const [down, across] = [other.ys, other.xs].map((names) => new Map(names.map((name, k) => [name, k])));
     const values = of.values.map((value, i) => {
       const [j, k] = [down.get(of.ys[Math.floor(i / of.xs.length)]), across.get(of.xs[i % of.xs.length])];

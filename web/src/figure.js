@@ -1,13 +1,22 @@
 // What stands under every figure: its table, SVG, CSV, caption and a link.
 
-import { all, byId, el, safe, say } from "./dom.js";
-
-const MOST_ROWS = 500;
+import { all, el, safe, say } from "./dom.js";
+import { SortedTable } from "./table.js";
 
 export function furnish(figure, component, page) {
   const caption = figure.querySelector("figcaption");
-  const table = el("div", { class: "wide behind", hidden: true });
-  const shown = el("button", { type: "button", "aria-expanded": "false", onclick: () => toggle(shown, table, component) }, "table");
+  const table = el("div", { hidden: true });
+  const key = `${component.panel.id}.table`;
+  const shown = el("button", { type: "button", "aria-expanded": "false" }, "table");
+  const open = (now) => {
+    table.hidden = !now;
+    shown.setAttribute("aria-expanded", String(now));
+    table.replaceChildren(...(now ? [tableOf(component, page.state)] : []));
+  };
+  shown.addEventListener("click", () => {
+    page.state.quietly({ [key]: table.hidden ? "1" : "" });
+    open(table.hidden);
+  });
   const tools = el("div", { class: "tools", role: "group", "aria-label": "This figure" },
     shown,
     component.svg ? el("button", { type: "button", onclick: () => save(`${figure.id}.svg`, "image/svg+xml", component.svg()) }, "SVG") : null,
@@ -16,26 +25,16 @@ export function furnish(figure, component, page) {
     el("button", { type: "button", onclick: (event) => copy(event.target, page.state.link({ tab: component.panel.tab, at: component.panel.id })) }, "link"));
   figure.querySelector(".body").replaceChildren(component.body);
   caption.after(tools, table);
+  if (page.state.get(key, "") === "1") open(true);
 }
 
-function toggle(button, place, component) {
-  place.hidden = !place.hidden;
-  button.setAttribute("aria-expanded", String(!place.hidden));
-  if (place.hidden) return;
+// The numbers of a figure, as its CSV has them.
+function tableOf(component, state) {
   const { columns, rows } = component.rows();
-  const body = el("tbody", {});
-  const told = el("p", { class: "small rest" });
-  const more = () => {
-    const from = body.childElementCount;
-    body.append(...rows.slice(from, from + MOST_ROWS).map((row) => el("tr", {}, row.map((value) => el("td", {}, safe(value))))));
-    const count = (value) => value.toLocaleString("en-US");
-    const rest = body.childElementCount < rows.length;
-    told.replaceChildren(`${rest ? `The first ${count(body.childElementCount)} of ` : ""}${count(rows.length)} rows. `,
-      ...(rest ? [el("button", { type: "button", onclick: more }, `show ${count(Math.min(MOST_ROWS, rows.length - body.childElementCount))} more`)] : []),
-      el("button", { type: "button", onclick: () => save(`${component.panel.id}.csv`, "text/csv", csv({ columns, rows })) }, "download all as CSV"));
-  };
-  more();
-  place.replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, columns.map((key) => el("th", { scope: "col" }, key)))), body), told);
+  const key = `${component.panel.id}.by`;
+  const all = el("button", { type: "button", onclick: () => save(`${component.panel.id}.csv`, "text/csv", csv({ columns, rows })) }, "download all as CSV");
+  const order = { get: () => state.get(key, ""), set: (text) => state.quietly({ [key]: text }) };
+  return new SortedTable({ columns, rows, shown: (row, i) => el("td", {}, safe(row[i])), state: order, rest: [all] }).body;
 }
 
 export function csv({ columns, rows }) {
@@ -77,5 +76,3 @@ export function wireCopies() {
     button.addEventListener("click", () => copy(button, button.parentElement.firstElementChild.textContent));
   }
 }
-
-export { byId };

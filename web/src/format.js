@@ -17,6 +17,12 @@ export function number(value, digits = 4) {
   return text.replace("-", "−");
 }
 
+// A value with its unit, where the unit says more than a range or what the weights themselves are counted in.
+export function measured(value, unit, digits) {
+  const said = !unit || unit.startsWith("[") || unit.includes("the weights") ? "" : ` ${unit}`;
+  return `${number(value, digits)}${said}`;
+}
+
 function trimmed(text) {
   return text.includes(".") ? text.replace(/\.?0+$/, "") : text;
 }

@@ -26,7 +26,7 @@ export class Gain {
     const hidden = this.page.hidden();
     const rows = Array.from({ length: frame.rows }, (_, row) => row).filter((row) => !hidden.has(cell(frame, "model_id", row)));
     return rows.map((row) => ({
-      label: panel.label.map((key) => cell(frame, key, row)).filter((text) => text !== null).join(" · "),
+      label: panel.label.map((key) => cell(frame, key, row)).filter((text) => text !== null).join(" on "),
       model: cell(frame, "model_id", row), before: cell(frame, panel.before, row), after: cell(frame, panel.after, row),
       error: panel.error ? cell(frame, panel.error, row) : null,
     }));

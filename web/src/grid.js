@@ -27,9 +27,9 @@ export function arranged(frame, panel, rows) {
   return maps;
 }
 
-// Numbered columns are the same in all maps of a panel; of kinds of weight and of rows each has what it needs.
+// Numbered columns are the same in all maps of a panel; of kinds of weight, heads and rows each has what it needs.
 function place(frame, panel, map, shared) {
-  const own = panel.x === "step" || frame.columns[panel.x]?.type === "text";
+  const own = ["step", "head"].includes(panel.x) || frame.columns[panel.x]?.type === "text";
   const across = own ? axis(frame, panel.x, map.rows) : shared;
   map.xs = across.values;
   // Steps are a measured axis: each run has its own, all on one span.

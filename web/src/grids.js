@@ -6,7 +6,7 @@ import { choice, el } from "./dom.js";
 import { INKS, themed } from "./heat.js";
 import { CanvasInk, SvgInk, svg } from "./ink.js";
 import { legend } from "./legend.js";
-import { phiHeats } from "./phi.js";
+import { besides, phiHeats } from "./phi.js";
 
 export class Grids {
   constructor(panel, page) {
@@ -50,7 +50,7 @@ export class Grids {
       choice("pair", [...this.pairs], pair, (value) => set("p", value)),
       choice("weight", levels(this.frame, "component_name").map((name) => [name, name]), component, (value) => set("c", value)));
     this.heats = phiHeats(this.frame, this.shown);
-    this.sheet.replaceChildren(...this.heats.map((heat) => heat.canvas));
+    this.sheet.replaceChildren(...besides(this.heats));
     if (!this.heats.length) this.sheet.append(el("p", { class: "nothing" }, "This pair has no grid of this weight."));
     this.title = `${component}, ${this.pairs.get(JSON.stringify([a, b]))}`;
     legend(new CanvasInk(this.scale, 320, 30), themed(), { palette: "dusk", limits: [0, 1], label: "φ" }, 8, 4, 220);

@@ -2,9 +2,10 @@
 
 import { css, index, table, token } from "./colour.js";
 import { el, say, short } from "./dom.js";
-import { number } from "./format.js";
+import { measured, number } from "./format.js";
 import { CanvasInk, fitted, SvgInk, textWidth } from "./ink.js";
 import { outside, triangle } from "./legend.js";
+import { bars, margins } from "./margins.js";
 import { hideTip, showTip } from "./tip.js";
 
 const TOP = 30, LEFT_PAD = 8, BAR = 34, FOOT = 18;
@@ -13,7 +14,7 @@ const TOP = 30, LEFT_PAD = 8, BAR = 34, FOOT = 18;
 const INKS = { ink: "#2b2b2b", quiet: "#6b6b66", paper: "#ffffff", missing: "#f0f0ec", hatch: "#b0b0a8", edge: "#2b2b2b" };
 const themed = () => Object.fromEntries(Object.keys(INKS).map((key) => [key, token(key)]));
 
-// `map`: {title, xs, ys, values (null: no such cell), limits, palette, colour?, margin, key(i), words(i)}
+// `map`: {title, xs, ys, values (null: no such cell), limits, palette, label, unit?, whose?, colour?, margin, ends, key(i), words(i)}
 export class Heat {
   constructor(map, size, events) {
     Object.assign(this, { map, size, events });
@@ -178,11 +179,9 @@ export class Heat {
 
   paintMargins(ink, inks, top) {
     const { map, size: { cellWidth: w, cellHeight: h, gutter } } = this;
-    const [nx, ny] = [map.xs.length, map.ys.length];
-    const columns = sums(map, nx, (i) => Array.from({ length: ny }, (_, j) => j * nx + i));
-    const rows = sums(map, ny, (j) => Array.from({ length: nx }, (_, i) => j * nx + i));
-    bars(columns, BAR - 14, (i, from, size) => ink.rect(gutter + i * w + 0.5, top - 4 - from - size, Math.max(1, w - 1), Math.max(0.75, size), inks.hatch));
-    bars(rows, BAR, (j, from, size) => ink.rect(gutter + nx * w + 5 + from, top + j * h + 1, Math.max(0.75, size), Math.max(1, h - 2), inks.hatch));
+    const { columns, rows } = margins(map);
+    bars(columns, map.ends.columns, BAR - 14, (i, from, size) => ink.rect(gutter + i * w + 0.5, top - 4 - from - size, Math.max(1, w - 1), Math.max(0.75, size), inks.hatch));
+    bars(rows, map.ends.rows, BAR, (j, from, size) => ink.rect(gutter + map.xs.length * w + 5 + from, top + j * h + 1, Math.max(0.75, size), Math.max(1, h - 2), inks.hatch));
   }
 
   paintOutlines(ink, inks, top) {
@@ -247,10 +246,12 @@ export class Heat {
   }
 
   told(i) {
-    const value = this.map.values[i];
-    if (value === null) return [this.map.words(i), "no such weight"];
-    const lines = [this.map.words(i), Number.isNaN(value) ? "not a number" : `${number(value)} ${this.map.unit ?? ""}`.trim()];
-    return [...lines, ...this.map.standing(i)];
+    const { map } = this;
+    const place = map.whose ? `${map.words(i)} of ${short(map.whose, 60)}` : map.words(i);
+    const value = map.values[i];
+    if (value === null) return [place, "no such weight"];
+    const said = Number.isNaN(value) ? "not a number" : measured(value, map.unit);
+    return [place, `${map.label}: ${said}`, ...map.standing(i)];
   }
 
   open(i) {
@@ -260,27 +261,5 @@ export class Heat {
 }
 
 const step = (count, least) => [1, 2, 5, 10, 20, 25, 50, 100, 200, 500].find((every) => every >= least) ?? count;
-
-// The margin of a map: of every row or column, whose cells `of` lists, the sum or the mean over its weights.
-// A mean is that of the kinds that moved, where there are any.
-function sums({ values, counts, many, margin }, count, of) {
-  return Array.from({ length: count }, (_, k) => {
-    let known = of(k).filter((i) => values[i] !== null && Number.isFinite(values[i]));
-    if (!known.length) return null;
-    if (margin === "mean" && known.some(counts)) known = known.filter(counts);
-    const weight = (i) => (margin === "mean" ? many(i) : 1);
-    const total = known.reduce((sum, i) => sum + values[i] * weight(i), 0);
-    return margin === "mean" ? total / known.reduce((sum, i) => sum + weight(i), 0) : total;
-  });
-}
-
-// Bars from zero; where there are negative ones, zero stands inside.
-function bars(values, room, draw) {
-  const known = values.filter((value) => value !== null);
-  const [low, high] = [Math.min(0, ...known), Math.max(0, ...known)];
-  if (high === low) return;
-  const unit = room / (high - low);
-  values.forEach((value, i) => { if (value !== null) draw(i, (Math.min(0, value) - low) * unit, Math.abs(value) * unit); });
-}
 
 export { INKS, themed, css };

@@ -3,13 +3,13 @@
 import uPlot from "uplot";
 import { cell, levels, tabled } from "./data.js";
 import { modelColour, modelDash, token } from "./colour.js";
-import { el, named, say, short } from "./dom.js";
+import { choice, el, named, say, short } from "./dom.js";
 import { number } from "./format.js";
 import { INKS } from "./heat.js";
 import { SvgInk, svg } from "./ink.js";
 import { hideTip, showTip } from "./tip.js";
 
-const HEIGHT = 176, LEFT = 66, PLOT = 520;
+const HEIGHT = 176, LEFT = 66, PLOT = 520, MOST = 14;
 
 export class Lines {
   constructor(panel, page) {
@@ -19,7 +19,7 @@ export class Lines {
   }
 
   changed(keys) {
-    if (keys.has("hide")) this.render();
+    if (keys.has("hide") || keys.has(`${this.panel.id}.lim`)) this.render();
   }
 
   // The page knows its width only once the body stands in it.
@@ -29,13 +29,21 @@ export class Lines {
 
   models() {
     const hidden = this.page.hidden();
-    return levels(this.frame, this.panel.series).filter((model) => model !== null && !hidden.has(model));
+    return this.every().filter((model) => !hidden.has(model));
+  }
+
+  every() {
+    return levels(this.frame, this.panel.series).filter((model) => model !== null);
+  }
+
+  // The models that set the axes: all, so that a press on one moves no line, or those shown alone.
+  setting() {
+    return this.page.state.get(`${this.panel.id}.lim`, "") === "shown" ? this.models() : this.every();
   }
 
   // One x for all lines, a null where a model was not measured.
-  aligned(column) {
+  aligned(column, models = this.models()) {
     const { frame, panel } = this;
-    const models = this.models();
     const place = new Map(models.map((model, i) => [model, i]));
     const byX = new Map();
     for (let row = 0; row < frame.rows; row++) {
@@ -53,7 +61,9 @@ export class Lines {
     for (const chart of this.charts) chart.destroy();
     const width = Math.max(260, Math.min(1000, this.body.clientWidth || this.page.width()));
     this.charts = [];
-    this.body.replaceChildren(...this.panel.measures.map((measure) => this.chart(measure, width)), el("p", { class: "chart-axis" }, this.panel.x_label));
+    const set = (value) => this.page.state.set({ [`${this.panel.id}.lim`]: value });
+    const axes = this.models().length < this.every().length ? choice("axes", [["", "of all models"], ["shown", "of the models shown"]], this.page.state.get(`${this.panel.id}.lim`, ""), set) : null;
+    this.body.replaceChildren(...(axes ? [axes] : []), ...this.panel.measures.map((measure) => this.chart(measure, width)), el("p", { class: "chart-axis" }, this.panel.x_label));
   }
 
   chart(measure, width) {
@@ -61,10 +71,15 @@ export class Lines {
     const models = this.models();
     const place = el("div", { class: "chart", tabindex: 0, role: "img", "aria-label": this.described(measure, data, models) });
     const axis = { stroke: token("quiet"), font: "11px system-ui, sans-serif", grid: { stroke: token("rule"), width: 1 }, ticks: { stroke: token("line"), width: 1, size: 4 } };
+    const [xs, ...all] = this.aligned(measure.column, this.setting());
+    const values = all.flat().filter((value) => value !== null);
     const errors = measure.error ? this.aligned(measure.error) : null;
     const chart = new uPlot({
       width, height: HEIGHT, legend: { show: false }, padding: [8, 14, 0, 0],
-      scales: { x: { time: false } },
+      scales: {
+        x: { time: false, range: xs.length > 1 ? () => [xs[0], xs.at(-1)] : undefined },
+        y: { range: values.length ? () => uPlot.rangeNum(values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b)), 0.1, true) : undefined },
+      },
       cursor: { sync: { key: this.panel.id }, points: { size: 7 }, drag: { x: false, y: false } },
       axes: [{ ...axis, size: 28, incrs: WHOLE, values: (_, ticks) => ticks.map((tick) => number(tick, 4)) }, { ...axis, size: LEFT, values: (_, ticks) => ticks.map((tick) => number(tick, 3)) }],
       series: [{}, ...models.map((model) => ({ label: short(model, 40), stroke: modelColour(this.page.models.indexOf(model)), dash: modelDash(this.page.models.indexOf(model)), width: 2, spanGaps: true, points: { show: data[0].length < 60, size: 5 } }))],
@@ -81,7 +96,7 @@ export class Lines {
 
   named(measure) {
     const unit = this.frame.columns[measure.column]?.unit;
-    return `${measure.label}${unit ? ` [${unit}]` : ""}`;
+    return `${measure.label}${unit ? (unit.startsWith("[") ? `, in ${unit}` : ` [${unit}]`) : ""}`;
   }
 
   described(measure, [xs, ...lines], models) {
@@ -92,10 +107,13 @@ export class Lines {
     return `${measure.label} over ${this.panel.x_label}: ${told.join("; ")}. Left and right arrow keys move along it.`;
   }
 
+  // Of all models the one at the top first, as the lines stand.
   told(chart, measure, models, at) {
     const x = chart.data[0][at];
     const values = models.map((model, i) => [model, chart.data[i + 1][at]]).filter(([, value]) => value !== null);
-    return [`${this.panel.x_label} ${number(x)}`, ...values.slice(0, 14).map(([model, value]) => `${short(model, 28)}: ${number(value)}`)];
+    values.sort((a, b) => b[1] - a[1]);
+    const rest = values.length > MOST ? [`and ${values.length - MOST} more`] : [];
+    return [`${this.named(measure)} at ${this.panel.x_label} ${number(x)}`, ...values.slice(0, MOST).map(([model, value]) => `${short(model, 28)}: ${number(value)}`), ...rest];
   }
 
   // Synchronised cursors move in every chart; the pointer is over one of them.

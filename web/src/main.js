@@ -18,6 +18,7 @@ import { Rows } from "./rows.js";
 import { Scatter } from "./scatter.js";
 import { Squares } from "./squares.js";
 import * as state from "./state.js";
+import { fold, wireTold } from "./told.js";
 
 const KINDS = { gain: Gain, grids: Grids, lines: Lines, maps: Maps, rows: Rows, scatter: Scatter, squares: Squares };
 
@@ -112,6 +113,8 @@ class Page {
   // Paper holds every tab, in the light scheme.
   print() {
     document.documentElement.dataset.paper = "";
+    this.folded = document.querySelector("main").classList.contains("folded");
+    fold(false);
     forget();
     for (const figure of all(".panel")) if (!this.mounted.has(Number(figure.dataset.panel))) this.make(figure, Number(figure.dataset.panel));
     this.again();
@@ -119,6 +122,7 @@ class Page {
 
   printed() {
     delete document.documentElement.dataset.paper;
+    fold(this.folded);
     forget();
     this.again();
   }
@@ -191,6 +195,7 @@ async function start() {
   orderModules(page.order);
   const drawer = new Drawer(page);
   measureHeader();
+  wireTold();
   const drawn = wireTabs(page);
   wireChips(page);
   wireAnswers(page);

@@ -1,16 +1,15 @@
-// A plain table; a press on a head sorts by it.
+// A plain table as a figure of its own.
 
 import { cell, tabled } from "./data.js";
 import { keyOf } from "./cells.js";
 import { el, short } from "./dom.js";
 import { number } from "./format.js";
-
-const MOST = 200;
+import { SortedTable } from "./table.js";
 
 export class Rows {
   constructor(panel, page) {
-    Object.assign(this, { panel, page, frame: page.data[panel.data], by: null, down: false });
-    this.body = el("div", { class: "wide behind" });
+    Object.assign(this, { panel, page, frame: page.data[panel.data] });
+    this.body = el("div", {});
     this.render();
   }
 
@@ -18,34 +17,23 @@ export class Rows {
     if (keys.has("hide")) this.render();
   }
 
-  order() {
+  places() {
     const hidden = this.page.hidden();
-    const rows = Array.from({ length: this.frame.rows }, (_, row) => row).filter((row) => !hidden.has(cell(this.frame, "model_id", row)));
-    if (this.by) rows.sort((a, b) => compared(cell(this.frame, this.by, a), cell(this.frame, this.by, b)) * (this.down ? -1 : 1));
-    return rows;
+    return Array.from({ length: this.frame.rows }, (_, row) => row).filter((row) => !hidden.has(cell(this.frame, "model_id", row)));
   }
 
   render() {
-    const { frame, panel } = this;
-    const heads = panel.columns.map((key) => el("th", { scope: "col", "aria-sort": this.by === key ? (this.down ? "descending" : "ascending") : null }, el("button", { type: "button", class: "plain", onclick: () => this.sort(key) }, key.replaceAll("_", " "))));
-    const rows = this.order();
-    const lines = rows.slice(0, MOST).map((row) => el("tr", {}, panel.columns.map((key) => this.cell(key, row))));
-    const rest = rows.length > MOST ? [el("p", { class: "nothing" }, `The first ${MOST} of ${rows.length.toLocaleString("en-US")} rows; the CSV has all.`)] : [];
-    this.body.replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, heads)), el("tbody", {}, lines)), ...rest);
-    this.frame = frame;
+    const { frame, panel: { id, columns }, page: { state } } = this;
+    const rows = this.places().map((row) => Object.assign(columns.map((key) => cell(frame, key, row)), { row }));
+    const order = { get: () => state.get(`${id}.by`, ""), set: (text) => state.quietly({ [`${id}.by`]: text }) };
+    this.body.replaceChildren(new SortedTable({ columns, heads: columns.map((key) => key.replaceAll("_", " ")), rows, shown: (row, i) => this.cell(row, i), state: order }).body);
   }
 
-  cell(key, row) {
-    const value = cell(this.frame, key, row);
+  cell(row, i) {
+    const value = row[i];
     if (typeof value === "number") return el("td", { class: "number" }, number(value));
-    const own = key === "component_name" ? keyOf(this.frame, row) : null;
+    const own = this.panel.columns[i] === "component_name" ? keyOf(this.frame, row.row) : null;
     return el("td", {}, own ? el("button", { type: "button", class: "plain", onclick: () => this.page.open(own) }, short(value, 40)) : short(value ?? "", 60));
-  }
-
-  sort(key) {
-    this.down = this.by === key && !this.down;
-    this.by = key;
-    this.render();
   }
 
   caption() {
@@ -53,11 +41,6 @@ export class Rows {
   }
 
   rows() {
-    return tabled(this.frame, this.order(), this.panel.columns);
+    return tabled(this.frame, this.places(), this.panel.columns);
   }
-}
-
-function compared(a, b) {
-  if (a === null || b === null) return (a === null) - (b === null);
-  return typeof a === "number" ? a - b : String(a).localeCompare(String(b), "en");
 }

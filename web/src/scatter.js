@@ -3,7 +3,7 @@
 import { cell, levels, tabled } from "./data.js";
 import { keyOf, parts } from "./cells.js";
 import { modelColour } from "./colour.js";
-import { choice, el, say } from "./dom.js";
+import { choice, el, say, short } from "./dom.js";
 import { count, number } from "./format.js";
 import { INKS, themed } from "./heat.js";
 import { CanvasInk, SvgInk, svg } from "./ink.js";
@@ -37,12 +37,11 @@ export class Scatter {
 
   points() {
     const { frame, panel } = this;
-    const hidden = this.page.hidden();
     const selects = panel.select.filter((key) => frame.columns[key]).map((key) => [key, this.selected(key)]);
     const points = [];
     for (let row = 0; row < frame.rows; row++) {
       const [x, y, model] = [cell(frame, panel.x.column, row), cell(frame, panel.y.column, row), cell(frame, panel.series, row)];
-      if (x === null || y === null || !Number.isFinite(x) || !Number.isFinite(y) || hidden.has(model)) continue;
+      if (x === null || y === null || !Number.isFinite(x) || !Number.isFinite(y)) continue;
       if (!selects.every(([key, value]) => String(cell(frame, key, row)) === value)) continue;
       points.push({ x, y, row, model, key: keyOf(frame, row) });
     }
@@ -50,7 +49,9 @@ export class Scatter {
   }
 
   render() {
-    this.all = this.points();
+    const hidden = this.page.hidden();
+    this.every = this.points();
+    this.all = this.every.filter((point) => !hidden.has(point.model));
     const choices = this.panel.select.filter((key) => levels(this.frame, key).length > 1);
     this.controls.replaceChildren(...choices.map((key) => choice(key, levels(this.frame, key).map((level) => [String(level), String(level)]), this.selected(key), (value) => this.page.state.set({ [`${this.panel.id}.s.${key}`]: value }))));
     this.width = Math.max(280, Math.min(760, this.page.width()));
@@ -74,7 +75,8 @@ export class Scatter {
       if (!(high > low)) [low, high] = [low - 1, low + 1];
       return [low - 0.04 * (high - low), high + 0.04 * (high - low)];
     };
-    const [x, y] = [reach(this.all.map((point) => point.x)), reach(this.all.map((point) => point.y))];
+    // Models that are hidden count, so that a press on one moves no mark.
+    const [x, y] = [reach(this.every.map((point) => point.x)), reach(this.every.map((point) => point.y))];
     return {
       x: (value) => LEFT + ((width - LEFT - RIGHT) * (value - x[0])) / (x[1] - x[0]),
       y: (value) => TOP + (HEIGHT - TOP - FOOT) * (1 - (value - y[0]) / (y[1] - y[0])),
@@ -83,7 +85,7 @@ export class Scatter {
   }
 
   paint(ink, inks, width) {
-    if (!this.all.length) return;
+    if (!this.every.length) return;
     const { x, y, ends } = this.scales(width);
     for (const tick of ticks(ends.y, 5)) {
       ink.line([[LEFT, y(tick)], [width - RIGHT, y(tick)]], tick === 0 ? inks.hatch : inks.missing);
@@ -178,7 +180,8 @@ export class Scatter {
     const { frame, panel } = this;
     const point = this.all[at];
     const error = panel.y.error ? cell(frame, panel.y.error, point.row) : null;
-    return [point.key ? parts(point.key).component : "", `${panel.x.label}: ${number(point.x)}`, `${panel.y.label}: ${number(point.y)}${error === null ? "" : ` ± ${number(error, 2)}`}`];
+    const data = panel.select.map((key) => cell(frame, key, point.row)).filter(Boolean);
+    return [`${point.key ? parts(point.key).component : "a weight"} of ${short([point.model, ...data].join(" on "), 60)}`, `${panel.x.label}: ${number(point.x)}`, `${panel.y.label}: ${number(point.y)}${error === null ? "" : ` ± ${number(error, 2)}`}`];
   }
 
   key(event) {

@@ -4,7 +4,7 @@ import { cell } from "./data.js";
 import { el, name } from "./dom.js";
 import { number } from "./format.js";
 import { path } from "./path.js";
-import { phiHeats } from "./phi.js";
+import { besides, phiHeats } from "./phi.js";
 
 export function sections(weight, page) {
   const done = new Set();
@@ -87,7 +87,7 @@ function grids(panel, frame, rows, page) {
   }
   const folds = [...byPair].map(([pair, own], i) => {
     const body = el("div", { class: "sheet" });
-    const fill = () => body.childElementCount || body.append(...phiHeats(frame, own, 14).map((heat) => heat.canvas));
+    const fill = () => body.childElementCount || body.append(...besides(phiHeats(frame, own, 14)));
     if (i === 0) fill();
     return el("details", { open: i === 0, ontoggle: fill }, el("summary", {}, name(pair, 44)), body);
   });

@@ -22,13 +22,17 @@ export class Squares {
 
   mark() {}
 
-  models() {
+  every() {
     const { frame, panel } = this;
     const found = new Set();
     for (let row = 0; row < frame.rows; row++) found.add(cell(frame, panel.a, row)).add(cell(frame, panel.b, row));
-    const hidden = this.page.hidden();
     const order = this.page.models.filter((model) => found.has(model));
-    return [...order, ...[...found].filter((model) => !order.includes(model))].filter((model) => !hidden.has(model));
+    return [...order, ...[...found].filter((model) => !order.includes(model))];
+  }
+
+  models() {
+    const hidden = this.page.hidden();
+    return this.every().filter((model) => !hidden.has(model));
   }
 
   // The mean over the rows of each pair: of a table by weights, over all weights.
@@ -71,13 +75,14 @@ export class Squares {
 
   drawn(measure, models) {
     const values = this.values(measure.column, models);
-    const limits = measure.limits ?? range([values], measure.palette === "difference", true);
+    // Models that are hidden count, so that a press on one changes no colour.
+    const limits = measure.limits ?? range([this.values(measure.column, this.every())], measure.palette === "difference", true);
     const kind = limits[0] < 0 ? "difference" : measure.palette === "difference" ? "change" : measure.palette;
     return {
       title: measure.label, label: measure.label, xs: models, ys: models, values, limits, margin: null,
       palette: PALETTES[kind][0], key: () => null,
       words: (k) => `${models[Math.floor(k / models.length)]} and ${models[k % models.length]}`,
-      standing: (k) => (k % (models.length + 1) ? ["mean over the weights that both have"] : []),
+      standing: (k) => (k % (models.length + 1) ? ["the mean over the weights that both have"] : ["a model with itself"]),
     };
   }
 

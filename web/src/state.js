@@ -9,12 +9,16 @@ export const on = (listener) => listeners.add(listener);
 
 // Sets some keys; `null` and "" take one out.
 export function set(changes) {
+  put(changes);
+  history.replaceState(null, "", `#${chosen}`);
+  tell(new Set(Object.keys(changes)));
+}
+
+function put(changes) {
   for (const [key, value] of Object.entries(changes)) {
     if (value === null || value === "") chosen.delete(key);
     else chosen.set(key, value);
   }
-  history.replaceState(null, "", `#${chosen}`);
-  tell(new Set(Object.keys(changes)));
 }
 
 export function link(changes = {}) {
@@ -35,6 +39,6 @@ addEventListener("hashchange", () => {
 
 // The same without telling anyone: what is shown has changed already.
 export function quietly(changes) {
-  for (const [key, value] of Object.entries(changes)) chosen.set(key, value);
+  put(changes);
   history.replaceState(null, "", `#${chosen}`);
 }

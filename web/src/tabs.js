@@ -2,6 +2,7 @@
 
 import { all, byId } from "./dom.js";
 import * as state from "./state.js";
+import { fold } from "./told.js";
 
 export function wireTabs(page) {
   const tabs = all('[role="tab"]');
@@ -14,6 +15,9 @@ export function wireTabs(page) {
       tab.tabIndex = tab === open ? 0 : -1;
       byId(`pane-${tab.dataset.tab}`).classList.toggle("closed", tab !== open);
     }
+    fold(open !== first);
+    // Models that a tab has nothing of keep their place, and are told apart.
+    for (const chip of all("button[data-model]")) chip.classList.toggle("absent", !chip.dataset.tabs.split(" ").includes(open.dataset.tab));
     return Promise.all([page.mount(open.dataset.tab), page.mount("trust")]);
   };
   for (const [i, tab] of tabs.entries()) {
@@ -31,7 +35,7 @@ export function wireTabs(page) {
     });
   }
   const drawn = show();
-  state.on((keys) => keys.has("tab") && show());
+  state.on((keys) => (keys.has("tab") || keys.has("told")) && show());
   const at = state.get("at", "");
   if (at) drawn.then(() => byId(`panel-${at}`)?.scrollIntoView({ block: "start" }));
   return drawn;

@@ -132,11 +132,13 @@ def _norms(root: Path, trained: Trained) -> Any:
 
 
 def _subspace(_: Path, trained: Trained) -> Any:
-    """In which directions: one domain from two seeds."""
+    """In which directions: one domain from two seeds, and another domain beside them."""
     from tunescope.questions.subspace.study import subspace
 
-    seeds = {AGAIN: trained.adapters[AGAIN], f"{AGAIN}-seed-1": trained.second[0].folder}
-    return subspace(_named({name: run / "adapter" for name, run in seeds.items()}))
+    other = next(name for name in trained.adapters if name != AGAIN)
+    runs = {AGAIN: trained.adapters[AGAIN], f"{AGAIN}-seed-1": trained.second[0].folder}
+    runs[other] = trained.adapters[other]
+    return subspace(_named({name: run / "adapter" for name, run in runs.items()}))
 
 
 def _trajectory(_: Path, trained: Trained) -> Any:

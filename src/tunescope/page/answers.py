@@ -16,34 +16,79 @@ MODELS, _ROUNDS = 24, ("", " again1", " again2")
 _STATES = {"good": ("✓", "fine"), "note": ("i", "worth knowing"), "warning": ("!", "check first"),
            "unknown": ("?", "not known")}  # fmt: skip
 _WORST = ("warning", "unknown", "note", "good")
+_LEGEND = (
+    "The strongest of each question, the strongest first. ",
+    Markup('<span class="dots" aria-hidden="true">●●<i>●●●</i></span>'),
+    " Two dots: an effect twice the smallest that is worth saying. Facts and losses have no such size, and "
+    "no dots.",
+)
 
 
 def findings_of(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """All findings, warnings first, then the strongest; a text that several studies say stands once."""
     every = {f["text"]: {**f, "tab": part.content.tab} for part in parts for f in part.findings}
-    return sorted(every.values(), key=lambda f: (f["severity"] != "warning", -f["strength"]))
+    return sorted(every.values(), key=lambda f: (f["severity"] != "warning", -_size(f)))
+
+
+def _size(finding: Mapping[str, Any]) -> float:
+    """The effect in multiples of the smallest worth saying, or else the strength that its question gives."""
+    times = _times(finding["evidence"])
+    return float(finding["strength"]) if times is None else times
 
 
 def answer_card(parts: Sequence[Part], findings: Sequence[Mapping[str, Any]]) -> Markup:
-    """At most five sentences, the others folded; where nothing was found, what was looked for."""
-    items = [_answer(i, finding) for i, finding in enumerate(findings)]
+    """At most five sentences, the others folded; where nothing was found, what was looked for.
+
+    The strongest of every question is among the five; the rest of them are the strongest of all.
+    """
+    shown = _first(findings)
+    items = [_answer(i, findings[i]) for i in shown]
+    legend = element("p", *_LEGEND, class_="legend") if len(items) > 1 else Markup("")
+    body = joined(legend, element("ol", *items, class_="answers")) if items else Markup("")
+    rest = [i for i in range(len(findings)) if i not in shown]
+    return joined(body, _more(findings, rest, len(shown)), *(_silence(part) for part in _silent(parts)))
+
+
+def own_answers(tab: str, parts: Sequence[Part], findings: Sequence[Mapping[str, Any]]) -> Markup:
+    """What was found of one question, to stand in its tab; the rest of more than five is folded."""
+    mine = [i for i, finding in enumerate(findings) if finding["tab"] == tab]
+    items = [_answer(i, findings[i]) for i in mine[:MOST]]
+    listed = element("ol", *items, class_="answers") if items else Markup("")
+    quiet = [_silence(part) for part in _silent(parts) if part.content.tab == tab]
+    body = joined(listed, _more(findings, mine[MOST:], MOST), *dict.fromkeys(quiet))
+    return element("div", body, class_="own") if body else Markup("")
+
+
+def _first(findings: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The places of the sentences shown first, in order: the first of each tab, then the first of all."""
+    tabs: dict[str, int] = {}
+    for i, finding in enumerate(findings):
+        tabs.setdefault(finding["tab"], i)
+    leading = list(tabs.values())[:MOST]
+    others = [i for i in range(len(findings)) if i not in leading]
+    return sorted([*leading, *others[: MOST - len(leading)]])
+
+
+def _more(findings: Sequence[Mapping[str, Any]], rest: Sequence[int], after: int) -> Markup:
+    if not rest:
+        return Markup("")
+    items = [_answer(i, findings[i]) for i in rest]
+    listed = element("ol", *items, class_="answers", start=after + 1)
+    return element("details", element("summary", f"{len(rest)} more"), listed, class_="more")
+
+
+def _silent(parts: Sequence[Part]) -> list[Part]:
+    """One part for each question that found nothing and says what it looked for."""
     told = {part.content.tab for part in parts if any(f["severity"] == "note" for f in part.findings)}
-    titles = {tab.key: tab.title for tab in TABS}
-    contents = [(part.kind, part.content) for part in parts]
-    quiet = [
-        # What stands on no tab of its own (whether to trust a study) has no title there.
-        (f"{titles[c.tab]} ({kind}): " if c.tab in titles else f"{kind}: ", c.nothing)
-        for kind, c in contents
-        if c.nothing and c.tab not in told
-    ]
-    body = element("ol", *items[:MOST], class_="answers") if items else Markup("")
-    if len(items) > MOST:
-        summary = element("summary", f"{len(items) - MOST} more")
-        more = element("ol", *items[MOST:], class_="answers", start=MOST + 1)
-        body = joined(body, element("details", summary, more, class_="more"))
-    lines = (element("p", element("b", lead), text, class_="nothing") for lead, text in dict.fromkeys(quiet))
-    silent = joined(*lines)
-    return joined(body, silent)
+    quiet = [part for part in parts if part.content.nothing and part.content.tab not in told]
+    return list({(part.kind, part.content.nothing): part for part in quiet}.values())
+
+
+def _silence(part: Part) -> Markup:
+    # What stands on no tab of its own (whether to trust a study) has no title there.
+    title = next((f"{tab.title} ({part.kind}): " for tab in TABS if tab.key == part.content.tab), None)
+    lead = element("b", title or f"{part.kind}: ")
+    return element("p", lead, part.content.nothing, class_="nothing")
 
 
 def _answer(index: int, finding: Mapping[str, Any]) -> Markup:
@@ -65,14 +110,22 @@ def _strength(evidence: Mapping[str, Any]) -> Markup:
 
     Nothing where there is no such effect: a fact, an equivalence, a threshold that must not be reached.
     """
-    value, threshold = _positive(evidence.get("value")), _positive(evidence.get("threshold"))
-    if value is None or threshold is None or value < threshold:
+    times = _times(evidence)
+    if times is None:
         return Markup("")
-    times = value / threshold
+    words = f" {times:.1f}× the smallest worth saying"
+    return element("span", _dots(times), words, class_="strength")
+
+
+def _dots(times: float) -> Markup:
     dots = max(1, min(5, math.floor(times)))
-    meter = element("span", "●" * dots, element("i", "●" * (5 - dots)), class_="dots", aria_hidden="true")
-    return element("span", meter, f" {times:.1f}× the threshold", class_="strength",
-                   title="how many times the smallest effect worth saying")  # fmt: skip
+    return element("span", "●" * dots, element("i", "●" * (5 - dots)), class_="dots", aria_hidden="true")
+
+
+def _times(evidence: Mapping[str, Any]) -> float | None:
+    """The effect over the smallest worth saying; `None` where it does not reach it or there is none."""
+    value, threshold = _positive(evidence.get("value")), _positive(evidence.get("threshold"))
+    return None if value is None or threshold is None or value < threshold else value / threshold
 
 
 def _positive(number: object) -> float | None:
@@ -135,12 +188,17 @@ def trust_row(parts: Sequence[Part], further: Sequence[Check] = ()) -> Markup:
 
     `further` are checks of the page as a whole.
     """
+    groups = _grouped(parts, further)
+    return element("ul", *(_chip(key, checks) for key, checks in groups.items()), class_="checks")
+
+
+def _grouped(parts: Sequence[Part], further: Sequence[Check]) -> dict[str, list[Check]]:
     bases = dict.fromkeys(part.base for part in parts if part.base)
     named = [Check("base", "good", f"The base is {base}.") for base in bases]
     groups = {"base": named or [Check("base", "unknown", "No source names its base model.")]}
     for check in (*further, *(c for part in parts for c in (*part.checks, *part.content.checks))):
         groups.setdefault(check.name, []).append(check)
-    return element("ul", *(_chip(key, checks) for key, checks in groups.items()), class_="checks")
+    return groups
 
 
 def _chip(key: str, checks: Sequence[Check]) -> Markup:
@@ -153,16 +211,27 @@ def _chip(key: str, checks: Sequence[Check]) -> Markup:
     return element("li", element("details", summary, *body, class_=f"check {state}"))
 
 
+def told_in_short(parts: Sequence[Part], findings: Sequence[Any], further: Sequence[Check] = ()) -> str:
+    """The answers and the checks in one line: how many there are of each state."""
+    groups = _grouped(parts, further).values()
+    states = [next(s for s in _WORST if any(check.state == s for check in checks)) for checks in groups]
+    words = {state: said for state, (_, said) in _STATES.items()} | {"warning": "to check first"}
+    counts = [f"{states.count(state)} {words[state]}" for state in _WORST if state in states]
+    count = f"{len(findings) or 'no'} sentence{'' if len(findings) == 1 else 's'}"
+    return f"The answer: {count}. Can I trust it? {', '.join(counts)}"
+
+
 def models_line(parts: Sequence[Part], labels: Sequence[str]) -> Markup:
-    """A button for every model with its colour; pressed means shown."""
-    del parts
-    chips = [
-        element(
+    """A button for every model with its colour and the tabs that have it; pressed means shown."""
+    chips = []
+    for i, label in enumerate(labels):
+        tabs = [tab for tab in TABS if any(p.content.tab == tab.key and label in p.labels for p in parts)]
+        chips.append(element(
             "button", element("span", class_=_swatch(i), aria_hidden="true"), name(label, 32),
             type="button", class_="chip", aria_pressed="true", data_model=i,
-        )
-        for i, label in enumerate(labels)
-    ]  # fmt: skip
+            data_tabs=" ".join(tab.key for tab in tabs),
+            title=f"in: {', '.join(tab.title for tab in tabs)}; a press hides it" if tabs else None,
+        ))  # fmt: skip
     return element("div", *chips, class_="chips", role="group", aria_label="Models shown")
 
 

@@ -8,16 +8,15 @@ from typing import Any
 
 from tunescope.page.markup import Markup, element, joined, name
 from tunescope.page.panels import Data, Part
-from tunescope.version import __version__
+from tunescope.version import YEAR, __version__
 
 _HEADS = ("label", "place", "format", "revision", "bytes", "digest")
-_BYTES = _HEADS.index("bytes")
 # What computes: the versions of these decide the last digits.
 _COMPUTE = ("numpy", "polars", "safetensors", "torch", "transformers", "peft")
 _CITATION = (
     "@software{tunescope, author = {{The tunescope authors}}, "
     "title = {tunescope: where did fine-tuning change this model?}, "
-    f"version = {{{__version__}}}}}"
+    f"year = {{{YEAR}}}, version = {{{__version__}}}, howpublished = {{Python package}}}}"
 )
 
 
@@ -66,25 +65,27 @@ def _copied(body: Markup, class_: str = "copied") -> Markup:
 
 
 def _sources(parts: Sequence[Part]) -> Markup:
-    rows = {_row(source): None for part in parts for source in part.sources}
-    head = element("tr", *(element("th", text, scope="col") for text in _HEADS))
+    every = [source for part in parts for source in part.sources]
+    # Only what came from a hub has a revision; local files are told apart by their hashes alone.
+    heads = [head for head in _HEADS if head != "revision" or any(s.get("revision") for s in every)]
+    rows = dict.fromkeys(_row(source, heads) for source in every)
+    head = element("tr", *(element("th", text, scope="col") for text in heads))
     return element("div", element("table", element("thead", head), element("tbody", *rows)), class_="wide")
 
 
-def _row(source: Mapping[str, Any]) -> Markup:
+def _row(source: Mapping[str, Any], heads: Sequence[str]) -> Markup:
     digest = source.get("digest") or {}
     size = source.get("bytes")
-    cells = (
-        name(str(source.get("label"))),
-        name(str(source.get("location")), 72),
-        str(source.get("format") or ""),
-        str(source.get("revision") or "none: local files"),
-        f"{size:,}" if isinstance(size, int) and size else "",
-        element("code", " ".join(str(digest[k]) for k in ("kind", "value") if digest.get(k))),
-    )
+    cells = {
+        "label": name(str(source.get("label"))),
+        "place": name(str(source.get("location")), 72),
+        "format": str(source.get("format") or ""),
+        "revision": str(source.get("revision") or "local files"),
+        "bytes": f"{size:,}" if isinstance(size, int) and size else "",
+        "digest": element("code", " ".join(str(digest[k]) for k in ("kind", "value") if digest.get(k))),
+    }
     return element(
-        "tr",
-        *(element("td", cell, class_="number" if i == _BYTES else None) for i, cell in enumerate(cells)),
+        "tr", *(element("td", cells[head], class_="number" if head == "bytes" else None) for head in heads)
     )
 
 
@@ -102,5 +103,14 @@ def _table(key: str, item: Data, kinds: Sequence[str]) -> Markup:
 
 
 def _meaning(said: Mapping[str, str]) -> str:
-    unit = said.get("unit")
-    return f"{said.get('meaning', '')}{f' [{unit}]' if unit else ''}"
+    """What a column holds, and in which unit or range.
+
+    >>> _meaning({"meaning": "share of values", "unit": "[0, 1]"})
+    'share of values, in [0, 1]'
+    >>> _meaning({"meaning": "loss", "unit": "nats/token"})
+    'loss [nats/token]'
+    """
+    unit = said.get("unit") or ""
+    return said.get("meaning", "") + (
+        f", in {unit}" if unit.startswith("[") else f" [{unit}]" if unit else ""
+    )

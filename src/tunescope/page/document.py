@@ -11,7 +11,14 @@ from typing import Any
 import polars as pl
 
 from tunescope.address import kinds_in_order
-from tunescope.page.answers import answer_card, findings_of, models_line, trust_row
+from tunescope.page.answers import (
+    answer_card,
+    findings_of,
+    models_line,
+    own_answers,
+    told_in_short,
+    trust_row,
+)
 from tunescope.page.appendix import appendix
 from tunescope.page.markup import Markup, element, joined, name, shortened
 from tunescope.page.merging import ambiguous, merged
@@ -39,6 +46,7 @@ def page(parts: Sequence[Part]) -> str:
         "panels": panels,
         "findings": [{k: f[k] for k in ("models", "components", "step", "tab", "text")} for f in findings],
     }
+    further = ambiguous(parts)
     script, style = built("page.js"), built("page.css")
     return Template(built("page.html")).substitute(
         policy=_policy(script, style),
@@ -46,10 +54,11 @@ def page(parts: Sequence[Part]) -> str:
         style=style,
         script=script,
         header=_header(parts, labels),
+        short=element("summary", told_in_short(parts, findings, further)),
         answers=answer_card(parts, findings),
-        trust=trust_row(parts, ambiguous(parts)),
+        trust=trust_row(parts, further),
         tabs=joined(*(_tab(tab, panels) for tab in TABS)),
-        panes=joined(*(_pane(tab, parts, panels) for tab in TABS)),
+        panes=_panes(parts, panels, findings),
         checks=_figures("trust", panels),
         appendix=appendix(parts, data, [part.kind for part in shown]),
         data=packed(document, data),
@@ -106,12 +115,31 @@ def _collected(parts: Sequence[Part]) -> tuple[dict[str, Data], list[dict[str, A
 
 def _header(parts: Sequence[Part], labels: Sequence[str]) -> Markup:
     bases = dict.fromkeys(part.base for part in parts if part.base)
-    about = dict.fromkeys(text for part in parts for text in part.content.about)
-    said = [("base", name(base)) for base in bases] + [("", element("span", text)) for text in about]
-    facts = [element("span", f"{key} " if key else "", value, class_="fact") for key, value in said]
-    count = f"{len(labels)} models" if len(labels) > 1 else "one model"
-    facts.insert(0, element("span", count, class_="fact"))
-    return joined(element("div", *facts, class_="facts"), models_line(parts, labels))
+    facts = [_models(len(labels), parts), *(joined("base ", name(base)) for base in bases), *_facts(parts)]
+    shown = [element("span", fact, class_="fact") for fact in facts]
+    return joined(element("div", *shown, class_="facts"), models_line(parts, labels))
+
+
+def _models(count: int, parts: Sequence[Part]) -> str:
+    apart = len({tuple(sorted(set(part.labels))) for part in parts}) > 1
+    return f"{_count(count)}{' in all' if apart else ''}"
+
+
+def _count(models: int) -> str:
+    return f"{models} model{'s' * (models != 1)}"
+
+
+def _facts(parts: Sequence[Part]) -> Iterator[Markup]:
+    """Of each tab how many models it has, where tabs have others, and what was measured of them."""
+    labels = {part.content.tab: dict[str, None]() for part in parts}
+    for part in parts:
+        labels[part.content.tab] |= dict.fromkeys(part.labels)
+    apart = len({frozenset(own) for own in labels.values()}) > 1
+    for tab in TABS:
+        about = dict.fromkeys(t for p in parts if p.content.tab == tab.key for t in p.content.about)
+        said = [_count(len(labels[tab.key]))] if apart and tab.key in labels else []
+        if text := ", ".join([*said, *about]):
+            yield joined(element("b", f"{tab.title}: "), element("span", text))
 
 
 def _tab(tab: TabText, panels: Sequence[Mapping[str, Any]]) -> Markup:
@@ -122,7 +150,18 @@ def _tab(tab: TabText, panels: Sequence[Mapping[str, Any]]) -> Markup:
     )  # fmt: skip
 
 
-def _pane(tab: TabText, parts: Sequence[Part], panels: Sequence[Mapping[str, Any]]) -> Markup:
+def _panes(
+    parts: Sequence[Part], panels: Sequence[Mapping[str, Any]], findings: Sequence[Mapping[str, Any]]
+) -> Markup:
+    """All tabs. Above the first that was run stand all answers; the others begin with their own."""
+    run = [tab.key for tab in TABS if any(panel["tab"] == tab.key for panel in panels)]
+    own = {key: own_answers(key, parts, findings) for key in run[1:]}
+    return joined(*(_pane(tab, parts, panels, own.get(tab.key, Markup(""))) for tab in TABS))
+
+
+def _pane(
+    tab: TabText, parts: Sequence[Part], panels: Sequence[Mapping[str, Any]], answers: Markup
+) -> Markup:
     mine = [part for part in parts if part.content.tab == tab.key]
     heading = element("h2", tab.title, element("small", tab.asks))
     sentences = [text for part in mine for text in part.content.sentences]
@@ -130,7 +169,7 @@ def _pane(tab: TabText, parts: Sequence[Part], panels: Sequence[Mapping[str, Any
     warned = joined(*(element("p", text, class_="caution") for text in cautions))
     body = _figures(tab.key, panels) or _unrun(tab, parts)
     return element(
-        "section", heading, _sentences(sentences), warned, body, id=f"pane-{tab.key}", class_="pane",
+        "section", heading, answers, _sentences(sentences), warned, body, id=f"pane-{tab.key}", class_="pane",
         role="tabpanel", aria_labelledby=f"tab-{tab.key}", data_pane=tab.key,
     )  # fmt: skip
 

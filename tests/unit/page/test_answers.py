@@ -4,20 +4,82 @@ from typing import Any
 
 import pytest
 
-from tunescope.page.answers import answer_card
+from tunescope.page.answers import answer_card, findings_of, models_line, own_answers, told_in_short
+from tunescope.page.panels import Check, Content, Part, Tab
+
+
+def finding(text: str, severity: str = "note", strength: float = 0.3, **evidence: Any) -> dict[str, Any]:
+    return {
+        "kind": "late_layers", "severity": severity, "models": ["a"], "components": [], "step": None,
+        "strength": strength, "text": text, "tab": "much", "evidence": evidence,
+    }  # fmt: skip
 
 
 def card(severity: str = "note", **evidence: Any) -> str:
-    finding = {
-        "kind": "late_layers", "severity": severity, "models": ["a"], "components": [], "step": None,
-        "strength": 0.3, "text": "a changed most in its late layers.", "tab": "much", "evidence": evidence,
-    }  # fmt: skip
-    return str(answer_card([], [finding]))
+    return str(answer_card([], [finding("a changed most in its late layers.", severity, **evidence)]))
+
+
+def part(tab: Tab, *findings: dict[str, Any], labels: tuple[str, ...] = ("a",)) -> Part:
+    return Part(
+        kind=tab, content=Content(tab=tab, nothing=f"nothing of {tab}"), labels=labels, findings=findings
+    )
+
+
+@pytest.fixture
+def parts() -> list[Part]:
+    """Seven findings of one question, one weak one of another, none of a third."""
+    many = [finding(f"size {i}", value=float(i), threshold=1.0) for i in range(3, 10)]
+    shared = part("directions", finding("shared", strength=0.1), labels=("a", "b"))
+    return [part("much", *many), shared, part("when")]
+
+
+def shown(card: str) -> str:
+    """What stands above the fold."""
+    return card.split('class="more"')[0]
+
+
+def test_the_strongest_of_every_question_is_among_the_five(parts: list[Part]) -> None:
+    first = shown(answer_card(parts, findings_of(parts)))
+    assert [text for text in ("size 9", "size 8", "size 7", "size 6", "shared") if text in first] == [
+        "size 9", "size 8", "size 7", "size 6", "shared",
+    ]  # fmt: skip
+    assert "size 5" not in first
+    assert first.count("<li") == 5
+
+
+def test_the_largest_multiple_of_what_is_worth_saying_stands_first(parts: list[Part]) -> None:
+    assert [f["text"] for f in findings_of(parts)[:2]] == ["size 9", "size 8"]
+
+
+def test_a_tab_has_its_own_answers_or_what_was_looked_for(parts: list[Part]) -> None:
+    every = findings_of(parts)
+    assert "shared" in own_answers("directions", parts, every)
+    assert "size" not in own_answers("directions", parts, every)
+    assert "nothing of when" in own_answers("when", parts, every)
+    assert "2 more" in own_answers("much", parts, every)
+    assert own_answers("matter", parts, every) == ""
+
+
+def test_the_dots_and_the_order_are_explained_beside_several_sentences(parts: list[Part]) -> None:
+    assert "the strongest first" in answer_card(parts, findings_of(parts))
+    assert "the strongest first" not in card(value=2.5, threshold=1.25)
+
+
+def test_the_strip_counts_sentences_and_checks(parts: list[Part]) -> None:
+    further = [Check("labels", "warning", "twice"), Check("scale", "good", "known")]
+    said = told_in_short(parts, findings_of(parts), further)
+    assert said == "The answer: 8 sentences. Can I trust it? 1 to check first, 1 not known, 1 fine"
+
+
+def test_a_model_s_button_knows_the_tabs_that_have_it(parts: list[Part]) -> None:
+    line = models_line(parts, ["a", "b"])
+    assert 'data-tabs="much directions when"' in line
+    assert 'data-tabs="directions"' in line
 
 
 def test_dots_say_how_many_times_the_threshold_an_effect_is() -> None:
     text = card(value=2.5, threshold=1.25)
-    assert "2.0× the threshold" in text
+    assert "2.0× the smallest worth saying" in text
     assert '<span class="dots" aria-hidden="true">●●<i>●●●</i>' in text
 
 

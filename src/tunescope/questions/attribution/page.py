@@ -46,6 +46,7 @@ def content(study: Study) -> Content:
         sentences=where,
         caution=MEANING,
         methods=methods(sets),
+        about=[f"gain of {document['label']} on {', '.join(sets)}"],
     )
 
 

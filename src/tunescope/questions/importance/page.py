@@ -38,6 +38,7 @@ def content(study: Study) -> Content:
         caution=_CAUTION,
         methods=methods(document),
         nothing=nothing_stands_out(document),
+        about=[f"importance by {', '.join(m['method'] for m in document['methods'])}"],
     )
 
 

@@ -195,7 +195,8 @@ def _about(frame: pl.DataFrame) -> list[str]:
     stored = _stored(frame)
     layers = frame["layer"].drop_nulls().n_unique()
     most = max(frame.group_by("model_id").len()["len"].to_list(), default=0)
-    return [*stored, f"{layers} layers", f"{most} weights"]
+    several = frame["model_id"].n_unique() > 1
+    return [*stored, f"{layers} layers", f"{'up to ' * several}{most} weights{' each' * several}"]
 
 
 # What is stored of an update, in words.

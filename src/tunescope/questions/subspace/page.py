@@ -51,6 +51,7 @@ def content(study: Study) -> Content:
         caution=CAUTION,
         methods=methods(document),
         nothing=nothing_stands_out(document["pairs"], document["visible"]),
+        about=[f"{len(document['pairs'])} pair{'s' * (len(document['pairs']) != 1)}"],
     )
 
 

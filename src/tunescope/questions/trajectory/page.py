@@ -52,8 +52,18 @@ def content(study: Study) -> Content:
         caution=CAUTION,
         methods=METHODS,
         nothing=nothing_stands_out(document["runs"]),
-        about=[f"{len(document['runs'])} run{'s' * (len(document['runs']) != 1)}"],
+        about=_about(steps.frame),
     )
+
+
+def _about(steps: pl.DataFrame) -> list[str]:
+    """How many runs there are, and how often each was captured."""
+    counts = steps.group_by("model_id").len()["len"].to_list()
+    if not counts:
+        return []
+    least, most = min(counts), max(counts)
+    span = f"{least}" if least == most else f"{least} to {most}"
+    return [f"{len(counts)} run{'s' * (len(counts) > 1)} of {span} captures"]
 
 
 def _weights(motion: pl.DataFrame) -> tuple[pl.DataFrame, str]:

@@ -64,7 +64,7 @@ def halfway_sentence(runs: Mapping[str, Mapping[str, Any]]) -> str:
     for label, run in runs.items():
         if run.get("half_of_last_at") is not None:
             reached.setdefault(run["half_of_last_at"], []).append(label)
-    said = [f"{step:,} ({named(labels, 6)})" for step, labels in sorted(reached.items())]
+    said = [f"{step:,} ({named(labels, 12)})" for step, labels in sorted(reached.items())]
     return f" ‖ΔW‖ was first at least half of its last value at step {', '.join(said)}." if said else ""
 
 
