@@ -68,9 +68,12 @@ def which_models_share_directions(tables: Tables, page: PageText) -> None:
     assert tops[0][0] == pytest.approx(tops[1][0], rel=1e-3)
     _, a, b, side = tops[0]
     rows = tables["subspace_summary"].filter(pl.col("model_a") == a, pl.col("model_b") == b)
-    phi, chance = (f"{rows[f'overlap_{side}{end}'].mean():.3g}" for end in ("", "_chance"))
-    said = rf"{re.escape(a)} and {re.escape(b)}: .*{side} φ {phi} \(chance {chance}\)"
-    assert re.search(said, page.text)
+    said = re.search(
+        rf"{re.escape(a)} and {re.escape(b)}: .*{side} φ ([\d.]+) \(chance ([\d.]+)\)", page.text
+    )
+    assert said is not None
+    phi, chance = (rows[f"overlap_{side}{end}"].mean() for end in ("", "_chance"))
+    assert [float(said[1]), float(said[2])] == pytest.approx([phi, chance], abs=0.0006)
 
 
 def how_many_directions_of_a_weight_are_shared(tables: Tables, page: PageText) -> None:
