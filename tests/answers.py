@@ -69,7 +69,7 @@ def which_models_share_directions(tables: Tables, page: PageText) -> None:
     _, a, b, side = tops[0]
     rows = tables["subspace_summary"].filter(pl.col("model_a") == a, pl.col("model_b") == b)
     said = re.search(
-        rf"{re.escape(a)} and {re.escape(b)}: .*{side} φ ([\d.]+) \(chance ([\d.]+)\)", page.text
+        rf"{re.escape(a)} and {re.escape(b)}: .*?{side} φ ([\d.]+) \(chance ([\d.]+)\)", page.text
     )
     assert said is not None
     phi, chance = (rows[f"overlap_{side}{end}"].mean() for end in ("", "_chance"))
