@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from tunescope.linalg.merging import Way
 from tunescope.linalg.replay import Coefficients, Merge, solve
 from tunescope.linalg.rounding import rounded
 
@@ -24,7 +25,7 @@ def update(
 
 
 def solved(W: np.ndarray, after: np.ndarray, *updates: np.ndarray, grid: str) -> Coefficients:
-    return solve(Merge(W, after, np.array(updates), grid))
+    return solve(Merge(W, after, np.array(updates), Way(grid)))
 
 
 @pytest.mark.parametrize("ratio", RATIOS)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from tunescope.address import Address
 from tunescope.delta import Delta, Factored, Pair, Picked, Update
 from tunescope.linalg.differences import UNIT
-from tunescope.linalg.replay import Coefficients, Merge, solve
+from tunescope.linalg.mergers import Mergers
+from tunescope.linalg.replay import Coefficients
 from tunescope.linalg.rounding import GRIDS
 from tunescope.measure.dense import looked
 from tunescope.source.matching import address_place, matched
@@ -144,8 +145,8 @@ def _candidates(delta: Delta, deltas: Mapping[str, tuple[Delta, ...]]) -> Candid
     )
 
 
-def replay(module: Candidates) -> Replayed:
-    """The coefficients of all updates of one module."""
+def replay(module: Candidates, mergers: Mergers) -> Replayed:
+    """The coefficients of all updates of one module, as the mergers of the modules before rounded."""
     grid = module.pair.after.part(0, 0).dtype.name
     equal, lost = looked(module.pair.before, module.pair.after)
     labels = tuple(module.deltas)
@@ -175,7 +176,7 @@ def replay(module: Candidates) -> Replayed:
     labels = tuple(label for label in labels if label not in zero)
     if not _apart(updates[there]):
         return replace(none, zero=zero, status="the updates cannot be told apart here")
-    found = solve(Merge(before, after, updates[there], grid))
+    found, _ = mergers.read(before, after, updates[there], labels, grid)
     return Replayed(module, labels, found, weights[there], not equal, zero=zero)
 
 

@@ -1,0 +1,106 @@
+"""How mergers round: in which order they add updates to a weight, and on which grid they do it."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tunescope.linalg.rounding import rounded
+
+Array = NDArray[Any]
+Float64 = NDArray[np.float64]
+
+# Values of one stretch of a replay: what is needed beside them stays in the cache.
+_STRETCH = 1 << 15
+# So many updates are tried in every order, more of them as they were named and the other way round.
+_PERMUTED = 4
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a merger adds updates to a weight.
+
+    `grid` is the dtype that it computes in. `order` are the updates that it adds one by one, rounding the
+    weight each time, as `merge_adapter` does; one that stands there twice is added in two halves. An empty
+    order adds the sum of all at once. `rounds_updates` says that what is added is rounded before,
+    `rounds_base` that the weight is; `stored` is the dtype of the file where it is another one.
+    """
+
+    grid: str
+    order: tuple[int, ...] = ()
+    rounds_updates: bool = False
+    rounds_base: bool = False
+    stored: str = ""
+
+    def replayed(self, W: Array, updates: Array, coefficients: Sequence[float] | Float64) -> Array:
+        """The weight that this merger makes of `W` (n,) and `updates` (k, n), each times its coefficient.
+
+        >>> way = Way("bfloat16", order=(0, 1))
+        >>> W, updates = np.ones(1, np.float32), np.full((2, 1), 0.003, np.float32)
+        >>> way.replayed(W, updates, [1, 1]), replace(way, order=()).replayed(W, updates, [1, 1])
+        (array([1.], dtype=float32), array([1.0078125], dtype=float32))
+        """
+        kind, start = updates.dtype.type, rounded(W, self.grid) if self.rounds_base else W
+        if not self.order:
+            total = updates[0] * kind(coefficients[0])
+            for value, update in zip(coefficients[1:], updates[1:], strict=True):
+                total += update * kind(value)
+            return self._kept(self._addend(total) + start)
+        for a in self.order:
+            share = kind(coefficients[a] / self.order.count(a))
+            start = rounded(start + self._addend(updates[a] * share), self.grid)
+        return self._kept(start)
+
+    def _kept(self, total: Array) -> Array:
+        made = rounded(total, self.grid)
+        return rounded(made, self.stored) if self.stored else made
+
+    def _addend(self, update: Array) -> Array:
+        return rounded(update, self.grid) if self.rounds_updates else update
+
+    def stretches(
+        self, W: Array, updates: Array, coefficients: Sequence[float] | Float64
+    ) -> Iterator[tuple[slice, Array]]:
+        """The same by stretches, each with where it lies."""
+        for start in range(0, W.size, _STRETCH):
+            part = slice(start, start + _STRETCH)
+            yield part, self.replayed(W[part], updates[:, part], coefficients)
+
+    def among(self, chosen: Sequence[int]) -> "Way":
+        """The same way where only these updates are there, numbered anew."""
+        new = {old: i for i, old in enumerate(chosen)}
+        return replace(self, order=tuple(new[a] for a in self.order if a in new))
+
+
+def ways(grid: str, k: int, on_grid: bool) -> Iterator[Way]:
+    """Every way of merging k updates on a grid, the commonest first; `on_grid`: the base lies on it."""
+    every = tuple(range(k))
+    orders: list[tuple[int, ...]] = [()]
+    if k == 1:
+        orders.append((0, 0))
+    else:
+        orders += permutations(every) if k <= _PERMUTED else (every, every[::-1])
+        orders.append(every + every)
+    for rounds_base in (False,) if on_grid else (False, True):
+        for order in orders:
+            for rounds_updates in (False, True):
+                yield Way(grid, order, rounds_updates, rounds_base)
+
+
+def arithmetic(values: Array, grid: str) -> str:
+    """The grid that a merger computed on: the narrowest that all stored values lie on.
+
+    A file of float32 may hold what was computed in 16 bits.
+
+    >>> arithmetic(np.array([1.0, 1.0078125], np.float32), "float32")
+    'bfloat16'
+    """
+    if grid in ("float32", "float64", "float16"):
+        finite = values[np.isfinite(values)]
+        for narrow in ("bfloat16", "float16"):
+            if narrow != grid and finite.size and np.array_equal(rounded(finite, narrow), finite):
+                return narrow
+    return grid
