@@ -13,6 +13,8 @@ from benchmarks.process import ROOT, run
 RESULT = Path(__file__).parent / "results" / "figures.json"
 # verb -> numbers of adapters, of 64 modules each.
 RUNS = (("norms", 64), ("norms", 10), ("subspace", 8))
+# The pictures that a command draws unless others are asked for.
+DRAWN = "png,svg"
 LAYERS, MODULES, WIDTH, RANK = 16, ("q_proj", "k_proj", "v_proj", "o_proj"), 128, 8
 
 
@@ -23,8 +25,8 @@ def main() -> dict[str, Any]:
     for verb, count in RUNS:
         given = [str(place) for place in places[:count]]
         # What the first run compiles stays.
-        _cpu(verb, given[:2], "png")
-        alone, drawn = (_cpu(verb, given, figures) for figures in ("none", "png"))
+        _cpu(verb, given[:2], DRAWN)
+        alone, drawn = (_cpu(verb, given, figures) for figures in ("none", DRAWN))
         found = {"alone": alone, "drawn": drawn, "ratio": drawn / alone}
         results[f"{verb} {count}"] = found
         print(f"{verb} of {count}: {found['ratio']:.2f}", flush=True)
@@ -61,7 +63,8 @@ def section(results: dict[str, Any]) -> list[str]:
     """The results as Markdown."""
     lines = [
         f"`python -m benchmarks.figures`: adapters of {results['modules']} modules, r = {RANK}, through the",
-        "command, with its default pictures and with `--figures none`, page and tables in both; one run.",
+        "command, with its default pictures (PNG and SVG) and with `--figures none`, page and tables in",
+        "both; one run.",
         "",
         "| | CPU with pictures ÷ without |",
         "|---|---|",

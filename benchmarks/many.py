@@ -129,7 +129,7 @@ def checkpoints(count: int) -> dict[str, float]:
         measure_norms([open_source(place)])
     once = time.process_time() - start
     command = [sys.executable, "-m", "tunescope", "trajectory", str(folder), "-o", str(ROOT / "run-out")]
-    whole = {name: run([*command, "--overwrite", "--figures", name]) for name in ("none", "png")}
+    whole = {name: run([*command, "--overwrite", "--figures", name]) for name in ("none", "png,svg")}
     return {"checkpoints": count, "modules": len(modules), "once_seconds": once} | {
         f"over_once_{name}": found["cpu_seconds"] / once for name, found in whole.items()
     }

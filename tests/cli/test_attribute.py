@@ -94,7 +94,7 @@ def test_a_study_has_its_tables_figures_and_readout(
     assert found["verification"]["spearman"] == pytest.approx(expected)
     figures = {path.name for path in (out / "figures").iterdir()}
     stems = ("attribution", "change_effect", "put_back")
-    assert figures == {*(f"{stem}.png" for stem in stems), "captions.md"}
+    assert figures == {*(f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")), "captions.md"}
     assert "gain of" in (out / "readout.md").read_text()
     assert json.loads((out / "study.json").read_text())["arguments"]["put_back"] == 4
 

@@ -93,7 +93,7 @@ def test_writes_the_whole_study(run: Run, two: tuple[Path, Path], tmp_path: Path
     figures = {p.name for p in (out / "figures").iterdir()}
     stems = ["norm_heatmaps_normalized", "norm_heatmap_a_normalized", "norm_heatmap_b_normalized"]
     stems += ["layer_profiles", "top_components", "difference_b_minus_a"]
-    assert figures == {*(f"{s}.png" for s in stems), "captions.md"}
+    assert figures == {*(f"{s}.{kind}" for s in stems for kind in ("png", "svg")), "captions.md"}
     with (out / "tables" / "weight_norms_a.csv").open() as file:
         assert next(csv.reader(file)) == FIRST
     record = json.loads((out / "study.json").read_text())

@@ -221,7 +221,7 @@ def test_rl_like_steps_of_two_seeds_are_no_finding_and_a_shared_choice_is(tmp_pa
         ]
         study = tunescope.norms(*folders[1:], base=folders[0])
         row = study.tables["similarity_changed"].frame.row(0, named=True)
-        drawn = [ax.images[0].get_array() for ax in study.figure("same_values").axes[::2]]
+        drawn = [image.get_array() for image in study.figure("same_values").axes[0].images[::2]]
         shown = [row["overlap"], row["overlap_chance_given_weight"]]
         assert [values[0, 1] for values in drawn] == pytest.approx(shown)
         return {f.kind for f in study.findings}, row

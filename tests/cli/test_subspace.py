@@ -66,7 +66,7 @@ def test_a_study_holds_tables_figures_and_readout(run: Run, pair: tuple[Path, Pa
         assert (out / "tables" / name).stat().st_size > 0
     figures = {path.name for path in (out / "figures").iterdir()}
     stems = {"subspace_one_vs_two", "subspace_one_vs_two_excess", "amplification_one", "intruders_two"}
-    assert {f"{stem}.png" for stem in stems} <= figures
+    assert {f"{stem}.{kind}" for stem in stems for kind in ("png", "svg")} <= figures
     assert "share nothing" in (out / "readout.md").read_text()
     record = json.loads((out / "study.json").read_text())
     assert record["kind"] == "subspace"

@@ -22,7 +22,7 @@ Examples:
 )  # fmt: skip
 @click.option(
     "--figures",
-    default="png",
+    default="png,svg",
     show_default=True,
     metavar="png,svg,pdf,all|none",
     help="Formats of the pictures.",

@@ -67,7 +67,8 @@ def _shared(kinds: Sequence[str]) -> tuple[Callable[[Any], Any], ...]:
         option("-o", "--out", type=path, help="Write the study into this folder."),
         option("--overwrite", is_flag=True, help="Replace an earlier study in that folder."),
         option(
-            "--figures", default="png", metavar="png,svg,pdf,all|none", help="Pictures [default: png].",
+            "--figures", default="png,svg", metavar="png,svg,pdf,all|none",
+            help="Pictures [default: png,svg].",
             shell_complete=words(["png", "svg", "pdf", "all", "none"]),
         ),
         option(

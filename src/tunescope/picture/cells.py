@@ -7,20 +7,26 @@ from typing import Any, Literal
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.colors import Colormap, Normalize, to_hex
 from matplotlib.image import AxesImage
+from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import IdentityTransform
 from numpy.typing import NDArray
 
 from tunescope.picture.lettering import widest, width_of
+from tunescope.picture.rendering import Both
 from tunescope.picture.style import BROKEN, INK, MISSING
+from tunescope.picture.tiles import Tiles
 
 Float64 = NDArray[np.float64]
 # Points by which a rectangle overlaps its neighbours, so that no viewer shows a seam between them.
 _OVERLAP = 0.15
+# Colours of a scale, which no eye tells from all 256 of a map.
+STEPS = 128
 # Points of the name of a scale.
-_NAME = 8.5
+NAME = 8.5
 _CLOSED = np.array([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], dtype=Path.code_type)
 
 
@@ -32,49 +38,60 @@ class Cells(AxesImage):
         return False
 
     def draw(self, renderer: Any) -> None:
-        """Draw pixels with a renderer that has them, else rectangles."""
-        if hasattr(renderer, "buffer_rgba"):
-            super().draw(renderer)
-            return
+        """Draw pixels where the renderer has them, rectangles where it has vectors."""
         if not self.get_visible():
             return
-        renderer.open_group("cells", self.get_gid())
         gc = renderer.new_gc()
         self._set_gc_clip(gc)  # type: ignore[attr-defined]
         gc.set_antialiased(False)
         gc.set_linewidth(_OVERLAP)
-        for colour, path in self._paths():
-            gc.set_foreground(colour, isRGBA=True)
-            renderer.draw_path(gc, path, self.get_transform(), colour)
+        tiles, both = self._tiles(), isinstance(renderer, Both)
+        if renderer.seen if both else hasattr(renderer, "buffer_rgba"):
+            image, left, bottom = tiles.pixels()
+            (renderer.pixels if both else renderer).draw_image(gc, left, bottom, image)
+        if both and renderer.written:
+            _write(tiles, renderer)
+        elif not both and not hasattr(renderer, "buffer_rgba"):
+            _draw(tiles, renderer, gc)
         gc.restore()
-        renderer.close_group("cells")
         self.stale = False
 
-    def _paths(self) -> list[tuple[tuple[float, ...], Path]]:
-        """The colours that occur, each with the rectangles that have it."""
-        rgba = np.ascontiguousarray(self.to_rgba(np.ma.asarray(self.get_array()), bytes=True))
-        codes = rgba.view(np.uint32)[..., 0]
-        rows, columns = codes.shape
-        first = np.ones(codes.shape, dtype=bool)
-        first[:, 1:] = codes[:, 1:] != codes[:, :-1]
-        y, x = np.nonzero(first)
-        end = np.where(np.append(y[1:] != y[:-1], True), columns, np.append(x[1:], columns))
+    def _tiles(self) -> Tiles:
+        """The cells on the page, as far as the axes show them."""
+        colours = self.to_rgba(np.ma.asarray(self.get_array()), bytes=True)
+        rows, columns = colours.shape[:2]
         left, right, bottom, top = self.get_extent()
-        begin = top if self.origin == "upper" else bottom
-        step_x, step_y = (right - left) / columns, (bottom - top) / rows
-        step_y = step_y if self.origin == "upper" else -step_y
-        x0, x1, y0, y1 = left + x * step_x, left + end * step_x, begin + y * step_y, begin + (y + 1) * step_y
-        corners = np.stack([x0, y0, x1, y0, x1, y1, x0, y1, x0, y0], axis=1).reshape(-1, 5, 2)
-        colours = codes[y, x]
-        found = []
-        for code in np.unique(colours):
-            chosen = corners[colours == code]
-            colour = tuple(float(v) / 255 for v in np.array([code]).view(np.uint8))
-            if colour[3]:
-                path = Path(chosen.reshape(-1, 2), np.tile(_CLOSED, len(chosen)))
-                path.should_simplify = False
-                found.append((colour, path))
-        return found
+        begin, end = (top, bottom) if self.origin == "upper" else (bottom, top)
+        move = self.get_transform().transform
+        x = move(np.column_stack([np.linspace(left, right, columns + 1), np.full(columns + 1, begin)]))[:, 0]
+        y = move(np.column_stack([np.full(rows + 1, left), np.linspace(begin, end, rows + 1)]))[:, 1]
+        shown = self.get_clip_box()
+        tiles = Tiles(colours, x, y)
+        return tiles if shown is None else tiles.within(*shown.extents)
+
+
+def _draw(tiles: Tiles, renderer: Any, gc: Any) -> None:
+    """Draw the rectangles by a renderer of vectors."""
+    renderer.open_group("cells")
+    for colour, corners in tiles.rectangles():
+        path = Path(corners[:, [0, 1, 2, 1, 2, 3, 0, 3, 0, 1]].reshape(-1, 2), np.tile(_CLOSED, len(corners)))
+        path.should_simplify = False
+        gc.set_foreground(colour, isRGBA=True)
+        renderer.draw_path(gc, path, IdentityTransform(), colour)
+    renderer.close_group("cells")
+
+
+def _write(tiles: Tiles, renderer: Both) -> None:
+    """Write the rectangles as text: a call for each colour would take longer than the rest of the picture."""
+    vectors = renderer.vectors
+    vectors.open_group("cells")
+    for rgba, corners in tiles.rectangles():
+        colour, ends = to_hex(rgba), corners * renderer.share
+        ends[:, [1, 3]] = vectors.height - ends[:, [3, 1]]
+        path = "".join(f"M{x0:g} {y0:g}H{x1:g}V{y1:g}H{x0:g}z" for x0, y0, x1, y1 in ends.round(2).tolist())
+        look = {"fill": colour, "stroke": colour, "stroke-width": f"{_OVERLAP:g}"}
+        vectors.writer.element("path", d=path, attrib=look)
+    vectors.close_group("cells")
 
 
 def cells(
@@ -111,18 +128,47 @@ def colour_map(colours: str | Colormap) -> Colormap:
 
 def cross(ax: Axes, places: Sequence[tuple[float, float, float, float]]) -> None:
     """Cross out cells, given as left, top, width, height: a module is there, but its number is not finite."""
-    for x, y, width, height in places:
-        ax.plot([x, x + width, x + width, x, x], [y, y, y + height, y + height, y], color=BROKEN, linewidth=1)
-        ax.plot([x, x + width], [y, y + height], color=BROKEN, linewidth=1)
-        ax.plot([x, x + width], [y + height, y], color=BROKEN, linewidth=1)
+    if len(places) == 0:
+        return
+    x, y, width, height = np.asarray(places, dtype=float).T
+    gap = np.full_like(x, np.nan)
+    # Around the cell, then its diagonals, each cell apart from the next.
+    across = [x, x + width, x + width, x, x, gap, x, x + width, gap, x, x + width, gap]
+    down = [y, y, y + height, y + height, y, gap, y, y + height, gap, y + height, y, gap]
+    ax.plot(np.ravel(across, "F"), np.ravel(down, "F"), color=BROKEN, linewidth=1)
 
 
 def beyond(ax: Axes, places: Sequence[tuple[float, float]], size: float) -> None:
     """A triangle in the middle of each cell whose value lies beyond the scale; `size` in points."""
-    for x, y in places:
-        ax.plot(
-            [x], [y], marker="^", color="white", markeredgecolor=INK, markeredgewidth=0.4, markersize=size
+    if len(places) == 0:
+        return
+    x, y = np.asarray(places, dtype=float).T
+    look: dict[str, Any] = {"marker": "^", "color": "white", "markeredgecolor": INK, "markeredgewidth": 0.4}
+    ax.plot(x, y, linestyle="none", markersize=size, **look)
+
+
+def ruled(
+    ax: Axes, boxes: Sequence[tuple[float, float, float, float]], shape: tuple[int, int], line: float
+) -> None:
+    """White lines between the cells, `shape` (rows, columns), of maps given as left, top, width, height."""
+    rows, columns = shape
+    ends = []
+    for left, top, width, height in boxes:
+        x = left + width * np.arange(1, columns) / columns
+        y = top + height * np.arange(1, rows) / rows
+        ends += [[(at, top), (at, top + height)] for at in x]
+        ends += [[(left, at), (left + width, at)] for at in y]
+    if ends:
+        path = Path(np.reshape(ends, (-1, 2)), np.tile([Path.MOVETO, Path.LINETO], len(ends)))
+        ax.add_patch(
+            PathPatch(path, fill=False, edgecolor="white", linewidth=line, snap=True, capstyle="butt")
         )
+
+
+def length_of(limits: tuple[float, float]) -> tuple[float, float]:
+    """The limits of a scale, of length one where no value lies above the lower end."""
+    low, high = limits
+    return limits if high > low else (low, low + 1.0)
 
 
 def scale(
@@ -134,20 +180,18 @@ def scale(
     `marks` replace the numbers beside it; `more` marks the upper end where values lie above it. `room` are
     the inches along it that its name may take before it is broken.
     """
+    limits = length_of(limits)
     low, high = limits
-    if high <= low:
-        # No value lies above the lower end: all cells have its colour, and the scale still needs a length.
-        high, limits = low + 1.0, (low, low + 1.0)
-    ramp = np.linspace(low, high, 256)[:, None]
+    ramp = np.linspace(low, high, STEPS)[:, None]
     cells(ax, ramp, colours, limits, extent=(0.0, 1.0, low, high), origin="lower")
     ax.set(xlim=(0, 1), ylim=limits, aspect="auto")
     ax.set_xticks([])
     ax.yaxis.tick_right()
     ax.yaxis.set_label_position("right")
-    places, texts = zip(*(marks or _marks(low, high, more)), strict=True)
+    places, texts = zip(*(marks or marks_of(low, high, more)), strict=True)
     ax.set_yticks(places, texts)
     ax.tick_params(length=2, labelsize=8)
-    ax.set_ylabel(broken(label, room), fontsize=_NAME)
+    ax.set_ylabel(broken(label, room), fontsize=NAME)
     ax.spines[:].set_visible(False)
     if low < 0 < high:
         ax.axhline(0, color=INK, linewidth=1.0)
@@ -155,17 +199,17 @@ def scale(
 
 def broken(label: str, room: float) -> str:
     """The name of a scale on as few lines as there is room for, broken before what stands in brackets."""
-    if width_of(label, _NAME) <= room:
+    if width_of(label, NAME) <= room:
         return label
     lines = label.replace(" (", "\n(")
     return (
         lines
-        if widest(lines.split("\n"), _NAME) <= room
+        if widest(lines.split("\n"), NAME) <= room
         else fill(label, max(int(room / 0.075), 12), break_long_words=False)
     )
 
 
-def _marks(low: float, high: float, more: bool) -> list[tuple[float, str]]:
+def marks_of(low: float, high: float, more: bool) -> list[tuple[float, str]]:
     """Both limits, and round numbers between them that come near neither."""
     room = 0.12 * (high - low)
     inside = [

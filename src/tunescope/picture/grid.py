@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tunescope.picture.cells import beyond, cells, cross, number, scale
+from tunescope.picture.cells import beyond, cells, cross, number, ruled, scale
 from tunescope.picture.lettering import legible, names, title_text, width_of
 from tunescope.picture.style import CHANGE, new_figure, own_axes, style
 from tunescope.picture.views import Grid
@@ -82,8 +82,7 @@ def rule(ax: Axes, shape: tuple[int, int], cell: tuple[float, float], line: floa
     """White lines between the cells of a map, except where a cell is hardly wider than a line."""
     rows, columns = shape
     if min(cell) >= _RULED:
-        ax.vlines(np.arange(1, columns) - 0.5, -0.5, rows - 0.5, colors="white", linewidth=line)
-        ax.hlines(np.arange(1, rows) - 0.5, -0.5, columns - 0.5, colors="white", linewidth=line)
+        ruled(ax, [(-0.5, -0.5, columns, rows)], shape, line)
 
 
 def size_of_cells(grid: Grid) -> tuple[float, float]:

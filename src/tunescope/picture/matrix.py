@@ -7,15 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
-from tunescope.picture.cells import broken, cells, colour_map
+from tunescope.picture.cells import cells, colour_map
 from tunescope.picture.dusk import dusk
 from tunescope.picture.lettering import names, title_text, widest
 from tunescope.picture.matrix_views import Matrix
-from tunescope.picture.style import DIFFERENCE, INK, new_figure, style
+from tunescope.picture.paper import lying_scale, paper
+from tunescope.picture.style import DIFFERENCE, INK, figure_of, style
 
 _MARGIN, _TITLE_H, _SCALE_H, _GAP = 0.14, 0.3, 0.9, 0.45
-# Points of the name of a scale.
-_NAME = 8.0
 _SMALL, _SMALL_STEP = 0.95, 1.2
 # Models up to which every cell holds its number.
 _NUMBERED = 8
@@ -34,63 +33,44 @@ def matrices(large: Sequence[Matrix], small: Sequence[Matrix] = (), heading: str
         pitch = max(side, 1.12 * widest([title_text(view.title) for view in large], 9.5)) + room + _GAP
         width = 2 * _MARGIN + len(large) * pitch + per_row * _SMALL_STEP
         height = top + max(side + 0.75 * room + _SCALE_H, rows * _SMALL_STEP) + _MARGIN
-        figure = new_figure(width, height, placed=True)
+        ax = paper(width, height)
         if heading:
-            figure.text(
-                _MARGIN / width, 1 - 0.2 / height, title_text(heading, 90), fontsize=11, fontweight="bold"
-            )
-        page = (width, height)
+            ax.text(_MARGIN, 0.2, title_text(heading, 90), fontsize=11, fontweight="bold", va="baseline")
         for k, view in enumerate(large):
-            left = _MARGIN + room + k * pitch
-            _large(figure, view, labels, page, (left, top, side, 0.75 * room, pitch - room - 0.1), font)
-        if small:
-            _small(figure, small, page, (2 * _MARGIN + len(large) * pitch, top, per_row))
-    return figure
-
-
-def _axes(
-    figure: Figure, page: tuple[float, float], left: float, top: float, width: float, height: float
-) -> Axes:
-    """Axes by inches from the left and from the top."""
-    place = (left / page[0], 1 - (top + height) / page[1], width / page[0], height / page[1])
-    return figure.add_axes(place)
+            at = _MARGIN + room + k * pitch, top
+            _large(ax, view, labels, at, side, font)
+            bar = (at[0], top + side + 0.75 * room + 0.22, min(side, 2.6), 0.12)
+            lying_scale(ax, bar, *_scale(view), view.label, pitch - room - 0.1)
+        _small(ax, small, (2 * _MARGIN + len(large) * pitch, top), per_row)
+    return figure_of(ax)
 
 
 def _large(
-    figure: Figure, view: Matrix, labels: Sequence[str], page: tuple[float, float],
-    place: tuple[float, float, float, float, float], font: float,
-) -> None:  # fmt: skip
-    left, top, side, below, _ = place
-    ax = _axes(figure, page, left, top, side, side)
+    ax: Axes, view: Matrix, labels: Sequence[str], at: tuple[float, float], side: float, font: float
+) -> None:
+    (left, top), each = at, side / len(labels)
     colours, limits = _scale(view)
-    cells(ax, view.values, colours, limits)
-    at = range(len(labels))
-    ax.set_xticks(at, labels, rotation=45, ha="right", rotation_mode="anchor", fontsize=font)
-    ax.set_yticks(at, labels, fontsize=font)
-    ax.set_title(title_text(view.title), fontsize=9.5, loc="left")
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
+    cells(ax, view.values, colours, limits, extent=(left, left + side, top + side, top))
+    ax.text(left, top - 0.08, title_text(view.title), fontsize=9.5, fontweight="bold", va="baseline")
+    for k, label in enumerate(labels):
+        middle = (k + 0.5) * each
+        ax.text(left - 0.05, top + middle, label, fontsize=font, ha="right", va="center_baseline")
+        ax.text(
+            left + middle, top + side + 0.05, label, fontsize=font, ha="right", va="top", rotation=45,
+            rotation_mode="anchor",
+        )  # fmt: skip
     if len(labels) <= _NUMBERED:
-        _write_numbers(ax, view.values, colour_map(colours), limits)
-    bar = _axes(figure, page, left, top + side + below + 0.22, min(side, 2.6), 0.12)
-    _lying(bar, colours, limits, view.label, place[4])
+        _write_numbers(ax, view.values, colour_map(colours), limits, at, each)
 
 
 def _scale(view: Matrix) -> tuple[str | Colormap, tuple[float, float]]:
     return (DIFFERENCE, (-1.0, 1.0)) if view.signed else (dusk(), (0.0, 1.0))
 
 
-def _lying(bar: Axes, colours: str | Colormap, limits: tuple[float, float], label: str, room: float) -> None:
-    cells(bar, np.linspace(*limits, 256)[None], colours, limits, extent=(*limits, 0.0, 1.0))
-    bar.set(xlim=limits, ylim=(0, 1), aspect="auto")
-    bar.set_yticks([])
-    bar.set_xticks(np.linspace(*limits, 5), [f"{v:g}".replace("-", "−") for v in np.linspace(*limits, 5)])
-    bar.tick_params(length=2, labelsize=7.5)
-    bar.set_xlabel(broken(label, room), fontsize=_NAME, loc="left")
-    bar.spines[:].set_visible(False)
-
-
-def _write_numbers(ax: Axes, values: np.ndarray, colours: Colormap, limits: tuple[float, float]) -> None:
+def _write_numbers(
+    ax: Axes, values: np.ndarray, colours: Colormap, limits: tuple[float, float], at: tuple[float, float],
+    each: float,
+) -> None:  # fmt: skip
     low, high = limits
     for (y, x), value in np.ndenumerate(values):
         if np.isnan(value):
@@ -99,7 +79,8 @@ def _write_numbers(ax: Axes, values: np.ndarray, colours: Colormap, limits: tupl
             red, green, blue, _ = colours((value - low) / (high - low))
             bright = 0.299 * red + 0.587 * green + 0.114 * blue
             text, ink = _two_digits(value), INK if bright > 0.5 else "white"
-        ax.text(x, y, text, ha="center", va="center", fontsize=7, color=ink)
+        place = at[0] + (x + 0.5) * each, at[1] + (y + 0.5) * each
+        ax.text(*place, text, ha="center", va="center", fontsize=7, color=ink)
 
 
 def _two_digits(value: float) -> str:
@@ -111,15 +92,8 @@ def _two_digits(value: float) -> str:
     return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
-def _small(
-    figure: Figure, views: Sequence[Matrix], page: tuple[float, float], at: tuple[float, float, int]
-) -> None:
-    """All on one axes: axes for each would take longer than everything else."""
-    left, top, per_row = at
-    ax = figure.add_axes((0, 0, 1, 1))
-    ax.set_axis_off()
-    ax.set(xlim=(0, page[0]), ylim=(page[1], 0))
+def _small(ax: Axes, views: Sequence[Matrix], at: tuple[float, float], per_row: int) -> None:
     for k, view in enumerate(views):
-        x, y = left + k % per_row * _SMALL_STEP, top + k // per_row * _SMALL_STEP
+        x, y = at[0] + k % per_row * _SMALL_STEP, at[1] + k // per_row * _SMALL_STEP
         cells(ax, view.values, *_scale(view), extent=(x, x + _SMALL, y + _SMALL, y))
         ax.text(x + _SMALL / 2, y - 0.04, view.title, fontsize=7.5, ha="center", va="baseline")

@@ -7,9 +7,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tunescope.picture.cells import beyond, cells, cross, scale
+from tunescope.picture.cells import beyond, cells, cross, ruled
 from tunescope.picture.lettering import legible, names, title_text, widest
-from tunescope.picture.style import CHANGE, INK, new_figure, style
+from tunescope.picture.paper import paper, standing_scale
+from tunescope.picture.style import CHANGE, INK, figure_of, style
 from tunescope.picture.views import Grid
 
 # Points of titles and labels; inches of gaps, of a scale and of margins.
@@ -23,6 +24,8 @@ _PAGE = 1.25
 _FEW = 4
 # Inches up to which few panels stand in one row.
 _WIDE = 12.0
+# Inches of a cell from which on white lines part it from its neighbours.
+_RULED = 0.07
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +63,15 @@ def sheet(blocks: Sequence[Sequence[Grid]], cmap: str = CHANGE) -> Figure:
         plans = [_plan(block, k == 0 or scales[k - 1] != scales[k]) for k, block in enumerate(blocks)]
         width = max(plan.size[0] for plan in plans)
         height = sum(plan.size[1] for plan in plans) + 2 * _MARGIN
-        figure = new_figure(width, height, placed=True)
-        # Places are computed here, since a layout that is found by drawing takes longer than the drawing.
-        ax = figure.add_axes((0, 0, 1, 1))
-        ax.set_axis_off()
-        ax.set(xlim=(0, width), ylim=(height, 0))
-        top = _MARGIN
+        ax, top = paper(width, height), _MARGIN
         for block, plan in zip(blocks, plans, strict=True):
             _block(ax, block, plan, top, cmap)
             if plan.scaled:
-                bar = _bar(figure, plan, top, (width, height))
                 more = any(len(grid.beyond) for grid in block)
-                scale(bar, cmap, block[0].limits, block[0].label, more=more, room=plan.size[1] - 0.3)
+                scale = cmap, block[0].limits, block[0].label, more, plan.size[1] - 0.3
+                standing_scale(ax, _bar(plan, top), *scale)
             top += plan.size[1]
-    return figure
+    return figure_of(ax)
 
 
 def _plan(block: Sequence[Grid], scaled: bool) -> _Plan:
@@ -104,25 +102,23 @@ def _titles(block: Sequence[Grid]) -> list[str]:
     return names([grid.title for grid in block], 26)
 
 
-def _bar(figure: Figure, plan: _Plan, top: float, page: tuple[float, float]) -> Axes:
-    width, height = page
+def _bar(plan: _Plan, top: float) -> tuple[float, float, float, float]:
+    """Where the scale of a block stands."""
     tall = float(np.clip(plan.down * (plan.height + _TITLE_H + _GAP) - _GAP - _TITLE_H, _LEAST_BAR, 3.2))
-    left = plan.left + plan.across * plan.step
-    place = (left / width, 1 - (top + _TITLE_H + tall) / height, _SCALE_W / width, tall / height)
-    return figure.add_axes(place)
+    return plan.left + plan.across * plan.step, top + _TITLE_H, _SCALE_W, tall
 
 
 def _block(ax: Axes, block: Sequence[Grid], plan: _Plan, top: float, cmap: str) -> None:
-    titles = _titles(block)
+    titles, (rows, columns) = _titles(block), block[0].values.shape
+    each = plan.width / columns, plan.height / rows
+    places = []
     for k, grid in enumerate(block):
         down, across = divmod(k, plan.across)
         x = plan.left + across * plan.step
         y = top + _TITLE_H + down * (plan.height + _TITLE_H + _GAP)
-        rows, columns = grid.values.shape
+        places.append((x, y, plan.width, plan.height))
         cells(ax, grid.values, cmap, block[0].limits, extent=(x, x + plan.width, y + plan.height, y))
         ax.text(x, y - 0.05, titles[k], fontsize=_TITLE, fontweight="bold", va="baseline")
-        each = plan.width / columns, plan.height / rows
-        _rules(ax, (x, y), (rows, columns), each)
         cross(ax, [(x + j * each[0], y + i * each[1], *each) for i, j in np.argwhere(grid.broken)])
         middles = [(x + (j + 0.5) * each[0], y + (i + 0.5) * each[1]) for i, j in grid.beyond]
         beyond(ax, middles, min(4.0, 36 * min(each)))
@@ -130,13 +126,8 @@ def _block(ax: Axes, block: Sequence[Grid], plan: _Plan, top: float, cmap: str) 
             _name_rows(ax, grid, plan, y)
         if k + plan.across >= len(block):
             _name_columns(ax, grid, plan, (x, y + plan.height))
-
-
-def _rules(ax: Axes, at: tuple[float, float], shape: tuple[int, int], each: tuple[float, float]) -> None:
-    (x, y), (rows, columns) = at, shape
-    if min(each) >= 0.07:
-        ax.vlines(x + each[0] * np.arange(1, columns), y, y + rows * each[1], colors="white", linewidth=0.5)
-        ax.hlines(y + each[1] * np.arange(1, rows), x, x + columns * each[0], colors="white", linewidth=0.5)
+    if min(each) >= _RULED:
+        ruled(ax, places, (rows, columns), 0.5)
 
 
 def _name_rows(ax: Axes, grid: Grid, plan: _Plan, y: float) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from tunescope.picture.rendering import encoded
 from tunescope.writing import write_atomically
 
 CHANGE = "YlOrRd"
@@ -54,6 +56,8 @@ _RC: dict[str, Any] = {
     "image.composite_image": False,
     "figure.facecolor": "white",
     "axes.facecolor": "white",
+    # Hinted letters take longer to draw than all else, and are not equally wide in pixels and in vectors.
+    "text.hinting": "no_hinting",
     "text.parse_math": False,
 }
 
@@ -107,42 +111,20 @@ def freeze(figure: Figure) -> None:
     figure.set_layout_engine(None)
 
 
-def save(
-    figure: Figure, stem: Path, formats: Sequence[str] = ("png",), dpi: int = DPI, caption: str = ""
-) -> list[Path]:
+def save(figure: Figure, stem: Path, formats: Sequence[str] = ("png",), caption: str = "") -> list[Path]:
     """Write the figure as `stem.png` and so on, atomically and without a date, so bytes repeat.
 
     Text is text in SVG and PDF, and maps are rectangles.
     """
-    paths = []
     with style():
         freeze(figure)
-    for kind in formats:
-        # Not by with_suffix, which would take the end of a name with a dot in it.
-        path = stem.with_name(f"{stem.name}.{kind}")
-
-        def write(out: Any, kind: str = kind) -> None:
-            out.write(_encoded(figure, kind, dpi, caption))
-
-        with style():
-            paths.append(write_atomically(path, write))
-    return paths
+        contents = encoded(figure, formats, caption)
+    # Not by with_suffix, which would take the end of a name with a dot in it.
+    return [
+        write_atomically(stem.with_name(f"{stem.name}.{kind}"), partial(_put, contents[kind]))
+        for kind in formats
+    ]
 
 
-def _encoded(figure: Figure, kind: str, dpi: int, caption: str) -> bytes:
-    out = BytesIO()
-    # Pictures of cells and text are as small at the second level of compression as at the usual sixth.
-    extra: dict[str, Any] = {"pil_kwargs": {"compress_level": 2}} if kind == "png" else {}
-    figure.savefig(out, format=kind, dpi=dpi, metadata=_metadata(kind, caption), **extra)
-    if kind != "svg":
-        return out.getvalue()
-    # A viewer without the font takes one of the same widths, so that nothing moves.
-    return out.getvalue().replace(b"'DejaVu Sans'", b"'DejaVu Sans', Verdana, sans-serif")
-
-
-def _metadata(kind: str, caption: str) -> dict[str, Any]:
-    if kind == "png":
-        return {"Software": None, **({"Description": caption} if caption else {})}
-    if kind == "svg":
-        return {"Date": None, **({"Description": caption} if caption else {})}
-    return {"CreationDate": None, **({"Subject": caption} if caption else {})}
+def _put(content: bytes, out: Any) -> None:
+    out.write(content)

@@ -60,7 +60,7 @@ def _write(study: Study, work: Path, how: Mapping[str, Any], tell: Tell) -> None
 
 
 def _draw(study: Study, figures: Path, formats: Sequence[str], tell: Tell) -> None:
-    every, kinds = "all" in formats, [kind for kind in formats if kind != "all"] or ["png"]
+    every, kinds = "all" in formats, [kind for kind in formats if kind != "all"] or list(FORMATS)
     drawings = [d for d in study.drawings() if every or not d.on_request]
     if not drawings:
         return

@@ -14,7 +14,7 @@ from tunescope.table import Table
 from tunescope.writing import plain
 
 # The pictures that a study writes unless others are asked for.
-FORMATS = ("png",)
+FORMATS = ("png", "svg")
 
 
 @dataclass(frozen=True, eq=False)

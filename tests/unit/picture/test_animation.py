@@ -8,7 +8,7 @@ from PIL import Image, ImageSequence
 
 from tunescope.errors import UsageError
 from tunescope.picture.animation import durations, indexed, write_animation
-from tunescope.picture.style import save
+from tunescope.picture.style import save, style
 from tunescope.picture.views import Grid
 from tunescope.questions.trajectory.figures import Animated, Drawing, colours_of, norm_heatmap
 from tunescope.questions.trajectory.views import Animation, Track, animation
@@ -120,7 +120,8 @@ def test_a_fast_frame_equals_the_figure_drawn_whole() -> None:
     drawing.draw(2)
     for artist in drawing.moving():
         artist.set_animated(False)
-    drawing.figure.canvas.draw()
+    with style():
+        drawing.figure.canvas.draw()
     whole = np.asarray(drawing.figure.canvas.buffer_rgba())[..., :3].astype(int)
     assert (np.abs(fast - whole).max(axis=2) > 40).mean() < 0.002
 

@@ -158,6 +158,8 @@ def _profiles(study: Study) -> Iterator[Drawn]:
 def _inside(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
     """Maps of heads and of experts, where there are any."""
     frame, begin, metric = study.table.frame, _begin(study), study.readout["metric"]
+    if "heads" not in study.tables and frame["expert"].null_count() == frame.height:
+        return
     groups: dict[str, tuple[str, list[Grid]]] = {}
     for label in stems:
         column = drawable(frame.filter(frame["model_id"] == label), metric)

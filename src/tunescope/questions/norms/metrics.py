@@ -66,6 +66,8 @@ def drawable(frame: pl.DataFrame, metric: str) -> str:
     twin = f"unscaled_{metric}"
     if metric not in frame.columns or twin not in frame.columns or not has_values(frame, twin):
         return metric
+    if not (frame[metric].is_null() & frame[twin].is_not_null()).any():
+        return metric
     hidden = pl.col(metric).is_null() & pl.col(twin).is_not_null()
     part = frame.group_by("model_id").agg((hidden.any() & ~hidden.all()).alias("part"))["part"].any()
     return twin if part or not has_values(frame, metric) else metric

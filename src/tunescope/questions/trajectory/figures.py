@@ -22,7 +22,7 @@ from tunescope.picture.drawing import Drawn
 from tunescope.picture.grid import ends_text
 from tunescope.picture.lettering import names, title_text
 from tunescope.picture.sheet import sheet
-from tunescope.picture.style import BROKEN, CYCLE, INK, QUIET, save, style
+from tunescope.picture.style import BROKEN, CYCLE, DPI, INK, QUIET, save, style
 from tunescope.picture.views import Grid, shared
 from tunescope.questions.trajectory.gallery import Gallery
 from tunescope.questions.trajectory.views import Animation, Track
@@ -278,6 +278,7 @@ def still(drawing: Drawing) -> Figure:
     drawing.draw(len(drawing) - 1)
     for artist in drawing.moving():
         artist.set_animated(False)
+    drawing.figure.set_dpi(DPI)
     return drawing.figure
 
 
