@@ -61,7 +61,7 @@ class Both(RendererBase):
     """A renderer that hands every call to one of pixels and to one of vectors, whose units are points."""
 
     def __init__(self, pixels: Any, seen: bool, vectors: Any, written: bool) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.pixels, self.vectors = pixels, vectors
         self.seen, self.written = seen, written
         self.width, self.height, self.dpi = pixels.width, pixels.height, pixels.dpi
@@ -138,7 +138,7 @@ class Both(RendererBase):
         if self.written:
             self.vectors.close_group(s)
 
-    def get_text_width_height_descent(self, s: str, prop: Any, ismath: Any) -> tuple[float, float, float]:
+    def get_text_width_height_descent(self, s: str, prop: Any, ismath: Any) -> Any:
         """Pixels that a line of text takes."""
         return self.pixels.get_text_width_height_descent(s, prop, ismath)
 

@@ -37,7 +37,7 @@ class Tiles:
         codes = self._codes().take(up, axis=0).take(across, axis=1)
         return codes[..., None].view(np.uint8), left, bottom
 
-    def rectangles(self) -> Iterator[tuple[tuple[float, ...], Float64]]:
+    def rectangles(self) -> Iterator[tuple[tuple[float, float, float, float], Float64]]:
         """Every colour that is not transparent, and its rectangles as left, bottom, right, top, `(n, 4)`."""
         codes = self._codes()
         first = np.ones(codes.shape, dtype=bool)
@@ -52,7 +52,8 @@ class Tiles:
         parts = np.split(order, np.cumsum(counts)[:-1])
         for colour, part in zip(found.view(np.uint8).reshape(-1, 4) / 255, parts, strict=True):
             if colour[3]:
-                yield tuple(colour.tolist()), corners[part]
+                red, green, blue, alpha = colour.tolist()
+                yield (red, green, blue, alpha), corners[part]
 
     def _codes(self) -> NDArray[np.uint32]:
         """Each colour as one number, `(rows, columns)`."""
