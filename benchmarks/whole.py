@@ -115,7 +115,6 @@ def norms_of(folder: Path, spectra: str) -> Callable[[], Any]:
 
 def verified(folder: Path) -> Callable[[], Any]:
     """What `tunescope verify` computes of a merge, without hashing the files; it must be read rightly."""
-    from tunescope.linalg.mergers import Mergers
     from tunescope.questions.verify import measure
     from tunescope.questions.verify.elsewhere import elsewhere
     from tunescope.source.against import open_difference, opener
@@ -125,9 +124,8 @@ def verified(folder: Path) -> Callable[[], Any]:
         base = open_whole(folder / "base")
         merged = open_difference(folder / "merged", base, "merged")
         modules, unread = measure.touched(merged, opener(base)(str(folder / "adapter")))
-        mergers = Mergers()
-        for module in modules:
-            found = measure.replay(module, mergers).found
+        for replayed in measure.replays(modules):
+            found = replayed.found
             assert found is not None
             assert abs(found.values[0] - 1) < 0.01
         assert not unread

@@ -1,7 +1,7 @@
 """Every module that adapters touch, replayed: coefficients with their errors, from rows spread over it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from tunescope.linalg.rounding import GRIDS
 from tunescope.measure.dense import looked
 from tunescope.source.matching import address_place, matched
 from tunescope.source.opened import Source
+from tunescope.study.progress import Tell, silent
 from tunescope.words import counted
 
 Array = NDArray[Any]
@@ -145,7 +146,15 @@ def _candidates(delta: Delta, deltas: Mapping[str, tuple[Delta, ...]]) -> Candid
     )
 
 
-def replay(module: Candidates, mergers: Mergers) -> Replayed:
+def replays(modules: Sequence[Candidates], tell: Tell = silent) -> Iterator[Replayed]:
+    """The coefficients in every module; how a merger rounded in one is tried first in the next."""
+    mergers = Mergers()
+    for i, module in enumerate(modules):
+        tell("replaying", i, len(modules))
+        yield _replay(module, mergers)
+
+
+def _replay(module: Candidates, mergers: Mergers) -> Replayed:
     """The coefficients of all updates of one module, as the mergers of the modules before rounded."""
     grid = module.pair.after.part(0, 0).dtype.name
     equal, lost = looked(module.pair.before, module.pair.after)

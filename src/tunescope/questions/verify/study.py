@@ -8,7 +8,6 @@ import polars as pl
 
 from tunescope.address import Address
 from tunescope.errors import UsageError
-from tunescope.linalg.mergers import Mergers
 from tunescope.questions.verify import measure
 from tunescope.questions.verify.amiss import Amiss, amiss_findings
 from tunescope.questions.verify.elsewhere import elsewhere
@@ -70,10 +69,7 @@ def verify(
     touched, unread = measure.touched(difference, opened)
     modules = measure.summed(touched)
     readings, rows, replayed = [], [_unread_row(gone) for gone in unread], []
-    mergers = Mergers()
-    for i, module in enumerate(modules):
-        tell("replaying", i, len(modules))
-        found = measure.replay(module, mergers)
+    for found in measure.replays(modules, tell):
         replayed.append(found)
         mine = _readings(found, opened, expected)
         readings += mine
