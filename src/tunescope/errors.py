@@ -12,6 +12,7 @@ An error carries a `slug` that `docs/errors.md` explains, and says in which file
 expected, what was found and what to do.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ from pathlib import Path
 _SECRET = re.compile(r"TOKEN$|PASSWORD|SECRET|API_KEY")
 _HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 _USER = re.compile(r"(https?://)[^\s/@'\"]+@")
+# Without the signs that messages put around names, so that one name is always cut to one text.
+_LONG_WORD = re.compile(r"[^\s'\"()=,:;]{201,}")
 _QUERY = re.compile(r"(https?://[^\s?'\"<>]+\?)[^\s'\"<>]+")
 
 
@@ -51,12 +54,13 @@ class TunescopeError(Exception):
         rows = [
             ("file", self.file),
             ("tensor", None if self.tensor is None else printable(self.tensor)),
-            ("expected", self.expected),
-            ("found", self.found),
+            ("expected", None if self.expected is None else brief(str(self.expected))),
+            ("found", None if self.found is None else brief(str(self.found))),
             ("fix", self.fix),
         ]
-        lines = [f"{printable(self.what, 2000)} [{self.slug}]"]
-        lines += [f"  {key}: {printable(str(value), 2000)}" for key, value in rows if value is not None]
+        lines = [f"{brief(self.what)} [{self.slug}]"]
+        # A path and a command are only of use whole.
+        lines += [f"  {key}: {printable(value, 2000)}" for key, value in rows if value is not None]
         return "\n".join(lines)
 
 
@@ -114,7 +118,7 @@ class Notice:
     tensor: str | None = None
 
     def __str__(self) -> str:
-        return printable(self.text, 2000) + f" [{self.slug}]"
+        return brief(self.text) + f" [{self.slug}]"
 
 
 def encodable(text: str) -> str:
@@ -129,11 +133,26 @@ def encodable(text: str) -> str:
 def printable(text: str, limit: int = 200) -> str:
     """The text with control, bidirectional and other unprintable characters escaped, cut to `limit`.
 
-    >>> printable("a\\x1b[31m\\u202eb")
-    'a\\\\x1b[31m\\\\u202eb'
+    What is cut is the middle; a hash in its place keeps two different texts apart.
+
+    >>> printable("a\\x1b[31m\\u202eb"), printable("a" * 99 + "b", 20)
+    ('a\\\\x1b[31m\\\\u202eb', 'aaaaa…ec1a833c…aaaab')
     """
     safe = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
-    return safe if len(safe) <= limit else safe[: limit - 1] + "…"
+    if len(safe) <= limit:
+        return safe
+    mark = f"…{hashlib.sha256(safe.encode()).hexdigest()[:8]}…"
+    kept = max(limit - len(mark), 2)
+    return f"{safe[: kept - kept // 2]}{mark}{safe[-(kept // 2) :]}"
+
+
+def brief(text: str, limit: int = 2000) -> str:
+    """A message as `printable`, in which every word is, too: a name of 10 kB does not bury what is said of it.
+
+    >>> len(brief("the label " + "a" * 10_000 + " is taken")), brief("a short one")
+    (219, 'a short one')
+    """
+    return printable(_LONG_WORD.sub(lambda word: printable(word[0]), text), limit)
 
 
 def raised_by(error: BaseException, *libraries: str) -> bool:

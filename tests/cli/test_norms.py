@@ -583,3 +583,21 @@ def test_the_same_study_twice_is_the_same_bytes(run: Run, two: tuple[Path, Path]
             assert path.read_bytes() == (tmp_path / "t" / path.relative_to(tmp_path / "s")).read_bytes(), (
                 path.name
             )
+
+
+def test_labels_of_ten_thousand_letters_are_cut_to_different_texts_and_kept_whole_in_the_data(
+    run: Callable[..., Any], two: list[Path], tmp_path: Path
+) -> None:
+    labels = ["a" * 10_000, "a" * 5000 + "b" + "a" * 4999]
+    sources = [f"{label}={path}" for label, path in zip(labels, two, strict=True)]
+    ran = run("norms", *sources)
+    assert ran.code == 0
+    assert "a" * 201 not in ran.out + ran.err
+    shown = {line.split(" | ")[0].strip("| ") for line in ran.out.splitlines() if line.startswith("| aaa")}
+    assert len(shown) == 2
+    assert list(json.loads(run("norms", *sources, "--json").out)["models"]) == labels
+    again = run("norms", sources[0], sources[0])
+    assert again.code == 2
+    assert "is given twice" in again.err
+    assert len(again.err) < 1000
+    assert len(run("norms", two[0], f"--{labels[0]}").err) < 1000

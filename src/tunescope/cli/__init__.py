@@ -12,7 +12,7 @@ import click
 from tunescope.cli.frame import framed
 from tunescope.cli.loading import collect, collect_later
 from tunescope.cli.streams import prepare_streams
-from tunescope.errors import Exhausted, TunescopeError, printable, without_secrets
+from tunescope.errors import Exhausted, TunescopeError, brief, printable, without_secrets
 from tunescope.extras import missing
 from tunescope.words import nearest
 
@@ -114,6 +114,7 @@ def main() -> NoReturn:
         click.echo("tunescope: interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
+        error.message = brief(error.message)
         error.show()
         sys.exit(error.exit_code)
     except Exception as error:

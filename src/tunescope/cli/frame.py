@@ -11,7 +11,7 @@ import click
 
 from tunescope.cli.configuration import config_option
 from tunescope.cli.loading import collect
-from tunescope.errors import printable
+from tunescope.errors import brief, printable
 from tunescope.reader import reading
 from tunescope.study.command import Asked, Command
 from tunescope.study.completion import words
@@ -34,6 +34,7 @@ _FRAME = (
     "quiet",
     "debug",
 )
+_LONGEST_COMMAND = 2000
 _MOST_SHOWN = 5
 
 
@@ -148,7 +149,9 @@ def _print(study: "Study", out: Path | None, frame: Mapping[str, Any]) -> None:
         for line in _strongest(study):
             click.echo(line, err=True)
     for line in study.question.following(study, out)[:2]:
-        click.echo(f"Next: {printable(line, 2000)}", err=True)
+        # A command is of no use with its middle left out.
+        if len(line) <= _LONGEST_COMMAND:
+            click.echo(f"Next: {printable(line, _LONGEST_COMMAND)}", err=True)
 
 
 def _strongest(study: "Study") -> list[str]:
@@ -156,7 +159,7 @@ def _strongest(study: "Study") -> list[str]:
     from tunescope.study.finding import ordered
 
     found = ordered(study.findings)
-    lines = [f"- {printable(finding.text, 2000)}" for finding in found[:_MOST_SHOWN]]
+    lines = [f"- {brief(finding.text)}" for finding in found[:_MOST_SHOWN]]
     rest = len(found) - len(lines)
     return [*lines, f"- … and {rest} more in the readout"] if rest > 0 else lines
 

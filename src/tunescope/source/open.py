@@ -11,7 +11,7 @@ from tunescope.address import component_names, distinct_addresses
 from tunescope.delta import Delta
 from tunescope.errors import UsageError, concerning, encodable
 from tunescope.hashes import unstated
-from tunescope.paths import local_path
+from tunescope.paths import is_folder, local_path
 from tunescope.reader import current
 from tunescope.source.base_shapes import NamedBase
 from tunescope.source.files.container import TensorFile, read_safetensors
@@ -144,7 +144,7 @@ def _hub_id(text: str) -> HubId | None:
     if os.path.lexists(path):
         return None
     # runs/checkpoint-5 could be an id, but not where there is a folder called runs.
-    local = len(path.parts) > 1 and Path(path.parts[0]).is_dir()
+    local = len(path.parts) > 1 and is_folder(Path(path.parts[0]))
     return None if local else parse_hub_id(text)
 
 

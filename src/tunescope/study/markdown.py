@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunescope.errors import printable
+from tunescope.errors import brief
 from tunescope.study.finding import only_said
 from tunescope.version import __version__
 
@@ -16,7 +16,7 @@ def escaped(text: str) -> str:
     >>> escaped("<b>|x*")
     '&lt;b&gt;\\\\|x\\\\*'
     """
-    safe = printable(text, 2000).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    safe = brief(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for sign in "\\`*|[]":
         safe = safe.replace(sign, f"\\{sign}")
     return safe

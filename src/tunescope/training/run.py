@@ -11,7 +11,6 @@ import torch
 from transformers import Trainer, TrainingArguments, set_seed
 
 from tunescope.errors import BadInput, Exhausted, Missing, TunescopeError
-from tunescope.source.training_run import read_json
 from tunescope.training import model as models
 from tunescope.training.capture import TrainingCapture
 from tunescope.training.checkpoints import (
@@ -27,14 +26,13 @@ from tunescope.training.evaluation import HeldOutLoss, held_out_loss
 from tunescope.training.exhaustion import exit_code, reason
 from tunescope.training.progress import Meter
 from tunescope.training.recipe import Recipe, rate_name
+from tunescope.training.record import STOPPED, read_record
 from tunescope.training.recording import PARTS, Recording, holds_capture, read_capture, recorded
 from tunescope.training.start import FILE as START
 from tunescope.writing import write_json, write_text
 
 MARKER = "complete"
 RECORD = "run.json"
-# The status of a run that was trained to its end, but not captured to its end.
-STOPPED = "capture_stopped"
 SCHEMA_VERSION = 1
 
 
@@ -59,15 +57,15 @@ class Run:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What `run.json` says: empty before the run was begun."""
+        """What `run.json` says: empty before the run was begun. Raises `BadInput` where that is damaged."""
         path = self.folder / RECORD
-        return read_json(path) if path.exists() else {}
+        return read_record(path) if path.exists() else {}
 
     @property
     def complete(self) -> bool:
         """Whether the run ended and its record is the one it ended with."""
         marker, record = self.folder / MARKER, self.folder / RECORD
-        return marker.exists() and record.exists() and marker.read_text().strip() == _digest(record)
+        return marker.exists() and record.exists() and marker.read_bytes().strip() == _digest(record).encode()
 
     @property
     def trained(self) -> bool:

@@ -18,8 +18,10 @@ from tunescope.corpus.reading import read_rows
 from tunescope.corpus.rows import row_of
 from tunescope.questions.norms.study import norms
 from tunescope.source import open_source
+from tunescope.source.spec import parse_hub_id, parse_spec
 
 from . import packing
+from .beside_base import BESIDE_BASE
 from .formats import FORMATS
 from .kind import Kind, _adapter, _pairs
 from .language import LANGUAGE
@@ -167,6 +169,21 @@ def _data_parquet(folder: Path) -> Path:
     return folder / "rows.parquet"
 
 
+def _chat_parquet(folder: Path) -> Path:
+    import polars as pl
+
+    pl.DataFrame(_CHATS).write_parquet(folder / "rows.parquet")
+    return folder / "rows.parquet"
+
+
+def _read_spec(path: Path) -> object:
+    """A SOURCE as a command line gives it, which may hold bytes that are no UTF-8, but no NUL."""
+    text = path.read_bytes().replace(b"\0", b"").decode(errors="surrogateescape")
+    label, place = parse_spec(text)
+    # Whatever looks like an id of the hub would be asked for there.
+    return (label, parse_hub_id(place)) if parse_hub_id(place) else open_source(text)
+
+
 _TEMPLATE = (
     b"{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}"
     b"{% if m['role'] == 'assistant' %}</s>{% endif %}{% endfor %}"
@@ -242,9 +259,11 @@ KINDS: dict[str, Kind] = {
     "rows_csv": Kind(_data("rows.csv", b'prompt,completion\n1+1=,2\n"2+\n2=",4\n'), read_rows, _TEXT),
     "rows_tsv": Kind(_data("rows.tsv", b'prompt\tcompletion\n1+1=\t2\n"2+\n2="\t4\n'), read_rows, _TEXT),
     "rows_parquet": Kind(_data_parquet, read_rows, _TABLE, slow=8),
+    "rows_chat_parquet": Kind(_chat_parquet, read_rows, _TABLE, slow=8),
+    "spec": Kind(_data("source.txt", b"name=org/name@v1:some/folder"), _read_spec, _TEXT, named=False),
     "rows_gzip": Kind(_data("rows.jsonl.gz", gzip.compress(_jsonl(_ROWS), mtime=0)), read_rows, _GZIP),
     "chat_template": Kind(_template, _read_template, _TEXT, named=False),
     "yaml": Kind(_data("c.yaml", _YAML), lambda p: read_config(p, _OPTIONS), _TEXT),
     "toml": Kind(_data("c.toml", _TOML), lambda p: read_config(p, _OPTIONS), _TEXT),
 }  # fmt: skip
-KINDS |= METHODS | STATES | MODELS | FORMATS | LANGUAGE | TRAINING
+KINDS |= METHODS | STATES | MODELS | FORMATS | LANGUAGE | TRAINING | BESIDE_BASE

@@ -1,5 +1,6 @@
 """What a training leaves on disk while it runs and when it was stopped."""
 
+import hashlib
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import numpy as np
 from safetensors.numpy import save
 
 import tunescope
+from tunescope.errors import TunescopeError
 
 from . import packing
 from .kind import Kind
@@ -73,7 +75,63 @@ def _base_losses(folder: Path) -> Path:
     return folder / "base_losses.json"
 
 
+def _sweep(folder: Path) -> Path:
+    """A run of a sweep that was trained and whose capture stopped; its record."""
+    run = _run(folder)
+    run.folder.mkdir(parents=True)
+    stopped = {"status": "failed", "reason": "the disk is full", "exit_code": 5}
+    losses = {"x": {"before": 2.5, "after": None, "tokens": 12}}
+    said = {"status": "capture_stopped", "capture": stopped, "losses": losses, "settings": {"rank": 2}}
+    run.finish(said | {"seed": 0, "learning_rate": 1e-4})
+    return run.folder / "run.json"
+
+
+def _run(root: Path) -> Any:
+    from tunescope.training.run import Run
+
+    return Run("x", 1e-4, 0, root)
+
+
+def _asked_of_run(path: Path) -> object:
+    """What a sweep asks of a run that is there, but for the refusal that a stopped capture ends with."""
+    from tunescope.training.run import refuse_stopped
+    from tunescope.training.transfer import transfer
+
+    run = _run(path.parents[3])
+    said = run.complete, run.trained, run.begun, transfer([run])
+    try:
+        refuse_stopped([run])
+    except TunescopeError as error:
+        if error.slug != "capture-stopped":
+            raise
+    return said
+
+
+def _marker(folder: Path) -> Path:
+    """What says that a run is whole."""
+    record = _sweep(folder)
+    (record.parent / "complete").write_text(hashlib.sha256(record.read_bytes()).hexdigest() + "\n")
+    return record.parent / "complete"
+
+
+def _checkpoint(folder: Path) -> Path:
+    state = {"global_step": 5, "max_steps": 9, "log_history": [{"step": 5, "loss": 1.5}], "epoch": 0.5}
+    path = folder / "checkpoint-5" / "trainer_state.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(state))
+    return path
+
+
+def _went_on(path: Path) -> bool:
+    from tunescope.training.checkpoints import is_last
+
+    return is_last(path.parent)
+
+
 TRAINING = {
+    "sweep_record": Kind(_sweep, _asked_of_run, _JSON),
+    "sweep_marker": Kind(_marker, _asked_of_run, {"bytes": bytewise}),
+    "checkpoint_state": Kind(_checkpoint, _went_on, _JSON),
     "capture_part": Kind(_part, lambda p: tunescope.trajectory(p.parents[1]), _TABLE, slow=12),
     "capture_stopped": Kind(_stopped, lambda p: tunescope.trajectory(p.parents[1]), _JSON, slow=8),
     "capture_start": Kind(
