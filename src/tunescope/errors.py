@@ -147,7 +147,7 @@ def printable(text: str, limit: int = 200) -> str:
 
 
 def brief(text: str, limit: int = 2000) -> str:
-    """A message as `printable`, in which every word is, too: a name of 10 kB does not bury what is said of it.
+    """A message as `printable`, in which every word is, too: no name of 10 kB buries what is said of it.
 
     >>> len(brief("the label " + "a" * 10_000 + " is taken")), brief("a short one")
     (219, 'a short one')

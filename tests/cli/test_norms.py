@@ -586,7 +586,7 @@ def test_the_same_study_twice_is_the_same_bytes(run: Run, two: tuple[Path, Path]
 
 
 def test_labels_of_ten_thousand_letters_are_cut_to_different_texts_and_kept_whole_in_the_data(
-    run: Callable[..., Any], two: list[Path], tmp_path: Path
+    run: Callable[..., Any], two: list[Path]
 ) -> None:
     labels = ["a" * 10_000, "a" * 5000 + "b" + "a" * 4999]
     sources = [f"{label}={path}" for label, path in zip(labels, two, strict=True)]

@@ -33,8 +33,8 @@ def read_record(path: Path) -> dict[str, Any]:
     for name, (fits, expected) in wanted.items():
         if not fits:
             raise BadInput(
-                "bad-json", "the record of this run cannot be used", file=path, expected=f"{name}: {expected}",
-                found=record.get(name, "nothing"),
+                "bad-json", "the record of this run cannot be used", file=path,
+                expected=f"{name}: {expected}", found=record.get(name, "nothing"),
                 fix=f"bring the file back, or move {path.parent} away to train this run again",
             )  # fmt: skip
     return record

@@ -17,8 +17,8 @@ from tunescope.training.domains import Domain
 from tunescope.training.evaluation import HeldOutLoss
 from tunescope.training.progress import Event, Listener, Meter, Phase
 from tunescope.training.recipe import Recipe
-from tunescope.training.recording import refuse_captured
 from tunescope.training.record import STOPPED
+from tunescope.training.recording import refuse_captured
 from tunescope.training.run import SCHEMA_VERSION, Run, Session
 from tunescope.training.transfer import write_transfer
 from tunescope.writing import write_json

@@ -22,13 +22,13 @@ class Tried:
     """`arguments` of a command, given the folder of its inputs and its output.
 
     `over` says over what: no study, an earlier one, or `in_place`, the earlier one itself. `makes` is what it
-    writes, a study, a sweep of trainings or one page.
+    writes, a study, a sweep of trainings, one page or a demonstration.
     """
 
     arguments: Callable[[Path, Path], list[Any]]
     over: tuple[bool, ...] = (False, True)
     in_place: bool = False
-    makes: Literal["study", "sweep", "page"] = "study"
+    makes: Literal["study", "sweep", "page", "demo"] = "study"
 
 
 COMMANDS: dict[str, Tried] = {
@@ -43,6 +43,7 @@ COMMANDS: dict[str, Tried] = {
     ),
     "draw": Tried(lambda _, o: ["draw", o], over=(True,), in_place=True),
     "report": Tried(lambda i, o: ["report", i.parent / "earlier", "-o", o], over=(False,), makes="page"),
+    "demo_quick": Tried(lambda _, o: ["demo", "--quick", "-o", o], over=(False,), makes="demo"),
     "importance": Tried(
         lambda i, o: [
             "importance", i / "model", "--data", i / "rows.jsonl", "--sequences", 4, "--max-length", 32,

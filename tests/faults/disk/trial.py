@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,8 @@ class Bench:
             return self._wrong_sweep()
         if self._tried.makes == "page":
             return self._wrong_page()
+        if self._tried.makes == "demo":
+            return self._wrong_demo()
         now = self._record()
         whole = now is None or forked(lambda: read(self._out)) == 0
         if not whole or (now is None and self._out.exists() and any(self._out.iterdir())):
@@ -146,6 +149,24 @@ class Bench:
         if code != 0 or left:
             return f"the same command ends with {code} and leaves {left}"
         return None
+
+    def _wrong_demo(self) -> str | None:
+        """What is wrong after the fault: a torn study or page, or one that cannot be made again."""
+        if torn := [study.name for study in self._studies() if forked(partial(read, study)) != 0]:
+            return f"studies are torn: {torn}"
+        page = self._out / "report.html"
+        if page.exists() and not page.read_text().rstrip().endswith("</html>"):
+            return "the page is torn"
+        again = ["--overwrite"] if self._out.exists() and any(self._out.iterdir()) else []
+        code = forked(lambda: run([*self._tried.arguments(self._inputs, self._out), *again]))
+        whole = len(self._studies()) == 2 and page.exists() and (self._out / "merged").exists()
+        left = [p.name for p in self._place.rglob("*") if p.suffix in (".part", ".lock")]
+        if code != 0 or not whole or left:
+            return f"the same command ends with {code}, whole: {whole}, and leaves {left}"
+        return None
+
+    def _studies(self) -> list[Path]:
+        return [path.parent for path in sorted(self._out.glob("*/study.json"))]
 
     def _wrong_sweep(self) -> str | None:
         """What is wrong after the same command was given again: it ends as one that met no fault."""
