@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 
 from tunescope.errors import BadInput
+from tunescope.source.tuners import TUNERS
 
 from .fuzz.kinds import KINDS
+from .fuzz.methods import OWN
 from .fuzz.mutations import Change
 from .fuzz.trial import Bench
 
@@ -57,6 +59,10 @@ def test_what_had_no_answer_once_has_one(tmp_path: Path, kind: str, change: Chan
 def test_a_sound_input_is_read(tmp_path: Path, kind: str) -> None:
     bench = Bench(kind, tmp_path)
     bench.kind.use(bench._victim)
+
+
+def test_adapters_of_every_method_that_is_read_are_damaged() -> None:
+    assert {*OWN} == {*TUNERS} - {"LORA"}
 
 
 # A reader of every container, and the kind of input that goes through it.

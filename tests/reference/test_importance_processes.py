@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.processes import in_two_processes
 
 from tunescope.errors import BadInput
 from tunescope.questions.importance.measurement import Options, measure
@@ -15,9 +16,7 @@ from tunescope.questions.importance.measurement import Options, measure
 from .importance_models import qwen3, sequences
 from .importance_worker import LENGTHS, METHODS, SHARDED_METHODS
 
-_WORKER = str(Path(__file__).with_name("importance_worker.py"))
-_LAUNCH = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-_ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+_WORKER = Path(__file__).with_name("importance_worker.py")
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +27,7 @@ def alone():
 def test_two_processes_equal_one(alone, tmp_path):
     """Every process takes every other sequence; means, errors and counts are those of one process."""
     out = tmp_path / "two.npz"
-    subprocess.run([*_LAUNCH, _WORKER, str(out)], check=True, env=_ENVIRONMENT, capture_output=True)
+    in_two_processes(_WORKER, out)
     with np.load(out) as two:
         for method in (*METHODS, "bypass", "loss"):
             one = alone.moments(method)
@@ -40,9 +39,7 @@ def test_two_processes_equal_one(alone, tmp_path):
 def test_a_sharded_model_scores_as_a_whole_one(tmp_path):
     """Two processes hold half of every weight each (FSDP2): sums over the halves are those of the whole."""
     out = tmp_path / "sharded.npz"
-    subprocess.run(
-        [*_LAUNCH, _WORKER, str(out), "sharded"], check=True, env=_ENVIRONMENT, capture_output=True
-    )
+    in_two_processes(_WORKER, out, "sharded")
     whole = measure(qwen3(), sequences(LENGTHS), Options(methods=SHARDED_METHODS))
     with np.load(out) as parts:
         np.testing.assert_allclose(parts["magnitude"], whole.magnitude, rtol=1e-12)
@@ -55,9 +52,10 @@ def test_a_sharded_model_scores_as_a_whole_one(tmp_path):
 
 def test_a_killed_run_goes_on_to_the_same_bits(alone, tmp_path):
     """SIGKILL in the middle of the data; the next run starts there and ends where an unbroken one does."""
-    worker = [sys.executable, _WORKER, "nowhere.npz", str(tmp_path), "4"]
-    killed = subprocess.run(worker, check=False, env=_ENVIRONMENT)
-    assert killed.returncode == -signal.SIGKILL
+    worker = [sys.executable, str(_WORKER), "nowhere.npz", str(tmp_path), "4"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
+    killed = subprocess.run(worker, check=False, env=environment, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
     seen = []
     options = Options(methods=METHODS, state=tmp_path, progress=seen.append)
     resumed = measure(qwen3(), sequences(LENGTHS), options)

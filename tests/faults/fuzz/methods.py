@@ -9,7 +9,6 @@ import numpy as np
 from safetensors.numpy import save
 
 from tunescope.questions.norms.study import norms
-from tunescope.source.tuners import TUNERS
 
 from . import packing
 from .kind import Kind, _adapter
@@ -147,5 +146,3 @@ METHODS = {name: Kind(make, _measure, _WAYS, slow=3) for name, make in _MAKES.it
 METHODS |= {
     f"{name}_config": Kind(_config_of(make), _measure, _JSON, slow=6) for name, make in _MAKES.items()
 }
-
-assert {*OWN} == {*TUNERS} - {"LORA"}, json.dumps(sorted(TUNERS))
