@@ -15,7 +15,7 @@ from torch import nn
 from tunescope.errors import BadInput, Exhausted, Missing, UsageError, raised_by
 from tunescope.lm.foreign_code import TRUST, is_about_code, refuse_foreign_code, refuse_remote, settings_of
 from tunescope.lm.place import located, place
-from tunescope.lm.verification import check_model
+from tunescope.lm.verification import check_model, keep_unused
 from tunescope.source.spec import HubId
 
 DTYPES = ("auto", "float32", "float64", "bfloat16", "float16")
@@ -107,6 +107,7 @@ def _whole(family: Any, folder: Path, spec: str | Path, **options: Any) -> Any:
             found=", ".join(missing[:3]),
             fix="they would be random; name the whole model, or download it again",
         )
+    keep_unused(model, found["unexpected_keys"])
     if isinstance(hub := place(spec), HubId):
         # What adapters of it will name as their base.
         model.name_or_path = model.config.name_or_path = hub.repo

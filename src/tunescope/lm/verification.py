@@ -1,14 +1,19 @@
-"""The files of a model, compared with the hashes that are stated of them before or as it is loaded."""
+"""What a model's files hold: compared with the hashes stated of them, and all of it in the model, or said."""
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 
-from tunescope.errors import Notice
+from torch import nn
+
+from tunescope.errors import Notice, printable
 from tunescope.hashes import check, unstated
 from tunescope.lm.place import located
 from tunescope.reader import current
 
 _READ = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
 _WEIGHTS = (".safetensors", ".bin")
+_NUMBER = re.compile(r"\.\d+\.")
 
 
 def check_model(spec: str | Path) -> None:
@@ -17,9 +22,42 @@ def check_model(spec: str | Path) -> None:
         check(path)
 
 
-def unverified(spec: str | Path) -> list[Notice]:
-    """What to say of the model's weights of which nobody states a hash."""
-    return list(unstated(path for path in _files(spec) if path.suffix in _WEIGHTS))
+def keep_unused(model: nn.Module, names: Iterable[str]) -> None:
+    """Remember of a model which tensors of its files it has no place for."""
+    model._tunescope_unused = sorted(names)
+
+
+def said_of(model: nn.Module, spec: str | Path) -> list[Notice]:
+    """What to say of a loaded model: weights that it has no place for, and those whose hash nobody states."""
+    return [*_unused(model), *unstated(path for path in _files(spec) if path.suffix in _WEIGHTS)]
+
+
+def _unused(model: nn.Module) -> list[Notice]:
+    """A config of fewer layers than the weights have makes another model, which loads without a word."""
+    names: list[str] = getattr(model, "_tunescope_unused", [])
+    beyond = [name for name in names if _is_of_a_further_layer(name, model)]
+    rest = [name for name in names if name not in beyond]
+    kind = type(model).__name__
+    said = [
+        ("layers-unused", beyond, f"are of layers that the config of this {kind} does not count"),
+        ("weights-unused", rest, f"have no place in a {kind}"),
+    ]
+    return [
+        Notice(slug, f"{len(found)} tensors of the files {why}, and are not used: {_few(found)}")
+        for slug, found, why in said
+        if found
+    ]
+
+
+def _is_of_a_further_layer(name: str, model: nn.Module) -> bool:
+    """Whether a tensor is of a layer whose stack the model has, and the layer itself it has not."""
+    modules = dict(model.named_modules())
+    stacks = [name[: number.start()] for number in _NUMBER.finditer(name)]
+    return any(f"{stack}.0" in modules for stack in stacks)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(map(printable, names[:3])) + (", …" if len(names) > 3 else "")
 
 
 def _files(spec: str | Path) -> list[Path]:

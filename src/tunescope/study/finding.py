@@ -124,7 +124,7 @@ NOTICED = frozenset({
     "blocks_one_by_one", "capture_unfinished", "config_default", "config_unread", "data_cut",
     "data_left_out", "data_rejected", "empty_tensor", "factor_left_out", "few_sequences", "float8",
     "graphs_replayed", "half_saved", "half_written", "hash_unknown", "header_space", "last_left_out",
-    "left_out", "model_length", "needs_base", "no_change", "no_cuda", "no_delta", "no_index",
+    "layers_unused", "left_out", "model_length", "needs_base", "no_change", "no_cuda", "no_delta", "no_index",
     "no_trainer_state", "not_in_index", "not_understood", "published_norms", "rank_mismatch",
     "rows_of_llama_cpp", "rows_of_torchtune", "salvaged", "saved_twice", "scale_not_used", "scale_replaced",
     "scale_unknown",
@@ -132,7 +132,7 @@ NOTICED = frozenset({
     "start_missing", "start_renamed", "step_mismatch", "steps_missing", "stopped_early", "targets_differ",
     "torchtune_export", "training_mode", "unfinished_download", "unknown_config_key",
     "unnamed_parameters", "unsupported_dtype",
-    "untested_turn", "unwrapped", "weights_differ", "wrapper_prefix", "wrong_total_size",
+    "untested_turn", "unwrapped", "weights_differ", "weights_unused", "wrapper_prefix", "wrong_total_size",
 })  # fmt: skip
 
 # Notices that only say what was done.
@@ -141,7 +141,7 @@ _ONLY_SAID = {
     "data-cut", "training-mode", "graphs-replayed", "blocks-one-by-one", "rows-of-llama-cpp",
     "rows-of-torchtune", "torchtune-export", "scale-replaced",
     "no-trainer-state", "steps-missing", "start-missing", "last-left-out", "start-renamed", "unchanged",
-    "untested-turn",
+    "untested-turn", "weights-unused",
 }  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """The model of a run: the base in its precision, and what of it trains."""
 
+import logging
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from torch import nn
 from tunescope.address import parse
 from tunescope.errors import UsageError
 from tunescope.lm.pretrained import load_causal_model
+from tunescope.lm.verification import said_of
 from tunescope.training.guards import (
     float32_adapters,
     keep_4bit_weights_unpacked,
@@ -16,6 +18,7 @@ from tunescope.training.guards import (
 from tunescope.training.recipe import Recipe
 
 Model = Any
+logger = logging.getLogger("tunescope")
 
 
 def load_base(recipe: Recipe, source: str | None = None) -> Model:
@@ -32,7 +35,10 @@ def load_base(recipe: Recipe, source: str | None = None) -> Model:
         options["device_map"] = {"": torch.cuda.current_device()}
     elif recipe.quantize != "none":
         options["device_map"] = {"": "cpu"}
-    model = load_causal_model(source or recipe.model, **options)
+    place = source or recipe.model
+    model = load_causal_model(place, **options)
+    for notice in said_of(model, place):
+        logger.warning("tunescope: %s: %s", place, notice)
     keep_4bit_weights_unpacked(model)
     model.config.use_cache = False
     return model

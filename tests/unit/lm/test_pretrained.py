@@ -7,6 +7,7 @@ import torch
 from transformers import (
     BertConfig,
     BertForMaskedLM,
+    BertForPreTraining,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -18,7 +19,9 @@ from tunescope.errors import BadInput, Missing, UsageError
 from tunescope.lm.loss import predicts_next_token
 from tunescope.lm.pretrained import load_model, load_tokenizer
 from tunescope.lm.texts import hidden, limits_of, read_batches
+from tunescope.lm.verification import said_of
 from tunescope.questions.attribution.attribution import attribute_batches
+from tunescope.study.finding import noticed
 
 SIZES = {"vocab_size": 40, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1,
          "num_attention_heads": 2, "max_position_embeddings": 32}  # fmt: skip
@@ -137,3 +140,29 @@ def test_a_masked_model_s_gain_is_attributed(tmp_path):
         assert summary[key] == pytest.approx(nats.item() / summary["tokens"], rel=1e-5)
     assert summary["tokens"] == sum(int((b["labels"] != -100).sum()) for b in batches)
     assert summary["converged"]
+
+
+def test_layers_that_the_config_does_not_count_are_said_and_not_used(tmp_path):
+    LlamaForCausalLM(LlamaConfig(**SIZES | {"num_hidden_layers": 3})).save_pretrained(tmp_path)
+    assert said_of(load_model(tmp_path), tmp_path) == []
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 2}))
+    model = load_model(tmp_path)
+    assert len(model.model.layers) == 2
+    (notice,) = said_of(model, tmp_path)
+    assert notice.slug == "layers-unused"
+    assert notice.text.startswith("9 tensors of the files are of layers that the config")
+    assert "model.layers.2.input_layernorm.weight" in notice.text
+    finding = noticed("m", notice)
+    assert (finding.kind, finding.severity) == ("layers_unused", "warning")
+
+
+def test_a_head_that_the_model_has_no_place_for_is_noticed_and_no_warning(tmp_path):
+    torch.manual_seed(0)
+    BertForPreTraining(BertConfig(**SIZES)).save_pretrained(tmp_path)
+    model = load_model(tmp_path)
+    assert not predicts_next_token(model)
+    (notice,) = said_of(model, tmp_path)
+    assert notice.slug == "weights-unused"
+    assert "cls.seq_relationship.bias" in notice.text
+    assert noticed("m", notice).severity == "note"

@@ -105,7 +105,7 @@ def _measured(
         from tunescope.lm.device import chosen_device
         from tunescope.lm.pretrained import load_model
         from tunescope.lm.processes import join_group
-        from tunescope.lm.verification import unverified
+        from tunescope.lm.verification import said_of
         from tunescope.questions.attribution.attribution import attribute_data, path_of
         from tunescope.questions.attribution.subject import open_subject
 
@@ -114,7 +114,7 @@ def _measured(
         join_group()
     device, notices = chosen_device(given["device"]) if named else ("cpu", [])
     model = load_model(str(base), given["dtype"], device) if named else base
-    notices = [*notices, *(unverified(str(base)) if named else [])]
+    notices = [*notices, *(said_of(model, str(base)) if named else [])]
     read, said = _batches(sets, given, model)
     with concerning(place if isinstance(place, str) else None):
         subject = open_subject(place, model, dtype=given["dtype"], device=device, scale=scale)

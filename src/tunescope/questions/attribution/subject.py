@@ -12,7 +12,7 @@ from torch import nn
 
 from tunescope.errors import BadInput, Missing, Notice, UsageError
 from tunescope.lm.pretrained import load_model
-from tunescope.lm.verification import unverified
+from tunescope.lm.verification import said_of
 from tunescope.questions.attribution.adapter import adapter_changes, left_to_merge, merged, unwrapped
 from tunescope.questions.attribution.cells import Changes
 from tunescope.questions.attribution.pair import pair_changes
@@ -67,7 +67,7 @@ def open_subject(
         else:
             other = load_model(tuned, dtype, str(next(model.parameters()).device))
             subject = Subject(model, pair_changes(model, other), "checkpoint")
-            subject.changes.notices += unverified(tuned)
+            subject.changes.notices += said_of(other, tuned)
     _notice_same(subject.changes)
     return subject
 

@@ -96,7 +96,7 @@ def _loaded(model: Any, data: Any, methods: tuple[str, ...], given: Mapping[str,
         from tunescope.lm.pretrained import load_model, load_tokenizer
         from tunescope.lm.processes import join_group
         from tunescope.lm.texts import read_batches
-        from tunescope.lm.verification import unverified
+        from tunescope.lm.verification import said_of
         from tunescope.questions.importance.measurement import check_methods
         from tunescope.questions.importance.warming import warming
 
@@ -113,7 +113,7 @@ def _loaded(model: Any, data: Any, methods: tuple[str, ...], given: Mapping[str,
     if not live:
         with warming(device, given["dtype"]):
             network = load_model(place, given["dtype"], device)
-        notices = [*notices, *unverified(place)]
+        notices = [*notices, *said_of(network, place)]
     if not texts:
         return _Loaded(network, data, None, notices)
     if live:
