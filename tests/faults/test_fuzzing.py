@@ -57,8 +57,7 @@ def test_what_had_no_answer_once_has_one(tmp_path: Path, kind: str, change: Chan
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sound_input_is_read(tmp_path: Path, kind: str) -> None:
-    bench = Bench(kind, tmp_path)
-    bench.kind.use(bench._victim)
+    Bench(kind, tmp_path).read()
 
 
 def test_adapters_of_every_method_that_is_read_are_damaged() -> None:

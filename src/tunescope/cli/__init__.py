@@ -114,7 +114,8 @@ def main() -> NoReturn:
         click.echo("tunescope: interrupted", err=True)
         sys.exit(130)
     except click.ClickException as error:
-        error.message = brief(error.message)
+        # It repeats a word of the command line, however long.
+        error.message = brief(error.message)  # type: ignore[misc]
         error.show()
         sys.exit(error.exit_code)
     except Exception as error:

@@ -13,6 +13,8 @@ from tunescope.reader import current
 
 _READ = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
 _WEIGHTS = (".safetensors", ".bin")
+# Where a model keeps the names of tensors in its files that it has no place for.
+_UNUSED = "_tunescope_unused"
 _NUMBER = re.compile(r"\.\d+\.")
 
 
@@ -24,7 +26,7 @@ def check_model(spec: str | Path) -> None:
 
 def keep_unused(model: nn.Module, names: Iterable[str]) -> None:
     """Remember of a model which tensors of its files it has no place for."""
-    model._tunescope_unused = sorted(names)
+    setattr(model, _UNUSED, sorted(names))
 
 
 def said_of(model: nn.Module, spec: str | Path) -> list[Notice]:
@@ -34,7 +36,7 @@ def said_of(model: nn.Module, spec: str | Path) -> list[Notice]:
 
 def _unused(model: nn.Module) -> list[Notice]:
     """A config of fewer layers than the weights have makes another model, which loads without a word."""
-    names: list[str] = getattr(model, "_tunescope_unused", [])
+    names: list[str] = getattr(model, _UNUSED, [])
     beyond = [name for name in names if _is_of_a_further_layer(name, model)]
     rest = [name for name in names if name not in beyond]
     kind = type(model).__name__

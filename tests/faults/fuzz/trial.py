@@ -46,8 +46,17 @@ class Bench:
     def __init__(self, name: str, folder: Path) -> None:
         self.name, self.kind, self._folder = name, KINDS[name], folder / name
         self._folder.mkdir(parents=True)
-        self._victim = self.kind.make(self._folder)
+        with warnings.catch_warnings():
+            # Of the libraries that make it.
+            warnings.simplefilter("ignore")
+            self._victim = self.kind.make(self._folder)
         self._sound = self._victim.read_bytes()
+
+    def read(self) -> None:
+        """Read the sound input as users do, whatever the libraries warn of."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self.kind.use(self._victim)
 
     def damaged(self, changes: Sequence[Change]) -> bytes:
         """The sound bytes with the changes made one after the other."""
