@@ -7,7 +7,7 @@ export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test check page docs gold light wheel pythons lowest bench calibrate calibrate-quick fuzz faults clean
+.PHONY: demo test check kernel page docs gold light wheel pythons lowest bench calibrate calibrate-quick fuzz faults clean
 .DELETE_ON_ERROR:
 
 # torch comes first and pinned: left to a resolver it may bring several gigabytes of CUDA packages.
@@ -34,6 +34,10 @@ check: $(VENV)/.ready
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest tests/cli/test_docs.py
 	$(BIN)/zensical build --strict
+
+# The pass over whole weights, in the source tree; an installation does the same. Not without a C compiler.
+kernel:
+	$(PYTHON) -m scripts.build_kernel
 
 # The documentation site, in site/; a warning is an error. Nothing is fetched, by the build or by the pages.
 docs: $(VENV)/.ready

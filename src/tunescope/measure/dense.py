@@ -15,6 +15,7 @@ import numpy as np
 
 from tunescope.delta import Array, Values
 from tunescope.linalg.differences import (
+    TOLERANCES,
     UNIT,
     Sums,
     added,
@@ -29,7 +30,6 @@ Span = tuple[int, int]
 _T = TypeVar("_T")
 # Units that are read at once.
 _AT_ONCE = 2
-TOLERANCES = (1e-6, 1e-5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +104,7 @@ def _differences(before: Values, after: Values, span: Span) -> list[Sums | None]
     """The sums of each unit of a span, None for one whose bytes are the same in both."""
     a, b = _filled((before, after), span)
     return [
-        None
-        if same_bytes(a[start:stop], b[start:stop])
-        else difference_sums(a[start:stop], b[start:stop], TOLERANCES)
+        None if same_bytes(a[start:stop], b[start:stop]) else difference_sums(a[start:stop], b[start:stop])
         for start, stop in _units(a.size)
     ]
 

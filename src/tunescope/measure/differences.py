@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.delta import Pair
-from tunescope.linalg.differences import widen
+from tunescope.linalg.widening import widen
 
 Array = NDArray[Any]
 # Values of a matrix that is held, 512 MiB of float32, and of one block of rows.
@@ -64,15 +64,6 @@ class DifferenceRows:
 def _difference(before: Array, after: Array, unit: float) -> Array:
     narrow = max(before.dtype.itemsize, after.dtype.itemsize) <= 2 and unit == 1.0
     wide: Any = np.float32 if narrow else np.float64
-    w, v = (_in_order(row, wide) for row in (before, after))
+    w, v = (widen(row, np.empty(row.size, wide)) for row in (before, after))
     d = np.subtract(v, w, out=v)
     return d if narrow else np.asarray((d / unit).astype(np.float32))
-
-
-def _in_order(row: Array, kind: Any) -> Array:
-    """A row widened exactly, its values in their own order."""
-    if row.dtype.name == "bfloat16" and kind == np.float32:
-        bits = row.view(np.uint16).astype(np.uint32)
-        bits <<= 16
-        return bits.view(np.float32)
-    return widen(row, np.empty(row.size, kind))

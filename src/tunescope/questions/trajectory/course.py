@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.delta import Values
-from tunescope.linalg.differences import UNIT, Sums, added, difference_sums, same_bytes, widen
+from tunescope.linalg.differences import UNIT, Sums, added, difference_sums, same_bytes
+from tunescope.linalg.widening import widen
 from tunescope.questions.trajectory.motion import Moments, Motion
 
 Array = NDArray[Any]
@@ -69,7 +70,7 @@ def _add_unit(
     there: dict[int, Values], courses: dict[int, _Course], origin: Values, span: tuple[int, int]
 ) -> None:
     base = origin.part(*span)
-    # 16-bit values are exact in float32; all checkpoints of a unit are widened alike, and so in one order.
+    # 16-bit values are exact in float32.
     units = [values.part(*span) for values in there.values()]
     narrow = all(values.dtype == base.dtype and values.dtype.itemsize <= 2 for values in units)
     wide = _widened(base, np.float32 if narrow else np.float64)
@@ -79,10 +80,10 @@ def _add_unit(
     for i, values, delta in zip(there, units, deltas, strict=True):
         course = courses[i]
         if delta is None:
-            course.sums.append(Sums(above=()))
+            course.sums.append(Sums())
             course.finite = course.finite and clean
         else:
-            sums = difference_sums(base, values, ())
+            sums = difference_sums(base, values)
             course.sums.append(sums)
             course.finite = course.finite and sums.non_finite == 0
             course.to_last += _inner(delta, deltas[-1])
