@@ -178,6 +178,27 @@ def test_two_steps_of_one_run_are_given_as_a_sum(tmp_path: Path) -> None:
     assert study.readout["verdict"] == "as_expected"
 
 
+@pytest.mark.parametrize(
+    ("planted", "verdict", "text"),
+    [
+        ({"a": 1.0, "b": 0.0}, "as_expected", "a: merged as expected, in all 4 modules that tell."),
+        ({"a": 0.5, "b": 0.0}, "other_scale", "a: merged, but with another scale than expected."),
+        ({"a": 0.0, "b": 0.0}, "not_merged", "a: not merged; none of the 4 modules that tell holds it."),
+    ],
+)
+def test_an_adapter_that_should_not_be_there_and_is_not_is_no_reason_to_warn(
+    tmp_path: Path, planted: dict[str, float], verdict: str, text: str
+) -> None:
+    base = base_weights("bf16")
+    parts = [(x, adapter(tmp_path / n, base, seed=i, alpha=12)) for i, (n, x) in enumerate(planted.items())]
+    study = verified(tmp_path, base, merged(base, *parts), *planted, expect={"b": 0})
+    assert study.readout["verdict"] == verdict
+    said = study.readout["findings"][0]
+    assert said["text"].startswith(text)
+    assert "b is not in it, as expected." in said["text"]
+    assert study.readout["causes"] == (["half_strength"] if verdict == "other_scale" else [])
+
+
 def test_an_update_finer_than_the_grid_is_below_it(tmp_path: Path) -> None:
     base = {name: np.ones_like(value) for name, value in base_weights("bf16").items()}
     updates = adapter(tmp_path / "a", base, ratio=1e-5)
@@ -206,6 +227,34 @@ def test_a_merge_into_another_dtype_changes_no_weight_that_no_adapter_touches(
     study = verified(tmp_path, base, stored, "a")
     assert study.readout["verdict"] == "as_expected"
     assert "changed_elsewhere" not in [finding.kind for finding in study.findings]
+
+
+@pytest.mark.parametrize(("before", "after"), [("bf16", "fp16"), ("fp32", "fp16"), ("fp32", "bf16")])
+def test_untouched_weights_of_any_size_are_no_change_where_they_are_only_stored_in_another_dtype(
+    tmp_path: Path, before: str, after: str
+) -> None:
+    draw = np.random.default_rng(3)
+    sizes = 10.0 ** draw.uniform(-9, 1, (40, D))
+    base = base_weights(before) | {"model.embed_tokens.weight": sizes.astype(KINDS[before])}
+    merge = merged(
+        {name: weight.astype("f4") for name, weight in base.items()}, (1.0, adapter(tmp_path / "a", base))
+    )
+    stored = {name: weight.astype(KINDS[after]) for name, weight in merge.items()}
+    study = verified(tmp_path, base, stored, "a")
+    assert (study.readout["verdict"], study.readout["changed_elsewhere"]) == ("as_expected", [])
+    stored["model.embed_tokens.weight"][3, 3] *= 1.5
+    saved(tmp_path / "other", stored)
+    again = tunescope.verify(tmp_path / "other", f"a={tmp_path / 'a'}", base=tmp_path / "base")
+    assert again.readout["changed_elsewhere"] == ["EMBED"]
+
+
+@pytest.mark.parametrize("ratio", [1e-2, 1e-3])
+def test_a_float32_file_of_what_was_merged_in_bfloat16_is_as_expected(tmp_path: Path, ratio: float) -> None:
+    base = base_weights("fp32")
+    narrow = {name: weight.astype(KINDS["bf16"]) for name, weight in base.items()}
+    merge = merged(narrow, (1.0, adapter(tmp_path / "a", base, ratio=ratio)))
+    study = verified(tmp_path, base, {name: weight.astype("f4") for name, weight in merge.items()}, "a")
+    assert (study.readout["verdict"], study.readout["changed_elsewhere"]) == ("as_expected", [])
 
 
 def test_the_command_exits_0_as_expected_and_1_when_not(run: Run, tmp_path: Path) -> None:
@@ -306,12 +355,18 @@ def test_an_adapter_that_tells_nowhere_is_not_as_expected(tmp_path: Path) -> Non
     assert study.readout["verdict"] == "cannot_tell"
 
 
+@pytest.mark.parametrize("dora", [False, True])
 @pytest.mark.parametrize("start", ["pissa", "pissa_niter_4", "olora"])
 def test_an_adapter_against_a_base_that_its_initialisation_changed_cannot_be_told(
-    tmp_path: Path, start: str
+    tmp_path: Path, start: str, dora: bool
 ) -> None:
     base = base_weights("fp32")
-    updates = adapter(tmp_path / "a", base, init_lora_weights=start)
+    updates = adapter(tmp_path / "a", base, init_lora_weights=start, use_dora=dora)
+    if dora:
+        path = tmp_path / "a" / "adapter_model.safetensors"
+        ones = {f"base_model.model.{n.removesuffix('.weight')}.lora_magnitude_vector": np.ones(D, "f4")
+                for n in NAMES}  # fmt: skip
+        save_file(load_file(path) | ones, path)
     study = verified(tmp_path, base, merged(base, (1.0, updates)), "a")
     assert study.readout["verdict"] == "cannot_tell"
     unread = next(f for f in study.findings if f.kind == "unread")

@@ -96,7 +96,7 @@ def _exact(
     for delta in deltas:
         magnitude = _magnitude(delta, tensors) if dora else None
         whole = delta.exact if magnitude is None else decomposed(magnitude, (delta.d_out, delta.d_in))
-        if whole is None or delta.base is None:
+        if whole is None or delta.base is None or delta.of_other_base:
             yield delta
         else:
             made = partial(whole.make, delta.open, delta.base, (delta.d_out, delta.d_in))

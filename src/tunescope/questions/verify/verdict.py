@@ -133,7 +133,9 @@ def judge(readings: Sequence[Reading], of: Sequence[str] = (), unread: Sequence[
         verdict = "below_the_grid" if "below_the_grid" in verdicts else "cannot_tell"
         return Verdict(verdict, {}, (), ())
     by_label = {label: [v for r, v in told if r.label == label] for label in labels}
-    verdict = _together({label: found for label, found in by_label.items() if found})
+    gone = left_out(readings)
+    found = {label: its for label, its in by_label.items() if its}
+    verdict = _together({label: its for label, its in found.items() if label not in gone} or found)
     causes = _causes([r for r, v in told if v in ("other_scale", "merged_twice")]) if verdict in (
         "other_scale", "merged_twice"
     ) else ()  # fmt: skip
@@ -141,6 +143,15 @@ def judge(readings: Sequence[Reading], of: Sequence[str] = (), unread: Sequence[
     if verdict == "as_expected" and (unread or any(not by_label.get(label) for label in of)):
         verdict = "cannot_tell"
     return Verdict(verdict, coefficients, causes, differing)
+
+
+def left_out(readings: Sequence[Reading]) -> tuple[str, ...]:
+    """The labels of adapters that should not be in the model and are not, in any module that tells."""
+    labels = dict.fromkeys(r.label for r in readings if r.expected == 0)
+    verdicts = {
+        label: {module_verdict(r) for r in readings if r.label == label} - {"cannot_tell"} for label in labels
+    }
+    return tuple(label for label, found in verdicts.items() if found == {"as_expected"})
 
 
 def _together(by_label: Mapping[str, Sequence[str]]) -> str:

@@ -11,6 +11,7 @@ from tunescope.questions.verify.verdict import (
     UNTOLD,
     Reading,
     Verdict,
+    left_out,
     module_verdict,
     pooled_coefficient,
 )
@@ -48,24 +49,22 @@ _TEXTS = {
 
 def findings(verdict: Verdict, readings: Sequence[Reading], rows: int) -> list[Finding]:
     """The verdict as a finding."""
-    labels = tuple(dict.fromkeys(reading.label for reading in readings)) or ("the adapter",)
-    text = _TEXTS[verdict.verdict].format(labels=listed(labels, "and"), count=len(readings) or rows)
-    if verdict.verdict == "cannot_tell" and verdict.coefficients:
-        text = f"Whether all of it is as expected cannot be told: {_told(verdict, readings)}."
-    if absent := _absent(verdict):
-        there = [label for label in labels if label not in absent]
-        text = (
-            f"Of {listed(labels, 'and')}, the model holds {listed(there, 'and')}, not {listed(absent, 'or')}."
-        )
+    every = tuple(dict.fromkeys(reading.label for reading in readings)) or ("the adapter",)
+    gone = [label for label in left_out(readings) if label in verdict.coefficients]
+    labels = tuple(label for label in every if label not in gone) or every
+    text = _opening(verdict, readings, labels, gone, rows)
     if verdict.coefficients and verdict.verdict != "partly_merged":
         text += " Coefficients: " + ", ".join(
             f"{label} {_with_error(value, error)}" for label, (value, error) in verdict.coefficients.items()
         )
         text += "."
-    text += _cause(verdict) + _where(verdict, readings)
+    text += _cause(verdict)
+    if gone and len(gone) < len(every):
+        text += f" {_are_not_in_it(gone)}."
+    text += _where(verdict, readings)
     return [
         Finding(
-            verdict.verdict, text, labels, verdict.differing, severity=_severity(verdict.verdict),
+            verdict.verdict, text, every, verdict.differing, severity=_severity(verdict.verdict),
             evidence={
                 "coefficients": {label: value for label, (value, _) in verdict.coefficients.items()},
                 "stderr": {label: error for label, (_, error) in verdict.coefficients.items()},
@@ -74,6 +73,26 @@ def findings(verdict: Verdict, readings: Sequence[Reading], rows: int) -> list[F
             strength=1.0,
         )
     ]  # fmt: skip
+
+
+def _opening(
+    verdict: Verdict, readings: Sequence[Reading], labels: Sequence[str], gone: Sequence[str], rows: int
+) -> str:
+    if verdict.verdict == "cannot_tell" and verdict.coefficients:
+        return f"Whether all of it is as expected cannot be told: {_told(verdict, readings)}."
+    if verdict.verdict == "as_expected" and set(labels) <= set(gone):
+        return f"{_are_not_in_it(gone)}."
+    if absent := [label for label in _absent(verdict) if label not in gone]:
+        there = [label for label in labels if label not in absent]
+        return (
+            f"Of {listed(labels, 'and')}, the model holds {listed(there, 'and')}, not {listed(absent, 'or')}."
+        )
+    count = len({reading.component for reading in readings}) or rows
+    return _TEXTS[verdict.verdict].format(labels=listed(labels, "and"), count=count)
+
+
+def _are_not_in_it(labels: Sequence[str]) -> str:
+    return f"{listed(labels, 'and')} {'is' if len(labels) == 1 else 'are'} not in it, as expected"
 
 
 def _told(verdict: Verdict, readings: Sequence[Reading]) -> str:

@@ -49,16 +49,17 @@ _VARIANTS = (
 
 
 def _status(config: Any) -> str:
+    initialised = str(config.get("init_lora_weights", "")).lower()
+    kind = next((k for k in _CHANGES_BASE if initialised.startswith(k)), None)
+    if kind is not None:
+        part = "directional part s·BA" if config.get("use_dora") else "s·BA"
+        return f"{part} against the base that the {kind} initialisation changed; {OTHER_BASE}"
     if config.get("use_dora"):
         return "directional part s·BA; the DoRA magnitude needs the base"
     if config.get("kasa_config"):
         return f"adapter part; KaSA also cut the base's smallest singular values: {OTHER_BASE}"
     if config.get("alora_invocation_tokens"):
         return "acts only after the invocation tokens"
-    initialised = str(config.get("init_lora_weights", "")).lower()
-    kind = next((k for k in _CHANGES_BASE if initialised.startswith(k)), None)
-    if kind is not None:
-        return f"s·BA against the base that the {kind} initialisation changed; {OTHER_BASE}"
     return "ok"
 
 
