@@ -1,60 +1,13 @@
 """One walk over a figure's artists that draws its pixels and its vectors at once."""
 
-from collections.abc import Sequence
-from io import BytesIO, StringIO
 from typing import Any
 
 from matplotlib.backend_bases import RendererBase
-from matplotlib.backends.backend_agg import RendererAgg
-from matplotlib.backends.backend_svg import RendererSVG
-from matplotlib.figure import Figure
-from matplotlib.image import imsave
 from matplotlib.text import Text
 from matplotlib.transforms import Affine2D, Bbox, TransformedPath
 
 # Units of an SVG in an inch.
-_UNITS = 72.0
-
-
-def encoded(figure: Figure, kinds: Sequence[str], caption: str = "") -> dict[str, bytes]:
-    """The bytes of a figure as `png`, `svg` and `pdf`, at its own resolution and without a date.
-
-    Pixels and SVG are drawn in one walk, and all is measured as the pixels need it, so that no file depends
-    on which others were asked for.
-    """
-    about = {"Description": caption} if caption else {}
-    out = {"pdf": _pdf(figure, caption)} if "pdf" in kinds else {}
-    if not {"png", "svg"} & set(kinds):
-        return out
-    dpi = figure.dpi
-    wide, high = (int(inches * dpi) for inches in figure.get_size_inches())
-    # Both classes come without types.
-    pixels: Any = RendererAgg(wide, high, dpi)  # type: ignore[no-untyped-call]
-    text = StringIO()
-    size = wide * _UNITS / dpi, high * _UNITS / dpi
-    metadata = {"Date": None, **about}
-    vectors: Any = RendererSVG(*size, text, image_dpi=dpi, metadata=metadata)  # type: ignore[no-untyped-call]
-    figure.draw(Both(pixels, "png" in kinds, vectors, "svg" in kinds))
-    if "png" in kinds:
-        out["png"] = _png(pixels, {"Software": None, **about})
-    if "svg" in kinds:
-        vectors.finalize()
-        # A viewer without the font takes one of the same widths, so that nothing moves.
-        out["svg"] = text.getvalue().replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif").encode()
-    return out
-
-
-def _png(pixels: Any, about: dict[str, Any]) -> bytes:
-    # Pictures of cells and text are as small at the second level of compression as at the usual sixth.
-    out, few = BytesIO(), {"compress_level": 2}
-    imsave(out, pixels.buffer_rgba(), format="png", dpi=pixels.dpi, metadata=about, pil_kwargs=few)
-    return out.getvalue()
-
-
-def _pdf(figure: Figure, caption: str) -> bytes:
-    out, about = BytesIO(), {"Subject": caption} if caption else {}
-    figure.savefig(out, format="pdf", metadata={"CreationDate": None, **about})
-    return out.getvalue()
+UNITS = 72.0
 
 
 class Both(RendererBase):
@@ -65,7 +18,7 @@ class Both(RendererBase):
         self.pixels, self.vectors = pixels, vectors
         self.seen, self.written = seen, written
         self.width, self.height, self.dpi = pixels.width, pixels.height, pixels.dpi
-        self.share = _UNITS / pixels.dpi
+        self.share = UNITS / pixels.dpi
         self.to_points = Affine2D().scale(self.share)
 
     def in_points(self, gc: Any) -> Any:

@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from tunescope.picture.rendering import encoded
+from tunescope.picture.encoding import encoded
 from tunescope.writing import write_atomically
 
 CHANGE = "YlOrRd"

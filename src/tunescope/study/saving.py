@@ -1,9 +1,11 @@
 """A study as a folder: `study.json`, `report.html`, `readout.md`, `tables/`, `figures/`; what may go."""
 
+import gc
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ def save(study: Study, folder: Path, overwrite: bool, written: Mapping[str, Any]
     study = replace(study, written=how)
     check_output(folder, (), overwrite)
     with published(folder) as work:
-        with telling(study.folder):
+        with telling(study.folder), _settled():
             _write(study, work, how, tell)
         _record(study, work, how)
         _carry_over(folder, work)
@@ -57,6 +59,19 @@ def _write(study: Study, work: Path, how: Mapping[str, Any], tell: Tell) -> None
         write_text(work / REPORT, report([study]))
     if how["figures"]:
         _draw(study, work / "figures", how["figures"], tell)
+
+
+@contextmanager
+def _settled() -> Iterator[None]:
+    """Spare the collector of garbage what is there already: pictures are many objects of short lives."""
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _draw(study: Study, figures: Path, formats: Sequence[str], tell: Tell) -> None:

@@ -109,8 +109,10 @@ def test_a_scale_prints_where_it_begins_and_ends(limits: tuple[float, float], en
 
 def test_a_png_keeps_its_pixels_whatever_its_compression(tmp_path: Path) -> None:
     figure = figure_of(heatmap(grid(np.eye(3))))
-    (png,) = save(figure, tmp_path / "f", ("png",))
+    (png,) = save(figure, tmp_path / "f", ("png",), caption="‖ΔW‖ of a")
     with style():
         figure.savefig(tmp_path / "plain.png", dpi=150)
     with Image.open(png) as ours, Image.open(tmp_path / "plain.png") as plain:
-        np.testing.assert_array_equal(np.asarray(ours), np.asarray(plain))
+        np.testing.assert_array_equal(np.asarray(ours), np.asarray(plain.convert("RGB")))
+        assert ours.info["dpi"] == plain.info["dpi"]
+        assert ours.text == {"Description": "‖ΔW‖ of a"}

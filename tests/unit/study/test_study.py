@@ -1,5 +1,6 @@
 """A study is one value: saved and read back whole, refused where a file differs, drawn again alone."""
 
+import gc
 import json
 from pathlib import Path
 
@@ -154,6 +155,12 @@ def test_live_objects_are_told_by_their_type_and_a_notebook_shows_findings_and_a
     assert "data:image/png;base64," in page
     assert "<script" not in page
     assert page.count("<iframe") == 1
+
+
+def test_saving_leaves_the_collector_of_garbage_as_it_was(study: Study, tmp_path: Path) -> None:
+    frozen = gc.get_freeze_count()
+    study.save(tmp_path / "s", figures=("svg",))
+    assert gc.get_freeze_count() == frozen
 
 
 def test_overwriting_keeps_foreign_files_and_removes_what_the_old_study_had(
