@@ -103,7 +103,7 @@ export function counted(frame, map, sizes) {
   return (i) => rowsIn(map, i).some((row) => moved.has(kinds[row]));
 }
 
-// Rank among the finite values of the cells that count, and the ratio to their median.
+// Rank among the finite values of the cells that count, and the ratio to their median, where none is below zero.
 export function standings(values, counts = () => true) {
   const sorted = values.filter((value, i) => value !== null && Number.isFinite(value) && counts(i)).sort((a, b) => a - b);
   const middle = sorted.length ? (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2 : 0;
@@ -115,7 +115,7 @@ export function standings(values, counts = () => true) {
       if (sorted[half] > value) high = half;
       else low = half + 1;
     }
-    return { rank: sorted.length - low + 1, of: sorted.length, ratio: middle > 0 ? value / middle : null };
+    return { rank: sorted.length - low + 1, of: sorted.length, ratio: middle > 0 && sorted[0] >= 0 ? value / middle : null };
   };
 }
 

@@ -2,9 +2,11 @@
 
 import { table } from "./colour.js";
 import { count, number } from "./format.js";
+import { fitted } from "./ink.js";
 
-// The bar of colours beside the maps: limits printed, a mark at the centre of a difference.
-export function legend(ink, inks, { palette, limits, label, beyond }, x, y, width = 220) {
+// The bar of colours beside the maps: limits printed, a mark at the centre of a difference. `room` is the width
+// that bar and label must keep to, where there is such.
+export function legend(ink, inks, { palette, limits, label, beyond }, x, y, width = 220, room = 0) {
   const colours = table(palette);
   ink.cells(x, y, width, 10, 256, 1, (i) => [colours[3 * i], colours[3 * i + 1], colours[3 * i + 2]]);
   const style = { fill: inks.quiet, size: 11 };
@@ -15,14 +17,19 @@ export function legend(ink, inks, { palette, limits, label, beyond }, x, y, widt
     ink.rect(zero - 0.75, y - 3, 1.5, 16, inks.ink);
     ink.text(zero, y + 20, "0", { ...style, anchor: "middle" });
   }
-  ink.text(x + width + 14, y + 5, label, { fill: inks.ink, size: 11 });
+  ink.text(x + width + 14, y + 5, room ? fitted(label, room - width - 22, 11) : label, { fill: inks.ink, size: 11 });
   if (!beyond) return;
   triangle(ink, x + width + 18, y + 20, 3.5, true, inks.quiet);
   ink.text(x + width + 27, y + 20, `${count(beyond.beyond, "value")} beyond, to ${number(beyond.largest, 3)}`, style);
 }
 
-// Whether a value lies beyond the colours; what only rounds past them does not.
-export const outside = (value, [low, high]) => value !== null && Number.isFinite(value) && (value > high + 1e-6 * (high - low) || value < low - 1e-6 * (high - low));
+// Whether a value lies beyond the colours; what only rounds past them does not, nor what scatters around zero below
+// a scale that begins there, such as an overlap above chance where there is none.
+export function outside(value, [low, high]) {
+  if (value === null || !Number.isFinite(value)) return false;
+  const below = (low === 0 ? 0.1 : 1e-6) * (high - low);
+  return value > high + 1e-6 * (high - low) || value < low - below;
+}
 
 export function triangle(ink, x, y, half, up, fill) {
   const turn = up ? 1 : -1;

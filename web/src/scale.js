@@ -82,12 +82,12 @@ export class Scale {
     return this.signed ? `difference of ${label}` : label;
   }
 
-  bar(ink, inks, width) {
-    legend(ink, inks, { palette: this.palette, limits: this.limits, label: this.label, beyond: this.beyond }, 8, 4, width);
+  bar(ink, inks, width, room) {
+    legend(ink, inks, { palette: this.palette, limits: this.limits, label: this.label, beyond: this.beyond }, 8, 4, width, room);
   }
 
   draw(width) {
-    this.bar(new CanvasInk(this.canvas, width, 30), themed(), Math.min(220, width - 190));
+    this.bar(new CanvasInk(this.canvas, width, 30), themed(), Math.min(220, width - 190), width);
   }
 
   told() {

@@ -67,7 +67,7 @@ export class Squares {
     this.heats = this.panel.measures.map((measure) => new Heat(this.drawn(measure, models), size, {}));
     this.body.replaceChildren(...this.heats.map((heat) => {
       const scale = el("canvas", { class: "scale", "aria-hidden": "true" });
-      legend(new CanvasInk(scale, Math.min(room, 420), 30), themed(), heat.map, 8, 4, 160);
+      legend(new CanvasInk(scale, Math.min(room, 420), 30), themed(), heat.map, 8, 4, 160, Math.min(room, 420));
       return el("div", {}, heat.canvas, scale);
     }));
     return undefined;

@@ -196,7 +196,7 @@ def _about(frame: pl.DataFrame) -> list[str]:
     layers = frame["layer"].drop_nulls().n_unique()
     most = max(frame.group_by("model_id").len()["len"].to_list(), default=0)
     several = frame["model_id"].n_unique() > 1
-    return [*stored, f"{layers} layers", f"{'up to ' * several}{most} weights{' each' * several}"]
+    return [*stored, f"{layers} layers", f"{'up to ' * several}{most:,} weights{' each' * several}"]
 
 
 # What is stored of an update, in words.
