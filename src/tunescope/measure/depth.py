@@ -149,5 +149,6 @@ def depth_evidence(depth: Depth, towers: int) -> dict[str, object]:
         "places_looked_at": towers,
         **depth.means,
         "ratio": depth.ratio,
+        "leading_layers": depth.span,
         "stack": depth.tower.stack,
     }

@@ -24,10 +24,10 @@ QUARTER, FEWEST_CELLS = 0.25, 8
 MOST_OUTLIERS = 3
 
 
-def least_visible(cells: int, n: int, alpha: float = ALPHA) -> float:
-    """How many standard errors a single cell must be against the whole to be found, of so many cells.
+def level_of_one(cells: int, n: int, alpha: float = ALPHA) -> float:
+    """How many standard errors a single cell must lie against the whole, of so many cells.
 
-    >>> round(least_visible(28, 32), 2), round(least_visible(224, 8), 2)
+    >>> round(level_of_one(28, 32), 2), round(level_of_one(224, 8), 2)
     (3.15, 6.2)
     """
     return float(stats.t.isf(alpha / max(cells, 1), n - 1)) if n > 1 else float("inf")

@@ -1,14 +1,16 @@
 """Where the effect lies in plain sentences, and what could have been seen of single weights."""
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
 from tunescope.address import Address
 from tunescope.questions.attribution.case import FEWEST_SEQUENCES, Case, percent
-from tunescope.questions.attribution.cell_findings import least_visible
 from tunescope.questions.attribution.shape_findings import grid
 from tunescope.statistics.groups import cuts
-from tunescope.study.finding import named, significant
+from tunescope.study.finding import listed, named, significant
 
 _MOVED = "frobenius_norm_normalized"
 # A rank correlation of fewer weights says little.
@@ -16,15 +18,17 @@ _FEWEST_RANKED = 8
 _FAMILIES = {"mlp": "MLP", "attention": "attention", "norm": "norms", "embedding": "embeddings"}
 
 
-def where_it_lies(case: Case) -> list[str]:
-    """Shares of depth and families, gross beside net, how few weights hold half, and what was visible.
+def where_it_lies(case: Case, visible: float | None, quiet: bool = False) -> list[str]:
+    """Shares of depth and families, gross beside net, how few weights hold half, and what was `visible`.
 
     Gross: of all that was moved in either direction; net: of the sum, where parts cancel. These state what
     was measured on one run; what stands out against chance is in the findings.
+    Of `quiet` cases, of which no part stands out, a sentence under the findings says what was visible.
     """
     if not case.clear or not case.frame.height:
         return []
-    return [*_depth(case), *_families(case), _half(case), *_size_and_effect(case), _visible(case)]
+    said = [*_depth(case), *_families(case), _half(case), *_size_and_effect(case)]
+    return said if quiet else [*said, _visible(case, visible)]
 
 
 def _depth(case: Case) -> list[str]:
@@ -37,18 +41,27 @@ def _depth(case: Case) -> list[str]:
             continue
         edges = cuts(len(layers))
         bands = [values[edges[i] : edges[i + 1]] for i in range(3)]
-        whole = case.frame["attribution"]
-        gross, net = float(whole.abs().sum()), float(whole.sum())
-        parts = [
-            f"{name} {percent(float(np.nansum(np.abs(band))) / (gross or 1.0))} "
-            f"({percent(float(np.nansum(band)) / net) if net else 'n/a'} net)"
-            for name, band in zip(("early", "middle", "late"), bands, strict=True)
-        ]
+        spans = [_span(layers[edges[i]], layers[edges[i + 1] - 1]) for i in range(3)]
+        names = [f"{name} {span}" for name, span in zip(("early", "middle", "late"), spans, strict=True)]
+        sums = [(float(np.nansum(np.abs(band))), float(np.nansum(band))) for band in bands]
         where = f" of {stack}" if len(stacks) > 1 else ""
-        said.append(
-            f"Thirds of the layers{where} by what they moved in either direction: {', '.join(parts)}."
-        )
+        said.append(f"Thirds of the layers{where} ({', '.join(names)}) {_shares(case, sums)}.")
     return said
+
+
+def _span(first: int, last: int) -> str:
+    return f"{first}" if first == last else f"{first}–{last}"
+
+
+def _shares(case: Case, sums: Sequence[tuple[float, float]]) -> str:
+    """What parts moved, gross and net, in percent of the whole."""
+    gross, net = float(case.frame["attribution"].abs().sum()), float(case.frame["attribution"].sum())
+    moved = listed([percent(part / (gross or 1.0)) for part, _ in sums], "and")
+    text = f"moved {moved} of all that was moved in either direction"
+    kept = listed([percent(part / net) for _, part in sums], "and") if net else moved
+    if kept == moved:
+        return text
+    return f"{text}; of the {case.whole} itself, in which parts cancel, they hold {kept}"
 
 
 def _families(case: Case) -> list[str]:
@@ -61,13 +74,9 @@ def _families(case: Case) -> list[str]:
     )
     if sums.height < 2:
         return []
-    gross, net = float(sums["gross"].sum()), float(sums["net"].sum())
-    parts = [
-        f"{_FAMILIES.get(name, name)} {percent(part / (gross or 1.0))} "
-        f"({percent(signed / net) if net else 'n/a'} net)"
-        for name, part, signed in sums.iter_rows()
-    ]
-    return [f"By family: {', '.join(parts)}."]
+    families = listed([_FAMILIES.get(name, name) for name in sums["family"].to_list()], "and")
+    parts = _shares(case, list(sums.select("gross", "net").iter_rows()))
+    return [f"By family, {families} {parts}."]
 
 
 def _half(case: Case) -> str:
@@ -93,21 +102,21 @@ def _size_and_effect(case: Case) -> list[str]:
     both = np.intersect1d(np.argsort(-moved, kind="stable")[:top], np.argsort(-effect, kind="stable")[:top])
     return [
         "Is a large change an important one? Size of change and size of effect rank the "
-        f"{rows.height} weights alike: Spearman {rank:.2f} (1: the larger change has the larger effect, "
+        f"{rows.height} weights with Spearman {rank:.2f} (1: the larger change has the larger effect, "
         f"0: unrelated). Of the {top} that changed most, {len(both)} are among the {top} of largest effect, "
         f"by chance {significant(top * top / rows.height, 2)}."
     ]
 
 
-def _visible(case: Case) -> str:
+def _visible(case: Case, needed: float | None) -> str:
+    """From how many nats per token on a single weight against the whole is found nine times in ten."""
     cells, n = case.frame.height, case.n
-    if n < FEWEST_SEQUENCES:
-        return f"{n} sequences are too few to say of a single weight that it works against the gain."
-    needed = least_visible(cells, n, case.alpha)
-    few = "" if needed <= 6 else " — too few sequences to find most of those that matter"
-    middle = case.frame["stderr"].drop_nulls().median()
-    size = f", here about {significant(needed * float(middle), 2)} nats per token" if middle else ""  # type: ignore[arg-type]
+    if n < FEWEST_SEQUENCES or needed is None:
+        return f"{n} sequences are too few to say of a single weight that it works against the {case.whole}."
+    middle = case.frame["attribution"].abs().median()
+    times = needed / float(middle) if middle else math.inf  # type: ignore[arg-type]
+    size = f", {significant(times, 2)} times what the middle one did" if math.isfinite(times) else ""
     return (
-        f"With {n} sequences and {cells} weights, one that works against the gain is found from "
-        f"{needed:.1f} standard errors on{size}{few}."
+        f"With {n} sequences and {cells} weights, one that works against the {case.whole} is found nine "
+        f"times in ten from {significant(needed, 2)} nats per token on{size}."
     )

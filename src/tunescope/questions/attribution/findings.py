@@ -10,6 +10,7 @@ from tunescope.questions.attribution.case import ALPHA, Case, Summary, gain_p
 from tunescope.questions.attribution.cell_findings import against, strangers
 from tunescope.questions.attribution.put_back_findings import put_back
 from tunescope.questions.attribution.shape_findings import depth, explained, tilt
+from tunescope.questions.attribution.sight import visible_gain
 from tunescope.questions.attribution.stopping import left_over
 from tunescope.statistics.multiplicity import benjamini_hochberg, holm
 from tunescope.study.finding import Finding, named, significant
@@ -65,7 +66,7 @@ def _gain(case: Case) -> Iterable[Finding]:
         kind, text = "no_gain", (
             f"The loss on {data} went {both}, a {'gain' if gain >= 0 else 'rise'} of "
             f"{significant(abs(gain))} ± {significant(error, 2)} over {case.n} sequences, which "
-            f"cannot be told from none: so nothing is said of single weights."
+            f"cannot be told from none: so nothing is said of single weights.{_told_from(summary)}"
         )  # fmt: skip
     else:
         kind, verb, by = ("gain", "lowered", "a gain of") if gain > 0 else ("no_gain", "raised", "by")
@@ -76,6 +77,14 @@ def _gain(case: Case) -> Iterable[Finding]:
     strength = abs(gain / error) if error else 0.0
     yield Finding(kind, text, (case.model,), evidence=evidence, strength=strength,
                   severity="note" if kind == "gain" else "warning")  # fmt: skip
+
+
+def _told_from(summary: Summary) -> str:
+    """From which size on a gain would have been told."""
+    visible = visible_gain(summary)
+    if visible is None:
+        return ""
+    return f" Nine times in ten, a gain of {significant(visible, 2)} nats per token would have been told."
 
 
 def _not_converged(case: Case) -> Iterable[Finding]:

@@ -9,6 +9,7 @@ from tunescope.page.fitting import filled
 from tunescope.page.panels import Check, Content, Data, Gain, Maps, Measure, Panel, Scatter, State
 from tunescope.questions.attribution.command import COMMAND
 from tunescope.questions.attribution.readout import MEANING, methods
+from tunescope.questions.attribution.sight import nothing_stands_out
 from tunescope.questions.attribution.training_texts import SAID
 from tunescope.study.finding import significant
 from tunescope.study.recalled import command_line
@@ -32,7 +33,7 @@ def content(study: Study) -> Content:
     if (back := study.tables.get("put_back")) is not None and len(back):
         data["put_back"] = Data(filled(back.frame, ["layer"]), back.meta["columns"])
     several = len(document["description"]) > 1
-    where = [
+    where = nothing_stands_out(sets, document["findings"]) + [
         f"{name}: {text}" if several else text
         for name, sentences in document["description"].items()
         for text in sentences

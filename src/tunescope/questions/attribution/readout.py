@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tunescope.questions.attribution.sight import nothing_stands_out
 from tunescope.questions.attribution.stopping import left_over
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
@@ -23,6 +24,7 @@ def attribution_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[
         [_sums(name, summary) for name, summary in sets.items()],
     )
     lines += ["", "## Findings", "", *finding_lines(document["findings"], nothing="", sources=sources)]
+    lines += [line for text in nothing_stands_out(sets, document["findings"]) for line in ("", escaped(text))]
     lines += _where(document["description"])
     lines += ["", "## How far to trust it", ""]
     lines += [trust(name, summary) for name, summary in sets.items()]

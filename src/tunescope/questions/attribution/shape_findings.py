@@ -1,7 +1,7 @@
 """Where in a model the effect of fine-tuning lies: depth, families, and whether size explains it."""
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -11,7 +11,7 @@ from tunescope.address import Address
 from tunescope.linalg.ranks import spearman
 from tunescope.questions.attribution.case import ALPHA, Case, percent
 from tunescope.statistics.groups import cuts, parts_differ
-from tunescope.statistics.location import groups_differ, mean_differs
+from tunescope.statistics.location import Shift, groups_differ, mean_differs
 from tunescope.statistics.two_way import common_block
 from tunescope.study.finding import Finding
 
@@ -41,78 +41,122 @@ def grid(frame: pl.DataFrame, stack: str) -> tuple[list[int], list[str], Floats]
     return layers, modules, values
 
 
-def _stacks(frame: pl.DataFrame) -> list[str]:
+def stacks_of(frame: pl.DataFrame) -> list[str]:
+    """The stacks of numbered layers."""
     return frame.filter(pl.col("layer").is_not_null())["stack"].unique(maintain_order=True).to_list()
 
 
+@dataclass(frozen=True, slots=True)
+class Third:
+    """Which third of some layers leads, `inside` it, by which factor over the others, and p."""
+
+    leading: int
+    inside: NDArray[np.bool_]
+    lead: float
+    p: float
+
+
+def third_of(frame: pl.DataFrame, stack: str) -> Floats | None:
+    """What each layer moved in either direction, of the kinds of weight that all have; `None` for too few."""
+    _, _, values = grid(frame, stack)
+    kept, kinds = common_block(np.isfinite(values))
+    return None if len(kept) < FEWEST_LAYERS else np.abs(values[np.ix_(kept, kinds)]).sum(axis=1)
+
+
+def leading_third(gross: Floats, alpha: float, gate: float = ALPHA) -> Third | None:
+    """The third of the layers that does more than the others, layers exchanged as wholes.
+
+    They are exchanged only where the F test is below `gate`.
+    """
+    parts = parts_differ(gross, gate=gate)
+    edges = cuts(len(gross))
+    leading = int(np.argmax(parts.means))
+    inside = np.zeros(len(gross), dtype=bool)
+    inside[edges[leading] : edges[leading + 1]] = True
+    lead = float(gross[inside].mean() / max(gross[~inside].mean(), 1e-300))
+    p = max(parts.p, parts.p_exchanged)
+    return Third(leading, inside, lead, p) if p <= alpha and lead >= LEAD else None
+
+
 def depth(case: Case) -> Iterable[Finding]:
-    """A third of the layers that does more than the others: layers exchanged as wholes."""
-    stacks = _stacks(case.frame)
+    """A third of the layers that does more than the others."""
+    stacks = stacks_of(case.frame)
     for stack in stacks:
-        layers, _, values = grid(case.frame, stack)
-        kept, kinds = common_block(np.isfinite(values))
-        if len(kept) < FEWEST_LAYERS:
-            continue
-        gross = np.abs(values[np.ix_(kept, kinds)]).sum(axis=1)
-        parts = parts_differ(gross)
-        p = max(parts.p, parts.p_exchanged) * len(stacks)
-        edges = cuts(len(kept))
-        leading = int(np.argmax(parts.means))
-        inside = np.zeros(len(kept), dtype=bool)
-        inside[edges[leading] : edges[leading + 1]] = True
-        lead = float(gross[inside].mean() / max(gross[~inside].mean(), 1e-300))
-        if p <= case.alpha and lead >= LEAD:
-            yield _third(case, stack, [layers[i] for i in kept], values[kept],
-                         (leading, inside, lead, p))  # fmt: skip
+        gross = third_of(case.frame, stack)
+        found = None if gross is None else leading_third(gross, case.alpha / len(stacks))
+        if found is not None:
+            layers, _, values = grid(case.frame, stack)
+            kept, _ = common_block(np.isfinite(values))
+            yield _third(case, stack, [layers[i] for i in kept], values[kept], found, len(stacks))
 
 
-def _third(case: Case, stack: str, layers: list[int], values: Floats, found: Any) -> Finding:
-    leading, inside, lead, p = found
+def _third(case: Case, stack: str, layers: list[int], values: Floats, found: Third, stacks: int) -> Finding:
+    inside, lead = found.inside, found.lead
     whole, gross = float(case.frame["attribution"].sum()), float(case.frame["attribution"].abs().sum())
     net = float(np.nansum(values[inside])) / whole if whole else 0.0
     share = float(np.nansum(np.abs(values[inside]))) / gross
     span = [layer for layer, chosen in zip(layers, inside, strict=True) if chosen]
-    name = ("early", "middle", "late")[leading]
+    name = ("early", "middle", "late")[found.leading]
     text = (
         f"The {name} layers, {span[0]} to {span[-1]}, hold {percent(share)} of all that was moved in the "
         f"loss on {case.data} in either direction, and {percent(net)} of the {case.whole} net: "
         f"{lead:.1f} times as much per layer as the others (one run)."
     )
     evidence = case.evidence(
-        "mean |attribution| per layer, leading third / the others", lead, p=p,
+        "mean |attribution| per layer, leading third / the others", lead, p=min(found.p * stacks, 1.0),
         null="layers exchanged as wholes", threshold={"ratio": LEAD, "p": case.alpha}, stack=stack,
         gross=share, net=net, layers=len(layers),
     )  # fmt: skip
     return Finding(f"{name}_layers", text, (case.model,), evidence=evidence, strength=lead)
 
 
+@dataclass(frozen=True, slots=True)
+class Families:
+    """Mean logs of MLP over attention weights: `within` layers, and between the `kinds` of weight.
+
+    `rows` are the layers that have both, `(layers, kinds)`, `columns` those of MLP and of attention.
+    """
+
+    within: Shift
+    kinds: Shift
+    rows: Floats
+    columns: tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
+def family_shift(frame: pl.DataFrame, stack: str) -> Families | None:
+    """MLP against attention weights of a stack; `None` where there are too few to compare."""
+    _, modules, values = grid(frame, stack)
+    families = np.array([Address("", 0, module).family for module in modules])
+    mlp, attention = (np.flatnonzero(families == name) for name in ("mlp", "attention"))
+    if min(len(mlp), len(attention)) < FEWEST_KINDS:
+        return None
+    seen = [np.isfinite(values[:, index]).any(axis=1) for index in (mlp, attention)]
+    rows = values[seen[0] & seen[1]]
+    sums = [np.nansum(np.abs(rows[:, index]), axis=1) for index in (mlp, attention)]
+    if len(rows) < 3 or not (np.all(sums[0] > 0) and np.all(sums[1] > 0)):
+        return None
+    # Per weight, so that a family of more kinds does not lead by their number.
+    means = [np.log(np.nanmean(np.abs(rows[:, index]), axis=1)) for index in (mlp, attention)]
+    kinds = [np.log(np.nanmean(np.abs(rows[:, index]), axis=0)) for index in (mlp, attention)]
+    return Families(mean_differs(means[0] - means[1]), groups_differ(*kinds), rows, (mlp, attention))
+
+
 def tilt(case: Case) -> Iterable[Finding]:
     """MLP against attention weights within the same layers, beyond how kinds of weight differ anyway."""
-    stacks = _stacks(case.frame)
+    stacks = stacks_of(case.frame)
     for stack in stacks:
-        _, modules, values = grid(case.frame, stack)
-        families = np.array([Address("", 0, module).family for module in modules])
-        both = [np.flatnonzero(families == name) for name in ("mlp", "attention")]
-        if min(len(index) for index in both) < FEWEST_KINDS:
+        found = family_shift(case.frame, stack)
+        if found is None:
             continue
-        seen = [np.isfinite(values[:, index]).any(axis=1) for index in both]
-        rows = values[seen[0] & seen[1]]
-        sums = [np.nansum(np.abs(rows[:, index]), axis=1) for index in both]
-        if len(rows) < 3 or not (np.all(sums[0] > 0) and np.all(sums[1] > 0)):
-            continue
-        # Per weight, so that a family of more kinds does not lead by their number.
-        means = [np.log(np.nanmean(np.abs(rows[:, index]), axis=1)) for index in both]
-        within = mean_differs(means[0] - means[1])
-        kinds = [np.log(np.nanmean(np.abs(rows[:, index]), axis=0)) for index in both]
-        p = max(within.p, groups_differ(*kinds).p) * len(stacks)
-        ratio = float(np.exp(within.difference))
+        p = max(found.within.p, found.kinds.p) * len(stacks)
+        ratio = float(np.exp(found.within.difference))
         # A part of the level: few kinds of weight make a lead of one family by chance a common one.
         if p <= case.alpha * TILT_SHARE and max(ratio, 1 / ratio) >= TILT:
-            yield _tilted(case, stack, (ratio, p), (rows, both))
+            yield _tilted(case, stack, (ratio, p), found)
 
 
-def _tilted(case: Case, stack: str, found: tuple[float, float], parts: Any) -> Finding:
-    (ratio, p), (rows, both) = found, parts
+def _tilted(case: Case, stack: str, found: tuple[float, float], parts: Families) -> Finding:
+    (ratio, p), rows, both = found, parts.rows, parts.columns
     gross = [float(np.nansum(np.abs(rows[:, index]))) for index in both]
     net = [float(np.nansum(rows[:, index])) for index in both]
     most = 0 if ratio > 1 else 1

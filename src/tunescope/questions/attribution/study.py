@@ -15,6 +15,7 @@ from tunescope.questions.attribution.description import where_it_lies
 from tunescope.questions.attribution.findings import attribution_findings, difference_findings
 from tunescope.questions.attribution.inputs import check_there, data_sets
 from tunescope.questions.attribution.question import QUESTION
+from tunescope.questions.attribution.sight import looked_at, stands_out, visible_effects
 from tunescope.questions.attribution.summary import DIFFERENCE, PUT_BACK, SCHEMA
 from tunescope.questions.attribution.training_texts import seen_in_training
 from tunescope.source import digest
@@ -176,9 +177,11 @@ def _document(
             one.frame, one.summary, label, data, one.verification, data_sets=len(found)
         )
     ]
-    summaries = {data: {**one.summary, "texts": seen[data]} for data, one in found.items()}
+    cases = {data: Case(one.frame, one.summary, label, data, len(found)) for data, one in found.items()}
+    summaries = {data: _summary(cases[data], seen[data]) for data in found}
     findings += difference_findings({d: one.frame for d, one in found.items()}, summaries, label)
     findings += noticed_together((label, notice) for notice in notices)
+    told = stands_out(findings)
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "attribution",
@@ -189,11 +192,17 @@ def _document(
         **(next(iter(summaries.values())) if len(summaries) == 1 else {}),
         "data_sets": summaries,
         "description": {
-            data: where_it_lies(Case(one.frame, one.summary, label, data, len(found)))
-            for data, one in found.items()
+            data: where_it_lies(case, summaries[data]["visible"]["against"], data not in told)
+            for data, case in cases.items()
         },
         "findings": [finding.record() for finding in ordered(findings)],
     }
+
+
+def _summary(case: Case, texts: str) -> dict[str, Any]:
+    """The sums of one data set, and what could have been seen in them."""
+    seen = {"looked_at": looked_at(case), "visible": visible_effects(case)}
+    return {**case.summary, "texts": texts, **seen}
 
 
 def _tables(label: str, subject: "Subject", found: Mapping[str, "Attribution"]) -> dict[str, Table]:

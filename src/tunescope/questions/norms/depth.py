@@ -38,12 +38,14 @@ def _together(group: Sequence[Finding], metric: str) -> str:
     first = group[0].evidence
     ratios = [f.evidence["ratio"] for f in group]
     layers = sorted({f.evidence["n"] for f in group})
+    spans = {f.evidence["leading_layers"] for f in group}
+    where = f" ({spans.pop()})" if len(spans) == 1 else ""
     place = group[0].kind.removesuffix("_layers")
     others = {f.evidence["least"] for f in group}
     against = f"their {others.pop()} third" if len(others) == 1 else "the third that changed least"
     count = f"{layers[0]}" if len(layers) == 1 else f"{layers[0]} to {layers[-1]}"
     return (
         f"{named([f.models[0] for f in group], 12)} {most(metric, several=True)} in their {place} "
-        f"{first['title']}layers: {times(min(ratios), max(ratios))} {against} in {of_measure(metric)} "
+        f"{first['title']}layers{where}: {times(min(ratios), max(ratios))} {against} in {of_measure(metric)} "
         f"(geometric means; {count} {first['title']}layers each)."
     )

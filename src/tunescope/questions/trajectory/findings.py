@@ -68,9 +68,11 @@ def _together(group: Sequence[Finding]) -> str:
     place = group[0].kind.removesuffix("_layers")
     others = {f.evidence["least"] for f in group}
     against = f"their {others.pop()} third" if len(others) == 1 else "the third that changed least"
+    spans = {f.evidence["leading_layers"] for f in group}
+    where = f" ({spans.pop()})" if len(spans) == 1 else ""
     low, high = f"{min(ratios):.2f}×", f"{max(ratios):.2f}×"
     return (
-        f"{named([f.models[0] for f in group], 12)} changed most in their {place} layers: "
+        f"{named([f.models[0] for f in group], 12)} changed most in their {place} layers{where}: "
         f"{low if low == high else f'{low} to {high}'} {against} in ‖ΔW‖."
     )
 
@@ -81,8 +83,8 @@ def _mass(run: str, updates: pl.DataFrame, runs: int) -> Iterator[Finding]:
     found = [depth for tower in towers(last, "delta_frobenius_norm") if (depth := depth_of(tower))]
     for _, depth in leading_thirds(found, ALPHA / runs):
         text = (
-            f"{run} changed most in its {depth.most} layers: {depth.ratio:.2f}× the {depth.least} third in "
-            f"‖ΔW‖ ({len(depth.layers)} layers)."
+            f"{run} changed most in its {depth.most} layers, {depth.span}: {depth.ratio:.2f}× the "
+            f"{depth.least} third in ‖ΔW‖ ({len(depth.layers)} layers)."
         )
         evidence = {**depth_evidence(depth, runs), "p": min(depth.p * runs, 1.0), "least": depth.least}
         step, strength = int(last["step"].max()), math.log(depth.ratio) / math.log(THIRDS_RATIO)  # type: ignore[arg-type]

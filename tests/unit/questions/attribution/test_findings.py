@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from tunescope.questions.attribution.cell_findings import least_visible
+from tunescope.questions.attribution.cell_findings import level_of_one
 from tunescope.questions.attribution.findings import attribution_findings, difference_findings
 
 KINDS = (
@@ -122,7 +122,7 @@ def test_a_sign_is_no_finding_by_chance_nor_where_it_is_worth_little():
 def test_fewer_than_five_sequences_say_nothing_of_a_cell():
     frame = changed(cells(), attribution={3: 0.6, 6: 0.0}, frobenius_norm_normalized={6: 50.0})
     assert found(frame, sequences=4).keys() == {"gain"}
-    assert least_visible(224, 8) > 6 > least_visible(224, 32)
+    assert level_of_one(224, 8) > 6 > level_of_one(224, 32)
 
 
 def test_several_data_sets_share_the_error_rate():
