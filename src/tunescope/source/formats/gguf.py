@@ -14,7 +14,7 @@ from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.gguf_names import ROTATED, transformers_name
 from tunescope.source.formats.mlx import stacked_experts
 from tunescope.source.formats.pairs import Pair, collect, half_saved, notice_scale, pair_delta
-from tunescope.source.formats.rotary import notice_kept, splits, with_halves
+from tunescope.source.formats.rotary import head_of, notice_kept, splits, with_halves
 from tunescope.source.weights import Format, Reading, Weights
 
 _KEY = re.compile(r"^(?P<module>.+?)(?:\.weight)?\.lora_(?P<side>[ab])$", re.DOTALL)
@@ -53,6 +53,8 @@ def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
         made = pair_delta(pair, ledger, weights.place)
         if made is not None and architecture in ROTATED and module.endswith(_ROTATED_MODULES):
             size = _head_size(weights.metadata, architecture, made.d_out, key=module.endswith("_k"))
+            if size is None and weights.base is not None:
+                size = splits(made.d_out, head_of(weights.base().config))
             made, kept = (made, [*kept, module]) if size is None else (with_halves(made, size), kept)
         deltas += filter(None, [made])
     notice_scale(deltas, ledger)

@@ -4,9 +4,10 @@ transformers rotates row i of a head with row i + d/2, Meta's code and llama.cpp
 converts a model between them reorders the rows, and an adapter's B with them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from tunescope.delta import Array, Delta, Factored, Update
 from tunescope.source.files.tensors import LazyTensor, Ledger
@@ -39,6 +40,16 @@ def _halves(rows: Array, head: int) -> Array:
     return found
 
 
+def head_of(model: Mapping[str, Any]) -> float | None:
+    """Rows of one attention head by a model's `config.json`, `None` where it does not say."""
+    text = model.get("text_config")
+    config = {**model, **text} if isinstance(text, dict) else model
+    size, width, heads = (config.get(key) for key in ("head_dim", "hidden_size", "num_attention_heads"))
+    if isinstance(size, int):
+        return size
+    return width / heads if isinstance(width, int) and isinstance(heads, int) and heads else None
+
+
 def splits(rows: int, head: float | None) -> int | None:
     """The size of a head as a whole number, where `rows` are whole heads of two halves.
 
@@ -58,6 +69,6 @@ def notice_kept(
             slug,
             f"{len(modules)} query and key updates keep {whose} order of rows, for {why}: norms and spectra "
             "are the same in any order, but what is told of output directions does not hold between this "
-            f"file and {other}",
+            f"file and {other} (--base BASE tells the size of a head)",
             modules[0],
         )

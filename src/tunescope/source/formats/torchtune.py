@@ -24,7 +24,7 @@ from tunescope.source.formats.pairs import (
     notice_scale,
     pair_delta,
 )
-from tunescope.source.formats.rotary import notice_kept, rows_in_halves, splits, with_halves
+from tunescope.source.formats.rotary import head_of, notice_kept, rows_in_halves, splits, with_halves
 from tunescope.source.tuners.dora import decomposed
 from tunescope.source.weights import Format, Reading, Weights
 
@@ -77,7 +77,7 @@ def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
         if "down" in roles and "up" in roles:
             made = _delta(module, roles, alpha, scale, ledger, weights.place)
             if made is not None and turned not in _AS_STORED and f".{module}".endswith(_ROTATED_MODULES):
-                size = splits(made.d_out, _head_size(model)) if turned in _TURNED else None
+                size = splits(made.d_out, head_of(model)) if turned in _TURNED else None
                 # The magnitude is in Meta's order of rows too, and the base is not.
                 kept += [] if size else [module]
                 made = _in_halves(made, roles.get("dora"), size) if size else replace(made, exact=None)
@@ -102,15 +102,19 @@ def _in_halves(delta: Delta, magnitude: LazyTensor | None, head: int) -> Delta:
 
 
 def _beside(weights: Weights) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """The adapter's config and that of its model, both of which torchtune puts beside the weights."""
+    """The adapter's config and that of its model, both of which torchtune puts beside the weights.
+
+    Without the latter it is that of a base that was named.
+    """
     config = dict(weights.config or {})
     if not config and weights.config_file is not None:
         config = read_object(weights.config_file, "adapter-config", "the adapter's config")
     beside = weights.files[0].path.parent / "config.json" if weights.files else None
     if beside is None or not exists(beside):
-        # Without it the order of rows is unknown, which is said.
-        return config, {}
-    model = read_object(beside, "model-config", "the model's config")
+        # Without any the order of rows is unknown, which is said.
+        model: Mapping[str, Any] = {} if weights.base is None else weights.base().config
+    else:
+        model = read_object(beside, "model-config", "the model's config")
     text = model.get("text_config")
     return config, {**model, **text} if isinstance(text, dict) else model
 
@@ -127,14 +131,6 @@ def _delta(
         alpha=alpha if number else None, magnitude=roles.get("dora"),
     )  # fmt: skip
     return pair_delta(pair, ledger, file)
-
-
-def _head_size(model: Mapping[str, Any]) -> float | None:
-    """Rows of one attention head by the model's config, `None` where it does not say."""
-    size, width, heads = (model.get(key) for key in ("head_dim", "hidden_size", "num_attention_heads"))
-    if isinstance(size, int):
-        return size
-    return width / heads if isinstance(width, int) and isinstance(heads, int) and heads else None
 
 
 TORCHTUNE = Format("torchtune", _recognises, _read)

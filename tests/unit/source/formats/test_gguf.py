@@ -1,6 +1,7 @@
 """LoRA adapters of llama.cpp, written here byte by byte as the format's description has it."""
 
 import contextlib
+import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import tunescope
 from tunescope.errors import BadInput
 from tunescope.source import open_source
+from tunescope.source.against import opener
+from tunescope.source.whole import open_whole
 
 RNG = np.random.default_rng(0)
 TYPES = {"float32": 0, "float16": 1, "bfloat16": 30}
@@ -178,3 +182,28 @@ def test_architectures_whose_rows_are_not_turned_are_left_alone(tmp_path: Path) 
 def test_an_unknown_architecture_keeps_the_names_of_the_file(tmp_path: Path) -> None:
     ours, _ = both(tmp_path, [], "mamba", turn=False)
     assert {d.address.module_type for d in ours.deltas} == set(PROJECTIONS)
+
+
+def test_the_base_tells_the_size_of_a_head_that_the_file_leaves_open(tmp_path: Path) -> None:
+    W = RNG.normal(size=(12, 5)).astype(np.float32)
+    for folder, model in (("told", {"head_dim": 6}), ("silent", {"model_type": "llama"})):
+        (tmp_path / folder).mkdir()
+        save_file({"model.layers.0.self_attn.q_proj.weight": W}, tmp_path / folder / "model.safetensors")
+        (tmp_path / folder / "config.json").write_text(json.dumps(model))
+    a, b = RNG.normal(size=(2, 5)).astype(np.float32), RNG.normal(size=(12, 2)).astype(np.float32)
+    alternating = b.reshape(2, 2, 3, 2).swapaxes(1, 2).reshape(12, 2)
+    stem = "blk.0.attn_q.weight"
+    path = written(
+        tmp_path / "x.gguf", {f"{stem}.lora_a": a, f"{stem}.lora_b": np.ascontiguousarray(alternating)}
+    )
+    said = {}
+    for folder in ("told", "silent"):
+        (source,) = opener(open_whole(tmp_path / folder))(str(path))
+        said[folder] = [notice.slug for notice in source.notices]
+        same = np.allclose(source.deltas[0].open().dense(), 8 * b.astype(np.float64) @ a)
+        assert same == (folder == "told")
+    assert said == {"told": [], "silent": ["rows-of-llama-cpp"]}
+    frame = tunescope.norms(path, base=tmp_path / "told").table.frame
+    after = W + 8 * b.astype(np.float64) @ a
+    cosine = (after * W).sum() / np.linalg.norm(after) / np.linalg.norm(W)
+    assert frame["cosine_to_base"].to_list() == pytest.approx([cosine], abs=1e-6)

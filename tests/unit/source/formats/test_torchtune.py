@@ -154,6 +154,7 @@ def test_dora_is_exact_beside_the_base_though_its_magnitudes_are_in_metas_order(
     wanted = m[:, None] * moved / np.linalg.norm(moved, axis=1, keepdims=True) - W
     assert delta.status == "ok"
     np.testing.assert_allclose(delta.open().dense(), wanted, atol=1e-6)
-    (tmp_path / "own" / "config.json").unlink()
-    (source,) = opener(open_whole(tmp_path / "base"))(str(tmp_path / "own"))
-    assert (source.deltas[0].status == "ok") == (heads == 0)
+    for told_by_base in (True, False):
+        (tmp_path / ("own" if told_by_base else "base") / "config.json").unlink()
+        (source,) = opener(open_whole(tmp_path / "base"))(str(tmp_path / "own"))
+        assert (source.deltas[0].status == "ok") == (told_by_base or heads == 0)
