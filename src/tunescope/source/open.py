@@ -16,6 +16,7 @@ from tunescope.reader import current
 from tunescope.source.base_shapes import NamedBase
 from tunescope.source.files.container import TensorFile, read_safetensors
 from tunescope.source.files.distributed import METADATA, read_model
+from tunescope.source.files.parallel import refuse_one_part
 from tunescope.source.files.suffixes import PICKLED, suffix_of
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.leftovers import notice_leftovers
@@ -200,6 +201,7 @@ def read_file(path: Path, follow_symlinks: bool = False) -> TensorFile:
     """Open one file of tensors by its suffix; of a distributed checkpoint, the files beside its index."""
     if path.name == METADATA:
         return read_model(path.parent, follow_symlinks)
+    refuse_one_part(path)
     suffix = suffix_of(path)
     if suffix == ".npz":
         # Deferred, as the next: rare formats.
