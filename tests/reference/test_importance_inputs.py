@@ -58,7 +58,7 @@ def test_magnitude_of_broken_weights_is_refused_where_no_loss_sees_them():
     """A parameter outside the loss may be NaN without a trace in it; its Σ|w| would be an empty cell."""
     model = qwen3()
     model.register_parameter("spare", nn.Parameter(torch.full((2,), torch.inf)))
-    with pytest.raises(BadInput, match="1 tensors hold NaN or infinity"):
+    with pytest.raises(BadInput, match="1 tensor holds NaN or infinity"):
         measure(model, sequences([9]), Options(methods=("magnitude",), **ALONE))
 
 

@@ -6,6 +6,7 @@ import click
 
 from tunescope.study import completion
 from tunescope.study.options import parse_formats
+from tunescope.words import counted
 
 EPILOG = """\b
 Examples:
@@ -53,5 +54,5 @@ def command(studies: tuple[Path, ...], figures: str, limits: str | None, quiet: 
             study.save(folder, overwrite=True, figures=formats, limits=limits, tell=tell)
             if not quiet:
                 made = {file.stem for file in (folder / "figures").glob("*.*") if file.suffix != ".md"}
-                click.echo(f"{folder}: {len(made)} pictures as {figures}", err=True)
+                click.echo(f"{folder}: {counted(len(made), 'picture')} as {figures}", err=True)
     return 0

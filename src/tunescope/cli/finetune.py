@@ -13,6 +13,7 @@ from tunescope.cli.progress import shown_progress, speaks
 from tunescope.errors import UsageError, printable
 from tunescope.extras import needed_by
 from tunescope.study import completion
+from tunescope.words import counted
 
 EPILOG = """\b
 Examples:
@@ -192,7 +193,7 @@ def _print(runs: Any, out: Path, as_json: bool) -> None:
         click.echo(strict_json({"schema_version": 1, "runs": records}))
         return
     click.echo("\n".join(loss_lines(runs)))
-    count = "1 run" if len(runs) == 1 else f"{len(runs)} runs"
+    count = counted(len(runs), "run")
     click.echo(f"{count} in {out}. Next: tunescope trajectory {out} -o trajectory/", err=True)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from tunescope.corpus.parts import Forms, Message, like, record, spoken
 from tunescope.errors import BadInput, printable
+from tunescope.words import counted
 
 Span = tuple[int, int]
 
@@ -132,7 +133,7 @@ class ChatTemplate:
         if len(after) == 1 and text.startswith(before) and text.endswith(after[0]):
             return before, after[0]
         if len(after) > 1:
-            raise _refused(row, turn, f"{len(after)} places in the rendered chat")
+            raise _refused(row, turn, f"{counted(len(after), 'place')} in the rendered chat")
         two = self._saying(messages, turn, other, row)
         if not after:
             before = _shared(one, two)

@@ -9,6 +9,7 @@ from tunescope.corpus.chat import Chat, ChatTemplate
 from tunescope.corpus.rows import Row
 from tunescope.corpus.tokens import Tokens, tokenised
 from tunescope.errors import BadInput
+from tunescope.words import counted
 
 IGNORED = -100
 
@@ -44,7 +45,7 @@ def encode(rows: Iterable[Row], tokenizer: Any, max_length: int) -> list[Example
     if not examples:
         raise BadInput(
             "data-all-cut",
-            f"none of {len(rows)} rows has a token to learn within {max_length} tokens",
+            f"none of {counted(len(rows), 'row')} has a token to learn within {max_length} tokens",
             expected="a row with an answer before the cut",
             found="none",
             fix="raise --max-length or shorten the prompts",

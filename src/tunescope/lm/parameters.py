@@ -11,6 +11,7 @@ from tunescope.address import parse
 from tunescope.errors import BadInput
 from tunescope.lm.norms import weight_offsets
 from tunescope.lm.processes import is_sharded as is_sharded
+from tunescope.words import counted
 
 _WRAPPERS = re.compile(r"(^|\.)(_orig_mod|_fsdp_wrapped_module)(?=\.)|^(module|base_model\.model)\.(?=.)")
 
@@ -94,7 +95,7 @@ def parameters_of(model: nn.Module) -> Parameters:
         rows += _rows(name, parameter.numel() // groups, groups)
     if not rows:
         text = "the model has no parameter that can be scored"
-        found = f"{len(left_out)} parameters, all left out"
+        found = f"{counted(len(left_out), 'parameter')}, all left out"
         raise BadInput("no-parameters", text, expected="a floating weight of two axes", found=found)
     return Parameters(scored, rows, left_out, sharded)
 

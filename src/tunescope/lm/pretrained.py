@@ -17,6 +17,7 @@ from tunescope.lm.foreign_code import TRUST, is_about_code, refuse_foreign_code,
 from tunescope.lm.place import located, place
 from tunescope.lm.verification import check_model, keep_unused
 from tunescope.source.spec import HubId
+from tunescope.words import counted
 
 DTYPES = ("auto", "float32", "float64", "bfloat16", "float16")
 
@@ -101,7 +102,7 @@ def _whole(family: Any, folder: Path, spec: str | Path, **options: Any) -> Any:
     if missing := sorted(found["missing_keys"]):
         raise BadInput(
             "weights-missing",
-            f"the checkpoint lacks {len(missing)} weights of {type(model).__name__}",
+            f"the checkpoint lacks {counted(len(missing), 'weight')} of {type(model).__name__}",
             file=spec,
             expected="every weight of the model",
             found=", ".join(missing[:3]),

@@ -13,6 +13,7 @@ from tunescope.corpus.rows import Row
 from tunescope.errors import BadInput, Notice
 from tunescope.lm.batches import padded
 from tunescope.lm.loss import predicts_next_token
+from tunescope.words import counted
 
 # Share of the tokens that a masked language model is asked for [Devlin et al. 2018, arXiv 1810.04805].
 MASKED_SHARE = 0.15
@@ -96,15 +97,25 @@ def _noticed(data: str, rejected: int, rows: int, examples: list[Example]) -> li
     found = []
     if rejected:
         found.append(
-            Notice("data-rejected", f"{rejected} records of {data} are no examples and were left out")
+            Notice(
+                "data-rejected",
+                f"{counted(rejected, 'record')} of {data} left out: no example can be made of it",
+            )
         )
     if lost:
         text = (
-            f"{lost} of {rows} sequences of {data} have nothing to score within the length and were left out"
+            f"{lost} of {counted(rows, 'sequence')} of {data} {'has' if lost == 1 else 'have'} "
+            f"nothing to score within the length and {'was' if lost == 1 else 'were'} left out"
         )
         found.append(Notice("data-left-out", text))
     if cut:
-        found.append(Notice("data-cut", f"{cut} of {rows} sequences of {data} were cut at their end"))
+        found.append(
+            Notice(
+                "data-cut",
+                f"{cut} of {counted(rows, 'sequence')} of {data} "
+                f"{'was' if cut == 1 else 'were'} cut at the end",
+            )
+        )
     return found
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from tunescope.page.markup import Markup, element, joined, name
 from tunescope.page.panels import Data, Part
 from tunescope.version import YEAR, __version__
+from tunescope.words import counted
 
 _HEADS = ("label", "place", "format", "revision", "bytes", "digest")
 # What computes: the versions of these decide the last digits.
@@ -96,7 +97,7 @@ def _table(key: str, item: Data, kinds: Sequence[str]) -> Markup:
         joined(element("dt", element("code", column)), element("dd", _meaning(item.meanings.get(column, {}))))
         for column in item.frame.columns
     ]
-    title = f"{kind}: {table.replace('_', ' ')} ({item.frame.height:,} rows)"
+    title = f"{kind}: {table.replace('_', ' ')} ({counted(item.frame.height, 'row')})"
     csv = element("button", "CSV", type="button", class_="csv", data_csv=key)
     note = element("p", item.note) if item.note else Markup("")
     return element("details", element("summary", title), csv, note, element("dl", *columns), class_="table")

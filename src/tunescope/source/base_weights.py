@@ -12,6 +12,7 @@ from tunescope.errors import Notice
 from tunescope.source.files.tensors import LazyTensor, is_float
 from tunescope.source.matching import address_place, matched
 from tunescope.source.whole import WholeModel
+from tunescope.words import counted
 
 
 def with_base_weights(deltas: Sequence[Delta], base: WholeModel, transposed: bool = False) -> list[Delta]:
@@ -46,7 +47,10 @@ def made_whole(pending: Sequence[Pending], base: WholeModel) -> tuple[list[Delta
             made.append(found)
     if not missed:
         return made, []
-    text = f"{len(missed)} of {len(pending)} modules multiply a weight that the base does not have so"
+    text = (
+        f"{len(missed)} of {counted(len(pending), 'module')} "
+        f"{'multiplies' if len(missed) == 1 else 'multiply'} a weight that the base does not have so"
+    )
     return made, [Notice("needs-base", f"{text}: {missed[0][0]}: {missed[0][1]}", missed[0][0])]
 
 

@@ -22,6 +22,7 @@ from tunescope.source.hub_models import fetch_model
 from tunescope.source.matching import address_place, matched
 from tunescope.source.model_files import open_model_files
 from tunescope.source.spec import HubId, parse_hub_id
+from tunescope.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class BaseCheckpoint:
         more = f" and {len(unfit) - 3} more" if len(unfit) > 3 else ""
         raise BadInput(
             "other-base",
-            f"the adapter does not fit this base: {len(unfit)} shapes differ",
+            f"the adapter does not fit this base: {counted(len(unfit), 'shape differs', 'shapes differ')}",
             file=self.location,
             tensor=", ".join(printable(tensor.name) for _, tensor in listed) + more,
             expected=", ".join(f"{d.d_out}×{d.d_in} as {d.component_name} needs" for d, _ in listed),

@@ -7,6 +7,7 @@ from tunescope.delta import Delta
 from tunescope.errors import Notice, TunescopeError
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.weights import Format, Reading, Weights
+from tunescope.words import counted
 
 
 def scaled_as_asked(
@@ -23,7 +24,9 @@ def scaled_as_asked(
     replaced = sum(delta.scale != scale for delta in stated)
     if not replaced:
         return list(given), []
-    text = f"--scale replaced the scale that the file states, in {replaced} of {len(stated)} modules"
+    text = (
+        f"--scale replaced the scale that the file states, in {replaced} of {counted(len(stated), 'module')}"
+    )
     return list(given), [Notice("scale-replaced", text)]
 
 

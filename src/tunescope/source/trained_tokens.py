@@ -11,6 +11,7 @@ from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
 from tunescope.source.pairing import paired_delta
 from tunescope.source.whole import WholeModel
+from tunescope.words import counted
 
 # The method that trains nothing else.
 TOKENS = "TRAINABLE_TOKENS"
@@ -41,7 +42,10 @@ def trained_tokens(source: Source, tensors: Mapping[str, LazyTensor], base: Whol
             )  # fmt: skip
         before = Picked(table, tuple(rows), table.shape[1])
         delta = paired_delta(f"{module}.weight", tensor, before, base)
-        status = f"the rows of {len(rows)} trained tokens, of {table.shape[0]}; all numbers are of these rows"
+        status = (
+            f"the rows of {counted(len(rows), 'trained token')}, of "
+            f"{table.shape[0]}; all numbers are of these rows"
+        )
         yield replace(delta, tensors=(name,), status=status)
 
 

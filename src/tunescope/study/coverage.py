@@ -4,6 +4,7 @@ import polars as pl
 
 from tunescope.study.finding import named
 from tunescope.study.markdown import escaped
+from tunescope.words import counted
 
 
 def coverage_lines(coverage: pl.DataFrame) -> list[str]:
@@ -12,7 +13,10 @@ def coverage_lines(coverage: pl.DataFrame) -> list[str]:
     for label in coverage["model_id"].unique(maintain_order=True).to_list():
         rows = coverage.filter(pl.col("model_id") == label)
         used = rows.filter(pl.col("status") == "used")
-        text = f"{used.height} of {rows.height} tensors ({_bytes(used)} of {_bytes(rows)}) are part of a ΔW"
+        text = (
+            f"{used.height} of {counted(rows.height, 'tensor')} "
+            f"({_bytes(used)} of {_bytes(rows)}) are part of a ΔW"
+        )
         left = rows.filter(pl.col("status") != "used")
         reasons = left.group_by("reason").len().sort(["len", "reason"], descending=[True, False]).iter_rows()
         rest = "; ".join(f"{count} {escaped(reason)}" for reason, count in reasons)

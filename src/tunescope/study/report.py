@@ -10,6 +10,7 @@ from tunescope.page.panels import Check, Content, Part
 from tunescope.study.markdown import read_line
 from tunescope.study.recorded import telling
 from tunescope.study.study import Study
+from tunescope.words import counted
 
 
 def report(studies: Sequence[Study]) -> str:
@@ -68,7 +69,10 @@ def _checks(study: Study) -> Iterator[Check]:
 def _coverage(rows: pl.DataFrame) -> Check:
     used = rows.filter(pl.col("status") == "used")
     left = rows.height - used.height
-    text = f"{used.height:,} of {rows.height:,} tensors are part of what was measured"
+    text = (
+        f"{used.height:,} of {counted(rows.height, 'tensor')} "
+        f"{'is' if used.height == 1 else 'are'} part of what was measured"
+    )
     if not left:
         return Check("coverage", "good", f"{text}.")
     reasons = rows.filter(pl.col("status") != "used")["reason"].fill_null("no reason").unique().sort()

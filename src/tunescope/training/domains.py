@@ -13,6 +13,7 @@ from tunescope.corpus.rows import record_of
 from tunescope.errors import BadInput, concerning
 from tunescope.lm.texts import Limits, cut_by_model, encoded
 from tunescope.training.recipe import Recipe
+from tunescope.words import counted
 from tunescope.writing import write_text
 
 HELD_OUT = "held_out"
@@ -67,13 +68,13 @@ def _notices(domain: Domain) -> Iterator[str]:
     if rejected := record["rejected"]:
         named = "; ".join(f"line {bad['line']}: {bad['reason']}" for bad in rejected[:3])
         more = f" and {record['rejected_rows'] - 3} more" if record["rejected_rows"] > 3 else ""
-        yield f"{record['rejected_rows']} rows rejected ({named}{more})"
+        yield f"{counted(record['rejected_rows'], 'row')} rejected ({named}{more})"
     if record["cut_rows"]:
-        yield f"{record['cut_rows']} rows left out, for their answer lies behind the last token kept"
+        yield f"{counted(record['cut_rows'], 'row')} left out, for the answer lies behind the last token kept"
     if record["truncated_rows"]:
-        yield f"{record['truncated_rows']} rows lost their end, after {record['max_length']} tokens"
+        yield f"{counted(record['truncated_rows'], 'row')} lost the end, after {record['max_length']} tokens"
     if record["also_held_out"]:
-        yield f"{record['also_held_out']} rows not trained on, for they equal held-out ones"
+        yield f"{counted(record['also_held_out'], 'row')} not trained on, equal to held-out ones"
 
 
 def _domain(name: str, rows: Rows, tokenizer: Any, recipe: Recipe, limits: Limits) -> Domain:

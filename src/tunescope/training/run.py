@@ -29,6 +29,7 @@ from tunescope.training.recipe import Recipe, rate_name
 from tunescope.training.record import STOPPED, read_record
 from tunescope.training.recording import PARTS, Recording, holds_capture, read_capture, recorded
 from tunescope.training.start import FILE as START
+from tunescope.words import counted
 from tunescope.writing import write_json, write_text
 
 MARKER = "complete"
@@ -93,7 +94,8 @@ def refuse_stopped(runs: Sequence[Run]) -> None:
     kind = next((k for k in (BadInput, Missing, Exhausted) if codes == {k.exit_code}), TunescopeError)
     raise kind(
         "capture-stopped",
-        f"{len(records)} of {len(runs)} runs are trained, but their motion is not recorded whole",
+        f"{len(records)} of {counted(len(runs), 'run')} "
+        f"{'is' if len(records) == 1 else 'are'} trained, but their motion is not recorded whole",
         file=runs[0].root,
         expected="captures up to the last step",
         found="; ".join(f"{name}: {record['reason']}" for name, record in records.items()),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import overload
 
 from tunescope.training.run import Run
+from tunescope.words import counted
 
 
 class Runs(Sequence[Run]):
@@ -32,4 +33,4 @@ class Runs(Sequence[Run]):
 
     def _repr_html_(self) -> str:
         items = "".join(f"<li>{escape(run.name)}</li>" for run in self)
-        return f"<div><p>{len(self)} runs in {escape(str(self.folder))}</p><ul>{items}</ul></div>"
+        return f"<div><p>{counted(len(self), 'run')} in {escape(str(self.folder))}</p><ul>{items}</ul></div>"

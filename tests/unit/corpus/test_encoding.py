@@ -62,7 +62,7 @@ def test_the_end_is_cut_off_and_said_so(tokenizer):
 
 
 def test_nothing_left_to_learn_is_an_error(tokenizer):
-    with pytest.raises(BadInput, match="none of 1 rows"):
+    with pytest.raises(BadInput, match="none of 1 row "):
         encode([Row("a" * 9, "b")], tokenizer, 5)
 
 

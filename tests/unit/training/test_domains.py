@@ -44,7 +44,7 @@ def test_what_is_left_out_is_counted_and_named_by_line(tmp_path, caplog):
     assert (record["cut_rows"], record["truncated_rows"], record["rows"]) == (1, 1, 22)
     assert record["train_rows"] + record["held_out_rows"] == 21
     assert "d: 2 rows rejected (line 23" in caplog.text
-    assert "1 rows lost their end" in caplog.text
+    assert "1 row lost the end" in caplog.text
 
 
 def test_the_loss_is_the_mean_over_tokens_whatever_the_batches(tmp_path):
@@ -68,7 +68,7 @@ def test_rows_are_cut_at_the_models_own_length(tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "tunescope"):
         domain = read_domains({"a": str(path)}, byte_tokenizer(), recipe, Limits(259, 16))["a"]
     assert max(len(example.input_ids) for example in domain.train) == 16
-    assert "5 rows lost their end, after 16 tokens" in caplog.text
+    assert "5 rows lost the end, after 16 tokens" in caplog.text
 
 
 def test_tokens_without_an_embedding_are_refused(tmp_path):

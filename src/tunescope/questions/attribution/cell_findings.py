@@ -12,6 +12,7 @@ from tunescope.questions.attribution.case import ALPHA, FEWEST_SEQUENCES, Case, 
 from tunescope.statistics.multiplicity import benjamini_hochberg, holm
 from tunescope.statistics.tails import leading_outliers, t5_scale
 from tunescope.study.finding import Finding, named, significant
+from tunescope.words import counted
 
 Floats = NDArray[np.float64]
 # Cells against the whole are worth a sentence from this share of Σ|attribution| on.
@@ -50,8 +51,9 @@ def against(case: Case) -> Iterable[Finding]:
     names = [frame["component_name"][int(i)] for i in order]
     verb = "raised" if sign < 0 else "lowered"
     text = (
-        f"{len(names)} of {frame.height} updates {verb} the loss on {case.data} against the rest: "
-        f"{named(names)}, {percent(share)} of all that was moved in either direction ({case.n} sequences)."
+        f"{len(names)} of {counted(frame.height, 'update')} {verb} the loss on {case.data} against the rest: "
+        f"{named(names)}, {percent(share)} of all that was moved in "
+        f"either direction ({counted(case.n, 'sequence')})."
     )
     evidence = case.evidence(
         "attribution / standard error, one-sided t", float(max(opposed / _errors(frame))),

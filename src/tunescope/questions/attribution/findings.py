@@ -14,6 +14,7 @@ from tunescope.questions.attribution.sight import visible_gain
 from tunescope.questions.attribution.stopping import left_over
 from tunescope.statistics.multiplicity import benjamini_hochberg, holm
 from tunescope.study.finding import Finding, named, significant
+from tunescope.words import counted
 
 # Weights with an effect on one data set alone meet the test of the other at its whole level.
 TRADE_ALPHA = ALPHA / 2
@@ -72,7 +73,7 @@ def _gain(case: Case) -> Iterable[Finding]:
         kind, verb, by = ("gain", "lowered", "a gain of") if gain > 0 else ("no_gain", "raised", "by")
         text = (
             f"Fine-tuning {verb} the loss on {data} {both}, {by} {significant(abs(gain))} ± "
-            f"{significant(error, 2)} over {case.n} sequences."
+            f"{significant(error, 2)} over {counted(case.n, 'sequence')}."
         )
     strength = abs(gain / error) if error else 0.0
     yield Finding(kind, text, (case.model,), evidence=evidence, strength=strength,
@@ -93,7 +94,8 @@ def _not_converged(case: Case) -> Iterable[Finding]:
         return
     text = (
         f"On {case.data} the weights add up to {significant(summary['sum'])} nats per token where the loss "
-        f"changed by {significant(-summary['gain'])}: after {summary['nodes']} nodes the difference is "
+        f"changed by {significant(-summary['gain'])}: after "
+        f"{counted(summary['nodes'], 'node')} the difference is "
         f"{significant(summary['residual'])} ({significant(summary['tolerance'])} would do), and "
         f"{left_over(summary)}."
     )
@@ -106,7 +108,10 @@ def _left(case: Case) -> Iterable[Finding]:
     left = case.summary["not_attributed"]
     if left:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in list(left.items())[:3])
-        text = f"{len(left)} changed tensors are not attributed; the tuned loss is without them ({reasons})."
+        text = (
+            f"{counted(len(left), 'changed tensor is', 'changed tensors are')} not "
+            f"attributed; the tuned loss is without them ({reasons})."
+        )
         yield Finding("not_attributed", text, (case.model,), tuple(left), evidence={"tensors": len(left)},
                       severity="warning")  # fmt: skip
 
@@ -160,7 +165,7 @@ def _trades(
         rows = rows.sort("attribution_b", descending=True)
         found = rows["component_name"].to_list()
         text = (
-            f"{len(found)} of {len(ps)} weights lowered the loss on {a} and raised it on {b}: "
+            f"{len(found)} of {counted(len(ps), 'weight')} lowered the loss on {a} and raised it on {b}: "
             f"{named(found, 3)}."
         )
         p = max(rows["q"].to_list())

@@ -11,6 +11,7 @@ from tunescope.errors import BadInput
 from tunescope.lm.parameters import parameters_of
 from tunescope.questions.attribution.cells import Changes, outputs_of, require_finite, wide
 from tunescope.source.formats.names import strip_wrappers
+from tunescope.words import counted
 
 
 def pair_changes(base: nn.Module, tuned: nn.Module) -> Changes:
@@ -109,7 +110,7 @@ def refuse_other_base(mismatches: list[str], file: str | None = None) -> NoRetur
     more = f"; and {len(mismatches) - 3} more" if len(mismatches) > 3 else ""
     raise BadInput(
         "other-base",
-        f"this was tuned from another base: {len(mismatches)} mismatches",
+        f"this was tuned from another base: {counted(len(mismatches), 'mismatch', 'mismatches')}",
         file=file,
         expected="the weights of the base, each with its shape",
         found="; ".join(mismatches[:3]) + more,

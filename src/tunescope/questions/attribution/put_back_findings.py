@@ -10,6 +10,7 @@ from scipy import stats
 from tunescope.linalg.ranks import spearman
 from tunescope.questions.attribution.case import Case
 from tunescope.study.finding import Finding, Severity, significant
+from tunescope.words import counted
 
 # From this rank correlation on, in each half, the map predicts single cells.
 AGREES = 0.5
@@ -38,7 +39,8 @@ def put_back(case: Case, rows: pl.DataFrame) -> Iterable[Finding]:
         kind, verdict = "put_back", "The gain is not told from none: this holds of these texts alone."
     ratio = _slope(rows)
     text = (
-        f"{rows.height} weights were put back to the base one at a time and the loss on {case.data} "
+        f"{counted(rows.height, 'weight was', 'weights were')} put back to the "
+        f"base one at a time and the loss on {case.data} "
         f"measured: {'; '.join(parts)}. {verdict}{_redundant(ratio)}"
     )
     known = [half["p"] for half in halves.values() if half["p"] is not None]

@@ -7,6 +7,7 @@ from tunescope.questions.attribution.sight import nothing_stands_out
 from tunescope.questions.attribution.stopping import left_over
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
+from tunescope.words import counted
 
 MEANING = (
     "Each changed weight is given its part of the loss change from base to tuned, in nats per token: "
@@ -64,7 +65,8 @@ def _sums(name: str, summary: Mapping[str, Any]) -> list[str]:
 def trust(name: str, summary: Mapping[str, Any]) -> str:
     """What a map rests on; rank correlations with what was measured, the largest apart from random ones."""
     text = (
-        f"- {escaped(name)}: {summary['tokens']} tokens of {summary['sequences']} sequences, "
+        f"- {escaped(name)}: {counted(summary['tokens'], 'token')} of "
+        f"{counted(summary['sequences'], 'sequence')}, "
         f"{summary['dtype']}, {_cells(summary['cells'])}. Spearman between halves of the data "
         f"{significant(summary['split_half_spearman'], 2)}, with the number of weights "
         f"{significant(summary['spearman_numel'], 2)}, with the change "

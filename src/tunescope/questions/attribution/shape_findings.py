@@ -14,6 +14,7 @@ from tunescope.statistics.groups import cuts, parts_differ
 from tunescope.statistics.location import Shift, groups_differ, mean_differs
 from tunescope.statistics.two_way import common_block
 from tunescope.study.finding import Finding
+from tunescope.words import counted
 
 Floats = NDArray[np.float64]
 # A third of the layers stands out when its layers do this many times what the others do.
@@ -195,7 +196,7 @@ def explained(case: Case) -> Iterable[Finding]:
         hidden = f"; among the quarter with the largest effects it is {top:.2f}" if top is not None else ""
         text = (
             f"{what} orders most of the map on {case.data}: Spearman {rho:.2f} with the size of the effect "
-            f"over {case.frame.height} weights{hidden}."
+            f"over {counted(case.frame.height, 'weight')}{hidden}."
         )
         evidence = case.evidence("Spearman with |attribution|", rho, null="kinds of weight exchanged", p=p,
                                  threshold=EXPLAINS, among_largest_quarter=top, **{key: rho})  # fmt: skip

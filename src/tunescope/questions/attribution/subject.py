@@ -20,6 +20,7 @@ from tunescope.source.live import live_weights
 from tunescope.source.locate import CONFIG
 from tunescope.source.open import open_source, read_file
 from tunescope.source.opened import Source
+from tunescope.words import counted
 
 Place = str | Path
 # What opening a whole model as an adapter is refused with.
@@ -83,7 +84,10 @@ def _notice_same(changes: Changes) -> None:
             expected="a changed weight",
             found="; ".join(f"{name}: {why}" for name, why in list(changes.left.items())[:3]),
         )
-    text = f"the tuned model and the base are identical: {changes.unchanged} tensors compared, all equal"
+    text = (
+        "the tuned model and the base are identical: "
+        f"{counted(changes.unchanged, 'tensor')} compared, all equal"
+    )
     changes.notices.append(Notice("no-change", text))
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tunescope.address import Address
 from tunescope.picture.views import Grid, grids
 from tunescope.study.finding import significant
+from tunescope.words import counted
 
 Floats = NDArray[np.float64]
 ATTRIBUTION = "change of the loss (nats per token)"
@@ -204,8 +205,8 @@ def caption(summary: Mapping[str, Any]) -> str:
     parts = [
         f"loss {summary['base_loss']:.4g} → {summary['tuned_loss']:.4g} nats per token",
         f"sum of all cells {significant(summary['sum'])}",
-        f"residual {significant(summary['residual'], 2)} at {summary['nodes']} nodes",
-        f"{summary['tokens']} tokens",
+        f"residual {significant(summary['residual'], 2)} at {counted(summary['nodes'], 'node')}",
+        f"{counted(summary['tokens'], 'token')}",
         f"data {summary['data_sha256'][:8]}",
         str(summary["dtype"]),
         f"Spearman between halves of the data {significant(summary['split_half_spearman'], 2)}",

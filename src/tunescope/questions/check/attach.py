@@ -17,6 +17,7 @@ from tunescope.questions.check.spelling import as_peft_spells, renamed
 from tunescope.questions.check.wanted import Shape, Wanted, stored_whole, wanted
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
+from tunescope.words import counted
 
 # How many leading parts of a name may stand for something else in the base.
 _LONGEST_HEAD = 5
@@ -70,7 +71,11 @@ def _looked_up(place: Place, base: BaseNames, by_place: Mapping[Address, str], s
     expert, count = address.expert, shape[0] if len(shape) == 3 else None
     if expert is not None and count is not None and expert >= count and _fused(place.wanted, shape):
         return replace(
-            place, weight=name, status="missing", found=shape, remedy=f"the base has {count} experts"
+            place,
+            weight=name,
+            status="missing",
+            found=shape,
+            remedy=f"the base has {counted(count, 'expert')}",
         )
     status = "attached" if fits(place.wanted, shape, source) else "shape_differs"
     return replace(place, weight=name, status=status, found=shape)
@@ -89,7 +94,7 @@ def _prompted(place: Place, base: BaseNames, source: Source) -> Place:
     shape = base.shapes[beside[0]]
     status = "attached" if fits(one, shape, source) else "shape_differs"
     if one.like == "ATTN_K" and len(beside) != layers:
-        remedy = f"the prefix is for {layers} layers, the base has {len(beside)}"
+        remedy = f"the prefix is for {counted(layers, 'layer')}, the base has {len(beside)}"
         return replace(place, weight=beside[0], status="missing", remedy=remedy)
     return replace(place, weight=beside[0], status=status, found=shape)
 
@@ -246,7 +251,7 @@ def _resized(place: Place) -> Place:
         rows = next(size for size in ours if size not in theirs)
         if table:
             return replace(place, remedy=f"resize the base's vocabulary to {rows} before loading")
-        return replace(place, remedy=f"load the base with {rows} labels (num_labels={rows})")
+        return replace(place, remedy=f"load the base with {counted(rows, 'label')} (num_labels={rows})")
     return place
 
 

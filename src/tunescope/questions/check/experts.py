@@ -15,6 +15,7 @@ from tunescope.questions.check.names import BY_PLACE
 from tunescope.questions.check.place import Place
 from tunescope.questions.check.wanted import Shape
 from tunescope.source.opened import Source
+from tunescope.words import counted
 
 # The parts of a stacked projection, in the order of its rows, by the names that files give them.
 _PARTS: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -111,7 +112,7 @@ def _stacked(
     shape = base.shapes[whole]
     place = replace(place, weight=whole, status="missing", found=shape)
     if int(numbered["number"]) >= shape[0]:
-        return replace(place, remedy=f"the base has {shape[0]} experts")
+        return replace(place, remedy=f"the base has {counted(shape[0], 'expert')}")
     if not _fits(place.wanted.shape, shape, halved=numbered["name"] in _INTO and "gate_up" in whole):
         return replace(place, status="shape_differs")
     if hindrance := _hindrance(numbered, base, source, held, shape[0]):

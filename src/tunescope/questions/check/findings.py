@@ -11,6 +11,7 @@ from tunescope.questions.check.base import BaseNames
 from tunescope.questions.check.place import Place
 from tunescope.source.opened import Source
 from tunescope.study.finding import Finding, named
+from tunescope.words import counted
 
 
 def attach_findings(label: str, found: Sequence[Place], base: BaseNames) -> Iterator[Finding]:
@@ -23,7 +24,8 @@ def attach_findings(label: str, found: Sequence[Place], base: BaseNames) -> Iter
     names = tuple(place.wanted.component_name for place in wrong)
     remedies = sorted({place.remedy for place in wrong if place.remedy})
     text = (
-        f"{len(wrong)} of {len(found)} modules of {label} meet no weight of {base.location} that they fit "
+        f"{_of(len(wrong), len(found))} of {label} "
+        f"{'meets' if len(wrong) == 1 else 'meet'} no weight of {base.location} that fits "
         f"({named(names)})." + (f" Remedy: {named(remedies)}." if remedies else "")
     )
     evidence |= {"remedies": remedies}
@@ -31,6 +33,10 @@ def attach_findings(label: str, found: Sequence[Place], base: BaseNames) -> Iter
     yield from _depth(label, wrong, base)
     yield from _experts(label, wrong, base)
     yield from _width(label, wrong, found)
+
+
+def _of(some: int, every: int) -> str:
+    return f"{some} of {counted(every, 'module')}"
 
 
 def rank_findings(label: str, found: Sequence[Place]) -> Iterator[Finding]:
@@ -41,7 +47,8 @@ def rank_findings(label: str, found: Sequence[Place]) -> Iterator[Finding]:
     first, names = wrong[0], tuple(place.wanted.component_name for place in wrong)
     remedies = sorted({place.remedy for place in wrong})
     text = (
-        f"{len(wrong)} of {len(found)} modules of {label} have another rank than its config states "
+        f"{_of(len(wrong), len(found))} of {label} "
+        f"{'has' if len(wrong) == 1 else 'have'} another rank than its config states "
         f"({named(names)}): by the config a factor of {names[0]} is {spelled(first.expected)}, in the "
         f"file {spelled(first.found)}; PEFT refuses to load it (size mismatch). Remedy: {named(remedies)}."
     )
@@ -59,7 +66,10 @@ def _loading(label: str, found: Sequence[Place], base: BaseNames) -> Iterator[Fi
         if place.status == "attached" and (rule := place.loading or base.loading):
             rules.setdefault(rule, []).append(place.wanted.component_name)
     for rule, names in rules.items():
-        text = f"{len(names)} of {len(found)} modules of {label} meet their weights once loaded: {rule}."
+        text = (
+            f"{_of(len(names), len(found))} of {label} "
+            f"{'meets its weight' if len(names) == 1 else 'meet their weights'} once loaded: {rule}."
+        )
         evidence = {"modules": len(found), "renamed": len(names), "rule": rule}
         yield Finding("names_of_the_loader", text, (label,), tuple(names), evidence=evidence)
 
@@ -142,7 +152,8 @@ def deep_findings(source: Source) -> Iterator[Finding]:
     ):
         if names:
             text = (
-                f"{len(names)} of {many} updates of {source.label} {what[len(names) > 1]} {what[2]} "
+                f"{len(names)} of {counted(many, 'update')} of "
+                f"{source.label} {what[len(names) > 1]} {what[2]} "
                 f"({named(names)})."
             )
             yield Finding(kind, text, (source.label,), tuple(names), severity="warning",

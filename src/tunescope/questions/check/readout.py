@@ -6,6 +6,7 @@ from typing import Any
 from tunescope.study.coverage import coverage_lines
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.study.study import Study
+from tunescope.words import counted
 
 METHODS = (
     "Read from {read}: a module attaches where the base has a weight of its name and shape, as "
@@ -33,7 +34,9 @@ def check_markdown(study: Study) -> str:
     for label, model in document["models"].items():
         lines.append(f"- {_told(label, model)}")
     if base:
-        lines.append(f"- the base: {base['weights']} weights, from {_size(base['bytes_read'])} of headers.")
+        lines.append(
+            f"- the base: {counted(base['weights'], 'weight')}, from {_size(base['bytes_read'])} of headers."
+        )
     lines += ["", "## Findings", "", *finding_lines(document["findings"], _nothing(study))]
     lines += ["", "## Coverage", "", *coverage_lines(study.tables["coverage"].frame)]
     return (
@@ -61,7 +64,10 @@ def _nothing(study: Study) -> str:
         if study.arguments.get("deep")
         else "the values were not read: --deep also tells updates of zero, of no finite numbers, and doubled."
     )
-    return f"Nothing stands in the way in {modules} modules: names, shapes and ranks agree{where}; {values}"
+    return (
+        f"Nothing stands in the way in {counted(modules, 'module')}: "
+        f"names, shapes and ranks agree{where}; {values}"
+    )
 
 
 def _row(label: str, model: Mapping[str, Any], against_base: bool) -> list[str]:

@@ -9,6 +9,7 @@ from tunescope.questions.check.place import Place
 from tunescope.source.opened import Source
 from tunescope.source.tuners.patterns import fits_whole
 from tunescope.study.finding import Finding, named
+from tunescope.words import counted
 
 _ALL_LINEAR = "all-linear"
 # Heads and tables that `all-linear` passes over.
@@ -29,7 +30,8 @@ def target_findings(source: Source, found: Sequence[Place], base: BaseNames) -> 
         return
     names = component_names(distinct_addresses([parse(module) for module in absent]))
     text = (
-        f"{len(absent)} of {len(targeted)} modules that the config of {source.label} targets are not in the "
+        f"{len(absent)} of {counted(len(targeted), 'module')} that the config of "
+        f"{source.label} targets {'is' if len(absent) == 1 else 'are'} not in the "
         f"file ({named(names)}): PEFT loads it with a warning and leaves them untrained. A half-written save "
         "looks like this: save the adapter again, or take them out of target_modules."
     )

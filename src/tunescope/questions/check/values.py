@@ -11,6 +11,7 @@ from tunescope.source.formats.lycoris import rescaled
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
 from tunescope.study.finding import Finding, named
+from tunescope.words import counted
 
 # Values that are looked at together.
 _AT_ONCE = 1 << 22
@@ -61,7 +62,8 @@ def value_findings(source: Source, modules: list[Wanted]) -> Iterator[Finding]:
     many = len(names)
     if untrained:
         text = (
-            f"{len(untrained)} of {many} modules of {source.label} change nothing: their parameters are as "
+            f"{len(untrained)} of {counted(many, 'module')} of {source.label} "
+            f"{'changes' if len(untrained) == 1 else 'change'} nothing: their parameters are as "
         )
         yield _raised(
             "untrained", f"{text}they were before training ({named(untrained)}).", source, untrained, many
@@ -70,7 +72,8 @@ def value_findings(source: Source, modules: list[Wanted]) -> Iterator[Finding]:
     if unknown:
         method = source.config.get("peft_type", source.format)
         text = (
-            f"whether {len(unknown)} of {many} modules of {source.label} were trained cannot be told: "
+            f"whether {len(unknown)} of {counted(many, 'module')} of {source.label} "
+            f"{'was' if len(unknown) == 1 else 'were'} trained cannot be told: "
             f"{method} starts from random numbers or from the base's own ({named(unknown)})."
         )
         yield _raised("not_judged", text, source, unknown, many, severity="note")
@@ -102,7 +105,10 @@ def _half_saved(source: Source, held: Held, names: Mapping[str, str]) -> Iterato
         if module in names and there in parameters and lacking not in parameters
     ]
     if half:
-        text = f"{len(half)} of {len(names)} modules of {source.label} are half saved ({named(half)})."
+        text = (
+            f"{len(half)} of {counted(len(names), 'module')} of {source.label} "
+            f"{'is' if len(half) == 1 else 'are'} half saved ({named(half)})."
+        )
         yield _raised("half_saved", text, source, half, len(names))
 
 
@@ -112,7 +118,8 @@ def _not_finite(source: Source) -> Iterator[Finding]:
     broken = [tensor.name for tensor in looked if not _finite(tensor)]
     if broken:
         text = (
-            f"{len(broken)} of {len(looked)} tensors of {source.label} that are in no update hold values "
+            f"{len(broken)} of {counted(len(looked), 'tensor')} of "
+            f"{source.label} that are in no update hold values "
             f"that are no finite numbers ({named(broken)})."
         )
         yield _raised("non_finite", text, source, [], len(looked), tensors=broken)

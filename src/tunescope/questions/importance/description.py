@@ -7,6 +7,7 @@ import polars as pl
 
 from tunescope.address import Address
 from tunescope.study.finding import named, significant
+from tunescope.words import counted
 
 HALF = 0.5  # share of the sum that a band of layers must hold
 _FEWEST = 4
@@ -39,7 +40,8 @@ def _band(part: pl.DataFrame, name: str) -> list[str]:
     band = f"layer {layers[start]}" if one else f"layers {layers[start]} to {layers[stop - 1]}"
     even = (stop - start) / len(layers)
     return [
-        f"{share:.0%} of the sum over layers{name} lies in {band}, {stop - start} of {len(layers)} layers: "
+        f"{share:.0%} of the sum over layers{name} lies in {band}, "
+        f"{stop - start} of {counted(len(layers), 'layer')}: "
         f"spread evenly it would be {even:.0%}."
     ]
 

@@ -18,6 +18,7 @@ from tunescope.questions.importance.views import size_spearman
 from tunescope.statistics.groups import cuts, parts_differ
 from tunescope.statistics.multiplicity import holm
 from tunescope.study.finding import Finding, merged, named
+from tunescope.words import counted
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05
@@ -264,7 +265,8 @@ def _below_zero(frame: pl.DataFrame, model_id: str) -> Iterator[Finding]:
         return
     layers = [f"{row['layer']}" for row in sure.iter_rows(named=True)]
     text = (
-        f"Layer Importance is below zero in {below.height} of {bypass.height} layers: without one of them "
+        f"Layer Importance is below zero in {below.height} of "
+        f"{counted(bypass.height, 'layer')}: without one of them "
         f"the loss is lower, told from zero in {sure.height} ({named(layers, 6)})."
     )
     evidence = {
@@ -282,9 +284,12 @@ def _below_zero(frame: pl.DataFrame, model_id: str) -> Iterator[Finding]:
 
 def _left_out(summary: Mapping[str, Any], model_id: str) -> Iterator[Finding]:
     if left := summary.get("parameters_not_scored"):
-        text = f"{len(left)} parameters could not be scored: {named(left)}."
+        text = f"{counted(len(left), 'parameter')} could not be scored: {named(left)}."
         evidence = {"parameters": dict(left)}
         yield Finding("not_understood", text, (model_id,), evidence=evidence, severity="warning")
     if silent := summary.get("parameters_without_gradient"):
-        text = f"{len(silent)} parameters play no part in the loss and score zero: {named(silent)}."
+        text = (
+            f"{counted(len(silent), 'parameter plays', 'parameters play')} no part in the loss "
+            f"and {'scores' if len(silent) == 1 else 'score'} zero: {named(silent)}."
+        )
         yield Finding("without_gradient", text, (model_id,), evidence={"parameters": list(silent)})

@@ -16,6 +16,7 @@ from tunescope.lm.texts import limits_of
 from tunescope.questions.importance.passes import PassSums, launched, rounding
 from tunescope.questions.importance.reducer import GradientReducer
 from tunescope.questions.importance.setting import Setting
+from tunescope.words import counted
 
 # From here on the GPU is busy for longer than Python takes to launch its work, and a graph saves nothing.
 LONGEST = 2048
@@ -108,8 +109,9 @@ class Graphs:
         """How many sequences were replayed, and why not all."""
         share = 100 * self.replayed / max(1, self.sequences)
         text = (
-            f"{self.replayed} of {self.sequences} sequences ({share:.0f}%) were scored by replaying CUDA "
-            f"graphs, recorded for {self.lengths} lengths"
+            f"{self.replayed} of {counted(self.sequences, 'sequence')} "
+            f"({share:.0f}%) were scored by replaying CUDA "
+            f"graphs, recorded for {counted(self.lengths, 'length')}"
         )
         text += "" if self.refused is None else f"; the model is not recorded: {self.refused}"
         return [Notice("graphs-replayed", text)]

@@ -12,6 +12,7 @@ from tunescope.lm.batches import Batch
 from tunescope.lm.parameters import Parameters
 from tunescope.lm.processes import local, summed
 from tunescope.questions.importance.setting import Array, Samples, Setting
+from tunescope.words import counted
 
 
 def magnitudes(parameters: Parameters) -> Array:
@@ -25,8 +26,13 @@ def magnitudes(parameters: Parameters) -> Array:
     found = summed(found) if parameters.sharded else found
     if not found.isfinite().all():
         broken = [row.name for row, good in zip(parameters.rows, found.isfinite(), strict=True) if not good]
-        raise BadInput("not-finite", f"{len(broken)} tensors hold NaN or infinity", tensor=broken[0],
-                       expected="finite weights", found=", ".join(broken[:3]))  # fmt: skip
+        raise BadInput(
+            "not-finite",
+            f"{counted(len(broken), 'tensor holds', 'tensors hold')} NaN or infinity",
+            tensor=broken[0],
+            expected="finite weights",
+            found=", ".join(broken[:3]),
+        )
     return found.numpy()
 
 

@@ -23,6 +23,7 @@ from tunescope.questions.importance.noise import Noise
 from tunescope.questions.importance.reducer import GradientReducer
 from tunescope.questions.importance.setting import Array, Scorer, Setting
 from tunescope.questions.importance.streaming import Options, Pass
+from tunescope.words import counted
 
 UNITS = {
     "taylor": "nats/token per unit of relative change",
@@ -79,7 +80,10 @@ def measure(model: nn.Module, batches: Iterable[Mapping[str, Any]], options: Opt
     if "magnitude" in options.methods:
         measurement.magnitude = magnitudes(parameters)
     if training:
-        text = f"{len(training)} modules were in training mode; dropout was off while scoring and is on again"
+        text = (
+            f"{counted(len(training), 'module was', 'modules were')} in training "
+            "mode; dropout was off while scoring and is on again"
+        )
         measurement.notices.append(Notice("training-mode", text))
     return measurement
 
@@ -95,7 +99,11 @@ def _measurement(run: Pass, blocks: list[Block]) -> Measurement:
     for scorer in run.scorers:
         measurement.notices += scorer.notices() if isinstance(scorer, GradientScores | Bypass) else []
     if skipped:
-        text = f"{skipped} of {run.sequences} sequences have no token to score and are left out"
+        text = (
+            f"{skipped} of {counted(run.sequences, 'sequence')} "
+            f"{'has' if skipped == 1 else 'have'} no token to score and "
+            f"{'is' if skipped == 1 else 'are'} left out"
+        )
         measurement.notices.append(Notice("sequences-skipped", text))
     return measurement
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
+from tunescope.words import counted
 
 
 def importance_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[str, Any]] = ()) -> str:
@@ -13,7 +14,7 @@ def importance_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[s
     lines = [
         f"# What {escaped(document['model'])} depends on",
         "",
-        f"{summary['sequences']} sequences with {summary['tokens']} scored tokens of "
+        f"{counted(summary['sequences'], 'sequence')} with {counted(summary['tokens'], 'scored token')} of "
         f"{escaped(document['data'])}, {summary['dtype']}; loss {significant(summary['loss'], 4)} "
         f"± {significant(summary['loss_stderr'], 2)} nats/token.",
     ]
@@ -36,7 +37,8 @@ def nothing_stands_out(document: Mapping[str, Any]) -> str:
         "nine times in ten"
     )
     return (
-        f"Nothing stands out in {tensors} tensors and {document['summary']['sequences']} sequences: "
+        f"Nothing stands out in {counted(tensors, 'tensor')} and "
+        f"{counted(document['summary']['sequences'], 'sequence')}: "
         f"{lead}; no map shows only size, and no two orders surely differ."
     )
 

@@ -22,7 +22,7 @@ from tunescope.study.finding import noticed_together, ordered
 from tunescope.study.progress import Tell, silent, speaks
 from tunescope.study.study import Study, asked
 from tunescope.table import SCHEMA_VERSION, Column, Schema, Table, described
-from tunescope.words import word_tuple
+from tunescope.words import counted, word_tuple
 from tunescope.writing import held
 
 DEFAULT_METHODS = ("taylor", "curvature")
@@ -158,7 +158,7 @@ def _scored(
     said = [Notice(entry["slug"], entry["text"]) for entry in table.meta["summary"]["notices"]]
     scored = table.meta["summary"]["sequences"]
     if total is not None and scored < total:
-        text = f"every error was below the precision asked for after {scored} of {total} sequences"
+        text = f"every error was below the precision asked for after {scored} of {counted(total, 'sequence')}"
         said.append(Notice("stopped-early", text))
     return table, said
 
@@ -166,7 +166,7 @@ def _scored(
 def _few(given: Mapping[str, Any], total: int) -> list[Notice]:
     found = []
     if total < given["sequences"]:
-        text = f"{total} sequences could be scored, {given['sequences']} were asked for"
+        text = f"{counted(total, 'sequence')} could be scored, {given['sequences']} were asked for"
         found.append(Notice("few-sequences", text))
     if total < given["batch_size"]:
         text = f"a batch was to hold {given['batch_size']} sequences; all {total} make one batch"

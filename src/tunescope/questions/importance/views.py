@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tunescope.linalg.ranks import ranks, spearman
 from tunescope.study.finding import named
+from tunescope.words import counted
 
 Array = NDArray[np.float64]
 
@@ -195,7 +196,9 @@ def _worth(frame: pl.DataFrame, method: str, summary: Mapping[str, Any]) -> list
         )
     numbers = summary.get("methods", {}).get(method, {})
     if (halves := numbers.get("split_half_spearman")) is not None:
-        sentences.append(f"Two halves of the {summary['sequences']} sequences agree at {halves:.3f}.")
+        sentences.append(
+            f"Two halves of the {counted(summary['sequences'], 'sequence')} agree at {halves:.3f}."
+        )
     outside = frame.filter((pl.col("method") == method) & pl.col("layer").is_null())
     if outside.height:
         shares = outside.sort("share", descending=True, nulls_last=True)

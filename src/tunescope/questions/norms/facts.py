@@ -50,7 +50,7 @@ def _unchanged(model: str, names: Sequence[str], of: int) -> Finding:
         text = f"{model} is identical to the base: {counted(of, 'tensor')} compared, all of them equal."
         return Finding("unchanged", text, (model,), evidence=evidence)
     are = "equals" if len(names) == 1 else "equal"
-    text = f"{model}: {len(names)} of {of} tensors {are} those of the base ({named(names)})."
+    text = f"{model}: {len(names)} of {counted(of, 'tensor')} {are} those of the base ({named(names)})."
     return Finding("unchanged", text, (model,), tuple(names), evidence=evidence)
 
 
@@ -59,7 +59,7 @@ def _zero(models: Sequence[str], components: Sequence[str], of: int) -> str:
     if not components:
         return f"Every update of {who} is exactly zero: never trained, or its keys did not match when saved."
     are = "is" if len(components) == 1 else "are"
-    return f"{len(components)} of {of} updates {are} exactly zero in {who} ({named(components)})."
+    return f"{len(components)} of {counted(of, 'update')} {are} exactly zero in {who} ({named(components)})."
 
 
 def non_finite(frame: pl.DataFrame) -> Iterator[Finding]:

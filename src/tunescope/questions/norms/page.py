@@ -17,6 +17,7 @@ from tunescope.questions.norms.sight import nothing_stands_out
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
 from tunescope.table import Table, described
+from tunescope.words import counted
 
 # What says how a weight is stored is shown in a cell's drawer, but is no map.
 _NO_MAP = frozenset({"step", "lora_rank", "lora_alpha", "d_out", "d_in"})
@@ -165,7 +166,9 @@ def _checks(frame: pl.DataFrame) -> Iterator[Check]:
     unknown = frame.filter(pl.col("scale").is_null())
     if unknown.height:
         models = ", ".join(unknown["model_id"].unique(maintain_order=True).to_list())
-        yield Check("scale", "unknown", f"The scale of {unknown.height} weights is not known: {models}.")
+        yield Check(
+            "scale", "unknown", f"The scale of {counted(unknown.height, 'weight')} is not known: {models}."
+        )
     else:
         scales = sorted(set(frame["scale"].to_list()))
         text = ", ".join(f"{scale:.4g}" for scale in scales[:5])
@@ -178,7 +181,7 @@ def _checks(frame: pl.DataFrame) -> Iterator[Check]:
         models = ", ".join(rounded["model_id"].unique(maintain_order=True).to_list())
         said = rounded["status"].str.extract(r"(values compared after rounding to \w+)")
         text = ", ".join(said.drop_nulls().unique(maintain_order=True).to_list())
-        of = f"{rounded.height:,} of {frame.height:,} weights ({models})"
+        of = f"{rounded.height:,} of {counted(frame.height, 'weight')} ({models})"
         yield Check(
             "precision", "note", f"Base and tuned model are stored in different precision: {text}, {of}."
         )
@@ -196,7 +199,8 @@ def _about(frame: pl.DataFrame) -> list[str]:
     layers = frame["layer"].drop_nulls().n_unique()
     most = max(frame.group_by("model_id").len()["len"].to_list(), default=0)
     several = frame["model_id"].n_unique() > 1
-    return [*stored, f"{layers} layers", f"{'up to ' * several}{most:,} weights{' each' * several}"]
+    weights = f"{'up to ' * several}{counted(most, 'weight')}{' each' * several}"
+    return [*stored, counted(layers, "layer"), weights]
 
 
 # What is stored of an update, in words.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from tunescope.study.finding import Finding, merged, named
+from tunescope.words import counted
 
 if TYPE_CHECKING:
     from tunescope.measure.between import Between
@@ -46,9 +47,13 @@ def _duplicates(both: "Between", pairs: Sequence[Pair]) -> Iterable[Finding]:
         counts[group_of[i]] = max(counts[group_of[i]], int(both.named[i, j]))
     for models, count in zip(groups, counts, strict=True):
         who = tuple(both.labels[i] for i in models)
-        text = f"{named(who, _MANY)} hold exactly the same update in all {count} components they share."
+        text = f"{named(who, _MANY)} hold exactly the same update in {_all(count)} they share."
         evidence = {"statistic": "identical components", "value": count, "n": count}
         yield Finding("duplicate", text, who, evidence=evidence, severity="warning", strength=float(len(who)))
+
+
+def _all(count: int) -> str:
+    return "the one component" if count == 1 else f"all {counted(count, 'component')}"
 
 
 def opposite_updates(both: "Between") -> list[Finding]:
@@ -63,7 +68,7 @@ def _opposite(both: "Between", i: int, j: int) -> Finding:
     a, b, cosine, count = both.labels[i], both.labels[j], float(both.cosine[i, j]), int(both.compared[i, j])
     text = (
         f"{a} and {b} changed in opposite directions: the cosine of their updates is {cosine:.3f} over the "
-        f"{count} components compared. One undoes the other, or a sign is turned."
+        f"{counted(count, 'component')} compared. One undoes the other, or a sign is turned."
     )
     evidence = {"statistic": "cosine of ΔW", "value": cosine, "threshold": _OPPOSITE, "n": count}
     return Finding("opposite", text, (a, b), evidence=evidence, severity="warning")
@@ -72,7 +77,8 @@ def _opposite(both: "Between", i: int, j: int) -> Finding:
 def _opposites(found: Sequence[Finding]) -> str:
     pairs = named([f"{f.models[0]} and {f.models[1]}" for f in found])
     return (
-        f"In {len(found)} pairs of models the updates point in opposite directions (cosine at most "
+        f"In {counted(len(found), 'pair')} of models the updates "
+        "point in opposite directions (cosine at most "
         f"{_OPPOSITE}): {pairs}. One undoes the other, or a sign is turned."
     )
 
@@ -85,8 +91,11 @@ def _frozen(both: "Between", parts: Mapping[bytes, Sequence[Pair]]) -> Iterable[
             inside = set(models)
             count = max(int(both.named[i, j]) for i, j in pairs if i in inside)
             who = tuple(both.labels[i] for i in models)
-            which = f"{len(names)} of {count} components ({named(names)})"
-            text = f"{which} are identical in {named(who, _MANY)}: frozen between them."
+            which = f"{len(names)} of {counted(count, 'component')} ({named(names)})"
+            text = (
+                f"{which} {'is' if len(names) == 1 else 'are'} identical in "
+                f"{named(who, _MANY)}: frozen between them."
+            )
             evidence = {"statistic": "identical components", "value": len(names), "n": count,
                         "identical_components": len(names), "shared_components": count}  # fmt: skip
             yield Finding(

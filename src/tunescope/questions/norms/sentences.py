@@ -6,6 +6,7 @@ from typing import Any
 from tunescope.measure.depth import LEAST_LAYERS
 from tunescope.questions.norms.words import of_measure, times
 from tunescope.study.finding import named, significant
+from tunescope.words import counted
 
 Models = Mapping[str, Mapping[str, Any]]
 # Families whose means lie closer than this are told as alike.
@@ -56,7 +57,7 @@ def _over(model: Mapping[str, Any]) -> str:
     if not still:
         return ""
     count = model["n_components"] - model["n_excluded"]
-    return f" over {count - still} of {count} weights (kinds that changed nowhere left out)"
+    return f" over {count - still} of {counted(count, 'weight')} (kinds that changed nowhere left out)"
 
 
 def _against(models: Models, label: str, first: str, ratios: Mapping[str, float | None], count: int) -> str:

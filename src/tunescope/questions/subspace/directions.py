@@ -15,6 +15,7 @@ from tunescope.linalg.gram import wide
 from tunescope.linalg.leading import Sum, leading
 from tunescope.linalg.overlap import Basis
 from tunescope.measure.similarity import inner, norm
+from tunescope.words import counted
 
 SIDES = ("input", "output")
 # Matrix -> the sides on which it has directions of its own.
@@ -103,7 +104,7 @@ def directions(label: str, delta: Delta, selection: Selection) -> Directions:
     if not all(map(math.isfinite, sums)):
         broken = sum(int((~np.isfinite(wide(array))).sum()) for array in arrays)
         if broken:
-            return Directions(label, delta, scale, None, None, f"non-finite: {broken} values")
+            return Directions(label, delta, scale, None, None, f"non-finite: {counted(broken, 'value')}")
     whole: Update | None = None
     if len(on_device) == 2:
         factors = any(of != "delta" for of in selection.of)

@@ -11,6 +11,7 @@ from tunescope.questions.subspace.readout import CAUTION, methods, pair_sentence
 from tunescope.questions.subspace.sight import nothing_stands_out
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
+from tunescope.words import counted
 
 # More cells of φ than this would make the page large.
 _CELLS = 60_000
@@ -115,6 +116,15 @@ def _checks(summary: pl.DataFrame) -> Iterator[Check]:
     left = summary.filter(pl.col("status") != "ok")
     if left.height:
         reasons = ", ".join(left["status"].unique().sort().to_list()[:4])
-        yield Check("compared", "note", f"{left.height} of {summary.height} weights were not: {reasons}.")
+        yield Check(
+            "compared",
+            "note",
+            f"{left.height} of {counted(summary.height, 'weight')} "
+            f"{'was' if left.height == 1 else 'were'} not: {reasons}.",
+        )
     else:
-        yield Check("compared", "good", f"All {summary.height:,} weights of all pairs were compared.")
+        yield Check(
+            "compared",
+            "good",
+            f"Of all pairs {counted(summary.height, 'weight was', 'weights were')} compared.",
+        )

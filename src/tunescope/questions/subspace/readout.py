@@ -7,6 +7,7 @@ from tunescope.questions.subspace.pairs import ALPHA
 from tunescope.questions.subspace.sight import nothing_stands_out
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
+from tunescope.words import counted
 
 CAUTION = (
     "Overlap is read against chance: 0 for random subspaces, 1 for equal ones. The input side of two LoRA "
@@ -50,7 +51,7 @@ def _pairs(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
 def _left(pair: Mapping[str, Any]) -> str:
     """What was not compared, and why."""
     left = [f"{count} {escaped(status)}" for status, count in pair["not_compared"].items()]
-    left += [f"{pair['not_judged']} weights not judged"] if pair["not_judged"] else []
+    left += [f"{counted(pair['not_judged'], 'weight')} not judged"] if pair["not_judged"] else []
     return "; ".join(left) or "none"
 
 
@@ -71,12 +72,12 @@ def pair_sentences(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
             for text, values in zip(words, numbers.values(), strict=True)
             if values
         ]
-        return [f"{len(pairs)} pairs: {', '.join(told)}."] if told else []
+        return [f"{counted(len(pairs), 'pair')}: {', '.join(told)}."] if told else []
     return [
         f"{pair['model_a']} and {pair['model_b']}: output φ {_three(pair['overlap_output'])} (chance "
         f"{_three(pair['overlap_output_chance'])}), input φ {_three(pair['overlap_input'])} (chance "
         f"{_three(pair['overlap_input_chance'])}), cosine of ΔW {_three(pair['delta_cosine'])}, over "
-        f"{pair['n_compared']} weights."
+        f"{counted(pair['n_compared'], 'weight')}."
         for pair in pairs
     ]
 
@@ -128,7 +129,7 @@ def _base(model: Mapping[str, Any]) -> list[str]:
     rows = [[str(r["rank"]), *(significant(r[name]) for name in names)] for r in model["ranks"]]
     lines += table(header, rows)
     for status, count in model["not_measured"].items():
-        lines += ["", f"{count} weights not measured: {escaped(status)}."]
+        lines += ["", f"{counted(count, 'weight')} not measured: {escaped(status)}."]
     lines += [
         "",
         "‖UᵀWV‖ along each kind of direction, means over the weights; amplification ‖ΔW‖/‖UᵀWV‖, median.",

@@ -8,6 +8,7 @@ from tunescope.questions.subspace.kinds import THRESHOLDS
 from tunescope.questions.subspace.numbers import plain, span, tenths, turned, two, whole
 from tunescope.questions.subspace.pairs import Pair, equivalence
 from tunescope.study.finding import Finding, listed, named, significant
+from tunescope.words import counted
 
 Evidence = Mapping[str, Any]
 # A mean z beyond it is more than random subspaces give, which of trained updates says nothing.
@@ -36,9 +37,9 @@ def _where(evidence: Evidence, names: Sequence[str]) -> str:
     count, total = evidence["components"], evidence["compared"]
     if count == total:
         return {1: "the one weight compared", 2: "both weights compared"}.get(
-            total, f"all {total} weights compared"
+            total, "the one weight compared" if total == 1 else f"all {total} weights compared"
         )
-    return f"{count} of {total} weights ({named(names, 3)})"
+    return f"{count} of {counted(total, 'weight')} ({named(names, 3)})"
 
 
 def _duplicate(a: str, b: str, _: Evidence, where: str) -> str:
@@ -267,7 +268,7 @@ def cannot_tell(pair: Pair) -> str:
     if filled:
         return (
             f"the two spans fill so much of the space on the {' and the '.join(filled)} that whether "
-            f"directions are shared cannot be told from {pair.rows.height} weights."
+            f"directions are shared cannot be told from {counted(pair.rows.height, 'weight')}."
         )
     parts = [f"{two(e.excess)} on the {side} side" for side, e in sides.items()]
     return f"neither directions in common nor their absence can be told: {', '.join(parts)} above chance."
@@ -275,7 +276,7 @@ def cannot_tell(pair: Pair) -> str:
 
 def whole_space(count: int) -> str:
     """What cannot be told of weights in which a span is the whole space."""
-    where = "one weight" if count == 1 else f"{count} weights"
+    where = counted(count, "weight")
     return f"in {where} a span is a side's whole space, in which any other lies, so that nothing can be told."
 
 

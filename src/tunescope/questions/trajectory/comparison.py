@@ -13,6 +13,7 @@ from tunescope.questions.trajectory.views import rate_text
 from tunescope.statistics.multiplicity import holm
 from tunescope.statistics.series import Agreement, agreement
 from tunescope.study.finding import significant
+from tunescope.words import counted
 
 # One domain moved further than another when its ‖ΔW‖ is larger by this factor.
 FURTHER = 1.1
@@ -81,7 +82,7 @@ def _profiles(rate: float, runs: list[str], norms: pl.DataFrame) -> Iterator[dic
     if len(told) == len(found):
         verdict = "rank the layers alike by how far they moved"
     elif told:
-        verdict = f"rank the layers alike in {len(told)} of {len(found)} pairs"
+        verdict = f"rank the layers alike in {len(told)} of {counted(len(found), 'pair')}"
     else:
         verdict = "cannot be told to rank the layers alike or not"
     text = (

@@ -20,6 +20,7 @@ from tunescope.source.matching import address_place, matched
 from tunescope.source.training_run import Checkpoint, Run
 from tunescope.study.finding import named
 from tunescope.table import dtypes
+from tunescope.words import counted
 
 
 def motion_of(
@@ -99,7 +100,10 @@ def _fitted(run: Run, opened: Sequence[Saved], start: Saved | None) -> tuple[Sav
     if not renamed:
         return start, []
     stacks = sorted({f"{found[address].stack} for {address.stack}" for address in renamed})
-    text = f"{len(renamed)} weights of the start stand under another prefix ({named(stacks)}): paired by "
+    text = (
+        f"{counted(len(renamed), 'weight of the start stands', 'weights of the start stand')} "
+        f"under another prefix ({named(stacks)}): paired by "
+    )
     return replace(start, weights=weights), [Notice("start-renamed", text + "suffix and shape")]
 
 

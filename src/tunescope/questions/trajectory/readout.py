@@ -10,6 +10,7 @@ from tunescope.questions.trajectory.summary import verdict
 from tunescope.questions.trajectory.views import Animation, rate_text
 from tunescope.study.finding import named, significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
+from tunescope.words import counted
 
 CAUTION = (
     "These pictures show how far weights moved, layer by layer, not which of the movements the model's "
@@ -124,7 +125,10 @@ def run_sentence(run: Mapping[str, Any]) -> str:
     if cosines[0] is not None and len(steps) > 1:
         text += f"; ΔW at step {steps[0]:,} has cosine {cosines[0]:.2f} with the last"
     off, of = run["layers_off_zero"]
-    return f"{text}; at the end the mean of Δ lies more than one std from zero in {off} of {of} layers."
+    return (
+        f"{text}; at the end the mean of Δ lies more than one std "
+        f"from zero in {off} of {counted(of, 'layer')}."
+    )
 
 
 def _first_to_last(first: float | None, last: float | None, one: bool) -> str:

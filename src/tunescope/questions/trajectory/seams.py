@@ -14,6 +14,7 @@ from tunescope.errors import Notice
 from tunescope.statistics.location import mean_differs
 from tunescope.statistics.tails import leading_outliers, t5_scale
 from tunescope.study.finding import Finding, named
+from tunescope.words import counted
 
 # A walk of random steps keeps a cosine of √(t/t') with itself; training keeps more. Half of that is a break,
 # and no cosine above the ceiling is.
@@ -112,9 +113,9 @@ def untested_turns(by_step: pl.DataFrame, updates: pl.DataFrame) -> list[Notice]
         return []
     where = named([f"steps {t.before:,} and {t.after:,} (cosine {t.cosine:.2f})" for t in found], _NAMED)
     n = max(len(t.values) for t in found)
-    weights = "one weight is" if n == 1 else f"{n} weights are"
     text = (
-        f"ΔW is dissimilar between {where}; {weights} too few to tell whether another run begins there "
+        f"ΔW is dissimilar between {where}; "
+        f"{counted(n, 'weight is', 'weights are')} too few to tell whether another run begins there "
         f"(from {LEAST_WEIGHTS} on it is tested)"
     )
     return [Notice("untested-turn", text)]

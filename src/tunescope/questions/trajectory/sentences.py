@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tunescope.study.finding import listed
+from tunescope.words import counted
 
 # A kind of effect that would have been found, and what is said where none would.
 _EFFECTS = (
@@ -19,7 +20,7 @@ def nothing_stands_out(runs: Mapping[str, Mapping[str, Any]]) -> str:
     captures = sorted({run["captures"] for run in runs.values()})
     layers = sorted({run["layers_off_zero"][1] for run in runs.values()})
     who = f"{len(runs)} runs" if len(runs) > 1 else "one run"
-    text = f"Nothing stands out in {who} of {_span(captures)} captures and {_span(layers)} layers."
+    text = f"Nothing stands out in {who} of {_spanned(captures, 'capture')} and {_spanned(layers, 'layer')}."
     least = {name: _worst(runs, name) for name in (*(name for name, *_ in _EFFECTS), "still")}
     seen = [words.format(least[name]) for name, words, _ in _EFFECTS if least[name] is not None]
     blind = [words for name, _, words in _EFFECTS if least[name] is None]
@@ -38,10 +39,11 @@ def _worst(runs: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
     return None if None in known else max(known, default=None)
 
 
-def _span(numbers: Sequence[int]) -> str:
-    if not numbers:
-        return "0"
-    return f"{numbers[0]}" if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+def _spanned(numbers: Sequence[int], noun: str) -> str:
+    """How many things runs have, from the fewest to the most."""
+    if len(numbers) < 2:
+        return counted(numbers[0] if numbers else 0, noun)
+    return f"{numbers[0]} to {counted(numbers[-1], noun)}"
 
 
 METHODS = (

@@ -9,6 +9,7 @@ import polars as pl
 from tunescope.questions.trajectory.gallery import drawn
 from tunescope.questions.trajectory.proxy import Proxy
 from tunescope.study.finding import Finding, named
+from tunescope.words import counted
 
 
 def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame, by_layer: pl.DataFrame) -> dict[str, Any]:
@@ -107,7 +108,8 @@ def proxy_finding(record: Mapping[str, Any], compared: int) -> Finding | None:
     family = "all weights that both train" if record["family"] == "all" else f"{record['family']} weights"
     text = (
         f"{record['lora']} and {record['full']} rank the layers alike by how far they moved, in {family}: "
-        f"Spearman {record['spearman']:.2f} over {record['n_layers']} layers, and from layer to layer "
+        f"Spearman {record['spearman']:.2f} over "
+        f"{counted(record['n_layers'], 'layer')}, and from layer to layer "
         "they change alike too."
     )
     evidence = {

@@ -11,6 +11,7 @@ from tunescope.source.files.container import TensorFile, read_safetensors
 from tunescope.source.files.disk import check_links
 from tunescope.source.files.documents import read_object
 from tunescope.source.locate import SHARD, Located
+from tunescope.words import counted
 
 
 def read_shards(located: Located) -> tuple[list[TensorFile], list[Notice]]:
@@ -85,7 +86,8 @@ def _check_present(paths: list[Path], index: Path) -> None:
     if missing := [path.name for path in paths if not os.path.lexists(path)]:
         raise Missing(
             "missing-shards",
-            f"{len(missing)} of {len(paths)} shards are not there",
+            f"{len(missing)} of {counted(len(paths), 'shard')} "
+            f"{'is' if len(missing) == 1 else 'are'} not there",
             file=index,
             found="missing: " + ", ".join(missing),
             fix="download the missing files",
@@ -130,7 +132,7 @@ def _compare(
     ]:
         raise BadInput(
             "index-mismatch",
-            f"{len(lost)} tensors of the index are not in their shards",
+            f"the shards lack {counted(len(lost), 'tensor')} of their index",
             file=index,
             tensor=lost[0],
             expected=f"in {weight_map[lost[0]]}",
@@ -138,7 +140,10 @@ def _compare(
         )
     notices = []
     if extra := [n for n in held if n not in weight_map]:
-        text = f"{len(extra)} tensors stand in the shards but not in the index, such as {printable(extra[0])}"
+        text = (
+            f"{counted(len(extra), 'tensor stands', 'tensors stand')} in the shards "
+            f"but not in the index, such as {printable(extra[0])}"
+        )
         notices.append(Notice("not-in-index", text + "; they were included", extra[0]))
     size = sum(t.nbytes for file in files for t in file.tensors.values())
     if total is not None and total != size:

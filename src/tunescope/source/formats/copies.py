@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from tunescope.source.files.tensors import LazyTensor, Ledger
 from tunescope.source.formats.names import Key
+from tunescope.words import counted
 
 # What PEFT puts around a module that is saved whole: the trained copy, under the adapter's name or not, and
 # the module as it was.
@@ -34,7 +35,10 @@ def once(keys: Mapping[str, Key], tensors: Mapping[str, LazyTensor], ledger: Led
             replaced |= {first} - {None} if first is not None else set()
             kept[name] = replace(key, module=module)
     if replaced:
-        text = f"{len(replaced)} tensors differ from the trained copy in modules_to_save, which was taken"
+        text = (
+            f"{counted(len(replaced), 'tensor differs', 'tensors differ')} from the "
+            "trained copy in modules_to_save, which was taken"
+        )
         ledger.notice("saved-twice", text, min(replaced))
         ledger.left(replaced, "another copy in modules_to_save is the one that acts")
     return {name: key for name, key in kept.items() if name not in replaced}

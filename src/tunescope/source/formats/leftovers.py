@@ -6,6 +6,7 @@ from typing import Any
 
 from tunescope.source.files.tensors import NOT_UNDERSTOOD, LazyTensor, Ledger
 from tunescope.source.formats.names import strip_wrappers
+from tunescope.words import counted
 
 # Methods whose weights say nothing about ΔW without the base weight or the data, by the name people know.
 NEEDS_BASE = {
@@ -69,14 +70,20 @@ def notice_leftovers(ledger: Ledger) -> None:
     unread = [e.tensor for e in entries if e.reason.startswith("unsupported dtype")]
     unknown = [e.tensor for e in entries if e.reason == NOT_UNDERSTOOD]
     empty = [e.tensor for e in entries if 0 in e.shape and not e.reason.startswith(_EMPTY_BY_DESIGN)]
-    for slug, names, what in (
-        ("not_understood", unknown, "were not understood"),
-        ("unsupported-dtype", unread, "have a dtype that cannot be read as numbers"),
-        ("empty-tensor", empty, "were saved without any element, as ZeRO-3 does without gathering"),
+    for slug, names, (one, many, what) in (
+        ("not_understood", unknown, ("was", "were", "not understood")),
+        ("unsupported-dtype", unread, ("has", "have", "a dtype that cannot be read as numbers")),
+        (
+            "empty-tensor",
+            empty,
+            ("was", "were", "saved without any element, as ZeRO-3 does without gathering"),
+        ),
     ):
         if names:
             shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-            ledger.notice(slug, f"{len(names)} tensors {what}: {shown}", names[0])
+            ledger.notice(
+                slug, f"{counted(len(names), f'tensor {one}', f'tensors {many}')} {what}: {shown}", names[0]
+            )
 
 
 def _reason(tensor: LazyTensor, config: Mapping[str, Any]) -> str | None:

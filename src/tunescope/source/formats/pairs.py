@@ -13,6 +13,7 @@ from tunescope.errors import BadInput
 from tunescope.source.files.tensors import LazyTensor, Ledger, require_float
 from tunescope.source.tuners.adapter import floats, mixed
 from tunescope.source.tuners.dora import decomposed
+from tunescope.words import counted
 
 # module name -> role ("down", "up", "mid", "alpha", …) -> tensor
 Groups = dict[str, dict[str, LazyTensor]]
@@ -203,17 +204,25 @@ def notice_scale(deltas: Iterable[Delta], ledger: Ledger) -> None:
     """Say that the scale is unknown where it is."""
     listed = list(deltas)
     if unknown := [delta for delta in listed if delta.scale is None]:
-        which = "" if len(unknown) == len(listed) else f" of {len(listed)} ({_shown(unknown)})"
         ledger.notice(
             "scale-unknown",
-            f"the file does not say the scale of {len(unknown)}{which} modules; scaled columns are "
+            f"the file does not say the scale of {_which(unknown, listed)}; scaled columns are "
             "null there (--scale LABEL=x gives it)",
         )
     # Widening is said once, as for PEFT adapters.
     used = {name for delta in listed for name in delta.tensors}
     small = sum(t.dtype.startswith("F8") for t in ledger.tensors.values() if t.name in used)
     if small:
-        ledger.notice("float8", f"{small} tensors are stored as 8-bit floats; they were widened to float32")
+        ledger.notice(
+            "float8",
+            f"{counted(small, 'tensor is', 'tensors are')} stored as 8-bit floats, widened to float32",
+        )
+
+
+def _which(some: Sequence[Delta], every: Sequence[Delta]) -> str:
+    if len(some) == len(every):
+        return counted(len(some), "module")
+    return f"{len(some)} of {counted(len(every), 'module')} ({_shown(some)})"
 
 
 def _shown(deltas: Sequence[Delta]) -> str:

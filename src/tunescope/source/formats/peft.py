@@ -17,6 +17,7 @@ from tunescope.source.formats.targets import notice_targets
 from tunescope.source.tuners import TUNERS
 from tunescope.source.tuners.adapter import Adapter, Module
 from tunescope.source.tuners.guard import guarded
+from tunescope.words import counted
 
 # Methods whose tensors do not say the layer's whole shape.
 _WITHOUT_SHAPES = ("FOURIERFT", "MISS", "PVERA", "RANDLORA", "SHIRA", "SUPERTUNING", "VERA", "WAVEFT")
@@ -73,7 +74,7 @@ def _refuse_empty(tensors: Mapping[str, LazyTensor], file: str) -> None:
         "the adapter is empty; saved under ZeRO-3 without gathering?",
         file=file,
         expected="tensors with elements",
-        found=f"{len(tensors)} tensors, all of size 0" if tensors else "no tensors",
+        found=f"{counted(len(tensors), 'tensor')}, all of size 0" if tensors else "no tensors",
         fix="save it again inside GatheredParameters (DeepSpeed) or with the full state dict (FSDP)",
     )
 
@@ -123,7 +124,9 @@ def _notice_names(
         )
     wrapped = sum(is_wrapped(name) for name in tensors)
     if wrapped:
-        ledger.notice("wrapper-prefix", f"wrapper prefixes removed from {wrapped} of {len(tensors)} names")
+        ledger.notice(
+            "wrapper-prefix", f"wrapper prefixes removed from {wrapped} of {counted(len(tensors), 'name')}"
+        )
     for adapter in adapters:
         ledger.notice("adapter-name", f"the tensor names hold the adapter's name {adapter!r}; removed")
 
@@ -132,7 +135,10 @@ def _notice_kinds(deltas: Iterable[Delta], tensors: Mapping[str, LazyTensor], le
     used = {name for delta in deltas for name in delta.tensors}
     small = sum(tensors[name].dtype.startswith("F8") for name in used if name in tensors)
     if small:
-        ledger.notice("float8", f"{small} tensors are stored as 8-bit floats; they were widened to float32")
+        ledger.notice(
+            "float8",
+            f"{counted(small, 'tensor is', 'tensors are')} stored as 8-bit floats, widened to float32",
+        )
 
 
 def _rescaled(delta: Delta, scale: float) -> Delta:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tunescope.delta import Array, Delta, Factored, Update
 from tunescope.source.files.tensors import LazyTensor, Ledger
+from tunescope.words import counted
 
 
 def with_halves(delta: Delta, head: int) -> Delta:
@@ -67,7 +68,8 @@ def notice_kept(
     if modules:
         ledger.notice(
             slug,
-            f"{len(modules)} query and key updates keep {whose} order of rows, for {why}: norms and spectra "
+            f"{counted(len(modules), 'query or key update keeps', 'query and key updates keep')} "
+            f"{whose} order of rows, for {why}: norms and spectra "
             "are the same in any order, but what is told of output directions does not hold between this "
             f"file and {other} (--base BASE tells the size of a head)",
             modules[0],

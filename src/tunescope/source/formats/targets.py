@@ -5,6 +5,7 @@ from typing import Any
 
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.tuners.patterns import fits
+from tunescope.words import counted
 
 _SHOWN = 3
 # What PEFT's own names of classes of modules stand for is not said by a name.
@@ -23,7 +24,10 @@ def notice_targets(config: Mapping[str, Any], modules: Iterable[str], ledger: Le
     beside = [module for module in inner if not _is_target(module, targets)]
     if beside:
         shown = ", ".join(beside[:_SHOWN]) + (", …" if len(beside) > _SHOWN else "")
-        text = f"{len(beside)} of {len(inner)} modules are not among the config's target_modules ({shown})"
+        text = (
+            f"{len(beside)} of {counted(len(inner), 'module')} "
+            f"{'is' if len(beside) == 1 else 'are'} not among the config's target_modules ({shown})"
+        )
         ledger.notice("targets-differ", text + "; is it this adapter's own config?", beside[0])
 
 

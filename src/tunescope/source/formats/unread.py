@@ -8,6 +8,7 @@ from tunescope.errors import BadInput
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.opened import Source
 from tunescope.source.weights import Weights
+from tunescope.words import counted
 
 # What a file of these methods does not say, by a parameter that only they have [kohya-ss/sd-scripts:
 # networks/boft.py].
@@ -31,7 +32,7 @@ def refuse_keys(names: Sequence[str], place: str) -> NoReturn:
                 file=place,
                 tensor=first,
                 expected="a method whose file states its update (LoRA, LoHa, LoKr, OFT, GLoRA, differences)",
-                found=f"{method} among {len(names)} tensors",
+                found=f"{method} among {counted(len(names), 'tensor')}",
                 fix="merge it into its base with what wrote it, then: tunescope norms MERGED --base BASE",
             )
     if is_conditional(names):
@@ -41,12 +42,12 @@ def refuse_keys(names: Sequence[str], place: str) -> NoReturn:
             file=place,
             tensor=next(name for name in names if _CONDITIONING in name),
             expected="a method whose file states ΔW (LoRA, LoHa, LoKr, full differences)",
-            found=f"ControlNet-LLLite among {len(names)} tensors",
+            found=f"ControlNet-LLLite among {counted(len(names), 'tensor')}",
             fix="there is no ΔW of it to measure; take an adapter of weights",
         )
     raise BadInput(
         "keys-not-recognised",
-        f"0 of {len(names)} keys recognised",
+        f"0 of {counted(len(names), 'key')} recognised",
         file=place,
         expected="the keys of a known adapter format (PEFT, kohya, diffusers, MLX, factor pairs)",
         found="first five: " + ", ".join(names[:5]),
@@ -65,7 +66,7 @@ def refuse_pending(source: Source) -> None:
         file=source.location,
         tensor=source.pending[0].tensors[0],
         expected="the base beside it",
-        found=f"{len(source.pending)} modules, all of which need it",
+        found=f"{counted(len(source.pending), 'module')}, all of which need it",
         fix="name the base: tunescope norms ADAPTER --base BASE (check works without)",
     )
 
@@ -80,7 +81,7 @@ def check_not_empty(weights: Weights) -> None:
         "the adapter is empty; was it saved under ZeRO-3 without gathering its weights?",
         file=weights.place,
         expected="tensors with elements",
-        found=f"{count} tensors, all of size 0" if count else "no tensors at all",
+        found=f"{counted(count, 'tensor')}, all of size 0" if count else "no tensors at all",
         fix="save again with the weights gathered (stage3_gather_16bit_weights_on_model_save)",
     )
 
@@ -95,13 +96,17 @@ def check_understood(weights: Weights, ledger: Ledger) -> None:
             file=weights.place,
             tensor=unsupported[0].name,
             expected="at least one module with all its tensors",
-            found=f"{len(weights.tensors) - len(unsupported)} of {len(weights.tensors)} tensors are complete",
+            found=(
+                f"{len(weights.tensors) - len(unsupported)} of "
+                f"{counted(len(weights.tensors), 'tensor')} are complete"
+            ),
             fix="download or copy the file again",
         )
     if unsupported:
         raise BadInput(
             "unsupported-dtype",
-            f"no update can be computed: {len(unsupported)} of {len(weights.tensors)} tensors cannot be read",
+            f"no update can be computed: {len(unsupported)} of "
+            f"{counted(len(weights.tensors), 'tensor')} cannot be read",
             file=weights.place,
             tensor=unsupported[0].name,
             expected="F32, F16, BF16 or F8",

@@ -178,12 +178,17 @@ class Adapter:
         for name, text in self._halves[:_SHOWN]:
             self.ledger.notice("half_saved", text, name)
         if (more := len(self._halves) - _SHOWN) > 0:
-            self.ledger.notice("half_saved", f"{more} more modules are incomplete and left out; see coverage")
+            self.ledger.notice(
+                "half_saved",
+                f"{counted(more, 'more module is', 'more modules are')} "
+                "incomplete and left out; see coverage",
+            )
         if self._mismatches:
             shown = "; ".join(self._mismatches[:3]) + ("; …" if len(self._mismatches) > 3 else "")
             self.ledger.notice(
                 "rank-mismatch",
-                f"{len(self._mismatches)} module(s) have another rank than the config states ({shown}); "
+                f"{counted(len(self._mismatches), 'module has', 'modules have')} "
+                f"another rank than the config states ({shown}); "
                 "shapes follow the weights, the scale follows the config",
             )
         if self._sides:
@@ -198,7 +203,9 @@ class Adapter:
             reason = next(iter(self._undetermined))
             self.ledger.left((t.name for t in self.shared.tensors.values()), reason)
         for reason, modules in self._undetermined.items():
-            self.ledger.notice("left-out", f"{len(modules)} module(s) left out: {reason}", modules[0])
+            self.ledger.notice(
+                "left-out", f"{counted(len(modules), 'module')} left out: {reason}", modules[0]
+            )
 
     def delta(
         self,

@@ -196,7 +196,7 @@ def test_missing_and_broken_models_are_named(tmp_path):
     model = small()
     state = {name: value for name, value in model.state_dict().items() if "q_proj" not in name}
     model.save_pretrained(tmp_path / "partial", state_dict=state)
-    with pytest.raises(BadInput, match="lacks 1 weights"):
+    with pytest.raises(BadInput, match="lacks 1 weight"):
         attribute_batches(small(), [BATCH], base=tmp_path / "partial")
 
 

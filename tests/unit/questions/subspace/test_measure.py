@@ -135,7 +135,7 @@ def test_values_that_are_not_finite_are_named() -> None:
     broken.B[3, 2] = np.nan
     row, grids = one(broken, gaussian(1))
     assert row["finding"] == "non_finite"
-    assert row["status"] == "a: non-finite: 1 values"
+    assert row["status"] == "a: non-finite: 1 value"
     assert grids.height == 0
 
 
