@@ -12,6 +12,7 @@ from tunescope.errors import BadInput, Missing
 from tunescope.source.files.disk import unreachable
 from tunescope.source.files.suffixes import suffix_of
 from tunescope.source.open import local_source
+from tunescope.source.spec import distinct_labels
 from tunescope.source.steps import SUFFIXES, Numbered, numbered, series
 from tunescope.source.timeline import as_named, refuse_half_written, timeline
 from tunescope.source.training_run import STATE, Run, has_capture, number, read_json, whole
@@ -197,20 +198,27 @@ def _check_whole(named: Sequence[Numbered], folder: Path) -> None:
 
 
 def _distinct(runs: Sequence[tuple[Path, Run]]) -> list[Run]:
-    """Every run once; labels that clash get the folder they were found under in front, or a number."""
+    """Every run once; labels that clash get what differs of their folders' paths in front, else a number."""
     first = {_identity(run): (root, run) for root, run in reversed(runs)}
     ordered = list({key: first[key] for key in (_identity(run) for _, run in runs)}.values())
-    labels = Counter(run.label for _, run in ordered)
-    named = [
-        replace(run, label=f"{root.absolute().name}/{run.label}") if labels[run.label] > 1 else run
-        for root, run in ordered
-    ]
+    groups: dict[str, list[Run]] = {}
+    for _, run in ordered:
+        groups.setdefault(run.label, []).append(run)
+    fronts = {label: iter(_fronts(of)) for label, of in groups.items() if len(of) > 1}
     seen: Counter[str] = Counter()
     out = []
-    for run in named:
-        seen[run.label] += 1
-        out.append(run if seen[run.label] == 1 else replace(run, label=f"{run.label}#{seen[run.label]}"))
+    for _, run in ordered:
+        front = next(fronts[run.label]) if run.label in fronts else ""
+        label = f"{front}/{run.label}" if front else run.label
+        seen[label] += 1
+        out.append(replace(run, label=label if seen[label] == 1 else f"{label}#{seen[label]}"))
     return out
+
+
+def _fronts(runs: Sequence[Run]) -> list[str]:
+    """What tells the folders of runs of one label apart, empty where nothing does."""
+    folders = [run.folder.absolute().parts for run in runs]
+    return distinct_labels(folders) if len(set(folders)) > 1 else [""] * len(runs)
 
 
 def _identity(run: Run) -> tuple[Path, ...]:

@@ -126,6 +126,14 @@ def test_two_sweeps_with_equal_paths_keep_their_labels_apart(tmp_path: Path) -> 
     assert len(find_runs([(None, str(tmp_path / "lora"))] * 2)) == 1
 
 
+def test_runs_of_one_name_are_called_after_what_tells_their_folders_apart(tmp_path: Path) -> None:
+    for domain in ("cats", "dogs"):
+        captured(tmp_path / domain / "out" / "seed-0")
+    places = [str(tmp_path / domain / "out" / "seed-0") for domain in ("cats", "dogs")]
+    assert [r.label for r in find_runs([(None, p) for p in places])] == ["cats/seed-0", "dogs/seed-0"]
+    assert [r.label for r in find_runs([("mine", p) for p in places])] == ["cats/mine", "dogs/mine"]
+
+
 def test_places_without_runs_are_named(tmp_path: Path) -> None:
     with pytest.raises(Missing, match="not-found"):
         find_runs([(None, str(tmp_path / "absent"))])

@@ -94,7 +94,7 @@ def _prompted(place: Place, base: BaseNames, source: Source) -> Place:
     shape = base.shapes[beside[0]]
     status = "attached" if fits(one, shape, source) else "shape_differs"
     if one.like == "ATTN_K" and len(beside) != layers:
-        remedy = f"the prefix is for {counted(layers, 'layer')}, the base has {len(beside)}"
+        remedy = f"the prefix is for {layers} layers, the base has {len(beside)}"
         return replace(place, weight=beside[0], status="missing", remedy=remedy)
     return replace(place, weight=beside[0], status=status, found=shape)
 

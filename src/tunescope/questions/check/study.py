@@ -15,6 +15,7 @@ from tunescope.questions.check.names import STORED, scale_rule
 from tunescope.questions.check.place import Place
 from tunescope.questions.check.question import QUESTION
 from tunescope.questions.check.targets import target_findings
+from tunescope.questions.check.twins import same_updates
 from tunescope.questions.check.values import value_findings
 from tunescope.source.base_shapes import BaseHeaders
 from tunescope.source.digest import provenance
@@ -79,6 +80,7 @@ def check(
         if deep:
             findings += deep_findings(source)
             findings += value_findings(source, [p.wanted for p in found[source.label] if p.fault != "half"])
+    findings += same_updates(opened) if deep else ()
     document = _readout(opened, found, held, findings, deep)
     header = None if deep else header_bytes
     origins = [
