@@ -21,7 +21,7 @@ from tunescope.picture.style import BROKEN, INK, MISSING
 from tunescope.picture.tiles import Tiles
 
 Float64 = NDArray[np.float64]
-# Points by which a rectangle overlaps its neighbours, so that no viewer shows a seam between them.
+# Points by which a rectangle of a PDF overlaps its neighbours, so that no viewer shows a seam between them.
 _OVERLAP = 0.15
 # Colours of a scale, which no eye tells from all 256 of a map.
 STEPS = 128
@@ -85,12 +85,14 @@ def _write(tiles: Tiles, renderer: Both) -> None:
     """Write the rectangles as text: a call for each colour would take longer than the rest of the picture."""
     vectors = renderer.vectors
     vectors.open_group("cells")
+    # Edges that are not smoothed meet without a seam.
+    vectors.writer.start("g", attrib={"shape-rendering": "crispEdges"})
     for rgba, corners in tiles.rectangles():
         colour, ends = to_hex(rgba), corners * renderer.share
         ends[:, [1, 3]] = vectors.height - ends[:, [3, 1]]
         path = "".join(f"M{x0:g} {y0:g}H{x1:g}V{y1:g}H{x0:g}z" for x0, y0, x1, y1 in ends.round(2).tolist())
-        look = {"fill": colour, "stroke": colour, "stroke-width": f"{_OVERLAP:g}"}
-        vectors.writer.element("path", d=path, attrib=look)
+        vectors.writer.element("path", d=path, fill=colour)
+    vectors.writer.end("g")
     vectors.close_group("cells")
 
 
