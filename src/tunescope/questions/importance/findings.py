@@ -13,6 +13,13 @@ from scipy import stats
 from tunescope.address import Address
 from tunescope.linalg.ranks import ranks, spearman
 from tunescope.questions.importance.levels import FEWEST_LAYERS, grid, levels_of
+from tunescope.questions.importance.orders import (
+    ALIKE,
+    BOUNDS,
+    DISAGREE,
+    FEWEST_CELLS,
+    upper_spearman,
+)
 from tunescope.questions.importance.reliability import reliability
 from tunescope.questions.importance.views import size_spearman
 from tunescope.statistics.groups import cuts, parts_differ
@@ -26,13 +33,9 @@ ALPHA = 0.05
 BELOW_ALPHA = ALPHA / 8
 LEAD = 1.25  # a third of the layers stands out when its layers score this many times what the others do
 UNIFORM = 0.25  # coefficient of variation over layers below which norms count as uniform
-DISAGREE = 0.5  # Spearman below which two orders disagree
 WORTH = 0.35  # two methods are said to disagree from here down, where 0.5 is surely not reached
 SIZE = 0.7  # |Spearman| with the number of weights from which size explains a map
-FEWEST_CELLS = 20
 _CELL = ["stack", "layer", "parameter"]
-# Neighbouring layers are alike: so many of them count as one draw.
-_ALIKE = 2
 
 
 def importance_findings(frame: pl.DataFrame, model_id: str, summary: Mapping[str, Any]) -> list[Finding]:
@@ -120,19 +123,6 @@ def _norms(part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
         yield Finding("uniform_norms", text, (model_id,), evidence=evidence, strength=0.2)
 
 
-def upper_spearman(rho: float, n: float, tests: int = 1) -> float:
-    """One-sided 95 % upper bound of `tests` rank correlations over n independent pairs, Fisher's transform.
-
-    The standard error is √(1.06/(n − 3)) [Fieller et al. 1957]; 1 where n is too small for one.
-
-    >>> round(upper_spearman(0.2, 30), 2)
-    0.48
-    """
-    if n <= 3 or abs(rho) >= 1:
-        return rho if n > 3 else 1.0
-    return math.tanh(math.atanh(rho) + stats.norm.isf(0.05 / tests) * math.sqrt(1.06 / (n - 3)))
-
-
 def _disagreement(frame: pl.DataFrame, part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
     """Layer Importance and the layers' sums in surely different orders."""
     stack = part["stack"][0]
@@ -144,7 +134,7 @@ def _disagreement(frame: pl.DataFrame, part: pl.DataFrame, method: str, model_id
     rho = spearman(whole, sums)
     errors = bypass["stderr"].cast(pl.Float64).fill_null(math.inf).to_numpy()
     known = reliability(whole, errors, int(bypass["n"].fill_null(1).min() or 1))  # type: ignore[arg-type]
-    bound = upper_spearman(rho, max(len(sums) / _ALIKE, 4)) if np.isfinite(rho) else 1.0
+    bound = upper_spearman(rho, max(len(sums) / ALIKE, 4)) if np.isfinite(rho) else 1.0
     # What scatters of its own has no order that could be another: noise takes √reliability off a correlation.
     if known <= 0 or bound / math.sqrt(known) >= DISAGREE:
         return
@@ -229,7 +219,7 @@ def _between(frame: pl.DataFrame, methods: Sequence[str], model_id: str) -> Iter
             continue
         of, least = min(known.items(), key=lambda item: item[1])
         count = math.ceil(len(x) / 4)
-        bounds = [upper_spearman(r, m / _ALIKE, 10) for r, m in ((rho, len(x)), (least, count))]
+        bounds = [upper_spearman(r, m / ALIKE, BOUNDS) for r, m in ((rho, len(x)), (least, count))]
         if min(bounds) >= DISAGREE or min(rho, least) >= WORTH:
             continue
         text = (

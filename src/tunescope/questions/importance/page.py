@@ -10,7 +10,8 @@ from tunescope.address.components import component_names
 from tunescope.page.fitting import filled
 from tunescope.page.panels import Check, Content, Data, Lines, Maps, Measure, Panel
 from tunescope.questions.importance.command import COMMAND
-from tunescope.questions.importance.readout import methods, nothing_stands_out
+from tunescope.questions.importance.readout import methods
+from tunescope.questions.importance.sight import nothing_stands_out
 from tunescope.questions.importance.views import LAYER_IMPORTANCE
 from tunescope.study.finding import significant
 from tunescope.study.recalled import command_line

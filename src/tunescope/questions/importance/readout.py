@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tunescope.questions.importance.sight import nothing_stands_out
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.words import counted
@@ -25,22 +26,6 @@ def importance_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[s
         lines += ["", "## Layers", "", *_below(document["layers"]), *_layers(document["layers"])]
     text = f"{methods(document)} {read_line(sources)}"
     return "\n".join([*lines, "", "## Methods", "", escaped(text)]) + "\n"
-
-
-def nothing_stands_out(document: Mapping[str, Any]) -> str:
-    """What was looked at where no finding was made."""
-    tensors, seen = document["summary"]["parameters"], document.get("visible_lead")
-    lead = (
-        "there are too few layers, or too unlike ones, to tell of their thirds"
-        if seen is None
-        else f"a third of the layers that scores {seen:.2f} times what the others do would have been found "
-        "nine times in ten"
-    )
-    return (
-        f"Nothing stands out in {counted(tensors, 'tensor')} and "
-        f"{counted(document['summary']['sequences'], 'sequence')}: "
-        f"{lead}; no map shows only size, and no two orders surely differ."
-    )
 
 
 def _below(layers: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -5,8 +5,9 @@ import polars as pl
 import pytest
 
 from tunescope.questions.importance.description import densest_band, where_it_lies
-from tunescope.questions.importance.findings import importance_findings, upper_spearman
-from tunescope.questions.importance.sight import visible_lead_of
+from tunescope.questions.importance.findings import importance_findings
+from tunescope.questions.importance.orders import upper_spearman
+from tunescope.questions.importance.sight import nothing_stands_out, visible_effects, visible_lead_of
 from tunescope.questions.importance.views import LAYER_IMPORTANCE
 
 SIZES = {
@@ -177,3 +178,54 @@ def test_the_lead_said_to_be_visible_is_found_about_nine_times_in_ten():
         found += "late_layers" in kinds(rows(values))
     assert found >= 32
     assert visible_lead_of(rows(scores(layers=5))) is None
+
+
+def test_a_layer_that_does_harm_by_the_size_named_is_found_nine_times_in_ten():
+    random, hits = np.random.default_rng(0), []
+    size = visible_effects(bypass(np.ones(12)))["below_zero"]
+    for _ in range(200):
+        parts = random.standard_normal((16, 12)) * 0.1 * 4
+        parts[:, 5] -= size
+        parts[:, np.arange(12) != 5] += 2.0
+        frame = bypass(parts.mean(axis=0)).with_columns(
+            pl.Series("stderr", parts.std(axis=0, ddof=1) / 4), pl.lit(16).alias("n")
+        )
+        hits.append("negative_layer_importance" in kinds(frame))
+    assert np.mean(hits) >= 0.87
+
+
+def test_two_methods_whose_orders_agree_as_little_as_named_are_found_nine_times_in_ten():
+    random, hits, size = np.random.default_rng(1), [], (20, len(SIZES))
+    two = pl.concat([rows(np.ones(size), "taylor"), rows(np.ones(size), "curvature")])
+    rho = visible_effects(two)["orders"]
+    assert -0.5 < rho < 0.35
+    # The correlation of normal draws whose ranks correlate by rho.
+    pearson = 2 * np.sin(np.pi * rho / 6)
+    for _ in range(60):
+        a, b = random.standard_normal((2, *size))
+        b = pearson * a + np.sqrt(1 - pearson**2) * b
+        hits.append("methods_disagree" in kinds(rows(np.exp(a), "taylor"), rows(np.exp(b), "curvature")))
+    assert np.mean(hits) >= 0.87
+
+
+def test_where_nothing_stands_out_every_size_is_named_and_what_was_not_measured_is_not():
+    frame = rows(scores(spread=0.1))
+    document = {"summary": {"parameters": 72, "sequences": 16}, "visible": visible_effects(frame)}
+    text = nothing_stands_out(document)
+    assert text.startswith("Nothing stands out in 72 tensors and 16 sequences. Nine times in ten, a third")
+    assert "Spearman" not in text
+    assert "layer without which" not in text
+    document["visible"] = visible_effects(
+        pl.concat([frame, rows(scores(spread=0.1, seed=1), "curvature"), bypass(np.ones(12))])
+    )
+    text = nothing_stands_out(document)
+    assert "Spearman" in text
+    assert "a layer without which the loss is" in text
+
+
+def test_too_few_layers_are_said_to_tell_nothing_of_thirds():
+    document = {
+        "summary": {"parameters": 9, "sequences": 4},
+        "visible": visible_effects(rows(scores(layers=5))),
+    }
+    assert "Too little is known here to tell of thirds of the layers" in nothing_stands_out(document)
