@@ -30,6 +30,7 @@ SIDE, RANK, REPEATS = 4096, 64, 5
 ROUNDS = 5
 ORDER = {
     "read": 4, "bare": 4, "norms": 4, "norms_twice_the_size": 8, "top": 2, "verify": 4, "verify_256": 2,
+    "verify2": 4, "verify3": 4, "verify3_256": 2,
 }  # fmt: skip
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
@@ -37,31 +38,35 @@ ONE_THREAD = dict.fromkeys(
 
 
 def make(matrices: int, rank: int) -> Path:
-    """A base, a tuned model, and the base with an adapter of this rank merged, in one folder."""
+    """A base, a tuned model, and the base with one, two and three adapters of this rank merged, in a folder."""
     folder = ROOT / f"{matrices}-r{rank}"
     if (folder / "done").exists():
         return folder
     draw = np.random.default_rng(0)
-    models: dict[str, dict[str, np.ndarray]] = {"base": {}, "tuned": {}, "merged": {}}
-    adapter = {}
+    merges = {1: "merged", 2: "merged2", 3: "merged3"}
+    models: dict[str, dict[str, np.ndarray]] = {name: {} for name in ("base", "tuned", *merges.values())}
+    adapters: dict[int, dict[str, np.ndarray]] = {i: {} for i in merges}
     for k in range(matrices):
         name = f"model.layers.{k}.self_attn.q_proj"
         W = (0.02 * draw.standard_normal((SIDE, SIDE), dtype=np.float32)).astype(ml_dtypes.bfloat16)
         noise = 2e-4 * draw.standard_normal((SIDE, SIDE), dtype=np.float32)
-        A, B = (draw.standard_normal(shape, dtype=np.float32) for shape in ((rank, SIDE), (SIDE, rank)))
-        B *= np.float32(2e-5)
         wide = W.astype(np.float32)
         models["base"][f"{name}.weight"] = W
         models["tuned"][f"{name}.weight"] = (wide + noise).astype(W.dtype)
-        models["merged"][f"{name}.weight"] = (wide + 2 * (B @ A)).astype(W.dtype)
-        adapter |= {f"base_model.model.{name}.lora_{n}.weight": v for n, v in (("A", A), ("B", B))}
+        for i, merged in merges.items():
+            A, B = (draw.standard_normal(shape, dtype=np.float32) for shape in ((rank, SIDE), (SIDE, rank)))
+            B *= np.float32(2e-5)
+            wide += 2 * (B @ A)
+            models[merged][f"{name}.weight"] = wide.astype(W.dtype)
+            adapters[i] |= {f"base_model.model.{name}.lora_{n}.weight": v for n, v in (("A", A), ("B", B))}
+    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": ["q_proj"]}
     for label, tensors in models.items():
         (folder / label).mkdir(parents=True, exist_ok=True)
         save_file(tensors, folder / label / "model.safetensors")
-    (folder / "adapter").mkdir(exist_ok=True)
-    save_file(adapter, folder / "adapter" / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "r": rank, "lora_alpha": 2 * rank, "target_modules": ["q_proj"]}
-    (folder / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    for i, tensors in adapters.items():
+        (folder / f"adapter{i}").mkdir(exist_ok=True)
+        save_file(tensors, folder / f"adapter{i}" / "adapter_model.safetensors")
+        (folder / f"adapter{i}" / "adapter_config.json").write_text(json.dumps(config))
     (folder / "done").touch()
     return folder
 
@@ -113,21 +118,23 @@ def norms_of(folder: Path, spectra: str) -> Callable[[], Any]:
     return run
 
 
-def verified(folder: Path) -> Callable[[], Any]:
+def verified(folder: Path, adapters: int = 1) -> Callable[[], Any]:
     """What `tunescope verify` computes of a merge, without hashing the files; it must be read rightly."""
     from tunescope.questions.verify import measure
     from tunescope.questions.verify.elsewhere import elsewhere
     from tunescope.source.against import open_difference, opener
+    from tunescope.source.selection import open_labelled
     from tunescope.source.whole import open_whole
 
     def run() -> None:
         base = open_whole(folder / "base")
-        merged = open_difference(folder / "merged", base, "merged")
-        modules, unread = measure.touched(merged, opener(base)(str(folder / "adapter")))
-        for replayed in measure.replays(modules):
+        merged = open_difference(folder / f"merged{adapters if adapters > 1 else ''}", base, "merged")
+        named = [str(folder / f"adapter{i}") for i in range(1, adapters + 1)]
+        modules, unread = measure.touched(merged, open_labelled(named, None, opener(base)))
+        for replayed in measure.replays(measure.summed(modules)):
             found = replayed.found
             assert found is not None
-            assert abs(found.values[0] - 1) < 0.01
+            assert np.abs(found.values - 1).max() < 0.01
         assert not unread
         assert not elsewhere(merged, modules, unread).changed
 
@@ -154,6 +161,8 @@ WAYS: dict[str, Callable[[Path], Callable[[], Any]]] = {
     "norms": lambda folder: norms_of(folder, "none"),
     "top": lambda folder: norms_of(folder, "top"),
     "verify": verified,
+    "verify2": lambda folder: verified(folder, 2),
+    "verify3": lambda folder: verified(folder, 3),
 }
 
 
@@ -216,11 +225,15 @@ def section(r: dict[str, Any]) -> list[str]:
         "top": "the same with --spectra top",
         "verify": "tunescope verify, r = 64",
         "verify_256": "tunescope verify, r = 256",
+        "verify2": "tunescope verify, two adapters of r = 64",
+        "verify3": "tunescope verify, three adapters of r = 64",
+        "verify3_256": "tunescope verify, three adapters of r = 256",
     }
     rows = [
         "| {} | {to_bare:.2f} ({to_bare_least:.2f}–{to_bare_most:.2f}) | {cpu_per_gb:.2f} | "
         "{wall_per_gb:.2f} | {peak_mb:.0f} MB |".format(title, **r[name])
         for name, title in titles.items()
+        if name in r
     ]
     return [
         "`python -m benchmarks.whole`: bfloat16 checkpoints of 4096 × 4096 matrices, every value differing",
