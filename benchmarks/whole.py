@@ -38,7 +38,7 @@ ONE_THREAD = dict.fromkeys(
 
 
 def make(matrices: int, rank: int) -> Path:
-    """A base, a tuned model, and the base with one, two and three adapters of this rank merged, in a folder."""
+    """A folder of a base, a tuned model, and the base with one, two and three adapters merged."""
     folder = ROOT / f"{matrices}-r{rank}"
     if (folder / "done").exists():
         return folder
