@@ -84,7 +84,9 @@ def _plan(block: Sequence[Grid], scaled: bool) -> _Plan:
     height = float(
         np.clip((0.14 if few else 0.1) * rows, 0.25, 6.5 if few else 3.6 if len(block) <= 12 else 2.4)
     )
-    step = max(width, widest(_titles(block), 1.18 * _TITLE)) + _GAP
+    # One title alone may run on above the scale.
+    beside = _SCALE_W + _GAP + 0.6 if len(block) == 1 else 0.0
+    step = max(width, widest(_titles(block), 1.18 * _TITLE) - beside) + _GAP
     left = _MARGIN + widest([title_text(row, 20) for row in first.rows], _LABEL) + 0.28
     long = widest([legible(c) for c in first.columns], _LABEL)
     turned = long > 0.95 * width / columns
@@ -99,7 +101,7 @@ def _plan(block: Sequence[Grid], scaled: bool) -> _Plan:
 
 
 def _titles(block: Sequence[Grid]) -> list[str]:
-    return names([grid.title for grid in block], 26)
+    return names([grid.title for grid in block], 44 if len(block) == 1 else 26)
 
 
 def _bar(plan: _Plan, top: float) -> tuple[float, float, float, float]:

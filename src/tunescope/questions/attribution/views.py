@@ -15,7 +15,7 @@ from tunescope.words import counted
 
 Floats = NDArray[np.float64]
 ATTRIBUTION = "change of the loss (nats per token)"
-CHANGE = "change ‖ΔW‖_F / √d_out"
+CHANGE = "change ‖ΔW‖_F / √d_out (unit of the weights)"
 DIFFERENCE = "difference (nats per token)"
 SIDES = "blue: lowered · red: raised"
 CELL = ("stack", "layer", "module_type", "expert")

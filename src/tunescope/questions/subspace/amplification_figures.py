@@ -32,7 +32,7 @@ def along(view: Along, ax: Axes | None = None) -> Axes:
         ax.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.yaxis.set_minor_formatter(NullFormatter())
-        ax.set(title=title_text(view.title), xlabel="layer", ylabel="‖UᵀWV‖")
+        ax.set(title=title_text(view.title), xlabel="layer", ylabel="‖UᵀWV‖ (unit of the weights)")
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
         ax.grid(axis="y", color="#e4e4e0", linewidth=0.7)
         ax.tick_params(which="minor", color=QUIET)

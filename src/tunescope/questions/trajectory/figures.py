@@ -109,8 +109,8 @@ class Drawing(Sequence[RGB]):
         ax.set_ylim(low, high)
         ax.xaxis.set_major_locator(MaxNLocator(nbins=13, integer=True))
         ax.set_xlabel("layer")
-        unit = f" (×10{_superscript(self._power)})" if self._power else ""
-        ax.set_ylabel(self.view.label + unit)
+        power = f"×10{_superscript(self._power)} " if self._power else ""
+        ax.set_ylabel(f"{self.view.label} ({power}unit of the weights)")
         ax.grid(axis="y", color=_GRID, linewidth=0.8)
         ax.set_axisbelow(True)
         if low < 0 < high:

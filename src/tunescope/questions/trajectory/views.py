@@ -180,7 +180,7 @@ def norm_grid(norms: pl.DataFrame, title: str) -> Grid | None:
         columns=tuple(f"{step:,}" for step in steps),
         values=np.where(np.isfinite(values), values, np.nan),
         broken=np.isinf(values) | (np.isnan(values) & _present(rows, layers, steps)),
-        label="‖ΔW‖ of the layer",
+        label="‖ΔW‖ of the layer (unit of the weights)",
         limits=limits_of([values]),
         across="step",
         numbered=True,
