@@ -183,7 +183,7 @@ def test_two_steps_of_one_run_are_given_as_a_sum(tmp_path: Path) -> None:
     [
         ({"a": 1.0, "b": 0.0}, "as_expected", "a: merged as expected, in all 4 modules that tell."),
         ({"a": 0.5, "b": 0.0}, "other_scale", "a: merged, but with another scale than expected."),
-        ({"a": 0.0, "b": 0.0}, "not_merged", "a: not merged; none of the 4 modules that tell holds it."),
+        ({"a": 0.0, "b": 0.0}, "not_merged", "a: not merged; in all 4 modules that tell it is missing."),
     ],
 )
 def test_an_adapter_that_should_not_be_there_and_is_not_is_no_reason_to_warn(

@@ -21,7 +21,7 @@ _NAMED = 4
 
 def timeline(label: str, folder: Path, series: Sequence[Numbered]) -> Run:
     """A run of numbered files or folders in order; what is half written is left out with a notice."""
-    whole_ones, notices = _whole([one.path for one in series])
+    whole_ones, notices = _whole([one.path for one in series], series[0].unit)
     checkpoints = [_checkpoint(one, whole_ones[one.path]) for one in series if one.path in whole_ones]
     checkpoints, order = _ordered(checkpoints, [one for one in series if one.path in whole_ones])
     checkpoints, more = _with_last(checkpoints, series[0])
@@ -64,7 +64,7 @@ def refuse_half_written(path: Path, lacking: str) -> NoReturn:
     )
 
 
-def _whole(paths: Sequence[Path]) -> tuple[dict[Path, Path], list[Notice]]:
+def _whole(paths: Sequence[Path], unit: str) -> tuple[dict[Path, Path], list[Notice]]:
     """The weights of every checkpoint that is whole, and a notice for every other and for missing states."""
     weights = {path: weights_of(path) for path in paths}
     notices = [
@@ -80,7 +80,8 @@ def _whole(paths: Sequence[Path]) -> tuple[dict[Path, Path], list[Notice]]:
             notices.append(Notice("half-written", text))
             del found[path]
     elif stateless:
-        text = f"no checkpoint has a {STATE}: steps come from the folder names, epochs are unknown"
+        unknown = "" if unit == "epoch" else ", epochs are unknown"
+        text = f"no checkpoint has a {STATE}: {unit}s come from the folder names{unknown}"
         notices.append(Notice("no-trainer-state", text))
     return found, notices
 

@@ -108,7 +108,8 @@ def _turns(by_step: pl.DataFrame, updates: pl.DataFrame, runs: int) -> dict[int,
 
 def untested_turns(by_step: pl.DataFrame, updates: pl.DataFrame) -> list[Notice]:
     """Turns of ΔW that would be a seam, in runs of too few weights to tell them from a random walk."""
-    found = [t for t in _dissimilar(by_step, updates) if len(t.values) < LEAST_WEIGHTS]
+    # Checkpoints without a weight in common are told elsewhere.
+    found = [t for t in _dissimilar(by_step, updates) if 0 < len(t.values) < LEAST_WEIGHTS]
     if not found:
         return []
     where = named([f"steps {t.before:,} and {t.after:,} (cosine {t.cosine:.2f})" for t in found], _NAMED)

@@ -30,9 +30,12 @@ def frozen(run: str, motion: pl.DataFrame, whole: bool = False) -> Iterator[Find
         motion = motion.filter(pl.col("reference") != "first_checkpoint")
     if not motion.height or motion["step"].max() == 0:
         return  # nothing to be still against, or the start itself, recorded before the first step
-    same = pl.all_horizontal(pl.col(c).n_unique() == 1 for c in _NUMBERS) & pl.lit(captures > 1)
+    again = pl.len() > 1
+    same = pl.all_horizontal(pl.col(c).n_unique() == 1 for c in _NUMBERS) & again
+    # What one capture alone holds is at zero there where it counts from itself.
+    zero = (pl.col("abs_mean") == 0).all() & (again | (pl.col("reference") != "first_checkpoint").all())
     factors = motion.group_by(*_WEIGHT, "factor", maintain_order=True).agg(
-        (pl.col("abs_mean").is_finite().all() & (same | (pl.col("abs_mean") == 0).all())).alias("still")
+        (pl.col("abs_mean").is_finite().all() & (same | zero)).alias("still")
     )
     weights = factors.group_by(*_WEIGHT, maintain_order=True).agg(pl.col("still").all())
     still = weights.filter("still")["component_name"].to_list()

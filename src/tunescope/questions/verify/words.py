@@ -29,9 +29,9 @@ METHODS = (
 )
 
 _TEXTS = {
-    "as_expected": "{labels}: merged as expected, in all {count} modules that tell.",
-    "not_merged": "{labels}: not merged; none of the {count} modules that tell holds it.",
-    "merged_twice": "{labels}: merged twice, as the {count} modules that tell have it.",
+    "as_expected": "{labels}: merged as expected, in {every}.",
+    "not_merged": "{labels}: not merged; in {every} it is missing.",
+    "merged_twice": "{labels}: merged twice, in {every}.",
     "other_scale": "{labels}: merged, but with another scale than expected.",
     "partly_merged": "{labels}: merged in some modules and not in others.",
     "other_change": "The model changed otherwise than by {labels}.",
@@ -88,7 +88,7 @@ def _opening(
             f"Of {listed(labels, 'and')}, the model holds {listed(there, 'and')}, not {listed(absent, 'or')}."
         )
     count = len({reading.component for reading in readings}) or rows
-    return _TEXTS[verdict.verdict].format(labels=listed(labels, "and"), count=count)
+    return _TEXTS[verdict.verdict].format(labels=listed(labels, "and"), every=_every(count))
 
 
 def _are_not_in_it(labels: Sequence[str]) -> str:
@@ -149,7 +149,7 @@ def _where(verdict: Verdict, readings: Sequence[Reading]) -> str:
             for label in verdict.coefficients
         }
         apart = [r.component for r, _ in told if abs(r.coefficient - usual[r.label]) > r.tolerance]
-        return _otherwise(apart, told) or f" So it is in all {_count(told)} modules that tell."
+        return _otherwise(apart, told) or f" So it is in {_every(_count(told))}."
     return ""
 
 
@@ -158,6 +158,10 @@ _Told = Sequence[tuple[Reading, str]]
 
 def _count(told: _Told) -> int:
     return len({r.component for r, _ in told})
+
+
+def _every(count: int) -> str:
+    return "the one module that tells" if count == 1 else f"all {counted(count, 'module')} that tell"
 
 
 def _held(label: str, told: _Told) -> str:

@@ -297,3 +297,14 @@ def test_a_stop_that_captures_would_show_is_told_by_their_steps() -> None:
     # Captures stand at every tenth of the run: the last one at or before three quarters of it is at 70 %.
     assert effects(motion(steady))["still"] == pytest.approx(0.3)
     assert effects(motion(steady))["jump"] is None
+
+
+def test_weights_that_one_capture_alone_holds_are_not_still() -> None:
+    """Files of different modules, named one after the other: none of them can have moved, or not."""
+    frame = motion(steady).filter(pl.col("step").is_in([10, 20]))
+    apart = frame.filter((pl.col("layer") < 4) == (pl.col("step") == 10)).with_columns(
+        reference=pl.lit("first_checkpoint"), abs_mean=pl.lit(0.0), mean=pl.lit(0.0)
+    )
+    assert "frozen" not in found(apart)
+    both = frame.with_columns(reference=pl.lit("first_checkpoint"), abs_mean=pl.lit(0.0))
+    assert "frozen" in found(both)
