@@ -276,6 +276,7 @@ def test_check_says_which_modules_turn_or_rescale_nothing(
     assert row["weight"] == DOTTED
     assert "untrained" in {finding.kind for finding in study.findings}
     assert study.readout["models"]["x"]["methods"] == [method]
+    assert "needs_base" not in {finding.kind for finding in study.findings}
 
 
 def test_older_files_of_glora_hold_their_pairs_the_other_way_round(tmp_path: Path) -> None:

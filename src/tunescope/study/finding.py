@@ -141,7 +141,7 @@ _ONLY_SAID = {
     "data-cut", "training-mode", "graphs-replayed", "blocks-one-by-one", "rows-of-llama-cpp",
     "rows-of-torchtune", "torchtune-export", "scale-replaced",
     "no-trainer-state", "steps-missing", "start-missing", "last-left-out", "start-renamed", "unchanged",
-    "untested-turn", "weights-unused",
+    "untested-turn", "unwrapped", "weights-unused",
 }  # fmt: skip
 
 

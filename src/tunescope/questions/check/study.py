@@ -71,7 +71,7 @@ def check(
     met = {} if held is None else {source.label: against(source, held) for source in opened}
     found = {s.label: met[s.label][0] if s.label in met else places(s, None) for s in opened}
     table = Table(_frame(opened, found, scale or {}), "attach", {"columns": described(ATTACH)})
-    findings = _noticed(opened, found)
+    findings = _noticed(opened, found, beside_base=held is not None)
     for source in opened:
         findings += rank_findings(source.label, found[source.label])
         if source.label in met:
@@ -89,13 +89,18 @@ def check(
     return Study(QUESTION, {"attach": table, "coverage": coverage(opened)}, document, arguments, origins)
 
 
-def _noticed(opened: Sequence[Source], found: Mapping[str, Sequence[Place]]) -> list[Finding]:
-    """What was noticed while reading; ranks that differ have a finding of their own."""
+def _noticed(
+    opened: Sequence[Source], found: Mapping[str, Sequence[Place]], *, beside_base: bool
+) -> list[Finding]:
+    """What was noticed while reading; ranks that differ have a finding of their own, and a base that is
+    there is not asked for.
+    """
     told = {label for label, of in found.items() if any(place.fault == "rank" for place in of)}
     return noticed_together(
         (label, notice)
         for label, notice in notices(opened)
         if not (notice.slug == "rank-mismatch" and label in told)
+        and not (notice.slug == "needs-base" and beside_base)
     )
 
 
