@@ -195,7 +195,7 @@ class Adapter:
             text = (
                 f"of the fused experts in {counted(len(self._sides), 'module')} nothing says on which side A "
                 "and B are, which PEFT before 0.19 exchanged for some models: input and output may stand the "
-                "other way round; --base BASE tells"
+                "other way round (--base BASE tells, of parameters by the names that models give them)"
             )
             self.ledger.notice("sides-unknown", text, self._sides[0])
         if self._undetermined:

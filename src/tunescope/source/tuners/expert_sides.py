@@ -24,8 +24,11 @@ _TURNED_UNSAID = re.compile(r"llama[-_]?4", re.IGNORECASE)
 # Experts that the model's files number: transformers stacks them (experts, out, in) as it loads them.
 _NUMBERED = re.compile(r"\.experts\.\d{1,6}\.")
 # Output sizes that a gate and an up projection in one have for each input size of the down projection.
-_INTO = {"gate_up_proj": 2, "gate_proj": 1, "up_proj": 1, "w1": 1, "w3": 1, "v1": 1, "wi": 1, "c_fc": 1}
-_OUT_OF = ("down_proj", "w2", "wo", "c_proj")
+_INTO = {
+    "gate_up_proj": 2, "gate_proj": 1, "up_proj": 1, "w1": 1, "w3": 1, "v1": 1, "wi": 1, "c_fc": 1,
+    "input_linear": 2,
+}  # fmt: skip
+_OUT_OF = ("down_proj", "w2", "wo", "c_proj", "output_linear")
 # Modules that read the hidden state, and so tell its width.
 _READS_HIDDEN = re.compile(r"\b(q_proj|k_proj|v_proj|qkv_proj|query_key_value|c_attn|router|gate)$")
 _EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|word_embeddings|embed_in)\.weight$")

@@ -91,13 +91,15 @@ def _notice_order(adapter: Adapter, module: Module, parameter: str) -> None:
 
 
 def _sizes(adapter: Adapter, owner: str) -> dict[str, tuple[int, int]]:
-    """Width of A and height of B for each adapted parameter of a module."""
+    """Width of A and height of B for each adapted parameter of a module; a `weight` goes by the module."""
     sizes = {}
     for name, module in adapter.modules.items():
         if _unwrapped(name) == owner and "lora_A" in module and "lora_B" in module:
             a, b = module["lora_A"].shape, module["lora_B"].shape
             if len(a) == len(b) == 2:
-                sizes[_parameter(adapter, module)] = (a[1], b[0])
+                parameter = _parameter(adapter, module)
+                own = owner.rpartition(".")[2] if parameter == "weight" else parameter
+                sizes[own] = (a[1], b[0])
     return sizes
 
 

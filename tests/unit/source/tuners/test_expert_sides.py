@@ -138,3 +138,18 @@ def test_the_class_that_the_config_maps_to_tells_the_sides_of_experts() -> None:
     assert {d.status for d in deltas} == {"ok"}
     assert slugs(ledger) == []
     np.testing.assert_allclose(deltas[2].open().dense(), products["down_proj"][2])
+
+
+@pytest.mark.parametrize(("name", "d_out", "d_in"), [("input_linear", 12, 8), ("output_linear", 8, 6)])
+def test_stacked_weights_of_a_module_go_by_its_own_name(name: str, d_out: int, d_in: int) -> None:
+    """GraniteMoE keeps (experts, out, in) as the `weight` of a module for each side."""
+    rng = np.random.default_rng(4)
+    stem = f"base_model.model.model.layers.0.block_sparse_moe.{name}"
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((3 * 2, d_out), (d_in, 2 * 3)))
+    config = {**LORA, "target_parameters": [f"block_sparse_moe.{name}.weight"], "peft_version": "0.18.1"}
+    tensors = {f"{stem}.lora_A.weight": a, f"{stem}.lora_B.weight": b}
+    assert {d.status for d in read(tensors, config)[0]} == {UNKNOWN_SIDES}
+    deltas, _ = read(tensors, config, BaseHeaders({}, {"hidden_size": 8}))
+    assert {(d.status, d.d_out, d.d_in) for d in deltas} == {("ok", d_out, d_in)}
+    expected = 2 * (b[:, 1::3].astype(float) @ a[2:4]).T
+    np.testing.assert_allclose(deltas[1].open().dense(), expected, rtol=1e-6)
