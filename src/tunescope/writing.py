@@ -235,13 +235,21 @@ def locked(lock: Path, target: Path) -> Iterator[None]:
     handle = _taken(lock, target)
     _HELD.add(mine)
     try:
-        os.ftruncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        _sign(handle, target)
         yield
     finally:
         _HELD.discard(mine)
         lock.unlink(missing_ok=True)
         os.close(handle)
+
+
+def _sign(handle: int, target: Path) -> None:
+    """Write into a lock who holds it, for whoever is refused."""
+    try:
+        os.ftruncate(handle, 0)
+        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    except OSError as error:
+        raise Exhausted("cannot-write", "writing failed", file=target, found=error) from error
 
 
 def _taken(lock: Path, target: Path) -> int:

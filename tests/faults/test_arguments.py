@@ -56,14 +56,33 @@ def test_a_file_of_options_that_is_not_utf8_or_a_folder_is_exit_2(
 
 
 @pytest.mark.parametrize(
-    "flags",
-    [("--layers", "-1"), ("--layers", "9-2"), ("--layers", "1e9"), ("--layers", ""), ("--scale", "x=nan"),
-     ("--scale", "x=1e999"), ("--modules", ","), ("--focus-layer", "-3"), ("--metric", "x" * 5000)],
+    ("flags", "said"),
+    [
+        (("--layers", "-1"), "such as 0,20-25"), (("--layers", "9-2"), "such as 0,20-25"),
+        (("--layers", "1e9"), "such as 0,20-25"), (("--layers", ""), "such as 0,20-25"),
+        (("--scale", "x=nan"), "LABEL=number"), (("--scale", "x=1e999"), "LABEL=number"),
+        (("--modules", ","), "at least one"), (("--focus-layer", "-3"), "x>=0"),
+        (("--metric", "x" * 5000), "frobenius_norm"),
+    ],
 )  # fmt: skip
 def test_numbers_and_names_out_of_range_are_exit_2(
-    run: Run, adapter: Callable[..., Path], flags: tuple[str, str]
+    run: Run, adapter: Callable[..., Path], flags: tuple[str, str], said: str
 ) -> None:
-    assert run("norms", adapter(), *flags).code == 2
+    ran = run("norms", adapter(), *flags)
+    assert ran.code == 2
+    assert said in ran.err, ran.err
+
+
+def test_an_output_where_nothing_may_be_written_is_exit_5_before_anything_is_computed(
+    run: Run, adapter: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for whoever is not root: root may write anywhere."""
+    source = adapter()
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path or mode != os.W_OK)
+    monkeypatch.setattr("tunescope.source.open.read_file", lambda *_: pytest.fail("nothing must be read"))
+    ran = run("norms", source, "-o", tmp_path / "study")
+    assert ran.code == 5
+    assert "[read-only]" in ran.err
 
 
 @pytest.mark.parametrize("source", ["~nosuchuser/adapter", "x" * 300, "a/" * 3000, "\udcff"])

@@ -23,12 +23,16 @@ Writer = Callable[..., Path]
 
 
 def refused(path: Path, kind: type[TunescopeError] = BadInput) -> TunescopeError:
-    """The error for a file or folder that must not be read; it must name the file and a way out."""
+    """The error for what must not be read: with the file, what was expected, and what it is or a way out."""
     with pytest.raises(kind) as raised:
         open_source(path)
-    assert raised.value.file is not None
-    assert path.name in raised.value.file or path.name in str(raised.value)
-    return raised.value
+    error = raised.value
+    assert error.exit_code == kind.exit_code
+    assert error.file is not None
+    assert path.name in error.file or path.name in str(error)
+    assert error.expected is not None if kind is BadInput else error.fix
+    assert error.found is not None or error.fix
+    return error
 
 
 def entry(dtype: str, shape: list[Any], begin: int, end: int) -> dict[str, Any]:
@@ -151,11 +155,12 @@ def test_a_header_nested_deeply_is_refused(raw: Writer, header: bytes) -> None:
     assert refused(raw(header)).slug in ("header-nesting", "header-json")
 
 
-def test_a_header_of_many_names_is_read(raw: Writer) -> None:
-    names = {
-        f"model.layers.0.mlp.experts.{i}.w1.lora_A.weight": entry("F32", [0], 0, 0) for i in range(50_000)
-    }
-    assert len(read_safetensors(raw(names)).tensors) == 50_000
+def test_a_header_of_a_million_names_is_read(raw: Writer) -> None:
+    entries = b",".join(
+        b'"layers.%d.w1.lora_A":{"dtype":"F32","shape":[0],"data_offsets":[0,0]}' % i for i in range(10**6)
+    )
+    assert len(entries) > 70_000_000
+    assert len(read_safetensors(raw(b"{" + entries + b"}")).tensors) == 10**6
 
 
 def test_a_tensor_named_twice_is_refused_with_both_entries(raw: Writer) -> None:
@@ -212,6 +217,24 @@ def test_one_tensor_of_unknown_dtype_is_left_out_and_said(raw: Writer) -> None:
     reasons = {e.tensor: e.reason for e in source.coverage}
     assert reasons["lora_unet_y.lora_down.weight"] == "unsupported dtype Q4_K"
     assert sum(e.bytes for e in source.coverage) == 102
+
+
+def test_an_unknown_dtype_is_a_warning_that_fails_under_strict(
+    raw: Writer, tmp_path: Path, run: Callable[..., Any]
+) -> None:
+    raw(
+        {
+            "w.lora_down.weight": entry("F32", [2, 4], 0, 32),
+            "w.lora_up.weight": entry("F32", [4, 2], 32, 64),
+            "x.lora_down.weight": entry("Q4_K", [2, 4], 64, 70),
+            "x.lora_up.weight": entry("F32", [4, 2], 70, 102),
+        },
+        bytes(range(102)),
+        "x.safetensors",
+    )
+    ran = run("norms", tmp_path / "x.safetensors", "--scale", "x=1")
+    assert (ran.code, "Q4_K" in ran.out) == (0, True)
+    assert run("norms", tmp_path / "x.safetensors", "--scale", "x=1", "--strict").code == 1
 
 
 def test_nothing_but_unknown_dtypes_is_refused(raw: Writer) -> None:

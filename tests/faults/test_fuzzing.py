@@ -157,13 +157,15 @@ def test_exit_3_without_slug_file_or_expectation_counts_as_uncaught(
     assert finding.raised == "vague without expected"
 
 
-def test_every_refusal_of_an_input_says_what_was_expected() -> None:
-    """Of each `BadInput` of the package, read from its source; the file is known or named by `concerning`."""
+def test_every_refusal_of_an_input_says_what_was_expected_and_what_to_do() -> None:
+    """Of each refusal of the package, read from its source; the file is known or named by `concerning`."""
+    said = {"BadInput": {"expected", "fix"}, "Missing": {"fix"}}
     lacking = [
-        f"{path.name}:{node.lineno}"
+        f"{path.name}:{node.lineno} {sorted(said[node.func.id] - given)}"
         for path in sorted((Path(__file__).parents[2] / "src" / "tunescope").rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", None) == "BadInput"
-        if not {"expected", None} & {keyword.arg for keyword in node.keywords}
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in said
+        if None not in (given := {keyword.arg for keyword in node.keywords})
+        if said[node.func.id] - given
     ]
     assert lacking == []

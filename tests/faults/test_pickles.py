@@ -54,6 +54,8 @@ def saved(folder: Path, value: Any, name: str = "adapter_model.bin") -> Path:
 def refused(path: Path) -> BadInput:
     with pytest.raises(BadInput) as raised:
         read_pickled(path)
+    assert str(path) in str(raised.value.file)
+    assert raised.value.expected is not None
     return raised.value
 
 

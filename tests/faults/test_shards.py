@@ -46,6 +46,9 @@ def sharded(tmp_path: Path) -> Made:
 def refused(folder: Path) -> BadInput:
     with pytest.raises(BadInput) as raised:
         open_source(folder)
+    assert raised.value.file is not None
+    assert raised.value.expected is not None
+    assert raised.value.fix
     return raised.value
 
 

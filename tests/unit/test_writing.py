@@ -205,3 +205,19 @@ def test_remains_of_a_killed_write_are_cleared_and_nothing_else(tmp_path: Path) 
     (tmp_path / "run" / ".run.json.0123456789ab.part").write_text("half")
     clear_remains(tmp_path)
     assert [p.name for p in tmp_path.rglob(".*.part")] == [others[1]]
+
+
+@pytest.mark.parametrize("call", ["write", "ftruncate"])
+def test_a_disk_that_has_no_room_for_a_lock_is_exit_5_and_leaves_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"tunescope.writing.os.{call}", full)
+        with pytest.raises(Exhausted, match="No space left"), held(tmp_path / "study"):
+            pytest.fail("nobody may write there")
+    assert list(tmp_path.iterdir()) == []
+    with held(tmp_path / "study"):
+        assert beside(tmp_path / "study", ".lock").exists()

@@ -121,7 +121,11 @@ def _text(path: Path) -> str:
         return raw.decode("utf-8-sig")
     except OSError as problem:
         raise Missing(
-            "config-missing", "the configuration cannot be read", file=path, found=problem
+            "config-missing",
+            "the configuration cannot be read",
+            file=path,
+            found=problem,
+            fix="check the path, and that the file may be read",
         ) from problem
     except UnicodeDecodeError as problem:
         raise UsageError(

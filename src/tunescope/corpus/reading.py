@@ -108,7 +108,13 @@ def _file_records(path: Path) -> Numbered:
             return _parquet(path)
         return _text_records(path, head)
     except PermissionError as problem:
-        raise Missing("data-denied", f"{path} may not be read", file=path, found=problem) from problem
+        raise Missing(
+            "data-denied",
+            f"{path} may not be read",
+            file=path,
+            found=problem,
+            fix="change its mode, or copy it to where you may read it",
+        ) from problem
 
 
 def _text_records(path: Path, head: bytes) -> Numbered:

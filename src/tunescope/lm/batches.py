@@ -124,6 +124,7 @@ def _batch(mapping: Mapping[str, Any], index: int, first: int) -> Batch:
                 f"{name} of batch {index} is misshapen",
                 expected=f"integers of shape {tuple(ids.shape) if ids.dim() == 2 else '(batch, seq)'}",
                 found=f"{tensor.dtype} of shape {tuple(tensor.shape)}",
+                fix="give every array of a batch one row for each sequence and one column for each token",
             )
     return Batch(index, first, ids, mask, labels, tensors)
 
@@ -133,7 +134,13 @@ def _tensor(name: str, value: Any, index: int) -> Tensor:
         return torch.as_tensor(value)
     except (ValueError, TypeError, RuntimeError) as error:
         text = f"{name} of batch {index} is misshapen"
-        raise BadInput("batch-shape", text, expected="numbers, (batch, seq)", found=error) from error
+        raise BadInput(
+            "batch-shape",
+            text,
+            expected="numbers, (batch, seq)",
+            found=error,
+            fix="give every array of a batch one row for each sequence and one column for each token",
+        ) from error
 
 
 def padded(examples: Sequence[Example], batch_size: int, pad_id: int = 0) -> list[dict[str, Tensor]]:

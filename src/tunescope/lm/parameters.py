@@ -96,7 +96,13 @@ def parameters_of(model: nn.Module) -> Parameters:
     if not rows:
         text = "the model has no parameter that can be scored"
         found = f"{counted(len(left_out), 'parameter')}, all left out"
-        raise BadInput("no-parameters", text, expected="a floating weight of two axes", found=found)
+        raise BadInput(
+            "no-parameters",
+            text,
+            expected="a floating weight of two axes",
+            found=found,
+            fix="name a model that holds its weights as floating numbers",
+        )
     return Parameters(scored, rows, left_out, sharded)
 
 

@@ -101,6 +101,7 @@ def _tensor(name: str, value: Any) -> LazyTensor:
             tensor=name,
             expected="torch tensors or NumPy arrays",
             found=type(value).__name__,
+            fix="pass model.state_dict() alone",
         )
     dtype = _TORCH_NAMES.get(str(value.dtype).removeprefix("torch."), str(value.dtype))
     if value.is_meta or str(value.layout) != "torch.strided":

@@ -57,6 +57,7 @@ def locate(path: Path, *, follow_symlinks: bool = False) -> Located:
             file=path,
             expected="a regular file",
             found="folder",
+            fix="name the folder without this suffix, or a file in it",
         )
     found = _in_folder(path)
     if not follow_symlinks:

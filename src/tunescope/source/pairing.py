@@ -197,7 +197,13 @@ def _difference(pair: Pair | None, name: str, shape: tuple[int, int], turned: bo
     """ΔW as a matrix: float32 where both are stored in at most 16 bits, else float64."""
     if pair is None:
         text = "there is no ΔW of this weight"
-        raise BadInput("incomparable", text, tensor=name, expected="the same weight in both models")
+        raise BadInput(
+            "incomparable",
+            text,
+            tensor=name,
+            expected="the same weight in both models",
+            fix="name the base that this model was tuned from",
+        )
     before, after = (values.part(0, values.size) for values in (pair.before, pair.after))
     wide = np.float32 if max(before.dtype.itemsize, after.dtype.itemsize) <= 2 else np.float64
     matrix = (after.astype(wide) - before.astype(wide)).reshape(shape)

@@ -81,6 +81,7 @@ def _below(label: str | None, path: Path) -> list[Run]:
             "this file is no capture of a training run, nor weights",
             file=path,
             expected=f"capture.parquet, a file of weights ({', '.join(SUFFIXES)}) or a folder",
+            fix="name the folder that the training wrote to",
         )
     if path.is_file():
         return [_captured(label or path.absolute().parent.name, path.parent)]

@@ -39,7 +39,13 @@ def _record(folder: Path) -> dict[str, Any]:
         )  # fmt: skip
     record = read_object(path, "bad-study", "the study's record")
     if not isinstance(record.get("schema_version"), int):
-        raise BadInput("bad-study", "the record is none", file=path, expected="an object with schema_version")
+        raise BadInput(
+            "bad-study",
+            "the record is none",
+            file=path,
+            expected="an object with schema_version",
+            fix="run the command again with --overwrite",
+        )
     if record["schema_version"] > SCHEMA_VERSION:
         raise BadInput(
             "newer-schema", "the study was written by a newer tunescope", file=path,

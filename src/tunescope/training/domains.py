@@ -86,6 +86,7 @@ def _domain(name: str, rows: Rows, tokenizer: Any, recipe: Recipe, limits: Limit
             file=rows.source,
             expected="2 or more",
             found=len(rows),
+            fix="give the domain more rows that differ",
         )
     train = encoded(train_rows, tokenizer, recipe.max_length, limits)
     held_out = encoded(held_rows, tokenizer, recipe.max_length, limits)

@@ -200,7 +200,12 @@ def read_capture(folder: str | Path) -> Table:
 def _newest(folder: Path) -> Path:
     files = _files(folder)
     if not files:
-        raise Missing("capture-missing", "there are no captures in this folder", file=folder)
+        raise Missing(
+            "capture-missing",
+            "there are no captures in this folder",
+            file=folder,
+            fix="name the folder of a run that was trained with TrainingCapture or tunescope finetune",
+        )
     return files[-1]
 
 

@@ -27,7 +27,12 @@ def load_start(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, Tens
     """
     path = folder / FILE
     if not path.is_file():
-        raise Missing("capture-no-start", "the weights of step zero are not there", file=path)
+        raise Missing(
+            "capture-no-start",
+            "the weights of step zero are not there",
+            file=path,
+            fix="name the folder of the run; its file capture.start.safetensors must lie there",
+        )
     # A damaged file is named here: the library has one error for all.
     read_safetensors(path)
     try:

@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from tunescope.cli.finetune import loss_lines
 from tunescope.errors import BadInput, Exhausted, Missing, UsageError
-from tunescope.training.fine_tuning import finetune
+from tunescope.training.fine_tuning import finetune, plan
 from tunescope.training.recipe import Recipe
 from tunescope.training.recording import read_capture
 from tunescope.training.run import Run
@@ -213,6 +213,19 @@ def test_what_a_dead_process_wrote_into_its_lock_keeps_nobody_out(recipe, data_f
     (run,) = finetune(recipe(max_steps=1), {"sums": data_files["sums"]}, tmp_path)
     assert run.complete
     assert not (tmp_path / ".lock").exists()
+
+
+def test_a_folder_with_a_capture_of_another_training_is_refused_and_kept(recipe, data_files, tmp_path):
+    (run,) = plan(tmp_path, {"sums": data_files["sums"]}, [1e-3], [0])
+    run.folder.mkdir(parents=True)
+    (tmp_path / "sweep.json").write_text("{}")
+    (run.folder / "capture.parquet").write_bytes(b"of another training")
+    with pytest.raises(UsageError) as caught:
+        finetune(recipe(), {"sums": data_files["sums"]}, tmp_path, rates=[1e-3])
+    assert (caught.value.slug, caught.value.exit_code) == ("capture-exists", 2)
+    assert str(run.folder) in str(caught.value)
+    assert [path.name for path in run.folder.iterdir()] == ["capture.parquet"]
+    assert (run.folder / "capture.parquet").read_bytes() == b"of another training"
 
 
 @pytest.mark.parametrize(

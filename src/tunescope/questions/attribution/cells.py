@@ -141,4 +141,5 @@ def require_finite(delta: Tensor, name: str, file: str | None = None) -> None:
         tensor=name,
         expected="finite weights in the base and in the tuned model",
         found=f"{broken} of {delta.numel()} are NaN or infinite",
+        fix="take a checkpoint from before the training diverged",
     )

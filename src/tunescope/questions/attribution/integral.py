@@ -179,6 +179,7 @@ def _check(base: Array, tuned: Array, tokens: Array) -> None:
             f"none of {len(tokens)} sequences has a token to score",
             expected="labels that are token ids at one position or more",
             found="labels that are all -100, or padding",
+            fix="leave labels at the tokens to be scored, or give texts of two tokens or more",
         )
     for which, losses in (("base", base), ("tuned", tuned)):
         if broken := int((~np.isfinite(losses)).sum()):

@@ -83,6 +83,7 @@ def _notice_same(changes: Changes) -> None:
             "the two models differ only in tensors that no gradient reaches",
             expected="a changed weight",
             found="; ".join(f"{name}: {why}" for name, why in list(changes.left.items())[:3]),
+            fix="tunescope norms shows what differs; a merged checkpoint is attributed whole",
         )
     text = (
         "the tuned model and the base are identical: "
@@ -118,6 +119,7 @@ def _adapted(model: nn.Module, source: Source) -> Subject:
             file=source.location,
             expected="updates ΔW that the file defines",
             found="; ".join(left[:3]),
+            fix="tunescope norms shows what differs; a merged checkpoint is attributed whole",
         )
     folder = source.files[0].parent if source.files else Path(source.location)
     changes = pair_changes(model, merged(model, str(folder)))

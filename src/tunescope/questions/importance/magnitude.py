@@ -32,6 +32,7 @@ def magnitudes(parameters: Parameters) -> Array:
             tensor=broken[0],
             expected="finite weights",
             found=", ".join(broken[:3]),
+            fix="take a checkpoint from before the training diverged",
         )
     return found.numpy()
 

@@ -77,7 +77,12 @@ def recording_notices(run: Run, steps: pl.Series) -> list[Notice]:
 
 def _refuse(folder: Path, text: str, expected: object, found: object) -> NoReturn:
     raise BadInput(
-        "bad-capture", f"the capture {text}", file=folder, expected=expected, found=found
+        "bad-capture",
+        f"the capture {text}",
+        file=folder,
+        expected=expected,
+        found=found,
+        fix="copy the capture again, or capture the training anew",
     ) from None
 
 

@@ -155,6 +155,7 @@ def read_range(snapshot: Bytes, offset: int, nbytes: int, dtype: str, shape: tup
             file=snapshot.path,
             expected=", ".join(NUMPY_DTYPES),
             found=dtype,
+            fix="save the tensor as float32, float16 or bfloat16",
         )
     array = snapshot.read(offset, nbytes).view(NUMPY_DTYPES[dtype]).reshape(shape)
     array.flags.writeable = False

@@ -147,6 +147,7 @@ def take_snapshot(path: Path) -> Snapshot:
             file=path,
             expected="a regular file",
             found=_kind(status.st_mode),
+            fix="name a regular file, or the folder that holds it",
         )
     try:
         check(path)
@@ -184,7 +185,13 @@ def unreachable(path: Path, error: OSError) -> Missing:
         return _denied(path)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return Missing("not-found", "there is no such file", file=path, fix="check the path")
-    return Missing("io-error", "the file cannot be read", file=path, found=error.strerror or str(error))
+    return Missing(
+        "io-error",
+        "the file cannot be read",
+        file=path,
+        found=error.strerror or str(error),
+        fix="check the disk or the mount, and run again",
+    )
 
 
 def _dangling(path: Path) -> Missing:
@@ -247,6 +254,7 @@ def _fill(descriptor: int, buffer: memoryview, offset: int, path: Path) -> None:
                 file=path,
                 expected=f"{len(buffer)} bytes from {offset}",
                 found=f"{done} bytes",
+                fix="run again once nothing writes there any more",
             )
         done += got
 

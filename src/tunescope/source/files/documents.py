@@ -24,6 +24,7 @@ def read_object(path: Path, slug: str, what: str, *, each_key_once: bool = False
             file=path,
             expected=f"at most {_LARGEST} bytes",
             found=f"{snapshot.size} bytes",
+            fix="remove what is not part of it, or take a sound copy",
         )
     found: object
     try:

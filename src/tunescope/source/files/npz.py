@@ -77,7 +77,14 @@ def check_members(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]
 
 
 def _refuse(path: Path, what: str, expected: str, found: str) -> None:
-    raise BadInput("bad-archive", what, file=path, expected=expected, found=printable(found))
+    raise BadInput(
+        "bad-archive",
+        what,
+        file=path,
+        expected=expected,
+        found=printable(found),
+        fix="copy or download the file again",
+    )
 
 
 def _tensor(archive: zipfile.ZipFile, member: zipfile.ZipInfo, snapshot: Snapshot) -> LazyTensor:
@@ -92,6 +99,7 @@ def _tensor(archive: zipfile.ZipFile, member: zipfile.ZipInfo, snapshot: Snapsho
             tensor=name,
             expected=f"{nbytes} bytes for {dtype} {list(shape)}",
             found=f"{member.file_size - header} bytes",
+            fix="save the array again with numpy.savez",
         )
     # A 2-byte void is how NumPy alone writes bfloat16, but also anything else of two bytes.
     spelled = DTYPE_NAMES.get(dtype.newbyteorder("<"), str(dtype))
@@ -117,6 +125,7 @@ def _array_header(
             tensor=name,
             expected="a .npy array",
             found=error,
+            fix="save the arrays again with numpy.savez",
         ) from error
     if dtype.hasobject:
         raise BadInput(
@@ -126,6 +135,7 @@ def _array_header(
             tensor=name,
             expected="plain numbers",
             found=str(dtype),
+            fix="save it as numbers: numpy.asarray(values, dtype=float)",
         )
     return shape, dtype, length
 

@@ -56,6 +56,7 @@ def read_pickled(path: str | Path) -> TensorFile:
             file=path,
             expected="adapter_model.bin or another file of weights",
             found=path.name,
+            fix="name the folder of the adapter, or its adapter_model file",
         )
     snapshot = take_snapshot(path)
     _check_container(path, snapshot)

@@ -58,6 +58,7 @@ def _read_index(index: Path) -> tuple[Mapping[str, str], int | None]:
             file=f"{index}:1",
             expected='{"weight_map": {tensor: file}}',
             found="an empty one" if usable else type(weight_map).__name__,
+            fix="download the index again, or remove it: it is rebuilt from the shards",
         )
     for tensor, name in weight_map.items():
         _check_name(name, tensor, index)
@@ -79,6 +80,7 @@ def _check_name(name: str, tensor: str, index: Path) -> None:
             tensor=tensor,
             expected=f"a file name ending in {kind}",
             found=printable(name),
+            fix="do not use these files; ask their author for shards beside the index",
         )
 
 
@@ -137,6 +139,7 @@ def _compare(
             tensor=lost[0],
             expected=f"in {weight_map[lost[0]]}",
             found=", ".join(printable(n) for n in lost[:5]),
+            fix="download shards and index of one save again",
         )
     notices = []
     if extra := [n for n in held if n not in weight_map]:
@@ -168,4 +171,5 @@ def _refuse_double(name: str, first: Path, second: Path) -> NoReturn:
         tensor=name,
         expected="every tensor in one shard",
         found=f"also in {first.name}",
+        fix="remove the shard of another save, or save the model again",
     )

@@ -182,6 +182,7 @@ def read_number(tensor: LazyTensor, ledger: Ledger, file: str) -> float | None:
             tensor=tensor.name,
             expected="a finite number",
             found=alpha,
+            fix="give the scale with --scale LABEL=NUMBER",
         )
     return alpha
 

@@ -85,6 +85,7 @@ def check_peft_config(config: Mapping[str, Any], file: str | Path) -> None:
             file=file,
             expected="peft_type one of " + ", ".join(METHODS),
             found=method,
+            fix="bring the config back as PEFT saved it; a method that is not listed cannot be read",
         )
     for key, value in config.items():
         _check_value(str(method), key, value, file)

@@ -45,6 +45,7 @@ def read_published(path: Path, label: str | None = None) -> list[Source]:
             file=path,
             expected="columns " + ", ".join(_LISTED) + " and at least one row",
             found="no column " + ", ".join(missing) if missing else "no rows",
+            fix="name a table that tunescope norms wrote, or the adapter itself",
         )
     frame = _typed(frame, path)
     models = frame["model_id"].unique(maintain_order=True).to_list()
