@@ -84,6 +84,16 @@ class _Both:
                 yield from self._paired(name, self.theirs[name])
             elif is_float(tensor) and (why := packed(name.removesuffix(".weight"), self.base.tensors)):
                 yield self._incomparable(name, None, why)
+        yield from self._packed_here()
+
+    def _packed_here(self) -> Iterator[Delta]:
+        """Weights of the base that the tuned model holds packed under other names."""
+        known = {*self.theirs.values(), *self.tied.counted_in_base}
+        for name, tensor in self.base.tensors.items():
+            why = packed(name.removesuffix(".weight"), self.tuned.tensors)
+            if name not in known and why and is_float(tensor):
+                self.other.left([name], why)
+                yield _bare(name, tensor.shape, self.kind, why)
 
     def _paired(self, name: str, base_name: str) -> Iterator[Delta]:
         tensor, there = self.tuned.tensors[name], self.base.tensors[base_name]
@@ -118,8 +128,7 @@ class _Both:
 
     def _incomparable(self, name: str, base_name: str | None, why: str) -> Delta:
         self._leave(name, base_name, why)
-        address, shape = parse(name), self.tuned.tensors[name].shape
-        return _delta(name, address, shape, _turned(name, address, shape, self.kind), why, None)
+        return _bare(name, self.tuned.tensors[name].shape, self.kind, why)
 
     def _leave(self, name: str, base_name: str | None, why: str) -> None:
         self.mine.left([name], why)
@@ -191,6 +200,12 @@ def _delta(
         scale=1.0, tensors=(name,), open=partial(_difference, pair, name, (rows, columns), turned),
         status=status, pair=pair,
     )  # fmt: skip
+
+
+def _bare(name: str, shape: tuple[int, ...], kind: str, why: str) -> Delta:
+    """A weight of which there is no ΔW, and why."""
+    address = parse(name)
+    return _delta(name, address, shape, _turned(name, address, shape, kind), why, None)
 
 
 def _difference(pair: Pair | None, name: str, shape: tuple[int, int], turned: bool) -> Update:

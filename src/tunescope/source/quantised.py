@@ -10,9 +10,9 @@ _BESIDE = (
     ("weight.quant_state.bitsandbytes__nf4", "bitsandbytes nf4"),
     ("weight.quant_state.bitsandbytes__fp4", "bitsandbytes fp4"),
     ("SCB", "bitsandbytes int8"),
+    ("weight_packed", "compressed-tensors"),
     ("weight_scale_inv", "float8 in blocks"),
     ("weight_scale", "float8 or integers with a scale"),
-    ("weight_packed", "compressed-tensors"),
     ("qweight", "GPTQ or AWQ"),
     ("scales", "packed with scales"),
 )

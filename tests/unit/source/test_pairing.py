@@ -157,21 +157,25 @@ def test_a_weight_of_another_width_is_never_compared(tmp_path: Path) -> None:
         ({"qweight": "i4", "qzeros": "i4", "scales": "f2", "g_idx": "i4"}, "GPTQ"),
         ({"weight": "i1", "SCB": "f4"}, "int8"),
         ({"weight": ml_dtypes.float8_e4m3fn, "weight_scale_inv": "f4"}, "float8"),
+        ({"weight_packed": "i4", "weight_scale": "f2", "weight_shape": "i8"}, "compressed-tensors"),
     ],
 )
-def test_a_quantised_base_is_named_and_gives_no_number(
-    tmp_path: Path, parts: dict[str, object], writer: str
+@pytest.mark.parametrize("side", ["base", "tuned"])
+def test_a_quantised_weight_of_either_model_is_named_and_gives_no_number(
+    tmp_path: Path, parts: dict[str, object], writer: str, side: str
 ) -> None:
-    base, tuned = decoder(), moved(decoder())
-    del base[Q]
+    models = {"base": decoder(), "tuned": moved(decoder())}
+    del models[side][Q]
     module = Q.removesuffix(".weight")
-    base |= {f"{module}.{end}": np.ones((6, 4), kind) for end, kind in parts.items()}
-    found = paired(tmp_path, base, tuned)
+    models[side] |= {f"{module}.{end}": np.ones((6, 4), kind) for end, kind in parts.items()}
+    found = paired(tmp_path, models["base"], models["tuned"])
     assert [d.tensors[0] for d in found.incomparable] == [Q]
     assert writer in found.incomparable[0].status
-    assert all("quantised" in e.reason for e in found.base_coverage if e.tensor.startswith(module + "."
-        ) and not e.tensor.endswith("bias"))  # fmt: skip
-    assert len(found.base_coverage) == len(base)
+    ledgers = {"base": found.base_coverage, "tuned": found.coverage}
+    for name, ledger in ledgers.items():
+        assert len(ledger) == len(models[name])
+        assert all("quantised" in e.reason for e in ledger if e.tensor.startswith(module + "."
+            ) and not e.tensor.endswith("bias"))  # fmt: skip
 
 
 def test_integer_buffers_are_left_out_with_their_dtype(tmp_path: Path) -> None:
