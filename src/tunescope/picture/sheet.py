@@ -84,8 +84,8 @@ def _plan(block: Sequence[Grid], scaled: bool) -> _Plan:
     height = float(
         np.clip((0.14 if few else 0.1) * rows, 0.25, 6.5 if few else 3.6 if len(block) <= 12 else 2.4)
     )
-    # One title alone may run on above the scale.
-    beside = _SCALE_W + _GAP + 0.6 if len(block) == 1 else 0.0
+    # One title alone may run on above the colours of the scale, though not above its numbers.
+    beside = _SCALE_W if len(block) == 1 else 0.0
     step = max(width, widest(_titles(block), 1.18 * _TITLE) - beside) + _GAP
     left = _MARGIN + widest([title_text(row, 20) for row in first.rows], _LABEL) + 0.28
     long = widest([legible(c) for c in first.columns], _LABEL)

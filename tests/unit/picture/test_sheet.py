@@ -92,6 +92,19 @@ def test_matrices_are_drawn_with_their_numbers(layers: int) -> None:
     assert texts[0] == "output side"
 
 
+@pytest.mark.parametrize(
+    "title", ["cpp · learning rate 1e-3", "math_reasoning · learning rate 2e-4", "x" * 44]
+)
+@pytest.mark.parametrize("columns", [1, 3, 13])
+def test_the_title_of_a_map_alone_is_whole_and_leaves_its_scale_free(title: str, columns: int) -> None:
+    figure = sheet([[panel(title, 10, tuple(map(str, range(columns))))]])
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    boxes = {text.get_text(): text.get_window_extent(renderer) for text in figure.axes[0].texts}
+    heading = boxes.pop(title)
+    assert not any(heading.overlaps(box) for box in boxes.values())
+    assert heading.x1 < figure.bbox.x1
+
+
 def outside(title: str, value: float) -> Grid:
     return Grid(title, ("",), ("Embed",), np.full((1, 1), value), np.zeros((1, 1), bool), "size", (0.0, 1.0))
 
