@@ -12,6 +12,7 @@ from benchmarks import (
     report,
     subspace,
     whole,
+    whole_engines,
     whole_peers,
     whole_stream,
 )
@@ -23,6 +24,7 @@ def main() -> None:
     many.main()
     subspace.main()
     whole.main()
+    whole_engines.main()
     page.main()
     whole_stream.main()
     whole_peers.main()

@@ -5,7 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import faults, figures, finetune_cpu, many, norms, page, whole, whole_peers, whole_stream
+from benchmarks import (
+    faults,
+    figures,
+    finetune_cpu,
+    many,
+    norms,
+    page,
+    whole,
+    whole_engines,
+    whole_peers,
+    whole_stream,
+)
 
 HERE = Path(__file__).parent
 Document = dict[str, Any]
@@ -234,6 +245,7 @@ SECTIONS: tuple[tuple[str, str, Section], ...] = (
     ("Norms from shell to prompt", "many", many.section),
     ("Subspace similarity", "subspace", subspace_section),
     ("Whole checkpoints", "whole", whole.section),
+    ("Whole checkpoints from the shell", "whole_engines", whole_engines.section),
     ("Whole checkpoints of 70B", "whole_stream", whole_stream.section),
     ("Whole checkpoints beside peers", "whole_peers", whole_peers.section),
     ("Pictures", "figures", figures.section),

@@ -22,6 +22,8 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from tunescope.linalg.compiled import compiled
+
 ROOT = Path("bench-out") / "whole"
 RESULT = Path(__file__).parent / "results" / "whole.json"
 SIDE, RANK, REPEATS = 4096, 64, 5
@@ -29,8 +31,8 @@ SIDE, RANK, REPEATS = 4096, 64, 5
 # how fast the machine is at that moment.
 ROUNDS = 5
 ORDER = {
-    "read": 4, "bare": 4, "norms": 4, "norms_twice_the_size": 8, "top": 2, "verify": 4, "verify_256": 2,
-    "verify2": 4, "verify3": 4, "verify3_256": 2,
+    "read": 4, "bare": 4, "norms": 4, "norms_numpy": 4, "norms_twice_the_size": 8, "top": 2, "verify": 4,
+    "verify_256": 2, "verify2": 4, "verify3": 4, "verify3_256": 2,
 }  # fmt: skip
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
@@ -192,10 +194,16 @@ def main() -> dict[str, Any]:
             # Made in a process of its own: what it held would count as peak memory of the next.
             rank = 256 if name == "verify_256" else RANK
             _alone("make", matrices, rank)
-            found[name] = json.loads(_alone(name.partition("_")[0], matrices, rank).splitlines()[-1])
+            more = {"TUNESCOPE_NUMPY_ONLY": "1"} if name == "norms_numpy" else {}
+            found[name] = json.loads(_alone(name.partition("_")[0], matrices, rank, **more).splitlines()[-1])
         rounds.append(found)
     results: dict[str, Any] = {name: _medians(rounds, name) for name in ORDER}
-    results |= {"rounds": ROUNDS, "load": os.getloadavg()[2], "cores": os.cpu_count()}
+    results |= {
+        "compiled": compiled() is not None,
+        "rounds": ROUNDS,
+        "load": os.getloadavg()[2],
+        "cores": os.cpu_count(),
+    }
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(results, indent=2) + "\n")
     return results
@@ -208,20 +216,22 @@ def _medians(rounds: list[dict[str, dict[str, float]]], name: str) -> dict[str, 
     return found | {"to_bare": median(ratios), "to_bare_least": min(ratios), "to_bare_most": max(ratios)}
 
 
-def _alone(way: str, matrices: int, rank: int) -> str:
+def _alone(way: str, matrices: int, rank: int, **more: str) -> str:
     command = [sys.executable, "-m", "benchmarks.whole", way, str(matrices), str(rank)]
     return subprocess.run(
-        command, env=os.environ | ONE_THREAD, capture_output=True, text=True, check=True
+        command, env=os.environ | ONE_THREAD | more, capture_output=True, text=True, check=True
     ).stdout
 
 
 def section(r: dict[str, Any]) -> list[str]:
     """The results as lines of the page."""
+    engine = "compiled" if r.get("compiled") else "by NumPy"
     titles = {
         "read": "reading both files",
         "bare": "bare float32 pass over arrays in memory, ten statistics",
-        "norms": "**tunescope norms --base**, every column, reading included",
-        "norms_twice_the_size": "the same on a pair of twice the size",
+        "norms": f"**tunescope norms --base**, {engine}, every column, reading included",
+        "norms_numpy": "the same by NumPy, as without a C compiler",
+        "norms_twice_the_size": "the compiled pass on a pair of twice the size",
         "top": "the same with --spectra top",
         "verify": "tunescope verify, r = 64",
         "verify_256": "tunescope verify, r = 256",

@@ -44,8 +44,9 @@ def follow_whole(checkpoints: Sequence[Values | None], start: Values | None, ref
         return []
     origin = start if start is not None else there[min(there)]
     courses = {i: _Course() for i in there}
+    memory = _memory(1 + len(there), min(UNIT, origin.size))
     for begin in range(0, origin.size, UNIT):
-        _add_unit(there, courses, origin, (begin, min(begin + UNIT, origin.size)))
+        _add_unit(there, courses, origin, (begin, min(begin + UNIT, origin.size)), memory)
     return list(_motions(courses, origin.size, reference))
 
 
@@ -66,16 +67,32 @@ def _motions(courses: Mapping[int, _Course], size: int, reference: str) -> Itera
         before = i
 
 
+# What a unit of the origin and of each checkpoint is read into, and its values or their differences.
+_Memory = list[tuple[NDArray[np.uint8], NDArray[np.float64]]]
+
+
+def _memory(rows: int, size: int) -> _Memory:
+    """Held for a whole weight: fresh memory for every unit costs several times its arithmetic."""
+    return [(np.empty(8 * size, np.uint8), np.empty(size)) for _ in range(rows)]
+
+
 def _add_unit(
-    there: dict[int, Values], courses: dict[int, _Course], origin: Values, span: tuple[int, int]
+    there: dict[int, Values],
+    courses: dict[int, _Course],
+    origin: Values,
+    span: tuple[int, int],
+    memory: _Memory,
 ) -> None:
-    base = origin.part(*span)
+    (raw, held), *others = memory
+    base = origin.into(*span, raw)
+    units = [values.into(*span, raw) for values, (raw, _) in zip(there.values(), others, strict=True)]
     # 16-bit values are exact in float32.
-    units = [values.part(*span) for values in there.values()]
     narrow = all(values.dtype == base.dtype and values.dtype.itemsize <= 2 for values in units)
-    wide = _widened(base, np.float32 if narrow else np.float64)
+    kind: Any = np.float32 if narrow else np.float64
+    wide = widen(base, held.view(kind)[: base.size])
     clean = bool(np.isfinite(wide).all())
-    deltas = [_difference(values, base, wide) for values in units]
+    outs = [held.view(kind)[: base.size] for _, held in others]
+    deltas = [_difference(values, base, wide, out) for values, out in zip(units, outs, strict=True)]
     previous: Array | None = None
     for i, values, delta in zip(there, units, deltas, strict=True):
         course = courses[i]
@@ -91,17 +108,13 @@ def _add_unit(
         previous = delta
 
 
-def _difference(values: Array, base: Array, wide: Array) -> Array | None:
+def _difference(values: Array, base: Array, wide: Array, out: Array) -> Array | None:
     """Δ, `None` where the bytes are the same; inexact only in float32, whose rounding no cosine shows."""
     if same_bytes(base, values):
         return None
+    widen(values, out)
     with np.errstate(all="ignore"):
-        delta: Array = _widened(values, wide.dtype) - wide
-    return delta
-
-
-def _widened(values: Array, dtype: Any) -> Array:
-    return widen(values, np.empty(values.size, dtype))
+        return np.subtract(out, wide, out=out)
 
 
 def _inner(a: Array, b: Array | None) -> float:
