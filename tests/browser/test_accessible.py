@@ -89,6 +89,20 @@ def test_paper_holds_all_tabs_in_a4(reader: Reader) -> None:
         reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
+def test_paper_holds_folded_sentences_and_the_screen_folds_them_again(reader: Reader) -> None:
+    reader.open("tab=when")
+    folded = (
+        "const own = [...document.querySelectorAll('#told, .more, .pane > details')];"
+        "return own.map((details) => details.open)"
+    )
+    before = reader.run(folded)
+    assert not before[0]
+    reader.run("dispatchEvent(new Event('beforeprint'))")
+    assert all(reader.run(folded))
+    reader.run("dispatchEvent(new Event('afterprint'))")
+    assert reader.run(folded) == before
+
+
 def test_with_reduced_motion_nothing_moves_by_itself(reader: Reader) -> None:
     media = {"features": [{"name": "prefers-reduced-motion", "value": "reduce"}]}
     reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", media)

@@ -115,6 +115,9 @@ class Page {
     document.documentElement.dataset.paper = "";
     this.folded = document.querySelector("main").classList.contains("folded");
     fold(false);
+    // Sentences that a press would show stand on paper, too.
+    this.closed = all("details.more, .pane > details").filter((details) => !details.open);
+    for (const details of this.closed) details.open = true;
     forget();
     for (const figure of all(".panel")) if (!this.mounted.has(Number(figure.dataset.panel))) this.make(figure, Number(figure.dataset.panel));
     this.again();
@@ -123,6 +126,7 @@ class Page {
   printed() {
     delete document.documentElement.dataset.paper;
     fold(this.folded);
+    for (const details of this.closed) details.open = false;
     forget();
     this.again();
   }

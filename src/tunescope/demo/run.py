@@ -132,13 +132,11 @@ def _norms(root: Path, trained: Trained) -> Any:
 
 
 def _subspace(_: Path, trained: Trained) -> Any:
-    """In which directions: one domain from two seeds, and another domain beside them."""
+    """In which directions: one domain from two seeds."""
     from tunescope.questions.subspace.study import subspace
 
-    other = next(name for name in trained.adapters if name != AGAIN)
-    runs = {AGAIN: trained.adapters[AGAIN], f"{AGAIN}-seed-1": trained.second[0].folder}
-    runs[other] = trained.adapters[other]
-    return subspace(_named({name: run / "adapter" for name, run in runs.items()}))
+    seeds = {AGAIN: trained.adapters[AGAIN], f"{AGAIN}-seed-1": trained.second[0].folder}
+    return subspace(_named({name: run / "adapter" for name, run in seeds.items()}))
 
 
 def _trajectory(_: Path, trained: Trained) -> Any:
