@@ -13,6 +13,7 @@ from tunescope.demo.adapters import made_adapters
 from tunescope.questions.attribution.question import QUESTION as ATTRIBUTION
 from tunescope.questions.attribution.summary import SCHEMA as CELLS
 from tunescope.questions.importance.question import QUESTION as IMPORTANCE
+from tunescope.questions.importance.sight import visible_effects
 from tunescope.study.study import Study
 from tunescope.table import Column, Table, described
 
@@ -143,6 +144,7 @@ def importance(label: str, layers: int = 10) -> Study:
     ]
     document = {
         "schema_version": "1", "findings": [], "methods": methods, "model": label,
+        "visible": visible_effects(frame),
         "summary": {"data_hash": "0" * 64, "seed": 0, "parameters": layers * len(_MODULES), "sequences": 8},
     }  # fmt: skip
     return Study(IMPORTANCE, tables, document, {"model": "base/", "data": "code.jsonl"}, [_source(label)])
