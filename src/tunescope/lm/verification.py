@@ -10,6 +10,7 @@ from tunescope.errors import Notice, printable
 from tunescope.hashes import check, unstated
 from tunescope.lm.place import located
 from tunescope.reader import current
+from tunescope.words import counted
 
 _READ = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
 _WEIGHTS = (".safetensors", ".bin")
@@ -41,11 +42,11 @@ def _unused(model: nn.Module) -> list[Notice]:
     rest = [name for name in names if name not in beyond]
     kind = type(model).__name__
     said = [
-        ("layers-unused", beyond, f"are of layers that the config of this {kind} does not count"),
-        ("weights-unused", rest, f"have no place in a {kind}"),
+        ("layers-unused", beyond, f"of layers that the config of this {kind} does not count"),
+        ("weights-unused", rest, f"for which a {kind} has no place"),
     ]
     return [
-        Notice(slug, f"{len(found)} tensors of the files {why}, and are not used: {_few(found)}")
+        Notice(slug, f"{counted(len(found), 'tensor')} of the files not used, {why}: {_few(found)}")
         for slug, found, why in said
         if found
     ]

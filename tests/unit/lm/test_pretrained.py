@@ -151,7 +151,7 @@ def test_layers_that_the_config_does_not_count_are_said_and_not_used(tmp_path):
     assert len(model.model.layers) == 2
     (notice,) = said_of(model, tmp_path)
     assert notice.slug == "layers-unused"
-    assert notice.text.startswith("9 tensors of the files are of layers that the config")
+    assert notice.text.startswith("9 tensors of the files not used, of layers that the config")
     assert "model.layers.2.input_layernorm.weight" in notice.text
     finding = noticed("m", notice)
     assert (finding.kind, finding.severity) == ("layers_unused", "warning")
