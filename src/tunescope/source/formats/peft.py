@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from tunescope.delta import Delta, Update
@@ -58,7 +58,7 @@ def read_peft(
     notice_targets(config, modules, ledger)
     if shapes is None:
         shapes = base_shapes(config, modules, base) if method in _WITHOUT_SHAPES else {}
-    adapter = Adapter(modules, config, ledger, file, shapes, partial(base_headers, config, base))
+    adapter = Adapter(modules, config, ledger, file, shapes, cache(partial(base_headers, config, base)))
     deltas = [guarded(delta, file) for delta in tuner.read(adapter)]
     adapter.close()
     account(tensors, config, ledger, method)
