@@ -144,7 +144,13 @@ def test_a_trainers_net_is_the_denoiser(model: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["net.0.weight", "net.layers.3.fc1", "net.encoder.blocks.1.attn.q", "ff.net.0.proj", "net.head.0"],
+    [
+        "net.0.weight",
+        "net.layers.3.fc1",
+        "net.encoder.blocks.1.attn.q",
+        "net.blocks.2.attn.qkv",
+        "ff.net.0.proj",
+    ],
 )
 def test_other_modules_called_net_keep_their_names(name: str) -> None:
     assert parse(name).module_type in name

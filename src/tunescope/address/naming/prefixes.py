@@ -25,7 +25,8 @@ DENOISER = ("model.diffusion_model.", "diffusion_model.")
 # modules; Cosmos 1 names a block twice. A regular expression, and what it stands for.
 TRAINED_AS = (
     Prefix(
-        r"^net\.(?=(blocks\.(block)?\d|llm_adapter\.blocks\.\d|x_embedder\.proj|t_embedder\.1|final_layer\.)\b)",
+        r"^net\.(?=blocks\.\d+\.(?:self_attn|cross_attn|mlp\.layer\d|adaln_modulation_)|blocks\.block\d+\."
+        r"|llm_adapter\.blocks\.\d|x_embedder\.proj\.1|t_embedder\.1\.|final_layer\.(?:linear|adaln_mod))",
         "diffusion_model.",
         of.NET,
     ),
