@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,9 @@ def heads_table(sources: Sequence[Source], given: Heads | None) -> Table | None:
     """A row for every head of every attention weight; `None` where no heads are known."""
     rows: list[dict[str, Any]] = []
     for source in sources:
-        heads = given or heads_of(_readable_config(source))
+        config = _readable_config(source)
+        # Numbers given by hand do not say how a fused projection is laid out: the kind of model does.
+        heads = heads_of(config) if given is None else replace(given, kind=_kind(source, config))
         if heads is not None and source.published is None:
             for delta in source.deltas:
                 rows += _rows(source.label, delta, heads, _head_size(source, heads))
@@ -115,6 +117,16 @@ def _readable_config(source: Source) -> Mapping[str, Any]:
     except (BadInput, Missing):
         # Said by `unread_configs`.
         return {}
+
+
+def _kind(source: Source, config: Mapping[str, Any]) -> str:
+    """The kind of model that decides the layout of fused projections, empty where no config says it."""
+    for held in (config, {} if source.base is None else source.base.config):
+        inner = held.get("text_config")
+        kind = inner.get("model_type") if isinstance(inner, Mapping) else None
+        if said := kind or held.get("model_type"):
+            return str(said)
+    return ""
 
 
 def _config(source: Source) -> Mapping[str, Any]:

@@ -75,6 +75,21 @@ def test_heads_that_are_stated_on_the_command_line(tmp_path: Path) -> None:
     assert len(study.tables["heads"]) == 2 * Q_HEADS + 2 * KV_HEADS
 
 
+@pytest.mark.parametrize(
+    ("config", "known"), [({"model_type": "phi3"}, True), ({"model_type": "odd"}, False), ({}, False)]
+)
+def test_numbers_stated_by_hand_cut_a_fused_projection_where_the_kind_of_model_is_known(
+    tmp_path: Path, config: dict[str, Any], known: bool
+) -> None:
+    delta = adapter(tmp_path / "a", {"qkv_proj": ((Q_HEADS + 2 * KV_HEADS) * SIZE, D)}, **config)["qkv_proj"]
+    tables = tunescope.norms(tmp_path / "a", heads=f"{Q_HEADS}/{KV_HEADS}").tables
+    assert ("heads" in tables) == known
+    if known:
+        found = tables["heads"].frame.filter(pl.col("head_kind") == "query").sort("head")
+        wanted = [np.linalg.norm(delta[h * SIZE : (h + 1) * SIZE]) for h in range(Q_HEADS)]
+        assert found["frobenius_norm"].to_list() == pytest.approx(wanted, rel=1e-12)
+
+
 def test_a_gated_q_has_no_heads_rather_than_wrong_ones(tmp_path: Path) -> None:
     adapter(tmp_path / "a", SHAPES | {"q_proj": (48, D)})
     found = tunescope.norms(tmp_path / "a", heads=f"{Q_HEADS}/{KV_HEADS}/{SIZE}").tables["heads"].frame
