@@ -62,8 +62,8 @@ def study(random: Random, shape: Shape) -> set[str]:
     seen = np.ones(size, dtype=bool)
     if shape.late:
         seen[: shape.layers // 2, len(ATTENTION) :] = False
-    frame = _frame(shape.kinds, parts[:, seen], moved[seen], np.argwhere(seen))
-    found = attribution_findings(frame, _summary(frame, parts[:, seen].sum(axis=1)), "m", "d")
+    frame = frame_of(shape.kinds, parts[:, seen], moved[seen], np.argwhere(seen))
+    found = attribution_findings(frame, summary_of(frame, parts[:, seen].sum(axis=1)), "m", "d")
     kinds = {finding.kind for finding in found} - {"gain", "no_gain"}
     return kinds | ({"depth"} if kinds & set(DEPTH) else set())
 
@@ -92,10 +92,12 @@ def _planted(random: Random, plant: str, effect: Floats, moved: Floats, deviatio
         effect[-(effect.shape[0] // 3) :] *= 1.5
     elif plant == "tilt":
         effect[:, len(ATTENTION) :] *= 2
+    elif plant == "motion":
+        moved = np.abs(effect)
     return moved
 
 
-def _frame(kinds: tuple[str, ...], parts: Floats, moved: Floats, where: Any) -> pl.DataFrame:
+def frame_of(kinds: tuple[str, ...], parts: Floats, moved: Floats, where: Any) -> pl.DataFrame:
     n = len(parts)
     return pl.DataFrame(
         {
@@ -111,7 +113,7 @@ def _frame(kinds: tuple[str, ...], parts: Floats, moved: Floats, where: Any) -> 
     )
 
 
-def _summary(frame: pl.DataFrame, whole: Floats) -> Mapping[str, Any]:
+def summary_of(frame: pl.DataFrame, whole: Floats) -> Mapping[str, Any]:
     n, size = len(whole), frame["attribution"].abs().to_numpy()
     return {
         "base_loss": 3.0, "tuned_loss": 2.0, "gain": -float(whole.mean()), "sum": float(whole.mean()),
@@ -134,8 +136,8 @@ def two_sets(random: Random, *, sequences: int = 32, both: bool = False) -> set[
         noise = random.standard_normal((sequences, *size))
         parts = effect + np.sqrt(sequences) * (np.abs(effect) / 8 + 0.05) * noise
         seen = np.ones(size, dtype=bool)
-        frames[name] = _frame(ALL, parts[:, seen], np.ones(seen.sum()), np.argwhere(seen))
-        summaries[name] = _summary(frames[name], parts[:, seen].sum(axis=1))
+        frames[name] = frame_of(ALL, parts[:, seen], np.ones(seen.sum()), np.argwhere(seen))
+        summaries[name] = summary_of(frames[name], parts[:, seen].sum(axis=1))
     return {finding.kind for finding in difference_findings(frames, summaries, "m")}
 
 
@@ -183,4 +185,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     _found("effect_without_motion", "120× the predicted effect", Shape(plant="without motion", noise=0.05)),
     _found("late_layers", "1.5×, 10 % between layers", Shape(24, layer=0.1, plant="late third")),
     _found("family_tilt", "2×, 10 % between kinds", Shape(kind=0.1, plant="tilt")),
+    _found("size_explains_map", "effects as large as the motion", Shape(kind=0.5, plant="motion")),
 )

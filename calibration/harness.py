@@ -126,9 +126,13 @@ def draws(scenario: Scenario, first: int, n: int, salt: str = "") -> Counter[str
 
 def rows_of(scenario: Scenario, raised: Mapping[str, int], n: int, seconds: float) -> list[Row]:
     """A row for each kind that the scenario is about, and for any of several."""
+    return [Row(scenario, kind, raised.get(kind, 0), n, seconds) for kind in kinds_of(scenario)]
+
+
+def kinds_of(scenario: Scenario) -> tuple[str, ...]:
+    """The kinds that a scenario has a row of, and any of several."""
     wanted = _wanted(scenario)
-    shown = [*wanted, ANY] if isinstance(scenario, Null) and len(wanted) > 1 else wanted
-    return [Row(scenario, kind, raised.get(kind, 0), n, seconds) for kind in shown]
+    return (*wanted, ANY) if isinstance(scenario, Null) and len(wanted) > 1 else wanted
 
 
 def _wanted(scenario: Scenario) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """The table of false-positive rates and power as a page of the documentation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from calibration.harness import ANY_BUDGET, KIND_BUDGET, POWER, Planted, Row
+from calibration.facts import FACTS
+from calibration.harness import ANY, ANY_BUDGET, KIND_BUDGET, POWER, Planted, Row, Scenario, kinds_of
 
 _LEAD = f"""# Calibration: how often findings are wrong, and how often missed
 
@@ -31,25 +32,69 @@ trend to the test of thirds, which takes layers as exchangeable.
 """
 
 
-def page(rows: Sequence[Row]) -> str:
-    """The page: a table for each question."""
-    lines = [_LEAD]
-    for question in dict.fromkeys(row.scenario.question for row in rows):
-        lines += [f"## {question}", "", *_table([r for r in rows if r.scenario.question == question]), ""]
-    return "\n".join(lines).rstrip() + "\n"
+# A line of the page: of which scenario and kind it is, and as it stands there.
+Lines = Mapping[tuple[str, ...], str]
 
 
-def _table(rows: Sequence[Row]) -> list[str]:
-    ordered = sorted(rows, key=lambda row: isinstance(row.scenario, Planted))
-    header = "| kind | studies of | shape | N | false-positive rate [95 %] | planted effect | power [95 %] |"
-    return [header, "|---|---|---|---|---|---|---|", *map(_line, ordered)]
+def page(rows: Sequence[Row], kept: Lines | None = None, scenarios: Iterable[Scenario] = ()) -> str:
+    """The page: a table for each question, and the kinds that state facts.
+
+    Of `scenarios` that have no row the lines are those of `kept`.
+    """
+    lines = dict(kept or {}) | {_key(row.scenario, row.kind): _line(row) for row in rows}
+    every = [(row.scenario, row.kind) for row in rows]
+    every = [(s, kind) for s in scenarios for kind in kinds_of(s)] or every
+    text = [_LEAD]
+    for question in dict.fromkeys(scenario.question for scenario, _ in every):
+        mine = [each for each in every if each[0].question == question]
+        ordered = sorted(mine, key=lambda each: isinstance(each[0], Planted))
+        text += [f"## {question}", "", *_HEADER, *(lines[_key(*each)] for each in ordered), ""]
+    return "\n".join([*text, *_facts()]).rstrip() + "\n"
+
+
+def lines_of(text: str) -> Lines:
+    """The lines of a page by what they are about."""
+    found, question = {}, ""
+    for line in text.splitlines():
+        if line.startswith("## "):
+            question = line.removeprefix("## ")
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if len(cells) == len(_COLUMNS) and cells[3].replace(",", "").isdigit():
+            found[(question, cells[0].strip("`"), cells[1], cells[2], cells[5])] = line
+    return found
+
+
+def without(kept: Lines, scenarios: Iterable[Scenario]) -> Iterator[Scenario]:
+    """The scenarios of which the page lacks a line."""
+    return (s for s in scenarios if any(_key(s, kind) not in kept for kind in kinds_of(s)))
+
+
+_COLUMNS = (
+    "kind", "studies of", "shape", "N", "false-positive rate [95 %]", "planted effect", "power [95 %]",
+)  # fmt: skip
+_HEADER = (f"| {' | '.join(_COLUMNS)} |", "|---" * len(_COLUMNS) + "|")
+
+
+def _key(scenario: Scenario, kind: str) -> tuple[str, ...]:
+    effect = scenario.effect if isinstance(scenario, Planted) else "—"
+    return scenario.question, kind, scenario.law, scenario.shape, effect
+
+
+def _facts() -> list[str]:
+    """The kinds that are not simulated, and why."""
+    lines = ["## Not simulated", "", "| question | kind | because |", "|---|---|---|"]
+    return lines + [
+        f"| {question} | `{kind}` | {why} |"
+        for question, kinds in FACTS.items()
+        for kind, why in kinds.items()
+    ]
 
 
 def _line(row: Row) -> str:
     low, high = row.interval
     rate = f"{100 * row.rate:.1f} % [{100 * low:.1f}, {100 * high:.1f}]" + ("" if row.kept else " **over**")
     scenario = row.scenario
-    kind = f"`{row.kind}`" if row.kind != "any finding" else row.kind
+    kind = f"`{row.kind}`" if row.kind != ANY else row.kind
     lead = f"| {kind} | {scenario.law} | {scenario.shape} | {row.n:,} |"
     if isinstance(scenario, Planted):
         mark = " (shown)" if scenario.least is None else ""

@@ -1,12 +1,24 @@
 """All scenarios; a question adds its own with one line."""
 
-from calibration import attribution, importance, norms, subspace, trajectory
+from calibration import (
+    attribution,
+    gains,
+    importance,
+    norms,
+    pairs,
+    runs,
+    subspace,
+    trajectory,
+)
 from calibration.harness import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
     *norms.SCENARIOS,
+    *pairs.SCENARIOS,
     *trajectory.SCENARIOS,
+    *runs.SCENARIOS,
     *subspace.SCENARIOS,
     *attribution.SCENARIOS,
+    *gains.SCENARIOS,
     *importance.SCENARIOS,
 )

@@ -28,13 +28,13 @@ _SELECTION = Selection(of=("delta",), sides=("output",), max_rank=1)
 
 def raised(models: Sequence[Model]) -> set[str]:
     """The kinds that one call of `subspace` raises for models given as `(B, A)` of each weight."""
-    named = [(f"m{k}", [_delta(n, pair) for n, pair in enumerate(model)]) for k, model in enumerate(models)]
+    named = [(f"m{k}", [delta_of(n, pair) for n, pair in enumerate(model)]) for k, model in enumerate(models)]
     rows = [found.row for found in compare(named, _SELECTION)]
     kinds = {finding.kind for finding in subspace_findings(pl.DataFrame(rows, schema=SUMMARY_SCHEMA))}
     return kinds | ({ANY_SHARED} if kinds & set(SHARED) else set())
 
 
-def _delta(n: int, pair: Pair) -> Delta:
+def delta_of(n: int, pair: Pair) -> Delta:
     B, A = pair
     name, update = f"model.layers.{n}.self_attn.q_proj", Factored(B, A, 1.0)
     return Delta(
@@ -114,6 +114,7 @@ _SQUARE = {"ranks": (4, 8), "d": (64, 64)}
 _ONE = {"weights": 12, "ranks": (1, 1), "d": (64, 64)}
 _FULL = {"weights": 3, "ranks": (64, 64), "d": (128, 256)}
 _EIGHT = {"count": 8, "square": 0.99, "r": 64, "leading": True, "weights": 3}
+_TWO = {"count": 2, "d": 256}
 _THREE, _SINGLE = "6 weights of 128 × 96, rank 8, 3 models", "12 weights of 64 × 64, rank 1"
 _QUARTER = "4 of 16 directions at cos² 0.9"
 _ALIKE = "inputs learned alike"
@@ -137,6 +138,10 @@ SCENARIOS: tuple[Scenario, ...] = (
              partial(common, leading=True, weights=1)),
     _planted("shared_directions", "8 leading of 64 at cos² 0.99", "3 weights, d = 128",
              partial(common, **_EIGHT)),
+    _planted("few_directions_shared", "2 of 16 directions at cos² 0.9", "4 weights, d = 256",
+             partial(common, **_TWO)),
+    _planted("first_directions_shared", "2 leading of 16 directions at cos² 0.9", "4 weights, d = 256",
+             partial(common, leading=True, **_TWO)),
     _planted("same_run", "1.5 B + 0.3 noise", "6 weights, rank 8", one_run),
     _planted("shared_initialisation", "A moved by 5 %", "6 weights, rank 8", one_start),
     _planted("shared_inputs", _ALIKE, "1 weight, rank 8", learned_inputs),

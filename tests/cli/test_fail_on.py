@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from tunescope.cli import VERBS
+from tunescope.errors import UsageError
 from tunescope.questions.subspace.kinds import KINDS
 from tunescope.questions.verify.verdict import VERDICTS
 from tunescope.study.finding import NOTICED
+from tunescope.study.options import parse_kinds
 
 SOURCE = Path(__file__).parents[2] / "src" / "tunescope"
 COMMANDS = {
@@ -42,6 +44,13 @@ def test_a_command_declares_every_kind_that_its_question_raises(verb: str) -> No
     assert {kind for kind in COMMANDS[verb].kinds if f'"{kind}"' not in text} <= made
 
 
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_the_page_of_a_command_lists_every_kind(verb: str) -> None:
+    page = SOURCE.parents[1] / "docs" / f"{'attribution' if verb == 'attribute' else verb}.md"
+    text = page.read_text(encoding="utf-8")
+    assert [kind for kind in COMMANDS[verb].kinds if f"`{kind}`" not in text] == []
+
+
 def test_kinds_that_are_words_of_a_verdict_are_declared() -> None:
     assert {*VERDICTS} < {*COMMANDS["verify"].kinds}
     assert {*KINDS} - {"identical"} < {*COMMANDS["subspace"].kinds}
@@ -65,3 +74,12 @@ def test_an_unknown_kind_is_refused_before_anything_is_read(run: Any, asked: str
 def test_a_kind_may_be_spelled_as_its_slug(run: Any, tmp_path: Path) -> None:
     done = run("norms", tmp_path / "absent", "--fail-on", "scale-unknown,hot_cell")
     assert done.code == 4
+
+
+@pytest.mark.parametrize("verb", COMMANDS)
+def test_every_command_takes_its_own_kinds_and_refuses_those_of_others(verb: str) -> None:
+    foreign = {kind for command in COMMANDS.values() for kind in command.kinds} - {*COMMANDS[verb].kinds}
+    for kind in sorted(foreign - NOTICED):
+        with pytest.raises(UsageError):
+            parse_kinds(kind, COMMANDS[verb].kinds)
+    assert set(parse_kinds(",".join(COMMANDS[verb].kinds), COMMANDS[verb].kinds)) == {*COMMANDS[verb].kinds}

@@ -1,5 +1,6 @@
 """The harness that calibrates findings: what it counts, and when it calls a budget broken."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -7,10 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calibration.harness import ANY, Null, Planted, Row, Scenario, draws, rows_of, wilson
-from calibration.report import page
+from calibration.facts import FACTS
+from calibration.harness import ANY, Null, Planted, Row, Scenario, draws, kinds_of, rows_of, wilson
+from calibration.report import lines_of, page, without
 from calibration.running import Unfinished, simulate_all
 from calibration.scenarios import SCENARIOS
+
+from tunescope.cli import VERBS
+
+PAGE = Path(__file__).parents[2] / "docs" / "calibration.md"
+# One test over the thirds of the layers, whichever stands out.
+THIRDS = {"early_layers", "middle_layers", "late_layers"}
+DECLARED = {
+    verb: set(module.COMMAND.kinds)
+    for verb, (place, _) in VERBS.items()
+    if hasattr(module := importlib.import_module(f"tunescope.{place}"), "COMMAND")
+}
 
 
 def often(rate: float, kind: str = "hot_cell"):  # type: ignore[no-untyped-def]
@@ -91,3 +104,45 @@ def test_no_scenario_imports_torch() -> None:
     code = "import sys, calibration.scenarios; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
+
+
+def simulated(verb: str, scenario: type[Scenario]) -> set[str]:
+    """The kinds of a question that scenarios of one sort are about."""
+    mine = [s for s in SCENARIOS if s.question == verb and isinstance(s, scenario)]
+    kinds = {kind for s in mine for kind in kinds_of(s)}
+    return kinds | THIRDS if kinds & {*THIRDS, "early/middle/late_layers"} else kinds
+
+
+@pytest.mark.parametrize("verb", DECLARED)
+def test_every_kind_is_simulated_where_it_is_not_true_and_where_it_is_or_states_a_fact(verb: str) -> None:
+    both = simulated(verb, Null) & simulated(verb, Planted)
+    facts = set(FACTS.get(verb, {}))
+    assert DECLARED[verb] - both - facts == set()
+    assert facts - DECLARED[verb] == set()
+    assert facts & both == set()
+
+
+def test_a_kind_with_neither_would_be_noticed() -> None:
+    assert {"hot_cell", "a_new_kind"} - simulated("norms", Null) - set(FACTS["norms"]) == {"a_new_kind"}
+
+
+def test_the_page_has_a_row_of_every_scenario_and_of_no_other() -> None:
+    there = lines_of(PAGE.read_text(encoding="utf-8"))
+    assert list(without(there, SCENARIOS)) == []
+    assert len(there) == sum(len(kinds_of(scenario)) for scenario in SCENARIOS)
+    assert page([], there, SCENARIOS) == PAGE.read_text(encoding="utf-8")
+
+
+def test_every_row_of_the_page_is_of_two_thousand_studies_within_its_budget() -> None:
+    lines = lines_of(PAGE.read_text(encoding="utf-8")).values()
+    assert {line.split(" | ")[3] for line in lines} == {"2,000"}
+    assert [line for line in lines if "**over**" in line] == []
+
+
+def test_rows_that_are_drawn_again_take_the_place_of_those_of_the_page() -> None:
+    first, second = null(0.1), null(0.2)
+    drawn = [row for each in (first, second) for row in simulate(each, 50)]
+    whole = page(drawn)
+    kept = {key: line for key, line in lines_of(whole).items() if "rate 0.1" in line}
+    assert list(without(kept, (first, second))) == [second]
+    assert page(simulate(second, 50), kept, (first, second)) == whole

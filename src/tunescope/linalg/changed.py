@@ -18,6 +18,9 @@ Mask = NDArray[np.bool_]
 _POOL, _STRATUM = 200, 20
 # Groups of columns and of rows, where their counts scatter this many times as much as chance allows.
 _GROUPS, _SCATTER = 32, 1.5
+# By how many values the chance of a weight may be too small: in the bin in which rounding's edge lies some
+# move and some do not, in both changes the same ones, and n·p² is less than n·p by a quarter of n at most.
+EDGE = _POOL / 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from tunescope.words import counted
 # From this rank correlation on, in each half, the map predicts single cells.
 AGREES = 0.5
 # A correlation that chance gives more often than this is none; below this many cells there is none at all.
-LEVEL, FEWEST = 0.1, 5
+LEVEL, FEWEST = 0.05, 5
 # From this share of cells on whose sign is clearly the other one, the map is contradicted.
 CONTRADICTED = 0.5
 _DRAWS = 4000

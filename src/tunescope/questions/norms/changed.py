@@ -59,7 +59,7 @@ def changed_values(sources: Sequence[Source]) -> tuple[Table | None, list[Findin
                 continue
             counts.append(found)
             rows.append(_row(a.label, b.label, delta, found))
-        findings += _finding(a.label, b.label, counts)
+        findings += same_values(a.label, b.label, counts)
     if not rows:
         return None, findings
     frame = pl.DataFrame(rows, schema=dtypes(CHANGED))
@@ -131,7 +131,7 @@ def _row(label_a: str, label_b: str, delta: Delta, c: "Common") -> dict[str, Any
     }  # fmt: skip
 
 
-def _finding(a: str, b: str, counts: Sequence["Common"]) -> list[Finding]:
+def same_values(a: str, b: str, counts: Sequence["Common"]) -> list[Finding]:
     """One sentence for a pair of models, over all weights together."""
     least = sum(min(c.first, c.second) for c in counts)
     if not least:
@@ -139,7 +139,12 @@ def _finding(a: str, b: str, counts: Sequence["Common"]) -> list[Finding]:
     overlap, chance = (sum(c.both for c in counts) / least, sum(c.given_weight for c in counts) / least)
     excess = overlap - chance
     share = excess / (1 - chance) if chance < 1 else 0.0
-    if not (share >= EXCESS_SHARE and excess >= EXCESS):
+    # Deferred: adapters have no whole weights.
+    from tunescope.linalg.changed import EDGE
+
+    # Of few values that moved the chance is known too coarsely for a small excess.
+    least_excess = EXCESS + EDGE * len(counts) / least
+    if not (share >= EXCESS_SHARE and excess >= least_excess):
         return []
     text = (
         f"{a} and {b} changed the same values, beyond what rounding and the scale of rows and columns "
@@ -149,6 +154,6 @@ def _finding(a: str, b: str, counts: Sequence["Common"]) -> list[Finding]:
     )
     evidence = {
         "statistic": "overlap", "value": overlap, "null": chance, "threshold": EXCESS_SHARE, "excess": excess,
-        "n": sum(c.n for c in counts),
+        "least_excess": least_excess, "n": sum(c.n for c in counts),
     }  # fmt: skip
     return [Finding("same_values", text, (a, b), evidence=evidence, strength=share)]

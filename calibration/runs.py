@@ -1,0 +1,67 @@
+"""Studies of training runs that stand still, explode, or move most in a third of their layers."""
+
+import math
+
+import numpy as np
+
+from calibration.harness import Draw, Null, Planted, Scenario
+from calibration.trajectory import DEPTH, QUESTION, Array, Plant, Random, Walk
+
+
+def still(_: Random, steps: Array) -> None:
+    """One weight is never trained."""
+    steps[0, 0] = 0.0
+
+
+def hardly(_: Random, steps: Array) -> None:
+    """One weight moves by a thousandth of what the others do."""
+    steps[0, 0] *= 1e-3
+
+
+def pauses(_: Random, steps: Array) -> None:
+    """Nothing moves between two captures."""
+    steps[:, :, steps.shape[2] // 2] = 0.0
+
+
+def explodes(_: Random, steps: Array) -> None:
+    """From the middle on every step is 1.6 times as long as the one before, all in one direction."""
+    half = steps.shape[2] // 2
+    growth = 1.6 ** np.arange(1, steps.shape[2] - half + 1)
+    steps[:, :, half:] = steps[:, :, half - 1 : half] * growth[:, None]
+
+
+def warms_up(_: Random, steps: Array) -> None:
+    """All weights go straight on, with a rate that rises from zero to the last step."""
+    steps[...] = steps[:, :, :1] * np.arange(1, steps.shape[2] + 1)[:, None]
+
+
+def third(random: Random, steps: Array) -> None:
+    """One third of the layers, at random, moves 1.5 times as far as the others."""
+    cuts = [math.ceil(i * len(steps) / 3) for i in range(4)]
+    chosen = random.integers(3)
+    steps[cuts[chosen] : cuts[chosen + 1]] *= 1.5
+
+
+def _drawn(walk: Walk) -> Draw:
+    # A weight that stands still has no direction.
+    return np.errstate(invalid="ignore")(walk.__call__)
+
+
+def _null(kind: str, law: str, plant: Plant, **more: int) -> Null:
+    walk = Walk(plant=plant, **more)
+    return Null(QUESTION, (kind,), law, walk.words, _drawn(walk))
+
+
+def _planted(kind: str, effect: str, plant: Plant, **more: int) -> Planted:
+    walk = Walk(plant=plant, **more)
+    return Planted(QUESTION, kind, effect, "drift and walk", walk.words, _drawn(walk))
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    _null("frozen", "one weight moves a thousandth of the others", hardly),
+    _null("diverged", "a rate that rises from zero to the end", warms_up, captures=30),
+    _planted("frozen", "a weight that is not trained", still),
+    _planted("frozen", "two captures that are equal", pauses),
+    _planted("diverged", "steps that grow by 60 % each from the middle on", explodes),
+    _planted(DEPTH, "a third 1.5×, 20 % between layers", third, layers=24, directions=24),
+)
