@@ -192,7 +192,7 @@ def main() -> dict[str, Any]:
         found = {}
         for name, matrices in ORDER.items():
             # Made in a process of its own: what it held would count as peak memory of the next.
-            rank = 256 if name == "verify_256" else RANK
+            rank = 256 if name.endswith("_256") else RANK
             _alone("make", matrices, rank)
             more = {"TUNESCOPE_NUMPY_ONLY": "1"} if name == "norms_numpy" else {}
             found[name] = json.loads(_alone(name.partition("_")[0], matrices, rank, **more).splitlines()[-1])
@@ -232,7 +232,7 @@ def section(r: dict[str, Any]) -> list[str]:
         "norms": f"**tunescope norms --base**, {engine}, every column, reading included",
         "norms_numpy": "the same by NumPy, as without a C compiler",
         "norms_twice_the_size": "the compiled pass on a pair of twice the size",
-        "top": "the same with --spectra top",
+        "top": "norms with --spectra top",
         "verify": "tunescope verify, r = 64",
         "verify_256": "tunescope verify, r = 256",
         "verify2": "tunescope verify, two adapters of r = 64",
