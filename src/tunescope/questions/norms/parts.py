@@ -15,11 +15,23 @@ BAND = (0.1, 0.9)
 
 
 def head_maps(heads: pl.DataFrame, model: str, begin: str) -> list[Grid]:
-    """Layer × head, one map for each kind of weight, all on one scale; heads of experts are averaged."""
+    """Layer × head, one map for each kind of weight, all on one scale; heads of experts are averaged.
+
+    Query heads and key-value heads of a fused projection are numbered apart, and are a map each.
+    """
     rows = heads.filter((pl.col("model_id") == model) & pl.col("layer").is_not_null())
     if not rows.height:
         return []
-    return shared(_numbered(rows, model, "head", "frobenius_norm_normalized", HEAD_LABEL), begin)
+    fused = rows.group_by("module_type").agg(pl.col("head_kind").n_unique()).filter(pl.col("head_kind") > 1)
+    several = rows["module_type"].is_in(fused["module_type"].implode())
+    found: list[Grid] = []
+    if not several.all():
+        found += _numbered(rows.filter(~several), model, "head", "frobenius_norm_normalized", HEAD_LABEL)
+    for kind, said in (("query", "query"), ("key_value", "key-value")):
+        part = rows.filter(several & (pl.col("head_kind") == kind))
+        maps = _numbered(part, model, "head", "frobenius_norm_normalized", HEAD_LABEL) if part.height else []
+        found += [replace(grid, title=f"{grid.title} · {said} heads") for grid in maps]
+    return shared(found, begin)
 
 
 def expert_maps(frame: pl.DataFrame, model: str, metric: str, label: str, begin: str) -> list[Grid]:

@@ -12,6 +12,7 @@ from safetensors.numpy import save_file
 import tunescope
 from tunescope.errors import UsageError
 from tunescope.questions.norms.heads import Heads, heads_of, parse_heads
+from tunescope.questions.norms.parts import head_maps
 
 D, Q_HEADS, KV_HEADS, SIZE = 24, 6, 2, 4
 SHAPES = {"q_proj": (24, D), "k_proj": (8, D), "v_proj": (8, D), "o_proj": (D, 24)}
@@ -88,6 +89,17 @@ def test_numbers_stated_by_hand_cut_a_fused_projection_where_the_kind_of_model_i
         found = tables["heads"].frame.filter(pl.col("head_kind") == "query").sort("head")
         wanted = [np.linalg.norm(delta[h * SIZE : (h + 1) * SIZE]) for h in range(Q_HEADS)]
         assert found["frobenius_norm"].to_list() == pytest.approx(wanted, rel=1e-12)
+
+
+def test_query_and_key_value_heads_of_a_fused_projection_are_maps_of_their_own(tmp_path: Path) -> None:
+    rows = (Q_HEADS + 2 * KV_HEADS) * SIZE
+    adapter(tmp_path / "a", {"qkv_proj": (rows, D), "o_proj": (D, 24)}, model_type="phi3")
+    frame = tunescope.norms(tmp_path / "a", heads=f"{Q_HEADS}/{KV_HEADS}").tables["heads"].frame
+    maps = {grid.title: grid.values for grid in head_maps(frame, "a", "zero")}
+    assert list(maps) == ["a · O", "a · QKV · query heads", "a · QKV · key-value heads"]
+    for title, kind in (("a · QKV · query heads", "query"), ("a · QKV · key-value heads", "key_value")):
+        part = frame.filter((pl.col("head_kind") == kind) & pl.col("module_type").str.ends_with("qkv_proj"))
+        assert maps[title][0].tolist() == part.sort("head")["frobenius_norm_normalized"].to_list()
 
 
 def test_a_gated_q_has_no_heads_rather_than_wrong_ones(tmp_path: Path) -> None:
