@@ -15,6 +15,7 @@ from tunescope.questions.check.place import Place
 from tunescope.questions.check.rank import with_ranks
 from tunescope.questions.check.spelling import as_peft_spells, renamed
 from tunescope.questions.check.wanted import Shape, Wanted, stored_whole, wanted
+from tunescope.questions.check.wrapping import as_peft_wraps, not_in_file
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
 from tunescope.words import counted
@@ -48,8 +49,10 @@ def places(source: Source, base: BaseNames | None) -> list[Place]:
     by_place = _by_place(base) if source.format in BY_PLACE else {}
     found = [_looked_up(place, base, by_place, source) for place in every]
     found = joined(found, base, source)
-    found = with_ranks(as_peft_spells(_with_remedies(found, base, source), source), source)
-    return [*found, *halves, *_misfits(source, base, {place.weight for place in found})]
+    found = as_peft_spells(_with_remedies(found, base, source), source)
+    found = with_ranks(as_peft_wraps(found, source, base), source)
+    misfits = _misfits(source, base, {place.weight for place in found})
+    return [*found, *halves, *misfits, *not_in_file(source, base)]
 
 
 def _by_place(base: BaseNames) -> dict[Address, str]:

@@ -67,6 +67,7 @@ COMMAND = Command(
         "duplicate",
         "half_saved",
         "rank_mismatch",
+        "left_out_by_config",
         "targets_absent",
         "names_of_the_loader",
         "not_judged",

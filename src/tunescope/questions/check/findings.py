@@ -59,6 +59,20 @@ def rank_findings(label: str, found: Sequence[Place]) -> Iterator[Finding]:
     yield Finding("rank_mismatch", text, (label,), names, evidence=evidence, severity="warning")
 
 
+def config_findings(label: str, found: Sequence[Place]) -> Iterator[Finding]:
+    """Modules for whose tensors PEFT makes no layer by the config, and those that it asks for in vain."""
+    wrong = [place for place in found if place.fault == "config"]
+    if not wrong:
+        return
+    names, remedies = tuple(p.wanted.component_name for p in wrong), sorted({p.remedy for p in wrong})
+    text = (
+        f"{_of(len(wrong), len(found))} of {label} {'is' if len(wrong) == 1 else 'are'} not loaded by its "
+        f"config ({named(names)}). Remedy: {named(remedies)}."
+    )
+    evidence = {"modules": len(found), "left_out": len(wrong), "remedies": remedies}
+    yield Finding("left_out_by_config", text, (label,), names, evidence=evidence, severity="warning")
+
+
 def _loading(label: str, found: Sequence[Place], base: BaseNames) -> Iterator[Finding]:
     """Modules that meet their weights by a rule of the loader, not by the names in the files."""
     rules: dict[str, list[str]] = {}

@@ -10,7 +10,7 @@ import polars as pl
 from tunescope.delta import Delta, Pending
 from tunescope.questions.check.attach import against, places, spelled
 from tunescope.questions.check.base import BaseNames, base_names, header_bytes
-from tunescope.questions.check.findings import attach_findings, deep_findings, rank_findings
+from tunescope.questions.check.findings import attach_findings, config_findings, deep_findings, rank_findings
 from tunescope.questions.check.names import STORED, scale_rule
 from tunescope.questions.check.place import Place
 from tunescope.questions.check.question import QUESTION
@@ -74,6 +74,7 @@ def check(
     findings = _noticed(opened, found, beside_base=held is not None)
     for source in opened:
         findings += rank_findings(source.label, found[source.label])
+        findings += config_findings(source.label, found[source.label])
         if source.label in met:
             findings += attach_findings(source.label, *met[source.label])
             findings += target_findings(source, *met[source.label])

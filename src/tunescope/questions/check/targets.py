@@ -6,14 +6,10 @@ from typing import Any
 from tunescope.address import Address, component_names, distinct_addresses, parse
 from tunescope.questions.check.base import BaseNames
 from tunescope.questions.check.place import Place
+from tunescope.questions.check.wrapping import ALL_LINEAR, left_out
 from tunescope.source.opened import Source
-from tunescope.source.tuners.patterns import fits_whole
 from tunescope.study.finding import Finding, named
 from tunescope.words import counted
-
-_ALL_LINEAR = "all-linear"
-# Heads and tables that `all-linear` passes over.
-_NOT_LINEAR = ("lm_head", "score", "classifier")
 
 
 def target_findings(source: Source, found: Sequence[Place], base: BaseNames) -> Iterator[Finding]:
@@ -58,15 +54,11 @@ def _is_targeted(name: str, config: Mapping[str, Any], base: BaseNames) -> bool:
     # Loaders fuse numbered experts and leave out layers that only predict tokens ahead.
     if address.expert is not None or _is_left_out(module, address, base.config):
         return False
-    if _excluded(module, config):
-        return False
     targets = config["target_modules"]
-    if isinstance(targets, str):
-        if targets.lower() == _ALL_LINEAR:
-            table = address.family == "embedding" or module.rpartition(".")[2] in _NOT_LINEAR
-            return len(base.shapes[name]) == 2 and not table
-        return fits_whole(targets, module)
-    return _ends_in(module, targets) and _in_layers(address, config)
+    linear = isinstance(targets, str) and targets.lower() == ALL_LINEAR
+    if linear and (address.family == "embedding" or len(base.shapes[name]) != 2):
+        return False
+    return not left_out(module, config)
 
 
 def _is_left_out(module: str, address: Address, config: Mapping[str, Any]) -> bool:
@@ -75,21 +67,3 @@ def _is_left_out(module: str, address: Address, config: Mapping[str, Any]) -> bo
     counts = [of["num_hidden_layers"] for of in held if isinstance(of.get("num_hidden_layers"), int)]
     beyond = bool(counts) and address.layer is not None and address.layer >= max(counts)
     return beyond or "mtp" in module.split(".")
-
-
-def _excluded(module: str, config: Mapping[str, Any]) -> bool:
-    excluded, saved = config.get("exclude_modules") or (), config.get("modules_to_save") or ()
-    if any(f".{name}." in f".{module}." for name in saved):
-        return True
-    return fits_whole(excluded, module) if isinstance(excluded, str) else _ends_in(module, excluded)
-
-
-def _ends_in(module: str, names: Sequence[str]) -> bool:
-    return any(f".{module}".endswith(f".{name}") for name in names)
-
-
-def _in_layers(address: Address, config: Mapping[str, Any]) -> bool:
-    layers = config.get("layers_to_transform")
-    if layers is None or layers == []:
-        return True
-    return address.layer in ([layers] if isinstance(layers, int) else layers)

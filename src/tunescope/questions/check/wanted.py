@@ -50,14 +50,14 @@ def stored_whole(source: Source) -> Iterator[Wanted]:
     """The weights that an adapter brings along whole: saved modules and copies of layers it also adapts."""
     for entry in source.coverage:
         if entry.reason in _WHOLE and len(entry.shape) == 2 and entry.tensor.endswith(".weight"):
-            plain = _SAVED_AS.sub("", strip_wrappers(entry.tensor)).removesuffix(".weight")
+            plain = SAVED_AS.sub("", strip_wrappers(entry.tensor)).removesuffix(".weight")
             address = parse(plain)
             name = component_names([address])[0]
             yield Wanted(plain, address, name, (entry.shape[0], entry.shape[1]), whole=True)
 
 
 _WHOLE = (SAVED, SAVED_EMBEDDING, BASE_COPY)
-_SAVED_AS = re.compile(r"\.modules_to_save(\.[^.]+(?=\.weight$))?|\.base_layer")
+SAVED_AS = re.compile(r"\.modules_to_save(\.[^.]+(?=\.weight$))?|\.base_layer")
 
 
 def _of_delta(delta: Delta) -> Wanted:
