@@ -131,7 +131,7 @@ def checkpoints(count: int) -> dict[str, float]:
     command = [sys.executable, "-m", "tunescope", "trajectory", str(folder), "-o", str(ROOT / "run-out")]
     asked = {"none": "none", "drawn": "png,svg"}
     whole = {name: run([*command, "--overwrite", "--figures", kinds]) for name, kinds in asked.items()}
-    return {"checkpoints": count, "modules": len(modules), "once_seconds": once} | {
+    return {"checkpoints": count, "modules": len(modules), "once_seconds": once, "drawn": asked["drawn"]} | {
         f"over_once_{name}": found["cpu_seconds"] / once for name, found in whole.items()
     }
 
@@ -167,7 +167,8 @@ def section(r: dict[str, Any]) -> list[str]:
         f"`trajectory` of {r['checkpoints']['checkpoints']} checkpoints of "
         f"{r['checkpoints']['modules']} modules "
         f"(512 × 512): **{r['checkpoints']['over_once_none']:.1f}×** reading and measuring each once, "
-        f"{r['checkpoints']['over_once_drawn']:.1f}× with the default pictures and animations"
+        f"{r['checkpoints']['over_once_drawn']:.1f}× with pictures as {r['checkpoints']['drawn']} and "
+        "animations"
         f"{_load(r['checkpoints'])}.",
         "",
         "| adapters | pairs | CPU s | wall s | peak memory |",

@@ -24,6 +24,8 @@ from tunescope.writing import published, write_json, write_text
 
 RECORD = "study.json"
 REPORT = "report.html"
+# New objects after which garbage is looked for while pictures are drawn: a picture has some thousands.
+_YOUNG = 20_000
 # How a study is written that was not saved before and of which nothing is asked.
 _DEFAULTS: dict[str, Any] = {"figures": FORMATS, "spreadsheet_safe": False, "report": True, "limits": "zero"}
 
@@ -64,13 +66,16 @@ def _write(study: Study, work: Path, how: Mapping[str, Any], tell: Tell) -> None
 @contextmanager
 def _settled() -> Iterator[None]:
     """Spare the collector of garbage what is there already: pictures are many objects of short lives."""
-    if gc.get_freeze_count():
+    if gc.get_freeze_count() or not gc.isenabled():
         yield
         return
+    young, *older = gc.get_threshold()
     gc.freeze()
+    gc.set_threshold(max(young, _YOUNG), *older)
     try:
         yield
     finally:
+        gc.set_threshold(young, *older)
         gc.unfreeze()
 
 
