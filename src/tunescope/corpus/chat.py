@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Any
 
-from tunescope.corpus.parts import Forms, Message, like, record, spoken
+from tunescope.corpus.parts import Forms, Message, is_learned, like, record, spoken
 from tunescope.errors import BadInput, printable
 from tunescope.words import counted
 
@@ -75,14 +75,16 @@ class ChatTemplate:
         ]
         contents = {turn: self._content(messages, turn, text, row) for turn in turns}
         if (marked := self._marked(messages)) is not None:
-            return Chat(text, marked, contents)
+            taken = [contents.pop(turn) for turn in turns if not is_learned(messages[turn])]
+            return Chat(text, _without(marked, taken), contents)
         frames = self._framed(tuple((m["role"], isinstance(m["content"], str)) for m in messages))
         learned: list[Span] = []
         for turn, (start, stop) in contents.items():
             frame = frames.get(turn, _Frame())
             floor = learned[-1][1] if learned else 0
             learned.append((_begun(text, max(start, floor), frame.lead), _ended(text, stop, frame)))
-        return Chat(text, tuple(learned), contents)
+        kept = {turn: span for turn, span in zip(turns, learned, strict=True) if is_learned(messages[turn])}
+        return Chat(text, tuple(kept.values()), {turn: contents[turn] for turn in kept})
 
     def _text(self, messages: Sequence[Message], row: int) -> str:
         try:
@@ -219,6 +221,11 @@ class ChatTemplate:
             return self._render(messages, prompted) if messages else None
         except _raised():
             return None
+
+
+def _without(marked: Sequence[Span], taken: Sequence[Span]) -> tuple[Span, ...]:
+    """The spans that a template marks, but those that hold a turn which is not learned."""
+    return tuple(span for span in marked if not any(span[0] < end and at < span[1] for at, end in taken))
 
 
 def _begun(text: str, start: int, lead: str) -> int:

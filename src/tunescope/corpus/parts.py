@@ -5,16 +5,25 @@ Python would, leave it out or raise. Where parts would be lost their text is one
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 Content = str | tuple[str, ...]
 
 
 class Message(TypedDict):
-    """One turn of a chat: its content is text, or the texts of its parts."""
+    """One turn of a chat: its content is text, or the texts of its parts.
+
+    `learned` is false where the data takes an assistant's turn out of what is learned.
+    """
 
     role: str
     content: Content
+    learned: NotRequired[bool]
+
+
+def is_learned(message: Message) -> bool:
+    """Whether the data leaves a turn among those that are learned."""
+    return message.get("learned", True)
 
 
 def spoken(content: Content) -> str:
@@ -28,11 +37,16 @@ def like(content: Content, text: str) -> Content:
 
 
 def record(message: Message) -> dict[str, Any]:
-    """A message as it is written in data, and as a template gets it."""
+    """A message as a template gets it."""
     role, content = message["role"], message["content"]
     if isinstance(content, str):
         return {"role": role, "content": content}
     return {"role": role, "content": [{"type": "text", "text": text} for text in content]}
+
+
+def written(message: Message) -> dict[str, Any]:
+    """A message as it is written in data: `weight: 0` where it is not learned."""
+    return record(message) if is_learned(message) else {**record(message), "weight": 0}
 
 
 def texts(parts: Sequence[object]) -> tuple[str, ...]:
@@ -71,7 +85,7 @@ class Forms:
         if form not in self._known:
             self._known[form] = self._taken(form)
         instead = self._known[form]
-        return [{"role": m["role"], "content": instead(m["content"])} for m in messages]
+        return [{**m, "content": instead(m["content"])} for m in messages]
 
     def _taken(self, form: Form) -> Callable[[Content], Content]:
         marked: list[Message] = []

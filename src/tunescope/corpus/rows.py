@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tunescope.corpus.parts import Content, Message, record, spoken, texts
+from tunescope.corpus.parts import Content, Message, is_learned, spoken, texts, written
 
 ACCEPTED = (
     "messages | prompt + completion | question + solution (or answer) | instruction (+ input) + output | text"
@@ -60,7 +60,7 @@ def data_hash(rows: Iterable[Row]) -> str:
     """
     digest = hashlib.sha256()
     for row in rows:
-        fields = [row.prompt, row.completion, [record(message) for message in row.messages]]
+        fields = [row.prompt, row.completion, [written(message) for message in row.messages]]
         digest.update(json.dumps(fields, ensure_ascii=True, sort_keys=True).encode())
         digest.update(b"\n")
     return digest.hexdigest()
@@ -77,7 +77,7 @@ def record_of(row: Row) -> dict[str, object]:
     {'prompt': '1+1=', 'completion': '2'}
     """
     if row.messages:
-        return {"messages": [record(message) for message in row.messages]}
+        return {"messages": [written(message) for message in row.messages]}
     return {"prompt": row.prompt, "completion": row.completion} if row.prompt else {"text": row.completion}
 
 
@@ -147,7 +147,7 @@ def _turns(value: object, name: str, answered: bool = True) -> tuple[Message, ..
         raise NoRowError(f"field {name!r} must be a list of messages")
     turns = tuple(_turn(message, name) for message in value)
     if answered and not any(
-        turn["role"] == "assistant" and spoken(turn["content"]).strip() for turn in turns
+        turn["role"] == "assistant" and is_learned(turn) and spoken(turn["content"]).strip() for turn in turns
     ):
         raise NoRowError(f"field {name!r} has no assistant turn to learn from")
     return turns
@@ -170,7 +170,30 @@ def _turn(message: object, name: str) -> Message:
             f"field {name!r}: a message holds {unread[0]}, which templates render and which is not read "
             "here; write it into the content"
         )
-    return {"role": _unicode(role, name), "content": _spoken_content(content, role, name)}
+    turn: Message = {"role": _unicode(role, name), "content": _spoken_content(content, role, name)}
+    return turn if _is_learned(message, role, name) else {**turn, "learned": False}
+
+
+# Which parts of a message, or which of several, are learned: marks of other trainers, not read here.
+_MARKED = ("train_detail", "training", "trainable", "loss", "loss_weight", "loss_mask", "mask", "masked")
+
+
+def _is_learned(message: Mapping[object, object], role: str, name: str) -> bool:
+    """Whether a turn is learned: not one of `weight: 0` (OpenAI) or `train: false` (Axolotl)."""
+    if role != "assistant":
+        return True
+    if unread := [key for key in _MARKED if message.get(key) is not None]:
+        raise NoRowError(
+            f"field {name!r}: a message holds {unread[0]}, which says what is learned of it and is not read "
+            "here; write weight 0 or train false at turns that are not learned"
+        )
+    weight, train = message.get("weight"), message.get("train")
+    if weight not in (None, 0, 1) or train not in (None, False, True):
+        key, value = ("weight", weight) if weight not in (None, 0, 1) else ("train", train)
+        raise NoRowError(
+            f"field {name!r}: a message has the {key} {value!r}; a weight is 0 or 1, train is true or false"
+        )
+    return weight != 0 and train is not False
 
 
 def _spoken_content(content: str | list[object], role: str, name: str) -> Content:

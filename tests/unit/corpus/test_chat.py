@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tunescope.corpus import Row, encode
+from tunescope.corpus.rows import NoRowError, data_hash, record_of, row_of
 from tunescope.errors import BadInput
 
 PLAIN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}<end>{% endfor %}"
@@ -266,3 +267,53 @@ def test_templates_without_marks_learn_what_their_marked_twins_mark(tokenizer, n
     for plain, marked in zip(*found, strict=True):
         # Marks may take in more: the words that ask for an answer.
         assert plain.removeprefix("\n</think>\n\n").strip() in marked
+
+
+MARKED = (
+    "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}<end>"
+    "{% endgeneration %}{% else %}{{ m.content }}<end>{% endif %}{% endfor %}"
+)
+
+
+@pytest.mark.parametrize("template", [PROMPTED, THINK, ENDS, MARKED])
+@pytest.mark.parametrize("mark", [{"weight": 0}, {"train": False}, {"weight": 0.0, "train": True}])
+def test_a_turn_that_the_data_takes_out_is_not_learned(tokenizer, template, mark):
+    tokenizer.chat_template = template
+    turns = [
+        {"role": "user", "content": "What?"},
+        {"role": "assistant", "content": "bad words", **mark},
+        {"role": "user", "content": "And?"},
+        {"role": "assistant", "content": "good words", "weight": 1},
+    ]
+    (example,) = encode([row_of({"messages": turns})], tokenizer, 4096)
+    (found,) = runs(tokenizer, example)
+    assert "good words" in found
+    assert "bad" not in found
+    assert "bad words" in tokenizer.decode(example.input_ids)
+
+
+@pytest.mark.parametrize(
+    ("mark", "said"),
+    [
+        ({"train_detail": [{"begin_offset": 0, "end_offset": 2, "train": False}]}, "train_detail"),
+        ({"weight": 0.5}, "weight 0.5"),
+        ({"train": "no"}, "train 'no'"),
+        ({"loss_mask": 0}, "loss_mask"),
+    ],
+)
+def test_other_marks_of_what_is_learned_are_refused_by_name(mark, said):
+    turns = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "words", **mark}]
+    with pytest.raises(NoRowError, match=said):
+        row_of({"messages": turns})
+
+
+def test_a_chat_whose_every_answer_is_taken_out_is_no_row_and_a_mark_stays_when_it_is_written():
+    turns = [{"role": "user", "content": "What?"}, {"role": "assistant", "content": "words", "weight": 0}]
+    with pytest.raises(NoRowError, match="no assistant turn to learn from"):
+        row_of({"messages": turns})
+    answered = [*turns, {"role": "assistant", "content": "more"}]
+    row = row_of({"messages": answered})
+    assert record_of(row) == {"messages": answered}
+    assert data_hash([row]) != data_hash(
+        [row_of({"messages": [*answered[:1], {**answered[1], "weight": 1}, answered[2]]})]
+    )
