@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from tunescope.errors import TunescopeError
 from tunescope.paths import is_folder
 from tunescope.source.files.container import read_safetensors
 from tunescope.source.files.documents import read_object
+from tunescope.source.replication import replicated
 
 Shapes = dict[str, tuple[int, int]]
 
@@ -33,7 +34,8 @@ def base_headers(config: Mapping[str, Any], named: NamedBase | None = None) -> B
     The base is the `named` one, else `base_model_name_or_path`: a folder on this disk, or an id of which the
     hub's cache holds a snapshot.
     """
-    return _of_config(config) if named is None else named()
+    found = _of_config(config) if named is None else named()
+    return replace(found, shapes=replicated(found.shapes, config))
 
 
 def base_shapes(config: Mapping[str, Any], modules: Iterable[str], named: NamedBase | None = None) -> Shapes:

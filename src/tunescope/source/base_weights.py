@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -11,8 +12,16 @@ from tunescope.delta import Base, Delta, Pending
 from tunescope.errors import Notice
 from tunescope.source.files.tensors import LazyTensor, is_float
 from tunescope.source.matching import address_place, matched
+from tunescope.source.replication import replicated
 from tunescope.source.whole import WholeModel
 from tunescope.words import counted
+
+
+def replicated_base(base: WholeModel, config: Mapping[str, Any]) -> WholeModel:
+    """A base with its layers as an adapter's config lays them; itself where the config lays none."""
+    if not config.get("layer_replication"):
+        return base
+    return replace(base, tensors=replicated(base.tensors, config))
 
 
 def with_base_weights(deltas: Sequence[Delta], base: WholeModel, transposed: bool = False) -> list[Delta]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tunescope.address import component_names, distinct_addresses, parse
 from tunescope.delta import Base, Delta
-from tunescope.source.base_weights import made_whole, with_base_weights
+from tunescope.source.base_weights import made_whole, replicated_base, with_base_weights
 from tunescope.source.files.tensors import Entry, LazyTensor, is_float
 from tunescope.source.formats.leftovers import NEEDS_BASE
 from tunescope.source.formats.names import strip_wrappers
@@ -42,6 +42,7 @@ def with_base(source: Source, base: WholeModel, base_source: Source) -> Source:
     """
     if source.published is not None:
         return source
+    base = replicated_base(base, source.config)
     deltas = with_base_weights(source.deltas, base, source.config.get("fan_in_fan_out") is True)
     tensors = _tensors(source)
     exact = list(_exact(source, deltas, tensors, base))

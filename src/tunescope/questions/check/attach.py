@@ -18,6 +18,7 @@ from tunescope.questions.check.wanted import Shape, Wanted, stored_whole, wanted
 from tunescope.questions.check.wrapping import as_peft_wraps, not_in_file
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
+from tunescope.source.replication import replicated
 from tunescope.words import counted
 
 # How many leading parts of a name may stand for something else in the base.
@@ -26,6 +27,7 @@ _LONGEST_HEAD = 5
 
 def against(source: Source, base: BaseNames) -> tuple[list[Place], BaseNames]:
     """Every module with the weight that it meets, and the names of the base under which most of them do."""
+    base = replace(base, shapes=replicated(base.shapes, source.config))
     best: tuple[list[Place], BaseNames] = [], base
     for one in spellings(base, source):
         found = places(source, one)

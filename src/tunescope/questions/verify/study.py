@@ -16,6 +16,7 @@ from tunescope.questions.verify.question import QUESTION
 from tunescope.questions.verify.verdict import Reading, judge, module_verdict
 from tunescope.questions.verify.words import findings
 from tunescope.source.against import open_difference, opener
+from tunescope.source.base_weights import replicated_base
 from tunescope.source.ledger import coverage, notices, provenance
 from tunescope.source.opened import Source
 from tunescope.source.selection import flattened, open_labelled, spelled_sources
@@ -65,7 +66,8 @@ def verify(
     opened = open_labelled(flattened(adapters), scale, opener(model))
     arguments["adapters"] = spelled_sources(adapters, opened)
     expected = _expected(opened, expect or {})
-    difference = open_difference(merged, model, default_label(os.fspath(merged)))
+    laid = next((s.config for s in opened if s.config.get("layer_replication")), {})
+    difference = open_difference(merged, replicated_base(model, laid), default_label(os.fspath(merged)))
     touched, unread = measure.touched(difference, opened)
     modules = measure.summed(touched)
     readings, rows, replayed = [], [_unread_row(gone) for gone in unread], []
