@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str
     under = {
         name.removeprefix(FRONT): (
             module.base_layer.weight.detach().double(),
-            module.get_delta_weight("default"),
+            module.get_delta_weight("default").detach(),
         )
         for name, module in model.named_modules()
         if hasattr(module, "lora_A") and hasattr(module, "base_layer")
