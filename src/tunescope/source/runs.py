@@ -16,6 +16,7 @@ from tunescope.source.spec import distinct_labels
 from tunescope.source.steps import SUFFIXES, Numbered, numbered, series
 from tunescope.source.timeline import as_named, refuse_half_written, timeline
 from tunescope.source.training_run import STATE, Run, has_capture, number, read_json, whole
+from tunescope.source.unnumbered import beside
 from tunescope.source.weight_folders import weights_of
 
 _RUN_PATH = re.compile(r"(?:^|/)([^/]+)/lr-([^/]+)/seed-(\d+)$")
@@ -135,7 +136,8 @@ def _opened(label: str | None, root: Path, folder: Path, found: Series) -> Itera
         yield _captured(name, folder)
     for series_name, of in found.items():
         stem = re.sub(r"[-_=]?#.*$", "", series_name)
-        yield timeline(name if len(found) == 1 else f"{name}/{stem}", folder, of)
+        run = timeline(name if len(found) == 1 else f"{name}/{stem}", folder, of)
+        yield beside(run, folder) if of is next(iter(found.values())) else run
 
 
 def _captured(label: str, folder: Path) -> Run:

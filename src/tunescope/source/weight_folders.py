@@ -32,6 +32,11 @@ def weights_of(checkpoint: Path) -> Path | None:
     return _below(checkpoint, names, _DEPTH)
 
 
+def holds_folder_weights(folder: Path) -> bool:
+    """Whether weights lie in a folder itself, beside whatever folders it has."""
+    return holds_weights(_names(folder))
+
+
 def known_folder(folder: Path) -> Path | None:
     """The folder in a checkpoint's that tools put weights in, where the checkpoint's own holds none.
 

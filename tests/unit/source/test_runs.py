@@ -305,3 +305,34 @@ def test_entries_of_a_log_that_no_trainer_writes_give_no_losses(tmp_path: Path, 
     (run,) = find_runs([(None, str(tmp_path))])
     (only,) = run.checkpoints
     assert (only.losses, only.max_steps, only.epoch) == ({}, None, None)
+
+
+@pytest.mark.parametrize("name", ["checkpoint-final", "last-checkpoint", "best/adapter"])
+def test_weights_that_number_no_step_are_named(tmp_path: Path, name: str) -> None:
+    for step in (10, 20):
+        checkpoint(tmp_path / "run", step, state=state(step))
+    (tmp_path / "run" / name).mkdir(parents=True)
+    save_file({"w": np.ones((2, 2), dtype=np.float32)}, tmp_path / "run" / name / "adapter_model.safetensors")
+    (run,) = find_runs([(None, str(tmp_path / "run"))])
+    assert [c.step for c in run.checkpoints] == [10, 20]
+    (notice,) = run.notices
+    assert notice.slug == "last-left-out"
+    assert notice.text.startswith(f"{name.partition('/')[0]} has weights")
+
+
+def test_an_adapter_in_the_folder_of_the_run_itself_is_named(tmp_path: Path) -> None:
+    for step in (10, 20):
+        checkpoint(tmp_path / "run", step, state=state(step))
+    save_file({"w": np.ones((2, 2), dtype=np.float32)}, tmp_path / "run" / "adapter_model.safetensors")
+    (run,) = find_runs([(None, str(tmp_path / "run"))])
+    assert [n.text.partition(" has")[0] for n in run.notices] == ["the folder itself"]
+
+
+def test_a_step_is_not_said_to_be_missing_that_an_unread_name_may_be(tmp_path: Path) -> None:
+    for step in ("1e3", "2000", "3000"):
+        folder = tmp_path / "run" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        save_file({"w": np.ones((2, 2), dtype=np.float32)}, folder / "adapter_model.safetensors")
+    (run,) = find_runs([(None, str(tmp_path / "run"))])
+    assert "steps-missing" not in {notice.slug for notice in run.notices}
+    assert any(notice.text.startswith("checkpoint-1e3 has weights") for notice in run.notices)

@@ -49,5 +49,6 @@ def scale_rule(delta: Delta | None, source: Source, asked: float | None) -> str:
     if delta.alpha is None:
         return "as the method has it"
     where = {"peft": "adapter_config.json", "lora-layers": LITGPT}.get(source.format, "the file")
-    root = bool(source.config.get("use_rslora"))
+    # AdaLoRA of PEFT has no rank-stabilised scale, whatever its config says.
+    root = bool(source.config.get("use_rslora")) and source.config.get("peft_type") != "ADALORA"
     return f"alpha/{'√' if root else ''}rank, both from {where}"

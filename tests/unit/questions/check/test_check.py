@@ -454,3 +454,22 @@ def test_a_rank_that_is_not_the_configs_is_the_same_finding_without_a_base(adapt
     assert alone.readout["attaches"]
     assert statuses(alone) == [None] * 40
     assert remedies(alone) == remedies(against)
+
+
+@pytest.mark.parametrize(("method", "root"), [("LORA", True), ("ADALORA", False)])
+def test_the_scale_of_adalora_is_said_without_a_root_whatever_the_config_says(
+    tmp_path: Path, method: str, root: bool
+) -> None:
+    module = "base_model.model.model.layers.0.self_attn.q_proj"
+    tensors = {f"{module}.lora_A": normal(4, 32), f"{module}.lora_B": normal(32, 4)}
+    tensors = {n if method == "ADALORA" else f"{n}.weight": t for n, t in tensors.items()}
+    if method == "ADALORA":
+        tensors[f"{module}.lora_E"] = normal(4, 1)
+    save_file(tensors, tmp_path / "adapter_model.safetensors")
+    said = {"peft_type": method, "r": 4, "init_r": 4, "lora_alpha": 8, "use_rslora": True,
+            "target_modules": ["q_proj"]}  # fmt: skip
+    if method == "LORA":
+        del said["init_r"]
+    (tmp_path / "adapter_config.json").write_text(json.dumps(said))
+    (row,) = check(tmp_path).table.to_polars().to_dicts()
+    assert ("√" in row["scale_rule"]) is root
