@@ -30,6 +30,7 @@ from tunescope.source.formats.pairs import (
 )
 from tunescope.source.formats.peft import read_peft
 from tunescope.source.weights import Format, Reading, Weights
+from tunescope.words import counted
 
 _PARAMETER = re.compile(
     r"^(?P<module>.+)\.(?P<parameter>lora_down|lora_up|lora_mid|lora_[AB]|alpha|dora_scale|lora_magnitude_vector|diff|diff_b|"
@@ -50,6 +51,7 @@ _REPLACED = {
     "norm_weight": "norm, needs base", "set_weight": "weight in the place of the base's, needs base",
     "reshape_weight": "shape that the base's weight is brought to",
 }  # fmt: skip
+_WHOLE = (".set_weight", ".reshape_weight", ".diff_b", ".b_norm", ".w_norm")
 _MARKS = (".lora_down.", ".hada_w", ".lokr_w", ".diff")
 
 
@@ -82,8 +84,23 @@ def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
             if role in roles:
                 ledger.left([roles[role].name], reason)
     notice_scale(deltas, ledger)
+    _notice_whole(weights, ledger)
     notice_pending(needing, ledger, scale)
     return Reading(deltas, pending=needing)
+
+
+def _notice_whole(weights: Weights, ledger: Ledger) -> None:
+    """Say which tensors are no update of a matrix, and stay in the ledger alone."""
+    flat = (name for name, t in weights.tensors.items() if name.endswith(".diff") and len(t.shape) < 2)
+    names = [*(name for name in weights.tensors if name.endswith(_WHOLE)), *flat]
+    if names:
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        verbs = ("is", "was") if len(names) == 1 else ("are", "were")
+        text = (
+            f"{counted(len(names), 'tensor')} of biases, norms or replaced weights {verbs[0]} no update "
+            f"of a matrix and {verbs[1]} left out: {shown}"
+        )
+        ledger.notice("left-out", text, names[0])
 
 
 def _module(

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import tunescope
 from tunescope.address import dotted
 from tunescope.source import Source, open_source
 
@@ -243,3 +244,13 @@ def test_tucker_cores_of_products_have_one_kernel_axis_to_three(
         for three in ((t1, a1, b1), (t2, a2, b2))
     ]
     np.testing.assert_allclose(delta.open().dense(), (whole[0] * whole[1]).reshape(6, -1), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["set_weight", "reshape_weight", "diff_b", "diff"])
+def test_what_is_no_update_of_a_matrix_is_said_in_a_finding(tmp_path: Path, kind: str) -> None:
+    stem = "diffusion_model.blocks.0"
+    tensors = {f"{stem}.attn.q.lora_down.weight": normal(2, 8), f"{stem}.attn.q.lora_up.weight": normal(8, 2)}
+    save_file({**tensors, f"{stem}.norm3.{kind}": normal(8)}, tmp_path / "style.safetensors")
+    study = tunescope.check(tmp_path / "style.safetensors", scale={"style": 1.0})
+    (finding,) = [finding for finding in study.findings if finding.kind == "left_out"]
+    assert f"{stem}.norm3.{kind}" in finding.text
