@@ -49,7 +49,10 @@ def subspace_findings(summary: pl.DataFrame) -> list[Finding]:
 def _fact(finding: Finding) -> Any:
     if finding.kind in ("untrained", "non_finite"):
         return finding.kind, finding.models
-    return finding.kind
+    # What one pair shares in most of its weights and another in a few is no one fact.
+    n = finding.evidence
+    most = 2 * len(finding.components) >= (n.get("compared") or 0)
+    return finding.kind, most, n.get("inputs_told")
 
 
 def _facts(summary: pl.DataFrame, kind: str) -> list[Finding]:

@@ -79,6 +79,15 @@ def test_three_unrelated_models_are_one_sentence_with_three_names() -> None:
     assert list(finding.evidence["each"]) == ["a · b", "a · c", "b · c"]
 
 
+def test_what_most_weights_of_one_pair_share_is_not_said_of_a_pair_that_shares_in_one() -> None:
+    a, b = planted(0, 8, 0.95, n=6)
+    c = gaussian(7, r=16, d_out=128, d_in=512)
+    c[0] = (b[0][0], c[0][1])
+    texts = [f.text for f in found(a=a, b=b, c=c) if f.kind.endswith(("directions", "directions_shared"))]
+    assert any(text.startswith("a and b ") and "all 6 weights" in text for text in texts), texts
+    assert not any("any two" in text or "1 to 6" in text for text in texts), texts
+
+
 @pytest.mark.parametrize("size", [5.0, 1.0])
 @pytest.mark.parametrize(("r", "d"), [(16, 128), (16, 64), (16, 48)])
 def test_four_of_sixteen_directions_are_found_leading_or_not(size: float, r: int, d: int) -> None:
