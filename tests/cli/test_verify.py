@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 import tunescope
 from tunescope.questions.verify.page import content
+from tunescope.questions.verify.words import verify_markdown
 
 Run = Callable[..., Any]
 Tensors = dict[str, np.ndarray]
@@ -127,6 +128,17 @@ def test_causes_list_every_mistake_that_leaves_the_coefficient(tmp_path: Path) -
     assert study.readout["verdict"] == "other_scale"
     assert {"twice", "alpha_over_r_left_out", "rslora"} <= set(study.readout["causes"])
     assert "twice" not in study.readout["findings"][0]["text"]
+
+
+def test_the_readout_says_how_many_rows_it_leaves_out_and_no_digit_below_the_error(tmp_path: Path) -> None:
+    base = base_weights("fp32")
+    labels = ("a", "b", "c", "d")
+    for seed, label in enumerate(labels):
+        adapter(tmp_path / label, base, seed=seed)
+    readout = verify_markdown(verified(tmp_path, base, base, *labels))
+    assert "… 4 more rows" in readout
+    rows = [line.split("|")[1:3] for line in readout.splitlines() if line.startswith(("| a ", "| d "))]
+    assert [value.strip() for _, value in (rows[0], rows[1])] == ["0", "0"]
 
 
 def test_half_strength_is_named_where_nothing_else_leaves_it(tmp_path: Path) -> None:

@@ -65,9 +65,11 @@ def config_findings(label: str, found: Sequence[Place]) -> Iterator[Finding]:
     if not wrong:
         return
     names, remedies = tuple(p.wanted.component_name for p in wrong), sorted({p.remedy for p in wrong})
+    # The sentence names the modules: what follows a colon in a remedy names its own once more.
+    advice = sorted({remedy.partition(": PEFT makes no layer of ")[0] for remedy in remedies})
     text = (
         f"{_of(len(wrong), len(found))} of {label} {'is' if len(wrong) == 1 else 'are'} not loaded by its "
-        f"config ({named(names)}). Remedy: {named(remedies)}."
+        f"config ({named(names)}). Remedy: {named(advice)}."
     )
     evidence = {"modules": len(found), "left_out": len(wrong), "remedies": remedies}
     yield Finding("left_out_by_config", text, (label,), names, evidence=evidence, severity="warning")

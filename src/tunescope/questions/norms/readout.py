@@ -22,6 +22,7 @@ from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import named, significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.study.study import Study
+from tunescope.words import counted
 
 _THIRDS = ("early", "middle", "late")
 CAUTION = (
@@ -132,5 +133,5 @@ def top_rows(frame: pl.DataFrame, metric: str, most: int = 12) -> list[str]:
         for row in top.select(*columns, *numbers).iter_rows()
     ]
     return table([*columns, *numbers], rows) + (
-        [f"… {frame.height - most} more rows"] if frame.height > most else []
+        [f"… {counted(frame.height - most, 'more row')}"] if frame.height > most else []
     )

@@ -199,6 +199,8 @@ def _those(names: Sequence[str], others: Sequence[str]) -> str:
 
 # As many names as a sentence takes.
 _FEW = 4
+# As many rows as a readout shows of a table.
+_SHOWN = 12
 
 
 def _with_error(value: float, error: float) -> str:
@@ -211,19 +213,21 @@ def verify_markdown(study: Study) -> str:
     lines = [f"# Is it merged: {document['verdict'].replace('_', ' ')}", ""]
     if document["coefficients"]:
         cells = [
-            [escaped(label), significant(c["value"], 4), significant(c["stderr"], 2)]
+            [escaped(label), _to_the_digit(c["value"], c["stderr"]), significant(c["stderr"], 1)]
             for label, c in document["coefficients"].items()
         ]
-        lines += [*table(["adapter", "coefficient", "standard error"], cells), ""]
+        lines += [*table(["adapter", "coefficient over all modules", "standard error"], cells), ""]
     lines += ["## Findings", "", *finding_lines(document["findings"], nothing="")]
     columns = ["model_id", "component_name", "coefficient", "stderr", "kept", "equal_fraction", "verdict"]
-    other = rows.filter(rows["verdict"] != "as_expected").select(columns).head(12)
+    other = rows.filter(rows["verdict"] != "as_expected").select(columns)
     if other.height:
         cells = [
             [escaped(str(v)) if isinstance(v, str) else significant(v, 4) for v in row]
-            for row in other.iter_rows()
+            for row in other.head(_SHOWN).iter_rows()
         ]
         lines += ["", "## Modules that say otherwise", "", *table(columns, cells)]
+        if other.height > _SHOWN:
+            lines.append(f"… {counted(other.height - _SHOWN, 'more row')}")
     if coverage := coverage_lines(study.tables["coverage"].frame):
         lines += ["", "## Coverage", "", *coverage]
     lines += ["", "## Methods", "", escaped(f"{METHODS} {read_line(study.sources)}")]

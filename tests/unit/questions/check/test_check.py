@@ -473,3 +473,11 @@ def test_the_scale_of_adalora_is_said_without_a_root_whatever_the_config_says(
     (tmp_path / "adapter_config.json").write_text(json.dumps(said))
     (row,) = check(tmp_path).table.to_polars().to_dicts()
     assert ("√" in row["scale_rule"]) is root
+
+
+def test_one_remedy_for_many_modules_is_said_once(adapter: Made, base: Made) -> None:
+    targets = ["q_proj", "k_proj", "v_proj", "down_proj"]
+    found = check(adapter(target_modules=targets), base=base(WEIGHTS)).findings
+    (text,) = [finding.text for finding in found if finding.kind == "left_out_by_config"]
+    assert text.startswith("8 of 40 modules of adapter are not loaded by its config (L0_MLP_UP, ")
+    assert text.endswith("Remedy: name 'up_proj' in target_modules.")
