@@ -122,7 +122,7 @@ def _panels(study: Study, measures: Sequence[Measure], data: dict[str, Data]) ->
             "heads", "much", "Attention heads",
             "Each cell is one head: rows of q, k and v, columns of o.", "heads",
             measures=[Measure(n, name_of(n)) for n in ("frobenius_norm", "frobenius_norm_normalized")],
-            facets=("model_id", "stack", "module_type"), x="head",
+            facets=("model_id", "stack", "module_type", "head_kind"), x="head",
         )  # fmt: skip
     yield from _between(data)
 

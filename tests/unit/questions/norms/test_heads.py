@@ -11,7 +11,9 @@ from safetensors.numpy import save_file
 
 import tunescope
 from tunescope.errors import UsageError
+from tunescope.page.panels import Maps
 from tunescope.questions.norms.heads import Heads, heads_of, parse_heads
+from tunescope.questions.norms.page import content
 from tunescope.questions.norms.parts import head_maps
 
 D, Q_HEADS, KV_HEADS, SIZE = 24, 6, 2, 4
@@ -175,3 +177,14 @@ def test_configs_with_latent_attention_have_no_heads() -> None:
 def test_heads_that_cannot_be_read_are_a_usage_error(text: str) -> None:
     with pytest.raises(UsageError, match="bad-heads"):
         parse_heads(text)
+
+
+def test_no_two_heads_share_a_cell_of_the_report_page(tmp_path: Path) -> None:
+    adapter(tmp_path / "a", {"qkv_proj": ((Q_HEADS + 2 * KV_HEADS) * SIZE, D), "o_proj": (D, 24)})
+    config = {"model_type": "phi3", "num_attention_heads": Q_HEADS, "num_key_value_heads": KV_HEADS}
+    (tmp_path / "a" / "config.json").write_text(json.dumps(config))
+    shown = content(tunescope.norms(tmp_path / "a"))
+    panel = next(panel for panel in shown.panels if isinstance(panel, Maps) and panel.name == "heads")
+    cells = shown.data["heads"].frame.select(*panel.facets, "layer", panel.x)
+    assert len(cells) == 2 * Q_HEADS + KV_HEADS
+    assert cells.is_unique().all()
