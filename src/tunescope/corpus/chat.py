@@ -12,6 +12,7 @@ from os.path import commonprefix
 from typing import Any
 
 from tunescope.corpus.parts import Forms, Message, is_learned, like, record, spoken
+from tunescope.corpus.rendering import SECONDS, EndlessTemplate, bounded_rendering, template_errors
 from tunescope.errors import BadInput, printable
 from tunescope.words import counted
 
@@ -66,8 +67,21 @@ class ChatTemplate:
     def __call__(self, messages: Sequence[Message], row: int) -> Chat:
         """The chat of one row (its number is for messages to the user).
 
-        Raises `BadInput` where the template refuses the chat, or leaves out a turn that has content.
+        Raises `BadInput` where the template refuses the chat, leaves out a turn that has content, or does
+        not come to an end.
         """
+        try:
+            return self._chat(messages, row)
+        except EndlessTemplate as error:
+            raise BadInput(
+                "chat-template",
+                f"the model's chat template comes to no end at row {row}",
+                expected=f"a rendered chat within {SECONDS:g} seconds of computing",
+                found="a template that was still running",
+                fix="use a model with another chat template, or prompt + completion columns",
+            ) from error
+
+    def _chat(self, messages: Sequence[Message], row: int) -> Chat:
         messages = self._forms.taken(messages)
         text = self._text(messages, row)
         turns = [
@@ -89,7 +103,7 @@ class ChatTemplate:
     def _text(self, messages: Sequence[Message], row: int) -> str:
         try:
             return self._render(messages)
-        except _raised() as error:
+        except template_errors() as error:
             role = self._refused_role(messages)
             raise BadInput(
                 "chat-template",
@@ -104,14 +118,15 @@ class ChatTemplate:
         for count in range(1, len(messages)):
             try:
                 self._render(messages[:count])
-            except _raised():
+            except template_errors():
                 return messages[count - 1]["role"]
         return messages[-1]["role"]
 
     def _render(self, messages: Sequence[Message], prompted: bool = False) -> str:
-        text: str = self._tokenizer.apply_chat_template(
-            [record(message) for message in messages], tokenize=False, add_generation_prompt=prompted
-        )
+        with bounded_rendering():
+            text: str = self._tokenizer.apply_chat_template(
+                [record(message) for message in messages], tokenize=False, add_generation_prompt=prompted
+            )
         return text
 
     def _content(self, messages: Sequence[Message], turn: int, text: str, row: int) -> Span:
@@ -161,12 +176,13 @@ class ChatTemplate:
         # Deferred: only these templates need it.
         from transformers.utils.chat_template_utils import render_jinja_template
 
-        _, spans = render_jinja_template(
-            [[record(message) for message in messages]],
-            chat_template=template,
-            return_assistant_tokens_mask=True,
-            **tokenizer.special_tokens_map,
-        )
+        with bounded_rendering():
+            _, spans = render_jinja_template(
+                [[record(message) for message in messages]],
+                chat_template=template,
+                return_assistant_tokens_mask=True,
+                **tokenizer.special_tokens_map,
+            )
         return tuple((int(start), int(stop)) for start, stop in spans[0] if stop > start)
 
     def _framed(self, turns: tuple[tuple[str, bool], ...]) -> dict[int, _Frame]:
@@ -219,7 +235,7 @@ class ChatTemplate:
     def _tried(self, messages: Sequence[Message], prompted: bool = False) -> str | None:
         try:
             return self._render(messages, prompted) if messages else None
-        except _raised():
+        except template_errors():
             return None
 
 
@@ -272,20 +288,3 @@ def _mark(turn: int, text: str, words: tuple[str, str]) -> str:
 
 def _shared(a: str, b: str) -> str:
     return commonprefix([a, b])  # noqa: RUF071  (texts, not paths)
-
-
-def _raised() -> tuple[type[Exception], ...]:
-    """What a template, which is a program of the model's author, can raise while it is rendered."""
-    # Deferred: only chats need it.
-    import jinja2
-
-    return (
-        jinja2.TemplateError,
-        ArithmeticError,
-        AttributeError,
-        LookupError,
-        MemoryError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    )
