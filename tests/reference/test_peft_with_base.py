@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import tunescope
 from tunescope.errors import BadInput
@@ -441,3 +441,25 @@ def test_a_scale_that_a_method_has_no_use_for_is_said_and_changes_nothing(name: 
     assert [n.slug for n in scaled.notices if n not in plain.notices] == ["scale-not-used"]
     for one, other in zip(plain.deltas, scaled.deltas, strict=True):
         np.testing.assert_array_equal(one.open().dense(), other.open().dense())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dora_without_magnitudes_is_what_peft_loads_and_is_said(tmp_path: Path) -> None:
+    trained("dora", tmp_path, init_lora_weights=True)
+    path = tmp_path / "adapter" / "adapter_model.safetensors"
+    held = load_file(path)
+    save_file({name: t for name, t in held.items() if "magnitude" not in name}, path)
+    torch.manual_seed(0)
+    model = Model()
+    before = {name: w.detach().clone().numpy() for name, w in model.state_dict().items()}
+    merged = peft.PeftModel.from_pretrained(model, tmp_path / "adapter").merge_and_unload().state_dict()
+
+    study = tunescope.norms(tmp_path / "adapter", base=tmp_path / "base")
+    rows = study.table.to_polars().to_dicts()
+    assert len(rows) == 4
+    for row in rows:
+        name = f"layers.{row['layer']}.{row['module_type']}.weight"
+        right = np.linalg.norm(merged[name].numpy().astype(np.float64) - before[name])
+        assert row["frobenius_norm"] == pytest.approx(right, rel=1e-4)
+        assert row["status"] == "ok"
+    assert "half_saved" in {finding.kind for finding in study.findings}

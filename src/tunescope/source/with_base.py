@@ -10,6 +10,7 @@ import numpy as np
 
 from tunescope.address import component_names, distinct_addresses, parse
 from tunescope.delta import Base, Delta
+from tunescope.errors import Notice
 from tunescope.source.base_weights import made_whole, replicated_base, with_base_weights
 from tunescope.source.files.tensors import Entry, LazyTensor, is_float
 from tunescope.source.formats.leftovers import NEEDS_BASE
@@ -21,9 +22,10 @@ from tunescope.source.pairing import paired_delta
 from tunescope.source.peft_merge import Layer
 from tunescope.source.trained_biases import trained_biases
 from tunescope.source.trained_tokens import TOKENS, trained_tokens
-from tunescope.source.tuners.dora import decomposed
+from tunescope.source.tuners.dora import decomposed, unmoved
 from tunescope.source.tuners.miss import BAT
 from tunescope.source.whole import WholeModel
+from tunescope.words import counted
 
 _SAVED = re.compile(r"^(saved module|saved embedding layer|bias)\b")
 _DOWN = re.compile(r"\.lora_(?:embedding_)?A\b")
@@ -58,12 +60,18 @@ def with_base(source: Source, base: WholeModel, base_source: Source) -> Source:
     coverage = tuple(replace(e, status="used", reason="") if e.tensor in used else e for e in source.coverage)
     lacking = any(e.status != "used" and e.reason.endswith(_LACKS_BASE) for e in coverage)
     settled = [n for n in source.notices if n.slug == "left-out" and n.text.endswith(_LACKS_BASE)]
+    lacks = _without_magnitudes(source, deltas, tensors)
     still = tuple(
         n for n in source.notices
         if not (made and (n.slug == "needs-base" or (n in settled and not lacking)))
     )  # fmt: skip
     return replace(
-        source, deltas=made, pending=(), coverage=coverage, notices=(*still, *missed), base=base_source
+        source,
+        deltas=made,
+        pending=(),
+        coverage=coverage,
+        notices=(*still, *missed, *lacks),
+        base=base_source,
     )
 
 
@@ -97,6 +105,7 @@ def _exact(
     for delta in deltas:
         magnitude = _magnitude(delta, tensors) if dora else None
         whole = delta.exact if magnitude is None else decomposed(magnitude, (delta.d_out, delta.d_in))
+        whole = unmoved() if _lacks_magnitude(source, delta, tensors) else whole
         if whole is None or delta.base is None or delta.of_other_base:
             yield delta
         else:
@@ -112,6 +121,28 @@ def _magnitude(delta: Delta, tensors: Mapping[str, LazyTensor]) -> LazyTensor | 
     stem = _DOWN.split(delta.tensors[0])[0]
     names = (f"{stem}.lora_magnitude_vector{end}" for end in ("", ".weight", ".default.weight", ".default"))
     return next((tensors[name] for name in names if name in tensors), None)
+
+
+def _lacks_magnitude(source: Source, delta: Delta, tensors: Mapping[str, LazyTensor]) -> bool:
+    """Whether a file of DoRA was saved without the magnitude of a layer's rows."""
+    rows = source.format == "peft" and not any("lora_embedding" in name for name in delta.tensors)
+    dora = source.config.get("use_dora") and delta.method == "dora" and delta.exact is None
+    # Another initialisation draws the magnitude too.
+    dora = dora and source.config.get("init_lora_weights", True) is True
+    return bool(rows and dora and tensors) and _magnitude(delta, tensors) is None
+
+
+def _without_magnitudes(
+    source: Source, deltas: list[Delta], tensors: Mapping[str, LazyTensor]
+) -> list[Notice]:
+    names = [d.tensors[0] for d in deltas if _lacks_magnitude(source, d, tensors)]
+    if not names:
+        return []
+    text = (
+        f"{counted(len(names), 'module')} of DoRA without a magnitude in the file ({names[0]}): PEFT loads "
+        "them with the norms of the base's rows; save the adapter again where others were trained"
+    )
+    return [Notice("half_saved", text, names[0])]
 
 
 def _through_peft(source: Source, tensors: Mapping[str, LazyTensor], base: WholeModel) -> Iterator[Delta]:

@@ -31,6 +31,18 @@ def decomposed(magnitude: LazyTensor, shape: tuple[int, int], *, either: bool = 
     return _exact(_by_outputs, magnitude) if count == shape[0] else None
 
 
+def unmoved() -> Exact:
+    """The whole of an update without a magnitude in its file: PEFT leaves it at the norms of W's rows."""
+    return Exact(_by_rows_of_base, ())
+
+
+def _by_rows_of_base(part: Callable[[], Update], base: Base, shape: tuple[int, int]) -> Update:
+    W = base.matrix(shape).astype(np.float64)
+    moved = W + part().dense()
+    norms = np.linalg.norm(W, axis=1, keepdims=True)
+    return Dense(norms * moved / (np.linalg.norm(moved, axis=1, keepdims=True) + _EPS) - W)
+
+
 def _exact(rule: Callable[..., Update], magnitude: LazyTensor) -> Exact:
     return Exact(partial(rule, magnitude), (magnitude.name,))
 
