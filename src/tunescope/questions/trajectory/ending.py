@@ -78,5 +78,5 @@ def endings_sentence(runs: Mapping[str, Mapping[str, Any]]) -> str | None:
     if "not_told" in groups:
         labels = groups["not_told"]
         every = "all runs" if len(labels) == len(known) > 1 else named(labels)
-        told.append(f"in {every} its noise hides whether it still fell")
+        told.append(f"in {every} whether it still fell is not told from noise")
     return f"Training loss, last quarter against the quarter before: {'; '.join(told)}."

@@ -43,7 +43,7 @@ def content(study: Study) -> Content:
         tab="when",
         data=data,
         panels=list(_panels(data, halfway_sentence(document["runs"]))),
-        checks=list(_checks(steps.frame, document["findings"])),
+        checks=list(_checks(steps.frame, document)),
         sentences=[
             *order_sentences(document),
             *(comparison["text"] for comparison in document["comparisons"]),
@@ -109,11 +109,27 @@ def _panels(data: Mapping[str, Data], halfway: str) -> Iterator[Panel]:
         )  # fmt: skip
 
 
-def _checks(steps: pl.DataFrame, findings: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
+def _checks(steps: pl.DataFrame, document: Mapping[str, Any]) -> Iterator[Check]:
+    findings = document["findings"]
     if steps["finite"].fill_null(True).all():
         yield Check("finite", "good", "Every Δ of every capture is finite.")
     if not any(f["kind"] in ("seam", "untested_turn") for f in findings):
-        yield Check("seams", "good", "No run jumps between neighbouring captures.")
+        yield _no_seam([run.get("visible", {}).get("jump") for run in document["runs"].values()])
     for finding in findings:
         if finding["kind"] in INCOMPLETE and finding["severity"] == "note":
             yield Check("captures", "note", finding["text"])
+
+
+def _no_seam(jumps: Sequence[float | None]) -> Check:
+    """That no run was seen to turn or jump, and which jump would have been seen in all of them."""
+    known = [jump for jump in jumps if jump is not None]
+    if len(known) < len(jumps):
+        return Check(
+            "seams",
+            "note",
+            "No run turns between neighbouring captures; too little is known to tell of jumps.",
+        )
+    return Check(
+        "seams", "good",
+        f"No run jumps between neighbouring captures; {max(known, default=0):.0%} of the way would be seen.",
+    )  # fmt: skip
