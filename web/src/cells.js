@@ -16,20 +16,31 @@ export function parts(key) {
   return { model, stack, component };
 }
 
-// The keys that a finding means: its components in its models.
+// Where a row stands: a weight of one model, or of one pair of models.
+export function placeOf(frame, row) {
+  const key = keyOf(frame, row);
+  return key !== null && frame.columns.model_b ? [key, cell(frame, "model_b", row)].join(SEAM) : key;
+}
+
+// The places that a finding means: its components in its models, or pairs of them. Where what was found of each
+// differs, `each` has the components of every one.
 export function meant(finding, frames) {
   const keys = new Set();
-  const wanted = new Set(finding.components);
-  const models = new Set(finding.models);
   for (const frame of frames) {
     if (!frame.columns.component_name) continue;
-    const single = frame.columns.model_id || frame.columns.model_a;
     for (let row = 0; row < frame.rows; row++) {
-      if (!wanted.has(cell(frame, "component_name", row))) continue;
-      for (const model of single ? [cell(frame, "model_id", row) ?? cell(frame, "model_a", row)] : models) {
-        if (!models.size || models.has(model)) keys.add(keyOf(frame, row, model));
-      }
+      const name = cell(frame, "component_name", row);
+      const own = ["model_id", "model_a", "model_b"].filter((key) => frame.columns[key]).map((key) => cell(frame, key, row));
+      if (!own.length) for (const model of finding.models) if (wanted(finding, [model]).includes(name)) keys.add(keyOf(frame, row, model));
+      if (own.length && wanted(finding, own).includes(name)) keys.add(placeOf(frame, row));
     }
   }
   return keys;
+}
+
+// The components that a finding means in some models.
+function wanted({ models, components, each }, own) {
+  if (models.length && !own.every((model) => models.includes(model))) return [];
+  const told = each?.[own.join(" · ")] ?? each?.[[...own].reverse().join(" · ")];
+  return told ?? (each && own.length > 1 ? [] : components);
 }

@@ -13,7 +13,11 @@ export class Drawer {
     this.page = page;
     this.place = byId("drawer");
     // Wherever the focus is, for it stays on what was pressed to see another weight.
-    document.addEventListener("keydown", (event) => event.key === "Escape" && !event.defaultPrevented && !this.place.hidden && this.close());
+    document.addEventListener("keydown", (event) => {
+      if (event.key !== "Escape" || event.defaultPrevented || this.place.hidden) return;
+      event.preventDefault();
+      this.close();
+    });
   }
 
   show(key) {

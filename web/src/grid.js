@@ -1,7 +1,7 @@
 // Rows of a frame arranged as maps: facets, axes, and which row stands in which cell.
 
 import { cell, levels } from "./data.js";
-import { keyOf } from "./cells.js";
+import { keyOf, placeOf } from "./cells.js";
 
 let order = new Map();
 
@@ -49,6 +49,7 @@ function place(frame, panel, map, shared) {
     else map.cells[i] = [map.cells[i], row];
   }
   map.key = (i) => (typeof map.cells[i] === "number" ? keyOf(frame, map.cells[i]) : null);
+  map.place = (i) => (typeof map.cells[i] === "number" ? placeOf(frame, map.cells[i]) : null);
 }
 
 // Where columns begin and end, as parts of the span: half-way between neighbours.

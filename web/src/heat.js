@@ -127,14 +127,11 @@ export class Heat {
   paintBeyond(ink, inks, top) {
     const { map, size: { cellHeight: h } } = this;
     const nx = map.xs.length;
-    const rgb = table(map.palette);
     map.values.forEach((value, i) => {
       if (!outside(value, map.limits)) return;
-      const k = 3 * index(value, map.limits);
-      const light = 0.3 * rgb[k] + 0.59 * rgb[k + 1] + 0.11 * rgb[k + 2] > 140;
       const [x, w] = [this.left(i % nx), this.left((i % nx) + 1) - this.left(i % nx)];
       const [half, at] = [Math.max(1, Math.min(w, h, 14) / 4), top + (Math.floor(i / nx) + 0.5) * h];
-      triangle(ink, x + w / 2, at, half, value > 0, light ? "#000" : "#fff");
+      triangle(ink, x + w / 2, at, half, value > 0, this.contrast(value, inks));
     });
   }
 
@@ -187,9 +184,27 @@ export class Heat {
   paintOutlines(ink, inks, top) {
     const { map, size: { cellHeight: h } } = this;
     const nx = map.xs.length;
-    const around = (i, thick) => ink.frame(this.left(i % nx), top + Math.floor(i / nx) * h, this.left((i % nx) + 1) - this.left(i % nx), h, inks.edge, thick);
-    if (this.marks.size) map.values.forEach((_, i) => { if (this.marks.has(map.key(i))) around(i, 1.75); });
+    // On a dark cell an outline is white, whatever the paper; it lies inside, so that its neighbours hide none of it.
+    const around = (i, thick) => {
+      const inset = thick / 2 + 0.5;
+      const width = this.left((i % nx) + 1) - this.left(i % nx);
+      ink.frame(this.left(i % nx) + inset, top + Math.floor(i / nx) * h + inset, Math.max(1, width - 2 * inset), Math.max(1, h - 2 * inset), this.contrast(map.values[i], inks), thick);
+    };
+    if (this.marks.size) map.values.forEach((_, i) => { if (this.marked(i)) around(i, 1.75); });
     if (this.focus >= 0) around(this.focus, 2.5);
+  }
+
+  marked(i) {
+    const { map } = this;
+    return this.marks.has(map.key(i)) || (map.place !== undefined && this.marks.has(map.place(i)));
+  }
+
+  // Black or white, whichever is told from the colour of a value.
+  contrast(value, inks) {
+    if (value === null || Number.isNaN(value)) return inks.edge;
+    const rgb = table(this.map.palette);
+    const k = 3 * index(value, this.map.limits);
+    return 0.3 * rgb[k] + 0.59 * rgb[k + 1] + 0.11 * rgb[k + 2] > 140 ? "#000" : "#fff";
   }
 
   at(event) {

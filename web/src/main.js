@@ -44,16 +44,23 @@ class Page {
     return place < 0 ? null : el("span", { class: modelClass(place), "aria-hidden": "true" });
   }
 
-  // The cells that the answer followed last means, or that a brush took in.
-  marks() {
+  // The cells of a panel that a brush took in, or that the answer followed last means: in its own tab alone.
+  marks({ tab }) {
     if (this.brushed) return this.brushed;
     const place = state.get("mark", "");
-    if (place === "") return new Set();
+    const finding = this.findings[Number(place)];
+    if (place === "" || finding?.tab !== tab) return new Set();
     if (!this.found.has(place)) {
-      const finding = this.findings[Number(place)];
-      this.found.set(place, finding ? meant(finding, Object.values(this.data)) : new Set());
+      const frames = new Set(this.panels.filter((panel) => panel.tab === tab).map((panel) => this.data[panel.data]));
+      this.found.set(place, meant(finding, frames));
     }
     return this.found.get(place);
+  }
+
+  clear() {
+    this.brushed = null;
+    for (const marked of all(".meant")) marked.classList.remove("meant");
+    state.set({ mark: "" });
   }
 
   brush(keys) {
@@ -62,7 +69,7 @@ class Page {
   }
 
   mark() {
-    for (const component of this.mounted.values()) component.mark?.(this.marks());
+    for (const component of this.mounted.values()) component.mark?.(this.marks(component.panel));
   }
 
   // The rows of one weight; of tables without models or of pairs, those that concern it.
@@ -92,11 +99,12 @@ class Page {
   }
 
   // Brings the first figure of a tab that shows what a finding means into view, at the cell itself.
-  async reveal(tab, { models, components }) {
+  async reveal(tab, { models, components, statistic }) {
     await this.mount(tab);
-    const keys = components.length ? this.marks() : new Set();
+    const keys = components.length ? this.marks({ tab }) : new Set();
     const places = [...this.mounted.keys()].filter((place) => this.panels[place].tab === tab).sort((a, b) => a - b);
-    const shown = places.map((place) => this.mounted.get(place).locate?.(keys, models)).find(Boolean);
+    for (const place of places) this.mounted.get(place).measured?.(statistic);
+    const shown = places.map((place) => this.mounted.get(place).locate?.(keys, models, statistic)).find(Boolean);
     (shown ?? byId(`pane-${tab}`)).scrollIntoView({ block: shown ? "center" : "start" });
     for (const marked of all(".meant")) marked.classList.remove("meant");
     shown?.classList.add("meant");
@@ -165,6 +173,7 @@ function wireChips(page) {
 
 function wireAnswers(page) {
   for (const anchor of all("a.show")) {
+    anchor.after(el("button", { type: "button", class: "plain clear", onclick: () => page.clear() }, "clear"));
     anchor.addEventListener("click", (event) => {
       event.preventDefault();
       const chosen = new URLSearchParams(anchor.hash.slice(1));
@@ -177,6 +186,8 @@ function wireAnswers(page) {
   const pressed = () => all("li[data-finding]").forEach((item) => item.classList.toggle("marked", item.dataset.finding === state.get("mark", "-")));
   pressed();
   state.on((keys) => { if (keys.has("mark")) { pressed(); page.mark(); } });
+  // Escape closes the open weight first.
+  document.addEventListener("keydown", (event) => event.key === "Escape" && !event.defaultPrevented && byId("drawer").hidden && (page.brushed || state.get("mark", "")) && page.clear());
 }
 
 function wireTables(page) {

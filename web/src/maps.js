@@ -29,7 +29,8 @@ export class Maps {
     this.list = el("div", { class: "ranked" });
     this.colours = new Scale(this);
     this.slider = panel.over ? new Slider(this) : null;
-    this.body = el("div", {}, this.controls, this.scale, this.slider?.body, this.sheet, this.list);
+    this.clear = el("button", { type: "button", class: "plain clear", hidden: true, onclick: () => page.clear() }, "clear the outlines");
+    this.body = el("div", {}, this.controls, this.clear, this.scale, this.slider?.body, this.sheet, this.list);
     this.render();
   }
 
@@ -181,7 +182,7 @@ export class Maps {
       kept.set(map.id, heat?.map === drawn ? heat : new Heat(drawn, size, { open: (key) => this.page.open(key) }));
     }
     this.heats = kept;
-    this.mark(this.page.marks());
+    this.mark(this.page.marks(this.panel));
     const canvases = [...kept.values()].flatMap((heat, i) => [begins(this.maps, i) ? el("span", { class: "row" }) : null, heat.canvas].filter(Boolean));
     this.sheet.replaceChildren(...this.reasons(), ...canvases);
   }
@@ -197,12 +198,19 @@ export class Maps {
   // Where the cells that a finding means stand, or else its models' maps.
   locate(keys, models) {
     const heats = [...this.heats.values()];
-    const holds = (heat) => heat.map.values.some((_, i) => keys.has(heat.map.key(i)));
+    const holds = (heat) => heat.map.values.some((_, i) => heat.marked(i));
     return (keys.size ? heats.find(holds) : heats.find((heat) => models.some((model) => heat.map.of.some((value) => String(value).includes(model)))))?.canvas;
   }
 
   mark(keys) {
     for (const heat of this.heats.values()) heat.mark(keys);
+    this.clear.hidden = !keys.size;
+  }
+
+  // Shows the measure that a finding was tested on, where this panel has it.
+  measured(statistic) {
+    const own = statistic && this.panel.measures.find(({ label }) => statistic.startsWith(label));
+    if (own && own !== this.measure) this.choose("m", own.column);
   }
 
   room() {

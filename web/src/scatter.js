@@ -102,7 +102,7 @@ export class Scatter {
       const [from, to] = [Math.max(ends.x[0], ends.y[0]), Math.min(ends.x[1], ends.y[1])];
       if (to > from) ink.line([[x(from), y(from)], [x(to), y(to)]], inks.hatch, 1.25);
     }
-    const marks = this.page.marks();
+    const marks = this.page.marks(this.panel);
     for (const point of this.all) {
       const outlined = marks.has(point.key);
       if (outlined) ink.dot(x(point.x), y(point.y), 6, inks.edge);

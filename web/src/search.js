@@ -78,6 +78,7 @@ export class Search {
     if (event.key === "Escape") {
       // The open weight stays.
       event.preventDefault();
+      this.input.value = "";
       return this.close();
     }
     if (event.key === "Enter" && this.active >= 0) return this.open(this.active);
@@ -90,6 +91,8 @@ export class Search {
 
   open(i) {
     const { key } = this.shown[i];
+    // What was looked for is found: back in the field after the weight, no list opens again.
+    this.input.value = "";
     this.close();
     this.page.open(key);
   }

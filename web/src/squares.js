@@ -113,7 +113,9 @@ export class Squares {
     return { columns, rows: known.map((row) => row.map((value) => (typeof value === "number" ? exact(value) : value ?? ""))) };
   }
 
-  locate(_, models) {
-    return models.length > 1 && models.every((model) => this.models().includes(model)) ? this.heats[0]?.canvas : null;
+  // A finding of cells is shown by the maps of these cells.
+  locate(keys, models, statistic) {
+    if (keys.size || models.length < 2 || !models.every((model) => this.models().includes(model))) return null;
+    return (this.heats.find((heat) => statistic?.startsWith(heat.map.label)) ?? this.heats[0])?.canvas;
   }
 }

@@ -44,7 +44,7 @@ def page(parts: Sequence[Part]) -> str:
         "kinds": [part.kind for part in parts],
         "order": kinds_in_order(_kinds_of_weight(data)),
         "panels": panels,
-        "findings": [{k: f[k] for k in ("models", "components", "step", "tab", "text")} for f in findings],
+        "findings": [_meant(finding) for finding in findings],
     }
     further = ambiguous(parts)
     script, style = built("page.js"), built("page.css")
@@ -63,6 +63,18 @@ def page(parts: Sequence[Part]) -> str:
         appendix=appendix(parts, data, [part.kind for part in shown]),
         data=packed(document, data),
     )
+
+
+def _meant(finding: Mapping[str, Any]) -> dict[str, Any]:
+    """What the script needs to lead to the cells of a finding: of which models, and on which measure."""
+    keys = ("models", "components", "step", "tab", "text")
+    each = {
+        models: own["cells"]
+        for models, own in (finding["evidence"].get("each") or {}).items()
+        if isinstance(own, Mapping) and isinstance(own.get("cells"), list)
+    }
+    statistic = finding["evidence"].get("statistic")
+    return {key: finding[key] for key in keys} | {"each": each or None, "statistic": statistic}
 
 
 def _place(part: Part) -> tuple[int, bool]:

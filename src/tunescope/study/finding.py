@@ -1,7 +1,7 @@
 """A finding is data: what was found, where, the numbers with the threshold they crossed, one sentence."""
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -63,8 +63,8 @@ def merged(
     """One finding for each fact: those with an equal `fact` become one, with the text that `tell` gives them.
 
     It names the models and components of all, is as severe as the most severe of them, and carries the
-    evidence of the strongest with that of every model under `each`. A fact of a single finding is left as
-    it is.
+    evidence of the strongest with that of every model under `each`, there with its own `cells` where they
+    are not those of all. A fact of a single finding is left as it is.
     """
     groups: dict[Hashable, list[Finding]] = {}
     for finding in findings:
@@ -75,16 +75,23 @@ def merged(
 def _together(group: Sequence[Finding], text: str) -> Finding:
     strongest = max(group, key=lambda f: f.strength)
     steps = {finding.step for finding in group}
+    names = dict.fromkeys(name for finding in group for name in finding.components)
     return Finding(
         strongest.kind,
         text,
         tuple(dict.fromkeys(label for finding in group for label in finding.models)),
-        tuple(dict.fromkeys(name for finding in group for name in finding.components)),
+        tuple(names),
         step=steps.pop() if len(steps) == 1 else None,
-        evidence={**strongest.evidence, "each": {" · ".join(f.models): dict(f.evidence) for f in group}},
+        evidence={**strongest.evidence, "each": {" · ".join(f.models): _own(f, names) for f in group}},
         severity="warning" if any(f.severity == "warning" for f in group) else "note",
         strength=strongest.strength,
     )
+
+
+def _own(finding: Finding, names: Collection[str]) -> dict[str, Any]:
+    """The evidence of one of several findings, with its components where they are not all of `names`."""
+    own = dict(finding.evidence)
+    return own if len(set(finding.components)) == len(names) else own | {"cells": list(finding.components)}
 
 
 def named(names: Iterable[str], most: int = 4) -> str:

@@ -36,7 +36,9 @@ def test_the_same_fact_in_several_models_is_one_finding_that_names_them() -> Non
     assert (together.models, together.components) == (("a", "b"), ("a_Q", "b_Q"))
     assert together.text == "2 models are hot."
     assert together.strength == 3.0
-    assert together.evidence["each"] == {"a": {"value": 1.0}, "b": {"value": 3.0}}
+    assert together.evidence["each"] == {
+        "a": {"value": 1.0, "cells": ["a_Q"]}, "b": {"value": 3.0, "cells": ["b_Q"]}
+    }  # fmt: skip
     assert alone is listed[2]
 
 
