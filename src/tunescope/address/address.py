@@ -25,11 +25,20 @@ _STACKS: tuple[tuple[str, str], ...] = (
     ("talker", r"(^|\.)talker($|\.)"),
     ("qformer", r"(^|\.)qformer($|\.)"),
     ("mtp", r"(^|\.)mtp($|\.)"),
+    # Lists of blocks beside the model's own: Qwen-Omni's vocoders and what makes their tokens a waveform,
+    # the lyrics of ACE-Step, the codebooks of CSM and Moshi.
+    ("speaker_encoder", r"(^|\.)spk_encoder($|\.)"),
+    ("vocoder", r"(^|\.)code2wav_bigvgan_model($|\.)"),
+    ("code2wav", r"(^|\.)(token2wav|code2wav\.pre_transformer)($|\.)"),
+    ("lyric_encoder", r"(^|\.)lyric_encoder($|\.)"),
+    ("depth_decoder", r"(^|\.)depth_decoder($|\.)"),
     *((blocks.stack, rf"(^|\.){re.escape(blocks.path)}$") for blocks in BLOCKS if blocks.stack != "model"),
     ("decoder", r"(^|\.)decoder($|\.)"),
     ("encoder", r"(^|\.)encoder($|\.)"),
 )
 _COMPILED_STACKS = tuple((name, re.compile(pattern)) for name, pattern in _STACKS)
+# Lists outside the blocks that have numbers of their own; a single module of that name is no such list.
+_LISTS = frozenset({"caption_projection"})
 # A number of more digits counts no layers or experts; it stays a part of the name.
 _EXPERTS = r"(?:^|\.)(?:\w+_)?experts?"
 # One expert's own module (`experts.3.w1`; Switch's `experts.expert_3.wi`; `experts.local_experts.3` of
@@ -70,7 +79,8 @@ def parse(name: str) -> Address:
         path = name[: found.start("cut")] + name[found.end("cut") :]
     if found := _LAYER.match(path):
         prefix, layer, module_type = found.group(1), int(found.group(2)), found.group(3)
-        return Address(_stack(prefix), layer, module_type, expert)
+        own = prefix.rpartition(".")[2]
+        return Address(own if own in _LISTS else _stack(prefix), layer, module_type, expert)
     stack = _stack(path.rsplit(".", 1)[0] if "." in path else "")
     return Address(stack, None, _outside(path), expert)
 
