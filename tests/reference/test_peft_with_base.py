@@ -463,3 +463,6 @@ def test_dora_without_magnitudes_is_what_peft_loads_and_is_said(tmp_path: Path) 
         assert row["frobenius_norm"] == pytest.approx(right, rel=1e-4)
         assert row["status"] == "ok"
     assert "half_saved" in {finding.kind for finding in study.findings}
+    for deep in (False, True):
+        (finding,) = tunescope.check(tmp_path / "adapter", deep=deep).findings
+        assert (finding.kind, "4 modules of DoRA" in finding.text) == ("half_saved", True)

@@ -60,7 +60,6 @@ def with_base(source: Source, base: WholeModel, base_source: Source) -> Source:
     coverage = tuple(replace(e, status="used", reason="") if e.tensor in used else e for e in source.coverage)
     lacking = any(e.status != "used" and e.reason.endswith(_LACKS_BASE) for e in coverage)
     settled = [n for n in source.notices if n.slug == "left-out" and n.text.endswith(_LACKS_BASE)]
-    lacks = _without_magnitudes(source, deltas, tensors)
     still = tuple(
         n for n in source.notices
         if not (made and (n.slug == "needs-base" or (n in settled and not lacking)))
@@ -70,7 +69,7 @@ def with_base(source: Source, base: WholeModel, base_source: Source) -> Source:
         deltas=made,
         pending=(),
         coverage=coverage,
-        notices=(*still, *missed, *lacks),
+        notices=(*still, *missed, *without_magnitudes(source)),
         base=base_source,
     )
 
@@ -132,10 +131,9 @@ def _lacks_magnitude(source: Source, delta: Delta, tensors: Mapping[str, LazyTen
     return bool(rows and dora and tensors) and _magnitude(delta, tensors) is None
 
 
-def _without_magnitudes(
-    source: Source, deltas: list[Delta], tensors: Mapping[str, LazyTensor]
-) -> list[Notice]:
-    names = [d.tensors[0] for d in deltas if _lacks_magnitude(source, d, tensors)]
+def without_magnitudes(source: Source) -> list[Notice]:
+    """That a file of DoRA lacks magnitudes, and what PEFT takes for them."""
+    names = [d.tensors[0] for d in source.deltas if _lacks_magnitude(source, d, source.tensors)]
     if not names:
         return []
     text = (

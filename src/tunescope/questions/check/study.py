@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -23,6 +24,7 @@ from tunescope.source.ledger import coverage, notices
 from tunescope.source.open import open_headers, open_sources
 from tunescope.source.opened import Source
 from tunescope.source.selection import chosen_sources, spelled_sources
+from tunescope.source.with_base import without_magnitudes
 from tunescope.study.finding import Finding, noticed_together, ordered
 from tunescope.study.study import Study, asked
 from tunescope.table import SCHEMA_VERSION, Column, Schema, Table, described, dtypes
@@ -96,10 +98,11 @@ def _noticed(
     """What was noticed while reading; ranks that differ have a finding of their own, and a base that is
     there is not asked for.
     """
+    lacking = ((source.label, notice) for source in opened for notice in without_magnitudes(source))
     told = {label for label, of in found.items() if any(place.fault == "rank" for place in of)}
     return noticed_together(
         (label, notice)
-        for label, notice in notices(opened)
+        for label, notice in chain(notices(opened), lacking)
         if not (notice.slug == "rank-mismatch" and label in told)
         and not (notice.slug == "needs-base" and beside_base)
     )
