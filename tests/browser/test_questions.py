@@ -80,8 +80,8 @@ def test_5_how_many_directions_of_one_weight_are_shared(
         & (pl.col("model_b") == "python")
     )
     drawer = reader.text("#drawer")
-    assert "directions shared" in drawer
-    assert f"directions shared{row['dimensions_shared'][0]}" in drawer
+    for side in ("output", "input"):
+        assert f"directions shared, {side}{row[f'dimensions_shared_{side}'][0]}" in drawer
     assert "by chance" in reader.run(
         "return [...document.querySelectorAll('#drawer canvas')].map((c) => c.ariaLabel).join()"
     )

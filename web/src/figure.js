@@ -24,7 +24,8 @@ export function furnish(figure, component, page) {
     el("button", { type: "button", onclick: (event) => copy(event.target, component.caption()) }, "caption"),
     el("button", { type: "button", onclick: (event) => copy(event.target, page.state.link({ tab: component.panel.tab, at: component.panel.id })) }, "link"));
   figure.querySelector(".body").replaceChildren(component.body);
-  caption.after(tools, table);
+  // Paper says what was chosen on the screen.
+  caption.after(el("p", { class: "settings" }), tools, table);
   if (page.state.get(key, "") === "1") open(true);
 }
 

@@ -116,7 +116,7 @@ export function standings(values, counts = () => true) {
       if (sorted[half] > value) high = half;
       else low = half + 1;
     }
-    return { rank: sorted.length - low + 1, of: sorted.length, ratio: middle > 0 && sorted[0] >= 0 ? value / middle : null };
+    return { rank: sorted.length - low + 1, of: sorted.length, equal: sorted[0] === sorted.at(-1), ratio: middle > 0 && sorted[0] >= 0 ? value / middle : null };
   };
 }
 

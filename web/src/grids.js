@@ -56,6 +56,10 @@ export class Grids {
     legend(new CanvasInk(this.scale, 320, 30), themed(), { palette: "dusk", limits: [0, 1], label: "φ" }, 8, 4, 220);
   }
 
+  settings() {
+    return `Shown: ${this.title}.`;
+  }
+
   caption() {
     return `${this.title}. ${this.panel.caption} ${this.frame.note}`.trim();
   }

@@ -3,7 +3,7 @@
 import uPlot from "uplot";
 import { cell, levels, tabled } from "./data.js";
 import { modelColour, modelDash, token } from "./colour.js";
-import { choice, el, named, say, short } from "./dom.js";
+import { choice, el, name, named, say, short } from "./dom.js";
 import { number } from "./format.js";
 import { INKS } from "./heat.js";
 import { SvgInk, svg } from "./ink.js";
@@ -63,7 +63,16 @@ export class Lines {
     this.charts = [];
     const set = (value) => this.page.state.set({ [`${this.panel.id}.lim`]: value });
     const axes = this.models().length < this.every().length ? choice("axes", [["", "of all models"], ["shown", "of the models shown"]], this.page.state.get(`${this.panel.id}.lim`, ""), set) : null;
-    this.body.replaceChildren(...(axes ? [axes] : []), ...this.panel.measures.map((measure) => this.chart(measure, width)), el("p", { class: "chart-axis" }, this.panel.x_label));
+    this.body.replaceChildren(...(axes ? [axes] : []), ...this.panel.measures.map((measure) => this.chart(measure, width)), el("p", { class: "chart-axis" }, this.panel.x_label), this.legend());
+  }
+
+  // Which line is whose, in the order in which the lines of the first chart end.
+  legend() {
+    const models = this.models();
+    const [, ...lines] = this.aligned(this.panel.measures[0].column);
+    const last = new Map(models.map((model, i) => [model, lines[i].findLast((value) => value !== null) ?? -Infinity]));
+    const ordered = [...models].sort((a, b) => last.get(b) - last.get(a));
+    return el("ul", { class: "line-names", "aria-label": "Lines" }, ordered.map((model) => el("li", {}, this.page.swatch(model), name(model, 40))));
   }
 
   chart(measure, width) {
@@ -113,7 +122,7 @@ export class Lines {
     const values = models.map((model, i) => [model, chart.data[i + 1][at]]).filter(([, value]) => value !== null);
     values.sort((a, b) => b[1] - a[1]);
     const rest = values.length > MOST ? [`and ${values.length - MOST} more`] : [];
-    return [`${this.named(measure)} at ${this.panel.x_label} ${number(x)}`, ...values.slice(0, MOST).map(([model, value]) => `${short(model, 28)}: ${number(value)}`), ...rest];
+    return [`${this.named(measure)} at ${this.panel.x_label} ${number(x)}`, ...values.slice(0, MOST).map(([model, value]) => [this.page.swatch(model), `${short(model, 28)}: ${number(value)}`]), ...rest];
   }
 
   // Synchronised cursors move in every chart; the pointer is over one of them.
@@ -135,7 +144,7 @@ export class Lines {
     const told = this.told(chart, measure, models, to);
     const box = chart.over.getBoundingClientRect();
     showTip(told, box.left + left, box.top + 20);
-    say(told.join(", "));
+    say(told.map((line) => [line].flat().at(-1)).join(", "));
   }
 
   locate(_, models) {

@@ -124,11 +124,12 @@ class Page {
     this.folded = document.querySelector("main").classList.contains("folded");
     fold(false);
     // Sentences that a press would show stand on paper, too.
-    this.closed = all("details.more, .pane > details").filter((details) => !details.open);
+    this.closed = all("main details").filter((details) => !details.open);
     for (const details of this.closed) details.open = true;
     forget();
     for (const figure of all(".panel")) if (!this.mounted.has(Number(figure.dataset.panel))) this.make(figure, Number(figure.dataset.panel));
     this.again();
+    for (const component of this.mounted.values()) component.body.closest(".panel").querySelector(".settings").textContent = component.settings?.() ?? "";
   }
 
   printed() {

@@ -164,6 +164,7 @@ export class Maps {
         if (!map.counts(i)) return [...lines, "no weight of this kind moved"];
         if (!told) return lines;
         if (outside(map.values[i], limits)) lines.push("beyond the end of the colours");
+        if (told.equal && told.of > 1) return [...lines, `all ${told.of} in this map are equal`];
         return [...lines, `rank ${told.rank} of the ${told.of} in this map${told.ratio === null || map.signed ? "" : `, ${number(told.ratio, 3)} × their median`}`];
       },
     };
@@ -240,9 +241,17 @@ export class Maps {
   comparison() {
     const models = levels(this.frame, "model_id");
     const b = this.chosen("b", "");
-    const second = choice("show", [["", "each model"], ...models.map((model) => [model, `difference: ${model} −`])], b, (value) => this.choose("b", value));
+    const second = choice("show", [["", "each model"], ...models.map((model) => [model, `difference: ${model} −`])], this.differs() ? b : "", (value) => this.choose("b", value));
     if (!this.differs()) return [second];
     return [second, choice("minus", this.others().map((model) => [model, model]), this.minus(), (value) => this.choose("a", value))];
+  }
+
+  settings() {
+    const { panel, measure, slider } = this;
+    const parts = [measure.label, ...panel.select.map((key) => `${key.replace("_", " ")} ${this.selected(key)}`)];
+    if (slider) parts.push(slider.text.textContent);
+    if (this.differs()) parts.push(`difference ${this.chosen("b")} − ${this.minus()}`);
+    return `Shown: ${parts.join("; ")}.`;
   }
 
   caption() {

@@ -30,7 +30,7 @@ export function ranking(maps) {
       el("td", {}, where),
       el("td", {}, maps.page.swatch(map.of[0]), name(map.title, 32)),
       el("td", { class: "number" }, number(value)),
-      compared ? el("td", { class: "number" }, ratios[place] === null ? "" : `${number(ratios[place], 3)}×`) : null,
+      compared ? el("td", { class: "number" }, ratios[place] === null ? "–" : `${number(ratios[place], 3)}×`) : null,
       el("td", { class: "bars" }, bar));
   });
   const heads = ["", "weight", pairs ? "pair of models" : "model", maps.measure.label, ...(compared ? ["of its map's median"] : []), ""];

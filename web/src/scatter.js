@@ -35,6 +35,11 @@ export class Scatter {
     return this.page.state.get(`${this.panel.id}.s.${key}`, String(levels(this.frame, key)[0]));
   }
 
+  settings() {
+    const chosen = this.panel.select.filter((key) => levels(this.frame, key).length > 1);
+    return chosen.length ? `Shown: ${chosen.map((key) => `${key} ${this.selected(key)}`).join("; ")}.` : "";
+  }
+
   points() {
     const { frame, panel } = this;
     const selects = panel.select.filter((key) => frame.columns[key]).map((key) => [key, this.selected(key)]);

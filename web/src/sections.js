@@ -6,6 +6,9 @@ import { number } from "./format.js";
 import { path } from "./path.js";
 import { besides, phiHeats } from "./phi.js";
 
+// More measures of a weight than these are folded, so that what other questions say of it stands near.
+const FIRST = 6;
+
 export function sections(weight, page) {
   const done = new Set();
   const shown = page.panels.map((panel) => {
@@ -17,7 +20,7 @@ export function sections(weight, page) {
     if (panel.kind === "grids") return grids(panel, frame, rows, page);
     if (panel.kind === "scatter") return el("section", {}, el("h3", {}, panel.title), measures({ ...panel, measures: [panel.x, panel.y] }, frame, rows, weight, page));
     const body = panel.over ? path(panel, frame, rows, page) : frame.columns.model_a ? pairs(panel, frame, rows, page) : measures(panel, frame, rows, weight, page);
-    return el("section", {}, el("h3", {}, panel.title), body);
+    return el("section", {}, el("h3", {}, panel.over ? `Over the ${panel.over}s` : panel.title), body);
   });
   return [...shown, ...spectra(weight, page)];
 }
@@ -44,8 +47,10 @@ function measures(panel, frame, rows, weight, page) {
     return el("tr", {}, el("th", { scope: "row" }, split ? `${measure.label}, ${["head", "expert"].includes(split) ? `${split} ` : ""}${cell(frame, split, row)}` : measure.label),
       el("td", { class: "number" }, `${number(value)}${error === null ? "" : ` ± ${number(error, 2)}`}`));
   })).filter(Boolean);
-  const table = el("div", { class: "wide" }, el("table", {}, el("tbody", {}, lines)));
-  return el("div", {}, table, split ? null : beside(panel.measures[0], frame, weight, page));
+  const tableOf = (rows) => el("div", { class: "wide" }, el("table", {}, el("tbody", {}, rows)));
+  const rest = lines.slice(FIRST);
+  const more = rest.length > 2 ? el("details", {}, el("summary", {}, `${rest.length} more measures`), tableOf(rest)) : null;
+  return el("div", {}, tableOf(more ? lines.slice(0, FIRST) : lines), more, split ? null : beside(panel.measures[0], frame, weight, page));
 }
 
 // The first measure of the same weight in every model, the largest first.

@@ -24,7 +24,9 @@ _MEASURES = (
     Measure("overlap_input", "φ, input", "phi", _UNIT),
     Measure("overlap_input_chance", "chance of φ, input", "phi", _UNIT),
     Measure("delta_cosine", "cosine of ΔW", "difference", (-1.0, 1.0)),
-    Measure("dimensions_shared", "directions shared", "phi"),
+    Measure("dimensions_shared_output", "directions shared, output", "phi"),
+    Measure("dimensions_shared_input", "directions shared, input", "phi"),
+    Measure("dimensions_shared", "directions shared, the larger of both sides", "phi"),
 )
 _KEPT = (
     "model_a", "model_b", "stack", "layer", "module_type", "expert", "component_name", "rank_a", "rank_b",
