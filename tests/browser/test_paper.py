@@ -24,6 +24,21 @@ def test_paper_says_which_step_measure_method_and_weight_are_shown(reader: Reade
     assert not reader.one("#panel-norms .settings").is_displayed()
 
 
+def test_the_tip_of_a_chart_names_each_line_beside_its_colour(reader: Reader) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    reader.tab("when")
+    reader.focus("#pane-when .chart")
+    reader.keys(Keys.HOME)
+    apart = (
+        "const mark = document.querySelector('#tip .swatch');"
+        "const [a, b] = [mark, mark.parentElement].map((e) => e.getBoundingClientRect());"
+        "return Math.abs(a.top + a.bottom - b.top - b.bottom) / 2"
+    )
+    assert reader.until("return document.querySelector('#tip .swatch')")
+    assert reader.run(apart) < 5
+
+
 def test_every_line_is_named_beside_its_colour(reader: Reader) -> None:
     reader.tab("when")
     named = reader.run(
