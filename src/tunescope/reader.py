@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 
@@ -11,11 +11,13 @@ from pathlib import Path
 class Reading:
     """`check_hashes` compares files with what is stated of them; `salvage` takes what is whole of cut ones.
 
-    `checked` holds who stated a hash of each file that was looked at: nobody, where it is empty.
+    `describing` takes what leaves a file's meaning open and says it, for those who describe and measure
+    nothing. `checked` holds who stated a hash of each file that was looked at: nobody, where it is empty.
     """
 
     check_hashes: bool = False
     salvage: bool = False
+    describing: bool = False
     checked: dict[Path, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -37,10 +39,25 @@ def reading(*, check_hashes: bool = False, salvage: bool = False) -> Iterator[Re
     >>> current().salvage
     False
     """
-    now = Reading(check_hashes, salvage)
+    now = Reading(check_hashes=check_hashes, salvage=salvage)
     token = _CURRENT.set(now)
     try:
         yield now
+    finally:
+        _CURRENT.reset(token)
+
+
+@contextmanager
+def describing() -> Iterator[None]:
+    """Open sources in this block to describe them: what may change the meaning of weights is no error.
+
+    >>> with describing():
+    ...     current().describing
+    True
+    """
+    token = _CURRENT.set(replace(current(), describing=True))
+    try:
+        yield
     finally:
         _CURRENT.reset(token)
 

@@ -18,6 +18,7 @@ from tunescope.questions.check.question import QUESTION
 from tunescope.questions.check.targets import target_findings
 from tunescope.questions.check.twins import same_updates
 from tunescope.questions.check.values import value_findings
+from tunescope.reader import describing
 from tunescope.source.base_shapes import BaseHeaders
 from tunescope.source.digest import provenance
 from tunescope.source.ledger import coverage, notices
@@ -67,7 +68,8 @@ def check(
     """
     arguments = asked(locals()) | {"base": None if base is None else str(base)}
     named = None if base is None else cache(partial(base_names, base))
-    opened = chosen_sources(sources, scale, None, None, _opener(deep, named))
+    with describing():
+        opened = chosen_sources(sources, scale, None, None, _opener(deep, named))
     arguments["sources"] = spelled_sources(sources, opened)
     held = None if named is None else named()
     met = {} if held is None else {source.label: against(source, held) for source in opened}

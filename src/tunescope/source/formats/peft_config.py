@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.errors import BadInput
+from tunescope.reader import current
 from tunescope.source.files.documents import read_object
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.peft_fields import METHODS, fields
@@ -104,6 +105,13 @@ def notice_config(config: Mapping[str, Any], ledger: Ledger, file: str | Path) -
     for key in sorted(set(config) - known):
         if config[key] in (None, False, "") or config[key] == [] or config[key] == {}:
             ledger.notice("unknown-config-key", f"the config has an unknown key {key!r} without content")
+        elif current().describing:
+            text = (
+                f"the config has an unknown key, {key!r} = {repr(config[key])[:60]}: PEFT 0.21 warns and "
+                "ignores it, and commands that measure refuse it, since it may change the meaning of the "
+                "weights"
+            )
+            ledger.notice("unknown-config-key", text)
         else:
             raise BadInput(
                 "unknown-config-key",
@@ -111,7 +119,7 @@ def notice_config(config: Mapping[str, Any], ledger: Ledger, file: str | Path) -
                 file=file,
                 expected=f"the keys that PEFT 0.21 has for {method}",
                 found=f"{key} = {config[key]!r}",
-                fix="remove the key if it does not, or update tunescope",
+                fix="remove the key if it does not, or update tunescope (check works with it)",
             )
     if missing := {key: value for key, value in _STATED.get(method, {}).items() if key not in config}:
         taken = ", ".join(f"{key} = {value}" for key, value in missing.items())

@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 
 import tunescope
 from tunescope import check
-from tunescope.errors import Missing
+from tunescope.errors import BadInput, Missing
 from tunescope.study.report import report
 
 RNG = np.random.default_rng(0)
@@ -362,6 +362,21 @@ def test_one_module_of_another_rank_has_its_pattern_as_the_remedy(adapter: Made,
     (row,) = study.table.frame.filter(study.table.frame["status"] != "attached").to_dicts()
     assert (row["component_name"], row["status"]) == ("L3_MLP_UP", "shape_differs")
     assert row["remedy"] == f"put {odd!r}: 5 first in rank_pattern of adapter_config.json"
+
+
+@pytest.mark.parametrize("deep", [False, True])
+def test_an_unknown_key_of_the_config_is_said_and_what_measures_refuses_it(
+    deep: bool, adapter: Made, base: Made
+) -> None:
+    """PEFT warns of it and attaches every module."""
+    folder = adapter(use_novelty={"depth": 3})
+    study = check(folder, base=base(WEIGHTS), deep=deep)
+    (finding,) = [f for f in study.findings if f.kind == "unknown_config_key"]
+    assert "'use_novelty' = {'depth': 3}" in finding.text
+    assert study.readout["attaches"]
+    with pytest.raises(BadInput, match="check works with it") as caught:
+        tunescope.norms(folder)
+    assert caught.value.slug == "unknown-config-key"
 
 
 def test_half_saved_modules_are_missing(adapter: Made, base: Made) -> None:
