@@ -186,6 +186,7 @@ def test_the_attribution_s_bars_add_up_and_its_list_is_signed(reader: Reader, st
     largest = cells.sort(pl.col("attribution").abs(), descending=True).row(0, named=True)
     first = [cell.text for cell in reader.every("#panel-attribution .ranked tbody tr:first-child td")]
     assert shown(first[3]) == pytest.approx(largest["attribution"], rel=1e-3)
+    assert "[nats/token]" in reader.text("#panel-attribution .ranked thead")
     assert reader.run("return document.querySelector('#panel-gain canvas').ariaLabel").count("gain 0.8") == 1
 
 

@@ -33,8 +33,14 @@ export function ranking(maps) {
       compared ? el("td", { class: "number" }, ratios[place] === null ? "–" : `${number(ratios[place], 3)}×`) : null,
       el("td", { class: "bars" }, bar));
   });
-  const heads = ["", "weight", pairs ? "pair of models" : "model", maps.measure.label, ...(compared ? ["of its map's median"] : []), ""];
+  const heads = ["", "weight", pairs ? "pair of models" : "model", named(maps), ...(compared ? ["of its map's median"] : []), ""];
   const other = el("button", { type: "button", class: "plain small", onclick: () => maps.choose("r", down ? "up" : "down") }, `show the ${down ? "largest" : "smallest"}`);
   return el("details", { open: true }, el("summary", {}, `The ${top.length} ${down ? "smallest" : "largest"}`),
     el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))), el("tbody", {}, rows))), other);
+}
+
+// The measure with its unit, where the unit says more than a range or what the weights themselves are counted in.
+function named({ measure, frame }) {
+  const unit = frame.columns[measure.column]?.unit;
+  return unit && !unit.startsWith("[") && !unit.includes("the weights") ? `${measure.label} [${unit}]` : measure.label;
 }

@@ -26,7 +26,8 @@ _AGREES = 0.7
 def content(study: Study) -> Content:
     """What the page shows of what the predictions depend on."""
     document, table = study.readout, study.table
-    data = {"importance": Data(_scores(table.frame), table.meta["columns"])}
+    meanings = {**table.meta["columns"], "component_name": {"meaning": "the name of the weight on this page"}}
+    data = {"importance": Data(_scores(table.frame), meanings)}
     if (layers := study.tables.get("importance_layers")) is not None:
         data["layers"] = Data(filled(layers.frame), layers.meta["columns"])
     return Content(
