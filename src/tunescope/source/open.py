@@ -21,7 +21,13 @@ from tunescope.source.files.suffixes import PICKLED, suffix_of
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.formats.leftovers import notice_leftovers
 from tunescope.source.formats.registry import formats
-from tunescope.source.formats.unread import check_not_empty, check_understood, refuse_keys, refuse_pending
+from tunescope.source.formats.unread import (
+    check_not_empty,
+    check_understood,
+    refuse_keys,
+    refuse_pending,
+    refuse_weights_of_mlx,
+)
 from tunescope.source.locate import SHARD, Located, locate
 from tunescope.source.opened import Source
 from tunescope.source.run_folders import run_adapters, run_labels
@@ -224,6 +230,7 @@ def _source(weights: Weights, label: str, scale: float | None) -> Source:
     ledger = Ledger(weights.tensors, list(weights.notices))
     chosen = next((f for f in formats() if f.recognises(weights)), None)
     if chosen is None:
+        refuse_weights_of_mlx(weights)
         refuse_keys(list(weights.tensors), weights.place)
     with concerning(weights.place):
         reading = read_scaled(chosen, weights, ledger, scale)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 from tunescope.errors import BadInput
+from tunescope.source.files.documents import read_object
 from tunescope.source.files.tensors import Ledger
 from tunescope.source.opened import Source
 from tunescope.source.weights import Weights
@@ -20,6 +21,28 @@ _CONDITIONING = ".conditioning1."
 def is_conditional(names: Iterable[str]) -> bool:
     """Whether the modules depend on a picture (ControlNet-LLLite), so that they are no update of a weight."""
     return any(_CONDITIONING in name for name in names)
+
+
+def refuse_weights_of_mlx(weights: Weights) -> None:
+    """Raise `BadInput` for what mlx-lm saves with `--fine-tune-type full`: trained weights, no updates.
+
+    Its `fuse` puts them into the base [ml-explore/mlx-lm: tuner/utils.py, load_adapters; fuse.py].
+    """
+    if weights.config_file is None or weights.config is not None:
+        return
+    config = read_object(weights.config_file, "adapter-config", "the adapter's config")
+    if config.get("fine_tune_type") != "full":
+        return
+    raise BadInput(
+        "full-model",
+        "the file holds weights that mlx-lm trained whole (fine_tune_type full), and no updates",
+        file=weights.place,
+        tensor=next(iter(weights.tensors)),
+        expected="an adapter's factors, or a whole model beside its base",
+        found=f"{counted(len(weights.tensors), 'tensor')} without a factor among them",
+        fix="mlx_lm.fuse --model BASE --adapter-path ADAPTER --save-path MERGED, then: "
+        "tunescope norms MERGED --base BASE",
+    )
 
 
 def refuse_keys(names: Sequence[str], place: str) -> NoReturn:

@@ -105,3 +105,14 @@ def test_an_alpha_counts_where_the_first_mlx_lm_wrote_the_config(
     stated = {**config, "lora_parameters": {"rank": 8, "alpha": 16, "scale": 10.0, "dropout": 0.0}}
     (source / "adapter_config.json").write_text(json.dumps(stated))
     assert [delta.scale for delta in open_source(source).deltas] == [scale]
+
+
+def test_layers_trained_whole_are_said_to_be_weights_with_the_way_to_measure_them(tmp_path: Path) -> None:
+    save_file({f"{STEM}.weight": normal(4, 4)}, tmp_path / "adapters.safetensors")
+    config = {"fine_tune_type": "full", "num_layers": 4, "lora_parameters": {"rank": 8, "scale": 20.0}}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(BadInput, match="fine_tune_type full") as caught:
+        open_source(tmp_path)
+    assert caught.value.slug == "full-model"
+    assert "mlx_lm.fuse" in str(caught.value)
+    assert "norms MERGED --base BASE" in str(caught.value)
