@@ -37,7 +37,7 @@ def refuse_parts(path: Path, names: Iterable[str]) -> NoReturn:
     ranks = sorted(name for name in names if _RANK.match(name))
     raise BadInput(
         "tensor-parallel",
-        "the weights are split over ranks, and no file says along which side of each tensor",
+        "the files are tensor-parallel shards, and none says along which side of each tensor",
         file=path,
         expected="whole tensors",
         found=", ".join(ranks[:4]) + (" …" if len(ranks) > 4 else ""),

@@ -31,6 +31,7 @@ def test_parts_of_several_ranks_are_refused_with_a_way_out(names: tuple[str, ...
         with pytest.raises(BadInput) as caught:
             open_source(place)
         assert caught.value.slug == "tensor-parallel"
+        assert "tensor-parallel shards" in str(caught.value)
         assert "mp_rank_00" in str(caught.value.found)
         assert "export_adapter_ckpt" in str(caught.value.fix)
 
