@@ -46,6 +46,7 @@ FACTS: Mapping[str, Mapping[str, str]] = {
         "half_saved": "a factor is there without the other",
         "not_judged": "a method starts from numbers that are not known",
         "rank_mismatch": "the rank of the tensors is held against the config's",
+        "left_out_by_config": "names are held against the config's rules of targets",
         **dict.fromkeys(
             (
                 "not_attached", "names_of_the_loader", "targets_absent", "experts_out_of_range",

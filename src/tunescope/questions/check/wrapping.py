@@ -21,6 +21,8 @@ from tunescope.source.tuners.patterns import fits_whole
 ALL_LINEAR = "all-linear"
 # Heads and tables that `all-linear` passes over.
 NOT_LINEAR = ("lm_head", "score", "classifier")
+# Methods in which `target_modules` names something else: an attention that prompts go into, tables of tokens.
+_BY_RULES_OF_THEIR_OWN = ("ADAPTION_PROMPT", "TRAINABLE_TOKENS")
 _INDEX = re.compile(r".*?\.[^.]*\.(?P<index>\d+)\.")
 
 
@@ -45,7 +47,7 @@ def _is_layer(one: Wanted, source: Source) -> bool:
     """Whether tensors of the module are parameters of a layer that `target_modules` decides on."""
     config, method = source.config, str(source.config.get("peft_type"))
     # Loaders fuse numbered experts, and write the config anew for them.
-    if one.like or one.whole or one.address.expert is not None or method == "TRAINABLE_TOKENS":
+    if one.like or one.whole or one.address.expert is not None or method in _BY_RULES_OF_THEIR_OWN:
         return False
     parameters = config.get("target_parameters") or ()
     if any(_ends_in(one.module, (name, name.rpartition(".")[0])) for name in parameters):
