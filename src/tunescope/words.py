@@ -1,6 +1,6 @@
 """Words typed or passed (`a,b` in a shell, a list from Python), and counts in sentences."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 
 from tunescope.errors import UsageError, printable
 
@@ -39,3 +39,12 @@ def nearest(word: str, known: Collection[str]) -> str | None:
 
     found = difflib.get_close_matches(word, known, n=1)
     return found[0] if found else None
+
+
+def first(names: Sequence[str], most: int) -> str:
+    """The first few names of a list, with an ellipsis where there are more.
+
+    >>> first(["a", "b", "c"], 2), first(["a"], 2)
+    ('a, b …', 'a')
+    """
+    return ", ".join(names[:most]) + (" …" if len(names) > most else "")

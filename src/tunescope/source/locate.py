@@ -12,6 +12,7 @@ from tunescope.source.files.disk import check_links, take_snapshot, unreachable
 from tunescope.source.files.distributed import METADATA, is_distributed
 from tunescope.source.files.parallel import parts_among, refuse_parts
 from tunescope.source.files.suffixes import PICKLED
+from tunescope.words import first
 from tunescope.writing import is_beside
 
 CONFIG = "adapter_config.json"
@@ -170,7 +171,7 @@ def _refuse_several(folder: Path, paths: list[Path]) -> NoReturn:
         "the folder holds several files of weights, and they may differ",
         file=folder,
         expected="one file, or the shards of one save",
-        found=", ".join(p.name for p in paths[:8]) + (" …" if len(paths) > 8 else ""),
+        found=first([p.name for p in paths], 8),
         fix=f"name the one you mean, such as {paths[0]}",
     )
 
@@ -186,10 +187,10 @@ def _refuse_nothing(folder: Path, names: list[str]) -> NoReturn:
             "the folder itself holds no adapter, but folders in it do",
             file=folder,
             expected="adapter_model.safetensors or another file of weights",
-            found=", ".join(inner[:12]) + (" …" if len(inner) > 12 else ""),
+            found=first(inner, 12),
             fix=f"name one of them, such as {folder / inner[-1]}",
         )
-    found = ", ".join(names[:8]) + (" …" if len(names) > 8 else "") if names else "an empty folder"
+    found = first(names, 8) if names else "an empty folder"
     whole = any(n.startswith(("model.safetensors", "model-", "pytorch_model")) for n in names)
     raise BadInput(
         "full-model" if whole else "no-weights",

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tunescope.errors import BadInput
+from tunescope.words import first
 
 # `mp_rank_00_001`: the part of the tensor, then of the pipeline [NVIDIA/Megatron-LM: checkpointing.py].
 _RANK = re.compile(r"^(?:tp|mp)_rank_(?P<part>\d{2,5})(?:_.*)?$")
@@ -40,7 +41,7 @@ def refuse_parts(path: Path, names: Iterable[str]) -> NoReturn:
         "the files are tensor-parallel shards, and none says along which side of each tensor",
         file=path,
         expected="whole tensors",
-        found=", ".join(ranks[:4]) + (" …" if len(ranks) > 4 else ""),
+        found=first(ranks, 4),
         fix="export it with what trained it (Megatron-Bridge: export_adapter_ckpt), or save torch_dist",
     )
 
