@@ -94,6 +94,7 @@ def _give(callback: Any, values: Mapping[str, float], args: Any, state: Any, con
         if callback._wandb is not None:
             callback._wandb.log({**values, **step})
     elif isinstance(callback, TrackioCallback):
-        callback._trackio.log({**values, **step})
+        # It counts rows unless told a step, and a row of ours between would shift the trainer's own curves.
+        callback._trackio.log({**values, **step}, step=state.global_step)
     else:
         callback.on_log(args, state, control, logs=dict(values))

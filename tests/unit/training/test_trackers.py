@@ -5,7 +5,7 @@ import logging
 import polars as pl
 import pytest
 from transformers import TrainerCallback
-from transformers.integrations import TensorBoardCallback, WandbCallback
+from transformers.integrations import TensorBoardCallback, TrackioCallback, WandbCallback
 
 from tunescope.training.capture import TrainingCapture
 from tunescope.training.recording import read_capture
@@ -44,6 +44,26 @@ class Wandb(WandbCallback):
     on_log = on_train_end = on_save = on_train_begin
 
 
+class Trackio(TrackioCallback):
+    """As the trainer's, with trackio's own rule of steps: what is given, or else one more than the last."""
+
+    def __init__(self):
+        self._trackio, self.rows, self.next = self, [], 0
+
+    def log(self, values, step=None):
+        step = self.next if step is None else step
+        self.next = max(self.next, step + 1)
+        self.rows.append((step, values))
+
+    def on_train_begin(self, *args, **kwargs):
+        pass
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        self.log({"train/loss": logs.get("loss"), "train/global_step": state.global_step})
+
+    on_train_end = on_save = on_train_begin
+
+
 def test_every_layers_motion_reaches_the_trackers_as_it_is_captured(trained):
     board = Board()
     trainer = trained(TrainingCapture(every_steps=2), callbacks=[board])
@@ -60,6 +80,15 @@ def test_every_layers_motion_reaches_the_trackers_as_it_is_captured(trained):
         assert board.seen[f"tunescope/delta_abs_mean/layer_0{layer}"] == pytest.approx(
             dict(means.iter_rows())
         )
+
+
+def test_trackio_is_told_the_step_and_counts_no_rows_of_ours_into_the_trainers_curves(trained):
+    trackio = Trackio()
+    trained(TrainingCapture(every_steps=2), callbacks=[trackio])
+    ours = [(step, row) for step, row in trackio.rows if "tunescope/delta_norm/layer_00" in row]
+    assert [step for step, _ in ours] == [row["train/global_step"] for _, row in ours] == [2, 4, 6]
+    losses = {row["train/global_step"]: step for step, row in trackio.rows if row.get("train/loss")}
+    assert max(abs(step - at) for at, step in losses.items()) == 1
 
 
 def test_numbers_of_layers_sort_as_text(trained):
