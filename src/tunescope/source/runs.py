@@ -11,17 +11,21 @@ from typing import NoReturn
 from tunescope.errors import BadInput, Missing
 from tunescope.source.files.disk import unreachable
 from tunescope.source.files.suffixes import suffix_of
+from tunescope.source.locate import NEVER_OPENED
 from tunescope.source.open import local_source
 from tunescope.source.spec import distinct_labels
-from tunescope.source.steps import SUFFIXES, Numbered, numbered, series
+from tunescope.source.steps import SUFFIXES, Numbered, bare, numbered, series
 from tunescope.source.timeline import as_named, refuse_half_written, timeline
 from tunescope.source.training_run import STATE, Run, has_capture, number, read_json, whole
 from tunescope.source.unnumbered import beside
 from tunescope.source.weight_folders import weights_of
+from tunescope.words import first
 
 _RUN_PATH = re.compile(r"(?:^|/)([^/]+)/lr-([^/]+)/seed-(\d+)$")
 # How deep below a given folder runs are looked for.
 _DEPTH = 5
+# Names that a refusal lists.
+_SHOWN = 6
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,25 @@ def _one(label: str | None, path: Path) -> _Named | None:
 
 def _number_of(path: Path) -> Numbered | None:
     """What a name numbers, or that of the checkpoint's folder that the weights lie in."""
-    if (found := numbered(path.absolute())) is not None:
-        return replace(found, path=path)
-    above = numbered(path.absolute().parent)
-    return None if above is None else replace(above, path=path.parent)
+    for read in (numbered, bare):
+        if (found := read(path.absolute())) is not None:
+            return replace(found, path=path)
+        above = read(path.absolute().parent)
+        if above is not None and _alone(path):
+            return replace(above, path=path.parent)
+    return None
+
+
+def _alone(path: Path) -> bool:
+    """Whether what was named is all the weights of its folder."""
+    folder = path.absolute().parent
+    try:
+        found = weights_of(folder)
+    except BadInput:
+        return False
+    files = [entry for entry in folder.iterdir() if suffix_of(entry) in SUFFIXES]
+    kept = [entry for entry in files if not NEVER_OPENED.match(entry.name)]
+    return found == (folder if path.is_file() else path.absolute()) and len(kept) == path.is_file()
 
 
 def _below(label: str | None, path: Path) -> list[Run]:
@@ -93,12 +112,14 @@ def _below(label: str | None, path: Path) -> list[Run]:
 
 
 def _refuse_no_run(path: Path) -> NoReturn:
+    inside = sorted(p.name + "/" * p.is_dir() for p in path.iterdir() if not p.name.startswith("."))
     raise BadInput(
         "no-run",
         "no training run was found in this folder",
         file=path,
         expected="a capture.parquet, or numbered folders or files of weights (checkpoint-10, step_10, "
         f"name-000010.safetensors), at most {_DEPTH} levels down",
+        found=first(inside, _SHOWN) or "an empty folder",
         fix="give the folder that the training wrote to, or name the weights one by one in order",
     )
 
@@ -120,12 +141,43 @@ def _run_folders(folder: Path, depth: int, seen: set[str]) -> Iterator[tuple[Pat
         yield folder, {}
         return
     found = {name: of for name, of in series(children).items() if any(weights_of(n.path) for n in of)}
-    if found:
+    _refuse_unlike(folder, [*found.values()])
+    if found := found or _bare_series(children):
         yield folder, found
     elif depth:
         for child in children:
             if not child.name.startswith(".") and child.is_dir():
                 yield from _run_folders(child, depth - 1, seen)
+
+
+def _bare_series(children: Sequence[Path]) -> Series:
+    """Two or more names of weights that are bare numbers, where none is a run of its own."""
+    found = [one for one in map(bare, children) if one is not None]
+    if any(one.path.is_dir() and _is_run(one.path) for one in found):
+        return {}
+    groups = {one.series: [other for other in found if other.series == one.series] for one in found}
+    ordered = {name: sorted(of, key=lambda n: (n.number, n.path.name)) for name, of in groups.items()}
+    return {name: of for name, of in ordered.items() if sum(weights_of(n.path) is not None for n in of) > 1}
+
+
+def _is_run(folder: Path) -> bool:
+    return has_capture(folder) or any(
+        weights_of(n.path) for of in series(folder.iterdir()).values() for n in of
+    )
+
+
+def _refuse_unlike(folder: Path, found: Sequence[Sequence[Numbered]]) -> None:
+    """Refuse names that number steps each in its own way: whether they are one run cannot be told."""
+    if len(found) < 2 or (any(len(of) > 1 for of in found) and len({of[0].bare for of in found}) == 1):
+        return
+    raise BadInput(
+        "mixed-steps",
+        "every name numbers its steps in a way of its own, so that they may be one run or several",
+        file=folder,
+        expected="names that differ in their number alone, such as checkpoint-100 and checkpoint-200",
+        found=first([of[0].path.name for of in found], _SHOWN),
+        fix="rename them alike, or give each run a label of its own: tunescope trajectory a=... b=...",
+    )
 
 
 def _opened(label: str | None, root: Path, folder: Path, found: Series) -> Iterator[Run]:
@@ -137,7 +189,7 @@ def _opened(label: str | None, root: Path, folder: Path, found: Series) -> Itera
     for series_name, of in found.items():
         stem = re.sub(r"[-_=]?#.*$", "", series_name)
         run = timeline(name if len(found) == 1 else f"{name}/{stem}", folder, of)
-        yield beside(run, folder) if of is next(iter(found.values())) else run
+        yield beside(run, folder, {one.path for one in of}) if of is next(iter(found.values())) else run
 
 
 def _captured(label: str, folder: Path) -> Run:
@@ -161,14 +213,17 @@ def _together(named: Sequence[_Named]) -> Iterator[tuple[Path, Run]]:
     """Weights named one by one as runs: by their numbers where all of a label have some, else as named."""
     for label in dict.fromkeys(one.label for one in named):
         mine = [one for one in named if one.label == label]
-        numbers = [one.number for one in mine]
-        if None in numbers:
+        groups: dict[tuple[Path, str], dict[Path, Numbered]] = {}
+        for found in [one.number for one in mine if one.number is not None]:
+            key = (found.path.absolute().parent, found.series)
+            groups.setdefault(key, {})[found.path.absolute()] = found
+        known = all(one.number is not None for one in mine)
+        for folder in dict.fromkeys(folder for folder, _ in groups) if known else ():
+            _refuse_unlike(folder, [[*of.values()] for (above, _), of in groups.items() if above == folder])
+        # A bare number says something beside another one alone.
+        if not known or any(one.bare and len(of) == 1 for of in groups.values() for one in of.values()):
             yield _in_given_order(label, [one.path for one in mine])
             continue
-        groups: dict[tuple[Path, str], dict[Path, Numbered]] = {}
-        for one in filter(None, numbers):
-            key = (one.path.absolute().parent, one.series)
-            groups.setdefault(key, {})[one.path.absolute()] = one
         for (folder, _), of in groups.items():
             ordered = sorted(of.values(), key=lambda n: (n.number, n.path.name))
             _check_whole(ordered, folder)

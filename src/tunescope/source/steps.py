@@ -34,13 +34,22 @@ def _rule(pattern: str, unit: Unit, origin: str) -> Rule:
 
 
 _BEFORE = r"(?:.*[-_.= ])?"
+# In front of a number a point belongs to it.
+_AHEAD = r"(?:.*[-_= ])?"
+# A fraction is a step only of thousands or millions: `step-1.5` is a version.
+_COUNT = r"(?P<number>\d+(?:\.\d+)?[km]|\d+)"
+# What else Lightning, NeMo and OLMo say behind a step: `-val_loss=0.53`, `-tokens4B`.
+_BEHIND = r"(?:-[A-Za-z_]+=-?\d+(?:\.\d+)?|[-_]epoch[-_=]?\d+|-tokens\d+(?:\.\d+)?[KMBT])*"
+_STEP = r"(?:checkpoint|ckpt|global_?step|step|iter|iteration|update)s?"
 BY_WORD: tuple[Rule, ...] = (
-    _rule(rf"^{_BEFORE}epoch[-_=]?(?P<number>\d+)$", "epoch", "torchtune, diffusion-pipe, callbacks"),
     _rule(
-        rf"^{_BEFORE}(?:checkpoint|ckpt|global_?step|step|iter|iteration|update)s?[-_=]?(?P<number>\d+)$",
+        rf"^{_BEFORE}{_STEP}[-_=]?{_COUNT}{_BEHIND}$",
         "step",
-        "transformers, diffusers, accelerate, DeepSpeed, Lightning, Megatron, torchtitan",
+        "transformers, diffusers, accelerate, DeepSpeed, Lightning, NeMo, Megatron, torchtitan, OLMo",
     ),
+    _rule(rf"^{_BEFORE}epochs?[-_=]?{_COUNT}{_BEHIND}$", "epoch", "torchtune, diffusion-pipe, callbacks"),
+    _rule(rf"^{_AHEAD}{_COUNT}[-_]?(?:steps?|iters?|iterations?|updates?)$", "step", "callbacks"),
+    _rule(rf"^{_AHEAD}{_COUNT}[-_]?epochs?$", "epoch", "callbacks"),
 )  # fmt: skip
 BY_PLACE: tuple[Rule, ...] = (
     _rule(r"^(?P<number>\d{4,})_adapters$", "step", "mlx-lm"),
@@ -50,14 +59,28 @@ BY_PLACE: tuple[Rule, ...] = (
 )
 
 
+_TIMES = {"k": 1_000, "m": 1_000_000}
+# Parts of a name that change with the step and part no series.
+_ALONG = re.compile(
+    r"(epoch|step)([-_=]?)\d+|([-_]?[A-Za-z_]+=)-?\d+(?:\.\d+)?|(-tokens)\d[\d.]*[KMBT]", re.I
+)
+_BARE = re.compile(r"^\d+$")
+# Bare numbers that count no steps: days (20260131), and seconds of a clock or longer.
+_DAY, _CLOCK = re.compile(r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$"), 10**9
+
+
 @dataclass(frozen=True)
 class Numbered:
-    """A file or folder with its number, what that counts, and the series that it belongs to."""
+    """A file or folder with its number, what that counts, and the series that it belongs to.
+
+    `bare` where the name is a number and no word says what it counts.
+    """
 
     path: Path
     number: int
     unit: Unit
     series: str
+    bare: bool = False
 
 
 def numbered(path: Path) -> Numbered | None:
@@ -68,23 +91,53 @@ def numbered(path: Path) -> Numbered | None:
     >>> numbered(Path("0000100_adapters.safetensors")).number
     100
     """
-    name = path.name
-    if path.suffix.lower() in SUFFIXES:
-        if NEVER_OPENED.match(name) or SHARD.match(name):
-            return None
-        stem, rules = name[: -len(path.suffix)], BY_PLACE + BY_WORD
-    else:
-        stem, rules = name, BY_WORD
-    for rule in rules:
-        if found := rule.pattern.match(stem):
+    stem, suffix = _parted(path)
+    if suffix and (NEVER_OPENED.match(path.name) or SHARD.match(path.name)):
+        return None
+    for rule in (*(BY_PLACE if suffix else ()), *BY_WORD):
+        if (found := rule.pattern.match(stem)) and (number := _counted(found["number"], path)) is not None:
             begin, end = found.span("number")
-            number = _checked(found["number"], path)
-            series = re.sub(r"(epoch|step)=\d+", r"\1=#", f"{stem[:begin]}#{stem[end:]}") + name[len(stem) :]
-            return Numbered(path, number, rule.unit, series)
+            around = (_ALONG.sub(_placeless, part) for part in (stem[:begin], stem[end:]))
+            return Numbered(path, number, rule.unit, "#".join(around) + suffix)
     return None
 
 
+def bare(path: Path) -> Numbered | None:
+    """The number that is a file's or folder's whole name; `None` for a day, a time and everything else.
+
+    >>> bare(Path("run/0200")).number, bare(Path("run/20260131"))
+    (200, None)
+    """
+    stem, suffix = _parted(path)
+    if not _BARE.match(stem) or _DAY.match(stem) or len(stem) > 19 or int(stem) >= _CLOCK:
+        return None
+    return Numbered(path, int(stem), "step", f"#{suffix}", bare=True)
+
+
+def _parted(path: Path) -> tuple[str, str]:
+    """A name and, of a file of weights, its suffix."""
+    suffix = path.suffix if path.suffix.lower() in SUFFIXES else ""
+    return path.name.removesuffix(suffix), suffix
+
+
+def _placeless(found: re.Match[str]) -> str:
+    word, joint, metric, tokens = found.groups()
+    return f"{word}{joint}#" if word else f"{metric or tokens}#"
+
+
+def _counted(text: str, path: Path) -> int | None:
+    """`1500`, `1.5k` and `2m` as a number; `None` where thousands of it are no whole number."""
+    times = _TIMES.get(text[-1].lower())
+    if times is None:
+        return _checked(text, path)
+    whole, _, part = text[:-1].partition(".")
+    digits = f"{whole}{part}"
+    count, rest = divmod(int(_checked(digits, path)) * times, 10 ** len(part))
+    return None if rest else _checked(str(count), path)
+
+
 def _checked(digits: str, path: Path) -> int:
+    digits = digits.lstrip("0") or "0"
     if len(digits) > 19 or int(digits) > LARGEST_STEP:
         raise BadInput(
             "step-too-large",

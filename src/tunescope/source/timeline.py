@@ -27,7 +27,7 @@ def timeline(label: str, folder: Path, series: Sequence[Numbered]) -> Run:
     checkpoints, more = _with_last(checkpoints, series[0])
     _refuse_same_step(folder, checkpoints)
     for checkpoint in checkpoints:
-        more += _disagreement(checkpoint, series[0].unit == "step")
+        more += _disagreement(checkpoint, series[0].unit == "step" and not series[0].bare)
     return Run(
         label,
         folder,
@@ -108,11 +108,9 @@ def _own_step(path: Path) -> int | None:
 
 def _ordered(checkpoints: list[Checkpoint], series: Sequence[Numbered]) -> tuple[list[Checkpoint], str]:
     """The checkpoints with their steps, in order, and in words where the order comes from."""
-    name = series[0].series if series else ""
     steps: list[int | None] = [checkpoint.step for checkpoint in checkpoints]
-    order = f"{series[0].unit if series else 'step'}s as the names {name} number them"
-    if series and series[0].unit == "epoch":
-        order += "; steps count epochs"
+    named, order = _said(series)
+    if series and (series[0].unit == "epoch" or series[0].bare):
         stated = [whole(checkpoint.state.get("global_step")) for checkpoint in checkpoints]
         own = [_own_step(checkpoint.path) for checkpoint in checkpoints]
         for found, place in (
@@ -120,12 +118,26 @@ def _ordered(checkpoints: list[Checkpoint], series: Sequence[Numbered]) -> tuple
             (own, f"{_OWN_STEP} in the files' metadata"),
         ):
             if None not in found:
-                steps, order = found, f"steps from {place}; the names {name} number epochs"
+                steps, order = found, f"steps from {place}; {named}"
     numbered = [
         Checkpoint(step if step is not None else c.step, c.path, c.weights, c.state, c.said_epoch)
         for step, c in zip(steps, checkpoints, strict=True)
     ]
     return sorted(numbered, key=lambda c: (c.step, c.path.name)), order
+
+
+def _said(series: Sequence[Numbered]) -> tuple[str, str]:
+    """What the names say, and which order that is."""
+    if not series:
+        return "", "steps as the names number them"
+    names, unit = [one.path.name for one in series], series[0].unit
+    if series[0].bare:
+        shown = ", ".join(names) if len(names) <= _NAMED else f"{names[0]} to {names[-1]}"
+        named = f"the names are bare numbers, {shown}"
+        return named, f"{named}, which were taken for steps"
+    order = f"{unit}s as the names {series[0].series} number them"
+    also = "; steps count epochs" if unit == "epoch" else ""
+    return f"the names {series[0].series} number {unit}s", order + also
 
 
 def _with_last(checkpoints: list[Checkpoint], of: Numbered) -> tuple[list[Checkpoint], list[Notice]]:
@@ -153,7 +165,7 @@ def _refuse_same_step(folder: Path, found: Sequence[Checkpoint]) -> None:
                 file=folder,
                 expected="one checkpoint for each step",
                 found=f"{before.path.name} and {after.path.name}",
-                fix="keep one of them, or name the checkpoints one by one",
+                fix="keep one of them, or rename one to the step that it holds",
             )
 
 

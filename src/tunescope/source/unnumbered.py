@@ -14,14 +14,14 @@ _NAMED = 4
 _FIX = "name the checkpoints one by one, in order, to have"
 
 
-def beside(run: Run, folder: Path) -> Run:
+def beside(run: Run, folder: Path, counted_in: Collection[Path]) -> Run:
     """The run of a folder's numbered checkpoints, with a notice of what else in the folder has weights.
 
     Steps that its series lacks are not said to be missing where such a name may be one of them.
     """
     if any(not checkpoint.path.is_dir() for checkpoint in run.checkpoints):
         return run
-    found = [path.name for path in sorted(folder.iterdir()) if _is_left_out(path)]
+    found = [path.name for path in sorted(folder.iterdir()) if path not in counted_in and _is_left_out(path)]
     names = found + (["the folder itself"] if holds_folder_weights(folder) else [])
     if not names:
         return run

@@ -336,3 +336,74 @@ def test_a_step_is_not_said_to_be_missing_that_an_unread_name_may_be(tmp_path: P
     (run,) = find_runs([(None, str(tmp_path / "run"))])
     assert "steps-missing" not in {notice.slug for notice in run.notices}
     assert any(notice.text.startswith("checkpoint-1e3 has weights") for notice in run.notices)
+
+
+def bare_run(folder: Path, *names: str, told: bool = False) -> list[Path]:
+    """Adapters in folders of these names; `told` where each has a trainer's state, of 50 steps a folder."""
+    paths = [saved(folder / name / "adapter_model.safetensors").parent for name in names]
+    for i, path in enumerate(paths if told else ()):
+        (path / "trainer_state.json").write_text(json.dumps(state(50 * (i + 1))))
+    return paths
+
+
+def test_folders_of_bare_numbers_are_steps_and_said_to_be_taken_so(tmp_path: Path) -> None:
+    paths = bare_run(tmp_path / "run", "100", "200", "1000")
+    for specs in (
+        [tmp_path / "run"],
+        [tmp_path],
+        paths[::-1],
+        [p / "adapter_model.safetensors" for p in paths],
+    ):
+        (run,) = find_runs([(None, str(spec)) for spec in specs])
+        assert ([c.step for c in run.checkpoints], run.label) == ([100, 200, 1000], "run")
+        assert "bare numbers, 100, 200, 1000" in run.order
+        assert "last-left-out" not in {notice.slug for notice in run.notices}
+
+
+def test_files_of_bare_numbers_are_steps(tmp_path: Path) -> None:
+    for step in (50, 100):
+        saved(tmp_path / f"{step}.safetensors")
+    assert steps_of(tmp_path) == [[50, 100]]
+
+
+def test_a_trainers_state_says_what_bare_numbers_count(tmp_path: Path) -> None:
+    bare_run(tmp_path, "1", "2", "3", told=True)
+    (run,) = find_runs([(None, str(tmp_path))])
+    assert [c.step for c in run.checkpoints] == [50, 100, 150]
+    assert "global_step" in run.order
+    assert run.notices == ()
+
+
+def test_bare_numbers_of_separate_trainings_are_not_steps(tmp_path: Path) -> None:
+    for seed, folder in enumerate(bare_run(tmp_path / "ends", "0", "1", told=True)):
+        (folder / "trainer_state.json").write_text(json.dumps(state(500)))
+        checkpoint(tmp_path / "seeds" / str(seed), 100, state=state(100))
+        saved(tmp_path / "seeds" / str(seed) / "adapter_model.safetensors")
+    with pytest.raises(BadInput, match="same-step"):
+        find_runs([(None, str(tmp_path / "ends"))])
+    assert steps_of(tmp_path / "seeds") == [[100], [100]]
+
+
+def test_days_are_no_steps(tmp_path: Path) -> None:
+    paths = bare_run(tmp_path, "20260130", "20260131")
+    with pytest.raises(BadInput, match=r"ambiguous-weights[\s\S]*20260130, 20260131"):
+        find_runs([(None, str(tmp_path))])
+    assert steps_of(*paths) == [[1, 2]]
+
+
+@pytest.mark.parametrize(
+    "names", [("checkpoint-100", "step_200"), ("100", "200", "checkpoint-300"), ("100", "epoch_2")]
+)
+def test_names_that_number_steps_each_in_their_own_way_are_refused(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    paths = bare_run(tmp_path, *names)
+    with pytest.raises(BadInput, match="mixed-steps") as caught:
+        find_runs([(None, str(path)) for path in paths])
+    assert names[-1] in str(caught.value.found)
+
+
+def test_several_weights_of_one_numbered_folder_have_no_step_of_it(tmp_path: Path) -> None:
+    folder = tmp_path / "max_steps500"
+    assert steps_of(*[saved(folder / f"{name}.safetensors") for name in ("cat", "dog")]) == [[1, 2]]
+    assert steps_of(*bare_run(tmp_path / "steps_9", "cat", "dog")) == [[1, 2]]
