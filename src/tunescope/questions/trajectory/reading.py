@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,12 @@ from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.captured import recorded_rows, recording_notices
 from tunescope.questions.trajectory.course import follow_whole
 from tunescope.questions.trajectory.motion import Moments, Motion, follow
+from tunescope.questions.trajectory.renamed import fitted, paired
 from tunescope.questions.trajectory.stacked import batches, follow_together
 from tunescope.source.checkpoints import Saved, open_checkpoint
-from tunescope.source.matching import address_place, matched
 from tunescope.source.training_run import Checkpoint, Run
 from tunescope.study.finding import named
 from tunescope.table import dtypes
-from tunescope.words import counted
 
 
 def motion_of(
@@ -67,7 +65,8 @@ def _from_checkpoints(
     run: Run, opened: Sequence[Saved], start: Saved | None
 ) -> tuple[pl.DataFrame, list[Notice]]:
     _refuse_mixture(run, opened)
-    start, said = _fitted(run, opened, start)
+    opened, renamed = paired(run, opened)
+    start, said = fitted(run, opened, start)
     _refuse_unrelated(run, opened, start)
     addresses = list(dict.fromkeys(address for saved in opened for address in saved.weights))
     names = dict(zip(addresses, component_names(addresses), strict=True))
@@ -80,31 +79,7 @@ def _from_checkpoints(
             beside = keys | of_checkpoint[motion.index]
             rows += [_row(beside, f, m, motion) for f, m in motion.factors.items()]
     frame = layers.frame(rows).sort("step", maintain_order=True)
-    return _keyed(frame, run), [*said, *_notices(opened)]
-
-
-def _fitted(run: Run, opened: Sequence[Saved], start: Saved | None) -> tuple[Saved | None, list[Notice]]:
-    """The start with its weights under the run's addresses, whatever wrapper prefix either has.
-
-    Without a start, of whole models it is said that their first checkpoint stands in for it.
-    """
-    if start is None:
-        if not opened or opened[0].kind != "full":
-            return None, []
-        text = f"the weights before training were not given: Δ counts from step {run.checkpoints[0].step:,}"
-        return None, [Notice("start-missing", text + "; --start names them")]
-    wanted = {a: address_place(a, w.shape) for saved in opened for a, w in saved.weights.items()}
-    found = matched(wanted, {a: address_place(a, w.shape) for a, w in start.weights.items()})
-    renamed = [address for address, theirs in found.items() if address != theirs]
-    weights = {address: start.weights[theirs] for address, theirs in found.items()}
-    if not renamed:
-        return start, []
-    stacks = sorted({f"{found[address].stack} for {address.stack}" for address in renamed})
-    text = (
-        f"{counted(len(renamed), 'weight of the start stands', 'weights of the start stand')} "
-        f"under another prefix ({named(stacks)}): paired by "
-    )
-    return replace(start, weights=weights), [Notice("start-renamed", text + "suffix and shape")]
+    return _keyed(frame, run), [*renamed, *said, *_notices(opened)]
 
 
 def _followed(address: Address, opened: Sequence[Saved], start: Saved | None) -> Iterator[Motion]:
