@@ -68,9 +68,14 @@ def step(values: Array, grid: str) -> Array:
     True
     """
     digits, smallest = GRIDS[grid]
-    sizes = np.abs(np.asarray(values, dtype=np.float64))
-    exponents = np.where(sizes > 0, np.frexp(sizes)[1] - 1, smallest)
-    return np.asarray(np.ldexp(1.0, np.maximum(exponents, smallest) - digits))
+    kind = np.float32 if values.dtype == np.float32 and grid != "float64" else np.float64
+    sizes = np.maximum(np.abs(values.astype(kind, copy=False)), kind(2.0**smallest))
+    if kind == np.float64:
+        return np.asarray(np.ldexp(1.0, np.frexp(sizes)[1] - (digits + 1)))
+    # The exponent by its bits: several times faster than taking every number apart.
+    exponents = (sizes.view(np.uint32) >> 23).astype(np.int64)
+    exponents += 1023 - 127 - digits
+    return np.asarray((exponents << 52).view(np.float64))
 
 
 def non_finite(values: Array) -> int:
