@@ -20,6 +20,7 @@ FACTS: Mapping[str, Mapping[str, str]] = {
         "unchanged": _EQUAL,
         "untrained": _ZERO,
         "non_finite": _NOT_FINITE,
+        "not_attached": _NAMES,
         "nothing_in_common": "models have no weight of one name and shape",
     },
     "subspace": {

@@ -212,6 +212,8 @@ class Pending:
 
 # What the status of an update says that was trained against a base which its initialisation changed.
 OTHER_BASE = "not against the original base"
+# What it says of an update whose weight the base lacks, or has in another shape.
+ABSENT, UNFIT = "not in the base", "the base's weight is"
 
 
 @dataclass(frozen=True, eq=False)

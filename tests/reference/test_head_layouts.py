@@ -7,7 +7,7 @@ import pytest
 
 from tunescope.address import parse
 from tunescope.delta import Delta, Dense
-from tunescope.questions.norms.heads import _blocks, heads_of
+from tunescope.questions.norms.heads import blocks_of, heads_of
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -76,7 +76,7 @@ def test_rows_of_a_head_change_what_that_head_puts_out_and_nothing_else(name: st
         parse("layers.0.self_attn.qkv_proj"), "", "lora", rows, columns, None, None, 1.0, (),
         lambda: Dense(np.zeros((rows, columns))),
     )  # fmt: skip
-    blocks = _blocks(delta, heads, heads.size)
+    blocks = blocks_of(delta, heads)
     assert len(blocks) == H + heads.key_value
     assert sorted(np.concatenate([where for _, _, where, _ in blocks])) == list(range(rows))
     before, whole = attended(model, projection), qkv.weight.detach().clone()

@@ -8,10 +8,13 @@ from typing import Any
 import numpy as np
 
 from tunescope.address import Address, parse_all
-from tunescope.delta import Base, Delta, Pending
+from tunescope.delta import ABSENT, UNFIT, Base, Delta, Pending
 from tunescope.errors import Notice
+from tunescope.source.expert_weights import TURNED, expert_weights
 from tunescope.source.files.tensors import LazyTensor, is_float
 from tunescope.source.matching import address_place, matched
+from tunescope.source.pairing import stored_turned
+from tunescope.source.quantised import weight_name
 from tunescope.source.replication import replicated
 from tunescope.source.whole import WholeModel
 from tunescope.words import counted
@@ -31,12 +34,18 @@ def with_base_weights(deltas: Sequence[Delta], base: WholeModel, transposed: boo
     """
     biases = any(delta.d_in == 1 for delta in deltas)
     held = {**_matrices(base), **(_biases(base) if biases else {})}
+    kind = str(base.config.get("model_type") or "")
+    if any(delta.address.expert is not None for delta in deltas):
+        held = {**expert_weights(base.tensors, kind), **held}
     places = {a: address_place(a, _matrix(tensor.shape)) for a, tensor in held.items()}
     theirs = matched({d.address: address_place(d.address, (d.d_out, d.d_in)) for d in deltas}, places)
     found = []
     for delta in deltas:
         there = theirs.get(delta.address)
-        found.append(delta if there is None else _beside(delta, held[there], transposed))
+        if there is None:
+            found.append(replace(delta, status=_joined(delta.status, ABSENT)))
+        else:
+            found.append(_beside(delta, held[there], transposed, kind))
     return found
 
 
@@ -81,7 +90,9 @@ def _multiplied(one: Pending, tensor: LazyTensor) -> Delta | str:
 
 
 def _matrices(base: WholeModel) -> Mapping[Address, LazyTensor]:
-    named = {n: t for n, t in base.tensors.items() if len(t.shape) >= 2 and not n.endswith(".bias")}
+    named = {
+        weight_name(n): t for n, t in base.tensors.items() if len(t.shape) >= 2 and not n.endswith(".bias")
+    }
     return dict(zip(parse_all(named), named.values(), strict=True))
 
 
@@ -94,16 +105,26 @@ def _matrix(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[0], int(np.prod(shape[1:]))
 
 
-def _beside(delta: Delta, tensor: LazyTensor, transposed: bool) -> Delta:
+def _beside(delta: Delta, tensor: LazyTensor, transposed: bool, kind: str) -> Delta:
     if not is_float(tensor):
         why = tensor.lacking or f"the base holds it as {tensor.dtype}, quantised"
         return replace(delta, status=_joined(delta.status, why))
     shape = _matrix(tensor.shape)
-    for turned in (True, False) if transposed else (False, True):
+    for turned in _orders(delta, tensor, transposed, kind):
         if (shape[::-1] if turned else shape) == (delta.d_out, delta.d_in):
             return replace(delta, base=Base(tensor, turned))
-    what = f"the base's weight is {shape[0]}×{shape[1]}"
+    what = f"{UNFIT} {shape[0]}×{shape[1]}"
     return replace(delta, status=_joined(delta.status, what))
+
+
+def _orders(delta: Delta, tensor: LazyTensor, transposed: bool, kind: str) -> tuple[bool, ...]:
+    """Whether the base may store the weight (d_in, d_out), the likeliest first."""
+    if delta.address.expert is not None:
+        return (kind in TURNED, kind not in TURNED)
+    table = any("lora_embedding" in name for name in delta.tensors)
+    if transposed or table or stored_turned(tensor.name, delta.address, tensor.shape, kind):
+        return (True, False)
+    return (False,)
 
 
 def _joined(status: str, more: str) -> str:

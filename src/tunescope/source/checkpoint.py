@@ -21,6 +21,7 @@ from tunescope.source.hub_bases import HubBase, hub_base
 from tunescope.source.hub_models import fetch_model
 from tunescope.source.matching import address_place, matched
 from tunescope.source.model_files import open_model_files
+from tunescope.source.quantised import codes_named, weight_name
 from tunescope.source.spec import HubId, parse_hub_id
 from tunescope.words import counted
 
@@ -141,7 +142,8 @@ def open_checkpoint(spec: str | os.PathLike[str]) -> BaseCheckpoint:
     for prefix, file in opened:
         for name, tensor in file.tensors.items():
             held.setdefault(prefix + strip_wrappers(name), tensor)
-    named = [item for item in dequantised(held, place).items() if not item[0].endswith(".bias")]
+    readable = codes_named(dequantised(held, place))
+    named = [(weight_name(name), t) for name, t in readable.items() if not name.endswith(".bias")]
     tensors: dict[Address, LazyTensor] = {}
     for address, (_, tensor) in zip(parse_all(name for name, _ in named), named, strict=True):
         tensors.setdefault(address, tensor)

@@ -11,6 +11,7 @@ import numpy as np
 from tunescope.address import Address, component_names, distinct_addresses, parse
 from tunescope.delta import Delta, Dense, Pair, Stretch, Update, Values
 from tunescope.errors import BadInput, Notice
+from tunescope.source.expert_weights import FUSED, TURNED
 from tunescope.source.files.tensors import Entry, LazyTensor, Ledger, is_float
 from tunescope.source.matching import matched, place
 from tunescope.source.quantised import PART, packed, quantised
@@ -18,11 +19,9 @@ from tunescope.source.tied import tied_heads
 from tunescope.source.whole import WholeModel
 
 METHOD = "full"
-# Models whose projections are stored (d_in, d_out), and those whose fused experts are.
+# Models whose projections are stored (d_in, d_out).
 _CONV1D = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
 _CONV1D_NAMES = re.compile(r"(^|\.)(c_attn|c_proj|c_fc|q_attn)(\.weight)?$")
-_TURNED_EXPERTS = frozenset({"gpt_oss", "llama4", "llama4_text"})
-_FUSED_EXPERTS = re.compile(r"(^|\.)experts\.[A-Za-z_]\w*(\.weight)?$")
 _FUSED_BIASES = re.compile(r"(^|\.)experts\.[A-Za-z_]\w*[._]bias$")
 
 
@@ -156,7 +155,7 @@ def paired_delta(name: str, tensor: LazyTensor, there: Values, base: WholeModel)
     """The difference of one tensor from the base's, for weights that an adapter saved whole."""
     kind = str(base.config.get("model_type") or "")
     address = parse(name)
-    turned = _turned(name, address, tensor.shape, kind)
+    turned = stored_turned(name, address, tensor.shape, kind)
     return _delta(name, address, tensor.shape, turned, "ok", Pair(there, tensor))
 
 
@@ -169,19 +168,19 @@ def _rows(name: str, shape: tuple[int, ...], pair: Pair, kind: str, status: str)
     """One delta for a weight, one for each expert of a fused tensor."""
     address = parse(name)
     biases = len(shape) == 2 and _FUSED_BIASES.search(name) is not None
-    if biases or (len(shape) == 3 and _FUSED_EXPERTS.search(name)):
+    if biases or (len(shape) == 3 and FUSED.search(name)):
         size = math.prod(shape[1:])
         for expert in range(shape[0]):
             begin = expert * size
             part = Pair(Stretch(pair.before, begin, size), Stretch(pair.after, begin, size))
             of = replace(address, expert=expert)
-            turned = kind in _TURNED_EXPERTS and not biases
+            turned = kind in TURNED and not biases
             yield _delta(name, of, shape[1:], turned, status, part)
         return
-    yield _delta(name, address, shape, _turned(name, address, shape, kind), status, pair)
+    yield _delta(name, address, shape, stored_turned(name, address, shape, kind), status, pair)
 
 
-def _turned(name: str, address: Address, shape: tuple[int, ...], kind: str) -> bool:
+def stored_turned(name: str, address: Address, shape: tuple[int, ...], kind: str) -> bool:
     """Whether a matrix is stored (d_in, d_out): a table of an embedding, a Conv1D of GPT-2."""
     if len(shape) != 2:
         return False
@@ -205,7 +204,7 @@ def _delta(
 def _bare(name: str, shape: tuple[int, ...], kind: str, why: str) -> Delta:
     """A weight of which there is no ΔW, and why."""
     address = parse(name)
-    return _delta(name, address, shape, _turned(name, address, shape, kind), why, None)
+    return _delta(name, address, shape, stored_turned(name, address, shape, kind), why, None)
 
 
 def _difference(pair: Pair | None, name: str, shape: tuple[int, int], turned: bool) -> Update:

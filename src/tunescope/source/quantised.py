@@ -1,6 +1,7 @@
 """Which tensors of a model are weights packed by a quantiser, so that their numbers are no weights."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tunescope.source.dequantised import installed
 from tunescope.source.files.tensors import LazyTensor, is_float
@@ -23,6 +24,34 @@ PACKED_PARTS = (
     ".weight_shape", ".qweight", ".weight_packed",
 )  # fmt: skip
 PART = "part of a quantised weight"
+# The ends of names of codes that stand in the place of a weight, and of the weight's name.
+_INSTEAD = ((".qweight", ".weight"), (".weight_packed", ".weight"), ("_blocks", ""))
+
+
+def weight_name(name: str) -> str:
+    """The name of the weight that packed codes stand for; any other name as it is.
+
+    >>> weight_name("layers.0.up_proj.qweight"), weight_name("layers.0.mlp.experts.down_proj_blocks")
+    ('layers.0.up_proj.weight', 'layers.0.mlp.experts.down_proj')
+    """
+    for end, of in _INSTEAD:
+        if name.endswith(end):
+            return name.removesuffix(end) + of
+    return name
+
+
+def codes_named(tensors: Mapping[str, LazyTensor]) -> dict[str, LazyTensor]:
+    """The same tensors, with the codes of quantised weights as what cannot be read, and why."""
+    return {name: _named(name, tensor, tensors) for name, tensor in tensors.items()}
+
+
+def _named(name: str, tensor: LazyTensor, tensors: Mapping[str, LazyTensor]) -> LazyTensor:
+    why = quantised(name, tensors)
+    if why == PART:
+        why = (
+            packed(weight_name(name).removesuffix(".weight"), tensors) if weight_name(name) != name else None
+        )
+    return tensor if why is None else replace(tensor, supported=False, lacking=tensor.lacking or why)
 
 
 def quantised(name: str, tensors: Mapping[str, LazyTensor]) -> str | None:
@@ -36,6 +65,8 @@ def quantised(name: str, tensors: Mapping[str, LazyTensor]) -> str | None:
 
 def packed(module: str, tensors: Mapping[str, LazyTensor]) -> str | None:
     """How a module's weight is quantised, by what stands beside it or in its place."""
+    if module.endswith("_blocks") and module.removesuffix("_blocks") + "_scales" in tensors:
+        return _codes("mxfp4")
     weight = tensors.get(f"{module}.weight")
     for end, writer in _BESIDE:
         if f"{module}.{end}" in tensors:
@@ -45,5 +76,9 @@ def packed(module: str, tensors: Mapping[str, LazyTensor]) -> str | None:
             lacking = ""
             if writer.startswith("bitsandbytes") and not installed():
                 lacking = "; with bitsandbytes installed they are read"
-            return f"quantised ({writer}): its numbers are codes, not weights{lacking}"
+            return _codes(writer) + lacking
     return None
+
+
+def _codes(writer: str) -> str:
+    return f"quantised ({writer}): its numbers are codes, not weights"

@@ -14,6 +14,7 @@ from tunescope.source.files.container import TensorFile
 from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.model_files import open_model_files
+from tunescope.source.quantised import codes_named
 
 # A model's config is a few kilobytes; what is much larger is none.
 _LARGEST_CONFIG = 1 << 22
@@ -65,7 +66,7 @@ def _model(
     files = tuple(file for _, file in opened)
     config, said = ({}, []) if folder is None else _config(folder)
     noticed = (*notices, *(n for file in files for n in file.notices), *said)
-    return WholeModel(location, dequantised(tensors, location), files, noticed, config)
+    return WholeModel(location, codes_named(dequantised(tensors, location)), files, noticed, config)
 
 
 def _config(folder: Path) -> tuple[Mapping[str, Any], list[Notice]]:

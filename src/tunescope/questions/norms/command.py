@@ -113,6 +113,7 @@ COMMAND = Command(
         "untrained",
         "unchanged",
         "non_finite",
+        "not_attached",
         "duplicate",
         "opposite",
         "frozen",

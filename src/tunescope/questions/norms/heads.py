@@ -35,6 +35,7 @@ _PARTS = {
     "ATTN_Q": ("query", False), "ATTN_K": ("key_value", False), "ATTN_V": ("key_value", False),
     "ATTN_O": ("query", True),
 }  # fmt: skip
+FUSED = "ATTN_QKV"
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,21 @@ def heads_table(sources: Sequence[Source], given: Heads | None) -> Table | None:
     """A row for every head of every attention weight; `None` where no heads are known."""
     rows: list[dict[str, Any]] = []
     for source in sources:
-        config = _readable_config(source)
-        # Numbers given by hand do not say how a fused projection is laid out: the kind of model does.
-        heads = heads_of(config) if given is None else replace(given, kind=_kind(source, config))
+        heads = known_heads(source, given)
         if heads is not None and source.published is None:
             for delta in source.deltas:
-                rows += _rows(source.label, delta, heads, _head_size(source, heads))
+                rows += _rows(source.label, delta, heads)
     if not rows:
         return None
     return Table(pl.DataFrame(rows, schema=dtypes(HEADS)), "heads", {"columns": described(HEADS)})
+
+
+def known_heads(source: Source, given: Heads | None) -> Heads | None:
+    """The heads of a source with their size as far as it is known, `None` where nothing states them."""
+    config = readable_config(source)
+    # Numbers given by hand do not say how a fused projection is laid out: the kind of model does.
+    heads = heads_of(config) if given is None else replace(given, kind=_kind(source, config))
+    return None if heads is None else replace(heads, size=_head_size(source, heads))
 
 
 def unread_configs(sources: Sequence[Source]) -> list[tuple[str, Notice]]:
@@ -111,7 +118,8 @@ def unread_configs(sources: Sequence[Source]) -> list[tuple[str, Notice]]:
     return said
 
 
-def _readable_config(source: Source) -> Mapping[str, Any]:
+def readable_config(source: Source) -> Mapping[str, Any]:
+    """The model's own config, empty where it cannot be read."""
     try:
         return _config(source)
     except (BadInput, Missing):
@@ -152,9 +160,9 @@ def _head_size(source: Source, heads: Heads) -> int | None:
     return only // heads.query
 
 
-def _rows(label: str, delta: Delta, heads: Heads, size: int | None) -> Iterator[dict[str, Any]]:
+def _rows(label: str, delta: Delta, heads: Heads) -> Iterator[dict[str, Any]]:
     address = delta.address
-    blocks = _blocks(delta, heads, size)
+    blocks = blocks_of(delta, heads)
     if not blocks:
         return
     update = None if delta.pair is not None else delta.open()
@@ -194,7 +202,7 @@ def _squares(delta: Delta, pair: Pair) -> tuple[Float64, Float64]:
 Block = tuple[str, int, NDArray[np.int64], bool]
 
 
-def _blocks(delta: Delta, heads: Heads, size: int | None) -> list[Block]:
+def blocks_of(delta: Delta, heads: Heads) -> list[Block]:
     """Kind, number and rows (or columns) of every head in a weight; none where the layout is not known."""
     component = delta.address.component
     if component in _PARTS:
@@ -202,15 +210,15 @@ def _blocks(delta: Delta, heads: Heads, size: int | None) -> list[Block]:
         count = heads.query if kind == "query" else heads.key_value
         length = delta.d_in if columns else delta.d_out
         # A gated q, MLA and linear attention have other sizes: no guess is made.
-        if length % count or (size is not None and length != count * size):
+        if length % count or (heads.size is not None and length != count * heads.size):
             return []
         return [(kind, h, np.arange(length // count) + h * (length // count), columns) for h in range(count)]
-    return _fused(delta, heads, size) if component == "ATTN_QKV" else []
+    return _fused(delta, heads) if component == FUSED else []
 
 
-def _fused(delta: Delta, heads: Heads, size: int | None) -> list[Block]:
+def _fused(delta: Delta, heads: Heads) -> list[Block]:
     every = heads.query + 2 * heads.key_value
-    if delta.d_out % every or (size is not None and delta.d_out != every * size):
+    if delta.d_out % every or (heads.size is not None and delta.d_out != every * heads.size):
         return []
     layout = layout_of(heads.kind, heads.query, heads.key_value)
     if layout is None:

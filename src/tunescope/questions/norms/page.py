@@ -1,6 +1,6 @@
 """A norms study on the report page: maps of every measure, heads, experts, cosines between models."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import polars as pl
 
@@ -14,6 +14,7 @@ from tunescope.questions.norms.metrics import has_values, name_of
 from tunescope.questions.norms.readout import CAUTION
 from tunescope.questions.norms.sentences import methods, model_sentences, shared_sentence
 from tunescope.questions.norms.sight import nothing_stands_out
+from tunescope.questions.norms.unknown_heads import sentences
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
 from tunescope.table import Table, described
@@ -55,7 +56,7 @@ def content(study: Study) -> Content:
         tab="much",
         data=data,
         panels=list(_panels(study, measures, data)),
-        checks=list(_checks(frame)),
+        checks=[*_checks(frame), *_heads(study, models)],
         sentences=[*model_sentences(models, metric, study.readout["ratios"]), *([shared] if shared else [])],
         caution=CAUTION,
         methods=methods(metric),
@@ -191,6 +192,14 @@ def _checks(frame: pl.DataFrame) -> Iterator[Check]:
         )
     if not frame["status"].str.starts_with("non-finite").any():
         yield Check("finite", "good", "Every value is finite.")
+
+
+def _heads(study: Study, models: Collection[str]) -> Iterator[Check]:
+    """Attention heads that no map holds."""
+    unknown = study.readout.get("heads_unknown", {})
+    shown = {label: why for label, why in unknown.items() if label in models}
+    if shown:
+        yield Check("heads", "unknown", " ".join(sentences(shown)))
 
 
 def _about(frame: pl.DataFrame) -> list[str]:

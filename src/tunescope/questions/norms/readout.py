@@ -18,6 +18,7 @@ from tunescope.questions.norms.sentences import (
     without_number,
 )
 from tunescope.questions.norms.sight import nothing_stands_out
+from tunescope.questions.norms.unknown_heads import sentences
 from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import named, significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
@@ -57,7 +58,8 @@ def norms_markdown(study: Study) -> str:
         lines += ["", escaped(shared)]
     lines += ["", *_models(models), *_focus(models, metric), *_ratios(models, document["ratios"])]
     lines += ["", "## Largest", "", *top_rows(study.table.frame, metric)]
-    if coverage := coverage_lines(study.tables["coverage"].frame):
+    heads = [f"- {escaped(text)}" for text in sentences(document.get("heads_unknown", {}))]
+    if coverage := [*coverage_lines(study.tables["coverage"].frame), *heads]:
         lines += ["", "## Coverage", "", *coverage]
     lines += ["", "## Methods", "", escaped(f"{methods(metric)} {read_line(study.sources)}")]
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ import polars as pl
 from tunescope.errors import Notice, UsageError
 from tunescope.measure.similarity import norm_maps
 from tunescope.questions.norms import measure
+from tunescope.questions.norms.attached import not_attached
 from tunescope.questions.norms.changed import changed_values
 from tunescope.questions.norms.dense import SPECTRA
 from tunescope.questions.norms.findings import norm_findings
@@ -18,10 +19,12 @@ from tunescope.questions.norms.metrics import drawable
 from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.summary import readout
 from tunescope.questions.norms.table import common, measure_norms
+from tunescope.questions.norms.unknown_heads import unknown_heads
 from tunescope.source.ledger import coverage, notices, provenance
 from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
 from tunescope.source.selection import chosen_sources, flattened, spelled_sources
+from tunescope.study.finding import Finding
 from tunescope.study.progress import Tell, silent
 from tunescope.study.study import Study, asked
 from tunescope.table import Column, Schema, Table, described, dtypes
@@ -75,10 +78,11 @@ def norms(
     stated = parse_heads(heads)
     opened = chosen_sources(sources, scale, layers, modules, _opener(base, align_vocab, sources))
     arguments["sources"] = spelled_sources(sources, opened)
+    known = (list(not_attached(opened)), [] if stated else unread_configs(opened))
     table, low_rank = measure_norms(opened, spectra=spectra, tell=tell)
-    said = [] if stated else unread_configs(opened)
-    tables, document = _compared(opened, table, metric, focus_layer, said, tell)
+    tables, document = _compared(opened, table, metric, focus_layer, known, tell)
     tables |= {"low_rank": low_rank} if len(low_rank) else {}
+    document["heads_unknown"] = unknown_heads(opened, stated)
     if (by_head := heads_table(opened, stated)) is not None:
         tables["heads"] = by_head
     return Study(QUESTION, tables, document, arguments, provenance(opened, hash_all))
@@ -89,16 +93,17 @@ def _compared(
     table: Table,
     metric: str | None,
     focus: int | None,
-    said: Sequence[tuple[str, Notice]],
+    known: tuple[Sequence[Finding], Sequence[tuple[str, Notice]]],
     tell: Tell,
 ) -> tuple[dict[str, Table], dict[str, Any]]:
-    """All tables and the readout document of sources that are measured."""
+    """All tables and the readout document of sources that are measured, with findings known before it."""
     labels = [source.label for source in opened]
     metric = metric or drawable(table.frame, DEFAULT_METRIC)
     both = common(opened, tell) if len(opened) > 1 else None
     same_values, found = changed_values(opened)
+    early, said = known
     noticed = [*notices(opened), *said]
-    findings = [*norm_findings(table.frame, metric, both, noticed), *found]
+    findings = [*early, *norm_findings(table.frame, metric, both, noticed), *found]
     document = readout(table.frame, labels, metric, findings, focus)
     tables = {
         "norms": table,
