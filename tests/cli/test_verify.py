@@ -191,6 +191,38 @@ def test_two_steps_of_one_run_are_given_as_a_sum(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("copies", "expect", "verdict"),
+    [(1.0, {}, "mixture"), (2.0, {}, "as_expected"), (1.0, {"c": 0}, "as_expected"), (0.0, {}, "mixture")],
+)
+def test_one_adapter_given_twice_among_others_is_a_sum_with_what_was_expected_of_it(
+    tmp_path: Path, copies: float, expect: dict[str, float], verdict: str
+) -> None:
+    base = base_weights("bf16")
+    a, b = (adapter(tmp_path / name, base, seed=i) for i, name in enumerate(("a+", "b")))
+    adapter(tmp_path / "c", base, seed=0)
+    study = verified(tmp_path, base, merged(base, (copies, a), (1.0, b)), "a+", "b", "c", expect=expect)
+    assert study.readout["verdict"] == verdict
+    found = study.readout["coefficients"]
+    assert list(found) == ["a++c", "b"]
+    assert found["a++c"]["value"] == pytest.approx(copies, abs=3 * found["a++c"]["stderr"])
+    text = study.readout["findings"][0]["text"]
+    assert (
+        f"No merge tells a+ and c apart: a++c stands for their coefficients added up, {2 - len(expect)} "
+        in text
+    )
+
+
+def test_no_known_mistake_is_named_of_a_sum(tmp_path: Path) -> None:
+    """Two copies of which one was merged leave the coefficient that half strength of both would."""
+    base = base_weights("bf16")
+    updates = adapter(tmp_path / "a", base)
+    adapter(tmp_path / "b", base)
+    study = verified(tmp_path, base, merged(base, (0.5, updates)), "a", "b")
+    assert study.readout["verdict"] == "other_scale"
+    assert study.readout["causes"] == []
+
+
+@pytest.mark.parametrize(
     ("planted", "verdict", "text"),
     [
         ({"a": 1.0, "b": 0.0}, "as_expected", "a: merged as expected, in all 4 modules that tell."),

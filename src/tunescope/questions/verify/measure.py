@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,13 +34,17 @@ _ALIKE = 1e8
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """One module: its pair, and the update of every adapter (or sum of adapters) that touches it."""
+    """One module: its pair, and the update of every adapter (or sum of adapters) that touches it.
+
+    `members` are the labels of the adapters in each sum.
+    """
 
     component: str
     address: Address
     pair: Pair
     shape: tuple[int, int]
     deltas: Mapping[str, tuple[Delta, ...]]
+    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,7 +253,8 @@ def _grouped(module: Candidates, groups: Sequence[Sequence[str]]) -> Candidates:
         there = [label for label in group if label in module.deltas]
         if there:
             deltas["+".join(group)] = tuple(d for label in there for d in module.deltas[label])
-    return replace(module, deltas=deltas)
+    members = {"+".join(group): tuple(group) for group in groups if len(group) > 1}
+    return replace(module, deltas=deltas, members=members)
 
 
 def _gram(modules: Sequence[Candidates], labels: Sequence[str]) -> NDArray[np.float64]:

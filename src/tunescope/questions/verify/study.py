@@ -103,7 +103,7 @@ def _readings(found: Replayed, opened: Sequence[Source], expected: Mapping[str, 
     configs = {source.label: source.config for source in opened}
     readings = []
     for i, label in enumerate(found.labels):
-        members = label.split("+") if label not in expected else [label]
+        members = found.module.members.get(label, (label,))
         delta = found.module.deltas[label][0]
         readings.append(
             Reading(
@@ -121,6 +121,7 @@ def _readings(found: Replayed, opened: Sequence[Source], expected: Mapping[str, 
                 rank=delta.rank,
                 scale=delta.scale,
                 rank_stabilised=bool(configs.get(members[0], {}).get("use_rslora")),
+                members=members if len(members) > 1 else (),
             )
         )
     return readings

@@ -32,7 +32,8 @@ class Reading:
     """What the replay read of one adapter in one module.
 
     `alpha`, `rank` and `scale` are the adapter's there, `rank_stabilised` whether the scale is alpha/√r.
-    `moved` is whether any value differs from the base, `weight` ‖ΔW‖².
+    `moved` is whether any value differs from the base, `weight` ‖ΔW‖². `members` are the adapters of a sum,
+    of which the coefficients are added up.
     """
 
     label: str
@@ -49,6 +50,7 @@ class Reading:
     rank: int | None = None
     scale: float | None = None
     rank_stabilised: bool = False
+    members: tuple[str, ...] = ()
 
     @property
     def tolerance(self) -> float:
@@ -88,11 +90,13 @@ def module_causes(reading: Reading) -> list[str]:
 
 
 def explanations(reading: Reading) -> dict[str, float]:
-    """The coefficient that each known mistake leaves, for this module's alpha and r.
+    """The coefficient that each known mistake leaves, for this module's alpha and r; none known of a sum.
 
     >>> explanations(Reading("a", "Q", 2, 0, 1, 0, False, True, 1, alpha=8, rank=16, scale=0.5))["twice"]
     2.0
     """
+    if reading.members:
+        return {}
     found = {"twice": 2.0, "half_strength": 0.5, "subtracted": -1.0}
     scale, rank = reading.scale, reading.rank
     if scale and rank:

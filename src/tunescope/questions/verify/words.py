@@ -58,6 +58,7 @@ def findings(verdict: Verdict, readings: Sequence[Reading], rows: int) -> list[F
             f"{label} {_with_error(value, error)}" for label, (value, error) in verdict.coefficients.items()
         )
         text += "."
+        text += _sums(readings)
     text += _cause(verdict)
     if gone and len(gone) < len(every):
         text += f" {_are_not_in_it(gone)}."
@@ -120,6 +121,16 @@ def _to_the_digit(value: float, error: float) -> str:
     if not error > 0:
         return significant(value)
     return significant(round(value, max(-math.floor(math.log10(error)), 0)) + 0.0, 4)
+
+
+def _sums(readings: Sequence[Reading]) -> str:
+    """What is said of adapters that no merge tells apart."""
+    sums = {r.members: (r.label, r.expected) for r in readings if r.members}
+    return "".join(
+        f" No merge tells {listed(members, 'and')} apart: {label} stands for their coefficients added up, "
+        f"{significant(expected)} where all is as expected."
+        for members, (label, expected) in sums.items()
+    )
 
 
 def _severity(verdict: str) -> Severity:
