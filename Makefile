@@ -35,7 +35,7 @@ check: $(VENV)/.ready
 	$(BIN)/python -m pytest tests/cli/test_docs.py
 	$(BIN)/zensical build --strict
 
-# The pass over whole weights, in the source tree; an installation does the same. Not without a C compiler.
+# The pass over whole weights and replays of mergers, in the source tree; an installation does the same. Not without a C compiler.
 kernel:
 	$(PYTHON) -m scripts.build_kernel
 

@@ -1,4 +1,4 @@
-"""Compiles the pass over units of values where there is a C compiler; a wheel without it is pure Python."""
+"""Compiles the C sources where there is a C compiler; a wheel without them is pure Python."""
 
 import sys
 import sysconfig
@@ -14,13 +14,14 @@ class CompiledPass(BuildHookInterface):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile; say why where that is not possible."""
         sys.path.insert(0, self.root)
-        from scripts.build_kernel import LIBRARY, build
+        from scripts.build_kernel import LIBRARIES, build
 
-        why_not = build(LIBRARY)
-        if why_not:
-            self.app.display_warning(f"not compiled, NumPy takes its place: {why_not}")
-            return
-        build_data["artifacts"].append(LIBRARY.relative_to(Path(self.root)).as_posix())
+        for library in LIBRARIES:
+            why_not = build(library)
+            if why_not:
+                self.app.display_warning(f"not compiled, NumPy takes its place: {why_not}")
+                return
+            build_data["artifacts"].append(library.relative_to(Path(self.root)).as_posix())
         build_data["pure_python"] = False
         # It knows nothing of Python: one wheel for all versions of it.
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")

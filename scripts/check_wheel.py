@@ -6,14 +6,14 @@ from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src"
 # Compiled where there is a compiler; what was made before is not in a wheel for any machine.
-COMPILED = "libunit_sums.so"
+COMPILED = {"libunit_sums.so", "libmerging.so"}
 
 
 def main(wheel: str) -> int:
     """Compare the wheel's names with those of the tree; the exit code."""
     with zipfile.ZipFile(wheel) as archive:
         packed = {name for name in archive.namelist() if name.startswith("tunescope/")}
-    skipped = {"__pycache__", COMPILED} if wheel.endswith("-none-any.whl") else {"__pycache__"}
+    skipped = {"__pycache__"} | COMPILED if wheel.endswith("-none-any.whl") else {"__pycache__"}
     there = {
         path.relative_to(SOURCE).as_posix()
         for path in (SOURCE / "tunescope").rglob("*")

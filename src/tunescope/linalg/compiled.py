@@ -1,8 +1,8 @@
-"""The compiled pass over a unit of values, where the package was built with a C compiler."""
+"""The compiled functions, where the package was built with a C compiler: one library for each source."""
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -12,31 +12,58 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+# The sums over a unit (unit_sums.py).
 Pass = Callable[[Array, Array | None, tuple[float, float], bool], list[float]]
+# What a merger makes of a weight: W, updates (k, n), which of them it adds and how much of each, the grids
+# that it computes and stores on, and where it rounds (merging.py).
+Replay = Callable[[Array, Array, Sequence[int], "Sequence[float] | Array", tuple[str, str], int], Array]
 
-SOURCE = Path(__file__).with_name("unit_sums.c")
-# Not named like a module: Python would import it in the place of one.
-LIBRARY = SOURCE.with_name("libunit_sums.so")
-# The dtypes that it widens itself, by their numbers in the source.
+UNIT_SUMS = Path(__file__).with_name("unit_sums.c")
+MERGING = UNIT_SUMS.with_name("merging.c")
+# The dtypes that are widened there, by their numbers in the source.
 _KINDS = {"bfloat16": 0, "float16": 1, "float32": 2, "float64": 3}
-# What it gives: six sums, the largest |d|, three counts.
+# What the pass gives: six sums, the largest |d|, three counts.
 _RESULTS = 10
+# Grids of a replay in float32, by their numbers in the source.
+REPLAYED = {"": 0, "float32": 0, "bfloat16": 1, "float16": 2}
+
+
+def library_of(source: Path) -> Path:
+    """Where a source's library lies; not named like a module: Python would import it in the place of one."""
+    return source.with_name(f"lib{source.stem}.so")
 
 
 @cache
 def compiled() -> Pass | None:
     """The pass of this installation; `None` without one, or where `TUNESCOPE_NUMPY_ONLY` is set."""
-    return None if os.environ.get("TUNESCOPE_NUMPY_ONLY") else load(LIBRARY)
+    return None if os.environ.get("TUNESCOPE_NUMPY_ONLY") else load(library_of(UNIT_SUMS))
+
+
+@cache
+def compiled_replay() -> Replay | None:
+    """The replay of this installation, as `compiled`."""
+    return None if os.environ.get("TUNESCOPE_NUMPY_ONLY") else load_replay(library_of(MERGING))
 
 
 def load(path: Path) -> Pass | None:
     """The pass in a library; `None` where there is none, or one of another source or another machine."""
+    function = _function(path, UNIT_SUMS, "tunescope_unit_sums")
+    return None if function is None else _pass(function)
+
+
+def load_replay(path: Path) -> Replay | None:
+    """The replay in a library, as `load`."""
+    function = _function(path, MERGING, "tunescope_replay")
+    return None if function is None else _replay(function)
+
+
+def _function(path: Path, source: Path, name: str) -> Any:
     try:
         library = ctypes.CDLL(str(path))
         made_of = library.tunescope_source
         made_of.restype, made_of.argtypes = ctypes.c_char_p, ()
-        if made_of() == sha256(SOURCE.read_bytes()).hexdigest().encode():
-            return _pass(library.tunescope_unit_sums)
+        if made_of() == sha256(source.read_bytes()).hexdigest().encode():
+            return getattr(library, name)
     except (OSError, AttributeError):
         pass
     return None
@@ -57,6 +84,32 @@ def _pass(function: Any) -> Pass:
         return list(out)
 
     return run
+
+
+def _replay(function: Any) -> Replay:
+    number, size, address = ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p
+    function.argtypes = (number, number, number, size, size, address, address, address, address)
+    function.restype = None
+
+    def run(
+        before: Array, updates: Array, order: Sequence[int], shares: Sequence[float] | Array,
+        grids: tuple[str, str], rounds: int,
+    ) -> Array:  # fmt: skip
+        out, k = np.empty(before.size, np.float32), len(order)
+        first, apart = _address(updates), updates.strides[0]
+        function(
+            REPLAYED[grids[0]], REPLAYED[grids[1]], rounds, before.size, k, _address(before),
+            (address * k)(*[first + apart * a for a in order]), (ctypes.c_float * k)(*shares), _address(out),
+        )  # fmt: skip
+        return out
+
+    return run
+
+
+def _address(row: Array) -> int:
+    # Several times faster than `row.ctypes.data`.
+    found: int = row.__array_interface__["data"][0]
+    return found
 
 
 def as_read(row: Array) -> Array:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tunescope.linalg.compiled import REPLAYED, compiled_replay
 from tunescope.linalg.rounding import rounded
 
 Array = NDArray[Any]
@@ -17,6 +18,9 @@ Float64 = NDArray[np.float64]
 _STRETCH = 1 << 15
 # So many updates are tried in every order, more of them as they were named and the other way round.
 _PERMUTED = 4
+# Grids that are computed on in float32, and where a merger rounds, by their numbers in merging.c.
+_NARROW = ("bfloat16", "float16")
+_UPDATES, _BASE, _IN_TURN = 1, 2, 4
 
 
 @dataclass(frozen=True)
@@ -43,23 +47,38 @@ class Way:
         >>> way.replayed(W, updates, [1, 1]), replace(way, order=()).replayed(W, updates, [1, 1])
         (array([1.], dtype=float32), array([1.0078125], dtype=float32))
         """
-        kind, start = updates.dtype.type, rounded(W, self.grid) if self.rounds_base else W
-        if not self.order:
-            total = updates[0] * kind(coefficients[0])
-            for value, update in zip(coefficients[1:], updates[1:], strict=True):
-                total += update * kind(value)
-            return self._kept(self._addend(total) + start)
-        for a in self.order:
-            share = kind(coefficients[a] / self.order.count(a))
-            start = rounded(start + self._addend(updates[a] * share), self.grid)
-        return self._kept(start)
+        order = self.order or range(len(updates))
+        shares = [coefficients[a] / self.order.count(a) for a in order] if self.order else coefficients
+        engine = compiled_replay()
+        if engine is None or not self._compiles(W, updates):
+            return self._by_numpy(W, updates, order, shares)
+        rounds = self.rounds_updates * _UPDATES + self.rounds_base * _BASE + bool(self.order) * _IN_TURN
+        return engine(W, updates, order, shares, (self.grid, self.stored), rounds)
 
-    def _kept(self, total: Array) -> Array:
-        made = rounded(total, self.grid)
-        return rounded(made, self.stored) if self.stored else made
+    def _compiles(self, W: Array, updates: Array) -> bool:
+        """Whether the compiled replay reads these rows and knows these grids."""
+        rows = W.dtype == updates.dtype == np.float32 and W.strides[-1] == updates.strides[-1] == W.itemsize
+        return rows and self.grid in _NARROW and self.stored in REPLAYED
+
+    def _by_numpy(
+        self, W: Array, updates: Array, order: Sequence[int], shares: Sequence[float] | Float64
+    ) -> Array:
+        kind, start = updates.dtype.type, rounded(W, self.grid) if self.rounds_base else W
+        addends = (updates[a] * kind(share) for a, share in zip(order, shares, strict=True))
+        if self.order:
+            for addend in addends:
+                start = rounded(start + self._addend(addend), self.grid)
+            return self._stored(start)
+        total = next(addends)
+        for addend in addends:
+            total += addend
+        return self._stored(rounded(self._addend(total) + start, self.grid))
 
     def _addend(self, update: Array) -> Array:
         return rounded(update, self.grid) if self.rounds_updates else update
+
+    def _stored(self, made: Array) -> Array:
+        return rounded(made, self.stored) if self.stored else made
 
     def stretches(
         self, W: Array, updates: Array, coefficients: Sequence[float] | Float64

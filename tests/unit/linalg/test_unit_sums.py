@@ -161,8 +161,8 @@ def test_a_library_of_another_source_is_not_used(tmp_path: Path, monkeypatch: py
         library = tmp_path / "libunit_sums.so"
         assert build_kernel.build(library) == ""
         changed = tmp_path / "unit_sums.c"
-        changed.write_text(compiled.SOURCE.read_text() + "\n")
-        monkeypatch.setattr(compiled, "SOURCE", changed)
+        changed.write_text(compiled.UNIT_SUMS.read_text() + "\n")
+        monkeypatch.setattr(compiled, "UNIT_SUMS", changed)
         assert load(library) is None
 
 
