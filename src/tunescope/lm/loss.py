@@ -1,5 +1,7 @@
 """The loss that every gradient score is taken of: token-mean negative log-likelihood, padding left out."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -78,6 +80,32 @@ def divergences(reference: Tensor, logits: Tensor) -> Tensor:
     return torch.cat(found)
 
 
+@cache
+def _losses(device: str) -> Callable[[Tensor, Tensor, int, torch.dtype], Tensor]:
+    if device == "cuda":
+        try:
+            # Deferred: triton comes with CUDA builds of torch only.
+            from tunescope.lm.triton_loss import fused_losses
+        except ImportError:
+            return blocked_losses
+        return fused_losses
+    return blocked_losses
+
+
+def blocked_losses(logits: Tensor, target: Tensor, ignored: int, wide: torch.dtype) -> Tensor:
+    """Negative log-likelihood in nats of each target, (rows,) in `wide`, in plain torch, some rows at a time.
+
+    `logits` is (rows, vocab), `target` (rows,); the loss is zero where it is `ignored`.
+    """
+    losses = torch.empty(logits.shape[0], dtype=wide, device=logits.device)
+    for start in range(0, logits.shape[0], _ROWS):
+        part = slice(start, start + _ROWS)
+        likelihoods = torch.log_softmax(logits[part], dim=-1, dtype=wide)
+        labels = target[part].clamp_min(0)[:, None]
+        losses[part] = likelihoods.gather(1, labels)[:, 0].neg_()
+    return losses.masked_fill_(target == ignored, 0)
+
+
 def _wide(tensor: Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
@@ -87,14 +115,8 @@ class _TokenLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, target: Tensor) -> Tensor:
-        losses = torch.empty(logits.shape[0], dtype=_wide(logits), device=logits.device)
-        for start in range(0, logits.shape[0], _ROWS):
-            part = slice(start, start + _ROWS)
-            likelihoods = torch.log_softmax(logits[part], dim=-1, dtype=losses.dtype)
-            labels = target[part].clamp_min(0)[:, None]
-            losses[part] = likelihoods.gather(1, labels)[:, 0].neg_()
         ctx.save_for_backward(logits, target)
-        return losses.masked_fill_(target == IGNORED, 0)
+        return _losses(logits.device.type)(logits, target, IGNORED, _wide(logits))
 
     @staticmethod
     @once_differentiable

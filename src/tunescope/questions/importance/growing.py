@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tunescope.lm import rms_norms, rotary
 from tunescope.lm.batches import Batch
 from tunescope.lm.loss import sequence_losses, token_losses
 from tunescope.questions.importance.blocks import Block
@@ -33,19 +34,26 @@ class Growing:
     The batch that enters block k holds the plain stream and the streams whose block was left out before: a
     block that is left out adds a copy of its input to its output. L blocks cost (L + 1)/2 passes through the
     blocks, and L + 1 through the head. A block takes as many streams at a time as `budget` bytes allow, and
-    where all streams would not fit they go down in groups, each from where its first block is.
+    where all streams would not fit they go down in groups, each from where its first block is. On a GPU RMS
+    norms and rotary embeddings are one kernel each, the norms equal to the blocks' own within rounding.
     """
 
     def __init__(self, setting: Setting, chain: Sequence[Block], budget: int | None = None) -> None:
         self.setting, self.chain = setting, chain
         kind = "cuda" if setting.device.type == "cuda" else "cpu"
         self.budget = BUDGET[kind] if budget is None else budget
+        self.norms = rms_norms.rms_norms(setting.model) if kind == "cuda" else {}
+        self.rotaries = rotary.rotaries(setting.model, setting.device) if kind == "cuda" else {}
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Losses of the batch's sequences, (batch,), and without each block of the chain, (blocks, batch).
 
         Raises `NotAChain` where blocks or what is between them mix streams or need more than their input.
         """
+        with rms_norms.fused(self.norms), rotary.fused(self.rotaries):
+            return self._losses(batch)
+
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         target = self.setting.target(batch)
         without: list[Tensor] = []
         plain: Tensor | None = None
@@ -120,10 +128,10 @@ class _Descent:
 
     def _after(self, place: int, forward: Forward, hidden: Tensor, args: Any, kwargs: Any) -> Tensor:
         """What leaves the block: every stream, one more of them where the block is of this group."""
-        streams = self.growing.at_once(hidden, self.rows)
+        calls = -(-self._streams // self.growing.at_once(hidden, self.rows))
         parts = [
-            self._block(place, forward, some, args, kwargs)
-            for some in torch.split(hidden, streams * self.rows)
+            self._block(place, forward, some.flatten(0, 1), args, kwargs)
+            for some in hidden.reshape(-1, self.rows, *hidden.shape[1:]).tensor_split(calls)
         ]
         if place < self._end:
             parts.append(hidden[: self.rows])

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import torch
 from torch.nn import functional
 
+from tunescope.lm.loss import token_losses
 from tunescope.questions.importance.reduction import SUMS, places, reduce_into
 
 _SIZE = 256
@@ -34,7 +35,7 @@ def rehearse(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
     heads = rows.view(1, _SIZE, 4, _SIZE // 4).transpose(1, 2)
     mixed = functional.scaled_dot_product_attention(heads, heads, heads, is_causal=True)
     label = torch.zeros(_SIZE, dtype=torch.long, device=device)
-    loss = functional.cross_entropy(mixed.transpose(1, 2).reshape(_SIZE, _SIZE).float(), label)
+    loss = token_losses(mixed.transpose(1, 2).reshape(1, _SIZE, _SIZE), label[None]).mean()
     (gradient,) = torch.autograd.grad(loss, weight)
     out = torch.zeros(1, places(device, 1), SUMS, dtype=torch.float64, device=device)
     reduce_into(out, gradient, weight)

@@ -139,6 +139,15 @@ def test_no_block_sees_more_tokens_than_the_budget_allows():
     assert list(widest.values()) == [2, 5]
 
 
+def test_a_block_takes_its_streams_in_parts_of_one_size():
+    """Five streams where four would fit go as two and three: a call with one of them would cost as much."""
+    model, seen = qwen3(), []
+    model.model.layers[4].mlp.register_forward_pre_hook(lambda _m, args: seen.append(args[0].shape[0]))
+    _, (found, expected) = _measured(model, _data([9]), budget=4 * 9 * 16 * 8 * 24)
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    assert sorted(seen)[-2:] == [2, 3]
+
+
 def test_blocks_cost_half_of_leaving_each_out_by_itself():
     """L blocks: (L + 1)/2 passes through them for a batch, not L + 1."""
     model, passes = qwen3(), []
