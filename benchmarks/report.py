@@ -192,15 +192,16 @@ def importance_passes_section(r: Document) -> list[str]:
     forward, layers = (
         f"{name} {lengths[0]}" for name in ("plain forward", "ratio layer importance to L forwards")
     )
-    other = r["another host"]
-    replayed = next(text for text in r["ordinary texts"]["notices"] if "CUDA graphs" in text)
+    seconds, ratios = ([run[name] for run in r["further runs"]] for name in (forward, layers))
+    notices = (text.partition(": ")[2].rstrip(".") for text in r["ordinary texts"]["notices"])
+    replayed = next(text for text in notices if "CUDA graphs" in text)
     return [
         *lines,
         "",
         f"Layer Importance at {lengths[0]} tokens takes "
-        f"**{r[layers]:.2f}×** of 36 plain forward passes of {r[forward]:.3f} s; on a host "
-        f"that launches faster, where a plain pass took {other[forward]:.3f} s, {other[layers]:.2f}×: "
-        "the device paces the batch. "
+        f"**{r[layers]:.2f}×** of 36 plain forward passes of {r[forward]:.3f} s; in further runs "
+        f"{min(ratios):.2f}–{max(ratios):.2f}× of passes of {max(seconds):.3f}–{min(seconds):.3f} s: the "
+        f"host paces those, the device the batch, which took {r[layers] * 36 * r[forward]:.2f} s. "
         f"Texts of ordinary lengths: {replayed}. {_start_up(r['start-up'])}",
     ]
 
