@@ -174,10 +174,7 @@ def _replay(module: Candidates, mergers: Mergers) -> Replayed:
     chosen = _chosen(rows, columns)
     before, after = (_rows(values, chosen, columns) for values in (module.pair.before, module.pair.after))
     updates = np.stack(
-        [
-            np.mean([_update_rows(d.open(), chosen, module.pair.turned) for d in deltas], axis=0).ravel()
-            for deltas in module.deltas.values()
-        ]
+        [_mean_rows(deltas, chosen, module.pair.turned).ravel() for deltas in module.deltas.values()]
     )
     if not (np.isfinite(before).all() and np.isfinite(updates).all()):
         return replace(none, status="non-finite: values of the base or of an update")
@@ -222,13 +219,20 @@ def _rows(values: Any, rows: NDArray[np.int64], columns: int) -> Array:
     return whole if whole.dtype == np.float64 else whole.astype(np.float32)
 
 
+def _mean_rows(deltas: Sequence[Delta], rows: NDArray[np.int64], turned: bool) -> Array:
+    """The chosen rows of an update, or of the mean of those that stand as one sum."""
+    held = [_update_rows(delta.open(), rows, turned) for delta in deltas]
+    return held[0] if len(held) == 1 else np.asarray(np.mean(held, axis=0))
+
+
 def _update_rows(update: Update, rows: NDArray[np.int64], turned: bool) -> Array:
     scale = 1.0 if update.scale is None else update.scale
     if not isinstance(update, Factored):
         matrix = (update.matrix.T if turned else update.matrix)[rows]
         return np.asarray(matrix.astype(np.float64) * scale).astype(np.float32)
-    B, A = update.B.astype(np.float32), update.A.astype(np.float32)
-    product = A[:, rows].T @ B.T if turned else B[rows] @ A
+    B, A = (update.B, update.A[:, rows]) if turned else (update.B[rows], update.A)
+    B, A = (factor.astype(np.float32, copy=False) for factor in (B, A))
+    product = A.T @ B.T if turned else B @ A
     return np.asarray(product * np.float32(scale))
 
 
