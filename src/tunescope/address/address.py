@@ -1,42 +1,17 @@
 """Parameter name → `Address`: stack, layer, module path, expert."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
-from tunescope.address.naming import BLOCKS
+from tunescope.address.naming import TOWERS
 from tunescope.address.place import Address
 from tunescope.address.spelling import OUTSIDE_BLOCKS, canonical
 from tunescope.address.unet import PLACE, unet_address, unrolled
 
-# The towers of models, by what stands in front of a weight's layer number; the first that fits wins.
-_STACKS: tuple[tuple[str, str], ...] = (
-    ("vision", r"(^|[._])(vision\w*|visual|image_encoder)($|\.)"),
-    ("audio", r"(^|[._])audio\w*($|\.)"),
-    ("text_encoder_3", r"(^|\.)(text_encoder_3|te3)($|\.)"),
-    ("text_encoder_2", r"(^|\.)(text_encoder_2|te2)($|\.)"),
-    ("text_encoder", r"(^|\.)(text_encoder|te|te1)($|\.)"),
-    ("unet", r"(^|\.)unet($|\.)"),
-    ("controlnet", r"(^|\.)controlnet($|\.)"),
-    ("text", r"(^|\.)text_model($|\.)"),
-    ("language", r"(^|\.)language_model($|\.)"),
-    # The second speaker of Qwen-Omni, BLIP-2's query transformer, and layers that predict further tokens.
-    ("talker", r"(^|\.)talker($|\.)"),
-    ("qformer", r"(^|\.)qformer($|\.)"),
-    ("mtp", r"(^|\.)mtp($|\.)"),
-    # Lists of blocks beside the model's own: Qwen-Omni's vocoders and what makes their tokens a waveform,
-    # the lyrics of ACE-Step, the codebooks of CSM and Moshi.
-    ("speaker_encoder", r"(^|\.)spk_encoder($|\.)"),
-    ("vocoder", r"(^|\.)code2wav_bigvgan_model($|\.)"),
-    ("code2wav", r"(^|\.)(token2wav|code2wav\.pre_transformer)($|\.)"),
-    ("lyric_encoder", r"(^|\.)lyric_encoder($|\.)"),
-    ("depth_decoder", r"(^|\.)depth_decoder($|\.)"),
-    *((blocks.stack, rf"(^|\.){re.escape(blocks.path)}$") for blocks in BLOCKS if blocks.stack != "model"),
-    ("decoder", r"(^|\.)decoder($|\.)"),
-    ("encoder", r"(^|\.)encoder($|\.)"),
-)
-_COMPILED_STACKS = tuple((name, re.compile(pattern)) for name, pattern in _STACKS)
+_STACKS = tuple((tower.stack, re.compile(tower.path)) for tower in TOWERS)
 # Lists outside the blocks that have numbers of their own; a single module of that name is no such list.
 _LISTS = frozenset({"caption_projection"})
 # A number of more digits counts no layers or experts; it stays a part of the name.
@@ -72,7 +47,9 @@ def parse(name: str) -> Address:
         return Address("model", None, name)
     if place := PLACE.search(name):
         stack = _stack(name[: place.start(1)].rstrip("."))
-        return unet_address(place, "unet" if stack == "model" else stack)
+        return replace(
+            unet_address(place, "unet" if stack == "model" else stack), blocks=name[: place.start(1)]
+        )
     path, expert = name, None
     if "expert" in name and (found := _expert(name)):
         expert = int(found["number"])
@@ -80,7 +57,7 @@ def parse(name: str) -> Address:
     if found := _LAYER.match(path):
         prefix, layer, module_type = found.group(1), int(found.group(2)), found.group(3)
         own = prefix.rpartition(".")[2]
-        return Address(own if own in _LISTS else _stack(prefix), layer, module_type, expert)
+        return Address(own if own in _LISTS else _stack(prefix), layer, module_type, expert, prefix)
     stack = _stack(path.rsplit(".", 1)[0] if "." in path else "")
     return Address(stack, None, _outside(path), expert)
 
@@ -94,30 +71,34 @@ def _outside(path: str) -> str:
     return re.sub(r"^(model|transformer|base_model)\.(?=.)", "", path)
 
 
+@lru_cache(maxsize=1 << 14)
 def _stack(prefix: str) -> str:
-    for name, pattern in _COMPILED_STACKS:
+    for name, pattern in _STACKS:
         if pattern.search(prefix):
             return name
     return "model"
 
 
 def parse_all(names: Iterable[str]) -> list[Address]:
-    """The addresses of all weights of one model, where a UNet's nested blocks are layers of their own."""
-    return unrolled([parse(name) for name in names])
+    """The addresses of all weights of one model, where a UNet's nested blocks are layers of their own.
+
+    Lists of blocks that one stack would mix are stacks of their own.
+    """
+    return _lists_apart(unrolled([parse(name) for name in names]))
 
 
 def distinct_addresses(addresses: Sequence[Address]) -> list[Address]:
     """The addresses of one source, told apart.
 
-    A UNet's transformer blocks that share a place become layers of their own, and blocks that look like
-    others of the source a stack of their own.
+    A UNet's transformer blocks that share a place become layers of their own; lists of blocks that look alike
+    are stacks of their own, each as a whole; so is a module that looks like another one.
 
-    >>> a = parse("blocks.0.attn.to_q")
-    >>> [b.stack for b in distinct_addresses([a, a])]
-    ['model', 'model_2']
+    >>> a, b = parse("first.blocks.0.attn.to_q"), parse("second.blocks.0.attn.to_q")
+    >>> [x.stack for x in distinct_addresses([a, b, parse("second.blocks.1.attn.to_v")])]
+    ['model', 'model_2', 'model_2']
     """
     seen: Counter[Address] = Counter()
-    addresses = unrolled(addresses)
+    addresses = _lists_apart(unrolled(addresses))
     taken, out = set(addresses), []
     for address in addresses:
         seen[address] += 1
@@ -127,3 +108,26 @@ def distinct_addresses(addresses: Sequence[Address]) -> list[Address]:
         taken.add(new)
         out.append(new)
     return out
+
+
+def _lists_apart(addresses: Sequence[Address]) -> list[Address]:
+    """The same, where lists of one stack that share an address are stacks of their own.
+
+    The list with the shortest path keeps the stack's name. Lists that share none stay one: a file may spell
+    the layers of one list in two ways.
+    """
+    lists: defaultdict[str, defaultdict[str, set[Address]]] = defaultdict(lambda: defaultdict(set))
+    for address in addresses:
+        if address.layer is not None:
+            lists[address.stack][address.blocks].add(address)
+    renamed: dict[tuple[str, str], str] = {}
+    for stack, of in lists.items():
+        apart: list[set[Address]] = []
+        for blocks in sorted(of, key=lambda path: (path.count("."), path)):
+            k = next((k for k, known in enumerate(apart) if known.isdisjoint(of[blocks])), len(apart))
+            apart[k:] = [apart[k] | of[blocks] if k < len(apart) else of[blocks], *apart[k + 1 :]]
+            if k:
+                renamed[stack, blocks] = f"{stack}_{k + 1}"
+    if not renamed:
+        return list(addresses)
+    return [replace(a, stack=renamed.get((a.stack, a.blocks), a.stack)) for a in addresses]

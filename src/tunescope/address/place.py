@@ -1,6 +1,6 @@
 """The place of a weight in a model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tunescope.address.families import classify
 
@@ -11,13 +11,15 @@ class Address:
 
     `stack` names the tower (`model` where there is only one), `layer` is the block's index (`None`
     outside blocks), `module_type` the path after that index (the whole path outside blocks), `expert`
-    the index of a mixture-of-experts expert.
+    the index of a mixture-of-experts expert. `blocks` is the path of the list of blocks in its own model,
+    by which lists that look alike are told apart; it is no part of what the address is.
     """
 
     stack: str
     layer: int | None
     module_type: str
     expert: int | None = None
+    blocks: str = field(default="", compare=False, repr=False)
 
     @property
     def family(self) -> str:

@@ -2,7 +2,8 @@
 
 One weight is spelled in many ways: flat (`lora_unet_double_blocks_0_img_attn_qkv`), dotted as its authors
 call it (`diffusion_model.double_blocks.0.img_attn.qkv`) or as diffusers does. The tables say which stack a
-list of blocks is, and turn the spellings of one weight into one, mostly into that of diffusers.
+list of blocks is, in language models too, and turn the spellings of one weight into one, mostly into that
+of diffusers.
 """
 
 from tunescope.address.naming.in_blocks import RENAMES
@@ -16,10 +17,11 @@ from tunescope.address.naming.prefixes import (
     TRAINED_AS,
     UNET_PARTS,
 )
-from tunescope.address.naming.rules import Blocks, Prefix, Rename
+from tunescope.address.naming.rules import Blocks, Prefix, Rename, Tower
+from tunescope.address.naming.towers import TOWERS
 from tunescope.address.naming.words import COMPOUNDS
 
 __all__ = [
     "BLOCKS", "COMPOUNDS", "CONTROLNET", "DENOISER", "DOTTED_PREFIXES", "FLAT_PREFIXES", "OUTSIDE", "RENAMES",
-    "TRAINED_AS", "UNET_PARTS", "Blocks", "Prefix", "Rename",
+    "TOWERS", "TRAINED_AS", "UNET_PARTS", "Blocks", "Prefix", "Rename", "Tower",
 ]  # fmt: skip

@@ -56,6 +56,7 @@ BLOCKS = (
     Blocks("joint_transformer_blocks", "model", "huggingface/diffusers: auraflow_transformer_2d.py"),
     Blocks("noise_refiner", "noise_refiner", of.Z_IMAGE),
     Blocks("context_refiner", "context_refiner", of.Z_IMAGE),
+    Blocks("ref_image_refiner", "ref_image_refiner", "huggingface/diffusers: transformer_omnigen2.py"),
     Blocks("individual_token_refiner.blocks", "token_refiner", of.HUNYUAN),
     Blocks(
         "token_refiner.refiner_blocks", "token_refiner", "huggingface/diffusers: transformer_hunyuan_video.py"

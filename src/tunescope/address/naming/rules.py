@@ -1,5 +1,6 @@
 """What a naming rule is, and where the rules come from."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,20 @@ class Blocks:
 
     path: str
     stack: str
+    source: str
+
+    @property
+    def end(self) -> str:
+        """A regular expression for the end of the path of the list."""
+        return rf"(^|\.){re.escape(self.path)}$"
+
+
+@dataclass(frozen=True, slots=True)
+class Tower:
+    """A part of a model with blocks of its own: a regular expression for its path, and its stack."""
+
+    stack: str
+    path: str
     source: str
 
 

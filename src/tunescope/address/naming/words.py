@@ -37,5 +37,6 @@ COMPOUNDS = (
     "norm_added_q norm_added_k inverted_conv depth_conv point_conv conv_inverted conv_depth conv_point "
     "text_proj p_embedder pooled_embedder kv_proj default_modulation skip_linear linear_3 "
     "linear1_kv linear1_q fuser_blocks face_adapter face_encoder motion_encoder pose_patch_embedding "
-    "adaln_modulation to_q_t to_k_t to_v_t to_out_t ff_t shared_experts "
+    "adaln_modulation to_q_t to_k_t to_v_t to_out_t ff_t shared_experts video_embeddings_connector "
+    "audio_embeddings_connector transformer_1d_blocks ref_image_refiner "
 )

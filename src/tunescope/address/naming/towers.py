@@ -1,0 +1,81 @@
+"""Which tower a list of blocks belongs to, by what stands in front of a weight's layer number."""
+
+from tunescope.address.naming.prefixes import BLOCKS
+from tunescope.address.naming.rules import Tower
+
+_TRANSFORMERS = "huggingface/transformers: models/"
+_DIFFUSERS = "huggingface/diffusers: "
+_REMOTE = "the model's own code on the hub: "
+
+
+def _named(stack: str, words: str, source: str) -> Tower:
+    """A tower whose path holds one of these names as a whole part; a regular expression."""
+    return Tower(stack, rf"(^|\.)({words})($|\.)", source)
+
+
+# The second and further towers of models whose first has a name of its own below; the first that fits wins.
+_FURTHER = (
+    _named("vision_global", "global_transformer", _TRANSFORMERS + "mllama"),
+    _named("talker_code_predictor", r"talker\.code_predictor", _TRANSFORMERS + "qwen3_omni_moe"),
+    _named("language_encoder", r"language_model\.(model\.)?encoder", _TRANSFORMERS + "blip_2, florence2"),
+    _named("sam", "sam_model", _REMOTE + "deepseek-ai/DeepSeek-OCR"),
+    _named("audio_connector", "audio_(embeddings_)?connector", _DIFFUSERS + "pipelines/ltx2/connectors.py"),
+    _named("video_connector", "video_(embeddings_)?connector", _DIFFUSERS + "pipelines/ltx2/connectors.py"),
+    Tower("transformer_2", r"^transformer_2($|\.)", _DIFFUSERS + "pipelines/wan/pipeline_wan.py"),
+    _named("resampler", "perceiver_resampler|resampler", _TRANSFORMERS + "idefics, idefics2"),
+    _named("gated_cross_attn", "gated_cross_attn_layers", _TRANSFORMERS + "idefics"),
+    _named("vision", "r_layers", _TRANSFORMERS + "lxmert"),
+    _named("cross", "x_layers", _TRANSFORMERS + "lxmert"),
+    _named("multimodal", "multimodal_model", _TRANSFORMERS + "flava"),
+    _named("audio", "apm", _REMOTE + "openbmb/MiniCPM-o-2_6"),
+    _named("tts", "tts", _REMOTE + "openbmb/MiniCPM-o-2_6"),
+    _named("semantic", "semantic", _TRANSFORMERS + "bark"),
+    _named("coarse_acoustics", "coarse_acoustics", _TRANSFORMERS + "bark"),
+    _named("fine_acoustics", "fine_acoustics", _TRANSFORMERS + "bark"),
+    _named("t2u_encoder", r"t2u_model\.(model\.)?encoder", _TRANSFORMERS + "seamless_m4t"),
+    _named("t2u_decoder", r"t2u_model\.(model\.)?decoder", _TRANSFORMERS + "seamless_m4t"),
+    _named("speech_encoder", "speech_encoder(_model)?", _TRANSFORMERS + "seamless_m4t, clvp"),
+    _named("text_decoder", "text_decoder", _TRANSFORMERS + "seamless_m4t, blip"),
+    _named("question_encoder", "question_encoder", _TRANSFORMERS + "dpr, rag"),
+    _named("ctx_encoder", "ctx_encoder", _TRANSFORMERS + "dpr"),
+    _named("query_encoder", "query_encoder", "pairs of retrievers"),
+    _named("passage_encoder", "passage_encoder", "pairs of retrievers"),
+    _named("vl_self_attention", "vl_self_attention", "NVIDIA/Isaac-GR00T: gr00t/model/action_head"),
+    _named("timbre_encoder", "timbre_encoder", "ace-step/ACE-Step-1.5: acestep/models"),
+    _named("attention_pooler", "attention_pooler", "ace-step/ACE-Step-1.5: acestep/models"),
+    _named("detokenizer", "detokenizer", "ace-step/ACE-Step-1.5: acestep/models"),
+)
+_FIRST = (
+    Tower("vision", r"(^|[._])(vision\w*|visual|visual_tokenizer|image_encoder)($|\.)", _TRANSFORMERS + "*"),
+    _named("vision", "image_model|vpm", _TRANSFORMERS + "flava; " + _REMOTE + "openbmb/MiniCPM-V"),
+    Tower("audio", r"(^|[._])audio\w*($|\.)", _TRANSFORMERS + "qwen2_5_omni"),
+    _named("text_encoder_4", "text_encoder_4|te4", _DIFFUSERS + "pipelines/hidream_image"),
+    _named("text_encoder_3", "text_encoder_3|te3", _DIFFUSERS + "pipelines"),
+    _named("text_encoder_2", "text_encoder_2|te2", _DIFFUSERS + "pipelines"),
+    _named("text_encoder", "text_encoder|text_encoder_model|te|te1", _DIFFUSERS + "pipelines"),
+    _named("unet", "unet", _DIFFUSERS + "pipelines"),
+    _named("controlnet", "controlnet", _DIFFUSERS + "pipelines"),
+    _named("text", "text_model", _TRANSFORMERS + "clip"),
+    _named("language", "language_model", _TRANSFORMERS + "llava"),
+    # The second speaker of Qwen-Omni, BLIP-2's query transformer, and layers that predict further tokens.
+    _named("talker", "talker", _TRANSFORMERS + "qwen2_5_omni"),
+    _named("qformer", "qformer", _TRANSFORMERS + "blip_2"),
+    _named("mtp", "mtp", "deepseek-ai/DeepSeek-V3: inference/model.py"),
+    # Qwen-Omni's vocoders and what makes their tokens a waveform, the lyrics of ACE-Step, the codebooks of
+    # CSM and Moshi.
+    _named("speaker_encoder", "spk_encoder", _TRANSFORMERS + "qwen2_5_omni"),
+    _named("vocoder", "code2wav_bigvgan_model", _TRANSFORMERS + "qwen2_5_omni"),
+    _named("code2wav", r"token2wav|code2wav\.pre_transformer", _TRANSFORMERS + "qwen3_omni_moe"),
+    _named("lyric_encoder", "lyric_encoder", "ace-step/ACE-Step: acestep/models"),
+    _named("depth_decoder", "depth_decoder", _TRANSFORMERS + "csm, moshi"),
+)
+_LAST = (
+    _named("decoder", "decoder", _TRANSFORMERS + "t5, bart"),
+    _named("encoder", "encoder", _TRANSFORMERS + "t5, bart, bert"),
+)
+TOWERS = (
+    *_FURTHER,
+    *_FIRST,
+    *(Tower(b.stack, b.end, b.source) for b in BLOCKS if b.stack != "model"),
+    *_LAST,
+)
