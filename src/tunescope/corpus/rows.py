@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tunescope.corpus.parts import Content, Message, is_learned, spoken, texts, written
+from tunescope.corpus.unread import beside, ignored, rendered
 
 ACCEPTED = (
     "messages | prompt + completion | question + solution (or answer) | instruction (+ input) + output | text"
@@ -17,13 +18,15 @@ class Row:
     """One example: a prompt that is given and a completion that is learned, or a chat.
 
     Plain text is a completion without a prompt. Where `messages` is set the other two are empty, and the
-    assistant's turns are what is learned. `line` is where it was read, counted as in `Rejected`, or 0.
+    assistant's turns are what is learned. `line` is where it was read, counted as in `Rejected`, or 0;
+    `ignored` are keys of its messages that hold something and were not read.
     """
 
     prompt: str = ""
     completion: str = ""
     messages: tuple[Message, ...] = ()
     line: int = field(default=0, compare=False)
+    ignored: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,11 @@ def row_of(record: object) -> Row:
     fields = {str(key): value for key, value in record.items() if value is not None}
     for needed, build in _SHAPES:
         if all(any(name in fields for name in names) for names in needed):
+            if needed != _PLAIN and (unread := beside(fields)):
+                raise NoRowError(
+                    f"field {unread!r} changes the text that is trained on, or what is learned of it, and is "
+                    "not read here; write it into the messages or the prompt, or leave the field out"
+                )
             return build(fields)
     present = ", ".join(sorted(fields)[:8]) or "none"
     raise NoRowError(f"no known fields ({present}); accepted: {ACCEPTED}")
@@ -115,13 +123,17 @@ def _unicode(value: str, name: str) -> str:
 
 
 def _chat(fields: Mapping[str, object]) -> Row:
-    return Row(messages=_turns(fields["messages"], "messages"))
+    return Row(messages=_turns(fields["messages"], "messages"), ignored=_ignored(fields["messages"]))
 
 
 def _prompt_completion(fields: Mapping[str, object]) -> Row:
     if isinstance(fields["prompt"], list):
-        prompt = _turns(fields["prompt"], "prompt", answered=False)
-        return Row(messages=prompt + _turns(fields["completion"], "completion"))
+        # What the prompt's assistant said is given, not learned.
+        prompt = tuple(_given(turn) for turn in _turns(fields["prompt"], "prompt", answered=False))
+        completion = _turns(fields["completion"], "completion")
+        return Row(
+            messages=prompt + completion, ignored=_ignored(fields["prompt"]) + _ignored(fields["completion"])
+        )
     return Row(_text(fields, "prompt", empty=True), _text(fields, "completion"))
 
 
@@ -142,6 +154,15 @@ def _plain(fields: Mapping[str, object]) -> Row:
     return Row(completion=_text(fields, "text"))
 
 
+def _given(turn: Message) -> Message:
+    return {**turn, "learned": False} if turn["role"] == "assistant" else turn
+
+
+def _ignored(messages: object) -> tuple[str, ...]:
+    turns = messages if isinstance(messages, list) else []
+    return tuple(dict.fromkeys(key for turn in turns for key in ignored(turn)))
+
+
 def _turns(value: object, name: str, answered: bool = True) -> tuple[Message, ...]:
     if not isinstance(value, list) or not value:
         raise NoRowError(f"field {name!r} must be a list of messages")
@@ -153,10 +174,6 @@ def _turns(value: object, name: str, answered: bool = True) -> tuple[Message, ..
     return turns
 
 
-# What templates render of a message beside its content: without it the text would be another.
-_RENDERED = ("tool_calls", "function_call", "reasoning_content", "thinking")
-
-
 def _turn(message: object, name: str) -> Message:
     if not isinstance(message, Mapping):
         raise NoRowError(f"field {name!r}: a message must have role and content")
@@ -165,9 +182,9 @@ def _turn(message: object, name: str) -> Message:
         raise NoRowError(
             f"field {name!r}: a message's role must be text, its content text or a list of parts"
         )
-    if unread := [key for key in _RENDERED if message.get(key)]:
+    if unread := rendered(message):
         raise NoRowError(
-            f"field {name!r}: a message holds {unread[0]}, which templates render and which is not read "
+            f"field {name!r}: a message holds {unread}, which templates render and which is not read "
             "here; write it into the content"
         )
     turn: Message = {"role": _unicode(role, name), "content": _spoken_content(content, role, name)}
@@ -210,10 +227,11 @@ def _spoken_content(content: str | list[object], role: str, name: str) -> Conten
 
 
 # The first shape whose fields are all there wins: the most specific stand first.
+_PLAIN = (("text",),)
 _SHAPES = (
     ((("messages",),), _chat),
     ((("prompt",), ("completion",)), _prompt_completion),
     ((("question",), ("solution", "answer")), _question),
     ((("instruction",), ("output",)), _instruction),
-    ((("text",),), _plain),
+    (_PLAIN, _plain),
 )

@@ -9,7 +9,8 @@ import torch
 
 from tunescope.corpus.encoding import IGNORED, Example, encode
 from tunescope.corpus.reading import read_rows
-from tunescope.corpus.rows import Row
+from tunescope.corpus.rows import Row, Rows
+from tunescope.corpus.unread import ignored_in
 from tunescope.errors import BadInput, Notice
 from tunescope.lm.batches import padded
 from tunescope.lm.loss import predicts_next_token
@@ -75,7 +76,7 @@ def read_batches(
     limits = limits_of(getattr(model, "config", None))
     rows = read_rows(str(data))
     examples = encoded(rows.rows[:sequences], tokenizer, max_length, limits)
-    notices = _noticed(str(data), len(rows.rejected), min(sequences, len(rows)), examples)
+    notices = _noticed(rows, min(sequences, len(rows)), examples)
     notices += cut_by_model(examples, max_length, limits)
     if model is not None and not predicts_next_token(model):
         examples = [hidden(example, tokenizer, seed) for example in examples]
@@ -92,16 +93,15 @@ def cut_by_model(examples: Sequence[Example], max_length: int, limits: Limits) -
     return [Notice("model-length", text)]
 
 
-def _noticed(data: str, rejected: int, rows: int, examples: list[Example]) -> list[Notice]:
-    cut, lost = sum(e.truncated for e in examples), rows - len(examples)
+def _noticed(read: Rows, rows: int, examples: list[Example]) -> list[Notice]:
+    data, cut, lost = read.source, sum(e.truncated for e in examples), rows - len(examples)
     found = []
-    if rejected:
-        found.append(
-            Notice(
-                "data-rejected",
-                f"{counted(rejected, 'record')} of {data} left out: no example can be made of it",
-            )
-        )
+    if read.rejected:
+        bad = read.rejected[0]
+        text = f"{counted(len(read.rejected), 'record')} of {data} left out: no example can be made of it"
+        found.append(Notice("data-rejected", f"{text} (line {bad.line}: {bad.reason})"))
+    if (unread := ignored_in(read.rows[:rows])) is not None:
+        found.append(Notice("data-keys-unread", f"{data}: {unread}"))
     if lost:
         text = (
             f"{lost} of {counted(rows, 'sequence')} of {data} {'has' if lost == 1 else 'have'} "

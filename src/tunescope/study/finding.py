@@ -129,7 +129,8 @@ def significant(value: float | None, digits: int = 3) -> str:
 NOTICED = frozenset({
     "adapter_name", "alpha_zero", "bad_metadata", "base_name", "batch_larger_than_data",
     "blocks_one_by_one", "capture_unfinished", "config_default", "config_unread", "data_cut",
-    "data_left_out", "data_rejected", "empty_tensor", "factor_left_out", "few_sequences", "float8",
+    "data_keys_unread", "data_left_out", "data_rejected", "empty_tensor", "factor_left_out", "few_sequences",
+    "float8",
     "graphs_replayed", "half_saved", "half_written", "hash_unknown", "header_space", "last_left_out",
     "layers_unused", "left_out", "model_length", "needs_base", "no_change", "no_cuda", "no_delta", "no_index",
     "names_changed", "no_trainer_state", "not_in_index", "not_understood", "published_norms", "rank_mismatch",

@@ -10,6 +10,7 @@ from typing import Any
 
 from tunescope.corpus import Example, Row, Rows, data_hash, read_rows
 from tunescope.corpus.rows import record_of
+from tunescope.corpus.unread import ignored_in
 from tunescope.errors import BadInput, concerning
 from tunescope.lm.texts import Limits, cut_by_model, encoded
 from tunescope.training.recipe import Recipe
@@ -69,6 +70,8 @@ def _notices(domain: Domain) -> Iterator[str]:
         named = "; ".join(f"line {bad['line']}: {bad['reason']}" for bad in rejected[:3])
         more = f" and {record['rejected_rows'] - 3} more" if record["rejected_rows"] > 3 else ""
         yield f"{counted(record['rejected_rows'], 'row')} rejected ({named}{more})"
+    if record["unread"]:
+        yield record["unread"]
     if record["cut_rows"]:
         yield f"{counted(record['cut_rows'], 'row')} left out, for the answer lies behind the last token kept"
     if record["truncated_rows"]:
@@ -96,6 +99,7 @@ def _domain(name: str, rows: Rows, tokenizer: Any, recipe: Recipe, limits: Limit
         "rows": len(rows),
         "rejected": [{"line": bad.line, "reason": bad.reason} for bad in rows.rejected[:100]],
         "rejected_rows": len(rows.rejected),
+        "unread": ignored_in(rows),
         "max_length": limits.within(recipe.max_length),
         "train_rows": len(train),
         "held_out_rows": len(held_out),

@@ -8,7 +8,9 @@ import pytest
 
 from tunescope.corpus import data_hash, read_rows
 from tunescope.corpus.hub import parse_spec
-from tunescope.corpus.rows import Row
+from tunescope.corpus.parts import is_learned
+from tunescope.corpus.rows import Row, record_of, row_of
+from tunescope.corpus.unread import ignored_in
 from tunescope.errors import BadInput, Missing, UsageError
 
 SUMS = [{"prompt": "1+1=", "completion": "2"}, {"prompt": "2+2=", "completion": "4"}]
@@ -223,3 +225,81 @@ def test_one_object_over_many_lines_is_refused_as_such(tmp_path):
         read_rows(path)
     assert caught.value.slug == "data-json"
     assert "data" in str(caught.value.found)
+
+
+def _said(role, content, **more):
+    return {"role": role, "content": content, **more}
+
+
+CHAT = [_said("user", "hi"), _said("assistant", "yo")]
+
+
+@pytest.mark.parametrize(
+    ("record", "named"),
+    [
+        ({"messages": CHAT, "tools": [{"type": "function"}]}, "tools"),
+        ({"messages": CHAT, "images": ["a.png"]}, "images"),
+        ({"messages": CHAT, "loss_mask": [0, 0]}, "loss_mask"),
+        ({"messages": CHAT, "system": "be brief"}, "system"),
+        (
+            {"prompt": "a", "completion": "b", "chat_template_kwargs": {"enable_thinking": False}},
+            "chat_template",
+        ),
+        ({"instruction": "a", "output": "b", "history": [["q", "a"]]}, "history"),
+        ({"messages": [*CHAT[:1], _said("assistant", "yo", reasoning="since")]}, "reasoning"),
+        (
+            {"messages": [*CHAT[:1], _said("assistant", "yo", tool_responses=[{"name": "f"}])]},
+            "tool_responses",
+        ),
+        ({"messages": [*CHAT[:1], _said("assistant", "yo", end_turn=False)]}, "end_turn"),
+        ({"messages": [*CHAT[:1], _said("assistant", "yo", recipient="browser")]}, "recipient"),
+    ],
+)
+def test_what_changes_the_text_and_is_not_read_is_rejected_by_name(tmp_path, record, named):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"text": "fine"}) + "\n" + json.dumps(record) + "\n")
+    (bad,) = read_rows(path).rejected
+    assert bad.line == 2
+    assert named in bad.reason
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {
+            "messages": CHAT,
+            "tools": [],
+            "images": None,
+            "history": [],
+            "system": "",
+            "source": "web",
+            "id": 3,
+        },
+        {"messages": [*CHAT[:1], _said("assistant", "yo", recipient="all", end_turn=True, index=2)]},
+        {"text": "a picture", "image": "a.png"},
+    ],
+)
+def test_fields_that_change_nothing_are_no_matter(tmp_path, record):
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps(record) + "\n")
+    (row,) = read_rows(path)
+    assert row.ignored == ()
+
+
+def test_unknown_keys_of_messages_are_named_with_their_first_line(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    odd = {"messages": [_said("user", "hi", citation="p. 3"), _said("assistant", "yo", explanation="since")]}
+    path.write_text("\n".join(json.dumps(record) for record in ({"messages": CHAT}, odd, odd)))
+    said = ignored_in(read_rows(path))
+    assert said is not None
+    assert all(part in said for part in ("'citation', 'explanation'", "2 rows", "line 2"))
+    assert ignored_in(read_rows(path)[:1]) is None
+
+
+def test_what_the_prompt_of_a_chat_says_is_given_and_not_learned(tmp_path):
+    prompt = [_said("user", "hi"), _said("assistant", "first"), _said("user", "go on")]
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt": prompt, "completion": [_said("assistant", "yo")]}))
+    (row,) = read_rows(path)
+    assert [is_learned(turn) for turn in row.messages if turn["role"] == "assistant"] == [False, True]
+    assert row_of(record_of(row)) == row
