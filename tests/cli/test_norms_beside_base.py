@@ -89,8 +89,10 @@ def _packed(kind: str, module: str) -> dict[str, np.ndarray]:
     codes = np.zeros((D, D // 8), np.int32)
     float8 = {f"{module}.weight": np.ones((D, D), ml_dtypes.float8_e4m3fn)}
     return {
-        "float8 in blocks": float8 | {f"{module}.weight_scale_inv": np.ones((1, 1), np.float32)},
-        "float8 or integers with a scale": float8 | {f"{module}.weight_scale": np.ones(1, np.float32)},
+        "float8 with a scale of another shape": float8 | {f"{module}.weight_scale": np.ones((3, 5), "f4")},
+        "float8 or integers with a scale": {
+            f"{module}.weight": np.ones((D, D), np.int8), f"{module}.weight_scale": np.ones(1, np.float32)
+        },
         "GPTQ or AWQ": {
             f"{module}.qweight": codes, f"{module}.qzeros": codes, f"{module}.scales": np.ones((1, D), "f2")
         },
@@ -100,10 +102,15 @@ def _packed(kind: str, module: str) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize(
     "kind",
-    ["float8 in blocks", "float8 or integers with a scale", "GPTQ or AWQ", "compressed-tensors"],
+    [
+        "float8 with a scale of another shape",
+        "float8 or integers with a scale",
+        "GPTQ or AWQ",
+        "compressed-tensors",
+    ],
 )
 def test_64_beside_a_quantised_base_only_what_needs_no_base_is_stated(tmp_path: Path, kind: str) -> None:
-    """The codes of float8 are numbers too, but without their scale they are no weights."""
+    """Codes are numbers too, but without a scale that fits them they are no weights."""
     module = "model.layers.0.self_attn.q_proj"
     (tmp_path / "base").mkdir()
     save_file(_packed(kind, module), tmp_path / "base" / "model.safetensors")

@@ -1,4 +1,7 @@
-"""Weights that bitsandbytes packed (nf4, fp4, int8), read through its own arithmetic a stretch at a time."""
+"""Weights that bitsandbytes packed (nf4, fp4, int8), read through its own arithmetic a stretch at a time.
+
+Weights of float8 with a scale are read as well (`scaled`).
+"""
 
 import json
 import math
@@ -15,6 +18,7 @@ import numpy as np
 from tunescope.delta import Array, read_only
 from tunescope.errors import BadInput, raised_by
 from tunescope.source.files.tensors import LazyTensor
+from tunescope.source.scaled import unscaled
 
 _STATE = ".quant_state.bitsandbytes__"
 _SCALES = ".SCB"
@@ -28,12 +32,13 @@ class _UndescribedError(Exception):
 
 
 def dequantised(tensors: Mapping[str, LazyTensor], file: object) -> dict[str, LazyTensor]:
-    """The same tensors, with weights in the place of what bitsandbytes packed, where it is installed.
+    """The same tensors, with weights in the place of scaled float8 and of what bitsandbytes packed.
 
-    Their parts stay, so that every tensor is accounted for. Only the small descriptions of the packing are
-    read now. Raises `BadInput` when a weight is read whose scales cannot be unpacked.
+    The latter where bitsandbytes is installed. Their parts stay, so that every tensor is accounted for. Only
+    the small descriptions of the packing are read now. Raises `BadInput` when a weight is read whose scales
+    cannot be unpacked.
     """
-    found = dict(tensors)
+    found = unscaled(tensors)
     if not any(_STATE in name or name.endswith(_SCALES) for name in tensors) or not installed():
         return found
     for name in tensors:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from tunescope.source.dequantised import installed
 from tunescope.source.files.tensors import LazyTensor, is_float
+from tunescope.source.scaled import PART
 
 # What stands beside a packed weight, by the end of its name, and who writes it.
 _BESIDE = (
@@ -21,9 +22,8 @@ _BESIDE = (
 PACKED_PARTS = (
     ".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map", ".SCB", ".weight_format", ".qzeros",
     ".g_idx", ".scales", ".weight_scale", ".weight_scale_inv", ".input_scale", ".weight_zero_point",
-    ".weight_shape", ".qweight", ".weight_packed",
+    ".weight_shape", ".qweight", ".weight_packed", ".scale_weight", ".scale_input", ".weight_scale_2",
 )  # fmt: skip
-PART = "part of a quantised weight"
 # The ends of names of codes that stand in the place of a weight, and of the weight's name.
 _INSTEAD = ((".qweight", ".weight"), (".weight_packed", ".weight"), ("_blocks", ""))
 
@@ -56,7 +56,7 @@ def _named(name: str, tensor: LazyTensor, tensors: Mapping[str, LazyTensor]) -> 
 
 def quantised(name: str, tensors: Mapping[str, LazyTensor]) -> str | None:
     """Why a tensor is no weight but part of a quantised one, `None` where it is a plain tensor."""
-    if name.endswith(PACKED_PARTS) or ".quant_state." in name:
+    if name.endswith(PACKED_PARTS) or ".quant_state." in name or tensors[name].lacking == PART:
         return PART
     if not name.endswith((".weight", "_proj", "_blocks")):
         return None
@@ -70,9 +70,11 @@ def packed(module: str, tensors: Mapping[str, LazyTensor]) -> str | None:
     weight = tensors.get(f"{module}.weight")
     for end, writer in _BESIDE:
         if f"{module}.{end}" in tensors:
-            if writer.startswith("bitsandbytes") and weight is not None and is_float(weight):
-                # Read through bitsandbytes.
+            if writer.startswith(("bitsandbytes", "float8")) and weight is not None and is_float(weight):
+                # Read with its scales, or through bitsandbytes.
                 return None
+            if weight is not None and weight.lacking:
+                return weight.lacking
             lacking = ""
             if writer.startswith("bitsandbytes") and not installed():
                 lacking = "; with bitsandbytes installed they are read"
