@@ -14,7 +14,8 @@ from tunescope.errors import BadInput, Notice
 from tunescope.source.expert_weights import FUSED, TURNED
 from tunescope.source.files.tensors import Entry, LazyTensor, Ledger, is_float
 from tunescope.source.matching import matched, place
-from tunescope.source.quantised import PART, packed, quantised
+from tunescope.source.quantised import packed, quantised
+from tunescope.source.scaled import PART
 from tunescope.source.tied import tied_heads
 from tunescope.source.whole import WholeModel
 
