@@ -7,8 +7,9 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import polars as pl
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import tunescope
 
@@ -122,3 +123,54 @@ def test_64_beside_a_quantised_base_only_what_needs_no_base_is_stated(tmp_path: 
     assert row["relative_norm"] is row["merge_error_bf16"] is None
     assert row["status"] == f"quantised ({kind}): its numbers are codes, not weights"
     assert "not_attached" not in {f["kind"] for f in study.readout["findings"]}
+
+
+EMBED = "model.embed_tokens"
+
+
+def _saved_table(tmp_path: Path, tokens: int) -> tuple[Path, Path]:
+    """A base with a table of 40 tokens, and an adapter that saved one of so many, each value 0.1 larger."""
+    table = np.random.default_rng(2).standard_normal((40, D)).astype(np.float32)
+    rows = np.concatenate([table + np.float32(0.1), np.ones((max(tokens - 40, 0), D), np.float32)])[:tokens]
+    place, root = adapter(tmp_path / "a", MODULES), base(tmp_path / "base")
+    for file, name, values in (
+        (root / "model.safetensors", f"{EMBED}.weight", table),
+        (place / "adapter_model.safetensors", f"base_model.model.{EMBED}.modules_to_save.weight", rows),
+    ):
+        save_file(load_file(file) | {name: values}, file)
+    return place, root
+
+
+@pytest.mark.parametrize("tokens", [43, 37])
+def test_69_a_saved_table_of_another_length_is_a_row_with_a_status(tmp_path: Path, tokens: int) -> None:
+    place, root = _saved_table(tmp_path, tokens)
+    why = f"shapes differ: 40×16 in the base, {tokens}×16 here"
+    study = tunescope.norms(place, base=root)
+    row = study.table.frame.row(-1, named=True)
+    assert (row["component_name"], row["status"]) == ("EMBED", why)
+    assert row["frobenius_norm"] is row["changed_fraction"] is None
+    ledger = study.tables["coverage"].frame
+    assert ledger.filter(pl.col("status") != "used")["reason"].to_list() == [why]
+
+    aligned = tunescope.norms(place, base=root, align_vocab=True).table.frame.row(-1, named=True)
+    common = min(tokens, 40)
+    assert aligned["status"] == f"the first {common} rows; {why}"
+    assert aligned["frobenius_norm"] == pytest.approx(0.1 * np.sqrt(common * D), rel=1e-5)
+    assert aligned["changed_fraction"] == 1
+
+
+def test_what_was_saved_whole_and_is_not_in_the_base_is_said_so(tmp_path: Path) -> None:
+    place, root = adapter(tmp_path / "a", MODULES), base(tmp_path / "base")
+    file = place / "adapter_model.safetensors"
+    save_file(
+        load_file(file) | {"base_model.model.score.modules_to_save.weight": np.ones((2, D), "f4")}, file
+    )
+    ledger = tunescope.norms(place, base=root).tables["coverage"].frame
+    assert ledger.filter(pl.col("status") != "used")["reason"].to_list() == ["saved whole; not in the base"]
+
+
+def test_a_merge_of_a_table_of_another_length_cannot_be_read(tmp_path: Path) -> None:
+    place, root = _saved_table(tmp_path, 43)
+    study = tunescope.verify(root, place, base=root)
+    (found,) = [f for f in study.readout["findings"] if f["kind"] == "unread"]
+    assert "EMBED (shapes differ: 40×16 in the base, 43×16 here)" in found["text"]

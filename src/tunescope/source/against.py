@@ -34,7 +34,8 @@ def opener(base: WholeModel, align_vocab: bool = False) -> Opener:
     def open_against(spec: Any, **given: Any) -> list[Source]:
         if not is_whole(spec):
             beside, headers = _base_source(base, ()), partial(_headers, base)
-            return [with_base(source, base, beside) for source in open_sources(spec, base=headers, **given)]
+            opened = open_sources(spec, base=headers, **given)
+            return [with_base(source, base, beside, align_vocab) for source in opened]
         said, place = parse_spec(spec) if isinstance(spec, str) else (None, os.fspath(spec))
         return [open_difference(place, base, said or default_label(place), align_vocab)]
 

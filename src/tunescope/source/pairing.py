@@ -114,14 +114,11 @@ class _Both:
             return
         shape, pair = tensor.shape, Pair(there, tensor)
         if tensor.shape != there.shape:
-            rows = _common_rows(tensor.shape, there.shape)
-            why = f"shapes differ: {_spelled(there.shape)} in the base, {_spelled(tensor.shape)} here"
-            if rows is None or not self.align_vocab:
-                yield self._incomparable(name, base_name, why)
+            shape, status, resized = _resized(tensor, there, self.align_vocab)
+            if resized is None:
+                yield self._incomparable(name, base_name, status)
                 return
-            shape, status = (rows, *tensor.shape[1:]), f"the first {rows} rows; {why}"
-            length = math.prod(shape)
-            pair = Pair(Stretch(there, 0, length), Stretch(tensor, 0, length))
+            pair = resized
         self.mine.used([name])
         self.other.used([base_name])
         yield from _rows(name, shape, pair, self.kind, status)
@@ -158,6 +155,31 @@ def paired_delta(name: str, tensor: LazyTensor, there: Values, base: WholeModel)
     address = parse(name)
     turned = stored_turned(name, address, tensor.shape, kind)
     return _delta(name, address, tensor.shape, turned, "ok", Pair(there, tensor))
+
+
+def saved_delta(
+    name: str, tensor: LazyTensor, there: LazyTensor, base: WholeModel, align_vocab: bool
+) -> Delta:
+    """The same of a tensor that may have another shape than the base's: without `pair` where it has."""
+    if tensor.shape == there.shape:
+        return paired_delta(name, tensor, there, base)
+    kind, address = str(base.config.get("model_type") or ""), parse(name)
+    shape, status, pair = _resized(tensor, there, align_vocab)
+    return _delta(name, address, shape, stored_turned(name, address, shape, kind), status, pair)
+
+
+def _resized(
+    tensor: LazyTensor, there: LazyTensor, align_vocab: bool
+) -> tuple[tuple[int, ...], str, Pair | None]:
+    """Shape, status and pair of what two tensors of unlike shape have in common; no pair without rows."""
+    rows = _common_rows(tensor.shape, there.shape)
+    why = f"shapes differ: {_spelled(there.shape)} in the base, {_spelled(tensor.shape)} here"
+    if rows is None or not align_vocab:
+        return tensor.shape, why, None
+    shape = (rows, *tensor.shape[1:])
+    length = math.prod(shape)
+    pair = Pair(Stretch(there, 0, length), Stretch(tensor, 0, length))
+    return shape, f"the first {rows} rows; {why}", pair
 
 
 def _common_rows(a: tuple[int, ...], b: tuple[int, ...]) -> int | None:

@@ -1,7 +1,7 @@
 """An adapter beside its base: what is exact only with it, and the base weight of every update."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,8 @@ from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.locate import locate
 from tunescope.source.open import load
 from tunescope.source.opened import Source
-from tunescope.source.pairing import paired_delta
 from tunescope.source.peft_merge import Layer
+from tunescope.source.saved_modules import is_saved_whole, saved_modules
 from tunescope.source.trained_biases import trained_biases
 from tunescope.source.trained_tokens import TOKENS, trained_tokens
 from tunescope.source.tuners.dora import decomposed, unmoved
@@ -27,20 +27,18 @@ from tunescope.source.tuners.miss import BAT
 from tunescope.source.whole import WholeModel
 from tunescope.words import counted
 
-_SAVED = re.compile(r"^(saved module|saved embedding layer|bias)\b")
 _DOWN = re.compile(r"\.lora_(?:embedding_)?A\b")
 _SHARED = "frod_"
 _LACKS_BASE = "needs the base"
-_COPY = re.compile(r"\.(original_module\.|base_layer\.(?!bias$))")
 _BIAS = re.compile(r"(^|\.)bias$")
-_WRAPPED = re.compile(r"\.(modules_to_save|ln_tuning_layers)(\.[A-Za-z_]\w*)?(?=\.(weight|bias)$)")
 
 
-def with_base(source: Source, base: WholeModel, base_source: Source) -> Source:
+def with_base(source: Source, base: WholeModel, base_source: Source, align_vocab: bool = False) -> Source:
     """The source with its base beside it.
 
     Every delta gets its base weight; DoRA and the methods that multiply W (`NEEDS_BASE`, `pending`) get their
-    exact ΔW; modules and biases that were saved whole, and tokens trained on their own, become differences.
+    exact ΔW; modules and biases that were saved whole, and tokens trained on their own, become differences,
+    or rows with a status where the base has them in another shape.
     """
     if source.published is not None:
         return source
@@ -50,14 +48,15 @@ def with_base(source: Source, base: WholeModel, base_source: Source) -> Source:
     exact = list(_exact(source, deltas, tensors, base))
     multiplied, missed = made_whole(source.pending, base)
     known = {delta.address for delta in exact}
-    saved = [delta for delta in _saved(source, tensors, base) if delta.address not in known]
-    saved = trained_biases(deltas, tensors, saved, base)
-    extra = [*multiplied, *saved, *trained_tokens(source, tensors, base)]
+    saved = saved_modules(source, tensors, base, align_vocab)
+    whole = [delta for delta in saved.deltas if delta.address not in known]
+    whole = trained_biases(deltas, tensors, whole, base)
+    extra = [*multiplied, *whole, *trained_tokens(source, tensors, base), *saved.incomparable]
     addresses = distinct_addresses([d.address for d in (*exact, *extra)])
     named = zip((*exact, *extra), addresses, component_names(addresses), strict=True)
-    made = tuple(replace(d, address=a, component_name=n) for d, a, n in named)
-    used = {name for delta in made for name in delta.tensors}
-    coverage = tuple(replace(e, status="used", reason="") if e.tensor in used else e for e in source.coverage)
+    every = [replace(d, address=a, component_name=n) for d, a, n in named]
+    made, apart = every[: len(every) - len(saved.incomparable)], every[len(every) - len(saved.incomparable) :]
+    coverage = _coverage(source, made, saved.reasons)
     lacking = any(e.status != "used" and e.reason.endswith(_LACKS_BASE) for e in coverage)
     settled = [n for n in source.notices if n.slug == "left-out" and n.text.endswith(_LACKS_BASE)]
     still = tuple(
@@ -66,12 +65,23 @@ def with_base(source: Source, base: WholeModel, base_source: Source) -> Source:
     )  # fmt: skip
     return replace(
         source,
-        deltas=made,
+        deltas=tuple(made),
+        incomparable=tuple(apart),
         pending=(),
         coverage=coverage,
         notices=(*still, *missed, *without_magnitudes(source)),
         base=base_source,
     )
+
+
+def _coverage(source: Source, made: Sequence[Delta], reasons: Mapping[str, str]) -> tuple[Entry, ...]:
+    """The ledger beside the base: what is part of a ΔW now, and why the rest is not."""
+    used = {name for delta in made for name in delta.tensors}
+    return tuple(
+        replace(e, status="used", reason="") if e.tensor in used else
+        replace(e, reason=reasons.get(e.tensor, e.reason))
+        for e in source.coverage
+    )  # fmt: skip
 
 
 def needs_base(source: Source) -> bool:
@@ -155,7 +165,7 @@ def _through_peft(source: Source, tensors: Mapping[str, LazyTensor], base: Whole
         if (module := _module_of(plain, base)) is not None:
             modules.setdefault(module, {})[plain.removeprefix(f"{module}.")] = tensor
     for module, parts in modules.items():
-        if any(_WRAPPED.search(f".{part}") for part in parts) or all(map(_BIAS.search, parts)):
+        if any(is_saved_whole(f".{part}") for part in parts) or all(map(_BIAS.search, parts)):
             continue
         share = _share(shared, module)
         yield from _layer(source, module, parts, share, base)
@@ -208,18 +218,3 @@ def _module_of(name: str, base: WholeModel) -> str | None:
         if tensor is not None and len(tensor.shape) == 2 and is_float(tensor):
             return module
     return None
-
-
-def _saved(source: Source, tensors: Mapping[str, LazyTensor], base: WholeModel) -> Iterator[Delta]:
-    """Modules and biases that were trained whole, as differences from the base's."""
-    norms = source.config.get("peft_type") == "LN_TUNING"
-    entries: Mapping[str, Entry] = {entry.tensor: entry for entry in source.coverage}
-    for name, tensor in tensors.items():
-        entry = entries.get(name)
-        whole = entry is not None and entry.status != "used" and _SAVED.match(entry.reason)
-        if not (whole or norms) or _COPY.search(name) or not is_float(tensor):
-            continue
-        plain = _WRAPPED.sub("", strip_wrappers(name)).replace(".base_layer.", ".")
-        there = base.tensors.get(plain)
-        if there is not None and is_float(there) and there.shape == tensor.shape:
-            yield replace(paired_delta(plain, tensor, there, base), tensors=(name,))

@@ -93,6 +93,7 @@ def touched(merged: Source, adapters: Sequence[Source]) -> tuple[list[Candidates
                 continue
             pairs[there] = part
             found.setdefault(there, {})[adapter.label] = (delta,)
+        unread += [Unread(adapter.label, d.component_name, d.address, d.status) for d in adapter.incomparable]
         unread += [
             Unread(adapter.label, str(p.address), p.address, "no such weight in the base")
             for p in adapter.pending
