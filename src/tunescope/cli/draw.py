@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from tunescope.cli.loading import load_drawing
 from tunescope.study import completion
 from tunescope.study.options import parse_formats
 from tunescope.words import counted
@@ -49,6 +50,8 @@ def command(studies: tuple[Path, ...], figures: str, limits: str | None, quiet: 
 
     # All are read before one is written, so that a wrong name among several changes nothing.
     opened = [(folder, read(folder)) for folder in studies]
+    if formats:
+        load_drawing()
     with shown(quiet) as tell:
         for folder, study in opened:
             study.save(folder, overwrite=True, figures=formats, limits=limits, tell=tell)

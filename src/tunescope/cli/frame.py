@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tunescope.cli.configuration import config_option
-from tunescope.cli.loading import collect
+from tunescope.cli.loading import collect, load_drawing
 from tunescope.errors import brief, printable
 from tunescope.reader import reading
 from tunescope.study.command import Asked, Command
@@ -109,6 +109,8 @@ def _run(command: Command, options: dict[str, Any], frame: Mapping[str, Any]) ->
         if study is None:
             return 0
         if out is not None:
+            if figures:
+                load_drawing()
             study.save(
                 out, overwrite=frame["overwrite"], figures=figures, tell=tell,
                 spreadsheet_safe=frame["spreadsheet_safe"], report=frame["report"],

@@ -17,3 +17,13 @@ def collect() -> None:
     if not gc.isenabled():
         gc.freeze()
         gc.enable()
+
+
+def load_drawing() -> None:
+    """Load what draws, without what only `help` in an interpreter would show."""
+    # Deferred: matplotlib takes longer to load than all else, and --help needs none of it.
+    from tunescope.picture.loading import load_without_help
+
+    collect_later()
+    load_without_help()
+    collect()

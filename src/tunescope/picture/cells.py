@@ -1,13 +1,14 @@
 """Cells of a map: pixels where a picture has pixels, rectangles where it has vectors; and their scale."""
 
 from collections.abc import Sequence
+from io import StringIO
 from textwrap import fill
 from typing import Any, Literal
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap, Normalize, to_hex
+from matplotlib.colors import Colormap, Normalize
 from matplotlib.image import AxesImage
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
@@ -49,8 +50,8 @@ class Cells(AxesImage):
         if renderer.seen if both else hasattr(renderer, "buffer_rgba"):
             image, left, bottom = tiles.pixels()
             (renderer.pixels if both else renderer).draw_image(gc, left, bottom, image)
-        if both and renderer.written:
-            _write(tiles, renderer)
+        if both and renderer.text is not None:
+            _write(tiles, renderer.vectors, renderer.text, renderer.share)
         elif not both and not hasattr(renderer, "buffer_rgba"):
             _draw(tiles, renderer, gc)
         gc.restore()
@@ -81,17 +82,22 @@ def _draw(tiles: Tiles, renderer: Any, gc: Any) -> None:
     renderer.close_group("cells")
 
 
-def _write(tiles: Tiles, renderer: Both) -> None:
-    """Write the rectangles as text: a call for each colour would take longer than the rest of the picture."""
-    vectors = renderer.vectors
+def _write(tiles: Tiles, vectors: Any, text: StringIO, share: float) -> None:
+    """Write the rectangles into the text of the vectors, whose units are `share` of a pixel.
+
+    A call of the renderer, or of its writer, for each colour would take longer than the rest of the picture.
+    """
     vectors.open_group("cells")
     # Edges that are not smoothed meet without a seam.
     vectors.writer.start("g", attrib={"shape-rendering": "crispEdges"})
+    # A note is what ends the writer's open tag.
+    vectors.writer.comment("a path for each colour")
     for rgba, corners in tiles.rectangles():
-        colour, ends = to_hex(rgba), corners * renderer.share
+        ends = corners * share
         ends[:, [1, 3]] = vectors.height - ends[:, [3, 1]]
-        path = "".join(f"M{x0:g} {y0:g}H{x1:g}V{y1:g}H{x0:g}z" for x0, y0, x1, y1 in ends.round(2).tolist())
-        vectors.writer.element("path", d=path, fill=colour)
+        path = "".join([f"M{x0:g} {y0:g}H{x1:g}V{y1:g}H{x0:g}z" for x0, y0, x1, y1 in ends.round(2).tolist()])
+        red, green, blue, _ = (round(255 * part) for part in rgba)
+        text.write(f'<path d="{path}" fill="#{red:02x}{green:02x}{blue:02x}"/>\n')
     vectors.writer.end("g")
     vectors.close_group("cells")
 

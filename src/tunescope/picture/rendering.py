@@ -1,5 +1,6 @@
 """One walk over a figure's artists that draws its pixels and its vectors at once."""
 
+from io import StringIO
 from typing import Any
 
 from matplotlib.backend_bases import RendererBase
@@ -11,12 +12,15 @@ UNITS = 72.0
 
 
 class Both(RendererBase):
-    """A renderer that hands every call to one of pixels and to one of vectors, whose units are points."""
+    """A renderer that hands every call to one of pixels and to one of vectors, whose units are points.
 
-    def __init__(self, pixels: Any, seen: bool, vectors: Any, written: bool) -> None:
+    `text` is what the vectors are written into, where they are.
+    """
+
+    def __init__(self, pixels: Any, seen: bool, vectors: Any, text: StringIO | None) -> None:
         super().__init__()
-        self.pixels, self.vectors = pixels, vectors
-        self.seen, self.written = seen, written
+        self.pixels, self.vectors, self.text = pixels, vectors, text
+        self.seen, self.written = seen, text is not None
         self.width, self.height, self.dpi = pixels.width, pixels.height, pixels.dpi
         self.share = UNITS / pixels.dpi
         self.to_points = Affine2D().scale(self.share)

@@ -66,17 +66,18 @@ def _write(study: Study, work: Path, how: Mapping[str, Any], tell: Tell) -> None
 @contextmanager
 def _settled() -> Iterator[None]:
     """Spare the collector of garbage what is there already: pictures are many objects of short lives."""
-    if gc.get_freeze_count() or not gc.isenabled():
-        yield
-        return
     young, *older = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(max(young, _YOUNG), *older)
+    # What someone else set aside stays so.
+    ours = not gc.get_freeze_count()
+    if ours:
+        gc.freeze()
+    gc.set_threshold(max(young, _YOUNG) if young else 0, *older)
     try:
         yield
     finally:
         gc.set_threshold(young, *older)
-        gc.unfreeze()
+        if ours:
+            gc.unfreeze()
 
 
 def _draw(study: Study, figures: Path, formats: Sequence[str], tell: Tell) -> None:
