@@ -23,6 +23,11 @@ METHOD = "full"
 # Models whose projections are stored (d_in, d_out).
 _CONV1D = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
 _CONV1D_NAMES = re.compile(r"(^|\.)(c_attn|c_proj|c_fc|q_attn)(\.weight)?$")
+# Layers that embed by a product, stored like any other: of patches, of times, projections among embeddings.
+_LINEAR = re.compile(
+    r"(proj|patch|linear|dense|fc|mapping|vision_embed|embedder)[^.]*(\.\d+)*$|time(step)?_(text_)?embed",
+    re.I,
+)
 _FUSED_BIASES = re.compile(r"(^|\.)experts\.[A-Za-z_]\w*[._]bias$")
 
 
@@ -208,6 +213,7 @@ def stored_turned(name: str, address: Address, shape: tuple[int, ...], kind: str
     if len(shape) != 2:
         return False
     table = address.family == "embedding" and address.component != "LM_HEAD"
+    table = table and not _LINEAR.search(address.module_type)
     return table or (kind in _CONV1D and _CONV1D_NAMES.search(name) is not None)
 
 

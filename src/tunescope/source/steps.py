@@ -38,8 +38,8 @@ _BEFORE = r"(?:.*[-_.= ])?"
 _AHEAD = r"(?:.*[-_= ])?"
 # A fraction is a step only of thousands or millions: `step-1.5` is a version.
 _COUNT = r"(?P<number>\d+(?:\.\d+)?[km]|\d+)"
-# What else Lightning, NeMo and OLMo say behind a step: `-val_loss=0.53`, `-tokens4B`.
-_BEHIND = r"(?:-[A-Za-z_]+=-?\d+(?:\.\d+)?|[-_]epoch[-_=]?\d+|-tokens\d+(?:\.\d+)?[KMBT])*"
+# What else Lightning, NeMo, OLMo and OpenRLHF say behind a step: `-val_loss=0.53`, `-tokens4B`.
+_BEHIND = r"(?:_hf|-[A-Za-z_]+=-?\d+(?:\.\d+)?|[-_]epoch[-_=]?\d+|-tokens\d+(?:\.\d+)?[KMBT])*"
 _STEP = r"(?:checkpoint|ckpt|global_?step|step|iter|iteration|update)s?"
 BY_WORD: tuple[Rule, ...] = (
     _rule(
@@ -55,14 +55,17 @@ BY_PLACE: tuple[Rule, ...] = (
     _rule(r"^(?P<number>\d{4,})_adapters$", "step", "mlx-lm"),
     _rule(r"^.+-step(?P<number>\d{8})$", "step", "kohya-ss sd-scripts, musubi-tuner"),
     _rule(r"^.+-(?P<number>\d{6})$", "epoch", "kohya-ss sd-scripts, musubi-tuner"),
-    _rule(r"^.+_(?P<number>\d{9})$", "step", "ai-toolkit"),
+    _rule(r"^.+_(?P<number>\d{9})(?:_(?:high|low)_noise)?$", "step", "ai-toolkit"),
+    _rule(r"^.*-save-(?P<number>\d+)-\d+-\d+$", "step", "OneTrainer: step, epoch, step of the epoch"),
 )
 
 
 _TIMES = {"k": 1_000, "m": 1_000_000}
 # Parts of a name that change with the step and part no series.
 _ALONG = re.compile(
-    r"(epoch|step)([-_=]?)\d+|([-_]?[A-Za-z_]+=)-?\d+(?:\.\d+)?|(-tokens)\d[\d.]*[KMBT]", re.I
+    r"(?:epoch|step)[-_=]?\d+|[-_]?[A-Za-z_]+=-?\d+(?:\.\d+)?|-tokens\d[\d.]*[KMBT]|^-\d+-\d+$|"
+    r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d",
+    re.I,
 )
 _BARE = re.compile(r"^\d+$")
 # Bare numbers that count no steps: days (20260131), and seconds of a clock or longer.
@@ -121,8 +124,7 @@ def _parted(path: Path) -> tuple[str, str]:
 
 
 def _placeless(found: re.Match[str]) -> str:
-    word, joint, metric, tokens = found.groups()
-    return f"{word}{joint}#" if word else f"{metric or tokens}#"
+    return re.sub(r"\d[\d.]*", "#", found[0])
 
 
 def _counted(text: str, path: Path) -> int | None:

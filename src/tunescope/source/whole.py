@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,11 @@ from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.model_files import open_model_files
 from tunescope.source.quantised import codes_named
+from tunescope.words import counted
 
+# What PEFT puts around a layer that it adapts and around a module that it saves, and its factors beside.
+_WRAPPED = re.compile(r"\.(?:base_layer|modules_to_save\.[^.]+)(?=\.)")
+_FACTOR = re.compile(r"\.lora_(?:A|B|embedding_A|embedding_B|magnitude_vector)(?:\.|$)")
 # A model's config is a few kilobytes; what is much larger is none.
 _LARGEST_CONFIG = 1 << 22
 
@@ -63,10 +68,30 @@ def _model(
         for name, tensor in file.tensors.items():
             plain = prefix + strip_wrappers(name)
             tensors[plain if plain not in tensors else prefix + name] = tensor
+    tensors, unmerged = _unwrapped(tensors)
     files = tuple(file for _, file in opened)
     config, said = ({}, []) if folder is None else _config(folder)
-    noticed = (*notices, *(n for file in files for n in file.notices), *said)
+    noticed = (*notices, *unmerged, *(n for file in files for n in file.notices), *said)
     return WholeModel(location, codes_named(dequantised(tensors, location)), files, noticed, config)
+
+
+def _unwrapped(tensors: Mapping[str, LazyTensor]) -> tuple[dict[str, LazyTensor], list[Notice]]:
+    """The tensors of a model that PEFT wrapped under the model's own names, and what is not merged there."""
+    factors = [name for name in tensors if _FACTOR.search(name)]
+    if not factors and not any(_WRAPPED.search(name) for name in tensors):
+        return dict(tensors), []
+    plain: dict[str, LazyTensor] = {}
+    for name, tensor in tensors.items():
+        own = _WRAPPED.sub("", name)
+        plain[own if own not in tensors and own not in plain else name] = tensor
+    if not factors:
+        return plain, []
+    text = (
+        f"{counted(len(factors), 'tensor')} of an adapter lie unmerged among the weights, such as "
+        f"{factors[0]}: they are part of no weight here, and what they add is not measured; save the adapter "
+        "by itself, or merge it"
+    )
+    return plain, [Notice("unmerged", text)]
 
 
 def _config(folder: Path) -> tuple[Mapping[str, Any], list[Notice]]:

@@ -299,3 +299,41 @@ def test_links_under_other_names_are_the_models_that_they_lead_to(
     frame = tunescope.norms(places["tuned"], base=places["base"]).table.frame
     wanted = float(np.linalg.norm(weights["tuned"].astype(np.float64) - weights["base"]))
     assert frame["frobenius_norm"].to_list() == pytest.approx([wanted], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "turned"),
+    [
+        ("vision_model.embeddings.patch_projection", False),
+        ("vision_tower.embeddings.patch_embedding", False),
+        ("model.vision_embed_tokens", False),
+        ("transformer.x_embedder", False),
+        ("time_embedding.linear_1", False),
+        ("encoder.embedding_hidden_mapping_in", False),
+        ("model.embed_tokens", True),
+        ("embeddings.word_embeddings", True),
+        ("text_model.embeddings.position_embedding", True),
+        ("decoder.embed_tokens.1", True),
+        ("lm_head", False),
+    ],
+)
+def test_tables_are_turned_and_layers_that_embed_by_a_product_are_not(
+    tmp_path: Path, name: str, turned: bool
+) -> None:
+    base = {f"{name}.weight": normal(6, 4)}
+    (found,) = paired(tmp_path, base, moved(base)).deltas
+    assert (found.d_out, found.d_in) == ((4, 6) if turned else (6, 4))
+
+
+def test_a_wrapped_model_is_compared_under_its_own_names_and_its_factors_are_said(tmp_path: Path) -> None:
+    base = decoder()
+    wrapped = dict(moved(base))
+    wrapped[Q.replace(".weight", ".base_layer.weight")] = wrapped.pop(Q)
+    wrapped[Q.replace(".weight", ".lora_A.default.weight")] = normal(2, 4)
+    wrapped[Q.replace(".weight", ".lora_B.default.weight")] = normal(6, 2)
+    tuned = open_whole(saved(tmp_path / "wrapped", wrapped))
+    # Q, moved as every weight was.
+    found = by_name(pair_models(open_whole(saved(tmp_path / "base", base)), tuned).deltas)[Q]
+    assert norm(found) == pytest.approx(0.5 * np.sqrt(24), rel=1e-6)
+    (said,) = tuned.notices
+    assert (said.slug, "2 tensors" in said.text) == ("unmerged", True)
