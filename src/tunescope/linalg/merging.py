@@ -18,6 +18,8 @@ Float64 = NDArray[np.float64]
 _STRETCH = 1 << 15
 # So many updates are tried in every order, more of them as they were named and the other way round.
 _PERMUTED = 4
+# Of so many one may be added once more: of two in any order, of three as they were named.
+_REPEATED = 3
 # Grids that are computed on in float32, and where a merger rounds, by their numbers in merging.c.
 _NARROW = ("bfloat16", "float16")
 _UPDATES, _BASE, _IN_TURN = 1, 2, 4
@@ -96,17 +98,29 @@ class Way:
 
 def ways(grid: str, k: int, on_grid: bool) -> Iterator[Way]:
     """Every way of merging k updates on a grid, the commonest first; `on_grid`: the base lies on it."""
-    every = tuple(range(k))
-    orders: list[tuple[int, ...]] = [()]
-    if k == 1:
-        orders.append((0, 0))
-    else:
-        orders += permutations(every) if k <= _PERMUTED else (every, every[::-1])
-        orders.append(every + every)
     for rounds_base in (False,) if on_grid else (False, True):
-        for order in orders:
+        for order in _orders(k):
             for rounds_updates in (False, True):
                 yield Way(grid, order, rounds_updates, rounds_base)
+
+
+def _orders(k: int) -> list[tuple[int, ...]]:
+    """All at once, one by one in turn, all of them twice, and one of few once more than the others.
+
+    >>> _orders(1), len(_orders(2)), len(_orders(3))
+    ([(), (0, 0)], 10, 17)
+    """
+    every = tuple(range(k))
+    if k == 1:
+        return [(), (0, 0)]
+    turns = list(permutations(every)) if k <= _PERMUTED else [every, every[::-1]]
+    again = [
+        (*turn[:i], a, *turn[i:])
+        for turn in (turns if k == 2 else [every] if k <= _REPEATED else [])
+        for a in every
+        for i in range(k + 1)
+    ]
+    return list(dict.fromkeys([(), *turns, every + every, *again]))
 
 
 def arithmetic(values: Array, grid: str) -> str:

@@ -211,16 +211,8 @@ class _Equations:
 
     def _slice(self, c: Float64, way: Float64, most: float, draw: np.random.Generator) -> tuple[Float64, int]:
         """Another point along a way where at most so many values come out unequal."""
-        low, high = -draw.random(), 0.0
-        high = low + 1
-        for _ in range(_OUT):
-            if self._unequal(c + low * way) > most:
-                break
-            low *= 2
-        for _ in range(_OUT):
-            if self._unequal(c + high * way) > most:
-                break
-            high *= 2
+        start = draw.random()
+        low, high = (self._beyond(c, way, most, t) for t in (-start, 1 - start))
         while high - low > 1e-6:
             t = low + (high - low) * draw.random()
             there = c + t * way
@@ -229,6 +221,14 @@ class _Equations:
                 return there, unequal
             low, high = (t, high) if t < 0 else (low, t)
         return c, self._unequal(c)
+
+    def _beyond(self, c: Float64, way: Float64, most: float, t: float) -> float:
+        """So far along a way, doubled, that more values come out unequal."""
+        for _ in range(_OUT):
+            if self._unequal(c + t * way) > most:
+                break
+            t *= 2
+        return t
 
     def _noise(self, c: Float64) -> Float64:
         """The standard errors that the residual leaves, through the slopes of the equations."""

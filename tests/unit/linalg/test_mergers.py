@@ -65,6 +65,18 @@ def test_three_errors_hold_the_truth_however_the_merger_rounded(
     assert found.exact > 0.95
 
 
+@pytest.mark.parametrize("ratio", [3e-2, 1e-3, 3e-5])
+@pytest.mark.parametrize("order", ["aba", "aab", "abb", "baa", "abca", "abbc"])
+def test_one_update_merged_once_more_than_the_others_is_read_back(order: str, ratio: float) -> None:
+    labels = sorted(set(order))
+    W, updates = module(1, ratio, len(labels), "bfloat16")
+    after = one_by_one(W, [updates[labels.index(label)] for label in order], "bfloat16")
+    found, _ = Mergers().read(W, after, updates, labels, "bfloat16")
+    assert (np.abs(found.values - [order.count(label) for label in labels]) <= 3 * found.errors).all()
+    assert (found.errors < 0.06).all()
+    assert found.exact > 0.98
+
+
 @pytest.mark.parametrize("k", [1, 2])
 @pytest.mark.parametrize("ratio", [1e-2, 1e-3, 1e-4])
 @pytest.mark.parametrize("stored", ["float32", "bfloat16"])
