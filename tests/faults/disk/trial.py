@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import tunescope
+import tunescope.demo.family
 from tunescope.cli import main
 from tunescope.hashes import sha256_of
 
 from .commands import COMMANDS, make_inputs
+from .pictures import drawn_in, write_as_drawn
 from .shim import Shim
 
 # Exit codes by which an interrupted command may end; zero where the fault came when all was done.
@@ -49,6 +51,10 @@ class Bench:
         self._earlier = folder / "earlier"
         # What a sweep without a fault ends with, by file.
         self._straight: dict[str, str] = {}
+        # What faults left that the same command was seen to complete; the same bytes are completed again.
+        self._completed: set[tuple[str, ...]] = set()
+        # The pictures of the run without a fault, which those with one write without drawing them again.
+        self._pictures: dict[str, bytes] = {}
         forked(lambda: make_inputs(self._inputs))
         code = forked(lambda: run(["norms", self._inputs / "b", "-o", self._earlier, "--figures", "none"]))
         assert code == 0, f"the earlier study cannot be made: exit {code}"
@@ -64,6 +70,18 @@ class Bench:
 
         What the command has imported by its end is imported here then, so that no trial has to.
         """
+        self._pictures = {}
+        count = self._counted(over)
+        if self._out.is_dir() and (drawn := drawn_in(self._out)):
+            self._pictures = drawn
+            again = self._counted(over)
+            assert again == count, f"pictures that are not drawn again make {again} points of {count}"
+        if self._tried.makes == "sweep":
+            self._straight = self._trained()
+            assert self._straight, "a sweep without a fault leaves no runs"
+        return count
+
+    def _counted(self, over: bool) -> int:
         self._begin(over)
         record = self._inputs.parent / "counted.json"
 
@@ -80,17 +98,28 @@ class Bench:
             # Some come about while another is imported, and cannot be by their own names.
             with contextlib.suppress(ImportError, AttributeError):
                 importlib.import_module(name)
-        if self._tried.makes == "sweep":
-            self._straight = self._trained()
-            assert self._straight, "a sweep without a fault leaves no runs"
         return int(count)
 
     def lost(self, fault: str, point: int, over: bool) -> Lost | None:
         """None where the fault is answered, the output whole or absent, and the same command completes it."""
         before = self._begin(over)
         code = forked(lambda: self._run(Shim(fault, point), over))
-        said = self._wrong(fault, code, before)
+        if code not in _ENDS[fault] | {0}:
+            return Lost(self.command, fault, point, over, f"exit {code}")
+        left = (str(over), *self._left())
+        if left in self._completed:
+            return None
+        said = self._wrong(before)
+        if said is None:
+            self._completed.add(left)
         return None if said is None else Lost(self.command, fault, point, over, said)
+
+    def _left(self) -> list[str]:
+        """Every path that is there, with what it holds."""
+        return [
+            f"{path.relative_to(self._place)} {sha256_of(path) if path.is_file() else ''}"
+            for path in sorted(self._place.rglob("*"))
+        ]
 
     def _begin(self, over: bool) -> str | None:
         """A fresh place, or one with an earlier study of another source; its record."""
@@ -103,6 +132,10 @@ class Bench:
 
     def _run(self, shim: Shim, over: bool) -> int:
         shim.install()
+        if self._pictures:
+            write_as_drawn(self._pictures)
+        if self._tried.makes == "demo":
+            tunescope.demo.family.LAYERS = 2
         again = ["--overwrite"] if over and not self._tried.in_place else []
         return run([*self._tried.arguments(self._inputs, self._out), *again])
 
@@ -114,10 +147,8 @@ class Bench:
         record = self._out / "study.json"
         return record.read_text() if record.is_file() else None
 
-    def _wrong(self, fault: str, code: int, before: str | None) -> str | None:
-        """What is wrong after the fault: its exit code, the output, or what the same command makes of it."""
-        if code not in _ENDS[fault] | {0}:
-            return f"exit {code}"
+    def _wrong(self, before: str | None) -> str | None:
+        """What is wrong after the fault: the output, or what the same command makes of it."""
         if self._tried.makes == "sweep":
             return self._wrong_sweep()
         if self._tried.makes == "page":

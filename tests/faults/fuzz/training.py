@@ -132,7 +132,7 @@ TRAINING = {
     "sweep_record": Kind(_sweep, _asked_of_run, _JSON),
     "sweep_marker": Kind(_marker, _asked_of_run, {"bytes": bytewise}),
     "checkpoint_state": Kind(_checkpoint, _went_on, _JSON),
-    "capture_part": Kind(_part, lambda p: tunescope.trajectory(p.parents[1]), _TABLE, slow=12),
+    "capture_part": Kind(_part, lambda p: tunescope.trajectory(p.parents[1]), _TABLE, slow=32),
     "capture_stopped": Kind(_stopped, lambda p: tunescope.trajectory(p.parents[1]), _JSON, slow=8),
     "capture_start": Kind(
         _start,
