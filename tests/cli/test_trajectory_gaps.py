@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 from safetensors.numpy import save_file
+
+from tunescope.training.recording import SCHEMA, Recording
 
 
 def whole(folder: Path, size: float, last: int | None = None) -> None:
@@ -71,3 +74,34 @@ def test_base_is_answered_with_the_option_that_is_meant(run: Any, holed: Path) -
     assert ran.code == 2
     assert "--start" in ran.err
     assert "--base" not in run("trajectory", "--help").out
+
+
+def test_a_capture_that_stopped_is_said_in_every_output_and_in_the_exit_status_under_strict(
+    run: Any, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "cut", tmp_path / "out"
+    recording = Recording(folder, {"planned_steps": 40})
+    folder.mkdir()
+    recording.begin(0)
+    for step in (0, 10, 20):
+        rows = [
+            {
+                "step": step, "epoch": step / 40, "stack": "model", "layer": layer,
+                "module_type": "mlp.up_proj", "component_name": f"L{layer}_MLP_UP", "factor": factor,
+                "numel": 64, "mean": 1e-5 * step, "variance": 1e-9 * step, "abs_mean": 1e-4 * step,
+                "abs_variance": 1e-9 * step,
+                "delta_frobenius_norm": 0.01 * step,
+            }
+            for layer in range(3) for factor in "AB"
+        ]  # fmt: skip
+        recording.append(step, pl.DataFrame(rows, schema=SCHEMA))
+    capture = {"status": "stopped", "reason": "No space left on device"}
+    (folder / "run.json").write_text(json.dumps({"status": "capture_stopped", "capture": capture}))
+    ran = run("trajectory", folder, "-o", out)
+    said = "3 captures, up to step 20 of 40; the capture stopped (No space left on device)"
+    assert ran.code == 0
+    assert said in ran.err
+    for name in ("tables/readout.json", "readout.md", "results.md", "report.html", "figures/captions.md"):
+        assert said in (out / name).read_text(), name
+    assert said in run("trajectory", folder).out
+    assert run("trajectory", folder, "--strict").code == 1

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+import tunescope
 from tunescope.errors import BadInput, Missing, TunescopeError
 from tunescope.source import open_source
 
@@ -180,12 +181,13 @@ def test_hostile_names_are_escaped_in_errors(tmp_path: Path) -> None:
     assert len(text) < 5000
 
 
-def test_a_hundred_thousand_expert_tensors_are_read(tmp_path: Path) -> None:
+def _experts(folder: Path, layers: int, experts: int) -> Path:
+    """An adapter of two weights of every expert."""
     factors = [(f"{w}.lora_{f}", shape) for w in ("w1", "w2") for f, shape in (("A", [1, 2]), ("B", [2, 1]))]
     names = [
         (f"base_model.model.model.layers.{layer}.mlp.experts.{expert}.{factor}.weight", shape)
-        for layer in range(50)
-        for expert in range(500)
+        for layer in range(layers)
+        for expert in range(experts)
         for factor, shape in factors
     ]
     header = {
@@ -193,13 +195,29 @@ def test_a_hundred_thousand_expert_tensors_are_read(tmp_path: Path) -> None:
         for i, (name, shape) in enumerate(names)
     }
     text = json.dumps(header).encode()
-    path = tmp_path / "adapter_model.safetensors"
-    path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(4 * len(names)))
-    (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 1, "lora_alpha": 1}')
-    source = open_source(tmp_path)
+    data = np.random.default_rng(0).normal(size=2 * len(names)).astype(np.float16).tobytes()
+    (folder / "adapter_model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + data)
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA", "r": 1, "lora_alpha": 1}')
+    return folder
+
+
+def test_a_hundred_thousand_expert_tensors_are_read(tmp_path: Path) -> None:
+    source = open_source(_experts(tmp_path, 50, 500))
     assert len(source.coverage) == 100_000
     assert len({delta.component_name for delta in source.deltas}) == 50_000
     assert source.deltas[-1].address.expert == 499
+
+
+def test_a_page_of_many_experts_takes_few_bytes_each_and_its_sentences_none(tmp_path: Path) -> None:
+    written = {}
+    for experts in (10, 300):
+        folder = tmp_path / str(experts)
+        folder.mkdir()
+        study = tunescope.norms(f"a={_experts(folder, 10, experts)}").save(folder / "out", figures=())
+        written[experts] = [(study / name).stat().st_size for name in ("report.html", "readout.md")]
+    few, many = written.values()
+    assert many[0] - few[0] < 50 * 2 * 10 * 290
+    assert many[1] < few[1] + 1_000
 
 
 def test_a_missing_path_is_exit_4_and_no_hub_lookup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
