@@ -14,6 +14,7 @@ from tunescope.corpus import hub
 from tunescope.errors import BadInput
 from tunescope.lm.foreign_code import TRUST, refuse_foreign_code
 from tunescope.lm.pretrained import load_config, load_model, load_tokenizer
+from tunescope.lm.verification import said_of
 
 pytest.importorskip("transformers")
 
@@ -113,7 +114,19 @@ def test_a_data_set_that_is_a_script_is_refused(monkeypatch):
 
 
 # Loads that could run code of what they load, and what they are given where they take no such setting.
-_LOADS = {"from_pretrained", "load_dataset", "pipeline"}
+_LOADS = {
+    "from_pretrained",
+    "load_dataset",
+    "load_dataset_builder",
+    "pipeline",
+    "from_config",
+    "get_tokenizer",
+}
+# These run code whatever they are told, or load what is foreign without being asked whether they may.
+_NEVER = {
+    "exec", "eval", "get_class_from_dynamic_module", "load_from_disk", "unsafe_load", "full_load", "hub_load",
+    "run_path", "run_module", "spec_from_file_location", "exec_module",
+}  # fmt: skip
 
 
 def test_every_load_of_the_package_says_that_foreign_code_is_off():
@@ -132,14 +145,60 @@ def test_every_load_of_the_package_says_that_foreign_code_is_off():
     assert TRUST == {"trust_remote_code": False}
 
 
-def test_weights_of_a_model_that_are_a_pickle_with_code_are_refused(model, tmp_path):
-    class Runs:
-        def __reduce__(self):
-            return open, (str(tmp_path / "mark"), "w")
+class Runs:
+    """Opens a file to write when it is unpickled."""
 
+    def __init__(self, target):
+        self.target = target
+
+    def __reduce__(self):
+        return open, (str(self.target), "w")
+
+
+def test_nothing_of_the_package_runs_or_unpickles_what_it_reads():
+    """By name, wherever it stands; `torch.load` and arrays say that nothing but weights is wanted."""
+    root, found = Path(tunescope.__file__).parent, []
+    for path in sorted(root.rglob("*.py")):
+        text = path.read_text()
+        for call in (node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)):
+            name = getattr(call.func, "attr", None) or getattr(call.func, "id", None)
+            on = ast.unparse(call.func)
+            said = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+            if (
+                name in _NEVER - {"eval"}
+                or on in ("eval", "pickle.load", "pickle.loads", "marshal.loads")
+                or (on == "torch.load" and said.get("weights_only") != "True")
+                or (on.startswith("yaml.") and name == "load" and "Strict" not in ast.unparse(call))
+                or (name in ("read_array",) and said.get("allow_pickle") != "False")
+                or on in ("np.load", "numpy.load", "torch.hub.load")
+            ):
+                found.append(f"{path.relative_to(root)}:{call.lineno} {on}")
+    assert found == []
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize(
+    ("protocol", "found"), [(0, "the instruction DICT"), (2, "io.open"), (4, "the instruction FRAME")]
+)
+def test_weights_of_a_model_that_are_a_pickle_with_code_are_refused(model, tmp_path, protocol, found):
     folder = model()
     (folder / "model.safetensors").unlink()
-    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"w": Runs()}, protocol=2))
-    with pytest.raises(BadInput, match="model-unreadable"):
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps({"w": Runs(tmp_path / "mark")}, protocol))
+    with pytest.raises(BadInput, match="unsafe-pickle") as caught:
         load_model(folder)
+    assert str(caught.value.found).startswith(found)
+    # What torch says would lead to loading it all the same.
+    assert "weights_only" not in str(caught.value)
+    assert not (tmp_path / "mark").exists()
+
+
+def test_code_that_settings_beside_a_model_name_is_said_and_not_run(model, tmp_path):
+    folder = model()
+    assert said_of(load_model(folder), folder) == []
+    named = {"auto_map": {"AutoProcessor": "extra.P"}}
+    (folder / "preprocessor_config.json").write_text(json.dumps(named))
+    (folder / "generation_config.json").write_text(json.dumps({"inner": named}))
+    (notice,) = said_of(load_model(folder), folder)
+    assert notice.slug == "code-not-run"
+    assert "preprocessor_config.json (extra.P), generation_config.json (extra.P)" in notice.text
     assert not (tmp_path / "mark").exists()

@@ -26,11 +26,11 @@ def refuse_foreign_code(document: Mapping[str, Any], spec: str | Path) -> None:
     """
     for key, value in settings_of(document):
         if key in ("auto_map", "custom_pipelines") and value:
-            _refuse(spec, f"{key}: {_shown(value)}")
+            _refuse(spec, f"{key}: {shown(value)}")
         if key.lstrip("_").removesuffix("_internal") in _IMPLEMENTATIONS and "/" in str(value):
-            _refuse(spec, f"{key}: {_shown(value)}")
+            _refuse(spec, f"{key}: {shown(value)}")
     if document.get("megatron_config"):
-        _refuse(spec, f"megatron_core: {_shown(document.get('megatron_core'))}")
+        _refuse(spec, f"megatron_core: {shown(document.get('megatron_core'))}")
 
 
 def is_about_code(error: Exception) -> bool:
@@ -51,7 +51,8 @@ def settings_of(document: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[s
             yield from settings_of(value, depth + 1)
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """The classes that an `auto_map` names, or any other setting as text."""
     return ", ".join(map(str, value.values())) if isinstance(value, Mapping) else str(value)
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from tunescope.errors import BadInput, Exhausted, Missing, UsageError, raised_by
 from tunescope.lm.foreign_code import TRUST, is_about_code, refuse_foreign_code, refuse_remote, settings_of
 from tunescope.lm.place import located, place
-from tunescope.lm.verification import check_model, keep_unused
+from tunescope.lm.verification import check_model, keep_unused, refuse_pickles
 from tunescope.source.spec import HubId
 from tunescope.words import counted
 
@@ -94,11 +94,15 @@ def _whole(family: Any, folder: Path, spec: str | Path, **options: Any) -> Any:
     import transformers
 
     check_model(spec)
-    with _quietly(transformers):
-        model, found = _from(
-            spec,
-            lambda: family.from_pretrained(str(folder), output_loading_info=True, **TRUST, **options),
-        )
+    try:
+        with _quietly(transformers):
+            model, found = _from(
+                spec,
+                lambda: family.from_pretrained(str(folder), output_loading_info=True, **TRUST, **options),
+            )
+    except BadInput:
+        refuse_pickles(folder)
+        raise
     if missing := sorted(found["missing_keys"]):
         raise BadInput(
             "weights-missing",

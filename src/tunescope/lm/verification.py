@@ -6,16 +6,21 @@ from pathlib import Path
 
 from torch import nn
 
+from tunescope.documents import DocumentError, parse_json
 from tunescope.errors import Notice, printable
 from tunescope.hashes import check, unstated
+from tunescope.lm.foreign_code import settings_of, shown
 from tunescope.lm.place import located
 from tunescope.reader import current
+from tunescope.source.files.pickled import read_pickled
 from tunescope.words import counted
 
 _READ = (".safetensors", ".bin", ".json", ".jinja", ".model", ".txt")
 _WEIGHTS = (".safetensors", ".bin")
 # Where a model keeps the names of tensors in its files that it has no place for.
 _UNUSED = "_tunescope_unused"
+# What no command reads: settings of these may name code, of which no more is true than that it was not run.
+_NOT_READ = ("processor_config", "preprocessor_config", "video_preprocessor_config", "generation_config")
 _NUMBER = re.compile(r"\.\d+\.")
 
 
@@ -25,14 +30,40 @@ def check_model(spec: str | Path) -> None:
         check(path)
 
 
+def refuse_pickles(folder: Path) -> None:
+    """Say what is wrong with the pickled weights of a model that cannot be loaded; raises as `read_pickled`.
+
+    The words of torch would tell how to load them all the same.
+    """
+    if folder.is_dir() and not any(folder.glob("*.safetensors")):
+        for path in sorted(folder.glob("pytorch_model*.bin")):
+            read_pickled(path)
+
+
 def keep_unused(model: nn.Module, names: Iterable[str]) -> None:
     """Remember of a model which tensors of its files it has no place for."""
     setattr(model, _UNUSED, sorted(names))
 
 
 def said_of(model: nn.Module, spec: str | Path) -> list[Notice]:
-    """What to say of a loaded model: weights that it has no place for, and those whose hash nobody states."""
-    return [*_unused(model), *unstated(path for path in _files(spec) if path.suffix in _WEIGHTS)]
+    """What to say of a loaded model: weights without a place in it or a stated hash, and code not run."""
+    without = unstated(path for path in _files(spec) if path.suffix in _WEIGHTS)
+    return [*_unused(model), *without, *_not_run(located(spec))]
+
+
+def _not_run(folder: Path) -> list[Notice]:
+    """Code that settings beside a model name for what no command uses, such as its pictures."""
+    named = []
+    for path in (folder / f"{name}.json" for name in _NOT_READ):
+        try:
+            document = parse_json(path.read_bytes())
+        except (OSError, DocumentError):
+            continue
+        code = dict(settings_of(document)).get("auto_map") if isinstance(document, dict) else None
+        if code:
+            named.append(f"{path.name} ({printable(shown(code))})")
+    text = f"code of the model's own is named in {', '.join(named)}; it was not used and not run"
+    return [Notice("code-not-run", text)] if named else []
 
 
 def _unused(model: nn.Module) -> list[Notice]:

@@ -128,7 +128,7 @@ def significant(value: float | None, digits: int = 3) -> str:
 # Kinds of what is noticed while reading, which every command may raise: the notices' slugs with `_` for `-`.
 NOTICED = frozenset({
     "adapter_name", "alpha_zero", "bad_metadata", "base_name", "batch_larger_than_data",
-    "blocks_one_by_one", "capture_unfinished", "config_default", "config_unread", "data_cut",
+    "blocks_one_by_one", "capture_unfinished", "code_not_run", "config_default", "config_unread", "data_cut",
     "data_keys_unread", "data_left_out", "data_rejected", "empty_tensor", "factor_left_out", "few_sequences",
     "float8",
     "graphs_replayed", "half_saved", "half_written", "hash_unknown", "header_space", "last_left_out",
@@ -149,7 +149,7 @@ _ONLY_SAID = {
     "data-cut", "training-mode", "graphs-replayed", "blocks-one-by-one", "rows-of-llama-cpp",
     "rows-of-torchtune", "torchtune-export", "scale-replaced",
     "no-trainer-state", "steps-missing", "start-missing", "last-left-out", "start-renamed", "unchanged",
-    "names-changed", "untested-turn", "unwrapped", "weights-unused",
+    "code-not-run", "names-changed", "untested-turn", "unwrapped", "weights-unused",
 }  # fmt: skip
 
 

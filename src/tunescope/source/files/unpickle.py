@@ -7,6 +7,7 @@ Run as a script: reads the pickle with `torch.load(weights_only=True)`, writes `
 import contextlib
 import errno
 import json
+import re
 import struct
 import sys
 import warnings
@@ -105,7 +106,9 @@ def _load(torch: Any, path: Path) -> Any:
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise Refusal("unsafe-pickle", "the pickle wants to run code", _first_sentences(str(error))) from None
+        raise Refusal(
+            "unsafe-pickle", "the pickle holds what plain weights never need", _unloadable(str(error))
+        ) from None
     except RuntimeError as error:
         text = str(error)
         if "out of bounds for storage" in text:
@@ -114,17 +117,24 @@ def _load(torch: Any, path: Path) -> Any:
             ) from None
         if "alloc" in text and "memory" in text:
             raise MemoryError from None
-        raise Refusal("bad-pickle", "the pickle is damaged", _first_sentences(text)) from None
+        raise Refusal("bad-pickle", "the pickle is damaged", " ".join(text.split())[:300]) from None
     except _DAMAGE as error:
         if isinstance(error, OSError) and error.errno == errno.ENOMEM:
             raise MemoryError from None
         raise Refusal("bad-pickle", "the pickle is damaged", f"{type(error).__name__}: {error}") from None
 
 
-def _first_sentences(text: str) -> str:
-    marker = "Weights only load failed"
-    text = text[text.index(marker) :] if marker in text else text
-    return " ".join(text.split())[:1500]
+def _unloadable(text: str) -> str:
+    """What torch refused to load, without its advice on how to load it all the same."""
+    import pickletools
+
+    if called := re.search(r"GLOBAL [\w.]+", text):
+        return called[0]
+    if code := re.search(r"Unsupported operand (\d+)", text):
+        known = pickletools.code2op.get(chr(int(code[1])))
+        return f"the instruction {known.name if known else code[1]}, which PyTorch writes only where asked to"
+    said = re.search(r"WeightsUnpickler error: ([^\n]+)", text)
+    return said[1][:300] if said else "something else than tensors"
 
 
 def _unwrap(torch: Any, loaded: Any) -> tuple[Any, str | None]:
