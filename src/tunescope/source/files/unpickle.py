@@ -131,8 +131,8 @@ def _unloadable(text: str) -> str:
     if called := re.search(r"GLOBAL [\w.]+", text):
         return called[0]
     if code := re.search(r"Unsupported operand (\d+)", text):
-        known = pickletools.code2op.get(chr(int(code[1])))
-        return f"the instruction {known.name if known else code[1]}, which PyTorch writes only where asked to"
+        names = {str(ord(known.code)): known.name for known in pickletools.opcodes}
+        return f"the instruction {names.get(code[1], code[1])}, which PyTorch writes only where asked to"
     said = re.search(r"WeightsUnpickler error: ([^\n]+)", text)
     return said[1][:300] if said else "something else than tensors"
 
