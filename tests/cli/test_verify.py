@@ -127,7 +127,9 @@ def test_causes_list_every_mistake_that_leaves_the_coefficient(tmp_path: Path) -
     study = verified(tmp_path, base, merged(base, (2.0, updates)), "a")
     assert study.readout["verdict"] == "other_scale"
     assert {"twice", "alpha_over_r_left_out", "rslora"} <= set(study.readout["causes"])
-    assert "twice" not in study.readout["findings"][0]["text"]
+    text = study.readout["findings"][0]["text"]
+    assert "Mistakes that would leave it: it was merged twice, alpha/r was left out," in text
+    assert text.endswith("the weights do not tell which.")
 
 
 def test_the_readout_says_how_many_rows_it_leaves_out_and_no_digit_below_the_error(tmp_path: Path) -> None:

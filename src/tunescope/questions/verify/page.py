@@ -15,7 +15,7 @@ def content(study: Study) -> Content:
     measures = [
         Measure("coefficient", "coefficient", error="stderr" if "stderr" in has else None),
         Measure("kept", "kept by rounding"),
-        Measure("equal_fraction", "values explained", limits=(0.0, 1.0)),
+        Measure("exact_fraction", "values that come out equal", limits=(0.0, 1.0)),
     ]
     panel = Maps(
         "merge", "trust", "How often each adapter lies in every weight",

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 # A coefficient this near to what was expected is it, whatever its standard error.
 NEAR = 0.01
-# A standard error above this tells nothing.
-UNTOLD = 0.25
-# The replay explains a module where this share of the moved values comes out within a step, or where this
-# share of ‖W' − W‖² is left.
+# A standard error above this tells nothing: three of them would hide a quarter more or less.
+UNTOLD = 0.08
+# The replay explains a module where this share of the moved values comes out equal (within a step says little
+# of a ΔW far below one), or where this share of ‖W' − W‖² is left.
 EQUAL, UNEXPLAINED = 0.9, 0.02
 # A cause must fit in this share of the modules.
 FITTING = 0.9
+# These verdicts are on all modules: given only where ones with this share of an adapter's ‖ΔW‖² tell.
+_OF_ALL, TOLD = ("as_expected", "not_merged", "merged_twice"), 0.9
 VERDICTS = (
     "as_expected", "not_merged", "merged_twice", "other_scale", "partly_merged", "other_change", "mixture",
     "below_the_grid", "cannot_tell",
@@ -32,15 +34,16 @@ class Reading:
     """What the replay read of one adapter in one module.
 
     `alpha`, `rank` and `scale` are the adapter's there, `rank_stabilised` whether the scale is alpha/√r.
-    `moved` is whether any value differs from the base, `weight` ‖ΔW‖². `members` are the adapters of a sum,
-    of which the coefficients are added up.
+    `exact` is the share of moved values that come out equal, `unexplained` that of ‖W' − W‖² which is left,
+    `moved` whether any value differs from the base, `weight` ‖ΔW‖². `members` are the adapters of a sum, of
+    which the coefficients are added up.
     """
 
     label: str
     component: str
     coefficient: float
     error: float
-    equal_fraction: float | None
+    exact: float
     unexplained: float | None
     below_grid: bool
     moved: bool
@@ -75,9 +78,9 @@ def module_verdict(reading: Reading) -> str:
 
 def _explained(reading: Reading) -> bool:
     # Where no value moved there is nothing to explain, though a coefficient just off zero may move a few.
-    if not reading.moved or reading.equal_fraction is None or reading.unexplained is None:
+    if not reading.moved or reading.unexplained is None:
         return True
-    return reading.equal_fraction >= EQUAL or reading.unexplained <= UNEXPLAINED
+    return reading.exact >= EQUAL or reading.unexplained <= UNEXPLAINED
 
 
 def module_causes(reading: Reading) -> list[str]:
@@ -138,15 +141,32 @@ def judge(readings: Sequence[Reading], of: Sequence[str] = (), unread: Sequence[
         return Verdict(verdict, {}, (), ())
     by_label = {label: [v for r, v in told if r.label == label] for label in labels}
     gone = left_out(readings)
-    found = {label: its for label, its in by_label.items() if its}
-    verdict = _together({label: its for label, its in found.items() if label not in gone} or found)
+    here = [(r, v) for r, v in told if r.label not in gone] or told
+    verdict = _together(here)
     causes = _causes([r for r, v in told if v in ("other_scale", "merged_twice")]) if verdict in (
         "other_scale", "merged_twice"
     ) else ()  # fmt: skip
     differing = tuple(dict.fromkeys([*(r.component for r, v in told if v != "as_expected"), *unread]))
-    if verdict == "as_expected" and (unread or any(not by_label.get(label) for label in of)):
-        verdict = "cannot_tell"
+    silent = unread or any(not by_label.get(label) for label in of)
+    in_part = verdict in _OF_ALL and not _mostly_told(readings, verdicts)
+    if in_part or (verdict == "as_expected" and silent):
+        verdict, causes = "cannot_tell", ()
+        untold = (r.component for r, v in zip(readings, verdicts, strict=True) if v == "cannot_tell")
+        differing = tuple(dict.fromkeys([*differing, *untold]))
     return Verdict(verdict, coefficients, causes, differing)
+
+
+def _mostly_told(readings: Sequence[Reading], verdicts: Sequence[str]) -> bool:
+    """Whether what tells nothing is a small part of every adapter that tells at all.
+
+    Weights that a merge would not move are no such part: they are alike either way.
+    """
+    whole = dict.fromkeys((reading.label for reading in readings), 0.0)
+    untold = dict(whole)
+    for reading, verdict in zip(readings, verdicts, strict=True):
+        whole[reading.label] += reading.weight
+        untold[reading.label] += reading.weight * (verdict == "cannot_tell")
+    return all(untold[label] <= (1 - TOLD) * whole[label] or untold[label] == whole[label] for label in whole)
 
 
 def left_out(readings: Sequence[Reading]) -> tuple[str, ...]:
@@ -158,20 +178,33 @@ def left_out(readings: Sequence[Reading]) -> tuple[str, ...]:
     return tuple(label for label, found in verdicts.items() if found == {"as_expected"})
 
 
-def _together(by_label: Mapping[str, Sequence[str]]) -> str:
+def _together(told: Sequence[tuple[Reading, str]]) -> str:
     """One verdict for all modules of all adapters."""
-    every = {verdict for found in by_label.values() for verdict in found}
+    by_label: dict[str, set[str]] = {}
+    for reading, verdict in told:
+        by_label.setdefault(reading.label, set()).add(verdict)
+    every = set().union(*by_label.values())
     if "other_change" in every:
         return "other_change"
     if len(every) == 1:
         same = every.pop()
         return "mixture" if same == "other_scale" and len(by_label) > 1 else same
     # Each adapter alike in all of its modules, but one otherwise than another.
-    if len(by_label) > 1 and all(len(set(found)) == 1 for found in by_label.values()):
+    if len(by_label) > 1 and all(len(found) == 1 for found in by_label.values()):
         return "mixture"
-    if "not_merged" in every:
+    if "not_merged" in every and _in_part(told):
         return "partly_merged"
     return "mixture" if len(by_label) > 1 else "other_scale"
+
+
+def _in_part(told: Sequence[tuple[Reading, str]]) -> bool:
+    """Whether an adapter is in some modules by another coefficient than in those that it is not in."""
+    absent, there = ([r for r, v in told if (v == "not_merged") is gone] for gone in (True, False))
+    return any(
+        a.label == b.label and abs(a.coefficient - b.coefficient) > math.hypot(a.tolerance, b.tolerance)
+        for a in absent
+        for b in there
+    )
 
 
 def pooled_coefficient(readings: Sequence[Reading]) -> tuple[float, float] | None:

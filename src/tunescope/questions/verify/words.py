@@ -99,7 +99,11 @@ def _are_not_in_it(labels: Sequence[str]) -> str:
 def _told(verdict: Verdict, readings: Sequence[Reading]) -> str:
     """How far a merge is as expected of which a part tells nothing."""
     labels = list(verdict.coefficients)
-    count = len({r.component for r in readings if r.label in labels and module_verdict(r) == "as_expected"})
+    mine = [(r.component, module_verdict(r)) for r in readings if r.label in labels]
+    count = len({component for component, v in mine if v == "as_expected"})
+    if not count:
+        told = len({component for component, v in mine if v not in ("cannot_tell", "below_the_grid")})
+        return f"of {counted(len(dict(mine)), 'module')} only {told} {'tells' if told == 1 else 'tell'}"
     are = "is" if len(labels) == 1 else "are"
     rest = (
         f", but not so {named(verdict.differing)}" if verdict.differing else ", but not every adapter tells"
@@ -142,9 +146,8 @@ def _cause(verdict: Verdict) -> str:
         return ""
     if len(verdict.causes) == 1:
         return f" That is the coefficient of one known mistake: {CAUSES[verdict.causes[0]]}."
-    return (
-        f" {len(verdict.causes)} known mistakes leave this coefficient; the weights do not tell them apart."
-    )
+    known = listed([CAUSES[cause] for cause in verdict.causes], "or")
+    return f" Mistakes that would leave it: {known}; the weights do not tell which."
 
 
 def _where(verdict: Verdict, readings: Sequence[Reading]) -> str:
@@ -229,7 +232,7 @@ def verify_markdown(study: Study) -> str:
         ]
         lines += [*table(["adapter", "coefficient over all modules", "standard error"], cells), ""]
     lines += ["## Findings", "", *finding_lines(document["findings"], nothing="")]
-    columns = ["model_id", "component_name", "coefficient", "stderr", "kept", "equal_fraction", "verdict"]
+    columns = ["model_id", "component_name", "coefficient", "stderr", "kept", "exact_fraction", "verdict"]
     other = rows.filter(rows["verdict"] != "as_expected").select(columns)
     if other.height:
         cells = [

@@ -1,5 +1,7 @@
 """What a verdict says of the modules: which hold an adapter, and with which coefficient."""
 
+from dataclasses import replace
+
 from tunescope.questions.verify.verdict import Reading, judge
 from tunescope.questions.verify.words import findings
 
@@ -56,3 +58,32 @@ def test_another_change_names_the_modules_that_no_adapter_explains() -> None:
 
 def test_an_update_that_was_subtracted_is_called_so() -> None:
     assert "it was subtracted instead of added" in said(every("a", -1.0))
+
+
+def uncertain(reading: Reading, error: float) -> Reading:
+    return replace(reading, error=error)
+
+
+def test_an_adapter_of_which_a_part_tells_nothing_is_not_called_merged_or_missing() -> None:
+    for coefficient in (1.0, 0.0, 2.0):
+        told, untold = reading("a", "L0_MLP_UP", coefficient), reading("a", "L1_MLP_UP", coefficient)
+        verdict = judge([told, uncertain(untold, 0.1)])
+        assert (verdict.verdict, verdict.causes) == ("cannot_tell", ())
+        assert "L1_MLP_UP" in verdict.differing
+        small = replace(uncertain(untold, 0.1), weight=0.05)
+        assert judge([told, small]).verdict != "cannot_tell"
+    assert said([reading("a", "Q", 0.0), uncertain(reading("a", "K", 0.0), 0.1)]).startswith(
+        "Whether all of it is as expected cannot be told: of 2 modules only 1 tells."
+    )
+
+
+def test_coefficients_that_errors_leave_alike_are_no_part_of_a_merge() -> None:
+    half = [uncertain(reading("b", f"L{i}_V", c), 0.08) for i, c in enumerate((0.2, 0.4))]
+    assert judge([*every("a", 0.7, ("ATTN_Q",))[:1], *half]).verdict == "mixture"
+    apart = [uncertain(reading("b", f"L{i}_V", c), 0.08) for i, c in enumerate((0.0, 1.0))]
+    assert judge([*every("a", 0.7, ("ATTN_Q",))[:1], *apart]).verdict == "partly_merged"
+
+
+def test_values_within_a_step_but_unequal_are_another_change() -> None:
+    unequal = replace(reading("a", "L0_Q", 1.0), exact=0.6, unexplained=0.3)
+    assert judge([unequal]).verdict == "other_change"
