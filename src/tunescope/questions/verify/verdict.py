@@ -199,12 +199,16 @@ def _together(told: Sequence[tuple[Reading, str]]) -> str:
 
 def _in_part(told: Sequence[tuple[Reading, str]]) -> bool:
     """Whether an adapter is in some modules by another coefficient than in those that it is not in."""
-    absent, there = ([r for r, v in told if (v == "not_merged") is gone] for gone in (True, False))
-    return any(
-        a.label == b.label and abs(a.coefficient - b.coefficient) > math.hypot(a.tolerance, b.tolerance)
-        for a in absent
-        for b in there
-    )
+    for label in dict.fromkeys(r.label for r, _ in told):
+        mine = [(r, v == "not_merged") for r, v in told if r.label == label]
+        absent, there = ([r for r, gone in mine if gone is which] for which in (True, False))
+        if not absent or not there:
+            continue
+        least = min(absent, key=lambda r: abs(r.coefficient) + r.tolerance)
+        most = max(there, key=lambda r: abs(r.coefficient) - r.tolerance)
+        if abs(least.coefficient - most.coefficient) > math.hypot(least.tolerance, most.tolerance):
+            return True
+    return False
 
 
 def pooled_coefficient(readings: Sequence[Reading]) -> tuple[float, float] | None:
