@@ -7,7 +7,7 @@ export OMP_NUM_THREADS = 1
 export TOKENIZERS_PARALLELISM = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 
-.PHONY: demo test check kernel page docs gold light wheel pythons lowest bench calibrate calibrate-quick fuzz faults clean
+.PHONY: demo test check kernel page docs gold light wheel pythons lowest bench bench-gpu calibrate calibrate-quick fuzz faults clean
 .DELETE_ON_ERROR:
 
 # torch comes first and pinned: left to a resolver it may bring several gigabytes of CUDA packages.
@@ -83,6 +83,10 @@ lowest:
 bench: $(VENV)/.ready
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[bench]"
 	$(BIN)/python -m benchmarks
+
+# On a machine with a GPU; goes on where it was stopped.
+bench-gpu: $(VENV)/.ready
+	$(BIN)/python -m benchmarks.gpu
 
 # Simulates every kind of finding on its nulls and on planted effects, and writes the table of the docs.
 calibrate: $(VENV)/.ready

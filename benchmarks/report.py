@@ -35,7 +35,8 @@ def write() -> Path:
 
 
 PREFACE = """Ratios within one run, since machines are shared and noisy; medians where there are repeats.
-`make bench` repeats what runs on a CPU; the GPU figures come from the scripts named in their sections."""
+`make bench` repeats what runs on a CPU, `make bench-gpu` the figures of a GPU by the scripts named in
+their sections."""
 
 
 def norms_section(results: Document) -> list[str]:
