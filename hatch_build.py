@@ -16,12 +16,12 @@ class CompiledPass(BuildHookInterface):
         sys.path.insert(0, self.root)
         from scripts.build_kernel import LIBRARIES, build
 
-        for library in LIBRARIES:
-            why_not = build(library)
-            if why_not:
-                self.app.display_warning(f"not compiled, NumPy takes its place: {why_not}")
-                return
-            build_data["artifacts"].append(library.relative_to(Path(self.root)).as_posix())
+        why_not = [reason for library in LIBRARIES if (reason := build(library))]
+        if why_not:
+            self.app.display_warning(f"not compiled, NumPy takes its place: {why_not[0]}")
+            return
+        root = Path(self.root)
+        build_data["artifacts"] += [library.relative_to(root).as_posix() for library in LIBRARIES]
         build_data["pure_python"] = False
         # It knows nothing of Python: one wheel for all versions of it.
         platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
