@@ -65,8 +65,8 @@ def test_three_errors_hold_the_truth_however_the_merger_rounded(
     assert found.exact > 0.95
 
 
-@pytest.mark.parametrize("ratio", [3e-2, 1e-3, 3e-5])
-@pytest.mark.parametrize("order", ["aba", "aab", "abb", "baa", "abca", "abbc"])
+@pytest.mark.parametrize("ratio", [1e-3, 3e-5])
+@pytest.mark.parametrize("order", ["aba", "aab", "baa", "abca"])
 def test_one_update_merged_once_more_than_the_others_is_read_back(order: str, ratio: float) -> None:
     labels = sorted(set(order))
     W, updates = module(1, ratio, len(labels), "bfloat16")
