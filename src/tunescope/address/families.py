@@ -70,6 +70,9 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (r"\bff_context\.net\.2$", "mlp", "MLP_CONTEXT_DOWN"),
     (r"\btxt_mlp\.net\.0\.proj$", "mlp", "MLP_TXT_UP"),
     (r"\btxt_mlp\.net\.2$", "mlp", "MLP_TXT_DOWN"),
+    # The gate of an attention's output, called as an MLP's.
+    (r"att(n|ention)\.(gate_proj|gate)$", "attention", "ATTN_GATE"),
+    (r"att(n|ention)\.(up_proj|down_proj|gate_up_proj)$", "attention", ""),
     (r"\b(gate_up_proj|gate_and_up_proj)$", "mlp", "MLP_GATE_UP"),
     (r"\b(gate_proj|w1|wi_0)$", "mlp", "MLP_GATE"),
     (

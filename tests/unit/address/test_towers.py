@@ -58,6 +58,22 @@ MODELS: dict[str, dict[str, int]] = {
         "connectors.video_connector.transformer_blocks": 2,
         "connectors.audio_connector.transformer_blocks": 2,
     },
+    "Qwen3-VL": {"visual.blocks": 3, "visual.deepstack_merger_list": 2, "language_model.layers": 3},
+    "BLT": {
+        "local_encoder.layers": 2,
+        "local_encoder.cross_attn_layers": 2,
+        "local_decoder.layers": 2,
+        "local_decoder.cross_attn_layers": 2,
+        "global_transformer.layers": 3,
+        "patcher.layers": 2,
+    },
+    "BridgeTower": {"cross_modal_image_layers": 2, "cross_modal_text_layers": 2},
+    "HRM": {"model.L_module.layers": 2, "model.H_module.layers": 2},
+    "DeepSeek-VL hybrid": {
+        "vision_model.encoder.layers": 2,
+        "high_res_vision_model.vision_encoder.layers": 2,
+        "language_model.layers": 2,
+    },
     "DPR": {"question_encoder.bert_model.encoder.layer": 2, "ctx_encoder.bert_model.encoder.layer": 2},
     "LXMERT": {"lxmert.encoder.layer": 2, "lxmert.encoder.r_layers": 2, "lxmert.encoder.x_layers": 2},
     "FLAVA": {

@@ -15,7 +15,7 @@ def _named(stack: str, words: str, source: str) -> Tower:
 
 # The second and further towers of models whose first has a name of its own below; the first that fits wins.
 _FURTHER = (
-    _named("vision_global", "global_transformer", _TRANSFORMERS + "mllama"),
+    _named("vision_global", r"vision_model\.global_transformer", _TRANSFORMERS + "mllama"),
     _named("talker_code_predictor", r"talker\.code_predictor", _TRANSFORMERS + "qwen3_omni_moe"),
     _named("language_encoder", r"language_model\.(model\.)?encoder", _TRANSFORMERS + "blip_2, florence2"),
     _named("sam", "sam_model", _REMOTE + "deepseek-ai/DeepSeek-OCR"),
@@ -44,6 +44,41 @@ _FURTHER = (
     _named("timbre_encoder", "timbre_encoder", "ace-step/ACE-Step-1.5: acestep/models"),
     _named("attention_pooler", "attention_pooler", "ace-step/ACE-Step-1.5: acestep/models"),
     _named("detokenizer", "detokenizer", "ace-step/ACE-Step-1.5: acestep/models"),
+)
+# Lists that lie beside a tower's own blocks, with numbers of their own.
+_BESIDE = (
+    _named(
+        "deepstack", "deepstack_merger_list|deepstack_mergers", _TRANSFORMERS + "qwen3_vl, granite_docling"
+    ),
+    _named("vision_high_res", "high_res_vision_model", _TRANSFORMERS + "deepseek_vl_hybrid"),
+    _named("resampler", "sequence_compressor_resampler", _TRANSFORMERS + "evolla"),
+    _named("local_encoder_cross_attn", r"local_encoder\.cross_attn_layers", _TRANSFORMERS + "blt"),
+    _named("local_decoder_cross_attn", r"local_decoder\.cross_attn_layers", _TRANSFORMERS + "blt"),
+    _named("local_encoder", "local_encoder", _TRANSFORMERS + "blt"),
+    _named("local_decoder", "local_decoder", _TRANSFORMERS + "blt"),
+    _named("patcher", "patcher", _TRANSFORMERS + "blt"),
+    _named("cross_modal_image", "cross_modal_image_layers", _TRANSFORMERS + "bridgetower"),
+    _named("cross_modal_text", "cross_modal_text_layers", _TRANSFORMERS + "bridgetower"),
+    _named("final_encoder", "final_char_encoder", _TRANSFORMERS + "canine"),
+    _named("codec_encoder", "encoder_seanet", _TRANSFORMERS + "mimi, csm"),
+    _named("codec_encoder_transformer", "encoder_transformer", _TRANSFORMERS + "mimi, csm"),
+    _named("codec_decoder", "decoder_seanet", _TRANSFORMERS + "mimi, csm"),
+    _named("codec_decoder_transformer", "decoder_transformer", _TRANSFORMERS + "mimi, csm"),
+    _named("text_backbone", "text_backbone", _TRANSFORMERS + "grounding_dino"),
+    _named(
+        "backbone",
+        r"backbone\.conv_encoder|pixel_level_module\.encoder",
+        _TRANSFORMERS + "grounding_dino, maskformer",
+    ),
+    _named("pixel_decoder", r"pixel_level_module\.decoder", _TRANSFORMERS + "mask2former, maskformer"),
+    _named("L_module", "L_module", _TRANSFORMERS + "hrm_text"),
+    _named("H_module", "H_module", _TRANSFORMERS + "hrm_text"),
+    _named("flow_head", "flow_head", _TRANSFORMERS + "gradium_phonon_tts"),
+    _named("memory_attention", "memory_attention", _TRANSFORMERS + "sam2_video, edgetam_video"),
+    _named("memory_encoder", "memory_encoder", _TRANSFORMERS + "sam2_video, edgetam_video"),
+    _named("mask_decoder", "mask_decoder", _TRANSFORMERS + "sam, sam2"),
+    _named("spatial_perceiver", "spatial_perceiver", _TRANSFORMERS + "edgetam_video"),
+    _named("patch_embeddings", "patch_embeddings", _TRANSFORMERS + "segformer, glpn"),
 )
 _FIRST = (
     Tower("vision", r"(^|[._])(vision\w*|visual|visual_tokenizer|image_encoder)($|\.)", _TRANSFORMERS + "*"),
@@ -75,6 +110,7 @@ _LAST = (
 )
 TOWERS = (
     *_FURTHER,
+    *_BESIDE,
     *_FIRST,
     *(Tower(b.stack, b.end, b.source) for b in BLOCKS if b.stack != "model"),
     *_LAST,
