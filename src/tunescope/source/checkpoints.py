@@ -88,6 +88,9 @@ def weight_files(path: Path) -> list[Path]:
 def _distributed(path: Path, scale: float | None) -> Saved:
     """The model of a distributed checkpoint, without what belongs to the optimizer and the data."""
     file = read_model(path)
+    if any(".adapter.linear_" in name for name in file.tensors):
+        # Megatron-Bridge, whose settings lie beside.
+        return _adapter(path, scale)
     if any(".lora_" in name for name in file.tensors):
         if (path / CONFIG).is_file():
             return _adapter(path, scale)

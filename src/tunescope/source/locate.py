@@ -10,7 +10,7 @@ from typing import NoReturn
 from tunescope.errors import BadInput, Missing, Notice
 from tunescope.source.files.disk import check_links, take_snapshot, unreachable
 from tunescope.source.files.distributed import METADATA, is_distributed
-from tunescope.source.files.parallel import parts_among, refuse_parts
+from tunescope.source.files.parallel import parts_among, refuse_one_rank, refuse_parts
 from tunescope.source.files.suffixes import PICKLED
 from tunescope.words import first
 from tunescope.writing import is_beside
@@ -179,6 +179,7 @@ def _refuse_several(folder: Path, paths: list[Path]) -> NoReturn:
 def _refuse_nothing(folder: Path, names: list[str]) -> NoReturn:
     if len(parts_among(names)) > 1:
         refuse_parts(folder, names)
+    refuse_one_rank(folder, names)
     inner = [n for n in names if (folder / n).is_dir() and _holds_adapter(folder / n)]
     if inner:
         inner.sort(key=lambda n: int(m.group(1)) if (m := _STEP.search(n)) else -1)

@@ -2,6 +2,7 @@
 
 from tunescope.delta import Delta
 from tunescope.source.formats.litgpt import NAME as LITGPT
+from tunescope.source.formats.megatron import NAME as MEGATRON
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
 
@@ -49,6 +50,8 @@ def scale_rule(delta: Delta | None, source: Source, asked: float | None) -> str:
     if delta.alpha is None:
         return "as the method has it"
     where = {"peft": "adapter_config.json", "lora-layers": LITGPT}.get(source.format, "the file")
+    if source.format == "lora-layers" and any(".linear_in." in name for name in delta.tensors):
+        where = MEGATRON
     # AdaLoRA of PEFT has no rank-stabilised scale, whatever its config says.
     root = bool(source.config.get("use_rslora")) and source.config.get("peft_type") != "ADALORA"
     return f"alpha/{'√' if root else ''}rank, both from {where}"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tunescope.errors import BadInput
+from tunescope.source.files.suffixes import PICKLED
 from tunescope.words import first
 
 # `mp_rank_00_001`: the part of the tensor, then of the pipeline [NVIDIA/Megatron-LM: checkpointing.py].
@@ -43,6 +44,23 @@ def refuse_parts(path: Path, names: Iterable[str]) -> NoReturn:
         expected="whole tensors",
         found=first(ranks, 4),
         fix="export it with what trained it (Megatron-Bridge: export_adapter_ckpt), or save torch_dist",
+    )
+
+
+def refuse_one_rank(folder: Path, names: Iterable[str]) -> None:
+    """Raise `BadInput` that names the weights of a folder that is, or holds, the save of one rank."""
+    is_rank = _RANK.match(folder.absolute().name) is not None
+    inside = [folder] if is_rank else [folder / name for name in sorted(names) if _RANK.match(name)]
+    held = [rank / name for rank in inside for name in sorted(_listed(rank)) if name.endswith(PICKLED)]
+    if not held:
+        return
+    raise BadInput(
+        "no-weights",
+        "this is the save of one rank of a training with Megatron or NeMo 1; its weights lie in a file",
+        file=folder,
+        expected="the file with the weights",
+        found=first([str(path.relative_to(folder)) for path in held], 4),
+        fix=f"name the file: {held[0]}",
     )
 
 

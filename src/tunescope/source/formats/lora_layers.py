@@ -1,7 +1,7 @@
 """LoRA layers as training libraries save them, without a config: loralib, litgpt, NeMo, XLabs.
 
-The scale is not in such a file; of litgpt's it lies beside it. Fused projections of loralib and litgpt come
-as one pair for several parts.
+The scale is not in such a file; of litgpt's and Megatron-Bridge's it lies beside it. Fused projections of
+loralib and litgpt come as one pair for several parts.
 """
 
 import re
@@ -12,8 +12,8 @@ from functools import partial
 from tunescope.address import parse
 from tunescope.delta import Delta, Factored
 from tunescope.source.files.tensors import LazyTensor, Ledger, require_float
+from tunescope.source.formats import litgpt, megatron
 from tunescope.source.formats.leftovers import leave_heads
-from tunescope.source.formats.litgpt import stated
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.formats.pairs import (
     Pair,
@@ -94,7 +94,7 @@ def _recognises(weights: Weights) -> bool:
 
 def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
     deltas: list[Delta] = []
-    beside = stated(weights) if scale is None else None
+    beside = (litgpt.stated(weights) or megatron.stated(weights)) if scale is None else None
     for module, roles in collect(weights.tensors, _split).items():
         if "down" in roles and "up" in roles:
             alpha = beside.alpha if beside and roles["up"].shape[-1:] == (beside.rank,) else None

@@ -41,3 +41,14 @@ def test_one_part_alone_is_the_whole_tensor(names: tuple[str, ...], tmp_path: Pa
     """A training on one GPU, or one whose layers alone were shared out."""
     for file in ranks(tmp_path, *names):
         assert [(d.d_out, d.d_in) for d in open_source(file).deltas] == [(6, 8)]
+
+
+@pytest.mark.parametrize("name", ["model_weights.ckpt", "model_optim_rng.pt"])
+def test_a_folder_with_one_ranks_pickle_is_called_so_and_its_file_named(name: str, tmp_path: Path) -> None:
+    rank = tmp_path / "nemo" / "mp_rank_00"
+    rank.mkdir(parents=True)
+    (rank / name).write_bytes(b"PK")
+    for place in (rank, rank.parent):
+        with pytest.raises(BadInput, match="one rank") as caught:
+            open_source(place)
+        assert str(caught.value.fix) == f"name the file: {rank / name}"

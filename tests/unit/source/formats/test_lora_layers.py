@@ -212,3 +212,47 @@ def test_a_nemo_archive_is_called_one_with_a_way_in(tmp_path: Path) -> None:
         open_source(tmp_path / "a.nemo")
     assert (caught.value.slug, caught.value.found) == ("wrong-type", "tar archive")
     assert "tar xf" in str(caught.value.fix)
+
+
+MEGATRON = """model:
+  alpha: 3
+peft:
+  _target_: megatron.bridge.peft.lora.LoRA
+  target_modules: [linear_fc2]
+  dim: {dim}
+  alpha: {alpha}
+"""
+
+
+def megatron(folder: Path, dim: object = 4, alpha: object = 32) -> Path:
+    """A layer of Megatron-Bridge of rank 4, beside what its training wrote."""
+    stem = "decoder.layers.0.mlp.linear_fc2.adapter.linear_"
+    tensors = {f"{stem}in.weight": normal(4, 8), f"{stem}out.weight": normal(6, 4)}
+    save_file(tensors, folder / "adapter.safetensors")
+    (folder / "run_config.yaml").write_text(MEGATRON.format(dim=dim, alpha=alpha))
+    return folder
+
+
+def test_alpha_over_dim_of_megatron_bridges_run_config_is_the_scale(tmp_path: Path) -> None:
+    (delta,) = open_source(megatron(tmp_path)).deltas
+    assert (delta.scale, delta.alpha, delta.open().scale) == (8.0, 32.0, 8.0)
+    assert tunescope.check(tmp_path).table.frame["scale_rule"].to_list() == [
+        "alpha/rank, both from run_config.yaml"
+    ]
+    assert [d.scale for d in open_source(tmp_path, scale=0.5).deltas] == [0.5]
+
+
+@pytest.mark.parametrize(
+    "text", ["peft: null\n", "peft: {dim: 8, alpha: 32}\n", "a: !!python/name:os.system\n", "- 1"]
+)
+def test_run_configs_without_a_lora_of_this_rank_leave_the_scale_unknown(text: str, tmp_path: Path) -> None:
+    megatron(tmp_path)
+    (tmp_path / "run_config.yaml").write_text(text)
+    assert [d.scale for d in open_source(tmp_path).deltas] == [None]
+
+
+@pytest.mark.parametrize(("dim", "alpha"), [(0, 8), (4, ".nan"), ("four", 8), (4, "true")])
+def test_run_configs_whose_numbers_are_none_are_refused(dim: object, alpha: object, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="config-value") as caught:
+        open_source(megatron(tmp_path, dim, alpha))
+    assert str(caught.value.file) == str(tmp_path / "run_config.yaml")

@@ -1,0 +1,54 @@
+"""Alpha and dim that Megatron-Bridge writes beside its weights [NVIDIA-NeMo/Megatron-Bridge].
+
+`run_config.yaml` holds `peft: {_target_: megatron.bridge.peft.lora.LoRA, dim: 16, alpha: 32, …}`; the update
+is alpha/dim · linear_out linear_in [src/megatron/bridge/peft/lora.py, LoRAMerge].
+"""
+
+from collections.abc import Mapping
+
+from tunescope.errors import BadInput
+from tunescope.paths import exists
+from tunescope.source.files.disk import take_snapshot
+from tunescope.source.formats.litgpt import Stated
+from tunescope.source.weights import Weights
+
+NAME = "run_config.yaml"
+_LARGEST = 1 << 20
+
+
+def stated(weights: Weights) -> Stated | None:
+    """The settings beside the weights; `None` where no such file, or no LoRA in it, is there.
+
+    Raises `BadInput` where one of them is no number that can be used.
+    """
+    path = weights.files[0].path.parent / NAME if weights.files else None
+    if path is None or not exists(path):
+        return None
+    snapshot = take_snapshot(path)
+    peft = _peft(snapshot.read(0, min(snapshot.size, _LARGEST)).tobytes())
+    alpha, dim = peft.get("alpha"), peft.get("dim")
+    if alpha is None or dim is None:
+        return None
+    if type(dim) is not int or dim < 1 or type(alpha) not in (int, float) or alpha - alpha != 0:
+        raise BadInput(
+            "config-value",
+            "peft.alpha or peft.dim has a value that cannot be used",
+            file=path,
+            expected="a finite alpha and a whole dim above 0",
+            found=f"alpha {alpha!r}, dim {dim!r}",
+            fix="write both as numbers in the file",
+        )
+    return Stated(float(alpha), dim)
+
+
+def _peft(text: bytes) -> Mapping[object, object]:
+    # Deferred: few adapters have such a file.
+    import yaml
+
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        # What is no plain YAML states nothing; that the scale is unknown is said then.
+        return {}
+    found = document.get("peft") if isinstance(document, dict) else None
+    return found if isinstance(found, dict) else {}
