@@ -5,6 +5,8 @@ is alpha/dim · linear_out linear_in [src/megatron/bridge/peft/lora.py, LoRAMerg
 """
 
 from collections.abc import Mapping
+from math import isfinite
+from typing import Any
 
 from tunescope.errors import BadInput
 from tunescope.paths import exists
@@ -29,7 +31,8 @@ def stated(weights: Weights) -> Stated | None:
     alpha, dim = peft.get("alpha"), peft.get("dim")
     if alpha is None or dim is None:
         return None
-    if type(dim) is not int or dim < 1 or type(alpha) not in (int, float) or alpha - alpha != 0:
+    whole = isinstance(dim, int) and not isinstance(dim, bool) and dim > 0
+    if not whole or isinstance(alpha, bool) or not isinstance(alpha, int | float) or not isfinite(alpha):
         raise BadInput(
             "config-value",
             "peft.alpha or peft.dim has a value that cannot be used",
@@ -38,10 +41,10 @@ def stated(weights: Weights) -> Stated | None:
             found=f"alpha {alpha!r}, dim {dim!r}",
             fix="write both as numbers in the file",
         )
-    return Stated(float(alpha), dim)
+    return Stated(float(alpha), int(dim))
 
 
-def _peft(text: bytes) -> Mapping[object, object]:
+def _peft(text: bytes) -> Mapping[str, Any]:
     # Deferred: few adapters have such a file.
     import yaml
 
