@@ -14,6 +14,8 @@ from tunescope.picture.style import INK, new_figure
 # Inches of a mark beside a scale, and from it to its number; points of the numbers.
 _MARK, _AFTER = 0.028, 0.05
 _NUMBER = 8.0
+# Inches of a line of a scale's name.
+_LINE = 1.3 * NAME / 72
 Place = tuple[float, float, float, float]
 
 
@@ -52,6 +54,13 @@ def standing_scale(
         ax.hlines(bottom + low / (high - low) * height, left, right, colors=INK, linewidth=1.0)
     name = right + _MARK + 2 * _AFTER + widest(texts, _NUMBER)
     ax.text(name, top + height / 2, broken(label, room), fontsize=NAME, rotation=90, va="center", ha="left")
+
+
+def beside_scale(limits: tuple[float, float], label: str, more: bool, room: float) -> float:
+    """Inches that numbers and name of a standing scale take on its right."""
+    texts = [text for _, text in marks_of(*length_of(limits), more)]
+    lines = broken(label, room).count("\n") + 1
+    return _MARK + 2 * _AFTER + widest(texts, _NUMBER) + lines * _LINE
 
 
 def lying_scale(

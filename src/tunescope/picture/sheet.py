@@ -1,7 +1,7 @@
 """Small multiples: many maps on one sheet and one scale, labelled at the edges."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from tunescope.picture.cells import beyond, cells, cross, ruled
 from tunescope.picture.lettering import legible, names, title_text, widest
-from tunescope.picture.paper import paper, standing_scale
+from tunescope.picture.paper import beside_scale, paper, standing_scale
 from tunescope.picture.style import CHANGE, INK, figure_of, style
 from tunescope.picture.views import Grid
 
@@ -19,6 +19,8 @@ _TITLE, _LABEL = 7.5, 6.5
 _LEAST_BAR = 1.1
 _GAP, _TITLE_H, _SCALE_W, _MARGIN = 0.14, 0.19, 0.16, 0.12
 _LINE_H = 0.11
+# Inches on the right of a scale, where its numbers and its name take no more.
+_BESIDE = 0.85
 _PAGE = 1.25
 # Up to so many panels cells are larger.
 _FEW = 4
@@ -40,12 +42,13 @@ class _Plan:
     left: float
     below: float
     scaled: bool
+    beside: float = _BESIDE
 
     @property
     def size(self) -> tuple[float, float]:
         """Inches of the block, its scale included."""
         return (
-            self.left + self.across * self.step + _SCALE_W + 0.85,
+            self.left + self.across * self.step + _SCALE_W + self.beside,
             max(self.down * (self.height + _TITLE_H + _GAP) - _GAP + self.below + 0.1, 1.9 * self.scaled),
         )
 
@@ -96,8 +99,15 @@ def _plan(block: Sequence[Grid], scaled: bool) -> _Plan:
         for n in range(1, len(block) + 1)
     ]
     if few and plans[-1].size[0] <= _WIDE:
-        return plans[-1]
-    return min(plans, key=lambda plan: abs(np.log(plan.size[0] / plan.size[1] / _PAGE)))
+        return _named(block, plans[-1])
+    return _named(block, min(plans, key=lambda plan: abs(np.log(plan.size[0] / plan.size[1] / _PAGE))))
+
+
+def _named(block: Sequence[Grid], plan: _Plan) -> _Plan:
+    """The plan with room for the numbers of the scale and as many lines as its name takes."""
+    more = any(len(grid.beyond) for grid in block)
+    wide = beside_scale(block[0].limits, block[0].label, more, plan.size[1] - 0.3)
+    return replace(plan, beside=max(_BESIDE, wide + _MARGIN / 2))
 
 
 def _titles(block: Sequence[Grid]) -> list[str]:

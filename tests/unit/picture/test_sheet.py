@@ -173,3 +173,16 @@ def test_every_kind_of_weight_is_named_below_a_sheet() -> None:
             for text in sheet([[panel(f"m{k}", 26, kinds) for k in range(count)]]).axes[0].texts
         ]
         assert all(kind in shown for kind in kinds)
+
+
+def test_the_name_of_a_scale_lies_within_the_sheet_whatever_its_numbers() -> None:
+    """Numbers with an exponent are wide, and a small map leaves the name two lines."""
+    grid = Grid(
+        title="run", rows=("L0", "L1"), columns=("10", "20"), values=np.full((2, 2), 7.19e-4),
+        broken=np.zeros((2, 2), dtype=bool), label="‖ΔW‖ of the layer (unit of the weights)",
+        limits=(0.0, 7.19e-4), across="step", numbered=True,
+    )  # fmt: skip
+    figure = sheet([[grid]])
+    figure.canvas.draw()
+    (name,) = [text for text in figure.axes[0].texts if "unit of the weights" in text.get_text()]
+    assert name.get_window_extent().x1 <= figure.bbox.x1
