@@ -13,6 +13,7 @@ from tunescope.demo.adapters import made_adapters
 from tunescope.questions.attribution.question import QUESTION as ATTRIBUTION
 from tunescope.questions.attribution.summary import SCHEMA as CELLS
 from tunescope.questions.importance.question import QUESTION as IMPORTANCE
+from tunescope.questions.importance.scores import SCHEMA as SCORES
 from tunescope.questions.importance.sight import visible_effects
 from tunescope.study.study import Study
 from tunescope.table import Column, Table, described
@@ -116,12 +117,12 @@ def _source(label: str) -> dict[str, Any]:
 def importance(label: str, layers: int = 10) -> Study:
     """Scores of two methods for the parameters of a model, and what its layers are worth."""
     draws = np.random.default_rng(4)
-    columns = {name: described(_KEYS)["model_id"] for name in ("model_id",)}
+    columns = {"model_id": described(_KEYS)["model_id"], **described(SCORES)}
     rows = [
         {
             "model_id": label, "step": None, "stack": "model", "layer": layer, "expert": None,
             "parameter": f"{module}.weight", "method": method, "score": float(score),
-            "stderr": float(score) / 10, "n": 8, "unit": "nats",
+            "stderr": float(score) / 10, "n": 8, "unit": "nats/token",
             "share": float(score) / 40, "normalized": float(score) / 2, "numel": 64,
         }
         for method in ("taylor", "curvature")

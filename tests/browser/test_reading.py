@@ -48,7 +48,7 @@ def test_one_large_cell_does_not_set_the_colours_of_all_others(outlier: Reader) 
     said = caption(outlier, "norms")
     assert "1 value beyond" in said
     assert "marked by a triangle" in said
-    assert "from zero, the few largest beyond" in outlier.text("#panel-norms .controls")
+    assert "from zero, the few largest marked ▲" in outlier.text("#panel-norms .controls")
 
 
 def test_the_colours_reach_the_largest_where_that_is_chosen(outlier: Reader) -> None:

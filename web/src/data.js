@@ -71,6 +71,12 @@ export function levels(frame, key) {
 
 const nullCode = (column) => 2 ** (8 * column.bytes) - 1;
 
+// The unit of a column; where every row says its own, that of one of them.
+export const unitOf = (frame, key, row) => {
+  const unit = frame.columns[key]?.unit;
+  return unit === "as the column unit says" && row !== undefined ? cell(frame, "unit", row) : unit;
+};
+
 export const meaning = (frame, key) => {
   const { meaning: said = "", unit = "" } = frame.columns[key] ?? {};
   return `${said}${unit.startsWith("[") ? `, in ${unit}` : unit && ` [${unit}]`}`;

@@ -13,6 +13,6 @@ export function differences(maps, a, b) {
       const before = j == null || k == null ? null : other.values[j * other.xs.length + k];
       return value === null || before === null ? null : value - before;
     });
-    return { ...of, values, standing: standings(values, of.counts), title: `${b} − ${a}`, signed: true };
+    return { ...of, values, standing: standings(values, of.counts), titles: [`${b} − ${a}`], title: `${b} − ${a}`, signed: true };
   });
 }

@@ -17,11 +17,16 @@ export function number(value, digits = 4) {
   return text.replace("-", "−");
 }
 
-// A value with its unit, where the unit says more than a range or what the weights themselves are counted in.
+// A range says nothing of what a value is counted in.
+const counts = (unit) => Boolean(unit) && !unit.startsWith("[") && !unit.startsWith("at most");
+
+// A value with its unit, where the unit says more than what the weights themselves are counted in.
 export function measured(value, unit, digits) {
-  const said = !unit || unit.startsWith("[") || unit.includes("the weights") ? "" : ` ${unit}`;
-  return `${number(value, digits)}${said}`;
+  return `${number(value, digits)}${counts(unit) && !unit.includes("the weights") ? ` ${unit}` : ""}`;
 }
+
+// What an axis or a bar of colours is of, with its unit.
+export const titled = (label, unit) => (counts(unit) ? `${label} [${unit}]` : label);
 
 function trimmed(text) {
   return text.includes(".") ? text.replace(/\.?0+$/, "") : text;

@@ -8,7 +8,7 @@ import { outside, triangle } from "./legend.js";
 import { bars, margins } from "./margins.js";
 import { hideTip, showTip } from "./tip.js";
 
-const TOP = 30, LEFT_PAD = 8, BAR = 34, FOOT = 18;
+const TOP = 30, LEFT_PAD = 8, BAR = 34, FOOT = 18, LINE = 15;
 
 // What to draw on both papers: SVG is kept on white whatever the scheme.
 const INKS = { ink: "#2b2b2b", quiet: "#6b6b66", paper: "#ffffff", missing: "#f0f0ec", hatch: "#b0b0a8", edge: "#2b2b2b" };
@@ -78,7 +78,7 @@ export class Heat {
   }
 
   top() {
-    return this.map.margin ? TOP + BAR - 10 : TOP - 4;
+    return (this.map.margin ? TOP + BAR - 10 : TOP - 4) + (this.size.twoLines ? LINE : 0);
   }
 
   paint(ink, inks) {
@@ -86,8 +86,7 @@ export class Heat {
     const { cellWidth: w, cellHeight: h, gutter } = this.size;
     const [nx, ny, top] = [map.xs.length, map.ys.length, this.top()];
     const rgb = table(map.palette);
-    if (map.colour) ink.rect(gutter, 7, 9, 9, map.colour);
-    ink.text(gutter + (map.colour ? 15 : 0), 12, fitted(short(map.title, 90), this.outer()[0] - gutter - 16), { fill: inks.ink, size: 12, bold: true });
+    this.paintTitle(ink, inks);
     const colour = (i) => {
       const value = map.values[i];
       if (value === null || Number.isNaN(value)) return null;
@@ -101,6 +100,14 @@ export class Heat {
     this.paintLabels(ink, inks, top);
     if (map.margin) this.paintMargins(ink, inks, top);
     this.paintOutlines(ink, inks, top);
+  }
+
+  paintTitle(ink, inks) {
+    const { map, size: { gutter, twoLines } } = this;
+    const lines = twoLines ? [map.titles[0], map.titles.slice(1).join(" · ")] : [map.title];
+    const left = gutter + (map.colour ? 15 : 0);
+    if (map.colour) ink.rect(gutter, 7, 9, 9, map.colour);
+    lines.forEach((line, k) => ink.text(left, 12 + LINE * k, fitted(short(line, 90), this.outer()[0] - left - 1), { fill: inks.ink, size: 12, bold: k === 0 }));
   }
 
   // Cells without a weight stay empty; a NaN is hatched, so that it never looks like a small value.

@@ -1,6 +1,6 @@
 // Small multiples of heatmaps on one scale, with what a reader may choose of them.
 
-import { cell, levels, seen, tabled } from "./data.js";
+import { cell, levels, seen, tabled, unitOf } from "./data.js";
 import { parts } from "./cells.js";
 import { modelColour } from "./colour.js";
 import { differences } from "./difference.js";
@@ -111,12 +111,15 @@ export class Maps {
   filled(map) {
     const values = valuesOf(this.frame, map, this.measure.column);
     const counts = counted(this.frame, map, this.panel.sizes);
-    return { ...map, values, counts, standing: standings(values, counts), id: JSON.stringify(map.values), title: this.title(map.values, map.facets), of: map.values };
+    const titles = this.titles(map.values, map.facets);
+    return { ...map, values, counts, standing: standings(values, counts), id: JSON.stringify(map.values), titles, title: titles.join(" · "), of: map.values };
   }
 
   // Of a module's path its last part tells enough in a title.
-  title(values, facets) {
-    return values.map((value, i) => (facets[i] === "module_type" ? String(value).split(".").at(-1) : value ?? "–")).join(" · ") || "all";
+  titles(values, facets) {
+    const told = { module_type: (path) => path.split(".").at(-1), head_kind: (kind) => kind.replace("_", "-") };
+    const parts = values.map((value, i) => (value == null ? "–" : (told[facets[i]] ?? String)(String(value))));
+    return parts.length ? parts : ["all"];
   }
 
   differs() {
@@ -156,7 +159,7 @@ export class Maps {
       ...this.summed(map), xs, ys, xName: axisName(this.panel.x), yName: axisName(this.panel.y), limits, palette, label: this.colours.label,
       whose: map.of.length ? map.title : null,
       colour: place >= 0 && !map.signed ? modelColour(place) : null,
-      unit: frame.columns[measure.column]?.unit,
+      unit: unitOf(frame, measure.column, map.rows[0]),
       words: (i) => (map.key(i) ? parts(map.key(i)).component : `${this.panel.y} ${ys[Math.floor(i / xs.length)]}, ${axisName(this.panel.x)} ${xs[i % xs.length]}`.replace("  ", " ")),
       standing: (i) => {
         const told = map.standing(map.values[i]);

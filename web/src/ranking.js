@@ -1,8 +1,9 @@
 // The largest cells of a panel as a list, each a button that opens it.
 
 import { parts } from "./cells.js";
+import { unitOf } from "./data.js";
 import { el, name } from "./dom.js";
-import { number } from "./format.js";
+import { number, titled } from "./format.js";
 import { names } from "./grid.js";
 
 const MOST = 12;
@@ -39,8 +40,8 @@ export function ranking(maps) {
     el("div", { class: "wide" }, el("table", {}, el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))), el("tbody", {}, rows))), other);
 }
 
-// The measure with its unit, where the unit says more than a range or what the weights themselves are counted in.
-function named({ measure, frame }) {
-  const unit = frame.columns[measure.column]?.unit;
-  return unit && !unit.startsWith("[") && !unit.includes("the weights") ? `${measure.label} [${unit}]` : measure.label;
+// The measure with its unit, which the bar of colours above has, too, where it is that of the weights.
+function named({ measure, frame, maps }) {
+  const unit = unitOf(frame, measure.column, maps[0].rows[0]);
+  return unit?.includes("the weights") ? measure.label : titled(measure.label, unit);
 }

@@ -1,10 +1,11 @@
 // What the colours of a panel's maps mean: where they end, the table they come from, and the words for both.
 
 import { PALETTES } from "./colour.js";
-import { number, count } from "./format.js";
+import { unitOf } from "./data.js";
+import { count, number, titled } from "./format.js";
 import { clipped, range } from "./grid.js";
 import { themed } from "./heat.js";
-import { CanvasInk } from "./ink.js";
+import { CanvasInk, textWidth } from "./ink.js";
 import { legend } from "./legend.js";
 
 const ENDS = {
@@ -54,7 +55,7 @@ export class Scale {
 
   // What colours may end at; where a few cells lie far beyond all others, they need not set the scale.
   choices() {
-    const told = (key) => [key, key === "" && this.apart ? "from zero, the few largest beyond" : ENDS[key]];
+    const told = (key) => [key, key === "" && this.apart ? "from zero, the few largest marked ▲" : ENDS[key]];
     const { wanted } = this;
     const shown = wanted === "shown" || (!this.signed && this.maps.maps.length < this.maps.every.length) ? ["shown"] : [];
     const around = this.limits[0] < 0;
@@ -82,18 +83,25 @@ export class Scale {
     return this.signed ? `difference of ${label}` : label;
   }
 
-  bar(ink, inks, width, room) {
-    legend(ink, inks, { palette: this.palette, limits: this.limits, label: this.label, beyond: this.beyond }, 8, 4, width, room);
+  get title() {
+    const { frame, measure, every } = this.maps;
+    return titled(this.label, unitOf(frame, measure.column, every[0]?.rows[0]));
   }
 
+  bar(ink, inks, width, room) {
+    legend(ink, inks, { palette: this.palette, limits: this.limits, label: this.title, beyond: this.beyond }, 8, 4, width, room);
+  }
+
+  // The bar leaves room for its title.
   draw(width) {
-    this.bar(new CanvasInk(this.canvas, width, 30), themed(), Math.min(220, width - 190), width);
+    const bar = Math.max(90, Math.min(220, width - 190, width - textWidth(this.title) - 26));
+    this.bar(new CanvasInk(this.canvas, width, 30), themed(), bar, width);
   }
 
   told() {
     const bounds = this.limits.map((limit) => number(limit, 3)).join(" to ");
     const over = this.beyond ? ` ${count(this.beyond.beyond, "value")} beyond, to ${number(this.beyond.largest, 3)}, marked by a triangle.` : "";
     const hidden = this.wanted !== "shown" && !this.signed && !this.fixed && this.maps.maps.length < this.maps.every.length;
-    return `Colour: ${this.label}, ${bounds}${hidden ? ", hidden models counted" : ""}.${over}`;
+    return `Colour: ${this.title}, ${bounds}${hidden ? ", hidden models counted" : ""}.${over}`;
   }
 }

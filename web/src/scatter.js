@@ -4,7 +4,7 @@ import { cell, levels, tabled } from "./data.js";
 import { keyOf, parts } from "./cells.js";
 import { modelColour } from "./colour.js";
 import { choice, el, say, short } from "./dom.js";
-import { count, number } from "./format.js";
+import { count, number, titled } from "./format.js";
 import { INKS, themed } from "./heat.js";
 import { CanvasInk, SvgInk, svg } from "./ink.js";
 import { hideTip, showTip } from "./tip.js";
@@ -101,8 +101,9 @@ export class Scatter {
       ink.text(x(tick), HEIGHT - FOOT + 14, number(tick, 3), { fill: inks.quiet, anchor: "middle" });
     }
     ink.line([[LEFT, HEIGHT - FOOT], [width - RIGHT, HEIGHT - FOOT]], inks.hatch);
-    ink.text((LEFT + width - RIGHT) / 2, HEIGHT - 8, this.panel.x.label, { fill: inks.ink, anchor: "middle", size: 12 });
-    ink.text(12, (HEIGHT - FOOT) / 2, this.panel.y.label, { fill: inks.ink, anchor: "middle", size: 12, turn: -90 });
+    const named = ({ column, label }) => titled(label, this.frame.columns[column]?.unit);
+    ink.text((LEFT + width - RIGHT) / 2, HEIGHT - 8, named(this.panel.x), { fill: inks.ink, anchor: "middle", size: 12 });
+    ink.text(12, (HEIGHT - FOOT) / 2, named(this.panel.y), { fill: inks.ink, anchor: "middle", size: 12, turn: -90 });
     if (this.panel.equal) {
       const [from, to] = [Math.max(ends.x[0], ends.y[0]), Math.min(ends.x[1], ends.y[1])];
       if (to > from) ink.line([[x(from), y(from)], [x(to), y(to)]], inks.hatch, 1.25);

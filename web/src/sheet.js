@@ -9,9 +9,9 @@ export const axisName = (key) => (["module_type", "parameter"].includes(key) ? "
 
 // Cells as large as the room allows: as many maps beside one another as stay readable.
 export function cellSize({ maps, panel, frame, outside }, room) {
-  const widest = (axis) => maps.flatMap((map) => names(map[axis], outside)).reduce((most, name) => Math.max(most, textWidth(short(name, 22))), 0);
+  const longest = (axis) => maps.flatMap((map) => names(map[axis], outside)).reduce((most, name) => Math.max(most, textWidth(short(name, 22))), 0);
   const least = Math.max(18, ...[panel.x, panel.y].map((key) => textWidth(axisName(key))));
-  const [down, across] = [widest("ys"), frame.columns[panel.x]?.type === "text" ? widest("xs") : 0];
+  const [down, across] = [longest("ys"), frame.columns[panel.x]?.type === "text" ? longest("xs") : 0];
   // Names below columns are turned where they are wider, and begin left of the first.
   const gutter = Math.ceil(Math.max(down, least, across * Math.SQRT1_2 - 12)) + 14;
   const nx = Math.max(1, ...maps.map((map) => map.xs.length));
@@ -20,9 +20,11 @@ export function cellSize({ maps, panel, frame, outside }, room) {
   const columns = Math.max(1, Math.min(inRow(maps), Math.floor(room / (beside + nx * (across ? 17 : 11)))));
   const cellWidth = Math.max(2, Math.min(26, Math.floor(((room - 12 * (columns - 1)) / columns - beside) / nx)));
   const cellHeight = ny <= 12 ? 21 : ny <= 24 ? 15 : ny <= 48 ? 12 : Math.max(2, Math.floor(520 / ny));
-  // A title that is wider than its map has some room at its right.
-  const titles = maps.reduce((most, map) => Math.max(most, textWidth(short(map.title, 90), 12, true)), 0);
-  const size = { cellWidth, cellHeight, gutter, least: Math.min(room, gutter + Math.min(150, titles) + 20) };
+  // A title that is wider than its map has some room at its right, and a second line for all but the model.
+  const widest = (told) => maps.reduce((most, map) => Math.max(most, ...told(map).map((line) => textWidth(short(line, 90), 12, true))), 0);
+  const twoLines = maps.every((map) => map.titles.length > 1) && widest((map) => [map.title]) > 130;
+  const titles = widest((map) => (twoLines ? [map.titles[0], map.titles.slice(1).join(" · ")] : [map.title]));
+  const size = { cellWidth, cellHeight, gutter, twoLines, least: Math.min(room, gutter + Math.min(150, titles) + 20) };
   return across + 6 > cellWidth ? { ...size, foot: Math.ceil(across * Math.SQRT1_2) + 20 } : size;
 }
 

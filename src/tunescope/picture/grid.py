@@ -38,9 +38,13 @@ def heatmap(grid: Grid, ax: Axes | None = None, cmap: str = CHANGE, colorbar: bo
 
 
 def ends_text(*grids: Grid) -> str:
-    """The ends of the scale of the maps, and how many cells lie beyond."""
+    """The ends of the scale of the maps, of those outside the layers their own; how many cells lie beyond."""
     count = sum(len(grid.beyond) for grid in grids)
-    text = f"colours from {number(grids[0].limits[0])} to {number(grids[0].limits[1])}"
+    low, high = next((grid.limits for grid in grids if not grid.outside), grids[0].limits)
+    text = f"colours from {number(low)} to {number(high)}"
+    apart = [grid.limits for grid in grids if grid.outside and grid.limits != (low, high)]
+    if apart:
+        text += f", outside the layers from {number(apart[0][0])} to {number(apart[0][1])}"
     if not count:
         return text
     most = number(max(float(np.nanmax(grid.values)) for grid in grids if len(grid.beyond)))

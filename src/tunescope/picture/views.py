@@ -35,6 +35,11 @@ class Grid:
     model: str = ""
 
     @property
+    def outside(self) -> bool:
+        """Whether the map is of weights outside the layers, which have one row without a name."""
+        return self.rows == ("",)
+
+    @property
     def beyond(self) -> NDArray[np.int64]:
         """Row and column of every cell whose value lies beyond the upper end of the scale, `(n, 2)`."""
         low, high = self.limits
@@ -163,7 +168,7 @@ def shared(maps: Sequence[Grid], begin: str = "zero") -> list[Grid]:
     smallest.
     """
     still = {label: _nothing_outside(maps, label) for label in {grid.label for grid in maps}}
-    kinds = [(grid.label, grid.rows == ("",) and not still[grid.label]) for grid in maps]
+    kinds = [(grid.label, grid.outside and not still[grid.label]) for grid in maps]
     limits = {
         kind: _ends([g.values for g, k in zip(maps, kinds, strict=True) if k == kind], begin)
         for kind in kinds
@@ -178,7 +183,7 @@ def _ends(values: Sequence[Float64], begin: str) -> tuple[float, float]:
 
 
 def _nothing_outside(maps: Sequence[Grid], label: str) -> bool:
-    outside = [g.values for g in maps if g.label == label and g.rows == ("",)]
+    outside = [g.values for g in maps if g.label == label and g.outside]
     return not any(np.nan_to_num(values).any() for values in outside)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tunescope.picture.grid import heatmaps, size_of
+from tunescope.picture.grid import ends_text, heatmaps, size_of
 from tunescope.picture.lettering import names
 from tunescope.picture.matrix import matrices
 from tunescope.picture.matrix_views import Matrix
@@ -117,6 +117,13 @@ def test_what_is_outside_has_a_scale_of_its_own_only_where_it_moved(
     assert [grid.limits for grid in maps] == [(0.0, 4.0), limits]
     figure = sheet([[maps[0]], [maps[1]]])
     assert [text.get_text() for text in figure.axes[0].texts].count("size") == bars
+
+
+def test_a_caption_says_the_scale_of_what_is_outside_where_it_is_another() -> None:
+    maps = [panel("a", top=4.0), outside("a · outside", 9.0)]
+    assert ends_text(*shared(maps)) == "colours from 0 to 4, outside the layers from 0 to 9"
+    assert ends_text(*reversed(shared(maps))) == "colours from 0 to 4, outside the layers from 0 to 9"
+    assert ends_text(*shared([panel("a", top=4.0), outside("a · outside", 0.0)])) == "colours from 0 to 4"
 
 
 def test_the_name_of_a_scale_ends_before_the_small_matrices_begin() -> None:

@@ -53,16 +53,12 @@ def attribution_maps(views: Sequence[Map]) -> Figure:
         figure = new_figure(sum(widths), max(_CELL_H * tallest, 0.8) + _BARS + 1.9)
         parts = figure.subfigures(1, len(views), squeeze=False, width_ratios=widths)[0]
         for part, view in zip(parts, views, strict=True):
-            (_bars if _is_outside(view) else _map)(part, view)
+            (_bars if view.grid.outside else _map)(part, view)
     return figure
 
 
-def _is_outside(view: Map) -> bool:
-    return view.grid.rows == ("",)
-
-
 def _width(view: Map) -> float:
-    if _is_outside(view):
+    if view.grid.outside:
         return 3.4
     return max(_CELL_W * len(view.grid.columns), 0.8) + _BARS + _SCALE + 1.2
 

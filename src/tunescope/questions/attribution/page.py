@@ -17,7 +17,19 @@ from tunescope.study.study import Study
 
 _LOSSES = ("base_loss", "tuned_loss", "gain", "gain_stderr", "sum", "residual", "sequences", "tokens")
 _STATES: dict[str, State] = {"held_out": "good", "trained_on": "warning", "not_known": "unknown"}
-_UNIT = {"unit": "nats/token", "meaning": ""}
+_NATS = "nats/token"
+_MEANINGS = {
+    "model_id": {"unit": "", "meaning": "label of the tuned model"},
+    "data": {"unit": "", "meaning": "name of the data set"},
+    "base_loss": {"unit": _NATS, "meaning": "loss of the base on these texts"},
+    "tuned_loss": {"unit": _NATS, "meaning": "loss of the tuned model on these texts"},
+    "gain": {"unit": _NATS, "meaning": "loss of the base less that of the tuned model"},
+    "gain_stderr": {"unit": _NATS, "meaning": "standard error of the gain over sequences"},
+    "sum": {"unit": _NATS, "meaning": "sum of the parts of all weights"},
+    "residual": {"unit": _NATS, "meaning": "what the parts miss of the change of the loss"},
+    "sequences": {"unit": "", "meaning": "texts that were scored"},
+    "tokens": {"unit": "", "meaning": "tokens that were predicted"},
+}
 # Halves of the data that agree less do not carry a map of single weights.
 _AGREES = 0.7
 
@@ -28,7 +40,7 @@ def content(study: Study) -> Content:
     sets = document["data_sets"]
     data = {
         "attribution": Data(filled(table.frame, ["layer"]), table.meta["columns"]),
-        "gain": Data(_gains(sets, document["label"]), dict.fromkeys(_LOSSES[:6], _UNIT)),
+        "gain": Data(_gains(sets, document["label"]), _MEANINGS),
     }
     if (back := study.tables.get("put_back")) is not None and len(back):
         data["put_back"] = Data(filled(back.frame, ["layer"]), back.meta["columns"])

@@ -55,7 +55,7 @@ def _scores(frame: pl.DataFrame) -> pl.DataFrame:
     ]
     named = places.with_columns(component_name=pl.Series(component_names(addresses), dtype=pl.String))
     joined = rows.join(named, on=keys, how="left", nulls_equal=True, maintain_order="left")
-    return joined.drop("step", "n", "unit", strict=False)
+    return joined.drop("step", "n", strict=False)
 
 
 def _panels(data: Mapping[str, Data]) -> Iterator[Panel]:

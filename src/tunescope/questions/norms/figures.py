@@ -123,7 +123,8 @@ def _blocks(grids: Sequence[Grid]) -> list[list[Grid]]:
 
 def _sheet(name: str, caption: str, grids: Sequence[Grid]) -> Drawn:
     """Small multiples on one sheet."""
-    text = f"{caption}, all on one scale; {ends_text(*grids)}."
+    apart = any(grid.limits != grids[0].limits for grid in grids)
+    text = f"{caption}, all {'layers ' * apart}on one scale; {ends_text(*grids)}."
     panels: dict[str, Panel] = {grid.title: partial(_on_axes, grid, _colours(grids)) for grid in grids}
     return Drawn(name, text, partial(sheet, _blocks(grids), _colours(grids)), panels)
 

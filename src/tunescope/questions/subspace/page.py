@@ -38,7 +38,7 @@ _KEPT = (
 def content(study: Study) -> Content:
     """What the page shows of the directions in which weights changed."""
     summary = study.table.frame
-    columns = study.table.meta["columns"]
+    columns = {**study.table.meta["columns"], "pair": {"unit": "", "meaning": "labels of both models"}}
     kept = [name for name in _KEPT if name in summary.columns]
     data = {"pairs": Data(_paired(summary.select(kept)), columns, bits=16)}
     if (grids := study.tables.get("subspace")) is not None:

@@ -34,7 +34,7 @@ def content(study: Study) -> Content:
     by_layer, left = thinned(filled(layers.frame, _PLACE), _NUMBERS)
     data = {
         "steps": Data(steps.frame, steps.meta["columns"]),
-        "weights": Data(weights, study.table.meta["columns"], note, bits=11),
+        "weights": Data(weights, study.table.meta["columns"] | _by_factor(weights), note, bits=11),
         "layers": Data(by_layer, layers.meta["columns"], left, bits=11),
     }
     document = study.readout
@@ -81,6 +81,15 @@ def _weights(motion: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     return thinned(sized, _NUMBERS)
 
 
+def _by_factor(weights: pl.DataFrame) -> dict[str, dict[str, str]]:
+    """Unit and meaning of the mean |Δ| of each factor."""
+    found = [name for name in weights.columns if name.startswith("abs_mean_")]
+    return {
+        name: {"unit": "unit of the weights", "meaning": f"mean of |Δ{name.removeprefix('abs_mean_')}|"}
+        for name in found
+    }
+
+
 def _panels(data: Mapping[str, Data], halfway: str) -> Iterator[Panel]:
     steps, weights, layers = (data[name].frame for name in ("steps", "weights", "layers"))
     yield Lines(
@@ -103,7 +112,9 @@ def _panels(data: Mapping[str, Data], halfway: str) -> Iterator[Panel]:
     if _SIZE in layers.columns and layers["layer"].is_not_null().any():
         yield Maps(
             "layers", "when", "Every layer at every step",
-            "Steps from left to right on a true axis, layers from top to bottom: √Σ‖ΔW‖² over a layer.",
+            "Steps from left to right on a true axis, layers from top to bottom: √Σ‖ΔW‖² over a layer, which "
+            "its large weights lead. How much ranks layers by ‖ΔW‖_F / √d_out, to which weights of all sizes "
+            "add alike.",
             "layers", measures=[Measure(_SIZE, "‖ΔW‖_F of the layer")], facets=("model_id",), x="step",
             margin="none",
         )  # fmt: skip
