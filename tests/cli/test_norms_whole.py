@@ -244,7 +244,7 @@ def test_a_checkpoint_that_is_its_base_is_said_to_be_identical_and_not_untrained
     study = tunescope.norms(f"t={saved(tmp_path / 'tuned', base)}", base=saved(tmp_path / "base", base))
     found = {f.kind: f for f in study.findings}
     assert "untrained" not in found
-    assert "identical to the base" in found["unchanged"].text
+    assert "equals the base in everything compared" in found["unchanged"].text
     assert found["unchanged"].severity == "note"
 
 

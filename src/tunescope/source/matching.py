@@ -58,8 +58,9 @@ Held = TypeVar("Held", bound=Hashable)
 def matched(wanted: Mapping[Wanted, Place], held: Mapping[Held, Place]) -> dict[Wanted, Held]:
     """The held weight of every wanted one that has one: by its very key, else by its prefix's partner.
 
-    A prefix's partner is the one with which it shares the most tails of equal shape; where two share
-    equally many there is none, and its weights stay unmatched rather than guessed.
+    A prefix's partner is the one with which it shares the most tails of equal shape; of several that share
+    equally many the one whose name has the most words of its own, such as `vision_model`; where these are
+    equal too there is none, and its weights stay unmatched rather than guessed.
     """
     found: dict[Wanted, Held] = {key: key for key in wanted if key in held}  # type: ignore[misc]
     taken = set(found.values())
@@ -87,7 +88,15 @@ def _partners(
         )
     partners = {}
     for prefix, counts in votes.items():
-        first, *others = counts.most_common(2) or [("", 0)]
-        if first[1] and not (others and others[0][1] == first[1]):
-            partners[prefix] = first[0]
+        most = max(counts.values(), default=0)
+        best = [other for other, count in counts.items() if count == most]
+        alike = {other: len(_words(prefix) & _words(other)) for other in best}
+        nearest = [other for other in best if alike[other] == max(alike.values())]
+        if most and len(nearest) == 1:
+            partners[prefix] = nearest[0]
     return partners
+
+
+def _words(prefix: str) -> frozenset[str]:
+    """What a prefix says beside the names that every model has."""
+    return frozenset(re.split(r"[.|]", prefix)) - {"model", ""}

@@ -18,6 +18,7 @@ from tunescope.source.quantised import packed, quantised
 from tunescope.source.scaled import PART
 from tunescope.source.tied import tied_heads
 from tunescope.source.whole import WholeModel
+from tunescope.words import counted, first
 
 METHOD = "full"
 # Models whose projections are stored (d_in, d_out).
@@ -143,15 +144,26 @@ class _Both:
             self._leave(head, self.theirs.get(head), f"tied to {table}: counted once")
         for head, table in self.tied.counted_in_base.items():
             self.other.left([head], f"tied to {table}: counted once")
-        _rest(self.mine, "only in the tuned model", self.tuned)
-        _rest(self.other, "only in the base", self.base)
+        here = _rest(self.mine, "only in the tuned model", self.tuned)
+        there = _rest(self.other, "only in the base", self.base)
+        if here and there:
+            # One of a kind is new or gone; layers that both lack are called, or stacked, otherwise.
+            text = (
+                f"{counted(len(here), 'weight')} in layers of the tuned model ({first(here, 2)}) and "
+                f"{len(there)} of the base ({first(there, 2)}) have no counterpart by name, prefix and "
+                "shape: they are not compared"
+            )
+            self.mine.notice("unpaired", text)
 
 
-def _rest(ledger: Ledger, reason: str, model: WholeModel) -> None:
-    for name in ledger.unclaimed():
+def _rest(ledger: Ledger, reason: str, model: WholeModel) -> list[str]:
+    """Give every tensor without a fate its reason; returns the weights in layers among them."""
+    rest = ledger.unclaimed()
+    for name in rest:
         tensor = model.tensors[name]
         plain = reason if is_float(tensor) else tensor.lacking or f"{reason}; {tensor.dtype}, no weight"
         ledger.left([name], quantised(name, model.tensors) or plain)
+    return [n for n in rest if is_float(model.tensors[n]) and parse(n).layer is not None]
 
 
 def paired_delta(name: str, tensor: LazyTensor, there: Values, base: WholeModel) -> Delta:

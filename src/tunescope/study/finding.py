@@ -139,7 +139,7 @@ NOTICED = frozenset({
     "sequences_skipped", "shapes_differ", "sides_unknown",
     "start_missing", "start_renamed", "step_mismatch", "steps_missing", "stopped_early", "targets_differ",
     "torchtune_export", "training_mode", "unfinished_download", "unknown_config_key",
-    "unmerged", "unnamed_parameters", "unsupported_dtype",
+    "unmerged", "unnamed_parameters", "unpaired", "unsupported_dtype",
     "untested_turn", "unwrapped", "weights_differ", "weights_unused", "wrapper_prefix", "wrong_total_size",
 })  # fmt: skip
 

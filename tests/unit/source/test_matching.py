@@ -43,6 +43,22 @@ def test_two_towers_that_fit_equally_are_not_guessed_between() -> None:
     assert pairs(model("model."), model("left.") | model("right.")) == {}
 
 
+def test_of_towers_that_fit_equally_the_one_of_the_same_words_is_meant() -> None:
+    old = model("vision_model.transformer.", 2) | model("vision_model.global_transformer.", 2)
+    old |= model("language_model.model.", 2)
+    new = {
+        "model." + name.replace("language_model.model.", "language_model."): shape
+        for name, shape in old.items()
+    }
+    there = pairs(new, old)
+    assert len(there) == len(new)
+    for ours, theirs in there.items():
+        assert ours.removeprefix("model.") == theirs.replace("language_model.model.", "language_model.")
+    halves = model("encoder.", 2) | model("decoder.", 2)
+    wrapped = {f"model.{name}": shape for name, shape in halves.items()}
+    assert pairs(wrapped, halves) == {f"model.{name}": name for name in halves}
+
+
 def test_a_resized_table_follows_its_tower() -> None:
     resized = model("language_model.model.") | {"language_model.model.embed_tokens.weight": (44, 8)}
     assert pairs(model("model."), resized)["model.embed_tokens.weight"] == (

@@ -47,7 +47,7 @@ def _unchanged(model: str, names: Sequence[str], of: int) -> Finding:
     """Tensors of a whole model that training left alone, as it leaves all that it does not train."""
     evidence = {"statistic": "tensors equal to the base's", "value": len(names), "n": of}
     if len(names) == of:
-        text = f"{model} is identical to the base: {counted(of, 'tensor')} compared, all of them equal."
+        text = f"{model} equals the base in everything compared: {counted(of, 'tensor')}, all of them equal."
         return Finding("unchanged", text, (model,), evidence=evidence)
     are = "equals" if len(names) == 1 else "equal"
     text = f"{model}: {len(names)} of {counted(of, 'tensor')} {are} those of the base ({named(names)})."
