@@ -22,8 +22,8 @@ _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
 # What closes a turn, where the end of a chat cannot tell: gpt-oss ends the last turn differently.
 _MARKER = re.compile(r"\s*<[^<>\s]{1,60}>")
 
-# How marks begin and end; they share no letter there, and no length.
-_WORDS = (("Vq8xTurn", "End"), ("Zk3wAnswer", "Fin"))
+# How marks begin and end; they share no letter there, no length and no number of words.
+_WORDS = (("Vq8xTurn", "End"), ("Zk3w Answer ", "Fin"))
 
 
 @dataclass(frozen=True)

@@ -138,6 +138,28 @@ def test_what_follows_from_an_answer_elsewhere_in_the_chat_is_never_learned(lear
         learn(template, *CHAT)
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        "{{ m.content | length }}",
+        "{{ m.content.split() | length }}",
+        "{{ messages[loop.index0 - 1].content | length }}",
+    ],
+)
+def test_a_turns_length_or_number_of_words_before_it_is_never_learned(learn, head):
+    template = "{% for m in messages %}<{{ m.role }} " + head + ">{{ m.content }}<end>{% endfor %}"
+    turns = ("user", "Q?"), ("assistant", "one of many words"), ("user", "more"), ("assistant", "two words")
+    with pytest.raises(BadInput, match=r"row 1, turn \d: .*turn-not-learned"):
+        learn(template, *turns)
+
+
+@pytest.mark.parametrize("head", ["loop.index", "loop.revindex0", "messages | length"])
+def test_a_turns_index_before_it_is_no_part_of_the_turn(learn, head):
+    template = "{% for m in messages %}<{{ m.role }} {{ " + head + " }}>{{ m.content }}<end>{% endfor %}"
+    turns = ("user", "Q?"), ("assistant", "one of many"), ("user", "more"), ("assistant", "two")
+    assert learn(template, *turns) == ["one of many<end>", "two<end>"]
+
+
 def test_marks_of_the_template_decide_where_it_has_them(learn):
     marked = PLAIN.replace("{{ m.content }}", "{% generation %}{{ m.content }}{% endgeneration %}")
     marked = marked.replace("{% for", "{% for").replace(
