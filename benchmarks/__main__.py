@@ -12,6 +12,7 @@ from benchmarks import (
     report,
     subspace,
     whole,
+    whole_cold,
     whole_engines,
     whole_peers,
     whole_stream,
@@ -24,6 +25,7 @@ def main() -> None:
     many.main()
     subspace.main()
     whole.main()
+    whole_cold.main()
     whole_engines.main()
     page.main()
     whole_stream.main()

@@ -193,9 +193,9 @@ def main() -> dict[str, Any]:
         for name, matrices in ORDER.items():
             # Made in a process of its own: what it held would count as peak memory of the next.
             rank = 256 if name.endswith("_256") else RANK
-            _alone("make", matrices, rank)
+            alone("make", matrices, rank)
             more = {"TUNESCOPE_NUMPY_ONLY": "1"} if name == "norms_numpy" else {}
-            found[name] = json.loads(_alone(name.partition("_")[0], matrices, rank, **more).splitlines()[-1])
+            found[name] = json.loads(alone(name.partition("_")[0], matrices, rank, **more).splitlines()[-1])
         rounds.append(found)
     results: dict[str, Any] = {name: _medians(rounds, name) for name in ORDER}
     results |= {
@@ -217,7 +217,8 @@ def _medians(rounds: list[dict[str, dict[str, float]]], name: str) -> dict[str, 
     return found | {"to_bare": median(bare), "to_norms": median(ours)} | most
 
 
-def _alone(way: str, matrices: int, rank: int, **more: str) -> str:
+def alone(way: str, matrices: int, rank: int, **more: str) -> str:
+    """What one way prints in a fresh interpreter."""
     command = [sys.executable, "-m", "benchmarks.whole", way, str(matrices), str(rank)]
     return subprocess.run(
         command, env=os.environ | ONE_THREAD | more, capture_output=True, text=True, check=True

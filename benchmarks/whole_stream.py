@@ -8,6 +8,7 @@ them in a fresh interpreter; all 80 would take the cost of one 80 times.
 """
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -71,6 +72,7 @@ def measure(layers: int) -> dict[str, float]:
         "gigabytes": gigabytes,
         "cpu_per_gb": (time.process_time() - at) / gigabytes,
         "wall_per_gb": (time.perf_counter() - clock) / gigabytes,
+        "load": os.getloadavg()[0],
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
     }
 
@@ -90,7 +92,7 @@ def section(r: dict[str, Any]) -> list[str]:
     """The results as lines of the page."""
     rows = [
         f"| {layers} | {v['gigabytes']:.1f} | {v['cpu_per_gb']:.2f} | {v['wall_per_gb']:.2f} | "
-        f"{v['peak_mb']:.0f} MB |"
+        f"{v['load']:.0f} | {v['peak_mb']:.0f} MB |"
         for layers, v in r.items()
     ]
     whole = LAYERS * max(v["gigabytes"] / int(layers) for layers, v in r.items())
@@ -99,8 +101,8 @@ def section(r: dict[str, Any]) -> list[str]:
         f"({whole:.0f} GB of both sides), values out of a pool in memory, every one differing by chance; the "
         "other layers are of the same shapes and were not run.",
         "",
-        "| layers | GB of both | CPU s per GB | wall s per GB | peak memory of the process |",
-        "|---|---|---|---|---|",
+        "| layers | GB of both | CPU s per GB | wall s per GB | load | peak memory of the process |",
+        "|---|---|---|---|---|---|",
         *rows,
     ]
 
