@@ -1,6 +1,7 @@
 """Layer profiles as lines, and rankings as bars; every function takes an `ax=`."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ FAR_APART = 20.0
 BANDS = 2
 # Lines that come this near each other everywhere, as a share of the largest value, lie on one another.
 _TOUCHING = 0.015
+# Signs of a title over one of several rankings side by side.
+_BESIDE = 24
 
 
 def profile(
@@ -135,8 +138,9 @@ def rankings(views: Sequence[Ranking]) -> Figure:
         )
         # Updates of zero leave the limit to matplotlib.
         limit = limit or None
-        for view, ax in zip(views, axes, strict=False):
-            ranking(view, ax=ax, limit=limit)
+        titles = names([view.title for view in views], _BESIDE if len(views) > 1 else 60)
+        for view, title, ax in zip(views, titles, axes, strict=False):
+            ranking(replace(view, title=title), ax=ax, limit=limit)
         for ax in axes[len(views) :]:
             ax.set_visible(False)
         families = [f for f in FAMILY_COLOURS if any(f in v.families for v in views)]

@@ -144,6 +144,20 @@ def test_names_of_bars_lie_inside_the_picture(tmp_path: Path) -> None:
     assert all(t.get_window_extent(renderer).x0 > 0 for ax in figure.axes for t in ax.get_yticklabels())
 
 
+def test_titles_of_rankings_side_by_side_meet_neither_each_other_nor_the_edge(tmp_path: Path) -> None:
+    bars = tuple(f"L{k}_ATTN_V" for k in range(15))
+    titles = [f"task-{k:02d}-with-a-rather-long-name-of-a-run" for k in range(8)]
+    views = [Ranking(title, bars, np.arange(15.0, 0, -1), ("attention",) * 15, "size") for title in titles]
+    figure = rankings(views)
+    save(figure, tmp_path / "bars")
+    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
+    boxes = [ax.title.get_window_extent(renderer) for ax in figure.axes]
+    assert len({ax.get_title() for ax in figure.axes}) == 8
+    for row in (boxes[:4], boxes[4:]):
+        assert row[-1].x1 < figure.bbox.width
+        assert all(one.x1 < next_.x0 for one, next_ in pairwise(row))
+
+
 def test_lines_that_coincide_are_drawn_one_inside_the_other() -> None:
     x, y = np.arange(1, 9), np.linspace(0.2, 1.0, 8)
     lines = [Curve("a", x, y, y, y), Curve("b", x, y, y, y), Curve("c", x, y / 2, y, y)]

@@ -13,6 +13,7 @@ import polars as pl
 from tunescope.address import Address
 from tunescope.picture import grid as draw
 from tunescope.picture.drawing import Drawn
+from tunescope.picture.grid import ends_text
 from tunescope.picture.lettering import title_text
 from tunescope.picture.matrix import matrices
 from tunescope.picture.style import IMPORTANCE
@@ -63,8 +64,9 @@ def _pairs(study: Study, stems: Mapping[str, str]) -> Iterator[Drawn]:
                 make = partial(_phi, study, (a, b, of, side), weights)
                 caption = _phi_caption(a, b, of, side) + note
                 yield Drawn(name, caption, make, on_request=rare or (k > 0 and len(pairs) > 1))
-        if (maps := view.excess_maps(study.table.frame, a, b, _begin(study))) and a != b:
-            caption = f"Overlap of {a} and {b} above chance, by layer and module; 0 is chance, 1 is equal."
+        if a != b and (maps := view.excess_maps(study.table.frame, a, b, _begin(study))):
+            caption = f"Overlap of {a} and {b} above chance, by layer and module; 0 is chance, 1 is equal; "
+            caption += f"{ends_text(*maps)}."
             yield Drawn(f"{stem}_excess", caption, partial(draw.heatmaps, maps), on_request=rare)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tunescope.address import Address
 from tunescope.linalg.overlap import cosines, phi_grid, product_bases
 from tunescope.picture.matrix_views import Matrix, clustered
-from tunescope.picture.views import Grid, grids, shared, short
+from tunescope.picture.views import Grid, grids, limits_of, short
 
 Float64 = NDArray[np.float64]
 SIDES = ("input", "output")
@@ -151,17 +151,24 @@ def gaussian_control(
 
 
 def excess_maps(summary: pl.DataFrame, model_a: str, model_b: str, begin: str = "zero") -> list[Grid]:
-    """Layer × module maps of the overlap above chance, input side then output side, on one scale."""
+    """Layer × module maps of the overlap above chance, input then output side, on one scale for all pairs."""
     rows = summary.filter((pl.col("model_a") == model_a) & (pl.col("model_b") == model_b))
     found: list[Grid] = []
     for side in SIDES:
         label = "(φ − chance)/(1 − chance)"
         found += grids(rows, f"excess_{side}", f"{model_a} · {model_b}, {side} side", label)
+    limits = _excess_limits(summary, begin)
+    return [replace(grid, limits=limits) for grid in found]
+
+
+def _excess_limits(summary: pl.DataFrame, begin: str) -> tuple[float, float]:
+    """The ends of the scale of all pairs of two models, whose upper one is a multiple of 0.05 or 1."""
+    pairs = summary.filter(pl.col("model_a") != pl.col("model_b"))
+    values = pairs.select(f"excess_{side}" for side in SIDES).to_numpy()
+    low, high = limits_of([values], begin)
     if begin == "data":
-        return shared(found, begin)
-    top = max((grid.limits[1] for grid in found), default=1.0)
-    top = 1.0 if top > 0.5 else float(np.ceil(top * 20) / 20)
-    return [replace(grid, limits=(0.0, top)) for grid in found]
+        return low, high
+    return 0.0, 1.0 if high > 0.5 else max(0.05, float(np.ceil(high * 20) / 20))
 
 
 def model_matrices(summary: pl.DataFrame, labels: Sequence[str], side: str) -> list[Matrix]:

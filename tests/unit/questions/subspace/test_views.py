@@ -120,3 +120,23 @@ def test_the_readout_counts_what_was_not_compared() -> None:
     assert pair["not_compared"] == {"only in b": 1}
     assert pair["delta_cosine"] == 0.5
     assert pair["length_ratio"] == 1.5
+
+
+def test_overlaps_above_chance_are_on_one_scale_in_all_pairs() -> None:
+    rows = [("a", "b", 0.12, 0.31), ("a", "c", 0.02, None), ("b", "c", -0.01, 0.08), ("a", "a", 1.0, 1.0)]
+    frame = pl.DataFrame(
+        [
+            {
+                "model_a": a, "model_b": b, "stack": "model", "layer": 0, "module_type": "q_proj",
+                "expert": None, "component_name": "L0_ATTN_Q", "status": "ok",
+                "excess_input": low, "excess_output": high,
+            }
+            for a, b, low, high in rows
+        ],
+        schema_overrides={"expert": pl.Int64},
+    )  # fmt: skip
+    pairs = (("a", "b"), ("a", "c"), ("b", "c"))
+    assert {grid.limits for pair in pairs for grid in view.excess_maps(frame, *pair)} == {(0.0, 0.35)}
+    assert {grid.limits for pair in pairs for grid in view.excess_maps(frame, *pair, "data")} == {
+        (-0.01, 0.31)
+    }
