@@ -32,6 +32,7 @@ FOUND = [
     ("capture", Change("values", 27730756, 187484694, 518306742)),
     ("lora_layers", Change("shapes", 177297701, 699132059, 787595519)),
     ("lycoris", Change("shapes", 391220737, 629334803, 1002734185)),
+    ("lycoris", Change("shapes", 318484732, 680210108, 16769783)),
     ("torchtune", Change("shapes", 457045679, 785946167, 489385259)),
     ("packed_weights", Change("header", 61328642, 913920199, 857387902)),
     ("capture_start", Change("header", 938945329, 226190277, 472905293)),

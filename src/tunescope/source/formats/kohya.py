@@ -113,6 +113,8 @@ def _module(
         yield from _product(flat, "LOHA", roles, ledger, file, scale)
     elif any(role.startswith("lokr_") for role in roles):
         yield from _product(flat, "LOKR", roles, ledger, file, scale)
+    elif "diff" in roles and roles["diff"].numel == 0:
+        ledger.left([roles["diff"].name], "saved without any element")
     elif "diff" in roles and len(roles["diff"].shape) > 1:
         yield full_delta(dotted(flat), roles["diff"], scale, ledger, file)
     elif "diff" in roles:

@@ -135,6 +135,16 @@ def test_whole_difference(tmp_path: Path) -> None:
     assert [e.reason for e in source.coverage if e.status != "used"] == ["bias, needs base"]
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (4, 0), (0, 3, 1, 1)])
+def test_a_whole_difference_without_an_element_is_left_out_and_said(
+    tmp_path: Path, shape: tuple[int, ...]
+) -> None:
+    stem = "diffusion_model.blocks.0"
+    source = opened(tmp_path, {f"{stem}.x.diff": np.ones(shape, np.float32), f"{stem}.y.diff": normal(4, 3)})
+    assert [delta.tensors for delta in source.deltas] == [(f"{stem}.y.diff",)]
+    assert [notice.slug for notice in source.notices] == ["empty-tensor"]
+
+
 def test_dora_is_the_directional_part_and_says_so(tmp_path: Path) -> None:
     stem = "lora_unet_mid_block_attentions_0_proj_in"
     source = opened(
