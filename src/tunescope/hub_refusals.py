@@ -36,6 +36,11 @@ MOVED = (
     "the repository changed while it was being fetched",
     "run again, or name a commit: org/name@COMMIT",
 )
+_TOO_LARGE = (
+    "hub-too-large",
+    "a file of this size is not fetched in the plain way",
+    "pip install hf_xet, without HF_HUB_DISABLE_XET; or the server states a wrong size",
+)
 UNAVAILABLE = (
     "hub-unavailable",
     "the hub did not answer as it should",
@@ -76,6 +81,8 @@ def _said(errors: Any, error: Exception, status: int | None) -> tuple[str, str, 
         return NOT_THE_HUB
     if isinstance(error, OSError) and "Consistency check failed" in str(error):
         return MOVED
+    if isinstance(error, ValueError) and "too large to be downloaded" in str(error):
+        return _TOO_LARGE
     if isinstance(error, errors.HFValidationError):
         return _NO_ID
     return None if status is None else UNAVAILABLE

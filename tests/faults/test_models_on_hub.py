@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.faults.disk.commands import make_inputs
-from tests.unit.source.test_hub import COMMIT, Hub, adapter, constants, server
+from tests.unit.source.test_hub import COMMIT, Handler, Hub, adapter, constants, server
 
 from tunescope import hub_session
 from tunescope.corpus.hub import hub_records
@@ -216,6 +216,28 @@ def test_a_body_that_trickles_is_given_up(hub: Hub, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(hub_session, "monotonic", lambda: float(next(clock)))
     with pytest.raises(Missing, match="answers too slowly"):
         load_config("org/model")
+    assert hub.asked
+
+
+@pytest.mark.filterwarnings("ignore:Not enough free disk space")
+@pytest.mark.parametrize("load", [lambda: load_config("org/model"), lambda: open_source("org/name")])
+def test_a_file_that_is_said_to_be_larger_than_the_library_fetches_is_exit_4(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, load: Callable[[], Any]
+) -> None:
+    def answer(self: Any, status: int, body: bytes, headers: dict[str, str]) -> None:
+        size = 10**15 if "/resolve/" in self.path else len(body)
+        self.send_response(status)
+        for name, value in (headers | {"Content-Length": str(size)}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = True
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    monkeypatch.setattr(Handler, "_answer", answer)
+    with pytest.raises(Missing, match="hub-too-large") as caught:
+        load()
+    assert caught.value.exit_code == 4
     assert hub.asked
 
 
