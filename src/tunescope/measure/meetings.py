@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from tunescope.address import Address
+from tunescope.address import Address, as_loaded
 from tunescope.delta import Delta
 from tunescope.measure.refinement import refined
 
@@ -34,7 +34,7 @@ def meetings(models: Sequence[Sequence[Delta]]) -> list[Meeting]:
     named: dict[Address, dict[int, Delta]] = {}
     for i, deltas in enumerate(models):
         for delta in deltas:
-            named.setdefault(delta.address, {})[i] = delta
+            named.setdefault(as_loaded(delta.address), {})[i] = delta
     found = [Meeting(deltas) for deltas in named.values() if len(deltas) > 1]
     return [*found, *_refined(models)]
 

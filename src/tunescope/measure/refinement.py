@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from tunescope.address import Address
-from tunescope.delta import Delta, Dense, Factored, Update
+from tunescope.delta import Delta, Dense, Factored, Pair, Stretch, Update
 
 # Components that hold others, in the order of their rows.
 _PARTS: Mapping[str, tuple[str, ...]] = {
@@ -113,6 +113,36 @@ def _cut(fusing: Sequence[Delta], apart: Sequence[Delta]) -> Iterator[tuple[Delt
             yield _slice(delta, whole, part, other), other
 
 
+def cut_apart(deltas: Sequence[Delta], others: Sequence[Delta]) -> list[Delta]:
+    """The deltas, each fused one of which `others` hold parts as these parts.
+
+    Rows of it that are no part there stay together under its own address.
+    """
+    layers: dict[Any, dict[Address, Delta]] = {}
+    for delta in others:
+        layers.setdefault((delta.address.stack, delta.address.layer), {})[delta.address] = delta
+    return [cut for delta in deltas for cut in _apart(delta, layers)]
+
+
+def _apart(delta: Delta, layers: Mapping[Any, Mapping[Address, Delta]]) -> Iterator[Delta]:
+    near = layers.get((delta.address.stack, delta.address.layer), {})
+    named: list[Part] = []
+    if near and delta.address.component in _PARTS and not (delta.pair and delta.pair.turned):
+        shapes = {address: (other.d_out, other.d_in) for address, other in near.items()}
+        named = parts(delta.address, (delta.d_out, delta.d_in), shapes)
+    if not named:
+        yield delta
+        return
+    whole, end = partial(_opened, delta), 0
+    for part in named:
+        if part.start > end:
+            yield _slice(delta, whole, Part(delta.address, end, part.start), delta)
+        yield _slice(delta, whole, part, near[part.address])
+        end = part.stop
+    if end < delta.d_out:
+        yield _slice(delta, whole, Part(delta.address, end, delta.d_out), delta)
+
+
 @lru_cache(maxsize=2)
 def _opened(delta: Delta) -> Update:
     """An update, kept until two others were asked for: its parts are read one after the other."""
@@ -126,9 +156,16 @@ def _slice(delta: Delta, whole: Any, part: Part, other: Delta) -> Delta:
         component_name=other.component_name,
         d_out=part.stop - part.start,
         open=partial(_rows_of, whole, part.start, part.stop),
-        pair=None,
+        pair=_pair_of(delta, part),
         base=None,
     )
+
+
+def _pair_of(delta: Delta, part: Part) -> Pair | None:
+    if delta.pair is None or delta.pair.turned:
+        return None
+    span = part.start * delta.d_in, (part.stop - part.start) * delta.d_in
+    return Pair(Stretch(delta.pair.before, *span), Stretch(delta.pair.after, *span))
 
 
 def _rows_of(whole: Any, start: int, stop: int) -> Update:

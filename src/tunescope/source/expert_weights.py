@@ -11,14 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from tunescope.address import Address, parse
+from tunescope.address import Address, as_loaded, parse
 from tunescope.delta import Array
 from tunescope.source.files.tensors import LazyTensor, is_float
 
 FUSED = re.compile(r"(^|\.)experts\.[A-Za-z_]\w*(\.weight)?$")
 # Models whose fused experts are stored (experts, d_in, d_out), gate and up alternating or not.
 TURNED = frozenset({"gpt_oss", "llama4", "llama4_text"})
-_LIKE = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj"}
 _BOTH = "gate_up_proj"
 
 
@@ -41,13 +40,14 @@ def _single(tensors: Mapping[str, LazyTensor], kind: str) -> Iterator[tuple[Addr
     for name, tensor in tensors.items():
         address = parse(name)
         if address.expert is not None and len(tensor.shape) == 2:
-            yield _as_loaded(address), tensor
+            yield as_loaded(address), tensor
         elif len(tensor.shape) == 3 and FUSED.search(name):
-            yield from _of_fused(_as_loaded(address), tensor, kind)
+            yield from _of_fused(address, tensor, kind)
 
 
 def _of_fused(address: Address, tensor: LazyTensor, kind: str) -> Iterator[tuple[Address, LazyTensor]]:
     experts, rows, columns = tensor.shape
+    address = as_loaded(replace(address, expert=0))
     owner, _, name = address.module_type.rpartition(".")
     for expert in range(experts):
         one, begin = replace(address, expert=expert), expert * rows * columns
@@ -57,13 +57,6 @@ def _of_fused(address: Address, tensor: LazyTensor, kind: str) -> Iterator[tuple
             for at, part in enumerate(("gate_proj", "up_proj")):
                 here = begin + at * math.prod(half)
                 yield replace(one, module_type=f"{owner}.{part}"), _stretch(tensor, here, half)
-
-
-def _as_loaded(address: Address) -> Address:
-    """The address of a projection in the words of a loaded model, of Mixtral's files and others."""
-    owner, _, name = address.module_type.rpartition(".")
-    owner = owner.replace("block_sparse_moe", "mlp")
-    return replace(address, module_type=f"{owner}.{_LIKE.get(name, name)}")
 
 
 def _stretch(tensor: LazyTensor, begin: int, shape: tuple[int, ...]) -> LazyTensor:

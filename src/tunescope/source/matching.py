@@ -11,7 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from tunescope.address import Address
+from tunescope.address import Address, as_loaded
 
 Shape = tuple[int, ...]
 _BLOCK = re.compile(r"(?:^|\.)([A-Za-z_]\w*\.\d+\..+)$")
@@ -40,7 +40,11 @@ def place(name: str, shape: Sequence[int]) -> Place:
 
 
 def address_place(address: Address, shape: Sequence[int]) -> Place:
-    """The place of a weight by its address; the two sizes of a matrix in either order are one shape."""
+    """The place of a weight by its address; the two sizes of a matrix in either order are one shape.
+
+    Projections of experts stand where a loaded model has them.
+    """
+    address = as_loaded(address)
     if address.layer is not None:
         return Place(address.stack, (address.layer, address.module_type, address.expert), _unturned(shape))
     before, _, last = address.module_type.rpartition(".")

@@ -1,13 +1,14 @@
 """Which sources a subspace study can compare, and what was noticed about them and their base."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
-from tunescope.address import Address
+from tunescope.address import Address, as_loaded
+from tunescope.delta import Delta
 from tunescope.errors import BadInput, Notice, UsageError, printable
-from tunescope.measure.refinement import refined
+from tunescope.measure.refinement import cut_apart, refined
 from tunescope.source.checkpoint import BaseCheckpoint
 from tunescope.source.ledger import notices
 from tunescope.source.opened import Source
@@ -15,19 +16,24 @@ from tunescope.study.finding import Finding, noticed, noticed_together
 
 
 def with_directions(sources: Sequence[Source]) -> list[Source]:
-    """The sources with what has directions: of whole models matrices, beside adapters theirs alone."""
-    adapted = {d.address for s in sources for d in s.deltas if d.pair is None}
-    return [
-        replace(
-            source,
-            deltas=tuple(
-                d
-                for d in source.deltas
-                if d.pair is None or (min(d.d_out, d.d_in) > 1 and (not adapted or d.address in adapted))
-            ),
-        )
-        for source in sources
-    ]
+    """The sources with what has directions: of whole models matrices, beside adapters theirs alone.
+
+    What adapters name in parts is cut into these, experts have the names of a loaded model.
+    """
+    adapted = [d for s in sources for d in s.deltas if d.pair is None]
+    return [replace(source, deltas=tuple(_beside(source.deltas, adapted))) for source in sources]
+
+
+def _beside(deltas: Sequence[Delta], adapted: Sequence[Delta]) -> Iterator[Delta]:
+    known = {delta.address for delta in adapted}
+    whole = [d for d in deltas if d.pair is not None and min(d.d_out, d.d_in) > 1]
+    cut = cut_apart(whole, adapted)
+    parts = {part.address for _, part in refined(adapted, cut)}
+    yield from (d for d in deltas if d.pair is None)
+    for delta in cut:
+        address = delta.address if delta.address in known else as_loaded(delta.address)
+        if not known or address in known or delta.address in parts:
+            yield replace(delta, address=address) if known else delta
 
 
 def check_comparable(sources: Sequence[Source], against_self: bool) -> None:

@@ -15,6 +15,7 @@ from tunescope.linalg.mergers import Mergers
 from tunescope.linalg.replay import Coefficients
 from tunescope.linalg.rounding import GRIDS
 from tunescope.measure.dense import looked
+from tunescope.measure.refinement import cut_apart
 from tunescope.source.matching import address_place, matched
 from tunescope.source.opened import Source
 from tunescope.study.progress import Tell, silent
@@ -74,6 +75,12 @@ class Unread:
     status: str
 
 
+def in_parts(merged: Source, adapters: Sequence[Source]) -> Source:
+    """The model, its fused projections in the parts that adapters name."""
+    named = [delta for adapter in adapters for delta in adapter.deltas]
+    return replace(merged, deltas=tuple(cut_apart(merged.deltas, named)))
+
+
 def touched(merged: Source, adapters: Sequence[Source]) -> tuple[list[Candidates], list[Unread]]:
     """The modules of a merged model that any adapter changes, each with its updates, and those it lacks."""
     held = {d.address: d for d in (*merged.deltas, *merged.incomparable)}
@@ -82,9 +89,10 @@ def touched(merged: Source, adapters: Sequence[Source]) -> tuple[list[Candidates
     pairs: dict[Address, Delta] = {}
     unread = []
     for adapter in adapters:
-        wanted = {d.address: address_place(d.address, (d.d_out, d.d_in)) for d in adapter.deltas}
+        deltas = cut_apart(adapter.deltas, list(held.values()))
+        wanted = {d.address: address_place(d.address, (d.d_out, d.d_in)) for d in deltas}
         theirs = matched(wanted, places)
-        for delta in adapter.deltas:
+        for delta in deltas:
             there = theirs.get(delta.address, delta.address)
             whole = held.get(there)
             part = None if whole is None else _part(whole, delta)

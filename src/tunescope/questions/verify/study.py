@@ -69,6 +69,7 @@ def verify(
     expected = _expected(opened, expect or {})
     laid = next((s.config for s in opened if s.config.get("layer_replication")), {})
     difference = open_difference(merged, replicated_base(model, laid), default_label(os.fspath(merged)))
+    difference = measure.in_parts(difference, opened)
     touched, unread = measure.touched(difference, opened)
     modules = measure.summed(touched)
     readings, rows, replayed = [], [_unread_row(gone) for gone in unread], []
