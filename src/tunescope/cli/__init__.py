@@ -14,6 +14,7 @@ from tunescope.cli.loading import collect, collect_later
 from tunescope.cli.streams import prepare_streams
 from tunescope.errors import Exhausted, TunescopeError, brief, printable, without_secrets
 from tunescope.extras import missing
+from tunescope.version import __version__
 from tunescope.words import nearest
 
 # verb -> (module below tunescope, one-line help); the help stands here so that listing imports nothing.
@@ -88,8 +89,22 @@ Examples:
 """
 
 
+def _print_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if not asked or context.resilient_parsing:
+        return
+    # Deferred: it loads NumPy.
+    from tunescope.linalg.compiled import compiled
+
+    how = "by NumPy, since none was compiled at installation" if compiled() is None else "by a compiled pass"
+    click.echo(f"tunescope {__version__}\nwhole weights are summed up {how}")
+    context.exit()
+
+
 @click.group(cls=_Verbs, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="tunescope", message="%(prog)s %(version)s")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
+    help="Show the version, and what sums up whole weights.",
+)  # fmt: skip
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def app(debug: bool) -> None:
     """Where did fine-tuning change this model: how much, in which directions, when, and does it matter?"""
