@@ -67,6 +67,25 @@ MODELS: dict[str, dict[str, int]] = {
         "global_transformer.layers": 3,
         "patcher.layers": 2,
     },
+    "MusicGen": {
+        "text_encoder.encoder.block": 2,
+        "audio_encoder.encoder.layers": 2,
+        "audio_encoder.decoder.layers": 2,
+        "decoder.model.decoder.layers": 3,
+    },
+    "Video-LLaVA": {
+        "video_tower.encoder.layers": 2,
+        "image_tower.encoder.layers": 2,
+        "language_model.model.layers": 3,
+    },
+    "VibeVoice": {
+        "model.language_model.layers": 3,
+        "model.acoustic_tokenizer.encoder.layers": 2,
+        "model.semantic_tokenizer.encoder.layers": 2,
+        "model.prediction_head.layers": 2,
+    },
+    "SAM 3": {"geometry_encoder.layers": 2, "detr_encoder.layers": 2, "detr_decoder.layers": 2},
+    "Krea 2": {"transformer_blocks": 3, "text_fusion.refiner_blocks": 2},
     "BridgeTower": {"cross_modal_image_layers": 2, "cross_modal_text_layers": 2},
     "HRM": {"model.L_module.layers": 2, "model.H_module.layers": 2},
     "DeepSeek-VL hybrid": {

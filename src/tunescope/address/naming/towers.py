@@ -18,7 +18,7 @@ _FURTHER = (
     _named("vision_global", r"vision_model\.global_transformer", _TRANSFORMERS + "mllama"),
     _named("talker_code_predictor", r"talker\.code_predictor", _TRANSFORMERS + "qwen3_omni_moe"),
     _named("language_encoder", r"language_model\.(model\.)?encoder", _TRANSFORMERS + "blip_2, florence2"),
-    _named("sam", "sam_model", _REMOTE + "deepseek-ai/DeepSeek-OCR"),
+    _named("sam", "sam_model|sam_encoder", _REMOTE + "deepseek-ai/DeepSeek-OCR"),
     _named("audio_connector", "audio_(embeddings_)?connector", _DIFFUSERS + "pipelines/ltx2/connectors.py"),
     _named("video_connector", "video_(embeddings_)?connector", _DIFFUSERS + "pipelines/ltx2/connectors.py"),
     Tower("transformer_2", r"^transformer_2($|\.)", _DIFFUSERS + "pipelines/wan/pipeline_wan.py"),
@@ -34,6 +34,7 @@ _FURTHER = (
     _named("fine_acoustics", "fine_acoustics", _TRANSFORMERS + "bark"),
     _named("t2u_encoder", r"t2u_model\.(model\.)?encoder", _TRANSFORMERS + "seamless_m4t"),
     _named("t2u_decoder", r"t2u_model\.(model\.)?decoder", _TRANSFORMERS + "seamless_m4t"),
+    _named("speech_adapter", r"speech_encoder\.adapter", _TRANSFORMERS + "seamless_m4t"),
     _named("speech_encoder", "speech_encoder(_model)?", _TRANSFORMERS + "seamless_m4t, clvp"),
     _named("text_decoder", "text_decoder", _TRANSFORMERS + "seamless_m4t, blip"),
     _named("question_encoder", "question_encoder", _TRANSFORMERS + "dpr, rag"),
@@ -48,7 +49,9 @@ _FURTHER = (
 # Lists that lie beside a tower's own blocks, with numbers of their own.
 _BESIDE = (
     _named(
-        "deepstack", "deepstack_merger_list|deepstack_mergers", _TRANSFORMERS + "qwen3_vl, granite_docling"
+        "deepstack",
+        "deepstack_merger_list|deepstack_mergers|merger_list",
+        _TRANSFORMERS + "qwen3_vl, granite_docling",
     ),
     _named("vision_high_res", "high_res_vision_model", _TRANSFORMERS + "deepseek_vl_hybrid"),
     _named("resampler", "sequence_compressor_resampler", _TRANSFORMERS + "evolla"),
@@ -78,6 +81,19 @@ _BESIDE = (
     _named("memory_encoder", "memory_encoder", _TRANSFORMERS + "sam2_video, edgetam_video"),
     _named("mask_decoder", "mask_decoder", _TRANSFORMERS + "sam, sam2"),
     _named("spatial_perceiver", "spatial_perceiver", _TRANSFORMERS + "edgetam_video"),
+    _named("audio_decoder", r"audio_(encoder|tower)\.decoder", _TRANSFORMERS + "musicgen, vibevoice"),
+    _named("diarization", "diarization_model", _TRANSFORMERS + "nemotron3_5_transcribe"),
+    _named("video", "video_tower", _TRANSFORMERS + "video_llava"),
+    _named("vision", "image_tower", _TRANSFORMERS + "video_llava"),
+    _named("temporal", "temporal_layers", _TRANSFORMERS + "videoprism"),
+    _named("geometry_encoder", "geometry_encoder", _TRANSFORMERS + "sam3"),
+    _named("detr_encoder", "detr_encoder", _TRANSFORMERS + "sam3"),
+    _named("detr_decoder", "detr_decoder", _TRANSFORMERS + "sam3"),
+    _named("semantic_tokenizer", "semantic_tokenizer(_encoder)?", _TRANSFORMERS + "vibevoice"),
+    _named("acoustic_tokenizer", "acoustic_tokenizer(_encoder)?", _TRANSFORMERS + "vibevoice"),
+    _named("diffusion_head", "diffusion_head|prediction_head", _TRANSFORMERS + "vibevoice"),
+    _named("text_fusion", "text_fusion", _DIFFUSERS + "transformer_krea2.py"),
+    _named("perceiver", "perceiver", _DIFFUSERS + "transformer_bria_fibo2.py"),
     _named("patch_embeddings", "patch_embeddings", _TRANSFORMERS + "segformer, glpn"),
 )
 _FIRST = (

@@ -1,6 +1,7 @@
 """Which modules of an adapter meet a weight of the base, and what would make the others do so."""
 
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -23,6 +24,8 @@ from tunescope.words import counted
 
 # How many leading parts of a name may stand for something else in the base.
 _LONGEST_HEAD = 5
+# Heads that predict tokens, which a save leaves out where they are tied to the table of embeddings.
+_HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_projection|(lm_head|predictions)\.decoder)$")
 
 
 def against(source: Source, base: BaseNames) -> tuple[list[Place], BaseNames]:
@@ -68,6 +71,7 @@ def _looked_up(place: Place, base: BaseNames, by_place: Mapping[Address, str], s
     if place.wanted.like:
         return _prompted(place, base, source)
     name = next((n for n in candidates(module) if n in base.shapes), by_place.get(address))
+    name = name or _tied(place.wanted, base)
     if name is None and place.wanted.shape == (None, None) and _has_inside(module, base):
         return replace(place, weight=module, status="attached")
     if name is None:
@@ -84,6 +88,14 @@ def _looked_up(place: Place, base: BaseNames, by_place: Mapping[Address, str], s
         )
     status = "attached" if fits(place.wanted, shape, source) else "shape_differs"
     return replace(place, weight=name, status=status, found=shape)
+
+
+def _tied(one: Wanted, base: BaseNames) -> str | None:
+    """The table that a head without a weight in the files is tied to, where exactly one fits it."""
+    if not _HEAD.search(one.module) or base.config.get("tie_word_embeddings") is False:
+        return None
+    tables = [n for n, shape in base.shapes.items() if shape == one.shape and parse(n).component == "EMBED"]
+    return tables[0] if len(tables) == 1 else None
 
 
 def _prompted(place: Place, base: BaseNames, source: Source) -> Place:

@@ -20,16 +20,52 @@ _QWEN_VL = (
     (r"^visual\.", "model.visual."),
     (r"^model\.(?!language_model\.|visual\.)", "model.language_model."),
 )
+
+
+def _beside_language(*parts: str) -> tuple[tuple[str, str], ...]:
+    """A language model beside other parts, all of them within `model` once loaded."""
+    return (*_LANGUAGE[:2], (rf"^({'|'.join(parts)})(?=\.|$)", r"model.\1"))
+
+
+_OMNI = (
+    (r"^(visual|audio_tower)\.", r"model.\1."),
+    (r"^model\.(?!language_model\.|visual\.|audio_tower\.)", "model.language_model."),
+)
+_VIT = (
+    (r"\bencoder\.layer\.", "layers."),
+    (r"\battention\.query\.", "q_proj."),
+    (r"\battention\.key\.", "k_proj."),
+    (r"\battention\.value\.", "v_proj."),
+    (r"\battention\.output\.dense\.", "attention.o_proj."),
+    (r"\bintermediate\.dense\.", "mlp.fc1."),
+    (r"\boutput\.dense\.", "mlp.fc2."),
+)
 _MIXTRAL = ((r"\.block_sparse_moe\.", ".mlp."),)
 # By `model_type` [huggingface/transformers: src/transformers/conversion_mapping.py].
 _RENAMED: Mapping[str, tuple[tuple[str, str], ...]] = {
     **dict.fromkeys((
         "llava", "llava_next", "llava_next_video", "llava_onevision", "vipllava", "aya_vision", "got_ocr2",
-        "gemma3", "internvl", "mistral3", "paligemma", "aria", "mllama",
+        "gemma3", "internvl", "mistral3", "paligemma", "aria", "mllama", "pp_chart2table",
     ), _LANGUAGE),
-    **dict.fromkeys(("qwen2_audio", "voxtral", "audioflamingo3"), _AUDIO),
+    **dict.fromkeys(("qwen2_audio", "voxtral", "audioflamingo3", "musicflamingo", "glm_asr"), _AUDIO),
     **dict.fromkeys(("qwen2_vl", "qwen2_5_vl"), _QWEN_VL),
-    **dict.fromkeys(("mixtral", "minimax"), _MIXTRAL),
+    "fuyu": _beside_language("vision_embed_tokens"),
+    "video_llava": _beside_language("image_tower", "video_tower", "multi_modal_projector"),
+    **dict.fromkeys(("granite_speech", "granite_speech_plus"), _beside_language("encoder", "projector")),
+    "emu3": (
+        (r"^text_model\.lm_head\.", "lm_head."),
+        (r"^text_model\.model\.", "model.text_model."),
+        (r"^vqmodel\.", "model.vqmodel."),
+    ),
+    **dict.fromkeys(("qwen2_5_omni_thinker", "qwen3_omni_moe_thinker"), _OMNI),
+    "paddleocr_vl": (
+        (r"^mlp_AR\.", "model.projector."),
+        (r"^visual\.", "model.visual."),
+        (r"^model\.(?!language_model\.|visual\.|projector\.)", "model.language_model."),
+    ),
+    **dict.fromkeys(("vit", "vit_mae", "deit", "ijepa", "vivit", "audio-spectrogram-transformer"), _VIT),
+    "vision-encoder-decoder": tuple((rf"^(encoder\..*?){p}", rf"\1{to}") for p, to in _VIT),
+    **dict.fromkeys(("mixtral", "minimax", "minimax_m2"), _MIXTRAL),
     "phimoe": (*_MIXTRAL, (r"\.gate\.weight$", ".router.weight")),
 }  # fmt: skip
 _BY_TYPE = "transformers gives them other names as it loads a model of type {}"

@@ -275,3 +275,71 @@ def test_names_that_peft_does_not_look_for_attach_nothing(
         loaded = peft.PeftModel.from_pretrained(model, str(adapter))
     factor = loaded.get_submodule(f"base_model.model.model.{module}").lora_B["default"].weight
     assert bool((factor == 1).all()) == (not remedy)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"),
+    [
+        ("fuyu", {"language_model.model.layers.0.mlp.up_proj": "model.language_model.layers.0.mlp.up_proj"}),
+        ("fuyu", {"vision_embed_tokens": "model.vision_embed_tokens"}),
+        (
+            "video_llava",
+            {"image_tower.encoder.layers.0.mlp.fc1": "model.image_tower.encoder.layers.0.mlp.fc1"},
+        ),
+        ("granite_speech", {"projector.linear": "model.projector.linear"}),
+        ("emu3", {"text_model.model.layers.0.mlp.up_proj": "model.text_model.layers.0.mlp.up_proj"}),
+        ("paddleocr_vl", {"model.layers.0.mlp.up_proj": "model.language_model.layers.0.mlp.up_proj"}),
+        ("paddleocr_vl", {"mlp_AR.linear_1": "model.projector.linear_1"}),
+        (
+            "qwen2_5_omni_thinker",
+            {
+                "audio_tower.layers.0.fc1": "model.audio_tower.layers.0.fc1",
+                "model.layers.0.mlp.up_proj": "model.language_model.layers.0.mlp.up_proj",
+                "visual.blocks.0.mlp.up_proj": "model.visual.blocks.0.mlp.up_proj",
+            },
+        ),
+        (
+            "vit",
+            {
+                "vit.encoder.layer.0.attention.attention.query": "vit.layers.0.attention.q_proj",
+                "vit.encoder.layer.0.attention.output.dense": "vit.layers.0.attention.o_proj",
+                "vit.encoder.layer.0.intermediate.dense": "vit.layers.0.mlp.fc1",
+                "vit.encoder.layer.0.output.dense": "vit.layers.0.mlp.fc2",
+            },
+        ),
+        (
+            "vision-encoder-decoder",
+            {
+                "encoder.encoder.layer.0.attention.attention.key": "encoder.layers.0.attention.k_proj",
+                "decoder.bert.layer.0.attention.key": "decoder.bert.layer.0.attention.key",
+            },
+        ),
+    ],
+)
+def test_names_that_transformers_gives_as_it_loads_a_type_attach(
+    tmp_path: Path, kind: str, names: Mapping[str, str]
+) -> None:
+    place = made(tmp_path / "base", weights(dict.fromkeys(names, (8, 6))), model_type=kind)
+    study = check(lora(tmp_path / "tuned", dict.fromkeys(names.values(), (8, 6))), base=place)
+    assert study.table.frame["status"].to_list() == ["attached"] * len(names)
+
+
+TABLE = "bert.embeddings.word_embeddings.weight"
+
+
+@pytest.mark.parametrize(
+    ("module", "config", "status"),
+    [
+        ("cls.predictions.decoder", {}, "attached"),
+        ("lm_head", {"tie_word_embeddings": True}, "attached"),
+        ("lm_head", {"tie_word_embeddings": False}, "missing"),
+        ("lm_head.dense", {}, "missing"),
+    ],
+)
+def test_a_head_that_the_base_ties_to_its_table_meets_the_table(
+    tmp_path: Path, module: str, config: dict[str, bool], status: str
+) -> None:
+    place = made(tmp_path / "base", {TABLE: (20, 8)}, model_type="bert", **config)
+    row = check(lora(tmp_path / "tuned", {module: (20, 8)}), base=place).table.frame.row(0, named=True)
+    assert row["status"] == status
+    assert (row["weight"] == TABLE) == (status == "attached")
