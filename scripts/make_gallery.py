@@ -119,7 +119,7 @@ def photograph(report: Path, target: Path, base: str) -> bool:
         )
         subprocess.run(
             [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--timeout=10000",
-             "--window-size=1180,2190", f"--screenshot={shot}", page.as_uri()],
+             "--window-size=1180,2225", f"--screenshot={shot}", page.as_uri()],
             check=True, capture_output=True,
         )  # fmt: skip
         _small(Image.open(shot), target)
