@@ -22,7 +22,7 @@ class Null:
 
     `draw` simulates one study from a generator, with all its models, and gives the kinds that were raised;
     kinds outside `kinds` are not counted. An equivalence statement is null where the smallest effect worth
-    saying is there, which `law` then says.
+    saying is there, which `law` then says. `shown` studies are of a law for which no rate is promised.
     """
 
     question: str
@@ -31,6 +31,7 @@ class Null:
     shape: str
     draw: Draw
     any_budget: bool = True
+    shown: bool = False
 
     @property
     def name(self) -> str:
@@ -87,6 +88,8 @@ class Row:
         """The bound that the rate must keep to; none for what is only shown."""
         if isinstance(self.scenario, Planted):
             return self.scenario.least
+        if self.scenario.shown:
+            return None
         if self.kind == ANY:
             return ANY_BUDGET if self.scenario.any_budget else None
         return KIND_BUDGET

@@ -43,6 +43,10 @@ def t4(random: Random, shape: tuple[int, ...]) -> NDArray[np.float64]:
     return random.standard_t(4, shape) / math.sqrt(2)
 
 
+def t3(random: Random, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    return random.standard_t(3, shape) / math.sqrt(3)
+
+
 def exponential(random: Random, shape: tuple[int, ...]) -> NDArray[np.float64]:
     return random.exponential(1.0, shape) - 1
 
@@ -77,6 +81,8 @@ class Shape:
     common: float = 0.0
     ranks: float = 0.0
     missing: float = 0.0
+    # The correlation of a layer with the next.
+    neighbours: float = 0.0
     # Narrow k and v: a size that grows with a weight's width, tested beside the one divided by it.
     narrow: bool = False
 
@@ -91,7 +97,8 @@ class Shape:
     def table(self, random: Random, layers: int, kinds: int) -> NDArray[np.float64]:
         """Logs of one tower, `(layers, kinds)`."""
         of_layer = self.layer_law or self.law
-        logs = self.layer * of_layer(random, (layers, 1)) + self.level * normal(random, (kinds,))
+        profile = _following(of_layer(random, (layers, 1)), self.neighbours)
+        logs = self.layer * profile + self.level * normal(random, (kinds,))
         logs = logs + self.cell * self.law(random, (layers, kinds))
         if self.experts:
             routed = np.exp(0.8 * normal(random, (layers, 1, self.experts)))
@@ -112,6 +119,14 @@ class Shape:
             return [self.table(random, self.layers, len(self.kinds)) for _ in range(self.models)]
         shared, *own = (self.table(random, self.layers, len(self.kinds)) for _ in range(self.models + 1))
         return [math.sqrt(self.common) * shared + math.sqrt(1 - self.common) * each for each in own]
+
+
+def _following(innovations: NDArray[np.float64], rho: float) -> NDArray[np.float64]:
+    """AR(1) over the first axis, of variance 1 throughout."""
+    profile = innovations.copy()
+    for i in range(1, len(profile)):
+        profile[i] = rho * profile[i - 1] + math.sqrt(1 - rho**2) * innovations[i]
+    return profile
 
 
 Plant = Callable[[Random, NDArray[np.float64], tuple[str, ...]], None]
@@ -196,8 +211,8 @@ def dead(random: Random, logs: NDArray[np.float64], kinds: tuple[str, ...]) -> N
     logs[random.integers(len(logs)), random.integers(len(kinds))] -= math.log(100)
 
 
-def _null(law: str, shape: Shape) -> Null:
-    return Null(QUESTION, KINDS, law, shape.words, Study(shape))
+def _null(law: str, shape: Shape, shown: bool = False) -> Null:
+    return Null(QUESTION, KINDS, law, shape.words, Study(shape), shown=shown)
 
 
 _NULLS = (
@@ -226,6 +241,11 @@ _NULLS = (
     _null("a rank of its own in a quarter of the layers", Shape(24, models=4, ranks=0.25)),
     _null("a fifth of the weights never moved", Shape(24, models=4, missing=0.2)),
     _null("narrow k and v, sizes not divided by width", Shape(24, models=4, narrow=True)),
+    _null("not promised: t₃ cells of 25 %", Shape(12, models=1, cell=0.25, law=t3, layer_law=normal), True),
+    _null("not promised: t₃ cells of 25 %", Shape(24, models=4, cell=0.25, law=t3, layer_law=normal), True),
+    _null("not promised: AR(1) 0.3 over layers of 20 %", Shape(12, models=1, neighbours=0.3), True),
+    _null("not promised: AR(1) 0.3 over layers of 20 %", Shape(24, models=4, neighbours=0.3), True),
+    _null("not promised: AR(1) 0.6 over layers of 20 %", Shape(24, models=4, neighbours=0.6), True),
 )
 
 

@@ -9,26 +9,36 @@ _LEAD = f"""# Calibration: how often findings are wrong, and how often missed
 
 A finding needs both: an effect of a stated size, and a test against the null hypothesis that fits it,
 corrected for all models, towers and weights of the study. This page is simulated: every row draws whole
-studies (one call with all its models) and counts those in which the kind was raised. Budgets: a kind in at
-most {KIND_BUDGET:.0%} of the studies without such an effect, any kind of a question in at most
-{ANY_BUDGET:.0%} of them, and at least {POWER:.0%} of the studies with the planted effect. Rows of power
-without a budget are marked `shown`. Statements that nothing happens are held the other way round: their null
-studies hold the smallest effect worth saying. Findings that state a fact (an update of zero, equal updates,
-values that are not finite) are not tested. `loss_ending` is no finding but the verdict of a sentence; with
-noise of much memory (AR(1) 0.8) and 40 losses or fewer it is wrong in 6 to 10 %.
+studies (one call with all its models) and counts those in which the kind was raised. Budgets: a kind in
+at most {KIND_BUDGET:.0%} of the studies without such an effect, any kind of a question in at most
+{ANY_BUDGET:.0%} of them, and at least {POWER:.0%} of the studies with the planted effect. Rows without a
+budget are marked `shown`: of effects and of laws for which nothing is promised. Statements that nothing
+happens are held the other way round: their null studies hold the smallest effect worth saying. Findings
+that state a fact (an update of zero, equal updates, values that are not finite) are not tested.
+`loss_ending` is no finding but the verdict of a sentence; with noise of much memory (AR(1) 0.8) and 40
+losses or fewer it is wrong in 6 to 10 %.
 
-`make calibrate` writes this page; `make calibrate-quick` simulates fewer studies, of other seeds, and fails
-where a rate leaves its budget. Thresholds were chosen on other laws and seeds than those of this table.
+`make calibrate` writes this page; `make calibrate-quick` simulates fewer studies, of other seeds, and
+fails where a rate leaves its budget. Thresholds were chosen on other laws and seeds than those of this
+table.
 
-How a `hot_cell` of 5× shows depends on how other cells scatter: it is found nine times in ten where they do
-by 10 %. At 20 % it depends on their tail, which is read from the other cells: a scatter with short tails
-leaves little in doubt, one with long tails is a scatter in which such cells come about by chance. So it is
-with a whole layer (`hot_layer`) among the others. That nothing stands out then says little, so the readout
-names the factors that would have been found among these cells and layers. Models of one recipe or one run
-scatter alike, so what several have at one place is one draw. Cells with tails as heavy as t₃ are called hot
-in 5 to 8 % of studies, any finding in 12 to 15 % of them (400 studies each).
-Layers that follow their neighbours (a smooth profile) are a depth
-trend to the test of thirds, which takes layers as exchangeable.
+How a `hot_cell` of 5× shows depends on how other cells scatter: it is found nine times in ten where they
+do by 10 %. At 20 % it depends on their tail, which is read from the other cells: a scatter with short
+tails leaves little in doubt, one with long tails is a scatter in which such cells come about by chance.
+So it is with a whole layer (`hot_layer`) among the others. That nothing stands out then says little, so
+the readout names the factors that would have been found among these cells and layers. Models of one
+recipe or one run scatter alike, so what several have at one place is one draw.
+
+What the rates of `norms` are promised for: layers that are exchangeable (no layer follows its neighbours
+but by chance), common to all kinds of weight, of any law up to exponential tails; cells whose tails are
+no heavier than t₄. Beyond that they do not hold, as rows marked `shown` say. A profile that is smooth
+over depth is a trend to the test of thirds: the sentence is true of the adapter that was measured, and
+says nothing of whether another seed would have it. Cells with tails as heavy as t₃ hold single ones so
+far out that some are called hot.
+
+`verify` gives one verdict for each study; its null studies count every claim that is not so, and its
+planted ones the right claim. That nothing can be told is no claim: a ΔW of 1e-5 of ‖W‖ moves ten of these
+few thousand values in bfloat16, and mostly says too little.
 """
 
 
@@ -39,7 +49,7 @@ Lines = Mapping[tuple[str, ...], str]
 def page(rows: Sequence[Row], kept: Lines | None = None, scenarios: Iterable[Scenario] = ()) -> str:
     """The page: a table for each question, and the kinds that state facts.
 
-    Of `scenarios` that have no row the lines are those of `kept`.
+    Of `scenarios` that have no row the lines are those of `kept`, if there are any.
     """
     lines = dict(kept or {}) | {_key(row.scenario, row.kind): _line(row) for row in rows}
     every = [(row.scenario, row.kind) for row in rows]
@@ -48,7 +58,8 @@ def page(rows: Sequence[Row], kept: Lines | None = None, scenarios: Iterable[Sce
     for question in dict.fromkeys(scenario.question for scenario, _ in every):
         mine = [each for each in every if each[0].question == question]
         ordered = sorted(mine, key=lambda each: isinstance(each[0], Planted))
-        text += [f"## {question}", "", *_HEADER, *(lines[_key(*each)] for each in ordered), ""]
+        there = [lines[key] for each in ordered if (key := _key(*each)) in lines]
+        text += [f"## {question}", "", *_HEADER, *there, ""]
     return "\n".join([*text, *_facts()]).rstrip() + "\n"
 
 
@@ -99,4 +110,4 @@ def _line(row: Row) -> str:
     if isinstance(scenario, Planted):
         mark = " (shown)" if scenario.least is None else ""
         return f"{lead} — | {scenario.effect} | {rate}{mark} |"
-    return f"{lead} {rate} | — | — |"
+    return f"{lead} {rate}{' (shown)' if scenario.shown else ''} | — | — |"

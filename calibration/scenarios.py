@@ -4,6 +4,7 @@ from calibration import (
     attribution,
     gains,
     importance,
+    merges,
     norms,
     pairs,
     runs,
@@ -21,4 +22,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     *attribution.SCENARIOS,
     *gains.SCENARIOS,
     *importance.SCENARIOS,
+    *merges.SCENARIOS,
 )

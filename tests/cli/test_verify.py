@@ -421,3 +421,13 @@ def test_an_adapter_against_a_base_that_its_initialisation_changed_cannot_be_tol
     assert norms["frobenius_norm"].null_count() == 0
     for column in ("relative_norm", "cosine_to_base"):
         assert column not in norms.columns or norms[column].null_count() == norms.height
+
+
+def test_an_adapter_of_which_all_or_some_updates_are_zero_is_said_to_leave_no_trace(tmp_path: Path) -> None:
+    base = base_weights("fp32")
+    updates = adapter(tmp_path / "a", base, ratio=0.0)
+    study = verified(tmp_path, base, merged(base, (1.0, updates)), "a")
+    (zero,) = [f for f in study.findings if f.kind == "untrained"]
+    assert zero.text == ("Every update of a is exactly zero, so merged and not merged are the same model.")
+    assert study.readout["verdict"] == "cannot_tell"
+    assert "the adapter" not in study.findings[0].text

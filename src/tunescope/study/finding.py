@@ -116,6 +116,15 @@ def listed(parts: Sequence[str], last: str) -> str:
     return f" {last} ".join([", ".join(parts[:-1]), parts[-1]]) if len(parts) > 1 else "".join(parts)
 
 
+def least_found(effects: Sequence[str]) -> str:
+    """The sentence on what could have been seen where nothing was.
+
+    >>> least_found(["a third 1.3× another", "a weight 4× its layer"])
+    ' Smallest that would have been found, nine times in ten: a third 1.3× another or a weight 4× its layer.'
+    """
+    return f" Smallest that would have been found, nine times in ten: {listed(effects, 'or')}."
+
+
 def significant(value: float | None, digits: int = 3) -> str:
     """A number with three significant digits, or `n/a`.
 

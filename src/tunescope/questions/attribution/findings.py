@@ -13,7 +13,7 @@ from tunescope.questions.attribution.shape_findings import depth, explained, til
 from tunescope.questions.attribution.sight import visible_gain
 from tunescope.questions.attribution.stopping import left_over
 from tunescope.statistics.multiplicity import benjamini_hochberg, holm
-from tunescope.study.finding import Finding, named, significant
+from tunescope.study.finding import Finding, least_found, named, significant
 from tunescope.words import counted
 
 # Weights with an effect on one data set alone meet the test of the other at its whole level.
@@ -85,7 +85,7 @@ def _told_from(summary: Summary) -> str:
     visible = visible_gain(summary)
     if visible is None:
         return ""
-    return f" Nine times in ten, a gain of {significant(visible, 2)} nats per token would have been told."
+    return least_found([f"a gain of {significant(visible, 2)} nats per token"])
 
 
 def _not_converged(case: Case) -> Iterable[Finding]:

@@ -21,7 +21,7 @@ from tunescope.questions.attribution.shape_findings import (
 )
 from tunescope.statistics.laws import NINE_IN_TEN
 from tunescope.statistics.location import upper_scale, visible_shift
-from tunescope.study.finding import Finding, listed, significant
+from tunescope.study.finding import Finding, least_found, listed, significant
 from tunescope.words import counted
 
 Floats = NDArray[np.float64]
@@ -180,7 +180,7 @@ def _quiet(name: str, summary: Summary, several: bool) -> Iterator[str]:
     )
     seen = [words.format(_size(key, visible[key])) for key, words, _ in _EFFECTS if visible[key] is not None]
     if seen:
-        text += f" Nine times in ten, {listed(seen, 'or')} would have been found."
+        text += least_found(seen)
     if blind := [words for key, _, words in _EFFECTS if visible[key] is None]:
         text += f" Too little is known here to tell of {listed(blind, 'or')}."
     yield text

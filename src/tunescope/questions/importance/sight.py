@@ -14,7 +14,7 @@ from tunescope.questions.importance.levels import levels_of
 from tunescope.questions.importance.orders import disagree_from
 from tunescope.statistics.groups import parts_differ, visible_lead
 from tunescope.statistics.laws import NINE_IN_TEN
-from tunescope.study.finding import listed, significant
+from tunescope.study.finding import least_found, listed, significant
 from tunescope.words import counted
 
 
@@ -70,7 +70,7 @@ def nothing_stands_out(document: Mapping[str, Any]) -> str:
     told = {key: value for key, value in visible.items() if value is not None}
     seen = [words.format(significant(told[key], 3)) for key, words, _ in _EFFECTS if key in told]
     if seen:
-        text += f" Nine times in ten, {listed(seen, 'or')} would have been found."
+        text += least_found(seen)
     blind = [words for key, _, words in _EFFECTS if key in visible and key not in told]
     if blind:
         text += f" Too little is known here to tell of {listed(blind, 'or')}."

@@ -18,7 +18,7 @@ from tunescope.statistics.laws import NINE_IN_TEN
 from tunescope.statistics.location import visible_shift
 from tunescope.statistics.scatter import apart_from, standing_from
 from tunescope.statistics.types import Float64
-from tunescope.study.finding import listed
+from tunescope.study.finding import least_found, listed
 
 
 def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def nothing_stands_out(looked: Mapping[str, Any]) -> str:
     """What stands in the place of findings where there are none."""
     low, high = looked["layers"]
     if not high:
-        return "Nothing stands out; no weight in a numbered layer has a finite change, so none were compared."
+        return "Nothing stands out; no weight in a numbered layer changed, so none were compared."
     layers = f"{high}" if low == high else f"{low} to {high}"
     models = f"{looked['models']} models" if looked["models"] > 1 else "one model"
     kinds = f"{looked['kinds']} kind{'s' if looked['kinds'] > 1 else ''} of weight"
@@ -113,7 +113,7 @@ def nothing_stands_out(looked: Mapping[str, Any]) -> str:
     )
     seen = [words.format(looked[key]) for key, words in effects if looked[key] is not None]
     if seen:
-        text += f" Nine times in ten, {listed(seen, 'or')} would have been found."
+        text += least_found(seen)
     return text
 
 

@@ -10,7 +10,7 @@ from tunescope.linalg import chance, overlap
 from tunescope.questions.subspace.kinds import THRESHOLDS
 from tunescope.questions.subspace.pairs import ALPHA, SQUARE, Side
 from tunescope.statistics.laws import NINE_IN_TEN
-from tunescope.study.finding import named
+from tunescope.study.finding import least_found, named
 
 # From here on a count of directions is looked at (as `shared` does).
 _COUNTED = 1e-3
@@ -86,8 +86,7 @@ def nothing_stands_out(pairs: Sequence[Mapping[str, Any]], visible: Sequence[Map
             above = f"{worst['above']:.2f} above chance"
             parts.append(f"{worst['directions']} of {worst['rank']} {side} directions ({above})")
     if parts:
-        text += f" Nine times in ten, {' or '.join(parts)} in common in any one of them, at cos² {SQUARE:g}, "
-        text += "would have been found."
+        text += least_found([f"{' or '.join(parts)} in common in any one of them, at cos² {SQUARE:g}"])
     blind = sum(seen["weights"] for seen in visible if seen["directions"] is None)
     if blind:
         text += f" In {blind} of {2 * weights} sides the spans leave no room to tell."

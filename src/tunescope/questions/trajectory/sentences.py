@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunescope.study.finding import listed
+from tunescope.study.finding import least_found, listed
 from tunescope.words import counted
 
 # A kind of effect that would have been found, and what is said where none would.
@@ -25,7 +25,7 @@ def nothing_stands_out(runs: Mapping[str, Mapping[str, Any]]) -> str:
     seen = [words.format(least[name]) for name, words, _ in _EFFECTS if least[name] is not None]
     blind = [words for name, _, words in _EFFECTS if least[name] is None]
     if seen:
-        text += f" Nine times in ten, {listed(seen, 'or')} would have been found."
+        text += least_found(seen)
     if least["still"] is None:
         blind.append("layers that stop")
     else:

@@ -1,5 +1,6 @@
 """What keeps a merge from being as expected beside its coefficients, in sentences."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,7 @@ class Amiss:
 def amiss_findings(amiss: Amiss) -> Iterator[Finding]:
     """What was not read, is missing, is not finite, or changed where no adapter changes anything."""
     yield from _unread(amiss)
+    yield from _zero(amiss)
     if spoilt := amiss.non_finite:
         values = named([f"{name} ({counted(n, 'value')})" for name, n in spoilt.items()])
         where = counted(len(spoilt), "weight")
@@ -75,6 +77,25 @@ def amiss_findings(amiss: Amiss) -> Iterator[Finding]:
         yield Finding(
             "changed_elsewhere", f"{text}{named(changed)}.", (), changed, evidence={"n": len(changed)}
         )
+
+
+def _zero(amiss: Amiss) -> Iterator[Finding]:
+    """Adapters of which all updates, or some, are zero: there a merge leaves no trace."""
+    every: Counter[str] = Counter()
+    zero: dict[str, list[str]] = {}
+    for module in amiss.replayed:
+        every.update({*module.labels, *module.zero})
+        for label in module.zero:
+            zero.setdefault(label, []).append(module.module.component)
+    for label, names in zero.items():
+        if len(names) == every[label]:
+            text = f"Every update of {label} is exactly zero, so merged and not merged are the same model."
+        else:
+            count = f"{len(names)} of {counted(every[label], 'update')}"
+            text = f"{count} of {label} are exactly zero, where a merge leaves no trace: {named(names)}."
+        evidence = {"statistic": "updates of zero", "value": len(names), "n": every[label]}
+        components = () if len(names) == every[label] else tuple(names)
+        yield Finding("untrained", text, (label,), components, evidence=evidence, severity="warning")
 
 
 def _unread(amiss: Amiss) -> Iterator[Finding]:

@@ -78,6 +78,7 @@ COMMAND = Command(
         "cannot_tell",
         "changed_elsewhere",
         "unread",
+        "untrained",
         "non_finite",
         "missing",
         "incomparable",

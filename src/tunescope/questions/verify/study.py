@@ -177,7 +177,7 @@ def _document(
 ) -> dict[str, Any]:
     labels = dict.fromkeys(row["model_id"] for row in rows)
     verdict = judge(readings, tuple(labels), amiss.unread_components)
-    said = [*findings(verdict, readings, len(rows)), *amiss_findings(amiss)]
+    said = [*findings(verdict, readings, len(rows), tuple(labels)), *amiss_findings(amiss)]
     said += [noticed(label, notice) for label, notice in notices(sources)]
     return {
         "schema_version": SCHEMA_VERSION,

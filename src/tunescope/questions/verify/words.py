@@ -47,9 +47,11 @@ _TEXTS = {
 }
 
 
-def findings(verdict: Verdict, readings: Sequence[Reading], rows: int) -> list[Finding]:
-    """The verdict as a finding."""
-    every = tuple(dict.fromkeys(reading.label for reading in readings)) or ("the adapter",)
+def findings(
+    verdict: Verdict, readings: Sequence[Reading], rows: int, of: Sequence[str] = ()
+) -> list[Finding]:
+    """The verdict on the adapters `of` as a finding."""
+    every = tuple(dict.fromkeys(reading.label for reading in readings)) or tuple(of) or ("the adapter",)
     gone = [label for label in left_out(readings) if label in verdict.coefficients]
     labels = tuple(label for label in every if label not in gone) or every
     text = _opening(verdict, readings, labels, gone, rows)

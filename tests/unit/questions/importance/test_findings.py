@@ -212,7 +212,9 @@ def test_where_nothing_stands_out_every_size_is_named_and_what_was_not_measured_
     frame = rows(scores(spread=0.1))
     document = {"summary": {"parameters": 72, "sequences": 16}, "visible": visible_effects(frame)}
     text = nothing_stands_out(document)
-    assert text.startswith("Nothing stands out in 72 tensors and 16 sequences. Nine times in ten, a third")
+    assert text.startswith(
+        "Nothing stands out in 72 tensors and 16 sequences. Smallest that would have been found, nine"
+    )
     assert "Spearman" not in text
     assert "layer without which" not in text
     document["visible"] = visible_effects(

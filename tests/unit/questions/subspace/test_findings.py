@@ -256,9 +256,9 @@ def test_where_nothing_stands_out_the_fewest_directions_that_would_have_are_name
     seen = {"side": "output", "rank": 16, "d": 64, "weights": 6, "directions": 2, "above": 0.0801}
     blind = {**seen, "side": "input", "d": 16, "directions": None, "above": None}
     assert nothing_stands_out(pairs, [seen, blind]) == (
-        "Nothing stands out in 6 comparisons of single weights. Nine times in ten, 2 of 16 output directions "
-        "(0.08 above chance) in common in any one of them, at cos² 0.9, would have been found. In 6 of 12 "
-        "sides the spans leave no room to tell."
+        "Nothing stands out in 6 comparisons of single weights. Smallest that would have been found, "
+        "nine times in ten: 2 of 16 output directions (0.08 above chance) in common in any one of them, at "
+        "cos² 0.9. In 6 of 12 sides the spans leave no room to tell."
     )
 
 

@@ -242,10 +242,10 @@ def test_where_nothing_stands_out_the_smallest_effects_that_would_have_are_named
     run = {"captures": 12, "layers_off_zero": [0, 24], "visible": seen}
     text = nothing_stands_out({"a": run, "b": {**run, "visible": {**seen, "third": 1.52}}})
     assert text == (
-        "Nothing stands out in 2 runs of 12 captures and 24 layers. Nine times in ten, a third of the layers "
-        "1.52× another in ‖ΔW‖, a layer that moves first or last by 21% of the run, a jump of 16% of the way "
-        "or a training loss that ends 1.31 times its start would have been found. No layer stands still over "
-        "the last 30% of the steps."
+        "Nothing stands out in 2 runs of 12 captures and 24 layers. Smallest that would have been found, "
+        "nine times in ten: a third of the layers 1.52× another in ‖ΔW‖, a layer that moves first or last by "
+        "21% of the run, a jump of 16% of the way or a training loss that ends 1.31 times its start. No "
+        "layer stands still over the last 30% of the steps."
     )
     blind = nothing_stands_out({"a": {**run, "visible": {**seen, "third": None, "still": None}}})
     assert "Too little is known here to tell of thirds of the layers or layers that stop." in blind
