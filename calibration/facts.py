@@ -20,6 +20,7 @@ FACTS: Mapping[str, Mapping[str, str]] = {
         "untrained": _ZERO,
         "non_finite": _NOT_FINITE,
         "nothing_in_common": "models have no weight of one name and shape",
+        "not_attached": _NAMES,
     },
     "subspace": {
         "duplicate": _EQUAL,
