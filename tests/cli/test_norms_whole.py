@@ -253,3 +253,37 @@ def test_an_empty_tensor_is_not_called_unchanged(tmp_path: Path) -> None:
     tuned = {name: value + np.float32(0.01) for name, value in base.items()}
     study = tunescope.norms(f"t={saved(tmp_path / 'tuned', tuned)}", base=saved(tmp_path / "base", base))
     assert not {"untrained", "unchanged"} & {f.kind for f in study.findings}
+
+
+def test_experts_that_one_side_stacks_and_the_other_numbers_compare_one_by_one(tmp_path: Path) -> None:
+    draw, owner = np.random.default_rng(5), "model.layers.0.mlp.experts"
+    parts = {"gate_proj": (6, 8), "up_proj": (6, 8), "down_proj": (8, 6)}
+    one = {(e, p): draw.standard_normal(s).astype(np.float32) for e in range(3) for p, s in parts.items()}
+    numbered = {f"{owner}.{e}.{p}.weight": values for (e, p), values in one.items()}
+    numbered["model.norm.weight"] = np.ones(8, np.float32)
+    both = np.stack([np.concatenate([one[e, "gate_proj"], one[e, "up_proj"]]) for e in range(3)])
+    both[1, 6:] += np.float32(0.5)
+    down = np.stack([one[e, "down_proj"] for e in range(3)])
+    stacked = {f"{owner}.gate_up_proj": both, f"{owner}.down_proj": down}
+    stacked["model.norm.weight"] = numbered["model.norm.weight"]
+    for base, tuned, name in ((numbered, stacked, "a"), (stacked, numbered, "b")):
+        frame = measured(tmp_path / name, base, tuned)
+        moved = frame.filter(pl.col("frobenius_norm") > 0)
+        assert (frame.height, moved.height) == (10, 1)
+        row = moved.row(0, named=True)
+        assert (row["module_type"], row["expert"], row["changed_fraction"]) == ("mlp.experts.up_proj", 1, 1.0)
+        assert row["frobenius_norm"] == pytest.approx(0.5 * np.sqrt(48), rel=1e-5)
+
+
+def test_dense_experts_beside_mxfp4_are_a_row_with_a_status(tmp_path: Path) -> None:
+    name, norm = "model.layers.0.mlp.experts.gate_up_proj", {"model.norm.weight": np.ones(8, np.float32)}
+    codes = {
+        f"{name}_blocks": np.zeros((2, 6, 1, 4), np.uint8),
+        f"{name}_scales": np.zeros((2, 6, 1), np.uint8),
+    }
+    dense = {name: np.ones((2, 8, 6), np.float32)}
+    for base, tuned, kind in ((codes, dense, "a"), (dense, codes, "b")):
+        frame = measured(tmp_path / kind, base | norm, tuned | norm)
+        (row,) = frame.filter(pl.col("module_type") == "mlp.experts.gate_up_proj").iter_rows(named=True)
+        assert row["frobenius_norm"] is None
+        assert row["status"] == "quantised (mxfp4): its numbers are codes, not weights"

@@ -65,7 +65,8 @@ def quantised(name: str, tensors: Mapping[str, LazyTensor]) -> str | None:
 
 def packed(module: str, tensors: Mapping[str, LazyTensor]) -> str | None:
     """How a module's weight is quantised, by what stands beside it or in its place."""
-    if module.endswith("_blocks") and module.removesuffix("_blocks") + "_scales" in tensors:
+    stem = module.removesuffix("_blocks")
+    if f"{stem}_blocks" in tensors and f"{stem}_scales" in tensors:
         return _codes("mxfp4")
     weight = tensors.get(f"{module}.weight")
     for end, writer in _BESIDE:
