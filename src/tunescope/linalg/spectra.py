@@ -29,13 +29,23 @@ def product_spectra(factors: Sequence[tuple[Array, Array]]) -> list[Spectrum]:
     >>> [values.tolist() for values, _ in product_spectra([one, one])]
     [[2.0, 2.0], [2.0, 2.0]]
     """
+    values, norms = stacked_spectra(factors)
+    return [(row, (n[0], n[1], n[2])) for row, n in zip(values, norms.tolist(), strict=True)]
+
+
+def stacked_spectra(factors: Sequence[tuple[Array, Array]]) -> tuple[Float64, Float64]:
+    """The same as two arrays: singular values `(n, k)`; the norms of BA, of A and of B `(n, 3)`.
+
+    >>> values, norms = stacked_spectra([(np.eye(3)[:, :2] * 2.0, np.eye(2, 4))])
+    >>> values.tolist(), round(float(norms[0, 0] ** 2), 6)
+    ([[2.0, 2.0]], 8.0)
+    """
     values, norms, plain = _stacked(
         np.stack([wide(B).T for B, _ in factors]), np.stack([wide(A) for _, A in factors])
     )
-    return [
-        (row, (sizes[0], sizes[1], sizes[2])) if sound else product_spectrum(*pair)
-        for row, sizes, sound, pair in zip(values, norms.tolist(), plain.tolist(), factors, strict=True)
-    ]
+    for i in np.flatnonzero(~plain).tolist():
+        values[i], norms[i] = product_spectrum(*factors[i])
+    return values, norms
 
 
 def product_norms(factors: Sequence[tuple[Array, Array]]) -> Float64:
@@ -56,7 +66,7 @@ def product_norms(factors: Sequence[tuple[Array, Array]]) -> Float64:
     return np.asarray(norms)
 
 
-def _stacked(B: Array, A: Array) -> tuple[Float64, NDArray[Any], Bool]:
+def _stacked(B: Array, A: Array) -> tuple[Float64, Float64, Bool]:
     """Spectra, norms, and which of them lost no digits: in range, not nearly dependent, not cancelling."""
     with np.errstate(all="ignore"):
         columns, rows = _grams(B), _grams(A)

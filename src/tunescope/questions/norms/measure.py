@@ -1,21 +1,23 @@
 """How large is each ΔW, and how is its energy spread over directions?"""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, repeat
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from tunescope.delta import Delta, Factored, Update
 from tunescope.linalg import gram, spectrum
-from tunescope.linalg.spectra import Spectrum, product_spectra
 from tunescope.linalg.spectra import shapes as shapes_of
+from tunescope.linalg.spectra import stacked_spectra
 from tunescope.measure.against_base import against_base
 from tunescope.questions.norms.dense import DENSE, MERGE
 from tunescope.table import KEYS, Column, Schema, dtypes
 
+Float64 = NDArray[np.float64]
 _NORM = "unit of the weights"
 _RANK = "directions"
 # The order is the order in every file: first what says where a row belongs.
@@ -62,8 +64,16 @@ SPECTRAL = (
 )
 
 
+# What is null where the scale is not known.
+_SCALED = ("frobenius_norm", "frobenius_norm_normalized", "spectral_norm")
 # Updates of so few values in both factors are measured together, as many as have so many values.
 _SMALL, _TOGETHER = 1 << 15, 1 << 20
+
+
+Columns = dict[str, list[Any]]
+"""Rows column by column, all of one length; a column that is absent is null in each."""
+_Sizes = dict[str, Float64]
+"""Numbers of n updates, unscaled, each `(n,)`; absent where there is none for that kind of update."""
 
 
 def frame(rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
@@ -71,20 +81,28 @@ def frame(rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame(list(rows), schema=dtypes(SCHEMA))
 
 
-def measure(delta: Delta, model_id: str, step: int | None = None, spectra: bool = True) -> dict[str, Any]:
-    """One row of the norms table for one ΔW.
-
-    Scaled columns are null where the scale is unknown. A factor with a NaN or infinity gives NaN norms
-    and a status that counts the values.
-    """
-    update = delta.open()
-    return _row(delta, update, _sizes(update, spectra), identity(delta, model_id, step))
+def gathered(parts: Sequence[Columns]) -> pl.DataFrame:
+    """Parts of the table, one after the other, as `frame` has them."""
+    sizes = [len(part["model_id"]) for part in parts]
+    columns = {
+        name: list(
+            chain.from_iterable(
+                part.get(name) or repeat(None, n) for part, n in zip(parts, sizes, strict=True)
+            )
+        )
+        for name in SCHEMA
+    }
+    return pl.DataFrame(columns, schema=dtypes(SCHEMA))
 
 
 def measure_all(
     deltas: Iterable[Delta], model_id: str, step: int | None = None, spectra: bool = True
-) -> Iterator[dict[str, Any]]:
-    """The rows of many ΔW, in their order; small ones of one shape are measured together."""
+) -> Iterator[Columns]:
+    """The rows of many ΔW in their order, some at a time; small ones of one shape are measured together.
+
+    Scaled columns are null where the scale is unknown. A factor with a NaN or infinity gives NaN norms
+    and a status that counts the values.
+    """
     waiting: list[tuple[Delta, Update]] = []
     values = 0
     for delta in deltas:
@@ -93,117 +111,134 @@ def measure_all(
         if small:
             waiting.append((delta, delta.open()))
             values += count
-        if not small or values > _TOGETHER:
-            yield from _together(waiting, model_id, step)
+        if waiting and (not small or values > _TOGETHER):
+            yield _rows(waiting, _together([update for _, update in waiting]), model_id, step)
             waiting, values = [], 0
         if not small:
-            yield measure(delta, model_id, step, spectra)
-    yield from _together(waiting, model_id, step)
+            update = delta.open()
+            yield _rows([(delta, update)], [([0], _sizes(update, spectra))], model_id, step)
+    if waiting:
+        yield _rows(waiting, _together([update for _, update in waiting]), model_id, step)
 
 
-def _row(delta: Delta, update: Update, sizes: "_Sizes", row: dict[str, Any]) -> dict[str, Any]:
-    norm, root = sizes.norm, math.sqrt(delta.d_out)
-    row |= sizes.factors
-    row |= {"unscaled_frobenius_norm": norm, "unscaled_frobenius_norm_normalized": norm / root}
-    if delta.scale is not None:
-        scaled = norm * abs(delta.scale)
-        if math.isinf(scaled):
-            scaled = math.nan
-        row |= {"frobenius_norm": scaled, "frobenius_norm_normalized": scaled / root}
-    if sizes.largest is not None:
-        # A scale of zero leaves no ΔW whose spectrum could have a shape.
-        row |= sizes.shape if delta.scale != 0 else dict.fromkeys(sizes.shape, math.nan)
-        largest = None if delta.scale is None else sizes.largest * abs(delta.scale)
-        row["spectral_norm"] = math.nan if largest == math.inf else largest
-    known = delta.base is not None and delta.scale is not None and not delta.of_other_base
-    if known and delta.base is not None and math.isfinite(norm):
-        row |= against_base(update, delta.base, (delta.d_out, delta.d_in))
-    if not math.isfinite(norm):
-        row["status"] = _non_finite(update)
-    elif delta.scale is not None and not math.isfinite(norm * delta.scale):
-        row["status"] = f"non-finite: the scale {delta.scale:.3g} takes the norm beyond float64"
-    return row
+def _rows(
+    opened: Sequence[tuple[Delta, Update]],
+    found: Sequence[tuple[list[int], _Sizes]],
+    model_id: str,
+    step: int | None,
+) -> Columns:
+    """The rows of updates whose numbers were found in groups, each beside the places of its updates."""
+    deltas = [delta for delta, _ in opened]
+    columns = identities(deltas, model_id, step)
+    scales = np.array([math.nan if delta.scale is None else abs(delta.scale) for delta in deltas])
+    roots = np.sqrt([delta.d_out for delta in deltas])
+    for places, sizes in found:
+        scaled = _scaled(sizes, scales[places], roots[places])
+        for name, numbers in scaled.items():
+            _put(columns.setdefault(name, [None] * len(deltas)), places, numbers.tolist())
+    unknown = [i for i, delta in enumerate(deltas) if delta.scale is None]
+    for name in _SCALED if unknown else ():
+        _put(columns.setdefault(name, [None] * len(deltas)), unknown, [None] * len(unknown))
+    for i, (delta, update) in enumerate(opened):
+        norm, scale = columns["unscaled_frobenius_norm"][i], delta.scale
+        if not math.isfinite(norm):
+            columns["status"][i] = _non_finite(update)
+            continue
+        if scale is None:
+            continue
+        if not math.isfinite(norm * scale):
+            text = f"non-finite: the scale {scale:.3g} takes the norm beyond float64"
+            columns["status"][i] = text
+        if delta.base is not None and not delta.of_other_base:
+            for name, number in against_base(update, delta.base, (delta.d_out, delta.d_in)).items():
+                columns.setdefault(name, [None] * len(deltas))[i] = number
+    return columns
 
 
-def identity(delta: Delta, model_id: str, step: int | None) -> dict[str, Any]:
-    """What says where a row belongs and how its update is stored."""
-    address = delta.address
+def _put(column: list[Any], places: Sequence[int], values: Sequence[Any]) -> None:
+    if len(places) == len(column):
+        column[:] = values
+        return
+    for i, value in zip(places, values, strict=True):
+        column[i] = value
+
+
+def _scaled(sizes: _Sizes, scales: Float64, roots: Float64) -> _Sizes:
+    """The columns of updates from their unscaled numbers; NaN for what is scaled where no scale is known."""
+    columns = dict(sizes)
+    with np.errstate(all="ignore"):
+        norm = columns.pop("norm")
+        scaled = norm * scales
+        scaled[np.isinf(scaled)] = math.nan
+        columns |= {"unscaled_frobenius_norm": norm, "unscaled_frobenius_norm_normalized": norm / roots}
+        columns |= {"frobenius_norm": scaled, "frobenius_norm_normalized": scaled / roots}
+        if "largest" in columns:
+            largest = columns.pop("largest") * scales
+            columns["spectral_norm"] = np.where(largest == math.inf, math.nan, largest)
+            # A scale of zero leaves no ΔW whose spectrum could have a shape.
+            columns |= {n: np.where(scales == 0, math.nan, columns[n]) for n in SPECTRAL if n in sizes}
+    return columns
+
+
+def identities(deltas: Sequence[Delta], model_id: str, step: int | None) -> Columns:
+    """What says where rows belong and how their updates are stored."""
+    addresses = [delta.address for delta in deltas]
     return {
-        "model_id": model_id,
-        "step": step,
-        "layer": address.layer,
-        "module_type": address.module_type,
-        "component_name": delta.component_name,
-        "lora_rank": delta.rank,
-        "lora_alpha": delta.alpha,
-        "stack": address.stack,
-        "expert": address.expert,
-        "family": address.family,
-        "method": delta.method,
-        "scale": delta.scale,
-        "d_out": delta.d_out,
-        "d_in": delta.d_in,
-        "status": delta.status,
+        "model_id": [model_id] * len(deltas),
+        "step": [step] * len(deltas),
+        "layer": [address.layer for address in addresses],
+        "module_type": [address.module_type for address in addresses],
+        "component_name": [delta.component_name for delta in deltas],
+        "lora_rank": [delta.rank for delta in deltas],
+        "lora_alpha": [delta.alpha for delta in deltas],
+        "stack": [address.stack for address in addresses],
+        "expert": [address.expert for address in addresses],
+        "family": [address.family for address in addresses],
+        "method": [delta.method for delta in deltas],
+        "scale": [delta.scale for delta in deltas],
+        "d_out": [delta.d_out for delta in deltas],
+        "d_in": [delta.d_in for delta in deltas],
+        "status": [delta.status for delta in deltas],
     }
 
 
-@dataclass(frozen=True, slots=True)
-class _Sizes:
-    """‖BA‖ unscaled, the norms of the factors; where spectra were asked for, σ₁ unscaled and their shape."""
-
-    norm: float
-    factors: Mapping[str, float]
-    largest: float | None = None
-    shape: Mapping[str, float] = field(default_factory=dict)
-
-
 def _sizes(update: Update, spectra: bool) -> _Sizes:
+    """The numbers of one update; those of its spectrum where they are asked for."""
     if isinstance(update, Factored) and spectra:
-        return _of_spectra([spectrum.product_spectrum(update.B, update.A)])[0]
+        values, norms = spectrum.product_spectrum(update.B, update.A)
+        return _of_spectra(values[None], np.array([norms]))
     if isinstance(update, Factored):
         norm, norm_A, norm_B = gram.product_frobenius(update.B, update.A)
-        return _Sizes(norm, {"lora_A_norm": norm_A, "lora_B_norm": norm_B})
-    sizes = _Sizes(gram.frobenius(update.matrix), {})
+        return {
+            "norm": np.array([norm]),
+            "lora_A_norm": np.array([norm_A]),
+            "lora_B_norm": np.array([norm_B]),
+        }
+    whole = {"norm": np.array([gram.frobenius(update.matrix)])}
     if not (spectra and update.matrix.size):
-        return sizes
-    values = spectrum.dense_spectrum(update.matrix)
-    return replace(sizes, largest=float(values[0]), shape=_shapes(values[None])[0])
+        return whole
+    values = spectrum.dense_spectrum(update.matrix)[None]
+    return whole | {"largest": values[:, 0]} | shapes_of(values)
 
 
-def _together(
-    waiting: Sequence[tuple[Delta, Update]], model_id: str, step: int | None
-) -> list[dict[str, Any]]:
-    """Rows of small updates, those of one shape by stacked arithmetic."""
+def _together(updates: Sequence[Update]) -> list[tuple[list[int], _Sizes]]:
+    """The numbers of small updates, those of one shape by stacked arithmetic, beside their places."""
     groups: dict[Any, list[int]] = {}
-    sizes: dict[int, _Sizes] = {}
-    for i, (_, update) in enumerate(waiting):
+    found = []
+    for i, update in enumerate(updates):
         if isinstance(update, Factored) and min(*update.B.shape, *update.A.shape) > 0:
             groups.setdefault((update.B.shape, update.A.shape), []).append(i)
         else:
-            sizes[i] = _sizes(update, True)
+            found.append(([i], _sizes(update, True)))
     for members in groups.values():
-        factors = [(u.B, u.A) for i in members if isinstance(u := waiting[i][1], Factored)]
-        sizes |= dict(zip(members, _of_spectra(product_spectra(factors)), strict=True))
-    return [
-        _row(delta, update, sizes[i], identity(delta, model_id, step))
-        for i, (delta, update) in enumerate(waiting)
-    ]
+        factors = [(u.B, u.A) for i in members if isinstance(u := updates[i], Factored)]
+        found.append((members, _of_spectra(*stacked_spectra(factors))))
+    return found
 
 
-def _of_spectra(found: Sequence[Spectrum]) -> list[_Sizes]:
-    if not len(found[0][0]):
-        return [_Sizes(n[0], {"lora_A_norm": n[1], "lora_B_norm": n[2]}) for _, n in found]
-    shapes = _shapes(np.stack([values for values, _ in found]))
-    return [
-        _Sizes(norms[0], {"lora_A_norm": norms[1], "lora_B_norm": norms[2]}, float(values[0]), shape)
-        for (values, norms), shape in zip(found, shapes, strict=True)
-    ]
-
-
-def _shapes(values: np.ndarray[Any, Any]) -> list[dict[str, float]]:
-    columns = shapes_of(values)
-    rows = zip(*(column.tolist() for column in columns.values()), strict=True)
-    return [dict(zip(columns, row, strict=True)) for row in rows]
+def _of_spectra(values: Float64, norms: Float64) -> _Sizes:
+    sizes = dict(zip(("norm", "lora_A_norm", "lora_B_norm"), norms.T, strict=True))
+    return sizes | {"largest": values[:, 0]} | shapes_of(values) if values.shape[1] else sizes
 
 
 def _non_finite(update: Update) -> str:

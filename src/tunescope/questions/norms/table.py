@@ -35,14 +35,14 @@ def measure_norms(
             if source.published is not None:
                 frames.append(_published(source))
                 continue
-            rows = []
-            for row, curve in _measured(source, spectra, pool):
+            parts = []
+            for part, curve in _measured(source, spectra, pool):
                 tell("measuring", done, total)
-                rows.append(row)
+                parts.append(part)
                 curves += curve
-                done += 1
-            rows += [_norms.identity(delta, source.label, source.step) for delta in source.incomparable]
-            frames.append(_norms.frame(rows))
+                done += len(part["model_id"])
+            parts.append(_norms.identities(source.incomparable, source.label, source.step))
+            frames.append(_norms.gathered(parts))
             source.verify_unchanged()
     table = Table(
         pl.concat(frames) if frames else _norms.frame([]), "norms", {"columns": described(_norms.SCHEMA)}
@@ -53,18 +53,18 @@ def measure_norms(
 
 def _measured(
     source: Source, spectra: str | None, pool: Executor
-) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
+) -> Iterator[tuple[_norms.Columns, list[dict[str, Any]]]]:
     for whole, deltas in groupby(source.deltas, lambda delta: delta.pair is not None):
         if not whole:
-            rows = _norms.measure_all(deltas, source.label, source.step, spectra != "none")
-            yield from ((row, []) for row in rows)
+            parts = _norms.measure_all(deltas, source.label, source.step, spectra != "none")
+            yield from ((part, []) for part in parts)
             continue
         for delta in deltas:
             assert delta.pair is not None
-            row = _norms.identity(delta, source.label, source.step)
+            part = _norms.identities([delta], source.label, source.step)
             columns, curve = dense.measure_pair(delta, delta.pair, spectra or "none", pool)
-            row |= columns
-            yield row, dense.identified(row, curve)
+            part |= {name: [value] for name, value in columns.items()}
+            yield part, dense.identified({name: values[0] for name, values in part.items()}, curve)
 
 
 def _published(source: Source) -> pl.DataFrame:

@@ -148,7 +148,8 @@ def read_values(snapshot: Bytes, offset: int, dtype: str, start: int, stop: int)
 
 def read_range(snapshot: Bytes, offset: int, nbytes: int, dtype: str, shape: tuple[int, ...]) -> Array:
     """One tensor from a byte range of a file, read-only."""
-    if dtype not in NUMPY_DTYPES:
+    kind = NUMPY_DTYPES.get(dtype)
+    if kind is None:
         raise BadInput(
             "unsupported-dtype",
             "a tensor has a dtype that cannot be read as numbers",
@@ -157,8 +158,8 @@ def read_range(snapshot: Bytes, offset: int, nbytes: int, dtype: str, shape: tup
             found=dtype,
             fix="save the tensor as float32, float16 or bfloat16",
         )
-    array = snapshot.read(offset, nbytes).view(NUMPY_DTYPES[dtype]).reshape(shape)
-    array.flags.writeable = False
+    array = snapshot.read(offset, nbytes).view(kind).reshape(shape)
+    array.setflags(write=False)
     return array
 
 
