@@ -24,6 +24,9 @@ def paired(run: Run, opened: Sequence[Saved]) -> tuple[list[Saved], list[Notice]
     known: dict[Address, Place] = {}
     out, notices = [], []
     for saved, checkpoint in zip(opened, run.checkpoints, strict=True):
+        if saved.weights.keys() <= known.keys():
+            out.append(saved)
+            continue
         here = {address: address_place(address, weight.shape) for address, weight in saved.weights.items()}
         found = {a: b for a, b in matched(here, known).items() if a != b and _one_tower(a, b)}
         weights = {found.get(address, address): weight for address, weight in saved.weights.items()}
