@@ -1,5 +1,6 @@
 """`check` on configs that were edited by hand, against the modules that PEFT itself then loads."""
 
+import importlib
 import json
 import warnings
 from collections.abc import Callable
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 import tunescope
-from tunescope.questions.check.wrapping import DEFAULTS
+from tunescope.questions.check.defaults import DEFAULTS, default_targets
 
 peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
@@ -123,3 +124,43 @@ def test_a_module_to_save_that_the_file_has_is_none_that_is_missing(tmp_path: Pa
 def test_what_an_architecture_targets_by_itself_is_what_peft_has() -> None:
     mapping = peft.utils.TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
     assert {name: of if isinstance(of, str) else list(of) for name, of in DEFAULTS.items()} == mapping
+
+
+METHODS = (
+    "LORA", "LOHA", "LOKR", "OFT", "BOFT", "HRA", "MISS", "RANDLORA", "ROAD", "DELORA", "GLORA", "GRALORA",
+    "HIRA", "LILY", "PEANUT", "POLY", "PSOFT", "TINYLORA", "UNILORA", "DEFT", "SUPERTUNING", "VERA", "SHIRA",
+    "FROD", "PVERA", "ADAMSS", "C3A", "FOURIERFT", "WAVEFT",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_default_targets_of_every_method_are_pefts(method: str) -> None:
+    constants = importlib.import_module("peft.utils.constants")
+    mapping = getattr(constants, f"TRANSFORMERS_MODELS_TO_{method}_TARGET_MODULES_MAPPING")
+    for kind in {*mapping, *DEFAULTS, "unheard-of"}:
+        theirs, ours = mapping.get(kind, ()), default_targets(method, kind)
+        assert (ours if isinstance(ours, str) else list(ours or ())) == (
+            theirs if isinstance(theirs, str) else list(theirs)
+        )
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_parameter_that_the_config_targets_and_the_file_lacks_is_said(adapter: Path, base: Path) -> None:
+    edited(adapter, {"target_parameters": ["mlp.down_proj.weight"]})
+    study = tunescope.check(adapter, base=base)
+    (said,) = [f for f in study.readout["findings"] if f["kind"] == "targets_absent"]
+    assert said["evidence"]["absent"] == 2
+    assert "target_parameters" in said["text"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_kernels_factors_do_not_fit_a_matrix_as_peft_says(adapter: Path, base: Path) -> None:
+    safetensors = importlib.import_module("safetensors.torch")
+    file = adapter / "adapter_model.safetensors"
+    tensors = safetensors.load_file(file)
+    safetensors.save_file({name: t[..., None, None].contiguous() for name, t in tensors.items()}, file)
+    with pytest.raises(RuntimeError, match="size mismatch"):
+        loaded(adapter, base)
+    table = tunescope.check(adapter, base=base).table.to_polars()
+    assert table["status"].unique().to_list() == ["shape_differs"]
+    assert "reshape" in table["remedy"][0]

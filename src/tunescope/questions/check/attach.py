@@ -10,6 +10,7 @@ from tunescope.measure.refinement import parts
 from tunescope.questions.check.base import BaseNames
 from tunescope.questions.check.experts import first_parts, joined
 from tunescope.questions.check.halves import half_saved
+from tunescope.questions.check.kernels import as_kernels
 from tunescope.questions.check.loading import spellings
 from tunescope.questions.check.names import BY_PLACE, candidates
 from tunescope.questions.check.place import Place
@@ -53,7 +54,7 @@ def places(source: Source, base: BaseNames | None) -> list[Place]:
         return [*with_ranks(every, source), *halves]
     by_place = _by_place(base) if source.format in BY_PLACE else {}
     found = [_looked_up(place, base, by_place, source) for place in every]
-    found = joined(found, base, source)
+    found = as_kernels(joined(found, base, source), source)
     found = as_peft_spells(_with_remedies(found, base, source), source)
     found = with_ranks(as_peft_wraps(found, source, base), source)
     misfits = _misfits(source, base, {place.weight for place in found})

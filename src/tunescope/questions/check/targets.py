@@ -20,7 +20,11 @@ def target_findings(source: Source, found: Sequence[Place], base: BaseNames) -> 
     if not _judged(source, found):
         return
     here = {weight for place in found for weight in place.weight.split(", ")}
-    targeted = [name for name in base.shapes if _is_targeted(name, source.config, base)]
+    targeted = [
+        name
+        for name in base.shapes
+        if _is_targeted(name, source.config, base) or _is_parameter(name, source.config)
+    ]
     absent = [name.removesuffix(".weight") for name in targeted if name not in here]
     if not absent:
         return
@@ -29,7 +33,7 @@ def target_findings(source: Source, found: Sequence[Place], base: BaseNames) -> 
         f"{len(absent)} of {counted(len(targeted), 'module')} that the config of "
         f"{source.label} targets {'is' if len(absent) == 1 else 'are'} not in the "
         f"file ({named(names)}): PEFT loads it with a warning and leaves them untrained. A half-written save "
-        "looks like this: save the adapter again, or take them out of target_modules."
+        f"looks like this: save the adapter again, or take them out of {_option(source.config)}."
     )
     evidence = {"targeted": len(targeted), "absent": len(absent), "modules": absent}
     yield Finding(
@@ -41,13 +45,14 @@ def _judged(source: Source, found: Sequence[Place]) -> bool:
     config = source.config
     # AdaLoRA prunes modules; replicated layers are none of the base's.
     special = config.get("peft_type") == "ADALORA" or config.get("layer_replication")
-    known = source.format == "peft" and bool(config.get("target_modules")) and not special
+    stated = config.get("target_modules") or config.get("target_parameters")
+    known = source.format == "peft" and bool(stated) and not special
     return known and bool(found) and all(p.fault != "base" or p.status == "attached" for p in found)
 
 
 def _is_targeted(name: str, config: Mapping[str, Any], base: BaseNames) -> bool:
     """By PEFT's rule [huggingface/peft: src/peft/tuners/tuners_utils.py, check_target_module_exists]."""
-    if not name.endswith(".weight") or len(base.shapes[name]) < 2:
+    if not name.endswith(".weight") or len(base.shapes[name]) < 2 or not config.get("target_modules"):
         return False
     module = name.removesuffix(".weight")
     address = parse(module)
@@ -59,6 +64,15 @@ def _is_targeted(name: str, config: Mapping[str, Any], base: BaseNames) -> bool:
     if linear and (address.family == "embedding" or len(base.shapes[name]) != 2):
         return False
     return not left_out(module, config)
+
+
+def _is_parameter(name: str, config: Mapping[str, Any]) -> bool:
+    """Whether `target_parameters` means a tensor, by PEFT's rule [same file, _inject_parameters]."""
+    return any(f".{name}".endswith(f".{of}") for of in config.get("target_parameters") or ())
+
+
+def _option(config: Mapping[str, Any]) -> str:
+    return "target_parameters" if config.get("target_parameters") else "target_modules"
 
 
 def _is_left_out(module: str, address: Address, config: Mapping[str, Any]) -> bool:

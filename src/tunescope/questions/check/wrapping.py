@@ -10,6 +10,7 @@ from typing import Any
 
 from tunescope.address import component_names, parse
 from tunescope.questions.check.base import BaseNames
+from tunescope.questions.check.defaults import default_targets
 from tunescope.questions.check.place import Place
 from tunescope.questions.check.wanted import SAVED_AS, Wanted
 from tunescope.source.formats.names import parse_key, strip_wrappers
@@ -62,9 +63,8 @@ def _is_layer(one: Wanted, source: Source) -> bool:
 def with_default_targets(config: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
     """The config with what PEFT targets in this architecture where it names nothing, if that is known."""
     targets = config.get("target_modules")
-    if targets is None and "target_modules" in config and config.get("peft_type") in _SAME_DEFAULTS:
-        known = isinstance(base.get("model_type"), str)
-        targets = DEFAULTS.get(base["model_type"], ()) if known else None
+    if targets is None and "target_modules" in config:
+        targets = default_targets(config.get("peft_type"), base.get("model_type"))
     return {**config, "target_modules": targets, "defaulted": config.get("target_modules") is None}
 
 
@@ -153,28 +153,3 @@ def not_in_file(source: Source, base: BaseNames) -> Iterator[Place]:
             "PEFT stops where it is not in the file"
         )
         yield Place(one, name, "missing", shape, remedy, fault="config")
-
-
-# What PEFT targets where a config leaves it open [huggingface/peft: src/peft/utils/constants.py].
-_QUERY_VALUE, _FUSED = ("q_proj", "v_proj"), ("query_key_value",)
-DEFAULTS: Mapping[str, Sequence[str] | str] = {
-    **dict.fromkeys(("t5", "mt5"), ("q", "v")),
-    **dict.fromkeys(("bart", "opt", "gptj", "gpt_neo", "llama", "llama4", "mistral"), _QUERY_VALUE),
-    **dict.fromkeys(("mixtral", "stablelm", "gemma", "gemma2", "gemma3_text"), _QUERY_VALUE),
-    **dict.fromkeys(("qwen2", "qwen3"), _QUERY_VALUE),
-    **dict.fromkeys(["bloom", "gpt_neox", "chatglm", "RefinedWebModel", "RefinedWeb", "falcon"], _FUSED),
-    **dict.fromkeys(["bert", "roberta", "xlm-roberta", "electra", "layoutlm"], ("query", "value")),
-    **dict.fromkeys(("gpt2", "gpt_bigcode"), ("c_attn",)),
-    "blip-2": ("q", "v", "q_proj", "v_proj"),
-    "deberta-v2": ("query_proj", "value_proj"),
-    "deberta": ("in_proj",),
-    "mpt": ("Wqkv",),
-    "btlm": ("c_proj", "c_attn"),
-    "codegen": ("qkv_proj",),
-    "phi": ("q_proj", "v_proj", "fc1", "fc2"),
-    "gemma4": r".*language_model\..*\.(q_proj|v_proj)",
-    "nemotron_h": ("q_proj", "k_proj", "v_proj", "o_proj"),
-    "rwkv": ("key", "value", "receptance", "output"),
-    "rwkv7": ("r_proj", "k_proj", "v_proj", "o_proj", "key", "value"),
-}  # fmt: skip
-_SAME_DEFAULTS = ("LORA", "LOHA", "LOKR", "OFT", "BOFT", "HRA", "MISS", "RANDLORA", "ROAD", "DELORA")
