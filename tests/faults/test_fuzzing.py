@@ -39,6 +39,7 @@ FOUND = [
     ("lm_config", Change("values", 295367921, 133558012, 300393631)),
     ("lm_generation", Change("values", 606193325, 425131331, 171869907)),
     ("tokenizer_config", Change("values", 638751871, 122858471, 708189232)),
+    ("lm_model_config", Change("values", 816509895, 1017774665, 457207300)),
 ]
 
 

@@ -71,13 +71,23 @@ def _config(folder: Path, spec: str | Path) -> Any:
 
     document, _ = _from(spec, lambda: transformers.PreTrainedConfig.get_config_dict(str(folder)))
     refuse_foreign_code(document, spec)
-    _refuse_endless(document, spec)
+    _refuse_impossible(document, spec)
     with _quietly(transformers):
         return _from(spec, lambda: transformers.AutoConfig.from_pretrained(str(folder), **TRUST))
 
 
-def _refuse_endless(document: Mapping[str, Any], spec: str | Path) -> None:
-    """Refuse a number of layers that no model has: the library would make them until the memory is full."""
+def _refuse_impossible(document: Mapping[str, Any], spec: str | Path) -> None:
+    """Refuse architectures that are no names, and a number of layers that no model has.
+
+    The library would make such layers until the memory is full.
+    """
+    named = document.get("architectures")
+    if named is not None and not (isinstance(named, list) and all(isinstance(name, str) for name in named)):
+        raise BadInput(
+            "model-unreadable", "the config states architectures that are no list of names", file=spec,
+            expected='"architectures": ["LlamaForCausalLM"], or without that key', found=named,
+            fix="download or copy the model again",
+        )  # fmt: skip
     for key, value in settings_of(document):
         whole = isinstance(value, int) and not isinstance(value, bool)
         if _LAYERS.fullmatch(key) and whole and not 0 <= value <= _MOST_LAYERS:
