@@ -110,6 +110,11 @@ class Reader:
         self.press(f"#{figure} .tools button")
         return [[str(cell) for cell in row] for row in found]
 
+    def saved(self, selector: str) -> str:
+        """The text of the file that a button saves."""
+        self.run(_KEEP + "document.querySelector(arguments[0]).click();", selector)
+        return str(self.until("return window.kept"))
+
     def svg(self, panel: str) -> str:
         """The SVG that a press gives, without the file."""
         self.run(_KEEP)

@@ -1,5 +1,7 @@
 """Names that would like to be code, or to look like something else, in every field that a study has."""
 
+import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,3 +80,23 @@ def test_a_lone_surrogate_of_a_json_document_can_be_shown(browser: "Chrome", tmp
     reader.open()
     assert "a\\ud800b" in reader.text(".answer")
     assert reader.errors() == []
+
+
+def test_no_spreadsheet_runs_a_name_of_a_csv_file_from_the_page(browser: "Chrome", tmp_path: Path) -> None:
+    for i, name in enumerate(("=HYPERLINK(1)", "@SUM(1)", "-2+3", "+cmd|' /C calc'!A0")):
+        path = tmp_path / f"{i}.html"
+        path.write_text(report([hostile(name)]), encoding="utf-8")
+        reader = Reader(browser, path)
+        reader.open()
+        text = reader.saved("button[data-csv]")
+        cells = [cell for row in csv.reader(io.StringIO(text)) for cell in row]
+        assert f"'{name}" in cells
+        assert not [cell for cell in cells if cell[:1] in tuple("=+-@") and not _is_number(cell)]
+        assert [cell for cell in cells if cell[:1] == "-"], "numbers stay as they are"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) is not None
+    except ValueError:
+        return False

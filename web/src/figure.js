@@ -39,8 +39,10 @@ function tableOf(component, state) {
 }
 
 export function csv({ columns, rows }) {
+  // A spreadsheet runs what begins so, unless it is a number.
+  const plain = (value) => (/^[=+\-@\t\r]/.test(value) && !Number.isFinite(Number(value)) ? `'${value}` : value);
   const quoted = (value) => (/[",\n\r]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
-  return [columns, ...rows].map((row) => row.map((value) => quoted(String(value))).join(",")).join("\n") + "\n";
+  return [columns, ...rows].map((row) => row.map((value) => quoted(plain(String(value)))).join(",")).join("\n") + "\n";
 }
 
 export function save(file, kind, text) {
