@@ -125,6 +125,15 @@ def least_found(effects: Sequence[str]) -> str:
     return f" Smallest that would have been found, nine times in ten: {listed(effects, 'or')}."
 
 
+def factor(value: float) -> str:
+    """A factor no finer than estimates of it are: hundredths below 2, two digits above.
+
+    >>> factor(1.337), factor(2.66), factor(50.61)
+    ('1.34', '2.7', '51')
+    """
+    return f"{value:.2f}" if value < 2 else significant(value, 2)
+
+
 def significant(value: float | None, digits: int = 3) -> str:
     """A number with three significant digits, or `n/a`.
 

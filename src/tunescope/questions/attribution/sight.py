@@ -21,7 +21,7 @@ from tunescope.questions.attribution.shape_findings import (
 )
 from tunescope.statistics.laws import NINE_IN_TEN
 from tunescope.statistics.location import upper_scale, visible_shift
-from tunescope.study.finding import Finding, least_found, listed, significant
+from tunescope.study.finding import Finding, factor, least_found, listed, significant
 from tunescope.words import counted
 
 Floats = NDArray[np.float64]
@@ -196,4 +196,4 @@ _EFFECTS = (
 
 
 def _size(key: str, value: float) -> str:
-    return significant(value, 2) if key == "against" else f"{value:.2f}"
+    return significant(value, 2) if key == "against" else factor(value)

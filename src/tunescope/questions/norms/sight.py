@@ -18,7 +18,7 @@ from tunescope.statistics.laws import NINE_IN_TEN
 from tunescope.statistics.location import visible_shift
 from tunescope.statistics.scatter import apart_from, standing_from
 from tunescope.statistics.types import Float64
-from tunescope.study.finding import least_found, listed
+from tunescope.study.finding import factor, least_found, listed
 
 
 def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
@@ -106,12 +106,12 @@ def nothing_stands_out(looked: Mapping[str, Any]) -> str:
         f"Nothing stands out in {models} of {layers} layer{'s' * (high > 1)} and {kinds}.{_untested(looked)}"
     )
     effects = (
-        ("third", "a third of the layers {:.2f}× another"),
-        ("layer", "a whole layer {:.1f}× the middle one"),
-        ("tilt", "MLP and attention {:.2f}× apart"),
-        ("cell", "a weight {:.1f}× what is expected of it"),
+        ("third", "a third of the layers {}× another"),
+        ("layer", "a whole layer {}× the middle one"),
+        ("tilt", "MLP and attention {}× apart"),
+        ("cell", "a weight {}× what is expected of it"),
     )
-    seen = [words.format(looked[key]) for key, words in effects if looked[key] is not None]
+    seen = [words.format(factor(looked[key])) for key, words in effects if looked[key] is not None]
     if seen:
         text += least_found(seen)
     return text

@@ -3,15 +3,15 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunescope.study.finding import least_found, listed
+from tunescope.study.finding import factor, least_found, listed
 from tunescope.words import counted
 
 # A kind of effect that would have been found, and what is said where none would.
 _EFFECTS = (
-    ("third", "a third of the layers {:.2f}× another in ‖ΔW‖", "thirds of the layers"),
-    ("halfway", "a layer that moves first or last by {:.0%} of the run", "which layers move first"),
-    ("jump", "a jump of {:.0%} of the way", "jumps between captures"),
-    ("loss", "a training loss that ends {:.2f} times its start", "a rising loss"),
+    ("third", "a third of the layers {}× another in ‖ΔW‖", "thirds of the layers"),
+    ("halfway", "a layer that moves first or last by {} of the run", "which layers move first"),
+    ("jump", "a jump of {} of the way", "jumps between captures"),
+    ("loss", "a training loss that ends {} times its start", "a rising loss"),
 )
 
 
@@ -22,7 +22,9 @@ def nothing_stands_out(runs: Mapping[str, Mapping[str, Any]]) -> str:
     who = f"{len(runs)} runs" if len(runs) > 1 else "one run"
     text = f"Nothing stands out in {who} of {_spanned(captures, 'capture')} and {_spanned(layers, 'layer')}."
     least = {name: _worst(runs, name) for name in (*(name for name, *_ in _EFFECTS), "still")}
-    seen = [words.format(least[name]) for name, words, _ in _EFFECTS if least[name] is not None]
+    seen = [
+        words.format(_size(name, size)) for name, words, _ in _EFFECTS if (size := least[name]) is not None
+    ]
     blind = [words for name, _, words in _EFFECTS if least[name] is None]
     if seen:
         text += least_found(seen)
@@ -31,6 +33,10 @@ def nothing_stands_out(runs: Mapping[str, Mapping[str, Any]]) -> str:
     else:
         text += f" No layer stands still over the last {least['still']:.0%} of the steps."
     return f"{text} Too little is known here to tell of {listed(blind, 'or')}." if blind else text
+
+
+def _size(effect: str, value: float) -> str:
+    return factor(value) if effect in ("third", "loss") else f"{value:.0%}"
 
 
 def _worst(runs: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
