@@ -334,6 +334,10 @@ def test_a_capture_that_is_none_is_named(run: Run, tmp_path: Path) -> None:
         (lambda f: f.with_columns(factor=pl.lit("Z")), "unknown factor"),
         (lambda f: f.with_columns(step=pl.lit(None, pl.Int64)), "without a step"),
         (lambda f: pl.concat([f, f]), "L0_ATTN_Q (A) at step 0"),
+        (
+            lambda f: f.with_columns(epoch=pl.when(pl.int_range(pl.len()) == 0).then(7.0).otherwise("epoch")),
+            "one step in two epochs",
+        ),
         (lambda f: f.drop("mean").with_columns(pl.col("numel").cast(pl.String)), "mean is missing, numel is"),
     ],
 )

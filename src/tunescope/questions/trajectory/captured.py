@@ -20,7 +20,7 @@ def recorded_rows(folder: Path) -> pl.DataFrame:
     """What a run recorded, finished or not: one row per step, weight and factor.
 
     Raises `BadInput` for other columns, for a step, weight or factor that is none, for a weight that a step
-    holds twice, and for a capture without rows.
+    holds twice, for a step in two epochs, and for a capture without rows.
     """
     prove_parquet(_files(folder), "bad-capture")
     try:
@@ -47,7 +47,19 @@ def recorded_rows(folder: Path) -> pl.DataFrame:
         row = twice.row(0, named=True)
         _refuse(folder, "holds a weight twice in one step", "one row per step, weight and factor",
                 f"{row['component_name']} ({row['factor']}) at step {row['step']}")  # fmt: skip
+    _refuse_epochs(folder, frame)
     return frame
+
+
+def _refuse_epochs(folder: Path, frame: pl.DataFrame) -> None:
+    """Refuses a step that lies in two epochs; a training resumed with other batches may count them anew."""
+    ends = (pl.col("epoch").min().alias("first"), pl.col("epoch").max().alias("last"))
+    epochs = frame.drop_nulls("epoch").group_by("step").agg(*ends).sort("step")
+    apart = epochs.filter(pl.col("first") != pl.col("last"))
+    if apart.height:
+        row = apart.row(0, named=True)
+        _refuse(folder, "holds one step in two epochs", "one epoch for each step",
+                f"epochs {row['first']:g} and {row['last']:g} at step {row['step']}")  # fmt: skip
 
 
 def _files(folder: Path) -> list[Path]:
