@@ -36,6 +36,14 @@ over depth is a trend to the test of thirds: the sentence is true of the adapter
 says nothing of whether another seed would have it. Cells with tails as heavy as t₃ hold single ones so
 far out that some are called hot.
 
+The rates of `subspace` are promised for updates whose entries are spread over the coordinates. Independent
+ones that lie on few of them (columns scaled by e^N(0, 1) apart in each model, one entry in five not zero)
+meet on some by chance, which random rotations do not foresee: of 40 studies of two models of rank 4 on 14
+weights of 16 to 172 × 64 a shared direction or input was told in 15 %, of three models of ranks 2, 4 and 8
+in 55 to 73 %; 0 and 3 % of normal entries. Adapters that were trained on noise from unlike seeds of one
+small Llama do share output directions (overlap 0.17 to 0.22 in 1 to 4 of 42 to 112 weights, 10 of 12
+studies); two such studies of unlike bases told none.
+
 `verify` gives one verdict for each study; its null studies count every claim that is not so, and its
 planted ones the right claim. That nothing can be told is no claim: a ΔW of 1e-5 of ‖W‖ moves ten of these
 few thousand values in bfloat16, and mostly says too little.
