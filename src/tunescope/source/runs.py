@@ -11,7 +11,7 @@ from typing import NoReturn
 from tunescope.errors import BadInput, Missing
 from tunescope.source.files.disk import unreachable
 from tunescope.source.files.suffixes import suffix_of
-from tunescope.source.locate import NEVER_OPENED
+from tunescope.source.locate import NEVER_OPENED, SHARD
 from tunescope.source.open import local_source
 from tunescope.source.spec import distinct_labels
 from tunescope.source.steps import SUFFIXES, Numbered, bare, numbered, series
@@ -232,6 +232,7 @@ def _together(named: Sequence[_Named]) -> Iterator[tuple[Path, Run]]:
 
 def _in_given_order(label: str | None, paths: Sequence[Path]) -> tuple[Path, Run]:
     if len(paths) == 1:
+        _refuse_unnumbered(paths[0])
         raise BadInput(
             "no-run",
             "these are weights of one moment, not a training run",
@@ -242,6 +243,21 @@ def _in_given_order(label: str | None, paths: Sequence[Path]) -> tuple[Path, Run
         )
     folder = Path(os.path.commonpath([path.absolute().parent for path in paths]))
     return folder, as_named(label or folder.name or "named", folder, paths)
+
+
+def _refuse_unnumbered(path: Path) -> None:
+    """Refuse a folder of several files of weights whose names number no step."""
+    files = sorted(p.name for p in path.iterdir() if suffix_of(p) in SUFFIXES) if path.is_dir() else []
+    kept = [name for name in files if not NEVER_OPENED.match(name) and not SHARD.match(name)]
+    if len(kept) > 1:
+        raise BadInput(
+            "no-run",
+            "the folder holds several files of weights, and their names number no steps",
+            file=path,
+            expected="names with a step, such as name-000010.safetensors or step_10.safetensors",
+            found=first(kept, _SHOWN),
+            fix="name the files one by one, in the order of training",
+        )
 
 
 def _check_whole(named: Sequence[Numbered], folder: Path) -> None:

@@ -407,3 +407,10 @@ def test_several_weights_of_one_numbered_folder_have_no_step_of_it(tmp_path: Pat
     folder = tmp_path / "max_steps500"
     assert steps_of(*[saved(folder / f"{name}.safetensors") for name in ("cat", "dog")]) == [[1, 2]]
     assert steps_of(*bare_run(tmp_path / "steps_9", "cat", "dog")) == [[1, 2]]
+
+
+def test_a_folder_of_files_whose_names_number_nothing_is_refused_with_their_names(tmp_path: Path) -> None:
+    paths = [saved(tmp_path / "out" / f"{name}.safetensors") for name in ("early", "late")]
+    with pytest.raises(BadInput, match=r"number no steps[\s\S]*early.safetensors, late.safetensors"):
+        find_runs([(None, str(tmp_path / "out"))])
+    assert steps_of(*paths) == [[1, 2]]
