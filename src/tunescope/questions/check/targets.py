@@ -56,8 +56,10 @@ def _is_targeted(name: str, config: Mapping[str, Any], base: BaseNames) -> bool:
         return False
     module = name.removesuffix(".weight")
     address = parse(module)
-    # Loaders fuse numbered experts and leave out layers that only predict tokens ahead.
-    if address.expert is not None or _is_left_out(module, address, base.config):
+    # Stacked experts are parameters of no module; loaders fuse numbered ones, and leave out layers that only
+    # predict tokens ahead.
+    stacked = len(base.shapes[name]) == 3 and "expert" in module
+    if stacked or address.expert is not None or _is_left_out(module, address, base.config):
         return False
     targets = config["target_modules"]
     linear = isinstance(targets, str) and targets.lower() == ALL_LINEAR

@@ -61,26 +61,36 @@ def _unwrapped(name: str) -> str:
     return name.replace(".base_layer", "")
 
 
-def _targets(adapter: Adapter, name: str) -> list[str]:
-    """Parameters of the module `name` that the config targets, in the order PEFT wraps them."""
+def _targets(adapter: Adapter, name: str, bare: bool = True) -> list[str]:
+    """Parameters of the module `name` that the config targets, in the order PEFT wraps them.
+
+    Without `bare` those alone that it names together with their module.
+    """
     targets = list(dict.fromkeys(adapter.config.get("target_parameters") or []))
     owned = [t.rpartition(".") for t in targets]
-    names = list(dict.fromkeys(p for owner, _, p in owned if _ends_with(name, owner)))
+    names = list(dict.fromkeys(p for owner, _, p in owned if _ends_with(name, owner) and (owner or bare)))
     known = all(n in _DEFINED for n in names)
     return sorted(names, key=_DEFINED.index) if known else names
 
 
+def _names(adapter: Adapter, module: Module) -> tuple[list[str], int]:
+    """The adapted parameters of a module, in that order, and how many its keys nest."""
+    owner = _unwrapped(module.name)
+    depths = sum(_unwrapped(m) == owner for m in adapter.modules)
+    # A bare name may be another module's: of a router beside experts its own alone count.
+    found = (_targets(adapter, owner), _targets(adapter, owner, bare=False))
+    return next((names for names in found if len(names) == depths), []), depths
+
+
 def _parameter(adapter: Adapter, module: Module) -> str:
     """The parameter that one nesting depth means."""
-    names = _targets(adapter, _unwrapped(module.name))
-    depth = module.name.count(".base_layer")
-    depths = sum(_unwrapped(m) == _unwrapped(module.name) for m in adapter.modules)
-    return names[depths - 1 - depth] if depths == len(names) else f"parameter_{depths - depth}"
+    (names, depths), depth = _names(adapter, module), module.name.count(".base_layer")
+    return names[depths - 1 - depth] if names else f"parameter_{depths - depth}"
 
 
 def _notice_order(adapter: Adapter, module: Module, parameter: str) -> None:
     """Say where the order of the parameters is that of the config, because no model's is known."""
-    names = _targets(adapter, _unwrapped(module.name))
+    names, _ = _names(adapter, module)
     if parameter in names and len(names) > 1 and not all(n in _DEFINED for n in names):
         adapter.ledger.notice(
             "unnamed-parameters",

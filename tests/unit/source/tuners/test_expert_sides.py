@@ -153,3 +153,17 @@ def test_stacked_weights_of_a_module_go_by_its_own_name(name: str, d_out: int, d
     assert {(d.status, d.d_out, d.d_in) for d in deltas} == {("ok", d_out, d_in)}
     expected = 2 * (b[:, 1::3].astype(float) @ a[2:4]).T
     np.testing.assert_allclose(deltas[1].open().dense(), expected, rtol=1e-6)
+
+
+def test_a_router_beside_experts_is_named_by_the_parameter_that_the_config_names_with_it() -> None:
+    tensors, config, _ = fused("0.21.2", 8, 6, turned=False)
+    router = OWNER.replace("experts", "router.gate")
+    rng = np.random.default_rng(4)
+    tensors[f"{router}.lora_A.weight"] = rng.standard_normal((2, 8)).astype(np.float32)
+    tensors[f"{router}.lora_B.weight"] = rng.standard_normal((3, 2)).astype(np.float32)
+    deltas, ledger = read(
+        tensors, config | {"target_parameters": ["gate.weight", "down_proj", "gate_up_proj"]}
+    )
+    kinds = {delta.address.module_type for delta in deltas}
+    assert kinds == {"mlp.router.gate", "mlp.experts.down_proj", "mlp.experts.gate_up_proj"}
+    assert "unnamed-parameters" not in slugs(ledger)
