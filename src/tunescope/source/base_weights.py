@@ -13,9 +13,9 @@ from tunescope.errors import Notice
 from tunescope.source.expert_weights import TURNED, expert_weights
 from tunescope.source.files.tensors import LazyTensor, is_float
 from tunescope.source.matching import address_place, matched
-from tunescope.source.pairing import stored_turned
 from tunescope.source.quantised import weight_name
 from tunescope.source.replication import replicated
+from tunescope.source.stored import stored_turned
 from tunescope.source.whole import WholeModel
 from tunescope.words import counted
 

@@ -86,18 +86,28 @@ def _single(tensors: Mapping[str, LazyTensor], kind: str) -> Iterator[tuple[Addr
 def _of_fused(address: Address, tensor: LazyTensor, kind: str) -> Iterator[tuple[Address, LazyTensor]]:
     experts, rows, columns = tensor.shape
     address = as_loaded(replace(address, expert=0))
-    owner, _, name = address.module_type.rpartition(".")
     for expert in range(experts):
         one, begin = replace(address, expert=expert), expert * rows * columns
-        yield one, _stretch(tensor, begin, (rows, columns))
-        if name == _BOTH and kind not in TURNED and rows % 2 == 0:
-            half = rows // 2, columns
-            for at, part in enumerate(("gate_proj", "up_proj")):
-                here = begin + at * math.prod(half)
-                yield replace(one, module_type=f"{owner}.{part}"), _stretch(tensor, here, half)
+        yield one, stretch(tensor, begin, (rows, columns))
+        for part, at, half in halves(one, (rows, columns), kind):
+            yield part, stretch(tensor, begin + at, half)
 
 
-def _stretch(tensor: LazyTensor, begin: int, shape: tuple[int, ...]) -> LazyTensor:
+def halves(address: Address, shape: tuple[int, int], kind: str) -> list[tuple[Address, int, tuple[int, int]]]:
+    """Gate and up projection of one expert in its `gate_up_proj`: where each begins there, and its shape.
+
+    None of any other projection, and of models that do not keep the one above the other.
+    """
+    owner, _, name = address.module_type.rpartition(".")
+    rows, columns = shape
+    if name != _BOTH or kind in TURNED or rows % 2:
+        return []
+    half = rows // 2, columns
+    named = (replace(address, module_type=f"{owner}.{part}") for part in ("gate_proj", "up_proj"))
+    return [(part, at * math.prod(half), half) for at, part in enumerate(named)]
+
+
+def stretch(tensor: LazyTensor, begin: int, shape: tuple[int, ...]) -> LazyTensor:
     """A run of values of a tensor as a tensor of its own."""
 
     def part(start: int, stop: int) -> Array:

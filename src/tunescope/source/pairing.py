@@ -13,22 +13,16 @@ from tunescope.delta import Delta, Dense, Pair, Stretch, Update, Values
 from tunescope.errors import BadInput, Notice
 from tunescope.source.expert_weights import FUSED, TURNED
 from tunescope.source.files.tensors import Entry, LazyTensor, Ledger, is_float
+from tunescope.source.in_parts import PartsLedger, in_parts
 from tunescope.source.matching import matched, place
 from tunescope.source.quantised import packed, quantised
 from tunescope.source.scaled import PART
+from tunescope.source.stored import stored_turned
 from tunescope.source.tied import tied_heads
 from tunescope.source.whole import WholeModel
 from tunescope.words import counted, first
 
 METHOD = "full"
-# Models whose projections are stored (d_in, d_out).
-_CONV1D = frozenset({"gpt2", "openai-gpt", "imagegpt", "decision_transformer"})
-_CONV1D_NAMES = re.compile(r"(^|\.)(c_attn|c_proj|c_fc|q_attn)(\.weight)?$")
-# Layers that embed by a product, stored like any other: of patches, of times, projections among embeddings.
-_LINEAR = re.compile(
-    r"(proj|patch|linear|dense|fc|mapping|vision_embed|embedder)[^.]*(\.\d+)*$|time(step)?_(text_)?embed",
-    re.I,
-)
 _FUSED_BIASES = re.compile(r"(^|\.)experts\.[A-Za-z_]\w*[._]bias$")
 
 
@@ -72,8 +66,12 @@ class _Both:
     """Two models side by side, with what became of the tensors of either."""
 
     def __init__(self, base: WholeModel, tuned: WholeModel, align_vocab: bool) -> None:
-        self.base, self.tuned, self.align_vocab = base, tuned, align_vocab
-        self.mine, self.other = Ledger(tuned.tensors), Ledger(base.tensors)
+        self.whole, self.align_vocab = (base, tuned), align_vocab
+        self.base, parts_of_base = in_parts(base, tuned)
+        self.tuned, parts_of_tuned = in_parts(tuned, base)
+        base, tuned = self.base, self.tuned
+        self.mine = PartsLedger(self.whole[1].tensors, whole=parts_of_tuned)
+        self.other = PartsLedger(self.whole[0].tensors, whole=parts_of_base)
         self.kind = str(tuned.config.get("model_type") or base.config.get("model_type") or "")
         places = ({n: place(n, t.shape) for n, t in m.tensors.items()} for m in (tuned, base))
         self.theirs = matched(*places)
@@ -144,8 +142,8 @@ class _Both:
             self._leave(head, self.theirs.get(head), f"tied to {table}: counted once")
         for head, table in self.tied.counted_in_base.items():
             self.other.left([head], f"tied to {table}: counted once")
-        here = _rest(self.mine, "only in the tuned model", self.tuned)
-        there = _rest(self.other, "only in the base", self.base)
+        here = _rest(self.mine, "only in the tuned model", self.whole[1])
+        there = _rest(self.other, "only in the base", self.whole[0])
         if here and there:
             # One of a kind is new or gone; layers that both lack are called, or stacked, otherwise.
             text = (
@@ -218,15 +216,6 @@ def _rows(name: str, shape: tuple[int, ...], pair: Pair, kind: str, status: str)
             yield _delta(name, of, shape[1:], turned, status, part)
         return
     yield _delta(name, address, shape, stored_turned(name, address, shape, kind), status, pair)
-
-
-def stored_turned(name: str, address: Address, shape: tuple[int, ...], kind: str) -> bool:
-    """Whether a matrix is stored (d_in, d_out): a table of an embedding, a Conv1D of GPT-2."""
-    if len(shape) != 2:
-        return False
-    table = address.family == "embedding" and address.component != "LM_HEAD"
-    table = table and not _LINEAR.search(address.module_type)
-    return table or (kind in _CONV1D and _CONV1D_NAMES.search(name) is not None)
 
 
 def _delta(

@@ -341,11 +341,11 @@ def test_a_wrapped_model_is_compared_under_its_own_names_and_its_factors_are_sai
 
 def test_layers_that_both_sides_call_otherwise_are_said_and_a_head_of_one_side_is_not(tmp_path: Path) -> None:
     base, up = decoder(), "model.layers.{}.mlp.{}.weight"
-    split = {up.format(k, kind): normal(6, 4) for k in range(2) for kind in ("gate_proj", "up_proj")}
-    fused = {up.format(k, "gate_up_proj"): normal(12, 4) for k in range(2)}
-    found = paired(tmp_path / "fused", base | split, moved(base) | fused)
+    here = {up.format(k, kind): normal(6, 4) for k in range(2) for kind in ("gate_proj", "up_proj")}
+    there = {up.format(k, "swiglu"): normal(12, 4) for k in range(2)}
+    found = paired(tmp_path / "other", base | here, moved(base) | there)
     (said,) = [notice for notice in found.notices if notice.slug == "unpaired"]
-    assert all(part in said.text for part in ("2 weights", "4 of the base", "gate_up_proj"))
+    assert all(part in said.text for part in ("2 weights", "4 of the base", "swiglu"))
     headed = moved(base) | {"score.weight": normal(2, 4)}
     del headed[HEAD]
     assert "unpaired" not in {notice.slug for notice in paired(tmp_path / "head", base, headed).notices}

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from tunescope.address import Address, distinct_addresses, parse
-from tunescope.measure.refinement import parts
+from tunescope.address.fused import parts
 from tunescope.questions.check.base import BaseNames
 from tunescope.questions.check.experts import first_parts, joined
 from tunescope.questions.check.halves import half_saved

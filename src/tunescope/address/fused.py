@@ -1,0 +1,81 @@
+"""Which weights are parts of a fused projection, and which of its rows are theirs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tunescope.address.place import Address
+
+# Components that hold others, in the order of their rows.
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "ATTN_QKV": ("ATTN_Q", "ATTN_K", "ATTN_V"),
+    "ATTN_ADD_QKV": ("ATTN_ADD_Q", "ATTN_ADD_K", "ATTN_ADD_V"),
+    "XATTN_QKV": ("XATTN_Q", "XATTN_K", "XATTN_V"),
+    "XATTN_KV": ("XATTN_K", "XATTN_V"),
+    "MLP_GATE_UP": ("MLP_GATE", "MLP_UP"),
+    # The first projection of a single block [black-forest-labs/flux: src/flux/modules/layers.py].
+    "LINEAR1": ("ATTN_Q", "ATTN_K", "ATTN_V", "MLP_UP"),
+}
+Shapes = Mapping[Address, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a fused projection: where it is, and which rows of the whole are its."""
+
+    address: Address
+    start: int
+    stop: int
+
+
+def parts(fused: Address, shape: tuple[int, int], others: Shapes) -> list[Part]:
+    """The weights among `others` that are parts of a fused one of `shape` (d_out, d_in), with their rows.
+
+    Empty where there are none, or where their shapes do not make up the whole.
+
+    >>> q, v = Address("model", 0, "attn.to_q"), Address("model", 0, "attn.to_v")
+    >>> found = parts(Address("model", 0, "attn.to_qkv"), (12, 8), {q: (8, 8), v: (2, 8)})
+    >>> [(part.address.module_type, part.start, part.stop) for part in found]
+    [('attn.to_q', 0, 8), ('attn.to_v', 10, 12)]
+    """
+    names = PARTS.get(fused.component, ())
+    chosen = [_of_component(fused, name, others) for name in names]
+    rows = _rows([None if a is None else others[a][0] for a in chosen], shape)
+    if rows is None or any(a is not None and others[a][1] != shape[1] for a in chosen):
+        return []
+    starts = [sum(rows[:i]) for i in range(len(rows))]
+    return [
+        Part(address, start, start + count)
+        for address, start, count in zip(chosen, starts, rows, strict=True)
+        if address is not None
+    ]
+
+
+def _of_component(fused: Address, component: str, others: Shapes) -> Address | None:
+    """The one weight of that component below the fused one's module, else anywhere in its layer."""
+    place = (fused.stack, fused.layer, fused.expert)
+    there = [a for a in others if (a.stack, a.layer, a.expert) == place and a.component == component]
+    beside = [a for a in there if _above(a) == _above(fused)]
+    found = beside or there
+    return found[0] if len(found) == 1 else None
+
+
+def _above(address: Address) -> str:
+    return address.module_type.rpartition(".")[0]
+
+
+def _rows(known: Sequence[int | None], shape: tuple[int, int]) -> list[int] | None:
+    """Rows of every part, from those of the parts that are there; `None` where they do not add up."""
+    total, d_in = shape
+    if all(count is None for count in known):
+        return None
+    if len(known) == 2:
+        rows = [total // 2, total // 2]
+    elif len(known) == 4:
+        rows = [d_in, d_in, d_in, total - 3 * d_in]
+    else:
+        query, key = known[0], known[1] or known[2]
+        key = (total - (query or 0)) // 2 if key is None else key
+        rows = [total - 2 * key, key, key]
+    fits = sum(rows) == total and min(rows) > 0
+    agrees = all(count in (None, row) for count, row in zip(known, rows, strict=True))
+    return rows if fits and agrees else None
