@@ -2,14 +2,12 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 from tunescope.errors import encodable
 from tunescope.source.base_shapes import BaseHeaders
-from tunescope.source.expert_weights import numbered_like
 from tunescope.source.files.distributed import METADATA, is_distributed
 from tunescope.source.files.ranged import RangedFile
 from tunescope.source.files.suffixes import PICKLED, suffix_of
@@ -71,12 +69,7 @@ def open_difference(
 ) -> Source:
     """A whole model as its difference from a base: one delta for every weight that both have."""
     tuned = open_whole(spec)
-    kind = str(tuned.config.get("model_type") or base.config.get("model_type") or "")
-    found = pair_models(
-        replace(base, tensors=numbered_like(base.tensors, tuned.tensors, kind)),
-        replace(tuned, tensors=numbered_like(tuned.tensors, base.tensors, kind)),
-        align_vocab=align_vocab,
-    )
+    found = pair_models(base, tuned, align_vocab=align_vocab)
 
     def verify() -> None:
         base.verify_unchanged()

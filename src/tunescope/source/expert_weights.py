@@ -6,7 +6,7 @@ most files hold a tensor for each [huggingface/transformers: conversion_mapping.
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +20,6 @@ FUSED = re.compile(r"(^|\.)experts\.[A-Za-z_]\w*(\.weight)?$")
 TURNED = frozenset({"gpt_oss", "llama4", "llama4_text"})
 _BOTH = "gate_up_proj"
 # What Mixtral's files call them.
-_MIXTRAL = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
 
 
 def expert_weights(tensors: Mapping[str, LazyTensor], kind: str) -> dict[Address, LazyTensor]:
@@ -36,42 +35,6 @@ def expert_weights(tensors: Mapping[str, LazyTensor], kind: str) -> dict[Address
         if name == "gate_proj" and up is not None and both not in found:
             found[both] = _stacked(gate, up)
     return found
-
-
-def numbered_like(
-    tensors: Mapping[str, LazyTensor], others: Mapping[str, LazyTensor], kind: str
-) -> dict[str, LazyTensor]:
-    """The same tensors, stacked experts as one tensor each where the other model's files number them.
-
-    Experts that are stored turned stay as they are.
-    """
-    found: dict[str, LazyTensor] = {}
-    for name, tensor in tensors.items():
-        stacked = len(tensor.shape) == 3 and kind not in TURNED and FUSED.search(name)
-        parts = _numbered_parts(name.removesuffix(".weight"), others) if stacked else ()
-        whole = not parts or tensor.shape[1] % len(parts)
-        found |= {name: tensor} if whole else dict(_split(tensor, parts))
-    return found
-
-
-def _numbered_parts(name: str, others: Mapping[str, LazyTensor]) -> tuple[str, ...]:
-    """The names of what one stacked projection is where experts are numbered, with `{}` for the number."""
-    owner, _, last = name.rpartition(".")
-    parts = ("gate_proj", "up_proj") if last == _BOTH else (last,)
-    for place in (owner, owner.replace(".mlp.", ".block_sparse_moe.")):
-        for spelled in (parts, tuple(_MIXTRAL.get(part, part) for part in parts)):
-            if all(f"{place}.0.{part}.weight" in others for part in spelled):
-                return tuple(f"{place}.{{}}.{part}.weight" for part in spelled)
-    return ()
-
-
-def _split(tensor: LazyTensor, parts: Sequence[str]) -> Iterator[tuple[str, LazyTensor]]:
-    experts, rows, columns = tensor.shape
-    each = rows // len(parts), columns
-    for expert in range(experts):
-        for at, part in enumerate(parts):
-            begin = (expert * len(parts) + at) * math.prod(each)
-            yield part.format(expert), _stretch(tensor, begin, each)
 
 
 def _single(tensors: Mapping[str, LazyTensor], kind: str) -> Iterator[tuple[Address, LazyTensor]]:

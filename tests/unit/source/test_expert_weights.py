@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tunescope.address import parse
-from tunescope.source.expert_weights import expert_weights, numbered_like
+from tunescope.source.expert_weights import expert_weights
 from tunescope.source.files.tensors import LazyTensor
 
 E, WIDE, D = 3, 4, 6
@@ -66,28 +66,3 @@ def test_projections_of_unlike_precision_are_not_joined() -> None:
     both = found[parse("layers.0.mlp.experts.0.gate_up_proj.weight")]
     assert not both.supported
     assert "do not fit in one" in both.unreadable
-
-
-@pytest.mark.parametrize(
-    ("owner", "gate", "up"),
-    [
-        ("model.layers.2.mlp.experts", "gate_proj", "up_proj"),
-        ("model.layers.2.block_sparse_moe.experts", "w1", "w3"),
-    ],
-)
-def test_a_stack_becomes_what_the_other_model_numbers(owner: str, gate: str, up: str) -> None:
-    name = "model.layers.2.mlp.experts.gate_up_proj"
-    others = numbered(owner, gate, up)
-    found = numbered_like({name: lazy(name, BOTH)}, others, "")
-    assert list(found) == [f"{owner}.{e}.{part}.weight" for e in range(E) for part in (gate, up)]
-    for part, tensor in found.items():
-        np.testing.assert_array_equal(read(tensor), others[part].read())
-    assert sum(tensor.nbytes for tensor in found.values()) == BOTH.nbytes
-
-
-def test_a_stack_stays_one_beside_another_stack_and_where_it_is_stored_turned() -> None:
-    name = "model.layers.2.mlp.experts.gate_up_proj"
-    stack = {name: lazy(name, BOTH)}
-    assert list(numbered_like(stack, stack, "")) == [name]
-    others = numbered("model.layers.2.mlp.experts", "gate_proj", "up_proj")
-    assert list(numbered_like(stack, others, "gpt_oss")) == [name]
