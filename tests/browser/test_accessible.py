@@ -121,3 +121,19 @@ def test_nothing_is_wider_than_a_telephone(reader: Reader) -> None:
             assert wide <= 390, json.dumps([tab, wide])
     finally:
         reader.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_what_a_finger_presses_is_high_enough(reader: Reader) -> None:
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True}
+    reader.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    low = (
+        "return [...document.querySelectorAll('button, select, input, summary, a')]"
+        ".map((e) => [e.textContent.slice(0, 20), e.getBoundingClientRect().height])"
+        ".filter(([, height]) => height > 0 && height < 24)"
+    )
+    try:
+        for tab in ("much", "directions", "when", "matter"):
+            reader.open(f"tab={tab}")
+            assert reader.run(low) == [], tab
+    finally:
+        reader.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})

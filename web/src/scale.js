@@ -94,7 +94,7 @@ export class Scale {
 
   // The bar leaves room for its title.
   draw(width) {
-    const bar = Math.max(90, Math.min(220, width - 190, width - textWidth(this.title) - 26));
+    const bar = Math.max(90, Math.min(220, width - 190, width - textWidth(this.title, 11, true) - 26));
     this.bar(new CanvasInk(this.canvas, width, 30), themed(), bar, width);
   }
 
