@@ -14,7 +14,7 @@ from benchmarks.process import ROOT, run
 RESULT = Path(__file__).parent / "results" / "figures.json"
 # verb -> numbers of adapters, of 64 modules each.
 RUNS = (("norms", 64), ("norms", 10), ("subspace", 8))
-REPEATS = {("norms", 64): 1, ("norms", 10): 5, ("subspace", 8): 1}
+REPEATS = {("norms", 64): 3, ("norms", 10): 5, ("subspace", 8): 3}
 # The pictures that a command draws unless others are asked for.
 DRAWN = "png,svg"
 LAYERS, MODULES, WIDTH, RANK = 16, ("q_proj", "k_proj", "v_proj", "o_proj"), 128, 8
@@ -68,7 +68,7 @@ def section(results: dict[str, Any]) -> list[str]:
     lines = [
         f"`python -m benchmarks.figures`: adapters of {results['modules']} modules, r = {RANK}, through the",
         "command, with its default pictures (PNG and SVG) and with `--figures none`, page and tables in",
-        "both; of ten adapters the median of five pairs of runs, else one.",
+        "both; medians of five pairs of runs of ten adapters, else of three.",
         "",
         "| | CPU with pictures ÷ without |",
         "|---|---|",

@@ -80,7 +80,7 @@ def startup() -> dict[str, float]:
 
 
 def experts() -> dict[str, float]:
-    """Rows of 128 experts in 24 layers over the bare arithmetic on arrays in memory, medians of 5."""
+    """Rows of 128 experts in 24 layers over the bare arithmetic on arrays in memory, medians of 9."""
     from tunescope.delta import Factored
     from tunescope.linalg.spectra import product_spectra, shapes
     from tunescope.questions.norms.table import measure_norms
@@ -97,7 +97,7 @@ def experts() -> dict[str, float]:
         assert isinstance(update, Factored)
         groups.setdefault(update.B.shape, []).append((update.B, update.A))
     times: dict[str, list[float]] = {"arithmetic": [], "rows": []}
-    for _ in range(5):
+    for _ in range(10):
         start = time.process_time()
         for factors in groups.values():
             shapes(np.stack([values for values, _ in product_spectra(factors)]))
@@ -105,7 +105,8 @@ def experts() -> dict[str, float]:
         start = time.process_time()
         measure_norms([source])
         times["rows"].append(time.process_time() - start)
-    arithmetic, rows = (statistics.median(found) for found in times.values())
+    # The first round is the first to touch the memory of the arrays.
+    arithmetic, rows = (statistics.median(found[1:]) for found in times.values())
     return {
         "rows": len(modules),
         "arithmetic_seconds": arithmetic,
@@ -114,7 +115,7 @@ def experts() -> dict[str, float]:
     }
 
 
-def checkpoints(count: int) -> dict[str, float]:
+def checkpoints(count: int, rounds: int = 3) -> dict[str, Any]:
     """`trajectory` of so many checkpoints, from shell to prompt, over reading and measuring each once."""
     from tunescope.questions.norms.table import measure_norms
     from tunescope.source.open import open_source
@@ -124,16 +125,20 @@ def checkpoints(count: int) -> dict[str, float]:
         {f"{i}.self_attn.{m}_proj": (512, 512) for i in range(16) for m in "qkvo"},
     )
     places = [adapter(folder / f"checkpoint-{10 * step}", modules, step) for step in range(1, count + 1)]
-    start = time.process_time()
-    for place in places:
-        measure_norms([open_source(place)])
-    once = time.process_time() - start
     command = [sys.executable, "-m", "tunescope", "trajectory", str(folder), "-o", str(ROOT / "run-out")]
     asked = {"none": "none", "drawn": "png,svg"}
-    whole = {name: run([*command, "--overwrite", "--figures", kinds]) for name, kinds in asked.items()}
-    return {"checkpoints": count, "modules": len(modules), "once_seconds": once, "drawn": asked["drawn"]} | {
-        f"over_once_{name}": found["cpu_seconds"] / once for name, found in whole.items()
-    }
+    took: dict[str, list[float]] = {"once": [], **{name: [] for name in asked}}
+    for _ in range(rounds):
+        start = time.process_time()
+        for place in places:
+            measure_norms([open_source(place)])
+        took["once"].append(time.process_time() - start)
+        for name, kinds in asked.items():
+            took[name].append(run([*command, "--overwrite", "--figures", kinds])["cpu_seconds"])
+    once = statistics.median(took["once"])
+    about = {"checkpoints": count, "modules": len(modules), "once_seconds": once, "drawn": asked["drawn"]}
+    ratios = {name: [a / b for a, b in zip(took[name], took["once"], strict=True)] for name in asked}
+    return about | {"rounds": rounds} | {f"over_once_{n}": statistics.median(r) for n, r in ratios.items()}
 
 
 def many(counts: Sequence[int]) -> list[dict[str, float]]:

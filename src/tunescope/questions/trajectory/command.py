@@ -43,9 +43,7 @@ _PARAMETERS = (
     click.option(
         "--base", hidden=True, expose_value=False, callback=_meant_start, help="None here; --start is meant."
     ),
-    click.option(
-        "--fps", type=_Number(0.1, 50), help="Captures shown a second [default: 4, more where they are many]."
-    ),
+    click.option("--fps", type=_Number(0.1, 50), help="Frames shown a second [default: 4]."),
     click.option(
         "--hold", type=_Number(0, 60), default=2.0, show_default=True, help="Seconds the last frame stands."
     ),

@@ -47,7 +47,7 @@ def trajectory(
     checkpoints, each optionally `LABEL=…`, or what `finetune` returned; checkpoints count from `start`
     where it is given, and `scale` maps labels to the scale of adapters that do not say theirs.
     `study.table` has a row per run, step, weight and factor with the statistics of Δ. Animations show `fps`
-    captures a second (four, or more where they are many) and hold the last one for `hold` seconds. Raises
+    frames a second (four) and hold the last one for `hold` seconds. Raises
     `Missing` and `BadInput` as `find_runs` does, and for captures and checkpoints that cannot be read.
     """
     arguments = asked(locals()) | {"runs": [_place(run) for run in flattened(runs)]}
