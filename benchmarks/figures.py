@@ -68,7 +68,7 @@ def section(results: dict[str, Any]) -> list[str]:
     lines = [
         f"`python -m benchmarks.figures`: adapters of {results['modules']} modules, r = {RANK}, through the",
         "command, with its default pictures (PNG and SVG) and with `--figures none`, page and tables in",
-        "both; medians of five pairs of runs of ten adapters, else of three.",
+        "both; medians of pairs of runs in turn.",
         "",
         "| | CPU with pictures ÷ without |",
         "|---|---|",
