@@ -431,3 +431,19 @@ def test_an_adapter_of_which_all_or_some_updates_are_zero_is_said_to_leave_no_tr
     assert zero.text == ("Every update of a is exactly zero, so merged and not merged are the same model.")
     assert study.readout["verdict"] == "cannot_tell"
     assert "the adapter" not in study.findings[0].text
+
+
+def test_an_adapter_of_which_some_updates_are_zero_is_judged_by_the_others(tmp_path: Path) -> None:
+    base = base_weights("fp32")
+    updates = adapter(tmp_path / "a", base)
+    file = tmp_path / "a" / "adapter_model.safetensors"
+    held = load_file(file)
+    spoilt = next(name for name in held if "lora_B" in name)
+    save_file(held | {spoilt: np.zeros_like(held[spoilt])}, file)
+    gone = spoilt.removeprefix("base_model.model.").removesuffix(".lora_B.weight") + ".weight"
+    updates[gone] = np.zeros_like(updates[gone])
+    study = verified(tmp_path, base, merged(base, (1.0, updates)), "a")
+    assert study.readout["verdict"] == "as_expected"
+    (zero,) = [f for f in study.findings if f.kind == "untrained"]
+    assert zero.text.startswith(f"1 of {len(NAMES)} updates of a are exactly zero, where a merge leaves no")
+    assert len(zero.components) == 1
