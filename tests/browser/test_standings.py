@@ -70,3 +70,32 @@ def test_the_list_of_the_largest_compares_with_the_median_of_what_moved(opened: 
 
 def test_the_caption_says_what_counts(opened: Reader) -> None:
     assert "of which none moved" in opened.text("#panel-norms figcaption")
+
+
+def test_changes_below_zero_rank_by_their_size_as_the_list_of_the_largest_has_them(
+    browser: "Chrome", studies: list[Study], tmp_path: Path
+) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    path = tmp_path / "report.html"
+    path.write_text(report([study for study in studies if study.kind == "attribution"]), encoding="utf-8")
+    reader = Reader(browser, path)
+    reader.open("tab=matter")
+    first = reader.text("#panel-attribution .ranked tbody tr td:nth-child(2)")
+    assert f" at {first}." in reader.one("#panel-attribution canvas[tabindex]").get_attribute("aria-label")
+    reader.focus("#panel-attribution canvas[tabindex]")
+    told = []
+    for key in (Keys.ARROW_RIGHT, Keys.ARROW_LEFT):
+        for _ in range(8):
+            reader.keys(key)
+            told.append(reader.said())
+        reader.keys(Keys.ARROW_DOWN)
+    ranks = {
+        int(m[2]): float(m[1].replace("−", "-"))
+        for s in told
+        if (m := re.search(r": ([−\d.e-]+).*rank (\d+) of", s))
+    }
+    assert len(ranks) > 4, told
+    sizes = [abs(value) for _, value in sorted(ranks.items())]
+    assert sizes == sorted(sizes, reverse=True)
+    assert min(ranks.values()) < 0

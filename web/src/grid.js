@@ -104,19 +104,23 @@ export function counted(frame, map, sizes) {
   return (i) => rowsIn(map, i).some((row) => moved.has(kinds[row]));
 }
 
-// Rank among the finite values of the cells that count, and the ratio to their median, where none is below zero.
-export function standings(values, counts = () => true) {
-  const sorted = values.filter((value, i) => value !== null && Number.isFinite(value) && counts(i)).sort((a, b) => a - b);
-  const middle = sorted.length ? (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2 : 0;
+// Rank by size among the finite values of the cells that count (from the smallest value on where that says the
+// most), as the list of the largest has it, and the ratio to their median, where none is below zero.
+export function standings(values, counts = () => true, smallest = false) {
+  const size = smallest ? (value) => -value : Math.abs;
+  const kept = values.filter((value, i) => value !== null && Number.isFinite(value) && counts(i));
+  const sorted = kept.map(size).sort((a, b) => a - b);
+  const middle = sorted.length ? Math.abs(sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2 : 0;
+  const positive = kept.every((value) => value >= 0);
   return (value) => {
     if (value === null || !Number.isFinite(value)) return null;
     let [low, high] = [0, sorted.length];
     while (low < high) {
       const half = (low + high) >> 1;
-      if (sorted[half] > value) high = half;
+      if (sorted[half] > size(value)) high = half;
       else low = half + 1;
     }
-    return { rank: sorted.length - low + 1, of: sorted.length, equal: sorted[0] === sorted.at(-1), ratio: middle > 0 && sorted[0] >= 0 ? value / middle : null };
+    return { rank: sorted.length - low + 1, of: sorted.length, equal: kept.every((other) => other === kept[0]), ratio: middle > 0 && positive ? value / middle : null };
   };
 }
 

@@ -31,8 +31,8 @@ export class Heat {
 
   described() {
     const { title, values, xs, ys, label } = this.map;
-    let [top, at] = [-Infinity, -1];
-    values.forEach((value, i) => { if (value !== null && value > top) [top, at] = [value, i]; });
+    let [top, at] = [0, -1];
+    values.forEach((value, i) => { if (value !== null && (at < 0 || Math.abs(value) > Math.abs(top))) [top, at] = [value, i]; });
     const where = at < 0 ? "no value" : `largest ${number(top)} at ${this.map.words(at)}`;
     return `${short(title, 80)}: heatmap of ${label}, ${xs.length} by ${ys.length}; ${where}. Arrow keys move from cell to cell, Enter opens one.`;
   }

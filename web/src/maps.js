@@ -112,7 +112,7 @@ export class Maps {
     const values = valuesOf(this.frame, map, this.measure.column);
     const counts = counted(this.frame, map, this.panel.sizes);
     const titles = this.titles(map.values, map.facets);
-    return { ...map, values, counts, standing: standings(values, counts), id: JSON.stringify(map.values), titles, title: titles.join(" · "), of: map.values };
+    return { ...map, values, counts, standing: standings(values, counts, this.measure.smallest), id: JSON.stringify(map.values), titles, title: titles.join(" · "), of: map.values };
   }
 
   // Of a module's path its last part tells enough in a title.

@@ -107,9 +107,9 @@ def _panels(summary: pl.DataFrame, grids: bool) -> Iterator[Panel]:
     if grids:
         yield Grids(
             "phi", "directions", "φ(i, j) of one weight, beside chance",
-            "φ(i, j): the share of the i leading directions of one model that lies in the j leading ones of "
-            "the other. Beside it the level that random subspaces of the same shapes would give, on the same "
-            "scale.",
+            "φ(i, j): of the i leading directions of the pair's first model and the j leading ones of its "
+            "second, the share of the fewer that lies in the span of the more. Beside it the level that "
+            "random subspaces of the same shapes would give, on the same scale.",
             "phi",
         )  # fmt: skip
 
