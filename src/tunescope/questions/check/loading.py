@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from tunescope.questions.check.base import BaseNames
+from tunescope.questions.check.loader_table import loaded_names
 from tunescope.source.opened import Source
 
 _LANGUAGE = (
@@ -86,6 +87,8 @@ def spellings(base: BaseNames, source: Source) -> Iterator[BaseNames]:
     kind = str(base.config.get("model_type"))
     if rules := _RENAMED.get(kind):
         yield replace(base, shapes=_renamed(base, rules), loading=_BY_TYPE.format(kind))
+    if shapes := loaded_names(base.shapes, base.config):
+        yield replace(base, shapes=shapes, loading=_BY_TYPE.format(kind))
     task = source.config.get("task_type")
     body = next((body for body in _BODIES if any(name.startswith(body) for name in base.shapes)), None)
     if task == _ALONE and body is not None:
