@@ -19,7 +19,7 @@ _ROUND = 48
 
 
 def main() -> int:
-    """Run until the time is over; every round tries each kind, slow ones less often."""
+    """Run until the time is over; every whole round tries each kind, slow ones less often."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seed", type=int, default=int(time.time()))
@@ -56,6 +56,8 @@ def _trials(asked: argparse.Namespace) -> int:
             bench.attempts = asked.attempts
         while time.monotonic() < end:
             for bench in benches:
+                if time.monotonic() >= end:
+                    break
                 count = max(_ROUND // bench.kind.slow, 1)
                 tried[bench.name] = tried.get(bench.name, 0) + count
                 for finding in bench.try_some(dice, count):
