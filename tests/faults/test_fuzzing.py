@@ -34,6 +34,7 @@ FOUND = [
     ("lycoris", Change("shapes", 391220737, 629334803, 1002734185)),
     ("lycoris", Change("shapes", 318484732, 680210108, 16769783)),
     ("torchtune", Change("shapes", 457045679, 785946167, 489385259)),
+    ("merged_ia3", Change("shapes", 422320321, 627812899, 42337643)),
     ("packed_weights", Change("header", 61328642, 913920199, 857387902)),
     ("capture_start", Change("header", 938945329, 226190277, 472905293)),
     ("lm_config", Change("values", 295367921, 133558012, 300393631)),
@@ -55,6 +56,13 @@ def test_every_damaged_input_is_read_or_refused_with_slug_file_and_expectation(
 @pytest.mark.parametrize(("kind", "change"), FOUND)
 def test_what_had_no_answer_once_has_one(tmp_path: Path, kind: str, change: Change) -> None:
     assert Bench(kind, tmp_path).answer([change]) is None
+
+
+def test_scales_of_scales_that_are_absent_do_not_end_the_process(tmp_path: Path) -> None:
+    changes = [
+        Change("shapes", 178995630, 533956342, 636032180), Change("shapes", 621605515, 996477880, 606654491),
+    ]  # fmt: skip
+    assert Bench("packed_weights", tmp_path).answer(changes) is None
 
 
 @pytest.mark.parametrize("kind", KINDS)

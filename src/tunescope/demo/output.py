@@ -22,7 +22,8 @@ def prepared(root: Path, kind: str, folders: Sequence[str], overwrite: bool) -> 
     """
     if root.exists() and not root.is_dir():
         raise UsageError("output-exists", f"{root} is a file", file=root, fix="name a folder")
-    if root.is_dir() and any(root.iterdir()):
+    begun = list(root.glob(f".{RECORD}.*.part"))
+    if root.is_dir() and {*root.iterdir()} - {*begun}:
         record = _record(root / RECORD)
         ours = record.get("kind") == kind
         if not (ours and overwrite):
@@ -32,6 +33,9 @@ def prepared(root: Path, kind: str, folders: Sequence[str], overwrite: bool) -> 
             if name in folders:
                 shutil.rmtree(root / name, ignore_errors=True)
     root.mkdir(parents=True, exist_ok=True)
+    # Of one that was killed before it had a record; nothing else bears such a name.
+    for path in begun:
+        path.unlink(missing_ok=True)
     write_json(root / RECORD, {"schema_version": 1, "kind": kind, "folders": list(folders)})
     return root
 

@@ -120,6 +120,8 @@ class _FourBits:
             )
             if not state.nested:
                 return state.absmax.float()
+            if not _fits(state.absmax, state.state2):
+                raise _unfit(self.file, self.name, "nested scales of other sizes or types")
             return functional.dequantize_blockwise(state.absmax, state.state2).float() + state.offset
         # bitsandbytes has no errors of its own.
         except (ValueError, KeyError, TypeError, RuntimeError, AssertionError, AttributeError) as error:
@@ -148,6 +150,16 @@ class _FourBits:
         )  # fmt: skip
         out = functional.dequantize_4bit(torch.from_numpy(np.array(codes)), state).reshape(-1)
         return read_only(_numpy(out)[start - begin : stop - begin])
+
+
+def _fits(codes: Any, nested: Any) -> bool:
+    """Whether scales of scales are as many as their codes need: the library reads them without looking."""
+    import torch
+
+    blocks = -(-codes.numel() // nested.blocksize) if nested.blocksize > 0 else -1
+    sizes = nested.code.numel() == 256 and nested.absmax.numel() == blocks
+    types = codes.dtype == torch.uint8 and {nested.code.dtype, nested.absmax.dtype} == {torch.float32}
+    return sizes and types
 
 
 def _unfit(file: object, weight: str, found: str) -> BadInput:

@@ -68,7 +68,7 @@ class Layer:
     def changes_bias(self) -> bool:
         """Whether PEFT's merge changes the base's bias, too."""
         kind = self.config["peft_type"]
-        scales_outputs = kind == "IA3" and any(tensor.shape[-1] == 1 for tensor in self.tensors.values())
+        scales_outputs = kind == "IA3" and any(tensor.shape[-1:] == (1,) for tensor in self.tensors.values())
         return kind in _BIAS or scales_outputs
 
     def _merged(self, W: Float32) -> Any:
