@@ -85,6 +85,17 @@ def test_parts_merged_into_fused_projections_are_as_expected(targets: list[str],
     assert study.readout["changed_elsewhere"] == []
 
 
+def test_parts_whose_rows_a_loader_reorders_are_not_told_by_the_rows_of_the_file(tmp_path: Path) -> None:
+    config = transformers.AutoConfig.for_model("llama", **SIZES)
+    base, adapter, merged = merge(tmp_path, config, target_modules=["q_proj", "o_proj"])
+    for folder in (base, merged):
+        fuse(folder / "model.safetensors")
+        (folder / "config.json").write_text('{"model_type": "kimi_k25"}')
+    study = tunescope.verify(merged, adapter, base=base)
+    assert study.readout["verdict"] == "cannot_tell"
+    assert set(study.readout["differing"]) == {"L0_ATTN_Q", "L1_ATTN_Q"}
+
+
 def test_a_change_in_the_part_that_no_adapter_names_is_found(tmp_path: Path) -> None:
     config = transformers.AutoConfig.for_model("llama", **SIZES)
     base, adapter, merged = merge(tmp_path, config, target_modules=["q_proj", "v_proj"])

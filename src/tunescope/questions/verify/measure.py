@@ -31,6 +31,8 @@ ZERO = "an update is zero here"
 _CONDITION, _PARALLEL = 1e4, 0.999
 # In one module alone they may be more alike, and a worse condition than this leaves no digits.
 _ALIKE = 1e8
+# Their rotary embeddings go by halves once loaded [huggingface/transformers: PermuteForRope].
+_REORDERED = frozenset({"kimi_k25", "step3p7", "step3p5_vision", "gradium_phonon_tts"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,12 @@ class Unread:
 
 
 def in_parts(merged: Source, adapters: Sequence[Source]) -> Source:
-    """The model, its fused projections in the parts that adapters name."""
+    """The model, its fused projections in the parts that adapters name.
+
+    They stay fused where a loader puts the rows of query and key into another order.
+    """
+    if merged.config.get("model_type") in _REORDERED:
+        return merged
     named = [delta for adapter in adapters for delta in adapter.deltas]
     return replace(merged, deltas=tuple(cut_apart(merged.deltas, named)))
 
