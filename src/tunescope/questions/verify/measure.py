@@ -78,13 +78,9 @@ class Unread:
 
 
 def in_parts(merged: Source, adapters: Sequence[Source]) -> Source:
-    """The model, its fused projections in the parts that adapters name.
-
-    They stay fused where a loader puts the rows of query and key into another order.
-    """
-    if merged.config.get("model_type") in _REORDERED:
-        return merged
-    named = [delta for adapter in adapters for delta in adapter.deltas]
+    """The model, its fused projections in parts that adapters name, unless a loader reorders rows."""
+    mixed = merged.config.get("model_type") in _REORDERED
+    named = [delta for adapter in adapters for delta in adapter.deltas if not mixed]
     return replace(merged, deltas=tuple(cut_apart(merged.deltas, named)))
 
 
