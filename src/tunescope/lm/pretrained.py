@@ -13,7 +13,14 @@ from safetensors import SafetensorError
 from torch import nn
 
 from tunescope.errors import BadInput, Exhausted, Missing, UsageError, raised_by
-from tunescope.lm.foreign_code import TRUST, is_about_code, refuse_foreign_code, refuse_remote, settings_of
+from tunescope.lm.foreign_code import (
+    TRUST,
+    is_about_code,
+    refuse_foreign_code,
+    refuse_remote,
+    settings_of,
+    shown,
+)
 from tunescope.lm.place import located, place
 from tunescope.lm.verification import check_model, keep_unused, refuse_pickles
 from tunescope.source.spec import HubId
@@ -151,7 +158,10 @@ def load_tokenizer(spec: str | Path) -> Any:
     load_config(spec)
     folder = str(located(spec))
     with _quietly(transformers):
-        refuse_foreign_code(_tokenizer(spec, lambda: get_tokenizer_config(folder)), spec)
+        settings = _tokenizer(spec, lambda: get_tokenizer_config(folder))
+        if not isinstance(settings, Mapping):
+            _refuse_tokenizer(spec, f"tokenizer_config.json holds no settings but {shown(settings)}")
+        refuse_foreign_code(settings, spec)
         found = _tokenizer(spec, lambda: transformers.AutoTokenizer.from_pretrained(folder, **TRUST))
         # Settings of wrong types come to light when it is used.
         _tokenizer(spec, lambda: found("a text", return_special_tokens_mask=True))

@@ -55,6 +55,16 @@ def test_the_architecture_decides_causal_or_masked(tmp_path):
     assert load_model(tmp_path / "causal", "bfloat16").dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("settings", ["null", "[1]", "3"])
+def test_settings_of_a_tokenizer_that_are_none_are_refused(tmp_path, settings):
+    """Valid JSON, and nothing that could be asked for code of its own."""
+    masked_model(0).save_pretrained(tmp_path / "masked")
+    (tmp_path / "masked" / "tokenizer_config.json").write_text(settings)
+    with pytest.raises(BadInput, match="tokenizer cannot be loaded") as caught:
+        load_tokenizer(tmp_path / "masked")
+    assert "holds no settings" in str(caught.value)
+
+
 def test_what_cannot_be_loaded_is_named(tmp_path):
     """Missing paths, broken configs, unknown dtypes; never a model with made-up weights."""
     with pytest.raises(Missing, match="not a hub lookup"):
