@@ -50,6 +50,8 @@ def template_errors() -> tuple[type[Exception], ...]:
         AttributeError,
         LookupError,
         MemoryError,
+        # What jinja makes of a number beyond all floats, 1e999, is Python's name for none.
+        NameError,
         RecursionError,
         TypeError,
         ValueError,

@@ -41,6 +41,12 @@ def test_a_template_without_end_is_an_error_with_row(rendered, monkeypatch, temp
     assert caught.value.slug == "chat-template"
 
 
+def test_a_number_beyond_all_floats_in_a_template_is_an_error_with_row(rendered):
+    with pytest.raises(BadInput, match="cannot render row 7") as caught:
+        rendered("{{ 1e999 - messages|length }}" + PLAIN)
+    assert caught.value.slug == "chat-template"
+
+
 def test_a_rendering_leaves_no_timer_and_the_caller_s_handler(rendered):
     before = signal.getsignal(signal.SIGVTALRM)
     assert rendered(PLAIN)
