@@ -1,5 +1,6 @@
 """Output heads that are the embedding table again, so that one change is not counted twice."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -11,6 +12,17 @@ from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.whole import WholeModel
 
 _PART = 1 << 20
+# Heads that predict tokens, which a save leaves out where they are tied to the table of embeddings.
+_HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_projection|(lm_head|predictions)\.decoder)$")
+
+
+def is_head(module: str) -> bool:
+    """Whether a module of this dotted name predicts tokens.
+
+    >>> is_head("cls.predictions.decoder"), is_head("model.decoder")
+    (True, False)
+    """
+    return _HEAD.search(module) is not None
 
 
 @dataclass(frozen=True)

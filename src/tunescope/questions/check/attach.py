@@ -1,7 +1,6 @@
 """Which modules of an adapter meet a weight of the base, and what would make the others do so."""
 
 import math
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -21,12 +20,11 @@ from tunescope.questions.check.wrapping import as_peft_wraps, not_in_file
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
 from tunescope.source.replication import replicated
+from tunescope.source.tied import is_head
 from tunescope.words import counted
 
 # How many leading parts of a name may stand for something else in the base.
 _LONGEST_HEAD = 5
-# Heads that predict tokens, which a save leaves out where they are tied to the table of embeddings.
-_HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_projection|(lm_head|predictions)\.decoder)$")
 
 
 def against(source: Source, base: BaseNames) -> tuple[list[Place], BaseNames]:
@@ -93,7 +91,7 @@ def _looked_up(place: Place, base: BaseNames, by_place: Mapping[Address, str], s
 
 def _tied(one: Wanted, base: BaseNames) -> str | None:
     """The table that a head without a weight in the files is tied to, where exactly one fits it."""
-    if not _HEAD.search(one.module) or base.config.get("tie_word_embeddings") is False:
+    if not is_head(one.module) or base.config.get("tie_word_embeddings") is False:
         return None
     tables = [n for n, shape in base.shapes.items() if shape == one.shape and parse(n).component == "EMBED"]
     return tables[0] if len(tables) == 1 else None

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tunescope.questions.verify.elsewhere import Elsewhere
-from tunescope.questions.verify.measure import ZERO, Replayed, Unread
+from tunescope.questions.verify.measure import ZERO, Replayed
+from tunescope.questions.verify.meeting import Unread
 from tunescope.study.finding import Finding, named
 from tunescope.words import counted
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from tunescope.delta import Pair
 from tunescope.linalg.differences import UNIT, same_bytes
 from tunescope.linalg.rounding import GRIDS, non_finite, rounded
-from tunescope.questions.verify.measure import Candidates, Unread
+from tunescope.questions.verify.measure import Candidates
+from tunescope.questions.verify.meeting import Unread
 from tunescope.source.opened import Source
 
 Array = NDArray[Any]

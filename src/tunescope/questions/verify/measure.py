@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.address import Address
-from tunescope.delta import Delta, Factored, Pair, Picked, Update
+from tunescope.delta import Delta, Factored, Pair, Update
 from tunescope.linalg.differences import UNIT
 from tunescope.linalg.mergers import Mergers
 from tunescope.linalg.replay import Coefficients
 from tunescope.linalg.rounding import GRIDS
 from tunescope.measure.dense import looked
 from tunescope.measure.refinement import cut_apart
+from tunescope.questions.verify.meeting import Unread, alike, part_of, tied_table, why_unread
 from tunescope.source.matching import address_place, matched
 from tunescope.source.opened import Source
 from tunescope.study.progress import Tell, silent
@@ -67,16 +68,6 @@ class Replayed:
     non_finite: int = 0
 
 
-@dataclass(frozen=True)
-class Unread:
-    """A weight that an adapter changes and of which a merged model tells nothing, and why."""
-
-    label: str
-    component: str
-    address: Address
-    status: str
-
-
 def in_parts(merged: Source, adapters: Sequence[Source]) -> Source:
     """The model, its fused projections in parts that adapters name, unless a loader reorders rows."""
     mixed = merged.config.get("model_type") in _REORDERED
@@ -96,11 +87,11 @@ def touched(merged: Source, adapters: Sequence[Source]) -> tuple[list[Candidates
         wanted = {d.address: address_place(d.address, (d.d_out, d.d_in)) for d in deltas}
         theirs = matched(wanted, places)
         for delta in deltas:
-            there = theirs.get(delta.address, delta.address)
+            there = theirs.get(delta.address) or tied_table(delta, held) or delta.address
             whole = held.get(there)
-            part = None if whole is None else _part(whole, delta)
-            if part is None or delta.of_other_base:
-                unread.append(_unread(adapter.label, there, whole, delta))
+            part = None if whole is None else part_of(whole, delta)
+            if part is None or delta.of_other_base or not alike(part, pairs.get(there)):
+                unread.append(why_unread(adapter.label, there, whole, delta))
                 continue
             pairs[there] = part
             found.setdefault(there, {})[adapter.label] = (delta,)
@@ -126,33 +117,6 @@ def _beside(
         for address in sorted(others, key=str)
         for label in found.pop(address)
     ]
-
-
-def _unread(label: str, there: Address, whole: Delta | None, delta: Delta) -> Unread:
-    if whole is None:
-        return Unread(label, delta.component_name, there, "not in the merged model")
-    if delta.of_other_base:
-        why = delta.status
-    elif whole.pair is None:
-        why = whole.status
-    else:
-        sizes = f"{whole.d_out}×{whole.d_in} in the merged model, {delta.d_out}×{delta.d_in} in the adapter"
-        why = f"shapes differ: {sizes}"
-    return Unread(label, whole.component_name, there, why)
-
-
-def _part(whole: Delta, delta: Delta) -> Delta | None:
-    """What of a merged model's weight an update changes: all of it, or the rows of trained tokens."""
-    if whole.pair is None:
-        return None
-    if (delta.d_out, delta.d_in) == (whole.d_out, whole.d_in):
-        return whole
-    rows = delta.pair.before if delta.pair is not None else None
-    if isinstance(rows, Picked) and whole.pair.before.size == rows.values.size:
-        before, after = (replace(rows, values=values) for values in (whole.pair.before, whole.pair.after))
-        pair = replace(whole.pair, before=before, after=after)
-        return replace(whole, pair=pair, d_out=delta.d_out, d_in=delta.d_in)
-    return None
 
 
 def _candidates(delta: Delta, deltas: Mapping[str, tuple[Delta, ...]]) -> Candidates:

@@ -11,7 +11,8 @@ from tunescope.errors import UsageError
 from tunescope.questions.verify import measure
 from tunescope.questions.verify.amiss import Amiss, amiss_findings
 from tunescope.questions.verify.elsewhere import elsewhere
-from tunescope.questions.verify.measure import Replayed, Unread, finite
+from tunescope.questions.verify.measure import Replayed, finite
+from tunescope.questions.verify.meeting import Unread
 from tunescope.questions.verify.question import QUESTION
 from tunescope.questions.verify.verdict import Reading, judge, module_verdict
 from tunescope.questions.verify.words import findings

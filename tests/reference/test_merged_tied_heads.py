@@ -1,0 +1,72 @@
+"""Merges by PEFT into heads that are tied to the table of embeddings, which files hold once."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import tunescope
+
+peft = pytest.importorskip("peft")
+transformers = pytest.importorskip("transformers")
+torch = pytest.importorskip("torch")
+
+SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 4, "num_hidden_layers": 2}
+KINDS = {
+    "bert": ("BertForMaskedLM", SIZES, ["query", "cls.predictions.decoder"]),
+    "biogpt": ("BioGptForCausalLM", SIZES, ["q_proj", "output_projection"]),
+    "qwen3": (
+        "Qwen3ForCausalLM",
+        {**SIZES, "head_dim": 4, "tie_word_embeddings": True},
+        ["q_proj", "lm_head"],
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def tied(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
+    """A base, an adapter of its head too, and their merge."""
+    name, sizes, targets = KINDS[request.param]
+    root = tmp_path_factory.mktemp(request.param)
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model(request.param, vocab_size=32, **sizes)
+    model = getattr(transformers, name)(config)
+    model.save_pretrained(root / "base")
+    with warnings.catch_warnings():
+        # PEFT's own warnings about tied layers in an adapter.
+        warnings.simplefilter("ignore")
+        model = peft.get_peft_model(model, peft.LoraConfig(r=2, lora_alpha=3, target_modules=targets))
+        _save(model, root)
+    return root / "base", root / "adapter", root / "merged"
+
+
+def _save(model: Any, root: Path) -> None:
+    for key, value in model.named_parameters():
+        if "lora_" in key:
+            value.data = 0.3 * torch.randn(value.shape)
+    model.save_pretrained(root / "adapter")
+    model.merge_and_unload().save_pretrained(root / "merged")
+
+
+def test_a_right_merge_into_a_tied_head_is_as_expected(tied: Any) -> None:
+    base, adapter, merged = tied
+    study = tunescope.verify(merged, adapter, base=base)
+    assert study.readout["verdict"] == "as_expected"
+    assert study.readout["modules"] == 3
+    assert [f["kind"] for f in study.readout["findings"]] == ["as_expected"]
+
+
+def test_a_head_that_was_not_merged_is_named(tied: Any, tmp_path: Path) -> None:
+    """The table as it was in the base."""
+    base, adapter, merged = tied
+    before, after = (load_file(folder / "model.safetensors") for folder in (base, merged))
+    tables = [name for name, values in before.items() if values.shape == (32, 16)]
+    save_file({**after, **{name: before[name] for name in tables}}, tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_bytes((merged / "config.json").read_bytes())
+    study = tunescope.verify(tmp_path, adapter, base=base)
+    assert study.readout["verdict"] == "partly_merged"
+    rows = study.table.to_polars()
+    (name,) = rows.filter(rows["verdict"] != "as_expected")["component_name"]
+    assert name.endswith("EMBED")
