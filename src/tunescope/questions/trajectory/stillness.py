@@ -84,6 +84,11 @@ def diverged(run: str, by_step: pl.DataFrame, seams: Collection[int | None]) -> 
     if len(broken):
         at = int(steps[broken[0]])
         text = f"{run} has diverged: from step {at:,} on its weights are not finite."
+        if len(broken) < len(steps) - broken[0]:
+            which = named(f"{steps[i]:,}" for i in broken)
+            noun = "step" if len(broken) == 1 else "steps"
+            text = f"{run} has weights that are not finite at {noun} {which}, and finite ones after that: a "
+            text += "file may be damaged, or written while it was saved."
         evidence = {"non_finite_captures": len(broken), "captures": len(steps)}
         yield Finding("diverged", text, (run,), step=at, evidence=evidence, severity="warning")
         return

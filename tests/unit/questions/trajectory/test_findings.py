@@ -212,6 +212,17 @@ def test_growth_across_a_seam_is_not_the_runs() -> None:
     assert "diverged" not in kinds
 
 
+def test_values_that_are_not_finite_at_one_step_alone_are_no_divergence_from_there_on() -> None:
+    kinds = found(motion(lambda t, i: float("nan") if t == 4 else steady(t, i)))
+    text = kinds["diverged"].text
+    assert "not finite at step 50, and finite ones after that" in text
+    assert "has diverged" not in text
+    assert (
+        "on its weights"
+        in found(motion(lambda t, i: float("nan") if t >= 4 else steady(t, i)))["diverged"].text
+    )
+
+
 def test_a_loss_that_is_never_finite_is_a_divergence_without_a_lowest_step() -> None:
     finding = found(motion(steady, loss=lambda _: float("nan")))["diverged"]
     assert "ends at a number that is not finite" in finding.text
