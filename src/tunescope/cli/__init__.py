@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -149,6 +150,11 @@ def _report(error: Exception, debug: bool) -> int:
         click.echo(without_secrets(traceback.format_exc()), err=True)
     if isinstance(error, ImportError):
         error = missing("this command", error) or error
+    if isinstance(error, PermissionError) and isinstance(error.filename, str):
+        # Any look at a folder of others can meet this, wherever it is taken.
+        from tunescope.source.files.disk import unreachable
+
+        error = unreachable(Path(error.filename), error)
     if isinstance(error, MemoryError):
         error = Exhausted("out-of-memory", "memory ran out", found=error or "MemoryError")
     if isinstance(error, TunescopeError):

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from tunescope.paths import is_folder
 from tunescope.source.locate import CONFIG, adapter_names
 from tunescope.source.spec import distinct_labels
 from tunescope.source.training_run import has_capture
@@ -25,7 +26,7 @@ def _below(folder: Path, depth: int, left: list[int]) -> Iterator[Path]:
     except OSError:
         # Whoever opens the folder says what stands in the way.
         return
-    files = adapter_names(child.name for child in children if not child.is_dir())
+    files = adapter_names(child.name for child in children if not is_folder(child))
     if any(name != CONFIG for name in files):
         return
     if _is_run(folder):
@@ -33,7 +34,7 @@ def _below(folder: Path, depth: int, left: list[int]) -> Iterator[Path]:
             yield folder / _ADAPTER
     elif depth:
         for child in children:
-            if not child.name.startswith(".") and child.is_dir():
+            if not child.name.startswith(".") and is_folder(child):
                 yield from _below(child, depth - 1, left)
 
 
