@@ -19,7 +19,6 @@ FUSED = re.compile(r"(^|\.)experts\.[A-Za-z_]\w*(\.weight)?$")
 # Models whose fused experts are stored (experts, d_in, d_out), gate and up alternating or not.
 TURNED = frozenset({"gpt_oss", "llama4", "llama4_text"})
 _BOTH = "gate_up_proj"
-# What Mixtral's files call them.
 
 
 def expert_weights(tensors: Mapping[str, LazyTensor], kind: str) -> dict[Address, LazyTensor]:

@@ -53,9 +53,10 @@ class Bypass:
         if not self._decided:
             self._decided = True
             chain, block, known = self._tried(batch)
-            found = self._grown(Growing(self.setting, chain, self.budget), batch) if chain else None
+            growing = Growing(self.setting, chain, self.budget) if chain else None
+            found = None if growing is None else self._grown(growing, batch)
             if found is not None and self._agree(found[1][self.blocks.index(block)], known):
-                self.growing = Growing(self.setting, chain, self.budget)
+                self.growing = growing
                 return found
         found = None if self.growing is None else self._grown(self.growing, batch)
         return self._one_by_one(batch) if found is None else found

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from tunescope.errors import BadInput
 from tunescope.paths import exists
@@ -22,16 +23,24 @@ class Stated:
     rank: int
 
 
+def settings_beside(weights: Weights, name: str) -> tuple[Path, bytes] | None:
+    """The file of that name beside the weights and how it begins; `None` where there is none."""
+    path = weights.files[0].path.parent / name if weights.files else None
+    if path is None or not exists(path):
+        return None
+    snapshot = take_snapshot(path)
+    return path, snapshot.read(0, min(snapshot.size, _LARGEST)).tobytes()
+
+
 def stated(weights: Weights) -> Stated | None:
     """The settings beside the weights; `None` where no such file, or none of both, is there.
 
     Raises `BadInput` where one of them is no number that can be used.
     """
-    path = weights.files[0].path.parent / NAME if weights.files else None
-    if path is None or not exists(path):
+    beside = settings_beside(weights, NAME)
+    if beside is None:
         return None
-    snapshot = take_snapshot(path)
-    text = snapshot.read(0, min(snapshot.size, _LARGEST)).tobytes()
+    path, text = beside
     found = {line["key"].decode(): line["value"].decode("utf-8", "replace") for line in _LINE.finditer(text)}
     if set(found) != {"r", "alpha"}:
         return None

@@ -9,13 +9,10 @@ from math import isfinite
 from typing import Any
 
 from tunescope.errors import BadInput
-from tunescope.paths import exists
-from tunescope.source.files.disk import take_snapshot
-from tunescope.source.formats.litgpt import Stated
+from tunescope.source.formats.litgpt import Stated, settings_beside
 from tunescope.source.weights import Weights
 
 NAME = "run_config.yaml"
-_LARGEST = 1 << 20
 
 
 def stated(weights: Weights) -> Stated | None:
@@ -23,11 +20,11 @@ def stated(weights: Weights) -> Stated | None:
 
     Raises `BadInput` where one of them is no number that can be used.
     """
-    path = weights.files[0].path.parent / NAME if weights.files else None
-    if path is None or not exists(path):
+    beside = settings_beside(weights, NAME)
+    if beside is None:
         return None
-    snapshot = take_snapshot(path)
-    peft = _peft(snapshot.read(0, min(snapshot.size, _LARGEST)).tobytes())
+    path, text = beside
+    peft = _peft(text)
     alpha, dim = peft.get("alpha"), peft.get("dim")
     if alpha is None or dim is None:
         return None
