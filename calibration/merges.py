@@ -11,7 +11,8 @@ from calibration.harness import POWER, Null, Planted, Scenario
 from calibration.subspace import delta_of
 from tunescope.delta import InMemory, Pair
 from tunescope.questions.verify.measure import Candidates, Replayed, replays
-from tunescope.questions.verify.verdict import Reading, judge
+from tunescope.questions.verify.reading import Reading
+from tunescope.questions.verify.verdict import judge
 
 QUESTION = "verify"
 # Verdicts that claim something of the merge; the others say that nothing can be told.
@@ -67,9 +68,9 @@ class Merge:
         if self.other:
             B, A = self._factors(random, W)
             after += np.float32(self.other) * (B @ A)
-        deltas = {f"a{k}": (delta_of(number, pair),) for k, pair in enumerate(factors)}
+        deltas = {f"a{k}": delta_of(number, pair) for k, pair in enumerate(factors)}
         pair = Pair(InMemory(W.astype(kind)), InMemory(after.astype(kind)))
-        first = deltas["a0"][0]
+        first = deltas["a0"]
         return Candidates(first.component_name, first.address, pair, W.shape, deltas)
 
     def _factors(self, random: Random, W: Array) -> tuple[Array, Array]:

@@ -85,7 +85,7 @@ def _zero(amiss: Amiss) -> Iterator[Finding]:
     every: Counter[str] = Counter()
     zero: dict[str, list[str]] = {}
     for module in amiss.replayed:
-        every.update({*module.labels, *module.zero})
+        every.update(list(module.module.deltas))
         for label in module.zero:
             zero.setdefault(label, []).append(module.module.component)
     for label, names in zero.items():

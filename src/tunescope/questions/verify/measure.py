@@ -17,6 +17,7 @@ from tunescope.linalg.rounding import GRIDS
 from tunescope.measure.dense import looked
 from tunescope.measure.refinement import cut_apart
 from tunescope.questions.verify.meeting import Unread, alike, part_of, tied_table, why_unread
+from tunescope.questions.verify.sums import Members, Sums, sums_of, told
 from tunescope.source.matching import address_place, matched
 from tunescope.source.opened import Source
 from tunescope.study.progress import Tell, silent
@@ -28,34 +29,33 @@ Array = NDArray[Any]
 SAMPLE = 1 << 18
 _STRETCH = 8
 ZERO = "an update is zero here"
-# Updates whose normalised Gram matrix is worse conditioned than this are given as their sum.
-_CONDITION, _PARALLEL = 1e4, 0.999
-# In one module alone they may be more alike, and a worse condition than this leaves no digits.
-_ALIKE = 1e8
 # Their rotary embeddings go by halves once loaded [huggingface/transformers: PermuteForRope].
 _REORDERED = frozenset({"kimi_k25", "step3p7", "step3p5_vision", "gradium_phonon_tts"})
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """One module: its pair, and the update of every adapter (or sum of adapters) that touches it.
+    """One module: its pair, and the update of every adapter that touches it.
 
-    `members` are the labels of the adapters in each sum.
+    `sums` are those that the adapters are given in over all modules, `expected` the coefficients that are
+    right, 1 where nothing is said.
     """
 
     component: str
     address: Address
     pair: Pair
     shape: tuple[int, int]
-    deltas: Mapping[str, tuple[Delta, ...]]
-    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    deltas: Mapping[str, Delta]
+    sums: Sums | None = None
+    expected: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
 class Replayed:
     """What one module came to: `labels` in the order of the coefficients, or a `status` that says why not.
 
-    `zero` are the labels whose update is zero here, `non_finite` counts such values of the merged model.
+    `members` are the weights that adapters have in labels that are sums of them, `zero` the labels whose
+    update is zero here; `non_finite` counts such values of the merged model.
     """
 
     module: Candidates
@@ -66,6 +66,7 @@ class Replayed:
     status: str = "ok"
     zero: tuple[str, ...] = ()
     non_finite: int = 0
+    members: Mapping[str, Members] = field(default_factory=dict)
 
 
 def in_parts(merged: Source, adapters: Sequence[Source]) -> Source:
@@ -79,7 +80,7 @@ def touched(merged: Source, adapters: Sequence[Source]) -> tuple[list[Candidates
     """The modules of a merged model that any adapter changes, each with its updates, and those it lacks."""
     held = {d.address: d for d in (*merged.deltas, *merged.incomparable)}
     places = {a: address_place(a, (d.d_out, d.d_in)) for a, d in held.items()}
-    found: dict[Address, dict[str, tuple[Delta, ...]]] = {}
+    found: dict[Address, dict[str, Delta]] = {}
     pairs: dict[Address, Delta] = {}
     unread = []
     for adapter in adapters:
@@ -94,7 +95,7 @@ def touched(merged: Source, adapters: Sequence[Source]) -> tuple[list[Candidates
                 unread.append(why_unread(adapter.label, there, whole, delta))
                 continue
             pairs[there] = part
-            found.setdefault(there, {})[adapter.label] = (delta,)
+            found.setdefault(there, {})[adapter.label] = delta
         unread += [Unread(adapter.label, d.component_name, d.address, d.status) for d in adapter.incomparable]
         unread += [
             Unread(adapter.label, str(p.address), p.address, "no such weight in the base")
@@ -106,7 +107,7 @@ def touched(merged: Source, adapters: Sequence[Source]) -> tuple[list[Candidates
 
 def _beside(
     unread: Sequence[Unread],
-    found: dict[Address, dict[str, tuple[Delta, ...]]],
+    found: dict[Address, dict[str, Delta]],
     held: Mapping[Address, Delta],
 ) -> list[Unread]:
     """Takes out updates of weights that another adapter changes in a way that cannot be replayed."""
@@ -119,7 +120,7 @@ def _beside(
     ]
 
 
-def _candidates(delta: Delta, deltas: Mapping[str, tuple[Delta, ...]]) -> Candidates:
+def _candidates(delta: Delta, deltas: Mapping[str, Delta]) -> Candidates:
     assert delta.pair is not None
     return Candidates(
         delta.component_name, delta.address, delta.pair, (delta.d_out, delta.d_in), dict(deltas)
@@ -144,13 +145,13 @@ def _replay(module: Candidates, mergers: Mergers) -> Replayed:
         return replace(none, status=f"non-finite: {counted(lost, 'value')} of the merged model")
     if grid not in GRIDS:
         return replace(none, status=f"stored as {grid}")
-    if any(delta.scale is None for deltas in module.deltas.values() for delta in deltas):
+    if any(delta.scale is None for delta in module.deltas.values()):
         return replace(none, status="the adapter does not say its scale")
     rows, columns = module.shape[::-1] if module.pair.turned else module.shape
     chosen = _chosen(rows, columns)
     before, after = (_rows(values, chosen, columns) for values in (module.pair.before, module.pair.after))
     updates = np.stack(
-        [_mean_rows(deltas, chosen, module.pair.turned).ravel() for deltas in module.deltas.values()]
+        [_update_rows(delta.open(), chosen, module.pair.turned).ravel() for delta in module.deltas.values()]
     )
     if not (np.isfinite(before).all() and np.isfinite(updates).all()):
         return replace(none, status="non-finite: values of the base or of an update")
@@ -159,20 +160,11 @@ def _replay(module: Candidates, mergers: Mergers) -> Replayed:
     zero = tuple(label for label, is_there in zip(labels, there, strict=True) if not is_there)
     if not there.any():
         return replace(none, zero=zero, status=ZERO)
-    labels = tuple(label for label in labels if label not in zero)
-    if not _apart(updates[there]):
-        return replace(none, zero=zero, status="the updates cannot be told apart here")
-    found, _ = mergers.read(before, after, updates[there], labels, grid)
-    return Replayed(module, labels, found, weights[there], not equal, zero=zero)
-
-
-def _apart(updates: Array) -> bool:
-    """Whether one module's updates are independent enough for coefficients of their own."""
-    if len(updates) == 1:
-        return True
-    gram = np.einsum("an,bn->ab", updates, updates, dtype=np.float64)
-    sizes = np.sqrt(np.diagonal(gram))
-    return bool(np.linalg.cond(gram / np.outer(sizes, sizes)) <= _ALIKE)
+    moving = [label for label in labels if label not in zero]
+    said = told(updates[there], moving, module.sums, module.expected)
+    found, _ = mergers.read(before, after, said.updates, said.labels, grid)
+    weights = np.einsum("kn,kn->k", said.updates, said.updates, dtype=np.float64)
+    return Replayed(module, said.labels, found, weights, not equal, zero=zero, members=said.members)
 
 
 def _chosen(rows: int, columns: int) -> NDArray[np.int64]:
@@ -195,12 +187,6 @@ def _rows(values: Any, rows: NDArray[np.int64], columns: int) -> Array:
     return whole if whole.dtype == np.float64 else whole.astype(np.float32)
 
 
-def _mean_rows(deltas: Sequence[Delta], rows: NDArray[np.int64], turned: bool) -> Array:
-    """The chosen rows of an update, or of the mean of those that stand as one sum."""
-    held = [_update_rows(delta.open(), rows, turned) for delta in deltas]
-    return held[0] if len(held) == 1 else np.asarray(np.mean(held, axis=0))
-
-
 def _update_rows(update: Update, rows: NDArray[np.int64], turned: bool) -> Array:
     scale = 1.0 if update.scale is None else update.scale
     if not isinstance(update, Factored):
@@ -212,48 +198,30 @@ def _update_rows(update: Update, rows: NDArray[np.int64], turned: bool) -> Array
     return np.asarray(product * np.float32(scale))
 
 
-def summed(modules: Sequence[Candidates]) -> list[Candidates]:
-    """The same modules, where updates that no merge could tell apart stand as one sum."""
+def summed(modules: Sequence[Candidates], expected: Mapping[str, float]) -> list[Candidates]:
+    """The same modules, with the sums of adapters that a merge tells where it does not tell each."""
     labels = list(dict.fromkeys(label for module in modules for label in module.deltas))
-    if len(labels) < 2:
-        return list(modules)
-    gram = _gram(modules, labels)
-    if not np.linalg.cond(gram) > _CONDITION:
-        return list(modules)
-    groups: list[list[int]] = []
-    for i in range(len(labels)):
-        home = next((g for g in groups if all(gram[i, j] > _PARALLEL for j in g)), None)
-        groups.append([i]) if home is None else home.append(i)
-    return [_grouped(module, [[labels[i] for i in group] for group in groups]) for module in modules]
-
-
-def _grouped(module: Candidates, groups: Sequence[Sequence[str]]) -> Candidates:
-    deltas = {}
-    for group in groups:
-        there = [label for label in group if label in module.deltas]
-        if there:
-            deltas["+".join(group)] = tuple(d for label in there for d in module.deltas[label])
-    members = {"+".join(group): tuple(group) for group in groups if len(group) > 1}
-    return replace(module, deltas=deltas, members=members)
+    sums = sums_of(_gram(modules, labels), labels) if len(labels) > 1 else None
+    return [replace(module, sums=sums, expected=expected) for module in modules]
 
 
 def _gram(modules: Sequence[Candidates], labels: Sequence[str]) -> NDArray[np.float64]:
-    """Cosines between whole updates, over rows spread over every module."""
+    """⟨ΔWₐ, ΔW_b⟩ of whole updates, over rows spread over every module."""
     total = np.zeros((len(labels), len(labels)))
     for module in modules:
         rows, columns = module.shape[::-1] if module.pair.turned else module.shape
         chosen = _chosen(rows, columns)[:: max(1, rows * columns // UNIT)]
         held = {
-            label: _update_rows(deltas[0].open(), chosen, module.pair.turned).ravel().astype(np.float64)
-            for label, deltas in module.deltas.items()
+            label: _update_rows(delta.open(), chosen, module.pair.turned).ravel().astype(np.float64)
+            for label, delta in module.deltas.items()
         }
+        if not all(np.isfinite(update).all() for update in held.values()):
+            continue
         for i, a in enumerate(labels):
             for j, b in enumerate(labels):
                 if a in held and b in held:
                     total[i, j] += float(held[a] @ held[b])
-    sizes = np.sqrt(np.maximum(np.diagonal(total), np.finfo(float).tiny))
-    cosines: NDArray[np.float64] = total / np.outer(sizes, sizes)
-    return cosines
+    return total
 
 
 def finite(value: float | None) -> float | None:

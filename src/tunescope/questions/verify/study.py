@@ -14,7 +14,9 @@ from tunescope.questions.verify.elsewhere import elsewhere
 from tunescope.questions.verify.measure import Replayed, finite
 from tunescope.questions.verify.meeting import Unread
 from tunescope.questions.verify.question import QUESTION
-from tunescope.questions.verify.verdict import Reading, judge, module_verdict
+from tunescope.questions.verify.reading import Reading
+from tunescope.questions.verify.summing import sums_of_readings
+from tunescope.questions.verify.verdict import judge, module_verdict
 from tunescope.questions.verify.words import findings
 from tunescope.source.against import open_difference, opener
 from tunescope.source.base_weights import replicated_base
@@ -72,11 +74,11 @@ def verify(
     difference = open_difference(merged, replicated_base(model, laid), default_label(os.fspath(merged)))
     difference = measure.in_parts(difference, opened)
     touched, unread = measure.touched(difference, opened)
-    modules = measure.summed(touched)
+    modules = measure.summed(touched, expected)
     readings, rows, replayed = [], [_unread_row(gone) for gone in unread], []
     for found in measure.replays(modules, tell):
         replayed.append(found)
-        mine = _readings(found, opened, expected)
+        mine = _readings(found, opened)
         readings += mine
         rows += _rows(found, mine)
     rest = elsewhere(difference, modules, unread)
@@ -100,14 +102,15 @@ def _expected(opened: Sequence[Source], expect: Mapping[str, float]) -> dict[str
     return {label: float(expect.get(label, 1.0)) for label in labels}
 
 
-def _readings(found: Replayed, opened: Sequence[Source], expected: Mapping[str, float]) -> list[Reading]:
+def _readings(found: Replayed, opened: Sequence[Source]) -> list[Reading]:
     if found.found is None:
         return []
-    configs = {source.label: source.config for source in opened}
+    configs, expected = {source.label: source.config for source in opened}, found.module.expected
     readings = []
     for i, label in enumerate(found.labels):
-        members = found.module.members.get(label, (label,))
-        delta = found.module.deltas[label][0]
+        members = found.members.get(label, {})
+        # Of a sum no scale is known, so no mistake in one either.
+        delta = None if members else found.module.deltas[label]
         readings.append(
             Reading(
                 label=label,
@@ -119,12 +122,12 @@ def _readings(found: Replayed, opened: Sequence[Source], expected: Mapping[str, 
                 below_grid=found.found.below_grid,
                 moved=found.moved,
                 weight=float(found.weights[i]),
-                expected=sum(expected[member] for member in members),
-                alpha=delta.alpha,
-                rank=delta.rank,
-                scale=delta.scale,
-                rank_stabilised=bool(configs.get(members[0], {}).get("use_rslora")),
-                members=members if len(members) > 1 else (),
+                expected=sum(w * expected[a] for a, w in members.items()) if members else expected[label],
+                alpha=delta.alpha if delta else None,
+                rank=delta.rank if delta else None,
+                scale=delta.scale if delta else None,
+                rank_stabilised=bool(configs.get(label, {}).get("use_rslora")),
+                members=members,
             )
         )
     return readings
@@ -176,7 +179,12 @@ def _document(
     rows: Sequence[Mapping[str, Any]],
     amiss: Amiss,
 ) -> dict[str, Any]:
-    labels = dict.fromkeys(row["model_id"] for row in rows)
+    sums = sums_of_readings(readings)
+    summed = {label for reading in sums.values() for label in reading.members}
+    # An update of zero tells nothing by itself where its adapter is in a sum elsewhere.
+    labels = dict.fromkeys(
+        row["model_id"] for row in rows if row["status"] != measure.ZERO or row["model_id"] not in summed
+    )
     verdict = judge(readings, tuple(labels), amiss.unread_components)
     said = [*findings(verdict, readings, len(rows), tuple(labels)), *amiss_findings(amiss)]
     said += [noticed(label, notice) for label, notice in notices(sources)]
@@ -185,6 +193,9 @@ def _document(
         "verdict": verdict.verdict,
         "coefficients": {
             label: {"value": value, "stderr": error} for label, (value, error) in verdict.coefficients.items()
+        },
+        "sums": {
+            label: dict(reading.members) for label, reading in sums.items() if label in verdict.coefficients
         },
         "causes": list(verdict.causes),
         "differing": list(verdict.differing),

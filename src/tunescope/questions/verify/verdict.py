@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-# A coefficient this near to what was expected is it, whatever its standard error.
-NEAR = 0.01
+from tunescope.questions.verify.reading import NEAR, Reading, pooled_coefficients
+
 # A standard error above this tells nothing: three of them would hide a quarter more or less.
 UNTOLD = 0.08
 # The replay explains a module where this share of the moved values comes out equal (within a step says little
@@ -27,38 +27,6 @@ CAUSES: Mapping[str, str] = {
     "half_strength": "it was merged at half strength",
     "subtracted": "it was subtracted instead of added",
 }
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the replay read of one adapter in one module.
-
-    `alpha`, `rank` and `scale` are the adapter's there, `rank_stabilised` whether the scale is alpha/√r.
-    `exact` is the share of moved values that come out equal, `unexplained` that of ‖W' − W‖² which is left,
-    `moved` whether any value differs from the base, `weight` ‖ΔW‖². `members` are the adapters of a sum, of
-    which the coefficients are added up.
-    """
-
-    label: str
-    component: str
-    coefficient: float
-    error: float
-    exact: float
-    unexplained: float | None
-    below_grid: bool
-    moved: bool
-    weight: float
-    expected: float = 1.0
-    alpha: float | None = None
-    rank: int | None = None
-    scale: float | None = None
-    rank_stabilised: bool = False
-    members: tuple[str, ...] = ()
-
-    @property
-    def tolerance(self) -> float:
-        """Three standard errors, and not less than 0.01 of the coefficient's size."""
-        return max(3 * self.error, NEAR * max(1.0, abs(self.coefficient)))
 
 
 def module_verdict(reading: Reading) -> str:
@@ -134,8 +102,7 @@ def judge(readings: Sequence[Reading], of: Sequence[str] = (), unread: Sequence[
         (r, v) for r, v in zip(readings, verdicts, strict=True) if v not in ("below_the_grid", "cannot_tell")
     ]
     labels = list(dict.fromkeys(reading.label for reading in readings))
-    pooled = {label: pooled_coefficient([r for r, _ in told if r.label == label]) for label in labels}
-    coefficients = {label: value for label, value in pooled.items() if value is not None}
+    coefficients = pooled_coefficients([r for r, _ in told])
     if not told:
         verdict = "below_the_grid" if "below_the_grid" in verdicts else "cannot_tell"
         return Verdict(verdict, {}, (), ())
@@ -209,19 +176,6 @@ def _in_part(told: Sequence[tuple[Reading, str]]) -> bool:
         if abs(least.coefficient - most.coefficient) > math.hypot(least.tolerance, most.tolerance):
             return True
     return False
-
-
-def pooled_coefficient(readings: Sequence[Reading]) -> tuple[float, float] | None:
-    """The mean coefficient weighted by ‖ΔW‖², with the larger of its own and its modules' spread."""
-    total = math.fsum(r.weight for r in readings)
-    if not readings or not total > 0:
-        return None
-    shares = [r.weight / total for r in readings]
-    mean = math.fsum(w * r.coefficient for w, r in zip(shares, readings, strict=True))
-    own = math.fsum((w * r.error) ** 2 for w, r in zip(shares, readings, strict=True))
-    spread = math.fsum((w * (r.coefficient - mean)) ** 2 for w, r in zip(shares, readings, strict=True))
-    # Roundings within the merger shift all modules alike: more of them do not make it smaller.
-    return mean, max(math.sqrt(own), math.sqrt(spread), min(r.error for r in readings))
 
 
 def _causes(readings: Sequence[Reading]) -> tuple[str, ...]:

@@ -5,16 +5,9 @@ import re
 from collections.abc import Sequence
 from statistics import median
 
-from tunescope.questions.verify.verdict import (
-    CAUSES,
-    NEAR,
-    UNTOLD,
-    Reading,
-    Verdict,
-    left_out,
-    module_verdict,
-    pooled_coefficient,
-)
+from tunescope.questions.verify.reading import NEAR, Reading, pooled_coefficient
+from tunescope.questions.verify.summing import what_sums_are
+from tunescope.questions.verify.verdict import CAUSES, UNTOLD, Verdict, left_out, module_verdict
 from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import Finding, Severity, listed, named, significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
@@ -60,7 +53,7 @@ def findings(
             f"{label} {_with_error(value, error)}" for label, (value, error) in verdict.coefficients.items()
         )
         text += "."
-        text += _sums(readings)
+        text += what_sums_are([r for r in readings if r.label in verdict.coefficients])
     text += _cause(verdict)
     if gone and len(gone) < len(every):
         text += f" {_are_not_in_it(gone)}."
@@ -101,7 +94,7 @@ def _are_not_in_it(labels: Sequence[str]) -> str:
 def _told(verdict: Verdict, readings: Sequence[Reading]) -> str:
     """How far a merge is as expected of which a part tells nothing."""
     labels = list(verdict.coefficients)
-    mine = [(r.component, module_verdict(r)) for r in readings if r.label in labels]
+    mine = [(r.component, module_verdict(r)) for r in readings if r.is_of(labels)]
     count = len({component for component, v in mine if v == "as_expected"})
     if not count:
         told = len({component for component, v in mine if v not in ("cannot_tell", "below_the_grid")})
@@ -129,16 +122,6 @@ def _to_the_digit(value: float, error: float) -> str:
     return significant(round(value, max(-math.floor(math.log10(error)), 0)) + 0.0, 4)
 
 
-def _sums(readings: Sequence[Reading]) -> str:
-    """What is said of adapters that no merge tells apart."""
-    sums = {r.members: (r.label, r.expected) for r in readings if r.members}
-    return "".join(
-        f" No merge tells {listed(members, 'and')} apart: {label} stands for their coefficients added up, "
-        f"{significant(expected)} where all is as expected."
-        for members, (label, expected) in sums.items()
-    )
-
-
 def _severity(verdict: str) -> Severity:
     return "note" if verdict == "as_expected" else "warning"
 
@@ -156,13 +139,13 @@ def _where(verdict: Verdict, readings: Sequence[Reading]) -> str:
     """In which modules an adapter is, or in which the whole does not hold."""
     told = [(r, v) for r in readings if (v := module_verdict(r)) not in ("below_the_grid", "cannot_tell")]
     if verdict.verdict == "partly_merged":
-        return "".join(_held(label, told) for label in verdict.coefficients)
+        return "".join(_held(label, told) for label in dict.fromkeys(r.label for r, _ in told))
     if verdict.verdict == "other_change":
         return _otherwise([r.component for r, v in told if v == "other_change"], told)
     if verdict.verdict == "mixture" and not _absent(verdict):
         usual = {
             label: median(r.coefficient for r, _ in told if r.label == label)
-            for label in verdict.coefficients
+            for label in dict.fromkeys(r.label for r, _ in told)
         }
         apart = [r.component for r, _ in told if abs(r.coefficient - usual[r.label]) > r.tolerance]
         return _otherwise(apart, told) or f" So it is in {_every(_count(told))}."

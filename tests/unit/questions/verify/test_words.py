@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from tunescope.questions.verify.verdict import Reading, judge
+from tunescope.questions.verify.reading import Reading
+from tunescope.questions.verify.verdict import judge
 from tunescope.questions.verify.words import findings
 
 KINDS = ("ATTN_Q", "ATTN_O", "MLP_UP", "MLP_DOWN")
