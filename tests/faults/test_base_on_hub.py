@@ -18,12 +18,15 @@ WAYS: dict[str, Callable[[], Any]] = {
     "norms": lambda: tunescope.norms("org/name", base="org/base"),
     "check": lambda: tunescope.check("org/name", base="org/base"),
     "subspace": lambda: tunescope.subspace("a=org/name", "b=org/name", base="org/base"),
+    "whole": lambda: tunescope.norms("org/tuned", base="org/base"),
+    "verify": lambda: tunescope.verify("org/tuned", "org/name", base="org/base"),
 }
 
 
 @pytest.fixture
 def hub(server: Hub, monkeypatch: pytest.MonkeyPatch) -> Hub:
-    server.files |= whole("org/base", BASE) | adapter()
+    tuned = {name: values + 1 for name, values in BASE.items()}
+    server.files |= whole("org/base", BASE) | whole("org/tuned", tuned) | adapter()
     monkeypatch.setattr("time.sleep", lambda _: None)
     return server
 

@@ -87,7 +87,7 @@ def _absent(path: Path) -> Missing:
 
 def _in_folder(folder: Path) -> Located:
     names = _names(folder)
-    notices = (*_unfinished(names), *_copies(names))
+    notices = (*unfinished(names), *_copies(names))
     found = [folder / name for name in adapter_names(names) if name != CONFIG]
     if not found and is_distributed(names):
         return _located([folder / METADATA], folder, notices)
@@ -140,7 +140,7 @@ def _names(folder: Path) -> list[str]:
         raise unreachable(folder, error) from None
 
 
-def _unfinished(names: Iterable[str]) -> tuple[Notice, ...]:
+def unfinished(names: Iterable[str]) -> tuple[Notice, ...]:
     """Notices for the remains of interrupted downloads, which are passed over."""
     left = [n for n in names if n.endswith((".incomplete", ".lock")) and not is_beside(n)]
     text = "the remains of an interrupted download are ignored: "

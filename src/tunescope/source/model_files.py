@@ -12,7 +12,7 @@ from tunescope.source.files.container import TensorFile
 from tunescope.source.files.disk import check_links, unreachable
 from tunescope.source.files.distributed import is_distributed, read_model
 from tunescope.source.files.sharded import read_shards
-from tunescope.source.locate import CONFIG, NEVER_OPENED, SHARD, Located
+from tunescope.source.locate import CONFIG, NEVER_OPENED, SHARD, Located, unfinished
 from tunescope.source.open import read_file
 from tunescope.source.weight_folders import known_folder
 
@@ -51,10 +51,11 @@ def _opened(path: Path) -> tuple[list[tuple[str, TensorFile]], list[Notice]]:
         return _pipeline(path)
     path = known_folder(path) or path
     names = _names(path)
+    left = unfinished(names)
     if is_distributed(names) and not weight_names(names):
-        return [("", read_model(path))], []
+        return [("", read_model(path))], [*left]
     files, notices = _one_save(_locate(path, names))
-    return [("", file) for file in files], notices
+    return [("", file) for file in files], [*left, *notices]
 
 
 def _pipeline(folder: Path) -> tuple[list[tuple[str, TensorFile]], list[Notice]]:
@@ -65,7 +66,7 @@ def _pipeline(folder: Path) -> tuple[list[tuple[str, TensorFile]], list[Notice]]
         if any(n.endswith((".safetensors", *_PICKLED)) and not NEVER_OPENED.match(n) for n in names):
             found, more = _one_save(_locate(part, names))
             files += [(f"{part.name}.", file) for file in found]
-            notices += more
+            notices += [*unfinished(names), *more]
     if not files:
         _refuse_nothing(folder, _names(folder))
     return files, notices
