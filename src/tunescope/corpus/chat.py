@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from os.path import commonprefix
 from typing import Any
 
+from tunescope.corpus.frames import Frame, begun, ended
 from tunescope.corpus.parts import Forms, Message, is_learned, like, record, spoken
 from tunescope.corpus.rendering import SECONDS, EndlessTemplate, bounded_rendering, template_errors
 from tunescope.errors import BadInput, printable
@@ -19,8 +20,9 @@ from tunescope.words import counted
 Span = tuple[int, int]
 
 _GENERATION = re.compile(r"\{%-?\s*generation\s*-?%\}")
-# What closes a turn, where the end of a chat cannot tell: gpt-oss ends the last turn differently.
-_MARKER = re.compile(r"\s*<[^<>\s]{1,60}>")
+
+_TAKE_ANOTHER = "use a model whose template takes plain text, or leave the turn out"
+_LEAVE_OUT = "leave out that row or turn, or put a system text into the first user turn"
 
 # How marks begin and end; they share no letter there, no length and no number of words.
 _WORDS = (("Vq8xTurn", "End"), ("Zk3w Answer ", "Fin"))
@@ -34,18 +36,12 @@ class Chat:
     learned: tuple[Span, ...]
     contents: dict[int, Span]
 
-
-@dataclass(frozen=True)
-class _Frame:
-    """What a template puts around one turn: `lead` is generated before the content, `tail` behind it.
-
-    `tail` is None where the template does not render a chat that ends with this turn. `gap` is what stands
-    behind the turn whoever speaks next, None where nobody does or only one role may.
-    """
-
-    lead: str = ""
-    tail: str | None = None
-    gap: str | None = None
+    @property
+    def ends_turns(self) -> bool:
+        """Whether anything behind the content of an answer, which would end its turn, is learned with it."""
+        return not self.contents or any(
+            first < stop < last for first, last in self.learned for _, stop in self.contents.values()
+        )
 
 
 class ChatTemplate:
@@ -61,7 +57,7 @@ class ChatTemplate:
                 fix="use an instruction-tuned model, or prompt + completion columns",
             )
         self._tokenizer = tokenizer
-        self._frames: dict[tuple[tuple[str, bool], ...], dict[int, _Frame]] = {}
+        self._frames: dict[tuple[tuple[str, bool], ...], dict[int, Frame]] = {}
         self._forms = Forms(self._tried)
 
     def __call__(self, messages: Sequence[Message], row: int) -> Chat:
@@ -94,9 +90,9 @@ class ChatTemplate:
         frames = self._framed(tuple((m["role"], isinstance(m["content"], str)) for m in messages))
         learned: list[Span] = []
         for turn, (start, stop) in contents.items():
-            frame = frames.get(turn, _Frame())
+            frame = frames.get(turn, Frame())
             floor = learned[-1][1] if learned else 0
-            learned.append((_begun(text, max(start, floor), frame.lead), _ended(text, stop, frame)))
+            learned.append((begun(text, max(start, floor), frame.lead), ended(text, stop, frame)))
         kept = {turn: span for turn, span in zip(turns, learned, strict=True) if is_learned(messages[turn])}
         return Chat(text, tuple(kept.values()), {turn: contents[turn] for turn in kept})
 
@@ -110,7 +106,7 @@ class ChatTemplate:
                 f"the model's chat template cannot render row {row}: it stops at a turn of role {role!r}",
                 expected="roles and an order of turns that the template knows",
                 found=printable(str(error).strip() or type(error).__name__),
-                fix="leave out that row or turn, or put a system text into the first user turn",
+                fix=self._advice(messages, _LEAVE_OUT),
             ) from error
 
     def _refused_role(self, messages: Sequence[Message]) -> str:
@@ -136,7 +132,15 @@ class ChatTemplate:
         stop = len(text) - len(_shared(text[start:][::-1], after[::-1]))
         if start < stop:
             return start, stop
-        raise _refused(row, turn, "no text left of it")
+        raise _refused(row, turn, "no text left of it", self._advice(messages, _TAKE_ANOTHER))
+
+    def _advice(self, messages: Sequence[Message], otherwise: str) -> str:
+        """To write contents as parts, where they are plain and the template reads all of them so."""
+        parts = [_marked_turn(i, m["role"], plain=False) for i, m in enumerate(messages)]
+        text = self._tried(parts) if all(isinstance(m["content"], str) for m in messages) else None
+        if text is None or not all(spoken(part["content"]) in text for part in parts):
+            return otherwise
+        return 'write every content as [{"type": "text", "text": "..."}], which this template reads'
 
     def _around(self, messages: Sequence[Message], turn: int, text: str, row: int) -> tuple[str, str]:
         """What the chat holds before and behind a turn, whatever the turn says.
@@ -185,7 +189,7 @@ class ChatTemplate:
             )
         return tuple((int(start), int(stop)) for start, stop in spans[0] if stop > start)
 
-    def _framed(self, turns: tuple[tuple[str, bool], ...]) -> dict[int, _Frame]:
+    def _framed(self, turns: tuple[tuple[str, bool], ...]) -> dict[int, Frame]:
         """The frame of every assistant turn in chats of these roles and forms, whatever their contents."""
         if turns not in self._frames:
             marked = [_marked_turn(i, role, plain) for i, (role, plain) in enumerate(turns)]
@@ -196,18 +200,18 @@ class ChatTemplate:
             )
         return self._frames[turns]
 
-    def _frame(self, marked: Sequence[Message], turn: int, whole: str) -> _Frame:
+    def _frame(self, marked: Sequence[Message], turn: int, whole: str) -> Frame:
         own = spoken(marked[turn]["content"])
         if own not in whole:
-            return _Frame()
+            return Frame()
         above = whole.partition(own)[0]
         if turn:
             above = above.rpartition(spoken(marked[turn - 1]["content"]))[2]
         prompt = self._prompt(marked[:turn]) or self._prompt([{**marked[turn], "role": "user"}])
         lead = above.rpartition(prompt)[2] if prompt and prompt in above else ""
-        ended = self._tried(marked[: turn + 1])
-        tail = None if ended is None or own not in ended else ended.rpartition(own)[2]
-        return _Frame(lead, tail, self._gap(marked, turn, whole))
+        closed = self._tried(marked[: turn + 1])
+        tail = None if closed is None or own not in closed else closed.rpartition(own)[2]
+        return Frame(lead, tail, self._gap(marked, turn, whole))
 
     def _gap(self, marked: Sequence[Message], turn: int, whole: str) -> str | None:
         """What stands between a turn and the next, whichever role that has."""
@@ -244,33 +248,13 @@ def _without(marked: Sequence[Span], taken: Sequence[Span]) -> tuple[Span, ...]:
     return tuple(span for span in marked if not any(span[0] < end and at < span[1] for at, end in taken))
 
 
-def _begun(text: str, start: int, lead: str) -> int:
-    """Where a turn begins: before as much of its lead as the text holds there."""
-    held = next(n for n in range(len(lead), -1, -1) if text.endswith(lead[:n], 0, start))
-    return start - held
-
-
-def _ended(text: str, stop: int, frame: _Frame) -> int:
-    """Where a turn ends: behind its tail, or behind the marker that stands in its place."""
-    tail = frame.tail
-    if tail is not None and text.startswith(tail, stop):
-        return stop + len(tail)
-    if tail and tail.strip() and text.startswith(tail.rstrip(), stop):
-        return stop + len(tail.rstrip())
-    marker = _MARKER.match(text, stop)
-    # A marker that only the next speaker has opens the next turn.
-    if marker is None or (frame.gap is not None and not frame.gap.startswith(marker[0])):
-        return stop
-    return marker.end()
-
-
-def _refused(row: int, turn: int, found: str) -> BadInput:
+def _refused(row: int, turn: int, found: str, advice: str = _TAKE_ANOTHER) -> BadInput:
     return BadInput(
         "turn-not-learned",
         f"row {row}, turn {turn + 1}: nothing of this assistant turn can be learned",
         expected="a template that renders every turn once",
         found=found,
-        fix="use a model whose template takes plain text, or leave the turn out",
+        fix=advice,
     )
 
 

@@ -12,19 +12,23 @@ from tunescope.errors import BadInput
 from tunescope.words import counted
 
 IGNORED = -100
+# Models with such templates stop where they would open another speaker's turn, which no row has to learn.
+ENDLESS = "by the model's chat template nothing behind an answer is learned: {} teach no end of a turn"
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """Token ids of one row and, of the same length, its labels: -100 where no loss is taken.
 
-    `row` is the index of the row it came from, `truncated` whether tokens were cut off its end.
+    `row` is the index of the row it came from, `truncated` whether tokens were cut off its end, `endless`
+    whether nothing of its chat behind an answer, where the turn would end, is learned.
     """
 
     input_ids: list[int]
     labels: list[int]
     row: int = 0
     truncated: bool = False
+    endless: bool = False
 
 
 def encode(rows: Iterable[Row], tokenizer: Any, max_length: int) -> list[Example]:
@@ -67,11 +71,13 @@ class _Encoder:
         return ChatTemplate(self._tokenizer)
 
     def example(self, index: int, row: Row) -> Example:
-        tokens = self._chat(index, row) if row.messages else self._text(row)
+        chat = self._chat(index, row) if row.messages else None
+        tokens = self._text(row) if chat is None else self._rendered(chat)
         pairs = zip(tokens.ids, tokens.learned, strict=True)
         labels = [token if learned else IGNORED for token, learned in pairs]
         length = self._max_length
-        return Example(tokens.ids[:length], labels[:length], index, len(tokens.ids) > length)
+        endless = chat is not None and not chat.ends_turns
+        return Example(tokens.ids[:length], labels[:length], index, len(tokens.ids) > length, endless)
 
     def _text(self, row: Row) -> Tokens:
         text = row.prompt + row.completion
@@ -83,10 +89,13 @@ class _Encoder:
             return Tokens(tokens.ids, [*tokens.learned[:-1], True])
         return Tokens([*tokens.ids, end], [*tokens.learned, True])
 
-    def _chat(self, index: int, row: Row) -> Tokens:
+    def _chat(self, index: int, row: Row) -> Chat:
         line = row.line or index + 1
         chat = self._template(row.messages, line)
         _check_turns(chat, line)
+        return chat
+
+    def _rendered(self, chat: Chat) -> Tokens:
         return tokenised(self._tokenizer, chat.text, chat.learned, special=False)
 
 

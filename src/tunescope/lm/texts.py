@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tunescope.corpus.encoding import IGNORED, Example, encode
+from tunescope.corpus.encoding import ENDLESS, IGNORED, Example, encode
 from tunescope.corpus.reading import read_rows
 from tunescope.corpus.rows import Row, Rows
 from tunescope.corpus.unread import ignored_in
@@ -102,6 +102,9 @@ def _noticed(read: Rows, rows: int, examples: list[Example]) -> list[Notice]:
         found.append(Notice("data-rejected", f"{text} (line {bad.line}: {bad.reason})"))
     if (unread := ignored_in(read.rows[:rows])) is not None:
         found.append(Notice("data-keys-unread", f"{data}: {unread}"))
+    if endless := sum(example.endless for example in examples):
+        text = ENDLESS.format(f"{counted(endless, 'chat')} of {data}")
+        found.append(Notice("turns-without-end", text))
     if lost:
         text = (
             f"{lost} of {counted(rows, 'sequence')} of {data} {'has' if lost == 1 else 'have'} "

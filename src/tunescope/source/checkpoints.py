@@ -30,7 +30,7 @@ _SAVED = re.compile(r"\.modules_to_save(\.default)?(?=\.)")
 class Weight:
     """One trained weight of a checkpoint: a weight itself, whose `values` are there, or an update ΔW.
 
-    `rank` is that of an update in two factors.
+    `rank`, `scale` and `method` are those of an update in two factors.
     """
 
     address: Address
@@ -39,6 +39,8 @@ class Weight:
     open: Callable[[], Update]
     values: LazyTensor | None = None
     rank: int | None = None
+    scale: float | None = None
+    method: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,8 +106,10 @@ def _distributed(path: Path, scale: float | None) -> Saved:
 
 def _updates(source: Source) -> dict[Address, Weight]:
     return {
-        delta.address: Weight(delta.address, (delta.d_out, delta.d_in), False, delta.open, rank=delta.rank)
-        for delta in source.deltas
+        d.address: Weight(
+            d.address, (d.d_out, d.d_in), False, d.open, rank=d.rank, scale=d.scale, method=d.method
+        )
+        for d in source.deltas
     }
 
 
@@ -135,11 +139,12 @@ def _whole(tensors: Mapping[str, LazyTensor]) -> dict[Address, Weight]:
     addresses = parse_all(_SAVED.sub("", strip_wrappers(name)) for name in floats)
     weights: dict[Address, Weight] = {}
     for address, tensor in zip(addresses, floats.values(), strict=True):
-        opened = partial(_read_whole, tensor)
+        opened = partial(read_whole, tensor)
         weights.setdefault(address, Weight(address, tensor.shape, True, opened, tensor))
     return weights
 
 
-def _read_whole(tensor: LazyTensor) -> Dense:
+def read_whole(tensor: LazyTensor) -> Dense:
+    """A whole tensor as an update that is a matrix, `(1, n)` of a vector."""
     array = tensor.read()
     return Dense(array.reshape(len(array), -1) if array.ndim > 1 else array.reshape(1, -1))

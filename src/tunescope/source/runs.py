@@ -1,4 +1,4 @@
-"""Finds training runs on disk: captures, series of checkpoints, and weights that are named one by one."""
+"""Training runs as they are named: run folders, captures, and weights that are named one by one."""
 
 import os
 import re
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing
-from tunescope.source.files.disk import unreachable
 from tunescope.source.files.suffixes import suffix_of
 from tunescope.source.locate import NEVER_OPENED, SHARD
 from tunescope.source.open import local_source
+from tunescope.source.run_search import DEPTH, Found, as_one, refuse_unlike, run_folders
 from tunescope.source.spec import distinct_labels
 from tunescope.source.steps import SUFFIXES, Numbered, bare, numbered, series
 from tunescope.source.timeline import as_named, refuse_half_written, timeline
@@ -22,8 +22,6 @@ from tunescope.source.weight_folders import weights_of
 from tunescope.words import first
 
 _RUN_PATH = re.compile(r"(?:^|/)([^/]+)/lr-([^/]+)/seed-(\d+)$")
-# How deep below a given folder runs are looked for.
-_DEPTH = 5
 # Names that a refusal lists.
 _SHOWN = 6
 
@@ -64,9 +62,9 @@ def _one(label: str | None, path: Path) -> _Named | None:
         weights = suffix_of(path) in SUFFIXES
         return _Named(label, path, _number_of(path)) if weights else None
     found = numbered(path.absolute())
-    if found is not None and (weights_of(path) is not None or not list(_run_folders(path, _DEPTH, set()))):
+    if found is not None and (weights_of(path) is not None or not run_folders(path)):
         return _Named(label, path, replace(found, path=path))
-    if has_capture(path) or list(_run_folders(path, _DEPTH, set())) or weights_of(path) is None:
+    if has_capture(path) or run_folders(path) or weights_of(path) is None:
         return None
     return _Named(label, path, _number_of(path))
 
@@ -105,10 +103,10 @@ def _below(label: str | None, path: Path) -> list[Run]:
         )
     if path.is_file():
         return [_captured(label or path.absolute().parent.name, path.parent)]
-    found = list(_run_folders(path, _DEPTH, set()))
+    found = run_folders(path)
     if not found:
         _refuse_no_run(path)
-    return [run for folder, of in found for run in _opened(label, path, folder, of)]
+    return [run for one in found for run in _opened(label, path, one)]
 
 
 def _refuse_no_run(path: Path) -> NoReturn:
@@ -118,78 +116,24 @@ def _refuse_no_run(path: Path) -> NoReturn:
         "no training run was found in this folder",
         file=path,
         expected="a capture.parquet, or numbered folders or files of weights (checkpoint-10, step_10, "
-        f"name-000010.safetensors), at most {_DEPTH} levels down",
+        f"name-000010.safetensors), at most {DEPTH} levels down",
         found=first(inside, _SHOWN) or "an empty folder",
         fix="give the folder that the training wrote to, or name the weights one by one in order",
     )
 
 
-Series = dict[str, list[Numbered]]
-
-
-def _run_folders(folder: Path, depth: int, seen: set[str]) -> Iterator[tuple[Path, Series]]:
-    """Folders of runs with their series of checkpoints; each is looked at once, whatever links lead to it."""
-    real = os.path.realpath(folder)
-    if real in seen:
-        return
-    seen.add(real)
-    try:
-        children = sorted(folder.iterdir())
-    except OSError as error:
-        raise unreachable(folder, error) from None
-    if has_capture(folder):
-        yield folder, {}
-        return
-    found = {name: of for name, of in series(children).items() if any(weights_of(n.path) for n in of)}
-    _refuse_unlike(folder, [*found.values()])
-    if found := found or _bare_series(children):
-        yield folder, found
-    elif depth:
-        for child in children:
-            if not child.name.startswith(".") and child.is_dir():
-                yield from _run_folders(child, depth - 1, seen)
-
-
-def _bare_series(children: Sequence[Path]) -> Series:
-    """Two or more names of weights that are bare numbers, where none is a run of its own."""
-    found = [one for one in map(bare, children) if one is not None]
-    if any(one.path.is_dir() and _is_run(one.path) for one in found):
-        return {}
-    groups = {one.series: [other for other in found if other.series == one.series] for one in found}
-    ordered = {name: sorted(of, key=lambda n: (n.number, n.path.name)) for name, of in groups.items()}
-    return {name: of for name, of in ordered.items() if sum(weights_of(n.path) is not None for n in of) > 1}
-
-
-def _is_run(folder: Path) -> bool:
-    return has_capture(folder) or any(
-        weights_of(n.path) for of in series(folder.iterdir()).values() for n in of
-    )
-
-
-def _refuse_unlike(folder: Path, found: Sequence[Sequence[Numbered]]) -> None:
-    """Refuse names that number steps each in its own way: whether they are one run cannot be told."""
-    if len(found) < 2 or (any(len(of) > 1 for of in found) and len({of[0].bare for of in found}) == 1):
-        return
-    raise BadInput(
-        "mixed-steps",
-        "every name numbers its steps in a way of its own, so that they may be one run or several",
-        file=folder,
-        expected="names that differ in their number alone, such as checkpoint-100 and checkpoint-200",
-        found=first([of[0].path.name for of in found], _SHOWN),
-        fix="rename them alike, or give each run a label of its own: tunescope trajectory a=... b=...",
-    )
-
-
-def _opened(label: str | None, root: Path, folder: Path, found: Series) -> Iterator[Run]:
+def _opened(label: str | None, root: Path, found: Found) -> Iterator[Run]:
+    folder, every = found.folder, found.series
     below = folder.relative_to(root).as_posix()
     name = "/".join(part for part in (label, None if below == "." else below) if part)
     name = name or folder.absolute().name
-    if not found:
+    if not every:
         yield _captured(name, folder)
-    for series_name, of in found.items():
+    for place, (series_name, of) in enumerate(every.items()):
         stem = re.sub(r"[-_=]?#.*$", "", series_name)
-        run = timeline(name if len(found) == 1 else f"{name}/{stem}", folder, of)
-        yield beside(run, folder, {one.path for one in of}) if of is next(iter(found.values())) else run
+        run = timeline(name if len(every) == 1 else f"{name}/{stem}", folder, of)
+        run = replace(run, notices=(*run.notices, *found.notices))
+        yield run if place else beside(run, folder, {one.path for one in of})
 
 
 def _captured(label: str, folder: Path) -> Run:
@@ -213,21 +157,46 @@ def _together(named: Sequence[_Named]) -> Iterator[tuple[Path, Run]]:
     """Weights named one by one as runs: by their numbers where all of a label have some, else as named."""
     for label in dict.fromkeys(one.label for one in named):
         mine = [one for one in named if one.label == label]
-        groups: dict[tuple[Path, str], dict[Path, Numbered]] = {}
-        for found in [one.number for one in mine if one.number is not None]:
-            key = (found.path.absolute().parent, found.series)
-            groups.setdefault(key, {})[found.path.absolute()] = found
+        groups = _grouped([one.number for one in mine if one.number is not None])
         known = all(one.number is not None for one in mine)
         for folder in dict.fromkeys(folder for folder, _ in groups) if known else ():
-            _refuse_unlike(folder, [[*of.values()] for (above, _), of in groups.items() if above == folder])
+            refuse_unlike(folder, [of for (above, _), of in groups.items() if above == folder])
         # A bare number says something beside another one alone.
-        if not known or any(one.bare and len(of) == 1 for of in groups.values() for one in of.values()):
+        if not known or any(of[0].bare and len(of) == 1 for of in groups.values()) or _anew(groups):
             yield _in_given_order(label, [one.path for one in mine])
             continue
         for (folder, _), of in groups.items():
-            ordered = sorted(of.values(), key=lambda n: (n.number, n.path.name))
+            ordered = sorted(of, key=lambda n: (n.number, n.path.name))
             _check_whole(ordered, folder)
             yield folder.parent, timeline(label or folder.name, folder, ordered)
+
+
+# Numbered weights by the folder in which their series lies, and the series.
+_Groups = dict[tuple[Path, str], list[Numbered]]
+
+
+def _grouped(found: Sequence[Numbered]) -> _Groups:
+    groups: dict[tuple[Path, str], dict[Path, Numbered]] = {}
+    for one in found:
+        groups.setdefault((one.path.absolute().parent, one.series), {})[one.path.absolute()] = one
+    lists = {key: list(of.values()) for key, of in groups.items()}
+    epochs = _epochs(lists)
+    above = {epoch.path.parent for epoch in epochs}
+    one_run = as_one(epochs) if len(above) == 1 else {}
+    return {(above.pop(), name): of for name, of in one_run.items()} or lists
+
+
+def _epochs(groups: _Groups) -> dict[Numbered, list[Numbered]]:
+    """The groups by the folders of epochs that they lie in; empty where not all do."""
+    found = {numbered(folder): of for (folder, _), of in groups.items()}
+    known = {e: of for e, of in found.items() if e and e.unit == "epoch" and of[0].unit == "step"}
+    return known if len(known) == len(groups) > 1 else {}
+
+
+def _anew(groups: _Groups) -> bool:
+    """Whether checkpoints were named that lie in several epochs of one run and count their steps anew."""
+    epochs = _epochs(groups)
+    return bool(epochs) and len({(epoch.path.parent, epoch.series) for epoch in epochs}) == 1
 
 
 def _in_given_order(label: str | None, paths: Sequence[Path]) -> tuple[Path, Run]:

@@ -142,7 +142,7 @@ def _said(series: Sequence[Numbered]) -> tuple[str, str]:
 
 def _with_last(checkpoints: list[Checkpoint], of: Numbered) -> tuple[list[Checkpoint], list[Notice]]:
     """The file without a number that a tool writes at the end, where its step is known."""
-    if not checkpoints or of.path.is_dir():
+    if not checkpoints or of.path.is_dir() or "/" in of.series:
         return checkpoints, []
     last = checkpoints[-1]
     bare = re.sub(r"(^#_|[-_]?(step|epoch)?[-_]?#)", "", of.series, count=1)

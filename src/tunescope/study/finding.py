@@ -154,11 +154,13 @@ NOTICED = frozenset({
     "names_changed", "no_trainer_state", "not_in_index", "not_understood", "published_norms", "rank_mismatch",
     "rows_of_llama_cpp", "rows_of_torchtune", "salvaged", "saved_twice", "scale_not_used", "scale_replaced",
     "scale_unknown",
-    "sequences_skipped", "shapes_differ", "sides_unknown",
-    "start_missing", "start_renamed", "step_mismatch", "steps_missing", "stopped_early", "targets_differ",
-    "torchtune_export", "training_mode", "unfinished_download", "unknown_config_key",
+    "sequences_skipped", "settings_changed", "shapes_differ", "sides_unknown",
+    "start_missing", "start_renamed", "step_mismatch", "steps_begin_anew", "steps_missing",
+    "stopped_early", "targets_differ",
+    "torchtune_export", "training_mode", "turns_without_end", "unfinished_download", "unknown_config_key",
     "unmerged", "unnamed_parameters", "unpaired", "unsupported_dtype",
-    "untested_turn", "unwrapped", "weights_differ", "weights_unused", "wrapper_prefix", "wrong_total_size",
+    "untested_turn", "unwrapped", "vocabulary_resized", "weights_differ", "weights_unused",
+    "wrapper_prefix", "wrong_total_size",
 })  # fmt: skip
 
 # Notices that only say what was done.

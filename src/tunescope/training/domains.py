@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.corpus import Example, Row, Rows, data_hash, read_rows
+from tunescope.corpus.encoding import ENDLESS
 from tunescope.corpus.rows import record_of
 from tunescope.corpus.unread import ignored_in
 from tunescope.errors import BadInput, concerning
@@ -76,6 +77,8 @@ def _notices(domain: Domain) -> Iterator[str]:
         yield f"{counted(record['cut_rows'], 'row')} left out, for the answer lies behind the last token kept"
     if record["truncated_rows"]:
         yield f"{counted(record['truncated_rows'], 'row')} lost the end, after {record['max_length']} tokens"
+    if record["endless_rows"]:
+        yield ENDLESS.format(counted(record["endless_rows"], "chat"))
     if record["also_held_out"]:
         yield f"{counted(record['also_held_out'], 'row')} not trained on, equal to held-out ones"
 
@@ -106,6 +109,7 @@ def _domain(name: str, rows: Rows, tokenizer: Any, recipe: Recipe, limits: Limit
         "held_out_sha256": data_hash(held_rows),
         "also_held_out": len(rows) - len(train_rows) - len(held_rows),
         "truncated_rows": sum(example.truncated for example in train + held_out),
+        "endless_rows": sum(example.endless for example in train + held_out),
         "cut_rows": len(train_rows) + len(held_rows) - len(train) - len(held_out),
         "train_tokens": sum(len(example.input_ids) for example in train),
     }

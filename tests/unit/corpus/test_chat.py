@@ -225,6 +225,21 @@ def test_the_row_s_own_line_is_named(tokenizer):
         encode([row], tokenizer, 10)
 
 
+@pytest.mark.parametrize(
+    ("template", "endless"),
+    [(PLAIN, False), ("{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}", True)],
+)
+def test_a_template_that_closes_no_turn_is_known_by_it(tokenizer, template, endless):
+    tokenizer.chat_template = template
+    (example,) = encode([chat(*CHAT)], tokenizer, 1000)
+    assert example.endless is endless
+
+
+def test_text_ends_with_the_end_of_sequence_and_is_never_endless(tokenizer):
+    (example,) = encode([Row(prompt="a", completion="b")], tokenizer, 1000)
+    assert not example.endless
+
+
 SHIPPED = Path((importlib.util.find_spec("trl") or pytest).origin or "").parent / "chat_templates"
 TEMPLATES = sorted(path.stem for path in SHIPPED.glob("*.jinja"))
 # They take lists of parts, and no plain text.
@@ -339,3 +354,23 @@ def test_a_chat_whose_every_answer_is_taken_out_is_no_row_and_a_mark_stays_when_
     assert data_hash([row]) != data_hash(
         [row_of({"messages": [*answered[:1], {**answered[1], "weight": 1}, answered[2]]})]
     )
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if name in PARTS_ONLY])
+def test_templates_that_take_parts_alone_are_refused_with_an_advice_that_works(tokenizer, name):
+    tokenizer.chat_template = (SHIPPED / f"{name}.jinja").read_text()
+    with pytest.raises(BadInput) as caught:
+        encode([chat(*TURNS)], tokenizer, 10_000)
+    assert '[{"type": "text", "text": "..."}]' in caught.value.fix
+    parts = [{"role": r, "content": [{"type": "text", "text": text}]} for r, text in TURNS]
+    (example,) = encode([row_of({"messages": parts})], tokenizer, 10_000)
+    learned = tokenizer.decode([label for label in example.labels if label >= 0])
+    assert all(text.strip() in learned for role, text in TURNS if role == "assistant")
+
+
+@pytest.mark.parametrize("name", [name for name in TEMPLATES if not name.startswith(PARTS_ONLY)])
+def test_of_the_templates_that_trl_ships_two_learn_no_end_of_a_turn(tokenizer, name):
+    tokenizer.chat_template = (SHIPPED / f"{name}.jinja").read_text()
+    (example,) = encode([chat(*TURNS)], tokenizer, 10_000)
+    # That of diffusion models marks the words alone.
+    assert example.endless == (name in ("glm4moe", "diffusion_gemma_training"))

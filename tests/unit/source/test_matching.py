@@ -73,3 +73,28 @@ def test_addresses_of_an_adapter_find_a_base_under_a_prefix() -> None:
         {a: address_place(a, (8, 4)) for a in wanted}, {a: address_place(a, (4, 8)) for a in held}
     )
     assert found == dict(zip(wanted, held, strict=True))
+
+
+def test_blocks_meet_whatever_their_list_is_called() -> None:
+    old = {f"vision_model.encoder.layers.{k}.mlp.fc1.weight": (6, 4) for k in range(3)}
+    new = {f"model.vision_tower.encoder.layer.{k}.mlp.fc1.weight": (6, 4) for k in range(3)}
+    assert pairs(new, old) == dict(zip(new, old, strict=True))
+
+
+def test_lists_of_blocks_that_fit_several_or_hold_other_blocks_are_not_guessed_between() -> None:
+    blocks = {f"{k}.mlp.fc1.weight": (6, 4) for k in range(2)}
+    one = {f"tower.layers.{name}": shape for name, shape in blocks.items()}
+    two = {f"{side}.blocks.{name}": shape for name, shape in blocks.items() for side in ("left", "right")}
+    assert pairs(one, two) == {}
+    longer = {f"side.blocks.{k}.mlp.fc1.weight": (6, 4) for k in range(3)}
+    assert pairs(one, longer) == {}
+
+
+def test_parameters_with_older_names_are_those_that_a_loader_renames() -> None:
+    old = {"bert.LayerNorm.gamma": (4,), "bert.LayerNorm.beta": (4,), "a.conv.weight_g": (1, 1, 4)}
+    new = {
+        "bert.LayerNorm.weight": (4,),
+        "bert.LayerNorm.bias": (4,),
+        "a.conv.parametrizations.weight.original0": (1, 1, 4),
+    }
+    assert pairs(new, old) == dict(zip(new, old, strict=True))

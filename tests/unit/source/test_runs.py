@@ -414,3 +414,33 @@ def test_a_folder_of_files_whose_names_number_nothing_is_refused_with_their_name
     with pytest.raises(BadInput, match=r"number no steps[\s\S]*early.safetensors, late.safetensors"):
         find_runs([(None, str(tmp_path / "out"))])
     assert steps_of(*paths) == [[1, 2]]
+
+
+def in_epochs(folder: Path, epochs: dict[int, tuple[int, ...]]) -> list[Path]:
+    """Checkpoints of steps in folders of epochs."""
+    paths = [folder / f"epoch_{epoch}" / f"step_{step}" for epoch, steps in epochs.items() for step in steps]
+    for path in paths:
+        path.mkdir(parents=True)
+        save_file({"w": np.ones((2, 2), dtype=np.float32)}, path / "adapter_model.safetensors")
+    return paths
+
+
+def test_steps_within_folders_of_epochs_are_one_run_in_the_order_of_the_steps(tmp_path: Path) -> None:
+    paths = in_epochs(tmp_path / "run", {0: (50, 100), 1: (150,), 10: (200,), 2: (160,)})
+    (run,) = find_runs([(None, str(tmp_path / "run"))])
+    assert [c.step for c in run.checkpoints] == [50, 100, 150, 160, 200]
+    assert (run.label, run.order) == ("run", "steps as the names epoch_#/step_# number them")
+    (named,) = find_runs([(None, str(path)) for path in paths])
+    assert [c.step for c in named.checkpoints] == [50, 100, 150, 160, 200]
+
+
+def test_steps_that_begin_anew_in_every_epoch_are_runs_of_their_own_and_one_where_they_are_named(
+    tmp_path: Path,
+) -> None:
+    paths = in_epochs(tmp_path, {0: (50, 100), 1: (50, 100)})
+    runs = find_runs([(None, str(tmp_path))])
+    assert [run.label for run in runs] == ["epoch_0", "epoch_1"]
+    assert all("steps-begin-anew" in {notice.slug for notice in run.notices} for run in runs)
+    (named,) = find_runs([(None, str(path)) for path in paths])
+    assert [c.path for c in named.checkpoints] == paths
+    assert "order in which the 4 were named" in named.order

@@ -43,6 +43,7 @@ _PARAMETERS = (
     click.option(
         "--base", hidden=True, expose_value=False, callback=_meant_start, help="None here; --start is meant."
     ),
+    click.option("--align-vocab", is_flag=True, help="Follow the rows that resized vocabularies share."),
     click.option("--fps", type=_Number(0.1, 50), help="Frames shown a second [default: 4]."),
     click.option(
         "--hold", type=_Number(0, 60), default=2.0, show_default=True, help="Seconds the last frame stands."
@@ -56,7 +57,7 @@ def _measure(asked: Asked) -> "Study":
     # Deferred: --help must not load the numeric libraries.
     from tunescope.questions.trajectory.study import trajectory
 
-    names = ("start", "fps", "hold", "hash_all")
+    names = ("start", "align_vocab", "fps", "hold", "hash_all")
     options: dict[str, Any] = {name: asked[name] for name in names}
     return trajectory(*asked["runs"], scale=parse_scales(asked["scale"]), tell=asked.tell, **options)
 

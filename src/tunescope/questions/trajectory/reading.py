@@ -8,31 +8,34 @@ from typing import Any
 import polars as pl
 
 from tunescope.address import Address, component_names
-from tunescope.errors import BadInput, Notice
+from tunescope.errors import Notice
 from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.captured import recorded_rows, recording_notices
 from tunescope.questions.trajectory.course import follow_whole
+from tunescope.questions.trajectory.differing import differences, refuse_mixture, refuse_unrelated
 from tunescope.questions.trajectory.motion import Moments, Motion, follow
 from tunescope.questions.trajectory.renamed import fitted, paired
 from tunescope.questions.trajectory.stacked import batches, follow_together
+from tunescope.questions.trajectory.vocabulary import all_addresses, common_rows, last_shape, resized_since
 from tunescope.source.checkpoints import Saved, open_checkpoint
 from tunescope.source.training_run import Checkpoint, Run
-from tunescope.study.finding import named
 from tunescope.table import dtypes
 
 
 def motion_of(
-    run: Run, start: Path | None = None, scale: float | None = None
+    run: Run, start: Path | None = None, scale: float | None = None, align_vocab: bool = False
 ) -> tuple[pl.DataFrame, list[Notice]]:
     """The motion of one run from its capture or its checkpoints, and what was noticed while reading.
 
-    `scale` is that of adapters that do not say theirs.
+    `scale` is that of adapters that do not say theirs; `align_vocab` follows tables of several lengths over
+    the rows that all have.
     """
     if run.capture:
         frame = _captured(run)
         return frame, recording_notices(run, frame["step"])
     opened = [open_checkpoint(checkpoint.weights, scale) for checkpoint in run.checkpoints]
-    return _from_checkpoints(run, opened, None if start is None else open_checkpoint(start, scale))
+    begun = None if start is None else open_checkpoint(start, scale)
+    return _from_checkpoints(run, opened, begun, align_vocab)
 
 
 def _captured(run: Run) -> pl.DataFrame:
@@ -62,13 +65,16 @@ def _families(frame: pl.DataFrame) -> dict[str, str]:
 
 
 def _from_checkpoints(
-    run: Run, opened: Sequence[Saved], start: Saved | None
+    run: Run, opened: Sequence[Saved], start: Saved | None, align_vocab: bool
 ) -> tuple[pl.DataFrame, list[Notice]]:
-    _refuse_mixture(run, opened)
+    refuse_mixture(run, opened)
     opened, renamed = paired(run, opened)
     start, said = fitted(run, opened, start)
-    _refuse_unrelated(run, opened, start)
-    addresses = list(dict.fromkeys(address for saved in opened for address in saved.weights))
+    if align_vocab:
+        opened, start = common_rows(opened, start)
+    refuse_unrelated(run, opened, start)
+    resized = resized_since(opened, start)
+    addresses = [address for address in all_addresses(opened) if address not in resized]
     names = dict(zip(addresses, component_names(addresses), strict=True))
     of_checkpoint = [_of_checkpoint(checkpoint) for checkpoint in run.checkpoints]
     together = _followed_together(addresses, opened) if start is None else {}
@@ -79,13 +85,13 @@ def _from_checkpoints(
             beside = keys | of_checkpoint[motion.index]
             rows += [_row(beside, f, m, motion) for f, m in motion.factors.items()]
     frame = layers.frame(rows).sort("step", maintain_order=True)
-    return _keyed(frame, run), [*renamed, *said, *_notices(opened)]
+    return _keyed(frame, run), [*renamed, *said, *differences(run, opened, start)]
 
 
 def _followed(address: Address, opened: Sequence[Saved], start: Saved | None) -> Iterator[Motion]:
     """The motion of one weight over the checkpoints in which it has the shape that it has at the end."""
     weights = [saved.weights.get(address) for saved in opened]
-    shape = _last_shape(address, opened)
+    shape = last_shape(address, opened)
     openers = [w.open if w is not None and w.shape == shape else None for w in weights]
     origin = None if start is None else start.weights.get(address)
     present = [w for w in weights if w is not None and w.shape == shape]
@@ -110,10 +116,6 @@ def _followed_together(addresses: Sequence[Address], opened: Sequence[Saved]) ->
         followed = follow_together([[saved.weights[a].open for saved in opened] for a in members])
         found |= {a: motions for a, motions in zip(members, followed, strict=True) if motions is not None}
     return found
-
-
-def _last_shape(address: Address, opened: Sequence[Saved]) -> tuple[int, ...]:
-    return next(saved.weights[address].shape for saved in reversed(opened) if address in saved.weights)
 
 
 def _of_weight(address: Address, name: str) -> dict[str, Any]:
@@ -159,61 +161,3 @@ def _row(beside: Mapping[str, Any], factor: str, of: tuple[Moments, str], motion
 
 def _latest(logged: Mapping[int, float]) -> float | None:
     return logged[max(logged)] if logged else None
-
-
-def _refuse_mixture(run: Run, opened: Sequence[Saved]) -> None:
-    kinds = {saved.kind for saved in opened}
-    if len(kinds) > 1:
-        first = {
-            saved.kind: c.path.name
-            for saved, c in zip(reversed(opened), reversed(run.checkpoints), strict=True)
-        }
-        raise BadInput(
-            "mixed-checkpoints",
-            "the folder holds checkpoints of adapters and of whole models",
-            file=run.folder,
-            expected="checkpoints of one kind",
-            found=", ".join(f"{name} ({kind})" for kind, name in sorted(first.items())),
-            fix="keep one kind, or name the checkpoints one by one",
-        )
-
-
-def _refuse_unrelated(run: Run, opened: Sequence[Saved], start: Saved | None) -> None:
-    if start is None:
-        return
-    trained = {address for saved in opened for address in saved.weights}
-    shared = [address for address in trained if address in start.weights]
-    other = [a for a in shared if start.weights[a].shape != _last_shape(a, opened)]
-    if shared and not other:
-        return
-    raise BadInput(
-        "start-unrelated",
-        "the start that was given is not this run's",
-        file=run.folder,
-        tensor=None if not other else component_names(other)[0],
-        expected=f"{opened[0].kind} weights" if not other else _last_shape(other[0], opened),
-        found=f"{start.kind} weights of other modules" if not other else start.weights[other[0]].shape,
-        fix="give the adapter as it was initialised, or the base of a full fine-tune",
-    )
-
-
-def _notices(opened: Sequence[Saved]) -> list[Notice]:
-    found = [n for saved in opened for n in saved.notices]
-    everything = list(dict.fromkeys(address for saved in opened for address in saved.weights))
-    lacking = [a for a in everything if any(a not in saved.weights for saved in opened)]
-    changed = [
-        a
-        for a in everything
-        if any(a in saved.weights and saved.weights[a].shape != _last_shape(a, opened) for saved in opened)
-    ]
-    if lacking:
-        text = f"not in every checkpoint, and followed where they are: {_few(lacking)}"
-        found.append(Notice("weights-differ", text))
-    if changed:
-        text = f"of another shape in other checkpoints, which are other models then: {_few(changed)}"
-        found.append(Notice("shapes-differ", text))
-    return list(dict.fromkeys(found))
-
-
-def _few(addresses: Sequence[Address]) -> str:
-    return f"{named(component_names(addresses))} ({len(addresses)} in all)"

@@ -36,6 +36,7 @@ def trajectory(
     *runs: Any,
     start: str | Path | None = None,
     scale: Mapping[str, float] | None = None,
+    align_vocab: bool = False,
     fps: float | None = None,
     hold: float = 2.0,
     hash_all: bool = False,
@@ -45,7 +46,8 @@ def trajectory(
 
     `runs` are folders that `finetune` or `TrainingCapture` wrote, folders of such runs, any folder of
     checkpoints, each optionally `LABEL=…`, or what `finetune` returned; checkpoints count from `start`
-    where it is given, and `scale` maps labels to the scale of adapters that do not say theirs.
+    where it is given, `scale` maps labels to the scale of adapters that do not say theirs, and `align_vocab`
+    follows tables whose vocabulary was resized over the rows that all have.
     `study.table` has a row per run, step, weight and factor with the statistics of Δ. Animations show `fps`
     frames a second (four) and hold the last one for `hold` seconds. Raises
     `Missing` and `BadInput` as `find_runs` does, and for captures and checkpoints that cannot be read.
@@ -54,7 +56,7 @@ def trajectory(
     found = find_runs([parse_spec(spec) for spec in arguments["runs"]])
     scales = dict(scale or {})
     check_scaled(scales, [run.label for run in found])
-    motion, notices = _motion(found, None if start is None else Path(start), scales, tell)
+    motion, notices = _motion(found, None if start is None else Path(start), scales, align_vocab, tell)
     towers = layers.by_tower(motion)
     by_step, norms, by_layer = layers.by_step(motion), layers.norms_by_layer(towers), layers.by_layer(towers)
     frames = {
@@ -78,13 +80,13 @@ def _place(run: Any) -> str:
 
 
 def _motion(
-    runs: Sequence[Run], start: Path | None, scales: Mapping[str, float], tell: Tell
+    runs: Sequence[Run], start: Path | None, scales: Mapping[str, float], align_vocab: bool, tell: Tell
 ) -> tuple[pl.DataFrame, list[tuple[str, Notice]]]:
     parts: list[pl.DataFrame] = []
     notices: list[tuple[str, Notice]] = []
     for done, run in enumerate(runs):
         tell("reading runs", done, len(runs))
-        frame, noticed = motion_of(run, start, scales.get(run.label))
+        frame, noticed = motion_of(run, start, scales.get(run.label), align_vocab)
         parts.append(frame)
         notices += [(run.label, notice) for notice in (*run.notices, *noticed)]
     return pl.concat(parts), notices

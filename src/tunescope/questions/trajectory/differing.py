@@ -1,0 +1,104 @@
+"""What differs between the checkpoints of a run, and its start: refused, or said."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from tunescope.address import Address, component_names
+from tunescope.errors import BadInput, Notice
+from tunescope.questions.trajectory.vocabulary import all_addresses, last_shape, resized_since
+from tunescope.source.checkpoints import Saved
+from tunescope.source.training_run import Run
+from tunescope.study.finding import named
+from tunescope.words import counted
+
+# Its ranks are given up one by one, and its scale with them.
+_SHRINKS = "adalora"
+
+
+def refuse_mixture(run: Run, opened: Sequence[Saved]) -> None:
+    """Refuse checkpoints of which some are adapters and some whole models."""
+    kinds = {saved.kind for saved in opened}
+    if len(kinds) > 1:
+        first = {
+            saved.kind: c.path.name
+            for saved, c in zip(reversed(opened), reversed(run.checkpoints), strict=True)
+        }
+        raise BadInput(
+            "mixed-checkpoints",
+            "the folder holds checkpoints of adapters and of whole models",
+            file=run.folder,
+            expected="checkpoints of one kind",
+            found=", ".join(f"{name} ({kind})" for kind, name in sorted(first.items())),
+            fix="keep one kind, or name the checkpoints one by one",
+        )
+
+
+def refuse_unrelated(run: Run, opened: Sequence[Saved], start: Saved | None) -> None:
+    """Refuse a start without any of the run's weights, or with one of another shape; tables may be longer."""
+    if start is None:
+        return
+    resized = resized_since(opened, start)
+    shared = [a for a in all_addresses(opened) if a in start.weights and a not in resized]
+    other = [a for a in shared if start.weights[a].shape != last_shape(a, opened)]
+    if shared and not other:
+        return
+    raise BadInput(
+        "start-unrelated",
+        "the start that was given is not this run's",
+        file=run.folder,
+        tensor=None if not other else component_names(other)[0],
+        expected=f"{opened[0].kind} weights" if not other else last_shape(other[0], opened),
+        found=f"{start.kind} weights of other modules" if not other else start.weights[other[0]].shape,
+        fix="give the adapter as it was initialised, or the base of a full fine-tune",
+    )
+
+
+def differences(run: Run, opened: Sequence[Saved], start: Saved | None) -> list[Notice]:
+    """What to say of weights that some checkpoints lack, have in another shape, or scale otherwise."""
+    found = [n for saved in opened for n in saved.notices]
+    everything = all_addresses(opened)
+    lacking = [a for a in everything if any(a not in saved.weights for saved in opened)]
+    changed = [
+        a
+        for a in everything
+        if any(a in saved.weights and saved.weights[a].shape != last_shape(a, opened) for saved in opened)
+    ]
+    if lacking:
+        text = f"not in every checkpoint, and followed where they are: {_few(lacking)}"
+        found.append(Notice("weights-differ", text))
+    if changed:
+        text = f"of another shape in other checkpoints, which are other models then: {_few(changed)}"
+        found.append(Notice("shapes-differ", text))
+    if resized := resized_since(opened, start):
+        text = (
+            f"of another length at the start, and not followed: {_few(list(resized))}; --align-vocab follows "
+            "the rows that all have"
+        )
+        found.append(Notice("vocabulary-resized", text))
+    return list(dict.fromkeys([*found, *_rescaled(run, opened)]))
+
+
+def _rescaled(run: Run, opened: Sequence[Saved]) -> list[Notice]:
+    """Neighbouring checkpoints whose settings scale one update otherwise, or give it another rank."""
+    found = []
+    names = [checkpoint.path.name for checkpoint in run.checkpoints]
+    for (one, before), (other, after) in pairwise(zip(names, opened, strict=True)):
+        both = [(w, after.weights[a]) for a, w in before.weights.items() if a in after.weights]
+        pairs = [
+            (a, b) for a, b in both if not a.whole and not b.whole and _SHRINKS not in (a.method, b.method)
+        ]
+        scaled = [
+            (a.scale, b.scale) for a, b in pairs if None not in (a.scale, b.scale) and a.scale != b.scale
+        ]
+        ranked = [(a.rank, b.rank) for a, b in pairs if None not in (a.rank, b.rank) and a.rank != b.rank]
+        changes = [f"scale alpha/r from {a:g} to {b:g}" for a, b in dict.fromkeys(scaled)]
+        changes += [f"rank from {a} to {b}" for a, b in dict.fromkeys(ranked)]
+        if changes:
+            count = counted(len(scaled) or len(ranked), "module")
+            text = f"{named(changes)} in {count}: between {one} and {other} the adapter's settings change"
+            found.append(Notice("settings-changed", f"{text}, and ‖ΔW‖ with them"))
+    return found
+
+
+def _few(addresses: Sequence[Address]) -> str:
+    return f"{named(component_names(addresses))} ({len(addresses)} in all)"
