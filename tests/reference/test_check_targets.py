@@ -164,3 +164,18 @@ def test_a_kernels_factors_do_not_fit_a_matrix_as_peft_says(adapter: Path, base:
     table = tunescope.check(adapter, base=base).table.to_polars()
     assert table["status"].unique().to_list() == ["shape_differs"]
     assert "reshape" in table["remedy"][0]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("spans", "absent"), [([[0, 2]], 0), ([[0, 2], [0, 2]], 6)])
+def test_layers_that_are_replicated_and_not_in_the_file_are_those_that_peft_finds_missing(
+    spans: list[list[int]], absent: int, adapter: Path, base: Path
+) -> None:
+    folder = edited(adapter, {"layer_replication": spans})
+    assert len(loaded(folder, base)) == 6
+    kinds = {finding.kind: finding for finding in tunescope.check(folder, base=base).findings}
+    assert ("targets_absent" in kinds) is bool(absent)
+    if absent:
+        modules = kinds["targets_absent"].evidence["modules"]
+        assert len(modules) == absent
+        assert all(f".layers.{2 if '.2.' in module else 3}." in module for module in modules)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,18 @@ def is_head(module: str) -> bool:
     (True, False)
     """
     return _HEAD.search(module) is not None
+
+
+def says_untied(module: str, config: Mapping[str, Any]) -> bool:
+    """Whether a model's config says of a head that it is no table again; a tower's own config comes first.
+
+    >>> whole = {"tie_word_embeddings": False, "decoder": {"model_type": "bert"}}
+    >>> says_untied("lm_head", whole), says_untied("decoder.cls.predictions.decoder", whole)
+    (True, False)
+    """
+    tower = config.get(module.partition(".")[0])
+    held = tower if isinstance(tower, Mapping) else config
+    return held.get("tie_word_embeddings") is False
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from tunescope.questions.check.wrapping import as_peft_wraps, not_in_file
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
 from tunescope.source.replication import replicated
-from tunescope.source.tied import is_head
+from tunescope.source.tied import is_head, says_untied
 from tunescope.words import counted
 
 # How many leading parts of a name may stand for something else in the base.
@@ -91,7 +91,7 @@ def _looked_up(place: Place, base: BaseNames, by_place: Mapping[Address, str], s
 
 def _tied(one: Wanted, base: BaseNames) -> str | None:
     """The table that a head without a weight in the files is tied to, where exactly one fits it."""
-    if not is_head(one.module) or base.config.get("tie_word_embeddings") is False:
+    if not is_head(one.module) or says_untied(one.module, base.config):
         return None
     tables = [n for n, shape in base.shapes.items() if shape == one.shape and parse(n).component == "EMBED"]
     return tables[0] if len(tables) == 1 else None

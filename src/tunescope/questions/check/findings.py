@@ -133,7 +133,7 @@ def _width(label: str, wrong: Sequence[Place], found: Sequence[Place]) -> Iterat
     if tables:
         text = f"The vocabulary of {label} and of the base differ in size ({tables[0].remedy})."
         yield Finding("vocabulary_resized", text, (label,), evidence=_shapes(tables[0]), severity="warning")
-    rest = [place for place in differing if place not in tables]
+    rest = [p for p in differing if p not in tables and (p.found is None or not _same_sizes(p))]
     if rest and 2 * len(rest) > len(found):
         first = rest[0]
         text = (
@@ -141,6 +141,11 @@ def _width(label: str, wrong: Sequence[Place], found: Sequence[Place]) -> Iterat
             f"{spelled(first.wanted.shape)}, the base has {spelled(first.found)}."
         )
         yield Finding("wrong_width", text, (label,), evidence=_shapes(first), severity="warning")
+
+
+def _same_sizes(place: Place) -> bool:
+    """Whether a layer has the sizes that its factors ask for, so that its width is right."""
+    return [size for size in place.wanted.shape if size] == list(place.found or ())
 
 
 def _shapes(place: Place) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from tunescope.questions.check.base import BaseNames
-from tunescope.questions.check.loader_table import loaded_names
+from tunescope.source.loader_names import loaded_names
 from tunescope.source.opened import Source
 
 _LANGUAGE = (

@@ -1,5 +1,7 @@
 """What an update calls the weight that it changes, and by which rule its scale applies."""
 
+import re
+
 from tunescope.delta import Delta
 from tunescope.source.formats.litgpt import NAME as LITGPT
 from tunescope.source.formats.megatron import NAME as MEGATRON
@@ -11,6 +13,8 @@ BY_PLACE = ("kohya", "control-lora", "first-sd", "diffusers", "gguf", "torchtune
 
 
 STORED = "1: stored whole"
+# `experts.3`, `experts.gate_up_projs.3`, or `experts.expert_3` of Switch Transformers.
+_NUMBER = re.compile(r"(?:^|[._])\d+(?:\.|$)")
 
 
 def module_name(delta: Delta) -> str:
@@ -27,7 +31,7 @@ def module_name(delta: Delta) -> str:
 
 def _numbered(module: str) -> bool:
     """Whether the name itself holds an expert's number, so that the expert has a module of its own."""
-    return any(part.isdigit() for part in module.partition("expert")[2].split("."))
+    return _NUMBER.search(module.partition("expert")[2]) is not None
 
 
 def candidates(module: str) -> tuple[str, ...]:

@@ -43,10 +43,9 @@ def target_findings(source: Source, found: Sequence[Place], base: BaseNames) -> 
 
 def _judged(source: Source, found: Sequence[Place]) -> bool:
     config = source.config
-    # AdaLoRA prunes modules; replicated layers are none of the base's.
-    special = config.get("peft_type") == "ADALORA" or config.get("layer_replication")
     stated = config.get("target_modules") or config.get("target_parameters")
-    known = source.format == "peft" and bool(stated) and not special
+    # AdaLoRA prunes modules.
+    known = source.format == "peft" and bool(stated) and config.get("peft_type") != "ADALORA"
     return known and bool(found) and all(p.fault != "base" or p.status == "attached" for p in found)
 
 
@@ -59,7 +58,7 @@ def _is_targeted(name: str, config: Mapping[str, Any], base: BaseNames) -> bool:
     # Stacked experts are parameters of no module; loaders fuse numbered ones, and leave out layers that only
     # predict tokens ahead.
     stacked = len(base.shapes[name]) == 3 and "expert" in module
-    if stacked or address.expert is not None or _is_left_out(module, address, base.config):
+    if stacked or address.expert is not None or _is_left_out(module, address, base.config, config):
         return False
     targets = config["target_modules"]
     linear = isinstance(targets, str) and targets.lower() == ALL_LINEAR
@@ -77,9 +76,12 @@ def _option(config: Mapping[str, Any]) -> str:
     return "target_parameters" if config.get("target_parameters") else "target_modules"
 
 
-def _is_left_out(module: str, address: Address, config: Mapping[str, Any]) -> bool:
+def _is_left_out(
+    module: str, address: Address, config: Mapping[str, Any], adapter: Mapping[str, Any]
+) -> bool:
     inner = config.get("text_config")
     held = [config, inner if isinstance(inner, Mapping) else {}]
     counts = [of["num_hidden_layers"] for of in held if isinstance(of.get("num_hidden_layers"), int)]
     beyond = bool(counts) and address.layer is not None and address.layer >= max(counts)
+    beyond = beyond and not adapter.get("layer_replication")
     return beyond or "mtp" in module.split(".")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tunescope.questions.check.loader_table import loaded_names
+from tunescope.source.loader_names import loaded_names
 
 KIMI = {"architectures": ["Kimi_K25ForConditionalGeneration"], "model_type": "kimi_k25"}
 BLOCK = "vision_tower.encoder.blocks.3."
@@ -14,7 +14,7 @@ LAYER = "model.vision_tower.layers.3."
 
 
 def table() -> Any:
-    return json.loads((files("tunescope.questions.check") / "loader_names.json").read_text(encoding="utf-8"))
+    return json.loads((files("tunescope.source") / "loader_names.json").read_text(encoding="utf-8"))
 
 
 def test_a_class_without_rules_has_no_other_names() -> None:
