@@ -40,7 +40,21 @@ def test_peft_names_without_a_config_are_refused(adapter: Made) -> None:
     assert "adapter_config.json" in str(error.file)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "null", "\ufeff[1]", '{"lora_alpha": 4, "lora_alpha": 400}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "5",
+        "NaN",
+        "\0",
+        "[" * 10**5,
+        "null",
+        "\ufeff[1]",
+        '{"lora_alpha": 4, "lora_alpha": 400}',
+    ],
+)
 def test_a_config_that_is_no_object_is_refused_with_its_path(adapter: Made, text: str) -> None:
     folder = adapter()
     (folder / "adapter_config.json").write_text(text)

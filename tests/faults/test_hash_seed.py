@@ -1,4 +1,4 @@
-"""The order in which Python hashes texts is another in every process; what is written is not."""
+"""The order in which Python hashes texts, the zone of the clock and the number of threads: the same bytes."""
 
 import os
 import subprocess
@@ -20,16 +20,18 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("command", ["norms", "subspace", "check", "verify", "trajectory"])
-def test_any_hash_seed_gives_the_same_bytes(inputs: Path, tmp_path: Path, command: str) -> None:
+def test_any_hash_seed_time_zone_and_number_of_threads_give_the_same_bytes(
+    inputs: Path, tmp_path: Path, command: str
+) -> None:
     written = []
-    for seed in ("0", "1", "4"):
+    for seed, zone, threads in (("0", "UTC", "1"), ("1", "Asia/Tokyo", "2"), ("4", "America/Lima", "3")):
         place = tmp_path / seed
         place.mkdir()
         arguments = map(str, COMMANDS[command].arguments(inputs, Path("study")))
         ran = subprocess.run(
             [sys.executable, "-m", "tunescope", *arguments],
             cwd=place,
-            env={**os.environ, "PYTHONHASHSEED": seed},
+            env={**os.environ, "PYTHONHASHSEED": seed, "TZ": zone, "OMP_NUM_THREADS": threads},
             capture_output=True,
             text=True,
             check=False,

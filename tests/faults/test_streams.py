@@ -15,8 +15,8 @@ import pytest
 def tunescope() -> Callable[..., Any]:
     """`tunescope(argument, …, shell=">&-")` runs the command in a process of its own."""
 
-    def run(*arguments: str | Path, encoding: str = "utf-8", shell: str = "") -> Any:
-        environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    def run(*arguments: str | Path, encoding: str = "utf-8", shell: str = "", **around: str) -> Any:
+        environment = {**os.environ, "PYTHONIOENCODING": encoding, **around}
         script = f'exec "$0" "$@" {shell}'
         command = ["sh", "-c", script, sys.executable, "-m", "tunescope", *map(str, arguments)]
         return subprocess.run(command, capture_output=True, env=environment, check=False)
@@ -58,3 +58,18 @@ def test_a_study_is_whole_though_stdin_stdout_and_stderr_are_closed(
     ran = tunescope("norms", source, "-o", out, shell="<&- >&- 2>&-")
     assert ran.returncode == 0
     assert json.loads((out / "study.json").read_text())["files"]
+
+
+def test_a_path_of_spaces_emoji_and_many_letters_is_a_path(
+    tunescope: Callable[..., Any], adapter: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Also where the system says that all text is ASCII."""
+    place = tmp_path / "my models \U0001f600" / "\u6a21\u578b & co" / ("long " * 40)
+    place.parent.mkdir(parents=True)
+    adapter().rename(place)
+    ran = tunescope(
+        "norms", place, "-o", place.parent / "o u t", encoding="ascii", LC_ALL="C", PYTHONUTF8="0"
+    )
+    assert ran.returncode == 0, ran.stderr
+    record = json.loads((place.parent / "o u t" / "study.json").read_text(encoding="utf-8"))
+    assert record["sources"][0]["location"] == str(place)

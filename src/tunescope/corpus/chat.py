@@ -13,7 +13,13 @@ from typing import Any
 
 from tunescope.corpus.frames import Frame, begun, ended
 from tunescope.corpus.parts import Forms, Message, is_learned, like, record, spoken
-from tunescope.corpus.rendering import SECONDS, EndlessTemplate, bounded_rendering, template_errors
+from tunescope.corpus.rendering import (
+    SECONDS,
+    EndlessTemplate,
+    bounded_rendering,
+    require_bounded,
+    template_errors,
+)
 from tunescope.errors import BadInput, printable
 from tunescope.words import counted
 
@@ -123,7 +129,7 @@ class ChatTemplate:
             text: str = self._tokenizer.apply_chat_template(
                 [record(message) for message in messages], tokenize=False, add_generation_prompt=prompted
             )
-        return text
+        return require_bounded(text, sum(len(spoken(message["content"])) for message in messages))
 
     def _content(self, messages: Sequence[Message], turn: int, text: str, row: int) -> Span:
         """Where the content of a turn stands: what differs once another content is rendered."""

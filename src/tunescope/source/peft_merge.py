@@ -4,6 +4,7 @@ OFT, IA³, HRA, DoRA and their like multiply or rotate W; PEFT is their definiti
 `torch.nn.Linear` of its own: no class of the model is built, and one weight is held at a time.
 """
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from tunescope.delta import Dense
 from tunescope.errors import BadInput, UsageError, raised_by
 from tunescope.extras import needed_by
 from tunescope.source.files.tensors import LazyTensor
+from tunescope.source.tuners.patterns import fits, is_soon_done
 
 Float32 = NDArray[np.float32]
 # Fields that would make PEFT look for other modules, other files, or a model of a task.
@@ -151,6 +153,12 @@ def _settings(config: Mapping[str, Any], module: str, known: set[str]) -> dict[s
     """The config's fields that PEFT knows, of which this module is the only target."""
     given = {key: value for key, value in {**config, **_LEFT_OUT}.items() if key in known}
     given["target_modules"] = [module]
+    for key in ("rank_pattern", "alpha_pattern"):
+        patterns = given.get(key) or {}
+        if not all(is_soon_done(pattern, module) for pattern in patterns):
+            # As PEFT would match them, but within bounds.
+            meant = [value for pattern, value in patterns.items() if fits(pattern, module, key)]
+            given[key] = {re.escape(module): value for value in meant[:1]}
     forward = config.get("feedforward_modules")
     if forward is not None:
         named = [forward] if isinstance(forward, str) else list(forward)

@@ -43,11 +43,11 @@ def _tried(command: str, asked: argparse.Namespace) -> dict[str, Any]:
         bench = Bench(command, Path(folder))
         for over in bench.over:
             counts.append(bench.points(over))
-            for fault, point in _chosen(counts[-1], asked):
-                tried += 1
-                if (found := bench.lost(fault, point, over)) is not None:
-                    lost += 1
-                    print(found, flush=True)
+            chosen = _chosen(counts[-1], asked)
+            tried += len(chosen)
+            for found in bench.struck(chosen, over):
+                lost += 1
+                print(found, flush=True)
             print(f"{command}{' over an earlier study' if over else ''}: {counts[-1]} points", flush=True)
     points = " and ".join(map(str, dict.fromkeys(counts)))
     return {"command": command, "points": points, "stride": asked.stride, "tried": tried, "lost": lost}

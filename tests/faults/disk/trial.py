@@ -3,23 +3,20 @@
 import contextlib
 import importlib
 import json
-import os
 import shutil
 import sys
-import traceback
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-import tunescope
 import tunescope.demo.family
-from tunescope.cli import main
 from tunescope.hashes import sha256_of
 
+from .branches import Branch, Branching, digest_of
 from .commands import COMMANDS, make_inputs
 from .pictures import drawn_in, write_as_drawn
+from .processes import forked, read, run
 from .shim import Shim
 
 # Exit codes by which an interrupted command may end; zero where the fault came when all was done.
@@ -51,8 +48,8 @@ class Bench:
         self._earlier = folder / "earlier"
         # What a sweep without a fault ends with, by file.
         self._straight: dict[str, str] = {}
-        # What faults left that the same command was seen to complete; the same bytes are completed again.
-        self._completed: set[tuple[str, ...]] = set()
+        # What is wrong with what faults left; the same bytes are judged alike again.
+        self._judged: dict[tuple[bool, str], str | None] = {}
         # The pictures of the run without a fault, which those with one write without drawing them again.
         self._pictures: dict[str, bytes] = {}
         forked(lambda: make_inputs(self._inputs))
@@ -100,35 +97,67 @@ class Bench:
                 importlib.import_module(name)
         return int(count)
 
+    def struck(self, chosen: Sequence[tuple[str, int]], over: bool) -> Iterator[Lost]:
+        """What is lost after each of these faults at these points, from one run of the command."""
+        for branch in self._branches(chosen, over):
+            if branch.code is None:
+                found = self.lost(branch.fault, branch.point, over)
+            else:
+                found = self._judge(branch, over, self._lefts / branch.left)
+            if found is not None:
+                yield found
+
     def lost(self, fault: str, point: int, over: bool) -> Lost | None:
-        """None where the fault is answered, the output whole or absent, and the same command completes it."""
-        before = self._begin(over)
+        """As `struck` of one fault, in a run of its own."""
+        self._begin(over)
         code = forked(lambda: self._run(Shim(fault, point), over))
-        if code not in _ENDS[fault] | {0}:
-            return Lost(self.command, fault, point, over, f"exit {code}")
-        left = (str(over), *self._left())
-        if left in self._completed:
-            return None
-        said = self._wrong(before)
-        if said is None:
-            self._completed.add(left)
-        return None if said is None else Lost(self.command, fault, point, over, said)
+        return self._judge(Branch(fault, point, code, digest_of(self._place)), over)
 
-    def _left(self) -> list[str]:
-        """Every path that is there, with what it holds."""
-        return [
-            f"{path.relative_to(self._place)} {sha256_of(path) if path.is_file() else ''}"
-            for path in sorted(self._place.rglob("*"))
-        ]
+    def _branches(self, chosen: Sequence[tuple[str, int]], over: bool) -> list[Branch]:
+        self._begin(over)
+        shutil.rmtree(self._lefts, ignore_errors=True)
+        self._lefts.mkdir()
+        wanted: dict[int, list[str]] = {}
+        for fault, point in chosen:
+            wanted.setdefault(point, []).append(fault)
+        record = self._lefts / "branches.json"
 
-    def _begin(self, over: bool) -> str | None:
-        """A fresh place, or one with an earlier study of another source; its record."""
+        def trunk() -> int:
+            shim = Branching(wanted, self._place, self._lefts)
+            code = self._run(shim, over)
+            if not shim.is_branch:
+                record.write_text(json.dumps([asdict(branch) for branch in shim.met]))
+            return code
+
+        code = forked(trunk)
+        assert code == 0, f"{self.command} whose branches were struck ends with {code}"
+        branches = [Branch(**met) for met in json.loads(record.read_text())]
+        assert len(branches) == len(chosen), f"{len(branches)} of {len(chosen)} points were reached"
+        return branches
+
+    def _judge(self, branch: Branch, over: bool, left: Path | None = None) -> Lost | None:
+        """None where the fault is answered, the output whole or absent, and the same command completes it.
+
+        What the fault left is in the place, or in the folder `left`.
+        """
+        lost = partial(Lost, self.command, branch.fault, branch.point, over)
+        if branch.code not in _ENDS[branch.fault] | {0}:
+            return lost(f"exit {branch.code}")
+        known = over, branch.left
+        if known not in self._judged:
+            if left is not None:
+                shutil.rmtree(self._place)
+                left.rename(self._place)
+            self._judged[known] = self._wrong(over)
+        said = self._judged[known]
+        return None if said is None else lost(said)
+
+    def _begin(self, over: bool) -> None:
+        """A fresh place, or one with an earlier study of another source."""
         shutil.rmtree(self._place, ignore_errors=True)
         self._place.mkdir()
-        if not over:
-            return None
-        shutil.copytree(self._earlier, self._out)
-        return self._record()
+        if over:
+            shutil.copytree(self._earlier, self._out)
 
     def _run(self, shim: Shim, over: bool) -> int:
         shim.install()
@@ -143,11 +172,11 @@ class Bench:
     def _out(self) -> Path:
         return self._place / "study"
 
-    def _record(self) -> str | None:
-        record = self._out / "study.json"
-        return record.read_text() if record.is_file() else None
+    @property
+    def _lefts(self) -> Path:
+        return self._inputs.parent / "lefts"
 
-    def _wrong(self, before: str | None) -> str | None:
+    def _wrong(self, over: bool) -> str | None:
         """What is wrong after the fault: the output, or what the same command makes of it."""
         if self._tried.makes == "sweep":
             return self._wrong_sweep()
@@ -155,15 +184,15 @@ class Bench:
             return self._wrong_page()
         if self._tried.makes == "demo":
             return self._wrong_demo()
-        now = self._record()
-        whole = now is None or forked(lambda: read(self._out)) == 0
-        if not whole or (now is None and self._out.exists() and any(self._out.iterdir())):
+        there = (self._out / "study.json").is_file()
+        whole = not there or forked(lambda: read(self._out)) == 0
+        if not whole or (not there and self._out.exists() and any(self._out.iterdir())):
             return f"the output is torn: {sorted(p.name for p in self._out.iterdir())}"
-        if before is not None and now is None:
+        if over and not there:
             return "the earlier study is gone"
-        if before is not None and (self._out / "notes.txt").read_text() != "kept":
+        if over and (self._out / "notes.txt").read_text() != "kept":
             return "a file of somebody else is gone"
-        again = forked(lambda: self._run(Shim("EIO", 0), over=now is not None))
+        again = forked(lambda: self._run(Shim("EIO", 0), over=there))
         if again != 0 or forked(lambda: read(self._out)) != 0:
             return f"the same command does not complete it: exit {again}"
         left = [p.name for p in self._place.iterdir() if p.name != "study"]
@@ -219,50 +248,3 @@ class Bench:
             **{str(p.relative_to(self._out)): sha256_of(p) for p in runs},
             **{str(p.relative_to(self._out)): "marked" for p in marked},
         }
-
-
-def run(arguments: list[Any]) -> int:
-    """The command line with these arguments; its exit code."""
-    sys.argv = ["tunescope", *map(str, arguments)]
-    try:
-        main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-
-
-def read(study: Path) -> int:
-    """Zero where the study is whole, every file as its record says."""
-    tunescope.read(study)
-    return 0
-
-
-def forked(work: Callable[[], int | None]) -> int:
-    """The exit code of some work in a process of its own (minus the signal that ended it).
-
-    A fork has everything imported already; the parent does no work of its own, so that it may.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    child = os.fork()
-    if child == 0:
-        with _silenced():
-            try:
-                code = work() or 0
-            except BaseException:
-                traceback.print_exc()
-                code = 99
-        os._exit(code)
-    status = os.waitpid(child, 0)[1]
-    return os.waitstatus_to_exitcode(status)
-
-
-@contextlib.contextmanager
-def _silenced() -> Iterator[None]:
-    target = os.open(os.environ.get("FAULTS_LOG", os.devnull), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    os.dup2(target, 1)
-    os.dup2(target, 2)
-    # In the child only, whose streams may be those of a test.
-    sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa: SIM115
-    yield
-    sys.stdout.flush()
-    sys.stderr.flush()

@@ -14,6 +14,7 @@ from tunescope.errors import BadInput, TunescopeError
 
 from .kinds import KINDS
 from .mutations import Change, draw
+from .odd import widened
 
 # Of a processor, which a busy machine does not lengthen, and by the clock for what waits.
 _COMPUTING, _WAITING = 30, 600
@@ -51,6 +52,7 @@ class Bench:
             warnings.simplefilter("ignore")
             self._victim = self.kind.make(self._folder)
         self._sound = self._victim.read_bytes()
+        self._ways = widened(self.kind.ways)
 
     def read(self) -> None:
         """Read the sound input as users do, whatever the libraries warn of."""
@@ -62,7 +64,7 @@ class Bench:
         """The sound bytes with the changes made one after the other."""
         data = self._sound
         for change in changes:
-            data = self.kind.ways[change.how](data, change)
+            data = self._ways[change.how](data, change)
         return data
 
     def answer(self, changes: Sequence[Change]) -> Finding | None:
@@ -101,7 +103,7 @@ class Bench:
     def try_some(self, dice: random.Random, count: int) -> Iterator[Finding]:
         """Findings among `count` damaged inputs."""
         for _ in range(count):
-            changes = draw(dice, list(self.kind.ways))
+            changes = draw(dice, list(self._ways))
             if (found := self.answer(changes)) is not None:
                 yield self.shrunk(found)
 

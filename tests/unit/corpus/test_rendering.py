@@ -41,6 +41,28 @@ def test_a_template_without_end_is_an_error_with_row(rendered, monkeypatch, temp
     assert caught.value.slug == "chat-template"
 
 
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "{{ 'a' * 10**11 }}",
+        "{{ 'a'.center(10**11) }}",
+        "{{ 10**(10**8) }}",
+        "{% for i in range(4000) %}{{ 'a' * 10**6 }}{% endfor %}",
+        "{% for m in messages %}{{ m.content * 10**7 }}{% endfor %}",
+        "{{ 'a' * 10**7 }}"
+        "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}",
+    ],
+)
+def test_a_template_that_takes_all_memory_is_an_error_with_row(rendered, monkeypatch, bomb):
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr(rendering, "SECONDS", 2.0)
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    with pytest.raises(BadInput, match="row 7") as caught:
+        rendered(bomb + PLAIN)
+    assert caught.value.slug == "chat-template"
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+
+
 def test_a_number_beyond_all_floats_in_a_template_is_an_error_with_row(rendered):
     with pytest.raises(BadInput, match="cannot render row 7") as caught:
         rendered("{{ 1e999 - messages|length }}" + PLAIN)

@@ -20,6 +20,7 @@ from tunescope.questions.attribution.pair import refuse_other_base
 from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
+from tunescope.source.tuners.patterns import bound_patterns
 
 # Tensors that an adapter file holds whole, by the reasons of the coverage ledger.
 _WHOLE = re.compile(r"^(saved module|saved embedding layer|bias, needs base|copy of the base layer)")
@@ -214,7 +215,8 @@ def merged(base: nn.Module, place: str) -> nn.Module:
     try:
         config = PeftConfig.from_pretrained(place)
         refuse_foreign_code(config.to_dict(), place)
-        adapted: Any = PeftModel.from_pretrained(own, place)
+        bounded = bound_patterns(config, [name for name, _ in own.named_modules()])
+        adapted: Any = PeftModel.from_pretrained(own, place, config=config if bounded else None)
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         if not raised_by(error, "peft", "torch", "transformers"):
             raise
