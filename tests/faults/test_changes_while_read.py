@@ -34,7 +34,7 @@ def test_a_file_that_changes_while_a_command_reads_it_is_exit_3_and_leaves_nothi
 
     def filled(descriptor: int, view: memoryview, offset: int, path: Path) -> None:
         fill(descriptor, view, offset, path)
-        if path.suffix == ".safetensors" and offset > 8 and path not in touched:
+        if path.suffix == ".safetensors" and offset + len(view) > 100 and path not in touched:
             later = path.stat().st_mtime_ns + 10**9
             os.utime(path, ns=(later, later))
             touched.add(path)
