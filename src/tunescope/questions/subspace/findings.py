@@ -82,18 +82,20 @@ def _of_pair(pair: Pair) -> list[Finding]:
     if same.all():
         return [_finding("duplicate", pair, same, severity="warning", strength=1.0)]
     found = [_finding("frozen", pair, same, severity="warning", strength=1.0)] if same.any() else []
+    # Equal updates have their sentence; what is in common otherwise is asked of the other weights alone.
+    pair = pair.part(~same)
     cosine = whole_cosine(pair.rows) or float(np.nan_to_num(pair.column("delta_cosine")).mean())
     if pair.run_like.mean() >= RUN and cosine >= THRESHOLDS["same_run_cosine"]:
         return [*found, _finding("same_run", pair, pair.run_like, strength=cosine)]
-    learned = pair.some("output") & ~same
+    learned = pair.some("output")
     if pair.inputs_alike.mean() >= INPUTS:
         kind = "shared_initialisation" if started_alike(pair) else "shared_inputs"
         severity: Severity = "warning" if kind == "shared_initialisation" else "note"
         strength = float(pair.excess("input")[pair.inputs_alike].mean())
-        found.append(_finding(kind, pair, pair.inputs_alike & ~same, severity=severity, strength=strength))
+        found.append(_finding(kind, pair, pair.inputs_alike, severity=severity, strength=strength))
         # Of outputs below the level of unrelated adapters the sentence about the inputs says the count.
         learned &= pair.excess("output") >= THRESHOLDS["little"]
-    elif (only := pair.some("input") & ~pair.some("output") & ~same).any():
+    elif (only := pair.some("input") & ~learned).any():
         found.append(_inputs(pair, only))
     told = bool(found) and found[-1].kind in ("shared_initialisation", "shared_inputs")
     outputs = _directions(pair, learned, told)
@@ -190,9 +192,9 @@ def _finding(
     start, start_p = one_start(pair)
     evidence: dict[str, Any] = {
         "statistic": f"overlap above chance, {side} side", "value": part[f"excess_{side}"].mean(),
-        "threshold": THRESHOLDS["little"], "null": _NULL, "n": pair.rows.height,
+        "threshold": THRESHOLDS["little"], "null": _NULL, "n": pair.compared,
         "p": float(pair.p[side][where].max()) if kind != "nothing_shared" else None,
-        **means(part, _NUMBERS), "components": part.height, "compared": pair.rows.height,
+        **means(part, _NUMBERS), "components": part.height, "compared": pair.compared,
         "whole_cosine": whole_cosine(part), "length_ratio": length_ratio(part), "start_p": start_p,
         "start_cosine": start, "outputs_shared": int((pair.some("output") & where).sum()),
         "outputs_told": False, "inputs_told": False,

@@ -1,7 +1,7 @@
 """What a pair of models has in common over all their weights, tested against random subspaces."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -32,7 +32,8 @@ START_P = 1e-3
 class Pair:
     """One pair's weights that have numbers on both sides, and what the study's tests leave of them.
 
-    `sure` says per side which weights overlap beyond random subspaces, Holm over all weights and pairs.
+    `sure` says per side which weights overlap beyond random subspaces, Holm over all weights and pairs;
+    `compared` counts the weights of the whole pair.
     """
 
     a: str
@@ -40,6 +41,13 @@ class Pair:
     rows: pl.DataFrame
     sure: dict[Side, Bools]
     p: dict[Side, Floats]
+    compared: int
+
+    def part(self, where: Bools) -> "Pair":
+        """The pair in some of its weights, with what the tests of all of them left."""
+        sure: dict[Side, Bools] = {side: values[where] for side, values in self.sure.items()}
+        p: dict[Side, Floats] = {side: values[where] for side, values in self.p.items()}
+        return replace(self, rows=self.rows.filter(pl.Series(where)), sure=sure, p=p)
 
     def column(self, name: str) -> Floats:
         """A column as floats, NaN where there is none."""
@@ -88,7 +96,7 @@ def study_pairs(summary: pl.DataFrame) -> list[Pair]:
             continue
         p: dict[Side, Floats] = {"input": corrected["input"][here], "output": corrected["output"][here]}
         sure: dict[Side, Bools] = {side: values <= ALPHA for side, values in p.items()}
-        found.append(Pair(a, b, usable.filter(pl.Series(here)), sure, p))
+        found.append(Pair(a, b, usable.filter(pl.Series(here)), sure, p, int(here.sum())))
     return found
 
 

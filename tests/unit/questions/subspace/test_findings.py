@@ -195,6 +195,23 @@ def test_the_same_update_is_a_duplicate_and_in_some_weights_frozen() -> None:
     assert kinds["frozen"].components == ("L0_ATTN_Q", "L1_ATTN_Q")
 
 
+@pytest.mark.parametrize("equal", [1, 3, 4, 6, 7])
+def test_weights_that_are_equal_make_no_run_and_no_start_of_unrelated_others(equal: int) -> None:
+    a = gaussian(0, 8)
+    findings = by_kind(a=a, b=a[:equal] + gaussian(1, 8)[equal:])
+    assert list(findings) == ["frozen"]
+    assert len(findings["frozen"].components) == equal
+
+
+def test_a_start_in_common_is_told_of_the_weights_that_are_not_equal() -> None:
+    a = gaussian(0, 8)
+    b = a[:5] + [(B, A) for (B, _), (_, A) in zip(gaussian(1, 8)[5:], a[5:], strict=True)]
+    findings = by_kind(a=a, b=b)
+    assert list(findings) == ["frozen", "shared_initialisation"]
+    start = findings["shared_initialisation"]
+    assert (len(start.components), start.evidence["compared"]) == (3, 8)
+
+
 def test_a_model_that_cannot_be_compared_is_named_once_whatever_it_was_paired_with() -> None:
     zero = [(0 * B, A) for B, A in gaussian(3)]
     broken = [(B * np.nan, A) for B, A in gaussian(4)]
