@@ -47,12 +47,16 @@ class BaseLosses:
             )
         return HeldOutLoss(math.nan if loss is None else loss, tokens)
 
-    def measure(self, padding: Padding, main_process: bool) -> dict[str, HeldOutLoss]:
-        """All losses; a model is loaded only where one is not known."""
+    def measure(
+        self, padding: Padding, main_process: bool, untouched: Any | None = None
+    ) -> dict[str, HeldOutLoss]:
+        """All losses, of a model that is `untouched` yet; one is loaded only where it is wanted and not given."""
         known = self.read()
         missing = [name for name in self._domains if name not in known]
         if missing:
-            model = models.prepare(models.load_base(self._recipe), self._recipe)
+            model = untouched
+            if model is None:
+                model = models.prepare(models.load_base(self._recipe), self._recipe)
             for name in missing:
                 held_out = self._domains[name].held_out
                 known[name] = held_out_loss(model, held_out, padding, self._recipe.batch_size)

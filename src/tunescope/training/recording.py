@@ -6,7 +6,7 @@ Every file appears under its name only when it is whole, so what was recorded be
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,6 +60,8 @@ class Recording:
         self._parts = folder / PARTS
         self._metadata = file_metadata(KIND, meta)
         self._backlog: dict[int, pl.DataFrame] = {}
+        # Parts that this process has written itself, which nobody has to prove to it.
+        self._own: set[Path] = set()
 
     def begin(self, step: int, overwrite: bool = False) -> None:
         """Continue after `step`: what was recorded later is replaced by what comes now.
@@ -114,6 +116,7 @@ class Recording:
     def _write_backlog(self) -> None:
         for step in sorted(self._backlog):
             write_atomically(self._part(step), partial(self._write_part, self._backlog[step]))
+            self._own.add(self._part(step))
             del self._backlog[step]
 
     def _write_part(self, rows: pl.DataFrame, out: BinaryIO) -> None:
@@ -126,7 +129,7 @@ class Recording:
         Raises `Exhausted` where the disk does not take them; what it took before stays readable.
         """
         self._write_backlog()
-        Table(recorded(self._folder), KIND, self._meta).write_parquet(self._folder / FILE)
+        Table(_recorded(self._folder, self._own), KIND, self._meta).write_parquet(self._folder / FILE)
         for path in self._parts.iterdir():
             path.unlink()
         self._parts.rmdir()
@@ -170,6 +173,11 @@ def _step(path: Path) -> float:
 
 def recorded(folder: Path) -> pl.DataFrame:
     """All rows recorded in a run's folder so far, in the order of steps, each step once."""
+    return _recorded(folder, frozenset())
+
+
+def _recorded(folder: Path, own: Set[Path]) -> pl.DataFrame:
+    """As `recorded`; what is this process's `own` is read as it lies there."""
     frames = [pl.DataFrame(schema=SCHEMA)]
     parts = sorted((folder / PARTS).glob("step-*.parquet"))
     if (merged := _merged(folder)) is not None:
@@ -177,8 +185,8 @@ def recorded(folder: Path) -> pl.DataFrame:
         in_parts = pl.col("step").is_in([int(_step(path)) for path in parts])
         frames.append(read_parquet(merged).frame.filter(~in_parts.fill_null(False)))
     # By one process: a process for each of thousands would keep a training that has ended waiting.
-    prove_parquet(parts)
-    frames += [read_parquet(path).frame for path in parts]
+    prove_parquet([path for path in parts if path not in own])
+    frames += [read_parquet(path, sealed=path in own).frame for path in parts]
     return pl.concat(frames).sort("step", maintain_order=True)
 
 

@@ -132,6 +132,11 @@ class Session:
             return models.load_base(self.recipe, str(self.checkpoint))
         return models.prepare(models.load_base(self.recipe), self.recipe, str(self.checkpoint))
 
+    @property
+    def untouched(self) -> Any | None:
+        """The model while nothing has been trained of it; None in a run that goes on."""
+        return self.model if self.checkpoint is None else None
+
     def train(self, meter: Meter, main_process: bool) -> dict[str, Any]:
         """Train to the end and save the result; returns what came of it and what it took."""
         folder = self.run.folder

@@ -83,11 +83,11 @@ class Sweep:
 
     def _do(self, index: int, run: Run, main_process: bool) -> None:
         self._tell("loading", index)
-        before = self._base.measure(self._padding, main_process)
+        session = Session(run, self._recipe, self._domains[run.domain], self._tokenizer, self._report_to)
+        before = self._base.measure(self._padding, main_process, session.untouched)
         if main_process:
             run.folder.mkdir(parents=True, exist_ok=True)
             write_json(run.folder / "run.json", self._record(run, "begun"))
-        session = Session(run, self._recipe, self._domains[run.domain], self._tokenizer, self._report_to)
         meter = Meter(lambda step, steps, loss: self._tell("training", index, step, steps, loss))
         outcome = session.train(meter, main_process)
         self._tell("evaluating", index)

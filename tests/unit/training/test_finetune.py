@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM
 
 from tunescope.cli.finetune import loss_lines
 from tunescope.errors import BadInput, Exhausted, Missing, UsageError
+from tunescope.training import model
 from tunescope.training.fine_tuning import finetune, plan
 from tunescope.training.recipe import Recipe
 from tunescope.training.recording import read_capture
@@ -72,6 +73,33 @@ def test_a_sweep_leaves_whole_runs_and_a_transfer_table(recipe, data_files, tmp_
         "evaluating",
         "done",
     ]
+
+
+@pytest.mark.parametrize("quantize", ["none", "nf4"])
+def test_the_losses_before_training_are_taken_of_the_model_that_is_trained_then(
+    recipe, data_files, tmp_path, monkeypatch, quantize
+):
+    """A model is loaded once for a run, and measuring it first leaves no mark on the training."""
+    loaded = []
+    load = model.load_base
+    monkeypatch.setattr(model, "load_base", lambda *given: loaded.append(given) or load(*given))
+    settings, rates = recipe(quantize=quantize, dropout=0.1), [1e-3, 2e-2]
+    first, second, *_ = finetune(settings, data_files, tmp_path, rates=rates)
+    assert len(loaded) == 4
+    losses, motion = first.record["losses"], read_capture(first.folder).frame
+    # The same run where the losses were known before it began.
+    shutil.rmtree(first.folder)
+    again = finetune(settings, data_files, tmp_path, rates=rates)[0]
+    assert len(loaded) == 5
+    assert_frame_equal(read_capture(again.folder).frame, motion, check_exact=True)
+    # The same losses of a run that goes on, for which an untouched model is loaded.
+    (tmp_path / "base_losses.json").unlink()
+    (second.folder / "complete").unlink()
+    finetune(settings, data_files, tmp_path, rates=rates)
+    assert len(loaded) == 7
+    assert second.record["losses"] == losses | {
+        name: losses[name] | {"after": at["after"]} for name, at in second.record["losses"].items()
+    }
 
 
 def test_whole_runs_are_not_done_again_and_new_ones_are_added(recipe, data_files, tmp_path):

@@ -19,8 +19,9 @@ def recording(tmp_path: Path) -> Recording:
     return begun
 
 
+@pytest.mark.usefixtures("recording")
 def test_all_parts_of_a_recording_are_proven_readable_by_one_process(
-    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[object] = []
     real = subprocess.run
@@ -31,7 +32,19 @@ def test_all_parts_of_a_recording_are_proven_readable_by_one_process(
 
     monkeypatch.setattr(subprocess, "run", counted)
 
-    recording.finish()
+    # What another process recorded, as far as this one knows.
+    Recording(tmp_path, {}).finish()
 
     assert len(started) == 1
+    assert read_capture(tmp_path).frame["step"].to_list() == list(range(1, 13))
+
+
+def test_what_a_process_has_recorded_itself_needs_no_other_one_to_prove_it(
+    recording: Recording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("a process was started"))
+
+    recording.finish()
+    monkeypatch.undo()
+
     assert read_capture(tmp_path).frame["step"].to_list() == list(range(1, 13))
