@@ -32,6 +32,9 @@ def main() -> None:
     whole_peers.main()
     figures.main()
     finetune_cpu.main()
+    # In processes of their own, whose whole time is taken.
+    for more in ([], ["--demo"]):
+        subprocess.run([sys.executable, "-m", "benchmarks.finetune_shares", *more], check=True)
     out = report.HERE / "results" / "importance_cpu.json"
     subprocess.run([sys.executable, "-m", "benchmarks.importance_cpu", "--out", str(out)], check=True)
     print(report.write().read_text())
