@@ -96,7 +96,7 @@ def measured(demo: bool, out: Path, steps: int) -> dict[str, Any]:
                 owner = getattr(owner, of) if of else owner
                 timed = clock.around(part, getattr(owner, name))
                 clocks.enter_context(mock.patch.object(owner, name, timed))
-        took = _demo(out, clock) if demo else _finetune(out, steps)
+        took = _demo(out) if demo else _finetune(out, steps)
     beside = took - sum(clock.seconds.values())
     shares = {part: clock.seconds[part] / beside for part in PARTS}
     without = {part: share for part, share in shares.items() if part != "held-out losses"}
@@ -122,7 +122,7 @@ def _finetune(out: Path, steps: int) -> float:
     return _used()
 
 
-def _demo(out: Path, clock: Clock) -> float:
+def _demo(out: Path) -> float:
     from tunescope import training
     from tunescope.demo.run import run_demo
 

@@ -50,7 +50,7 @@ class BaseLosses:
     def measure(
         self, padding: Padding, main_process: bool, untouched: Any | None = None
     ) -> dict[str, HeldOutLoss]:
-        """All losses, of a model that is `untouched` yet; one is loaded only where it is wanted and not given."""
+        """All losses, of a model that is `untouched` yet; one is loaded only where none is given."""
         known = self.read()
         missing = [name for name in self._domains if name not in known]
         if missing:
