@@ -104,7 +104,7 @@ class Reader:
             pass
         script = (
             "return [...document.querySelectorAll(`#${arguments[0]} .behind tr`)]"
-            ".map((row) => [...row.children].map((cell) => cell.textContent))"
+            ".map((row) => [...row.children].map((cell) => cell.dataset.column ?? cell.textContent))"
         )
         found = self.run(script, figure)
         self.press(f"#{figure} .tools button")

@@ -15,6 +15,7 @@ from tunescope.questions.attribution.summary import SCHEMA as CELLS
 from tunescope.questions.importance.question import QUESTION as IMPORTANCE
 from tunescope.questions.importance.scores import SCHEMA as SCORES
 from tunescope.questions.importance.sight import visible_effects
+from tunescope.questions.importance.views import MEANING
 from tunescope.study.study import Study
 from tunescope.table import Column, Table, described
 
@@ -141,11 +142,13 @@ def importance(label: str, layers: int = 10) -> Study:
         "importance_layers": Table(worth, "importance_layers", {"columns": columns}),
     }
     methods = [
-        {"method": m, "where": ["Early layers score most."], "split_half_spearman": 0.8} for m in ("taylor",)
+        {"method": m, "where": where, "meaning": MEANING[m], "split_half_spearman": 0.8}
+        for m, where in (("taylor", ["Early layers score most."]), ("curvature", []))
     ]
     document = {
-        "schema_version": "1", "findings": [], "methods": methods, "model": label,
+        "schema_version": "1", "findings": [], "methods": methods, "model": label, "data": "code.jsonl",
         "visible": visible_effects(frame),
-        "summary": {"data_hash": "0" * 64, "seed": 0, "parameters": layers * len(_MODULES), "sequences": 8},
+        "summary": {"data_hash": "0" * 64, "seed": 0, "parameters": layers * len(_MODULES), "sequences": 8,
+                    "tokens": 512},
     }  # fmt: skip
     return Study(IMPORTANCE, tables, document, {"model": "base/", "data": "code.jsonl"}, [_source(label)])

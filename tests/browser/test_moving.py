@@ -94,7 +94,7 @@ def test_a_table_shows_its_first_rows_and_sorts_by_a_press(reader: Reader, studi
     assert reader.run(rows) == 20
     head = (
         "[...document.querySelectorAll('#panel-norms .behind th button')]"
-        ".find((b) => b.textContent.startsWith('frobenius_norm_normalized'))"
+        ".find((b) => b.textContent.startsWith('frobenius norm normalized'))"
     )
     column = reader.run(f"{head}.click(); return {head}.parentElement.cellIndex")
     first = f"return document.querySelector('#panel-norms .behind tbody tr').cells[{column}].textContent"

@@ -185,7 +185,9 @@ def test_the_attribution_s_bars_add_up_and_its_list_is_signed(reader: Reader, st
     cells = frame(studies, "attribution")
     largest = cells.sort(pl.col("attribution").abs(), descending=True).row(0, named=True)
     first = [cell.text for cell in reader.every("#panel-attribution .ranked tbody tr:first-child td")]
-    assert shown(first[3]) == pytest.approx(largest["attribution"], rel=1e-3)
+    value, error = (shown(part) for part in first[3].split(" ± "))
+    assert error == pytest.approx(largest["stderr"], rel=0.05)
+    assert value == pytest.approx(largest["attribution"], abs=error / 10)
     assert "[nats/token]" in reader.text("#panel-attribution .ranked thead")
     assert reader.run("return document.querySelector('#panel-gain canvas').ariaLabel").count("gain 0.8") == 1
 
@@ -200,7 +202,7 @@ def test_a_box_over_marks_outlines_their_weights(reader: Reader) -> None:
     ActionChains(reader.driver).move_to_element_with_offset(
         canvas, -across, -down
     ).click_and_hold().move_by_offset(2 * across, 2 * down - 30).release().perform()
-    assert "outlined in all maps" in reader.text("#panel-effect .small")
+    assert "outlined in all maps" in reader.text("#panel-effect .told")
 
 
 def test_csv_and_svg_are_files_with_the_figure_s_numbers(

@@ -124,7 +124,8 @@ def test_8_what_was_gained_and_by_which_weight(reader: Reader, tables: dict[str,
     most = tables["attribution"].sort(pl.col("attribution").abs(), descending=True).row(0, named=True)
     found = first_of(reader, "attribution")
     assert found[1] == most["component_name"]
-    assert number(found[3]) == pytest.approx(most["attribution"], rel=1e-3)
+    value, error = (number(part) for part in found[3].split(" ± "))
+    assert value == pytest.approx(most["attribution"], abs=error / 10)
 
 
 def test_9_is_a_large_change_an_important_one(reader: Reader, tables: dict[str, pl.DataFrame]) -> None:

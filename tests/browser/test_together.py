@@ -80,4 +80,4 @@ def test_the_drawer_shows_what_putting_a_weight_back_measured(together: Reader) 
     text = together.text("#drawer")
     assert "How much each weight changed" in text
     assert "Does the attribution hold?" in text
-    assert "−0.0123 ± 0.0004" in text
+    assert "−0.01230 ± 0.00040" in text

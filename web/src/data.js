@@ -83,8 +83,8 @@ export const meaning = (frame, key) => {
 };
 
 // Rows of a frame as texts, for files and for the table behind a figure; all of them unless some are named.
-export function tabled(frame, rows = Array.from({ length: frame.rows }, (_, row) => row), columns = Object.keys(frame.columns)) {
-  return { columns, rows: rows.map((row) => columns.map((key) => {
+export function tabled(frame, rows = Array.from({ length: frame.rows }, (_, row) => row), columns = Object.keys(frame.columns).filter((key) => rows.some((row) => cell(frame, key, row) !== null))) {
+  return { columns, meanings: columns.map((key) => meaning(frame, key)), rows: rows.map((row) => columns.map((key) => {
     const value = cell(frame, key, row);
     return typeof value === "number" ? exact(value) : value ?? "";
   })) };

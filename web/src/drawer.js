@@ -6,7 +6,7 @@ import { byId, el, name, say, short } from "./dom.js";
 import { number } from "./format.js";
 import { sections } from "./sections.js";
 
-const FACTS = [["method", "method"], ["d_out", "outputs"], ["d_in", "inputs"], ["lora_rank", "rank"], ["scale", "scale"], ["family", "family"], ["status", "status"]];
+const FACTS = [["module_type", "module"], ["layer", "layer"], ["method", "method"], ["d_out", "outputs"], ["d_in", "inputs"], ["lora_rank", "rank"], ["scale", "scale"], ["family", "family"], ["status", "status"]];
 
 export class Drawer {
   constructor(page) {
@@ -25,7 +25,7 @@ export class Drawer {
     const weight = parts(key);
     const close = el("button", { type: "button", class: "close", "aria-label": "Close", onclick: () => this.close() }, "×");
     const heading = el("div", { class: "head" }, el("h2", { id: "drawer-title", tabindex: -1 }, short(weight.component, 40)), close);
-    const model = el("p", { class: "of" }, this.page.swatch(weight.model), name(weight.model, 48), weight.stack ? ` · ${short(weight.stack, 24)}` : "");
+    const model = el("p", { class: "of" }, this.page.swatch(weight.model), name(weight.model, 48), weight.stack && this.stacks() > 1 ? ` · ${short(weight.stack, 24)}` : "");
     this.place.replaceChildren(...[heading, model, this.facts(weight), ...sections(weight, this.page), this.others(weight)].filter(Boolean));
     const opened = this.place.hidden;
     this.place.hidden = false;
@@ -38,12 +38,18 @@ export class Drawer {
     return undefined;
   }
 
+  // One stack tells no weight from another.
+  stacks() {
+    this.named ??= new Set(Object.values(this.page.data).flatMap((frame) => frame.columns.stack?.levels ?? []));
+    return this.named.size;
+  }
+
   // How the weight is stored, from the first table that says so.
   facts(weight) {
     for (const frame of Object.values(this.page.data)) {
       const row = this.page.rowsOf(frame, weight)[0];
       if (row == null || !frame.columns.d_out) continue;
-      const known = FACTS.map(([key, text]) => [key, text, cell(frame, key, row)]).filter(([, , value]) => value !== null);
+      const known = FACTS.map(([key, text]) => [key, text, cell(frame, key, row)]).filter(([key, , value]) => value !== null && !(key === "status" && value === "ok"));
       return el("dl", { class: "facts" }, known.map(([key, text, value]) => el("div", {},
         el("dt", { title: meaning(frame, key) }, text), el("dd", {}, typeof value === "number" ? number(value) : short(value, 60)))));
     }

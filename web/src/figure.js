@@ -31,11 +31,11 @@ export function furnish(figure, component, page) {
 
 // The numbers of a figure, as its CSV has them.
 function tableOf(component, state) {
-  const { columns, rows } = component.rows();
+  const { columns, rows, meanings } = component.rows();
   const key = `${component.panel.id}.by`;
   const all = el("button", { type: "button", onclick: () => save(`${component.panel.id}.csv`, "text/csv", csv({ columns, rows })) }, "download all as CSV");
   const order = { get: () => state.get(key, ""), set: (text) => state.quietly({ [key]: text }) };
-  return new SortedTable({ columns, rows, shown: (row, i) => el("td", {}, safe(row[i])), state: order, rest: [all] }).body;
+  return new SortedTable({ columns, heads: columns.map((key) => key.replaceAll("_", " ")), meanings, rows, shown: (row, i) => el("td", {}, safe(row[i])), state: order, rest: [all] }).body;
 }
 
 export function csv({ columns, rows }) {

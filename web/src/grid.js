@@ -105,8 +105,15 @@ export function counted(frame, map, sizes) {
 }
 
 // Rank by size among the finite values of the cells that count (from the smallest value on where that says the
-// most), as the list of the largest has it, and the ratio to their median, where none is below zero.
-export function standings(values, counts = () => true, smallest = false) {
+// most), as the list of the largest has it, and the ratio to their median, where none is below zero. With `columns`
+// only the cells of one column are compared.
+export function standings(values, counts = () => true, smallest = false, columns = 0) {
+  if (!columns) return ranked(values, counts, smallest);
+  const each = Array.from({ length: columns }, (_, x) => ranked(values, (i) => i % columns === x && counts(i), smallest));
+  return (value, i) => each[i % columns](value);
+}
+
+function ranked(values, counts, smallest) {
   const size = smallest ? (value) => -value : Math.abs;
   const kept = values.filter((value, i) => value !== null && Number.isFinite(value) && counts(i));
   const sorted = kept.map(size).sort((a, b) => a - b);

@@ -91,7 +91,7 @@ export class Lines {
       },
       cursor: { sync: { key: this.panel.id }, points: { size: 7 }, drag: { x: false, y: false } },
       axes: [{ ...axis, size: 28, incrs: WHOLE, values: (_, ticks) => ticks.map((tick) => number(tick, 4)) }, { ...axis, size: LEFT, values: (_, ticks) => ticks.map((tick) => number(tick, 3)) }],
-      series: [{}, ...models.map((model) => ({ label: short(model, 40), stroke: modelColour(this.page.models.indexOf(model)), dash: modelDash(this.page.models.indexOf(model)), width: 2, spanGaps: true, points: { show: data[0].length < 60, size: 5 } }))],
+      series: [{}, ...models.map((model) => ({ label: short(model, 40), stroke: modelColour(this.page.models.indexOf(model)), dash: modelDash(this.page.models.indexOf(model)), width: 2, spanGaps: true, points: { show: data[0].length < 60 || !this.panel.joined, size: this.panel.joined ? 5 : 8 }, ...(this.panel.joined ? {} : { paths: () => null }) }))].map((series) => (series.points && !this.panel.joined ? { ...series, points: { ...series.points, fill: series.stroke } } : series)),
       hooks: { setCursor: [(u) => this.pointed(u, measure, models)], draw: errors ? [(u) => whiskers(u, data, errors)] : [] },
     }, data, place);
     place.addEventListener("keydown", (event) => this.key(event, chart, measure, models));
@@ -99,8 +99,8 @@ export class Lines {
     place.addEventListener("blur", hideTip);
     this.charts.push(chart);
     const without = models.filter((_, i) => data[i + 1].every((value) => value === null));
-    const note = without.length ? el("p", { class: "small" }, `not recorded: ${named(without.map((model) => short(model, 30)), 12)}`) : null;
-    return el("div", {}, el("p", { class: "chart-title" }, this.named(measure)), place, note);
+    const notes = [...(without.length ? [`not recorded: ${named(without.map((model) => short(model, 30)), 12)}`] : []), ...covered(models, data.slice(1))];
+    return el("div", {}, el("p", { class: "chart-title" }, this.named(measure)), place, notes.map((note) => el("p", { class: "small" }, note)));
   }
 
   named(measure) {
@@ -166,7 +166,7 @@ export class Lines {
     const height = 150;
     const body = this.panel.measures.map((measure, k) => {
       const ink = new SvgInk(PLOT + 90, height);
-      drawn(ink, this.aligned(measure.column), this.named(measure), models.map((model) => this.page.models.indexOf(model)), height);
+      drawn(ink, this.aligned(measure.column), this.named(measure), models.map((model) => this.page.models.indexOf(model)), height, this.panel.joined);
       return ink.placed(0, k * (height + 16));
     });
     const names = new SvgInk(PLOT, 20 * models.length);
@@ -201,7 +201,7 @@ function whiskers(chart, [xs, ...lines], [, ...errors]) {
 }
 
 // The same lines on paper: a frame, the ends of both axes, the lines.
-function drawn(ink, [xs, ...lines], label, places, height) {
+function drawn(ink, [xs, ...lines], label, places, height, joined) {
   const known = lines.flat().filter((value) => value !== null);
   const [low, high] = [Math.min(...known), Math.max(...known)];
   const span = high - low || 1;
@@ -212,7 +212,22 @@ function drawn(ink, [xs, ...lines], label, places, height) {
   ink.text(64, height - 26, number(low, 3), { fill: INKS.quiet, anchor: "end" });
   ink.text(70, height - 8, number(xs[0]), { fill: INKS.quiet, anchor: "middle" });
   ink.text(70 + PLOT, height - 8, number(xs.at(-1)), { fill: INKS.quiet, anchor: "middle" });
-  lines.forEach((line, i) => ink.line(xs.map((x, k) => [x, line[k]]).filter(([, value]) => value !== null).map(([x, value]) => at(x, value)), modelColour(places[i]), 2, modelDash(places[i])));
+  lines.forEach((line, i) => {
+    const points = xs.map((x, k) => [x, line[k]]).filter(([, value]) => value !== null).map(([x, value]) => at(x, value));
+    if (joined) ink.line(points, modelColour(places[i]), 2, modelDash(places[i]));
+    else for (const [x, y] of points) ink.dot(x, y, 4, modelColour(places[i]));
+  });
+}
+
+// Models whose lines are the same, so that only the last one drawn is seen.
+function covered(models, lines) {
+  const groups = new Map();
+  lines.forEach((line, i) => {
+    if (line.every((value) => value === null)) return;
+    const drawn = line.map((value) => value === null ? "" : value.toPrecision(4)).join();
+    groups.set(drawn, [...(groups.get(drawn) ?? []), models[i]]);
+  });
+  return [...groups.values()].filter((own) => own.length > 1).map((own) => `one line: ${named(own.map((model) => short(model, 30)), 12)}`);
 }
 
 // Layers, steps and ranks are whole numbers, and so are the ticks of an axis of them.

@@ -161,6 +161,8 @@ function wireChips(page) {
   const show = () => chips.forEach((chip) => chip.setAttribute("aria-pressed", String(!page.hidden().has(page.models[Number(chip.dataset.model)]))));
   for (const chip of chips) {
     chip.addEventListener("click", () => {
+      // What the tab has nothing of cannot be hidden there.
+      if (chip.getAttribute("aria-disabled") === "true") return;
       const hidden = new Set(state.get("hide", "").split(",").filter(Boolean));
       const own = chip.dataset.model;
       if (!hidden.delete(own)) hidden.add(own);
@@ -170,6 +172,17 @@ function wireChips(page) {
   }
   show();
   state.on((keys) => keys.has("hide") && show());
+  const row = document.querySelector(".top .chips");
+  const more = el("button", { type: "button", class: "plain small all-chips", "aria-expanded": "false", hidden: true, onclick: () => unfold(row.classList.toggle("whole")) });
+  const unfold = (whole) => {
+    more.setAttribute("aria-expanded", String(whole));
+    more.hidden = !whole && row.scrollHeight <= row.clientHeight + 4;
+    more.textContent = whole ? "fewer rows" : `show all ${chips.length} models`;
+    measureHeader();
+  };
+  row.after(more);
+  unfold(false);
+  addEventListener("resize", () => unfold(row.classList.contains("whole")));
 }
 
 function wireAnswers(page) {
@@ -195,7 +208,7 @@ function wireTables(page) {
   for (const button of all("button[data-csv]")) {
     button.addEventListener("click", () => {
       const frame = page.data[button.dataset.csv];
-      save(`${button.dataset.csv}.csv`, "text/csv", csv(tabled(frame)));
+      save(`${button.dataset.csv}.csv`, "text/csv", csv(tabled(frame, undefined, Object.keys(frame.columns))));
     });
   }
 }

@@ -1,12 +1,12 @@
 // Small multiples of heatmaps on one scale, with what a reader may choose of them.
 
-import { cell, levels, seen, tabled, unitOf } from "./data.js";
+import { cell, levels, meaning, seen, tabled, unitOf } from "./data.js";
 import { parts } from "./cells.js";
 import { modelColour } from "./colour.js";
 import { differences } from "./difference.js";
 import { choice, el, named, short } from "./dom.js";
 import { number } from "./format.js";
-import { arranged, counted, kindPlace, names, rowsIn, standings, valuesOf } from "./grid.js";
+import { arranged, counted, kindPlace, names, standings, valuesOf } from "./grid.js";
 import { Heat, INKS } from "./heat.js";
 import { SvgInk, svg, textWidth } from "./ink.js";
 import { outside } from "./legend.js";
@@ -24,13 +24,14 @@ export class Maps {
     const needed = [panel.x, panel.y].filter((key) => this.frame.columns[key] && (key !== "layer" || panel.x === "step"));
     this.everyRow = Array.from({ length: this.frame.rows }, (_, row) => row).filter((row) => needed.every((key) => cell(this.frame, key, row) !== null));
     this.controls = el("div", { class: "controls" });
+    this.means = el("p", { class: "means" });
     this.scale = el("canvas", { class: "scale", "aria-hidden": "true" });
     this.sheet = el("div", { class: "sheet" });
     this.list = el("div", { class: "ranked" });
     this.colours = new Scale(this);
     this.slider = panel.over ? new Slider(this) : null;
     this.clear = el("button", { type: "button", class: "plain clear", hidden: true, onclick: () => page.clear() }, "clear the outlines");
-    this.body = el("div", {}, this.controls, this.clear, this.scale, this.slider?.body, this.sheet, this.list);
+    this.body = el("div", {}, this.controls, this.means, this.clear, this.scale, this.slider?.body, el("div", { class: "laid" }, this.sheet, this.list));
     this.render();
   }
 
@@ -112,7 +113,8 @@ export class Maps {
     const values = valuesOf(this.frame, map, this.measure.column);
     const counts = counted(this.frame, map, this.panel.sizes);
     const titles = this.titles(map.values, map.facets);
-    return { ...map, values, counts, standing: standings(values, counts, this.measure.smallest), id: JSON.stringify(map.values), titles, title: titles.join(" · "), of: map.values };
+    const standing = standings(values, counts, this.measure.smallest, this.panel.within ? map.xs.length : 0);
+    return { ...map, values, counts, standing, id: JSON.stringify(map.values), titles, title: titles.join(" · "), of: map.values };
   }
 
   // Of a module's path its last part tells enough in a title.
@@ -162,13 +164,14 @@ export class Maps {
       unit: unitOf(frame, measure.column, map.rows[0]),
       words: (i) => (map.key(i) ? parts(map.key(i)).component : `${this.panel.y} ${ys[Math.floor(i / xs.length)]}, ${axisName(this.panel.x)} ${xs[i % xs.length]}`.replace("  ", " ")),
       standing: (i) => {
-        const told = map.standing(map.values[i]);
+        const told = map.standing(map.values[i], i);
         const lines = error(i) === null ? [] : [`± ${number(error(i), 2)} standard error`];
         if (!map.counts(i)) return [...lines, "no weight of this kind moved"];
         if (!told) return lines;
         if (outside(map.values[i], limits)) lines.push("beyond the end of the colours");
-        if (told.equal && told.of > 1) return [...lines, `all ${told.of} in this map are equal`];
-        return [...lines, `rank ${told.rank} of the ${told.of} in this map${told.ratio === null || map.signed ? "" : `, ${number(told.ratio, 3)} × their median`}`];
+        const among = this.panel.within && !map.signed ? "of this kind" : "in this map";
+        if (told.equal && told.of > 1) return [...lines, `all ${told.of} ${among} are equal`];
+        return [...lines, `rank ${told.rank} of the ${told.of} ${among}${told.ratio === null || map.signed ? "" : `, ${number(told.ratio, 3)} × their median`}`];
       },
     };
   }
@@ -187,8 +190,13 @@ export class Maps {
     }
     this.heats = kept;
     this.mark(this.page.marks(this.panel));
-    const canvases = [...kept.values()].flatMap((heat, i) => [begins(this.maps, i) ? el("span", { class: "row" }) : null, heat.canvas].filter(Boolean));
-    this.sheet.replaceChildren(...this.reasons(), ...canvases);
+    // Several maps of one model stand together.
+    const groups = [];
+    for (const [i, heat] of [...kept.values()].entries()) {
+      if (!i || begins(this.maps, i)) groups.push([]);
+      groups.at(-1).push(heat.canvas);
+    }
+    this.sheet.replaceChildren(...this.reasons(), ...(groups.length > 1 ? groups.map((own) => el("div", { class: "group" }, own)) : groups.flat()));
   }
 
   // Why a map is not there.
@@ -218,7 +226,7 @@ export class Maps {
   }
 
   room() {
-    return Math.max(280, this.sheet.clientWidth || this.page.width());
+    return Math.max(280, this.body.clientWidth || this.page.width());
   }
 
   renderControls() {
@@ -238,7 +246,17 @@ export class Maps {
     if (panel.compare && levels(frame, "model_id").length > 1) controls.push(...this.comparison());
     const held = this.controls.contains(document.activeElement) ? [...this.controls.querySelectorAll("select")].indexOf(document.activeElement) : -1;
     this.controls.replaceChildren(...controls);
+    this.means.textContent = this.meaning();
     if (held >= 0) this.controls.querySelectorAll("select")[held]?.focus();
+  }
+
+  // What the chosen measure is, and what was chosen besides.
+  meaning() {
+    const { panel, frame, measure } = this;
+    const said = panel.select.map((key) => [this.selected(key), panel.explained[this.selected(key)]]).filter(([, text]) => text);
+    const own = meaning(frame, measure.column).replace(/ \[at most [^\]]*\]$/, "");
+    const plain = (text) => text.replace(/ \[[^\]]*\]$/, "").replace(/\s/g, "");
+    return [...(own && plain(own) !== plain(measure.label) ? [`${measure.label}: ${own}.`] : []), ...said.map(([key, text]) => `${key}: ${text}`)].join(" ");
   }
 
   comparison() {
@@ -258,7 +276,7 @@ export class Maps {
   }
 
   caption() {
-    return `${this.panel.caption} ${this.colours.told()}`;
+    return `${this.panel.caption} ${this.meaning()} ${this.colours.told()}`;
   }
 
   svg() {
@@ -274,23 +292,5 @@ export class Maps {
 
   rows() {
     return tabled(this.frame, this.maps.flatMap((map) => map.cells.flat()).filter((row) => row !== null));
-  }
-
-  // The cells of all maps shown that lie furthest up (or down), at most so many.
-  top(most, down) {
-    const size = down ? (value) => -value : Math.abs;
-    const first = (found) => found.sort((a, b) => size(b.value) - size(a.value)).slice(0, most);
-    let found = [];
-    let least = -Infinity;
-    for (const map of this.maps) {
-      map.values.forEach((value, i) => {
-        if (value === null || !Number.isFinite(value) || size(value) <= least) return;
-        found.push({ value, map, i });
-        if (found.length < 50 * most) return;
-        found = first(found);
-        least = size(found.at(-1).value);
-      });
-    }
-    return first(found).map((one) => ({ ...one, key: one.map.key(one.i), rows: rowsIn(one.map, one.i).length }));
   }
 }

@@ -35,7 +35,8 @@ export class Scale {
     const { measure, maps, every } = this.maps;
     this.signed = maps.some((map) => map.signed);
     this.beyond = this.apart = null;
-    this.fixed = Boolean(measure.limits && !this.signed);
+    this.own = measure.limits && !this.signed ? measure.limits : null;
+    this.fixed = Boolean(this.own) && this.wanted !== "data";
     if (this.fixed) {
       this.limits = measure.limits;
       this.beyond = above(every, measure.limits[1]);
@@ -55,13 +56,14 @@ export class Scale {
 
   // What colours may end at; where a few cells lie far beyond all others, they need not set the scale.
   choices() {
+    if (this.own) return [["", `${number(this.own[0])} to ${number(this.own[1])}`], ["data", ENDS.data]];
     const told = (key) => [key, key === "" && this.apart ? "from zero, the few largest marked ▲" : ENDS[key]];
     const { wanted } = this;
     const shown = wanted === "shown" || (!this.signed && this.maps.maps.length < this.maps.every.length) ? ["shown"] : [];
     const around = this.limits[0] < 0;
     const keys = ["", ...(this.apart ? ["zero"] : []), ...(around ? [] : ["data"]), ...(this.maps.slider && !around ? ["step"] : []), ...shown];
     if (!keys.includes(wanted)) keys.push(wanted);
-    return this.fixed || keys.length < 2 ? [] : keys.map(told);
+    return keys.length < 2 ? [] : keys.map(told);
   }
 
   get kind() {

@@ -4,20 +4,23 @@ import { cell, levels, tabled } from "./data.js";
 import { keyOf, parts } from "./cells.js";
 import { modelColour } from "./colour.js";
 import { choice, el, say, short } from "./dom.js";
-import { count, number, titled } from "./format.js";
+import { count, measured, number, titled, within } from "./format.js";
 import { INKS, themed } from "./heat.js";
 import { CanvasInk, SvgInk, svg } from "./ink.js";
+import { Kinds, mark } from "./marks.js";
 import { hideTip, showTip } from "./tip.js";
 
-const HEIGHT = 340, LEFT = 70, FOOT = 44, TOP = 14, RIGHT = 16, NEAR = 14;
+const HEIGHT = 356, LEFT = 70, FOOT = 44, TOP = 30, RIGHT = 16, NEAR = 14;
 
 export class Scatter {
   constructor(panel, page) {
     Object.assign(this, { panel, page, frame: page.data[panel.data], at: -1, box: null });
     this.controls = el("div", { class: "controls" });
     this.canvas = el("canvas", { tabindex: 0, role: "img" });
-    this.told = el("p", { class: "small" });
-    this.body = el("div", {}, this.controls, el("div", { class: "sheet" }, this.canvas), this.told);
+    this.told = el("p", { class: "small told" });
+    this.ranks = el("p", { class: "small" });
+    this.kinds = new Kinds(this.frame);
+    this.body = el("div", {}, this.controls, el("div", { class: "sheet" }, this.canvas), this.ranks, this.told);
     this.canvas.addEventListener("pointerdown", (event) => this.begin(event));
     this.canvas.addEventListener("pointermove", (event) => this.move(event));
     this.canvas.addEventListener("pointerup", (event) => this.end(event));
@@ -48,7 +51,7 @@ export class Scatter {
       const [x, y, model] = [cell(frame, panel.x.column, row), cell(frame, panel.y.column, row), cell(frame, panel.series, row)];
       if (x === null || y === null || !Number.isFinite(x) || !Number.isFinite(y)) continue;
       if (!selects.every(([key, value]) => String(cell(frame, key, row)) === value)) continue;
-      points.push({ x, y, row, model, key: keyOf(frame, row) });
+      points.push({ x, y, row, model, kind: this.kinds.place(row), key: keyOf(frame, row) });
     }
     return points.sort((a, b) => a.x - b.x);
   }
@@ -61,7 +64,13 @@ export class Scatter {
     this.controls.replaceChildren(...choices.map((key) => choice(key, levels(this.frame, key).map((level) => [String(level), String(level)]), this.selected(key), (value) => this.page.state.set({ [`${this.panel.id}.s.${key}`]: value }))));
     this.width = Math.max(280, Math.min(760, this.page.width()));
     this.canvas.setAttribute("aria-label", `${this.panel.y.label} against ${this.panel.x.label}: ${count(this.all.length, "weight")}. Left and right arrow keys move from mark to mark, Enter opens one.`);
+    this.ranks.textContent = this.ranking();
     this.draw();
+  }
+
+  // On a line of equals it is the distance from it that counts, not the order.
+  ranking() {
+    return this.panel.equal ? "" : this.kinds.words(this.all);
   }
 
   mark() {
@@ -101,6 +110,7 @@ export class Scatter {
       ink.text(x(tick), HEIGHT - FOOT + 14, number(tick, 3), { fill: inks.quiet, anchor: "middle" });
     }
     ink.line([[LEFT, HEIGHT - FOOT], [width - RIGHT, HEIGHT - FOOT]], inks.hatch);
+    this.kinds.legend(ink, inks, LEFT, 10, width - LEFT - RIGHT);
     const named = ({ column, label }) => titled(label, this.frame.columns[column]?.unit);
     ink.text((LEFT + width - RIGHT) / 2, HEIGHT - 8, named(this.panel.x), { fill: inks.ink, anchor: "middle", size: 12 });
     ink.text(12, (HEIGHT - FOOT) / 2, named(this.panel.y), { fill: inks.ink, anchor: "middle", size: 12, turn: -90 });
@@ -111,8 +121,9 @@ export class Scatter {
     const marks = this.page.marks(this.panel);
     for (const point of this.all) {
       const outlined = marks.has(point.key);
-      if (outlined) ink.dot(x(point.x), y(point.y), 6, inks.edge);
-      ink.dot(x(point.x), y(point.y), outlined ? 4.4 : 3.6, modelColour(this.page.models.indexOf(point.model)));
+      const shape = this.kinds.shape(point.kind);
+      if (outlined) mark(ink, shape, x(point.x), y(point.y), 6, inks.edge);
+      mark(ink, shape, x(point.x), y(point.y), outlined ? 4.4 : 3.6, modelColour(this.page.models.indexOf(point.model)));
     }
     const focused = this.all[this.at];
     if (focused) ink.frame(x(focused.x) - 7, y(focused.y) - 7, 14, 14, inks.edge, 2);
@@ -186,8 +197,9 @@ export class Scatter {
     const { frame, panel } = this;
     const point = this.all[at];
     const error = panel.y.error ? cell(frame, panel.y.error, point.row) : null;
+    const unit = frame.columns[panel.y.column]?.unit ?? "";
     const data = panel.select.map((key) => cell(frame, key, point.row)).filter(Boolean);
-    return [`${point.key ? parts(point.key).component : "a weight"} of ${short([point.model, ...data].join(" on "), 60)}`, `${panel.x.label}: ${number(point.x)}`, `${panel.y.label}: ${number(point.y)}${error === null ? "" : ` ± ${number(error, 2)}`}`];
+    return [`${point.key ? parts(point.key).component : "a weight"} of ${short([point.model, ...data].join(" on "), 60)}`, `${panel.x.label}: ${number(point.x)}`, `${panel.y.label}: ${error === null ? measured(point.y, unit) : `${within(point.y, error)}${unit ? ` ${unit}` : ""}`}`];
   }
 
   key(event) {
@@ -204,7 +216,7 @@ export class Scatter {
   }
 
   caption() {
-    return this.panel.caption;
+    return `${this.panel.caption} ${this.ranking()}`.trim();
   }
 
   svg() {

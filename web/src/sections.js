@@ -1,8 +1,8 @@
 // The drawer's sections: for each panel of the page, what it says of one weight.
 
-import { cell } from "./data.js";
+import { cell, meaning } from "./data.js";
 import { el, name } from "./dom.js";
-import { number } from "./format.js";
+import { even, number, within } from "./format.js";
 import { path } from "./path.js";
 import { besides, phiHeats } from "./phi.js";
 
@@ -11,12 +11,17 @@ const FIRST = 6;
 
 export function sections(weight, page) {
   const done = new Set();
-  const shown = page.panels.map((panel) => {
+  // What the open tab says stands first.
+  const open = page.state.get("tab", "");
+  const panels = [...page.panels].sort((a, b) => (b.tab === open) - (a.tab === open));
+  const shown = panels.map((panel) => {
     const frame = page.data[panel.data];
     if (!["maps", "grids", "scatter"].includes(panel.kind) || done.has(panel.data)) return null;
     const rows = page.rowsOf(frame, weight);
     if (!rows.length) return null;
     done.add(panel.data);
+    // The one head of a weight is the weight.
+    if (panel.x === "head" && rows.length === 1) return null;
     if (panel.kind === "grids") return grids(panel, frame, rows, page);
     if (panel.kind === "scatter") return el("section", {}, el("h3", {}, panel.title), measures({ ...panel, measures: [panel.x, panel.y] }, frame, rows, weight, page));
     const body = panel.over ? path(panel, frame, rows, page) : frame.columns.model_a ? pairs(panel, frame, rows, page) : measures(panel, frame, rows, weight, page);
@@ -44,8 +49,8 @@ function measures(panel, frame, rows, weight, page) {
     const scaled = cell(frame, measure.column.replace("unscaled_", ""), row);
     if (value === null || (measure.column.startsWith("unscaled_") && value === scaled && cell(frame, "method", row) === "full")) return null;
     const error = measure.error ? cell(frame, measure.error, row) : null;
-    return el("tr", {}, el("th", { scope: "row" }, split ? `${measure.label}, ${["head", "expert"].includes(split) ? `${split} ` : ""}${cell(frame, split, row)}` : measure.label),
-      el("td", { class: "number" }, `${number(value)}${error === null ? "" : ` ± ${number(error, 2)}`}`));
+    return el("tr", {}, el("th", { scope: "row", title: meaning(frame, measure.column) || null }, split ? `${measure.label}, ${["head", "expert"].includes(split) ? `${split} ` : ""}${cell(frame, split, row)}` : measure.label),
+      el("td", { class: "number" }, error === null ? even(value) : within(value, error)));
   })).filter(Boolean);
   const tableOf = (rows) => el("div", { class: "wide" }, el("table", {}, el("tbody", {}, rows)));
   const rest = lines.slice(FIRST);
@@ -66,7 +71,7 @@ function beside(measure, frame, weight, page) {
       bar.style.width = `${Math.max(1, (100 * Math.abs(value)) / most)}%`;
       const itself = model === weight.model;
       return el("tr", {}, el("th", { scope: "row" }, page.swatch(model), itself ? el("strong", {}, name(model, 30)) : name(model, 30)),
-        el("td", { class: "number" }, number(value)), el("td", { class: "bars" }, bar));
+        el("td", { class: "number" }, even(value)), el("td", { class: "bars" }, bar));
     }))));
 }
 
@@ -77,7 +82,7 @@ function pairs(panel, frame, rows, page) {
     const names = ["model_a", "model_b"].flatMap((key) => [page.swatch(cell(frame, key, row)), name(cell(frame, key, row), 20), " "]);
     const first = shown.find((measure) => cell(frame, measure.column, row) !== null);
     const lead = first ? el("small", {}, `${first.label} ${number(cell(frame, first.column, row), 3)}`) : null;
-    const lines = shown.map((measure) => el("tr", {}, el("th", { scope: "row" }, measure.label), el("td", { class: "number" }, number(cell(frame, measure.column, row)))));
+    const lines = shown.map((measure) => el("tr", {}, el("th", { scope: "row", title: meaning(frame, measure.column) || null }, measure.label), el("td", { class: "number" }, even(cell(frame, measure.column, row)))));
     return el("details", { class: "pair", open: i === 0 }, el("summary", {}, names, lead), el("table", {}, el("tbody", {}, lines)));
   }));
 }

@@ -8,7 +8,7 @@ import { textWidth } from "./ink.js";
 export const axisName = (key) => (["module_type", "parameter"].includes(key) ? "" : key.replaceAll("_", " "));
 
 // Cells as large as the room allows: as many maps beside one another as stay readable.
-export function cellSize({ maps, panel, frame, outside }, room) {
+export function cellSize({ maps, every, panel, frame, outside }, room) {
   const longest = (axis) => maps.flatMap((map) => names(map[axis], outside)).reduce((most, name) => Math.max(most, textWidth(short(name, 22))), 0);
   const least = Math.max(18, ...[panel.x, panel.y].map((key) => textWidth(axisName(key))));
   const [down, across] = [longest("ys"), frame.columns[panel.x]?.type === "text" ? longest("xs") : 0];
@@ -18,7 +18,9 @@ export function cellSize({ maps, panel, frame, outside }, room) {
   const ny = Math.max(1, ...maps.map((map) => map.ys.length));
   const beside = gutter + 48;
   const columns = Math.max(1, Math.min(inRow(maps), Math.floor(room / (beside + nx * (across ? 17 : 11)))));
-  const cellWidth = Math.max(2, Math.min(26, Math.floor(((room - 12 * (columns - 1)) / columns - beside) / nx)));
+  // A few small maps may be larger; those that are hidden count, so that a press on one moves no other.
+  const most = every.length * nx <= 16 ? 44 : 26;
+  const cellWidth = Math.max(2, Math.min(most, Math.floor(((room - 12 * (columns - 1)) / columns - beside) / nx)));
   const cellHeight = ny <= 12 ? 21 : ny <= 24 ? 15 : ny <= 48 ? 12 : Math.max(2, Math.floor(520 / ny));
   // A title that is wider than its map has some room at its right, and a second line for all but the model.
   const widest = (told) => maps.reduce((most, map) => Math.max(most, ...told(map).map((line) => textWidth(short(line, 90), 12, true))), 0);

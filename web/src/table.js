@@ -4,10 +4,10 @@ import { el } from "./dom.js";
 
 const FIRST = 20, MORE = 200;
 
-// `rows` are arrays of values, `heads` what stands above them, `shown` gives the cell of one; `state` keeps the order (`get()`, `set(text)`).
+// `rows` are arrays of values, `heads` what stands above them, `meanings` what that means, `shown` gives the cell of one; `state` keeps the order (`get()`, `set(text)`).
 export class SortedTable {
-  constructor({ columns, heads = columns, rows, shown, state, rest = [] }) {
-    Object.assign(this, { columns, heads, rows, shown, state, rest, most: FIRST });
+  constructor({ columns, heads = columns, meanings = [], rows, shown, state, rest = [] }) {
+    Object.assign(this, { columns, heads, meanings, rows, shown, state, rest, most: FIRST });
     this.body = el("div", { class: "wide behind" });
     this.render();
   }
@@ -28,8 +28,8 @@ export class SortedTable {
 
   render() {
     const { by, down } = this.order;
-    const heads = this.columns.map((key, i) => el("th", { scope: "col", "aria-sort": i === by ? (down ? "descending" : "ascending") : null },
-      el("button", { type: "button", class: "plain", onclick: () => this.sort(key, i) }, this.heads[i], i === by ? (down ? " ▾" : " ▴") : "")));
+    const heads = this.columns.map((key, i) => el("th", { scope: "col", "data-column": key, "aria-sort": i === by ? (down ? "descending" : "ascending") : null },
+      el("button", { type: "button", class: "plain", title: this.meanings[i] || null, onclick: () => this.sort(key, i) }, this.heads[i], i === by ? (down ? " ▾" : " ▴") : "")));
     const rows = this.sorted();
     const lines = rows.slice(0, this.most).map((row) => el("tr", {}, this.columns.map((key, i) => this.shown(row, i))));
     this.body.replaceChildren(el("table", {}, el("thead", {}, el("tr", {}, heads)), el("tbody", {}, lines)), this.below(rows.length));

@@ -17,7 +17,9 @@ export function wireTabs(page) {
     }
     fold(open !== first);
     // Models that a tab has nothing of keep their place, and are told apart.
-    for (const chip of all("button[data-model]")) chip.classList.toggle("absent", !chip.dataset.tabs.split(" ").includes(open.dataset.tab));
+    const absent = all("button[data-model]").filter((chip) => chip.classList.toggle("absent", !chip.dataset.tabs.split(" ").includes(open.dataset.tab)));
+    for (const chip of all("button[data-model]")) chip.setAttribute("aria-disabled", String(absent.includes(chip)));
+    byId("absent").hidden = !absent.length;
     return Promise.all([page.mount(open.dataset.tab), page.mount("trust")]);
   };
   for (const [i, tab] of tabs.entries()) {

@@ -23,13 +23,18 @@ Examples:
 )  # fmt: skip
 @click.option("-o", "--out", type=click.Path(path_type=Path), default=Path("report.html"), show_default=True,
               help="The file to write.")  # fmt: skip
+@click.option("--title", default="", help="What heads the page, instead of the names of base and models.")
+@click.option(
+    "--about", default="", help="A sentence below the title: what was studied, and what a name means."
+)
 @click.option("--overwrite", is_flag=True, help="Replace a file of that name.")
 @click.option("--open", "open_it", is_flag=True, help="Show it in the browser.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def command(
-    studies: tuple[Path, ...], out: Path, overwrite: bool, open_it: bool, quiet: bool, debug: bool
-) -> int:
+    studies: tuple[Path, ...], out: Path, title: str, about: str, overwrite: bool, open_it: bool, quiet: bool,
+    debug: bool,
+) -> int:  # fmt: skip
     """Make one HTML page of every STUDY, which answers how much, in which directions, when, and whether it
     matters.
 
@@ -43,7 +48,7 @@ def command(
     from tunescope.writing import clear_remains, held, write_text
 
     check_file(out, overwrite)
-    page = report([read(folder) for folder in dict.fromkeys(studies)])
+    page = report([read(folder) for folder in dict.fromkeys(studies)], title=title, about=about)
     with held(out):
         clear_remains(out)
         write_text(out, page)

@@ -9,6 +9,12 @@ from tunescope.demo.family import SEEDS, UNTRAINED, made_family
 from tunescope.demo.output import PAGE, prepared
 from tunescope.writing import write_text
 
+TITLE = "A taste: three adapters made by hand"
+ABOUT = (
+    f"No model was trained. {SEEDS[0]} and {SEEDS[1]} stand for two seeds of one training: both move layers "
+    "4 to 7 further than the others, and share three directions of every weight. "
+    f"{UNTRAINED} is an adapter as PEFT begins it, which changes nothing."
+)
 FOLDERS = ("base", "adapters", "merged", "norms", "subspace")
 
 
@@ -39,6 +45,6 @@ def run_quick(output: str | Path, *, overwrite: bool = False) -> Taste:
     }
     for name, study in studies.items():
         study.save(root / name, figures=(), report=False)
-    page = write_text(root / PAGE, report(list(studies.values())))
+    page = write_text(root / PAGE, report(list(studies.values()), title=TITLE, about=ABOUT))
     places = {"page": page, **{name: root / name / "readout.md" for name in studies}}
     return Taste({**places, "adapters": root / "adapters"}, tuple(studies.values()))

@@ -24,6 +24,22 @@ FOLDERS = (
 )  # fmt: skip
 
 
+TITLE = "Where did fine-tuning on five domains change a small model?"
+
+
+def _about() -> str:
+    """What the names on the page mean."""
+    high, low = (f"{rate:.0e}".replace("e-0", "e-") for rate in (max(RATES), min(RATES)))
+    full = f"{FULL_RATE:.0e}".replace("e-0", "e-")
+    return (
+        "A small transformer was fine-tuned with LoRA on texts of five domains, each at learning rate "
+        f"{high}, under the domain's name, and at {low}, which the name then ends with. {AGAIN}-seed-1 is "
+        f"{AGAIN} again from another random seed, {AGAIN}-full is all weights trained on {AGAIN} at {full}. "
+        f"{PLANTED} was not trained: it is random, made by hand so that a band of layers moved further than "
+        "the rest, to show that the page finds it. base is the model before any training."
+    )
+
+
 @dataclass(frozen=True)
 class Demo:
     """The ten runs of the sweep, where what lies, and the studies by the names of their folders."""
@@ -97,7 +113,7 @@ def run_demo(
         studies[name] = ask(root, trained)
         studies[name].save(root / name, report=False)
     places = {
-        "page": write_text(root / PAGE, report(list(studies.values()))),
+        "page": write_text(root / PAGE, report(list(studies.values()), title=TITLE, about=_about())),
         "results": root / "trajectory" / "results.md",
         "animations": root / "trajectory" / "figures",
         "norms": root / "norms" / "readout.md",

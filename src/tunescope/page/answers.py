@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from tunescope.page.markup import Markup, element, joined, name, safe
+from tunescope.page.markup import Markup, element, joined, minus, name, safe
 from tunescope.page.panels import Check, Part
 from tunescope.page.tabs import TABS
 
@@ -17,10 +17,10 @@ _STATES = {"good": ("✓", "fine"), "note": ("i", "worth knowing"), "warning": (
            "unknown": ("?", "not known")}  # fmt: skip
 _WORST = ("warning", "unknown", "note", "good")
 _LEGEND = (
-    "The strongest of each question, the strongest first. ",
+    "The strongest of each question that found one, the strongest first. ",
     Markup('<span class="dots" aria-hidden="true">●●<i>●●●</i></span>'),
-    " Two dots: an effect twice the smallest that is worth saying. Facts and losses have no such size, and "
-    "no dots.",
+    " Two dots: an effect twice the smallest that is worth saying, which stands as the threshold under why. "
+    "Facts and losses have no such size, and no dots.",
 )
 
 
@@ -94,7 +94,7 @@ def _silence(part: Part) -> Markup:
 def _answer(index: int, finding: Mapping[str, Any]) -> Markup:
     warned = finding["severity"] == "warning"
     lead = element("strong", "Check first: ", class_="lead") if warned else Markup("")
-    text = element("p", lead, element("bdi", safe(finding["text"])), class_="answer")
+    text = element("p", lead, element("bdi", minus(safe(finding["text"]))), class_="answer")
     extras = [Markup("") if warned else _strength(finding["evidence"])]
     if finding["components"] or finding["models"]:
         count = len(finding["components"])
@@ -141,7 +141,7 @@ def _why(finding: Mapping[str, Any]) -> Markup:
         rows.append(("cells", _few(finding["components"])))
     if finding["step"] is not None:
         rows.append(("step", f"{finding['step']:,}"))
-    pairs = [joined(element("dt", key), element("dd", element("bdi", value))) for key, value in rows]
+    pairs = [joined(element("dt", key), element("dd", element("bdi", minus(value)))) for key, value in rows]
     return element("dl", *pairs)
 
 
@@ -161,10 +161,11 @@ def _tested(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "threshold", threshold
     if null := known("null"):
         yield "tested against", null
-    if p := known("p"):
-        yield "p, corrected for all places looked at", p
+    p = evidence.get("p")
+    if isinstance(p, float):
+        yield "p, corrected for all places looked at", f"{p:.2g}"
     if n := known("n"):
-        yield "n", n
+        yield "n, values that were tested", n
 
 
 def _few(names: Sequence[str], most: int = 24) -> str:
@@ -194,7 +195,13 @@ def trust_row(parts: Sequence[Part], further: Sequence[Check] = ()) -> Markup:
 
 def _grouped(parts: Sequence[Part], further: Sequence[Check]) -> dict[str, list[Check]]:
     bases = dict.fromkeys(part.base for part in parts if part.base)
-    named = [Check("base", "good", f"The base is {base}.") for base in bases]
+    named = [
+        Check(
+            "base", "note",
+            f"The base is {base}. That adapters were trained on it is tested by `tunescope check`, not here.",
+        )
+        for base in bases
+    ]  # fmt: skip
     groups = {"base": named or [Check("base", "unknown", "No source names its base model.")]}
     for check in (*further, *(c for part in parts for c in (*part.checks, *part.content.checks))):
         groups.setdefault(check.name, []).append(check)
@@ -207,7 +214,7 @@ def _chip(key: str, checks: Sequence[Check]) -> Markup:
     texts = dict.fromkeys(check.text for check in checks)
     mark = element("span", sign, class_="sign", aria_hidden="true")
     summary = element("summary", mark, element("span", key), element("span", f": {words}", class_="unseen"))
-    body = [element("p", element("bdi", text)) for text in texts]
+    body = [element("p", element("bdi", minus(text))) for text in texts]
     return element("li", element("details", summary, *body, class_=f"check {state}"))
 
 
@@ -230,9 +237,10 @@ def models_line(parts: Sequence[Part], labels: Sequence[str]) -> Markup:
             "button", element("span", class_=_swatch(i), aria_hidden="true"), name(label, 32),
             type="button", class_="chip", aria_pressed="true", data_model=i,
             data_tabs=" ".join(tab.key for tab in tabs),
-            title=f"in: {', '.join(tab.title for tab in tabs)}; a press hides it" if tabs else None,
+            title=f"In {', '.join(tab.title for tab in tabs)}. A press hides it." if tabs else None,
         ))  # fmt: skip
-    return element("div", *chips, class_="chips", role="group", aria_label="Models shown")
+    note = element("span", "dashed: not in this tab", id="absent", class_="small", hidden=True)
+    return element("div", *chips, note, class_="chips", role="group", aria_label="Models shown")
 
 
 def _swatch(place: int) -> str:

@@ -1,7 +1,7 @@
 """The end of the page: methods to paste, the command, what was read with its hash, the tables."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
 from typing import Any
@@ -14,6 +14,21 @@ from tunescope.words import counted
 _HEADS = ("label", "place", "format", "revision", "bytes", "digest")
 # What computes: the versions of these decide the last digits.
 _COMPUTE = ("numpy", "polars", "safetensors", "torch", "transformers", "peft")
+# What a paragraph of methods cites in short.
+REFERENCES = {
+    "Hu et al. 2021": "Hu, E. J. et al. (2021). LoRA: Low-Rank Adaptation of Large Language Models. "
+    "arXiv:2106.09685.",
+    "Molchanov et al. 2019": "Molchanov, P. et al. (2019). Importance Estimation for Neural Network Pruning. "
+    "arXiv:1906.10771.",
+    "Roy & Vetterli 2007": "Roy, O. and Vetterli, M. (2007). The effective rank: A measure of effective "
+    "dimensionality. EUSIPCO.",
+    "Shuttleworth et al. 2024": "Shuttleworth, R. et al. (2024). LoRA vs Full Fine-tuning: An Illusion of "
+    "Equivalence. arXiv:2410.21228.",
+    "Sun et al. 2023": "Sun, M. et al. (2023). A Simple and Effective Pruning Approach for Large Language "
+    "Models. arXiv:2306.11695.",
+    "Sundararajan et al. 2017": "Sundararajan, M., Taly, A. and Yan, Q. (2017). Axiomatic Attribution for "
+    "Deep Networks. arXiv:1703.01365.",
+}
 _CITATION = (
     "@software{tunescope, author = {{The tunescope authors}}, "
     "title = {tunescope: where did fine-tuning change this model?}, "
@@ -52,9 +67,17 @@ def _count(parts: Sequence[Part]) -> str:
     return f"{len(parts)} {'study' if len(parts) == 1 else 'studies'} ({kinds})"
 
 
-def _methods(parts: Sequence[Part]) -> list[Markup]:
-    texts = dict.fromkeys(part.content.methods for part in parts if part.content.methods)
-    return [_copied(element("p", element("bdi", text), class_="methods")) for text in texts]
+def _methods(parts: Sequence[Part]) -> Iterator[Markup]:
+    """A paragraph for each study under the kind of study that it is of, then what they cite."""
+    texts = {part.content.methods: part.kind for part in parts if part.content.methods}
+    for kind in dict.fromkeys(texts.values()):
+        yield element("h4", kind.replace("_", " ").capitalize())
+        for text in (text for text, own in texts.items() if own == kind):
+            yield _copied(element("p", element("bdi", text), class_="methods"))
+    cited = [full for short, full in REFERENCES.items() if any(short in text for text in texts)]
+    if cited:
+        yield element("h4", "References")
+        yield element("ul", *(element("li", full) for full in cited), class_="references")
 
 
 def _command(part: Part) -> Markup:
@@ -71,7 +94,9 @@ def _sources(parts: Sequence[Part]) -> Markup:
     heads = [head for head in _HEADS if head != "revision" or any(s.get("revision") for s in every)]
     rows = dict.fromkeys(_row(source, heads) for source in every)
     head = element("tr", *(element("th", text, scope="col") for text in heads))
-    return element("div", element("table", element("thead", head), element("tbody", *rows)), class_="wide")
+    return element(
+        "div", element("table", element("thead", head), element("tbody", *rows)), class_="wide read"
+    )
 
 
 def _row(source: Mapping[str, Any], heads: Sequence[str]) -> Markup:
@@ -86,7 +111,11 @@ def _row(source: Mapping[str, Any], heads: Sequence[str]) -> Markup:
         "digest": element("code", " ".join(str(digest[k]) for k in ("kind", "value") if digest.get(k))),
     }
     return element(
-        "tr", *(element("td", cells[head], class_="number" if head == "bytes" else None) for head in heads)
+        "tr",
+        *(
+            element("td", cells[head], class_="number" if head == "bytes" else None, data_head=head)
+            for head in heads
+        ),
     )
 
 

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
+from pathlib import PurePath
 from string import Template
 from typing import Any
 
@@ -20,7 +21,7 @@ from tunescope.page.answers import (
     trust_row,
 )
 from tunescope.page.appendix import appendix
-from tunescope.page.markup import Markup, element, joined, name, shortened
+from tunescope.page.markup import Markup, element, joined, minus, name, shortened
 from tunescope.page.merging import ambiguous, merged
 from tunescope.page.packing import packed
 from tunescope.page.panels import Data, Part
@@ -31,7 +32,7 @@ from tunescope.version import __version__
 _FEW = 6
 
 
-def page(parts: Sequence[Part]) -> str:
+def page(parts: Sequence[Part], *, title: str = "", about: str = "") -> str:
     """One HTML document that needs nothing from outside; equal parts give equal text."""
     labels = list(dict.fromkeys(label for part in parts for label in part.labels))
     parts = sorted(parts, key=_place)
@@ -50,9 +51,10 @@ def page(parts: Sequence[Part]) -> str:
     script, style = built("page.js"), built("page.css")
     return Template(built("page.html")).substitute(
         policy=_policy(script, style),
-        title=Markup(element("title", f"{shortened(', '.join(labels), 60)} · tunescope")),
+        title=element("title", f"{title or shortened(', '.join(labels), 60)} · tunescope"),
         style=style,
         script=script,
+        heading=_heading(parts, labels, title, about),
         header=_header(parts, labels),
         short=element("summary", told_in_short(parts, findings, further)),
         answers=answer_card(parts, findings),
@@ -125,6 +127,17 @@ def _collected(parts: Sequence[Part]) -> tuple[dict[str, Data], list[dict[str, A
     return data, panels
 
 
+def _heading(parts: Sequence[Part], labels: Sequence[str], title: str, about: str) -> Markup:
+    """What the page is about: as it was given, or else the base and the number of models."""
+    bases = list(dict.fromkeys(part.base for part in parts if part.base))
+    base = f" {PurePath(bases[0]).name}" if len(bases) == 1 else ""
+    told = title or (
+        f"Where did fine-tuning change{base}?" if base else f"What changed in {_count(len(labels))}"
+    )
+    lines = element("p", element("bdi", about), class_="about") if about else Markup("")
+    return joined(element("h1", element("bdi", told)), lines)
+
+
 def _header(parts: Sequence[Part], labels: Sequence[str]) -> Markup:
     bases = dict.fromkeys(part.base for part in parts if part.base)
     facts = [_models(len(labels), parts), *(joined("base ", name(base)) for base in bases), *_facts(parts)]
@@ -188,7 +201,7 @@ def _pane(
 
 def _sentences(texts: Sequence[str]) -> Markup:
     """What describes without a test; more than a few are folded."""
-    items = [element("li", element("bdi", text)) for text in texts]
+    items = [element("li", element("bdi", minus(text))) for text in texts]
     listed = element("ul", *items[:_FEW], class_="sentences") if items else Markup("")
     if len(items) <= _FEW:
         return listed

@@ -47,6 +47,15 @@ def safe(text: str) -> str:
     return printable(text, 20_000)
 
 
+def minus(text: str) -> str:
+    """A sentence whose negative numbers have a minus, as those of the figures do.
+
+    >>> minus("from -0.09 to 2e-4 in seed-1")
+    'from −0.09 to 2e-4 in seed-1'
+    """
+    return re.sub(r"(?<![\w.)\]-])-(?=\d)", "−", text)
+
+
 def shortened(text: str, longest: int = LONGEST) -> str:
     """The text, its middle left out where it is longer; both ends tell names apart.
 

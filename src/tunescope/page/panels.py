@@ -58,7 +58,8 @@ class Maps(Panel):
     moves along. `ranked` adds the list of the largest, `compare` the difference of two maps. `select` are
     columns of which one value at a time is shown, chosen from a list. `sizes` are columns that say how far a
     weight moved, the first that is known: kinds of weight of which none moved count in no rank, no median
-    and no mean of a column, unless none moved at all.
+    and no mean of a column, unless none moved at all. `within` says that only cells of one column compare:
+    ranks, medians and the list are of columns. `explained` says what values of `select` mean.
     """
 
     measures: Sequence[Measure] = ()
@@ -71,6 +72,8 @@ class Maps(Panel):
     compare: bool = False
     select: Sequence[str] = ()
     sizes: Sequence[str] = ()
+    within: bool = False
+    explained: Mapping[str, str] = field(default_factory=dict)
     kind: str = field(default="maps", init=False)
 
 
@@ -90,12 +93,13 @@ class Squares(Panel):
 
 @dataclass(frozen=True, eq=False)
 class Lines(Panel):
-    """Measures above one another along one axis, a line for every model."""
+    """Measures above one another along one axis, a line for every model; marks alone where not `joined`."""
 
     measures: Sequence[Measure] = ()
     x: str = "step"
     x_label: str = "optimizer step"
     series: str = "model_id"
+    joined: bool = True
     kind: str = field(default="lines", init=False)
 
 

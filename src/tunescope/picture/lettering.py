@@ -1,31 +1,27 @@
 """Labels as pictures can show them: legible, short, never two alike, and how wide they are."""
 
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from unicodedata import normalize
 
-from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.ft2font import FT2Font
-
 from tunescope.errors import printable
+from tunescope.picture.fonts import font_of, has_sign
 
-_FAMILY = "DejaVu Sans"
 # Texts are measured at a size at which rounding to pixels does not count.
 _FINE = 8
 _POINTS_PER_INCH = 72.0
 
 
 def legible(text: str) -> str:
-    """The text with every character spelled that is unprintable or that the font has no sign for.
+    """The text with every character spelled that is unprintable or that no font at hand has a sign for.
 
-    >>> legible("β→Δ ok"), legible("a語")
-    ('β→Δ ok', 'a\\\\u8a9e')
+    >>> legible("β→Δ ok"), legible("a\\ue000")
+    ('β→Δ ok', 'a\\\\ue000')
     """
     safe = printable(text, 10_000)
     if safe.isascii():
         return safe
-    known = _signs()
-    return "".join(c if ord(c) in known or c == "\n" else c.encode("unicode_escape").decode() for c in safe)
+    return "".join(c if c.isascii() or has_sign(c) else c.encode("unicode_escape").decode() for c in safe)
 
 
 def title_text(text: str, limit: int = 60) -> str:
@@ -67,7 +63,7 @@ def _told_apart(labels: Sequence[str]) -> list[str]:
 @lru_cache(4096)
 def width_of(text: str, size: float) -> float:
     """Inches that the widest line of a text takes at `size` points."""
-    font = _font()
+    font = font_of(text)
     font.set_size(size, _POINTS_PER_INCH * _FINE)
     widest = 0.0
     for line in text.split("\n"):
@@ -79,13 +75,3 @@ def width_of(text: str, size: float) -> float:
 def widest(texts: Sequence[str], size: float) -> float:
     """Inches of the widest of several texts."""
     return max((width_of(text, size) for text in texts), default=0.0)
-
-
-@cache
-def _font() -> FT2Font:
-    return get_font(findfont(FontProperties(family=[_FAMILY])))
-
-
-@cache
-def _signs() -> frozenset[int]:
-    return frozenset(_font().get_charmap())

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tunescope.picture.encoding import encoded
+from tunescope.picture.fonts import HOUSE, letter
 from tunescope.writing import write_atomically
 
 CHANGE = "YlOrRd"
@@ -36,7 +37,7 @@ FAMILY_COLOURS = {
 # Pixels an inch of a picture; it is laid out at what it is saved at, since texts are not equally wide at all.
 DPI = 150
 _RC: dict[str, Any] = {
-    "font.family": ["DejaVu Sans"],
+    "font.family": [HOUSE],
     "font.size": 9.0,
     "axes.titlesize": 10.0,
     "axes.titleweight": "bold",
@@ -72,6 +73,11 @@ def style() -> Iterator[None]:
 class Shown(Figure):
     """A figure that a notebook shows as it is: without pyplot no one else tells it how."""
 
+    def draw(self, renderer: Any) -> None:
+        """Draw the figure, its labels with fonts that have their signs."""
+        letter(self)
+        super().draw(renderer)
+
     def _repr_png_(self) -> bytes:
         written = BytesIO()
         with style():
@@ -105,6 +111,7 @@ def figure_of(ax: Axes) -> Figure:
 
 def freeze(figure: Figure) -> None:
     """Lay the figure out once and for all; with an engine it would be drawn twice for every file."""
+    letter(figure)
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.execute(figure)

@@ -13,9 +13,12 @@ from tunescope.study.study import Study
 from tunescope.words import counted
 
 
-def report(studies: Sequence[Study]) -> str:
-    """One self-contained HTML file of one or several studies; equal studies give equal text."""
-    return page([_part(study) for study in studies])
+def report(studies: Sequence[Study], *, title: str = "", about: str = "") -> str:
+    """One self-contained HTML file of one or several studies; equal studies give equal text.
+
+    `title` heads the page, and `about` says below it what was studied; without a title the models name it.
+    """
+    return page([_part(study) for study in studies], title=title, about=about)
 
 
 def _part(study: Study) -> Part:
@@ -58,19 +61,22 @@ def _checks(study: Study) -> Iterator[Check]:
     """What can be said of any study: how much of the files was read, and what may be wrong with them."""
     if study.sources:
         known = all(source.get("digest") for source in study.sources)
-        yield Check("sources", "good" if known else "unknown", f"{study.kind}: {read_line(study.sources)}")
+        lead = "every source is named and hashed. " if known else ""
+        yield Check(
+            "sources", "good" if known else "unknown", f"{study.kind}: {lead}{read_line(study.sources)}"
+        )
     if "coverage" in study.tables:
-        yield _coverage(study.tables["coverage"].frame)
+        yield _coverage(study.kind, study.tables["coverage"].frame)
     warned = [finding for finding in study.findings if finding.severity == "warning"]
     for finding in warned:
         yield Check(finding.kind.replace("_", " "), "warning", finding.text)
 
 
-def _coverage(rows: pl.DataFrame) -> Check:
+def _coverage(kind: str, rows: pl.DataFrame) -> Check:
     used = rows.filter(pl.col("status") == "used")
     left = rows.height - used.height
     text = (
-        f"{used.height:,} of {counted(rows.height, 'tensor')} "
+        f"{kind}: {used.height:,} of {counted(rows.height, 'tensor')} of the files "
         f"{'is' if used.height == 1 else 'are'} part of what was measured"
     )
     if not left:

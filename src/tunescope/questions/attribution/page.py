@@ -89,8 +89,8 @@ def _panels(data: Mapping[str, Data]) -> Iterator[Panel]:
     )  # fmt: skip
     yield Scatter(
         "effect", "matter", "Is a large change an important one?",
-        "Each mark is a weight: how much it changed, and what that did to the loss. Draw a box to outline "
-        "its weights in all maps.",
+        "Each mark is a weight: how much it changed, and what that did to the loss; its shape is its kind. "
+        "Draw a box to outline its weights in all maps.",
         "attribution", x=Measure("frobenius_norm_normalized", "‖ΔW‖_F / √d_out"), y=effect,
         select=("data",),
     )  # fmt: skip

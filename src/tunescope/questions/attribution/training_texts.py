@@ -11,7 +11,7 @@ from tunescope.paths import local_path
 Seen = Literal["held_out", "trained_on", "not_known"]
 
 SAID: Mapping[Seen, str] = {
-    "held_out": "the run that trained this model did not train on these texts",
+    "held_out": "by its record, the run that trained this model did not train on these texts",
     "trained_on": "this model was trained on these texts, so the gain is not the one on new texts",
     "not_known": "not known whether this model was trained on these texts: no record of its training names "
     "them",

@@ -16,6 +16,7 @@ from tunescope.questions.importance.views import LAYER_IMPORTANCE
 from tunescope.study.finding import significant
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
+from tunescope.words import counted
 
 _CAUTION = (
     "Importance says what the predictions depend on as the weights stand now, not what a training changed."
@@ -34,9 +35,12 @@ def content(study: Study) -> Content:
         command=command_line(COMMAND, study.arguments),
         tab="matter",
         data=data,
-        panels=list(_panels(data)),
+        panels=list(_panels(data, document)),
         checks=list(_checks(document["methods"])),
-        sentences=[f"{m['method']}: {text}" for m in document["methods"] for text in m["where"]],
+        sentences=[
+            *_left_out(data["layers"].frame if "layers" in data else pl.DataFrame()),
+            *(f"{m['method']}: {text}" for m in document["methods"] for text in m["where"]),
+        ],
         caution=_CAUTION,
         methods=methods(document),
         nothing=nothing_stands_out(document),
@@ -58,26 +62,62 @@ def _scores(frame: pl.DataFrame) -> pl.DataFrame:
     return joined.drop("step", "n", strict=False)
 
 
-def _panels(data: Mapping[str, Data]) -> Iterator[Panel]:
+def _measured_on(document: Mapping[str, Any]) -> str:
+    """Which texts the scores are of, and how many."""
+    told = document["summary"]
+    size = f"{counted(told['sequences'], 'sequence')}, {counted(told['tokens'], 'scored token')}"
+    return f"Measured of {document['model']} on {document['data']} ({size})."
+
+
+def _panels(data: Mapping[str, Data], document: Mapping[str, Any]) -> Iterator[Panel]:
     yield Maps(
         "importance", "matter", "What the predictions depend on",
-        "Each cell is a parameter of a layer: its score under the method chosen. Methods answer different "
-        "questions and have scales of their own.",
+        "Each cell is one tensor: of a layer, or in the last row of none. Its score under the method chosen; "
+        f"methods answer different questions and have scales of their own. {_measured_on(document)}",
         "importance",
         measures=[
             Measure("normalized", "score over the largest inside the layers", "importance", (0.0, 1.0)),
             Measure("score", "score", "importance", error="stderr"),
             Measure("share", "share of all scores", "importance"),
         ],
-        facets=("model_id", "stack"), x="parameter", select=("method",), ranked=True,
+        facets=("model_id", "stack"), x="parameter", select=("method",), margin="none", ranked=True,
+        within=True, explained={m["method"]: m["meaning"] for m in document["methods"]},
     )  # fmt: skip
     if "layers" in data and "layer_importance" in data["layers"].frame.columns:
         yield Lines(
-            "layer-importance", "matter", "Layer Importance",
-            "By how much the loss rises when a whole layer is left out; below zero it falls.",
-            "layers", x="layer", x_label="layer",
+            "layer-importance", "matter", "What if a whole layer is left out?",
+            "Layer Importance: by how much the loss rises without the layer; below zero it falls. Whiskers "
+            f"are one standard error. {_measured_on(document)}",
+            "layers", x="layer", x_label="layer", joined=False,
             measures=[Measure("layer_importance", "rise of the loss", error="layer_importance_stderr")],
         )  # fmt: skip
+
+
+def _left_out(layers: pl.DataFrame) -> Iterator[str]:
+    """What leaving out a whole layer does to the loss: the two layers that count most, and the middle one."""
+    if "layer_importance" not in layers.columns:
+        return
+    known = layers.drop_nulls("layer_importance").sort("layer_importance", descending=True)
+    if known.height < 2:
+        return
+    several = known["stack"].n_unique() > 1
+    first, second = (
+        f"{row['stack'] + ' ' if several else ''}layer {row['layer']} raises the loss by "
+        f"{significant(row['layer_importance'], 3)}{_error(row)} nats/token"
+        for row in known.head(2).iter_rows(named=True)
+    )
+    middle = significant(float(known["layer_importance"].median()), 2)  # type: ignore[arg-type]
+    below = int((known["layer_importance"] < 0).sum())
+    lower = f"; without {counted(below, 'layer')} it falls" if below else ""
+    yield (
+        f"Left out as a whole, {first}, the most of all, and {second}; half of the {known.height} layers by "
+        f"{middle} or less{lower}."
+    )
+
+
+def _error(row: Mapping[str, Any]) -> str:
+    error = row.get("layer_importance_stderr")
+    return "" if error is None else f" ± {significant(error, 2)}"
 
 
 def _checks(told: list[Mapping[str, Any]]) -> Iterator[Check]:

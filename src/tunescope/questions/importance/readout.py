@@ -44,8 +44,10 @@ def _below(layers: Sequence[Mapping[str, Any]]) -> list[str]:
 def methods(document: Mapping[str, Any]) -> str:
     """How the numbers were made, for an appendix."""
     summary = document["summary"]
+    meanings = " ".join(f"{method['method']}: {method['meaning']}" for method in document["methods"])
     return (
-        "Scores are sums over the weights of a tensor, with standard errors over independent samples. Depth: "
+        f"Scores are sums over the weights w of a tensor, g the gradient of the loss of a text. {meanings} "
+        "Standard errors are over independent samples. Depth: "
         "layers exchanged as wholes, tensors' own levels taken off, 5 % over all methods. Orders differ "
         "where the one-sided 95 % bound of Spearman's correlation lies below 0.5, two neighbouring layers "
         f"counted as one draw. Data sha256 {summary['data_hash'][:12]}, seed {summary['seed']}."

@@ -197,18 +197,24 @@ def _low_rank(study: Study) -> Iterator[Drawn]:
 
 
 def _models(study: Study, labels: Sequence[str]) -> Iterator[Drawn]:
-    """Models by models: cosine of ΔW and cosine of the maps of norms."""
+    """Models by models: cosine of ΔW, and whether the maps of norms rank layers alike."""
     if len(labels) < 3 or "similarity" not in study.tables:
         return
     name, rows = name_of(study.readout["metric"]), study.tables["similarity"].frame
-    titles = {"delta_cosine": "cosine of ΔW", "norm_map_cosine": f"cosine of the maps of {name}"}
+    titles = {
+        "delta_cosine": ("cosine of ΔW", "cosine"),
+        "norm_map_spearman": ("do layers rank alike?", "Spearman within kinds of weight"),
+    }
     squares = [
-        Matrix(title, tuple(labels), _square(rows, column, labels), "cosine", column == "delta_cosine")
-        for column, title in titles.items()
+        Matrix(title, tuple(labels), _square(rows, column, labels), label, True)
+        for column, (title, label) in titles.items()
     ]
     order = clustered(np.abs(squares[0].values))
-    caption = "How alike the models are, two by two: the cosine of their ΔW over all weights both have, and "
-    caption += f"the cosine of their maps of {name}; like models stand side by side."
+    caption = (
+        "How alike the models are, two by two: the cosine of their ΔW over all weights both have, and "
+        f"whether their maps of {name} rank the layers alike, Spearman's correlation within kinds of weight "
+        "(1: in one order, 0: unrelated); like models stand side by side."
+    )
     yield Drawn("model_similarity", caption, partial(matrices, [s.ordered(order) for s in squares]))
 
 

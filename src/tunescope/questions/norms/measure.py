@@ -37,7 +37,9 @@ SCHEMA: Schema = {
     "d_out": Column(pl.Int64, "outputs of the weight"),
     "d_in": Column(pl.Int64, "inputs of the weight"),
     "frobenius_norm": Column(pl.Float64, "‖ΔW‖_F, scale included", _NORM),
-    "frobenius_norm_normalized": Column(pl.Float64, "‖ΔW‖_F/√d_out", _NORM),
+    "frobenius_norm_normalized": Column(
+        pl.Float64, "‖ΔW‖_F/√d_out, d_out the weight's outputs, of a table of embeddings its width", _NORM
+    ),
     "unscaled_frobenius_norm": Column(pl.Float64, "‖BA‖_F, scale not applied", _NORM),
     "unscaled_frobenius_norm_normalized": Column(pl.Float64, "‖BA‖_F/√d_out, scale not applied", _NORM),
     "lora_A_norm": Column(pl.Float64, "‖A‖_F", _NORM),

@@ -30,6 +30,8 @@ _CENTRED = frozenset({"mean", "cosine_to_base"})
 # The less, the more has changed.
 _INVERSE = frozenset({"cosine_to_base"})
 _ROUNDED = "dtypes differ"
+# Scales, and models of one scale, that are told by name.
+_NAMED = 6
 
 
 def content(study: Study) -> Content:
@@ -125,20 +127,32 @@ def _panels(study: Study, measures: Sequence[Measure], data: dict[str, Data]) ->
             measures=[Measure(n, name_of(n)) for n in ("frobenius_norm", "frobenius_norm_normalized")],
             facets=("model_id", "stack", "module_type", "head_kind"), x="head",
         )  # fmt: skip
-    yield from _between(data)
+    yield from _between(frame, data)
 
 
-def _between(data: dict[str, Data]) -> Iterator[Panel]:
+def _by_chance(frame: pl.DataFrame) -> str:
+    """How far the order of unrelated layers correlates, at most: where all kinds of weight move as one."""
+    layers = frame["layer"].drop_nulls().n_unique()
+    if layers < 3:
+        return ""
+    scatter = 1 / (layers - 1) ** 0.5
+    return f" Unrelated orders of {layers} layers scatter by up to ±{scatter:.2f} around 0."
+
+
+def _between(frame: pl.DataFrame, data: dict[str, Data]) -> Iterator[Panel]:
     """Models by models: how alike their updates are, and which values they changed."""
     if "similarity" in data:
         yield Squares(
             "similarity", "much", "Do the models resemble one another?",
             "Cosine of the updates themselves (1: the same direction in all weights, 0: none in common), and "
-            "of the maps above (1: the same pattern of sizes).",
+            "whether both maps above rank the layers alike: Spearman's correlation within kinds of weight "
+            f"(1: the same order, −1: the opposite one).{_by_chance(frame)}",
             "similarity",
             measures=[
                 Measure("delta_cosine", "cosine of ΔW", "difference", (-1.0, 1.0)),
-                Measure("norm_map_cosine", "cosine of the maps", "change", (0.0, 1.0)),
+                Measure(
+                    "norm_map_spearman", "Spearman of the maps within kinds", "difference", (-1.0, 1.0)
+                ),
             ],
         )  # fmt: skip
     if "same_values" in data:
@@ -171,12 +185,10 @@ def _checks(frame: pl.DataFrame) -> Iterator[Check]:
             "scale", "unknown", f"The scale of {counted(unknown.height, 'weight')} is not known: {models}."
         )
     else:
-        scales = sorted(set(frame["scale"].to_list()))
-        text = ", ".join(f"{scale:.4g}" for scale in scales[:5])
-        yield Check("scale", "good", f"Every scale is known and applied: {text}.")
+        yield Check("scale", "good", f"Every scale is known and applied: {_scales(frame)}.")
     still = frame.filter(pl.col("unscaled_frobenius_norm") == 0).height
     if not still:
-        yield Check("frozen", "good", "Every weight that could move did.")
+        yield Check("frozen", "good", f"‖ΔW‖_F is above 0 in {_all(frame.height)}.")
     rounded = frame.filter(pl.col("status").str.contains(_ROUNDED, literal=True))
     if rounded.height:
         models = ", ".join(rounded["model_id"].unique(maintain_order=True).to_list())
@@ -184,7 +196,11 @@ def _checks(frame: pl.DataFrame) -> Iterator[Check]:
         text = ", ".join(said.drop_nulls().unique(maintain_order=True).to_list())
         of = f"{rounded.height:,} of {counted(frame.height, 'weight')} ({models})"
         yield Check(
-            "precision", "note", f"Base and tuned model are stored in different precision: {text}, {of}."
+            "precision",
+            "note",
+            f"Base and tuned model are stored in different precision: {text}, {of}. Shares of changed values "
+            "count rounded ones, so that a small change may count as none; norms and cosines are of the "
+            "values as they are stored.",
         )
     elif "changed_fraction" in frame.columns and frame["changed_fraction"].is_not_null().any():
         yield Check(
@@ -192,6 +208,28 @@ def _checks(frame: pl.DataFrame) -> Iterator[Check]:
         )
     if not frame["status"].str.starts_with("non-finite").any():
         yield Check("finite", "good", "Every value is finite.")
+
+
+def _all(weights: int) -> str:
+    return "the one weight" if weights == 1 else f"all {weights:,} weights"
+
+
+def _scales(frame: pl.DataFrame) -> str:
+    """Every scale with the models that have it; whole weights have none to apply.
+
+    Of many models only the numbers are told.
+    """
+    adapters = frame.filter(pl.col("method") != "full")
+    groups = adapters.group_by("scale").agg(pl.col("model_id").unique(maintain_order=True)).sort("scale")
+    told = [
+        f"{scale:.4g} ({', '.join(models)})"
+        if len(models) <= _NAMED
+        else f"{scale:.4g} ({len(models)} models)"
+        for scale, models in groups.head(_NAMED).iter_rows()
+    ]
+    if adapters.height < frame.height:
+        told.append("none to apply to whole weights")
+    return ", ".join(told)
 
 
 def _heads(study: Study, models: Collection[str]) -> Iterator[Check]:

@@ -48,6 +48,7 @@ def _views(study: Study) -> Mapping[str, pl.DataFrame]:
 _SQUARES = {
     "similarity_delta_cosine": "delta_cosine",
     "similarity_norm_map_cosine": "norm_map_cosine",
+    "similarity_norm_map_spearman": "norm_map_spearman",
     "distance_norm_map_l2": "norm_map_distance",
 }
 

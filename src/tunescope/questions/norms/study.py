@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from tunescope.errors import Notice, UsageError
-from tunescope.measure.similarity import norm_maps
+from tunescope.measure.similarity import norm_map_ranks, norm_maps
 from tunescope.questions.norms import measure
 from tunescope.questions.norms.attached import not_attached
 from tunescope.questions.norms.changed import changed_values
@@ -40,6 +40,11 @@ SIMILARITY: Schema = {
     "model_b": Column(pl.String, "label of the second"),
     "delta_cosine": Column(pl.Float64, "⟨ΔW, ΔW'⟩/(‖ΔW‖‖ΔW'‖) over the modules both have", "[-1, 1]"),
     "norm_map_cosine": Column(pl.Float64, "cosine of the two maps of the metric", "[-1, 1]"),
+    "norm_map_spearman": Column(
+        pl.Float64,
+        "Spearman's correlation of the two maps within kinds of weight, inside the layers",
+        "[-1, 1]",
+    ),
     "norm_map_distance": Column(pl.Float64, "Euclidean distance of the two maps", "unit of the metric"),
     "components": Column(pl.Int64, "modules that both have in one shape"),
     "identical": Column(pl.Int64, "of these, modules whose updates are the same bit by bit"),
@@ -164,7 +169,8 @@ def _similarities(frame: pl.DataFrame, labels: Sequence[str], metric: str, both:
     columns: dict[str, Any] = {name: [] for name in SIMILARITY}
     if both is not None:
         i, j = np.triu_indices(len(labels), 1)
-        maps = norm_maps(frame, labels, metric)
+        cosines, distances = norm_maps(frame, labels, metric)
+        maps = cosines, norm_map_ranks(frame, labels, metric), distances
         names = pl.Series(labels, dtype=pl.String)
         measured = (both.cosine, *maps, both.compared, both.identical)
         values = [names.gather(i), names.gather(j), *(table[i, j] for table in measured)]

@@ -94,21 +94,24 @@ def _panels(summary: pl.DataFrame, grids: bool) -> Iterator[Panel]:
     sides = [m for m in measures if m.column in ("excess_input", "excess_output")]
     yield Squares(
         "shared", "directions", "Which models share directions?",
-        "Overlap above chance, mean over all weights that both have: 0 for random subspaces, 1 for equal "
-        "ones. Input and output side stand beside each other on one scale; what was learned shows on the "
-        "output.",
+        "Overlap above chance, (φ − chance)/(1 − chance), mean over all weights that both have: 0 for random "
+        "subspaces, 1 for equal ones. Input and output side stand beside each other on one scale. A LoRA "
+        "adapter begins with B = 0: all of its output side was learned, its input side began at random.",
         "pairs", measures=sorted(sides, key=lambda m: m.column),
     )  # fmt: skip
     yield Maps(
         "directions", "directions", "Where do they share them?",
-        "Each cell is one weight of a pair. Open one to see φ(i, j) of all leading directions beside chance.",
+        "Each cell is one weight of a pair. Directions shared is how many both updates have in common beyond "
+        "those of random subspaces, a whole number for each weight; 0 also where an overlap is significant "
+        "but spread over many. Open a cell to see φ(i, j) of all leading directions beside chance.",
         "pairs", measures=measures, facets=("pair", "stack"), ranked=True,
     )  # fmt: skip
     if grids:
         yield Grids(
             "phi", "directions", "φ(i, j) of one weight, beside chance",
             "φ(i, j): of the i leading directions of the pair's first model and the j leading ones of its "
-            "second, the share of the fewer that lies in the span of the more. Beside it the level that "
+            "second, the share of the fewer that lies in the span of the more. A and B are the factors of an "
+            "adapter, ΔW their product; the numbers above are of ΔW. Beside it the level that "
             "random subspaces of the same shapes would give, on the same scale.",
             "phi",
         )  # fmt: skip
@@ -128,5 +131,5 @@ def _checks(summary: pl.DataFrame) -> Iterator[Check]:
         yield Check(
             "compared",
             "good",
-            f"Of all pairs {counted(summary.height, 'weight was', 'weights were')} compared.",
+            f"Each of the {counted(summary.height, 'weight')} that both models of a pair have was compared.",
         )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tunescope.errors import UsageError
 from tunescope.picture.animation import RGB, durations, pace, write_animation
 from tunescope.picture.drawing import Drawn
+from tunescope.picture.fonts import families, letter
 from tunescope.picture.grid import ends_text
 from tunescope.picture.lettering import names, title_text
 from tunescope.picture.sheet import sheet
@@ -58,6 +59,7 @@ class Drawing(Sequence[RGB]):
             self._lines = [self._line(track, shared) for track in view.tracks]
             self._caption, self._bar = self._header()
             self._broken = self._warning()
+            letter(self.figure)
             canvas.draw()
             self._still = canvas.copy_from_bbox(self.figure.bbox)
             self._canvas = canvas
@@ -87,7 +89,8 @@ class Drawing(Sequence[RGB]):
             spread = track.spread[capture] / 10.0**self._power
             line.set_data(track.layers, centre)
             band.set_xy(_outline(track.layers, centre, spread))
-        self._broken.set_text(_broken(self.view.tracks, moment.captures))
+        self._broken.set_text(gaps := _broken(self.view.tracks, moment.captures))
+        self._broken.set_fontfamily(families(gaps))
         self._caption.set_text(moment.caption)
         self._bar.set_width(moment.progress)
 

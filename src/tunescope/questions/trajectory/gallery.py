@@ -28,7 +28,7 @@ _REFERENCES = {
 
 @dataclass(frozen=True, eq=False)
 class Panel:
-    """The pictures of one run, or of all domains at one rate: mean, absolute mean, and ‖ΔW‖ for a run."""
+    """The pictures of one run, or of several together: mean, absolute mean, and ‖ΔW‖ for a run."""
 
     title: str
     runs: tuple[str, ...]
@@ -75,6 +75,8 @@ def gallery(by_layer: pl.DataFrame, norms: pl.DataFrame) -> Gallery:
     chapters: list[tuple[str, tuple[Panel, ...]]] = []
     if shared := list(_shared(inside, every)):
         chapters.append(("All domains", tuple(shared)))
+    if alike := list(_unplaced(inside, every, set(stems.values()))):
+        chapters.append(("All runs", tuple(alike)))
     domains = dict.fromkeys(s.domain for s in every if s.placed)
     groups = [(str(d), [s for s in every if s.placed and s.domain == d]) for d in domains]
     groups += [(s.run, [s]) for s in every if not s.placed]
@@ -131,6 +133,23 @@ def _shared(inside: pl.DataFrame, every: Sequence[_Series]) -> Iterator[Panel]:
             name = panel_name(rate_text(rate), "all", *(["full"] if both and method == "full" else []))
             title = f"Learning rate {rate_text(rate)}" + (f" · {_METHODS[method]}" if both else "")
             yield _panel(inside, members, name, title, f"All domains · learning rate {rate_text(rate)}")
+
+
+def _unplaced(inside: pl.DataFrame, every: Sequence[_Series], taken: set[str]) -> Iterator[Panel]:
+    """One panel for each method of the runs without a known domain and rate, such as bare checkpoints."""
+    groups: dict[str, list[_Series]] = {}
+    for series in every:
+        if not series.placed:
+            groups.setdefault(series.method, []).append(series)
+    for method, members in sorted(groups.items()):
+        if len(members) < 2:
+            continue
+        several = len(groups) > 1
+        name = panel_name("all", "runs", *([method] if several else []))
+        while name in taken:
+            name += "_together"
+        title = "All runs" + (f" · {_METHODS[method]}" if several else "")
+        yield _panel(inside, members, name, title, title)
 
 
 _METHODS = {"lora": "low-rank", "full": "all weights"}

@@ -1,6 +1,7 @@
 """A trajectory study on the report page: size, loss and rate over steps, and maps that a slider moves."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -11,6 +12,7 @@ from tunescope.questions.trajectory.command import COMMAND
 from tunescope.questions.trajectory.readout import CAUTION, INCOMPLETE, order_sentences, run_sentence
 from tunescope.questions.trajectory.sentences import METHODS, nothing_stands_out
 from tunescope.questions.trajectory.summary import halfway_sentence
+from tunescope.study.finding import named
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
 
@@ -25,6 +27,13 @@ _BY_STEP = (
 )
 _PLACE = ("model_id", "step", "stack", "layer", "module_type", "expert", "component_name")
 _SIZE = "delta_frobenius_norm"
+_SIZE_COMMON = "delta_frobenius_norm_common"
+_COMMON = {
+    _SIZE_COMMON: {"unit": "unit of the weights", "meaning": "‖ΔW‖_F over the weights that all runs have"}
+}
+_WEIGHT = ("stack", "component_name", "expert")
+# Runs of other weights that a caption names.
+_NAMED = 6
 
 
 def content(study: Study) -> Content:
@@ -32,8 +41,9 @@ def content(study: Study) -> Content:
     steps, layers = study.tables["motion_by_step"], study.tables["norms_by_layer"]
     weights, note = _weights(study.table.frame)
     by_layer, left = thinned(filled(layers.frame, _PLACE), _NUMBERS)
+    course, unlike = _of_common(steps.frame, study.table.frame)
     data = {
-        "steps": Data(steps.frame, steps.meta["columns"]),
+        "steps": Data(course, steps.meta["columns"] | _COMMON),
         "weights": Data(weights, study.table.meta["columns"] | _by_factor(weights), note, bits=11),
         "layers": Data(by_layer, layers.meta["columns"], left, bits=11),
     }
@@ -42,7 +52,7 @@ def content(study: Study) -> Content:
         command=command_line(COMMAND, study.arguments),
         tab="when",
         data=data,
-        panels=list(_panels(data, halfway_sentence(document["runs"]))),
+        panels=list(_panels(data, f"{unlike}{halfway_sentence(document['runs'])}")),
         checks=list(_checks(steps.frame, document)),
         sentences=[
             *order_sentences(document),
@@ -81,6 +91,27 @@ def _weights(motion: pl.DataFrame) -> tuple[pl.DataFrame, str]:
     return thinned(sized, _NUMBERS)
 
 
+def _of_common(steps: pl.DataFrame, motion: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """The steps with ‖ΔW‖_F over the weights that all runs have, where they have not the same ones; why."""
+    weights = motion.select("model_id", *_WEIGHT).unique(maintain_order=True)
+    counts = dict(weights.group_by("model_id", maintain_order=True).len().iter_rows())
+    runs = weights.group_by(_WEIGHT).agg(pl.len().alias("runs"))
+    common = runs.filter(pl.col("runs") == len(counts)).select(_WEIGHT)
+    if all(count == common.height for count in counts.values()):
+        return steps, ""
+    groups: dict[int, list[str]] = {}
+    for label, count in sorted(counts.items(), key=lambda item: -item[1]):
+        groups.setdefault(count, []).append(label)
+    listed = ", ".join(f"{count} in {named(labels, _NAMED)}" for count, labels in groups.items())
+    why = f" Runs are captured in different weights ({listed}), of which all have {common.height}."
+    if not common.height:
+        return steps, f"{why} Sizes over all weights of a run do not compare."
+    sized = motion.select("model_id", "step", *_WEIGHT, _SIZE).unique(maintain_order=True)
+    kept = sized.join(common, on=_WEIGHT, how="semi", nulls_equal=True)
+    size = kept.group_by("model_id", "step").agg(pl.col(_SIZE).pow(2).sum().sqrt().alias(_SIZE_COMMON))
+    return steps.join(size, on=["model_id", "step"], how="left", maintain_order="left"), why
+
+
 def _by_factor(weights: pl.DataFrame) -> dict[str, dict[str, str]]:
     """Unit and meaning of the mean |Δ| of each factor."""
     found = [name for name in weights.columns if name.startswith("abs_mean_")]
@@ -90,12 +121,22 @@ def _by_factor(weights: pl.DataFrame) -> dict[str, dict[str, str]]:
     }
 
 
+def _measures(steps: pl.DataFrame) -> list[Measure]:
+    """What is drawn over the steps; first the size over what all runs have, where that is not all."""
+    known = [m for m in _BY_STEP if steps[m.column].is_not_null().any()]
+    if _SIZE_COMMON not in steps.columns:
+        return known
+    first = Measure(_SIZE_COMMON, "‖ΔW‖_F of the weights that all runs have")
+    rest = [replace(m, label="‖ΔW‖_F of all weights of each run") if m.column == _SIZE else m for m in known]
+    return [first, *rest]
+
+
 def _panels(data: Mapping[str, Data], halfway: str) -> Iterator[Panel]:
     steps, weights, layers = (data[name].frame for name in ("steps", "weights", "layers"))
     yield Lines(
         "course", "when", "The course of the runs",
         f"Every capture is a point; a line is a run. A press on a model above hides its line.{halfway}",
-        "steps", measures=[m for m in _BY_STEP if steps[m.column].is_not_null().any()],
+        "steps", measures=_measures(steps),
     )  # fmt: skip
     measures = [Measure(_SIZE, "‖ΔW‖_F")] if _SIZE in weights.columns else []
     measures += [
@@ -138,9 +179,11 @@ def _no_seam(jumps: Sequence[float | None]) -> Check:
         return Check(
             "seams",
             "note",
-            "No run turns between neighbouring captures; too little is known to tell of jumps.",
+            "No run turns between neighbouring captures, as one put together of two does; too little is "
+            "known to tell of jumps.",
         )
     return Check(
         "seams", "good",
-        f"No run jumps between neighbouring captures; {max(known, default=0):.0%} of the way would be seen.",
+        "No run jumps between neighbouring captures, as one put together of two does; a jump of "
+        f"{max(known, default=0):.0%} of the way would be seen.",
     )  # fmt: skip

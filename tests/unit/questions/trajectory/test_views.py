@@ -111,6 +111,21 @@ def test_runs_that_share_domain_and_rate_get_different_names() -> None:
     assert "2e-4_cpp_seed-1_mean" in names
 
 
+def test_runs_of_which_no_rate_is_known_have_a_picture_of_all() -> None:
+    made = built(*(run(f"run-{i}", None, None, None, "W") for i in range(6)))
+    (title, (panel,)), *rest = made.chapters
+    assert (title, panel.title, panel.mean.name) == ("All runs", "All runs", "all_runs_mean")
+    assert panel.runs == tuple(f"run-{i}" for i in range(6))
+    assert [track.label for track in panel.abs_mean.tracks] == list(panel.runs)
+    assert [title for title, _ in rest] == list(panel.runs)
+
+
+def test_a_run_that_is_called_like_the_picture_of_all_keeps_its_own() -> None:
+    made = built(*(run(name, None, None, None) for name in ("all_runs", "b")))
+    names = [panel.mean.name for panel in made.panels()]
+    assert len(set(names)) == len(names) == 3
+
+
 def test_one_run_alone_has_no_picture_of_all() -> None:
     assert [title for title, _ in built(run("a", "cpp", 2e-4)).chapters] == ["cpp"]
 
