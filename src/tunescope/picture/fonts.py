@@ -41,9 +41,9 @@ def font_of(text: str) -> FT2Font:
 def letter(figure: Figure) -> None:
     """Let every text of a figure take from other fonts the signs that the house font lacks."""
     for text in figure.findobj(Text):
-        written = text.get_text()  # type: ignore[attr-defined]
+        written = text.get_text()
         if not written.isascii() and len(needed := families(written)) > 1:
-            text.set_fontfamily(needed)  # type: ignore[attr-defined]
+            text.set_fontfamily(needed)
 
 
 @cache
