@@ -48,6 +48,7 @@ TABLES = {
     "readout.json",
     "similarity_delta_cosine.csv",
     "similarity_norm_map_cosine.csv",
+    "similarity_norm_map_spearman.csv",
     "distance_norm_map_l2.csv",
 }
 

@@ -38,7 +38,7 @@ def test_the_trust_row_and_the_methods_say_what_was_read(study: Path) -> None:
     for source in found:
         read = f"{source['label']} (peft, sha256 {source['digest']['value'][:12]})"
         assert text.count(read) == 2
-    assert "norms: tunescope" in text
+    assert "norms: every source is named and hashed. tunescope" in text
 
 
 def test_no_report_leaves_the_page_out_and_stays_out_when_saved_again(run: Run, tmp_path: Path) -> None:
