@@ -33,7 +33,7 @@ def font(path: Path, signs: str, family: str = FAMILY) -> Path:
     builder.setupGlyf(dict.fromkeys(glyphs, square))
     builder.setupHorizontalMetrics(dict.fromkeys(glyphs, (1000, 0)))
     builder.setupHorizontalHeader(ascent=1000, descent=0)
-    builder.setupNameTable({"familyName": family, "styleName": "Regular"})
+    builder.setupNameTable({"familyName": family, "styleName": "Regular", "psName": family.replace(" ", "")})
     builder.setupOS2(sTypoAscender=1000, usWinAscent=1000, usWinDescent=0)
     builder.setupPost()
     builder.save(path)
