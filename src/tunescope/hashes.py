@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tunescope.errors import BadInput, Notice, printable
+from tunescope.paths import resolved
 from tunescope.reader import current
 
 # By the number of hexadecimal digits.
@@ -86,7 +87,7 @@ def stated_of(path: Path) -> Iterator[Stated]:
 
 def _by_hub(path: Path) -> Iterator[Stated]:
     """The hub's cache names every file by its hash."""
-    blob = path.resolve()
+    blob = resolved(path)
     if blob.parent.name == "blobs":
         yield from _hub_hash([blob.name])
 

@@ -56,6 +56,14 @@ def check_possible(path: Path) -> None:
     )  # fmt: skip
 
 
+def resolved(path: Path) -> Path:
+    """The path with every link followed; links that lead to each other are left as they are."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        return path.absolute()
+
+
 def exists(path: Path) -> bool:
     """Whether there is something at the path; a name too long for the disk is nothing."""
     try:

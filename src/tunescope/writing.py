@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tunescope.errors import Exhausted, encodable
+from tunescope.paths import resolved
 
 # Linux' renameat2: paths relative to the working folder, and the flag that swaps two names in one step.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -125,7 +126,7 @@ def published(target: Path) -> Iterator[Path]:
     study's: those go along (the caller says which by leaving them out of `study.json`). Raises
     `Exhausted` where the disk takes no more or another process writes there.
     """
-    target = target.resolve()
+    target = resolved(target)
     with held(target):
         _recover(target)
         work = beside(target, f".{secrets.token_hex(6)}.part")
@@ -142,7 +143,7 @@ def published(target: Path) -> Iterator[Path]:
 
 def held(target: Path) -> contextlib.AbstractContextManager[None]:
     """Keep every other run off `target` for as long as the block takes; see `locked`."""
-    target = target.resolve()
+    target = resolved(target)
     return locked(beside(target, ".lock"), target)
 
 

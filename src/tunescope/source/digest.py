@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.hashes import sha256_of
+from tunescope.paths import resolved
 from tunescope.reader import current
 from tunescope.source.files.ranged import RangedFile
 
@@ -88,7 +89,7 @@ def _file(
 
 def digest(path: Path, size: int, hash_all: bool = False) -> dict[str, str]:
     """`kind` and `value`: `sha256`, `hub_sha256` (the cache's name for it) or `sha256_of_head_and_size`."""
-    blob = path.resolve()
+    blob = resolved(path)
     if not hash_all and blob.parent.name == "blobs" and re.fullmatch("[0-9a-f]{64}", blob.name):
         return {"kind": "hub_sha256", "value": blob.name}
     if size < _WHOLE or hash_all:

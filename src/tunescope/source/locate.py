@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing, Notice
+from tunescope.paths import resolved
 from tunescope.source.files.disk import check_links, take_snapshot, unreachable
 from tunescope.source.files.distributed import METADATA, is_distributed
 from tunescope.source.files.parallel import parts_among, refuse_one_rank, refuse_parts
@@ -69,8 +70,8 @@ def locate(path: Path, *, follow_symlinks: bool = False) -> Located:
 def _beside(path: Path) -> Located:
     """A single file with its config, which for a link may lie beside the file that it points to."""
     found = _located([path], path.parent)
-    target = path.resolve()
-    if found.config is None and path.is_symlink() and target.parent != path.parent.resolve():
+    target = resolved(path)
+    if found.config is None and path.is_symlink() and target.parent != resolved(path.parent):
         return replace(found, config=_located([path], target.parent).config)
     return found
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing
+from tunescope.paths import resolved
 from tunescope.source.files.suffixes import suffix_of
 from tunescope.source.locate import NEVER_OPENED, SHARD
 from tunescope.source.open import local_source
@@ -265,4 +266,4 @@ def _fronts(runs: Sequence[Run]) -> list[str]:
 
 
 def _identity(run: Run) -> tuple[Path, ...]:
-    return (run.folder.resolve(), *(checkpoint.path.resolve() for checkpoint in run.checkpoints))
+    return (resolved(run.folder), *(resolved(checkpoint.path) for checkpoint in run.checkpoints))

@@ -6,6 +6,7 @@ from typing import Any
 
 from tunescope.errors import BadInput, Missing, printable
 from tunescope.hashes import sha256_of
+from tunescope.paths import resolved
 from tunescope.source.files.disk import unreachable
 from tunescope.source.files.documents import read_object
 from tunescope.study.question import Question
@@ -71,7 +72,7 @@ def _check_files(folder: Path, record: Mapping[str, Any]) -> None:
         path = folder / name
         if not _is_plain(name):
             _refuse(folder / RECORD, "names of files in the study's folder", printable(name))
-        if not path.resolve().is_relative_to(folder.resolve()) or path.is_symlink():
+        if not resolved(path).is_relative_to(resolved(folder)) or path.is_symlink():
             _refuse(path, "a file of the study", "a path or link that leads elsewhere")
         if not path.is_file():
             _refuse(path, f"sha256 {digest}", "no such file")

@@ -12,7 +12,7 @@ from typing import Any
 
 from tunescope.errors import Exhausted, UsageError
 from tunescope.hashes import sha256_of
-from tunescope.paths import check_possible, exists, is_link
+from tunescope.paths import check_possible, exists, is_link, resolved
 from tunescope.study.options import check_limits, parse_formats
 from tunescope.study.progress import Tell
 from tunescope.study.recorded import telling
@@ -120,15 +120,15 @@ def check_output(out: Path, inputs: Sequence[Path], overwrite: bool) -> None:
         raise UsageError(
             "output-exists", "the output is a link to nothing", file=out, fix="remove it, or name a folder"
         )
-    resolved = out.resolve()
-    for path in (p.resolve() for p in inputs):
-        if resolved == path or (path.is_file() and resolved == path.parent) or resolved in path.parents:
+    place = resolved(out)
+    for path in (resolved(p) for p in inputs):
+        if place == path or (path.is_file() and place == path.parent) or place in path.parents:
             raise UsageError("output-is-input", "the output would lie on an input", file=out, found=path)
     if out.is_dir() and any(out.iterdir()):
         _check_overwrite(out, overwrite)
     elif os.path.lexists(out) and not out.is_dir():
         raise UsageError("output-exists", "the output is an existing file", file=out, fix="name a folder")
-    if not os.access(resolved.parent, os.W_OK) or (out.exists() and not os.access(out, os.W_OK)):
+    if not os.access(place.parent, os.W_OK) or (out.exists() and not os.access(out, os.W_OK)):
         raise Exhausted("read-only", "the output cannot be written", file=out, fix="choose a writable place")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.errors import BadInput
+from tunescope.paths import resolved
 from tunescope.source.files.npz import read_npz
 from tunescope.writing import beside, write_atomically
 
@@ -21,7 +22,7 @@ _SEAL = "seal"
 
 def state_folder(out: Path, command: str) -> Path:
     """A hidden folder beside the output, which no other output shares."""
-    return beside(out.resolve(), f".{command}-state")
+    return beside(resolved(out), f".{command}-state")
 
 
 def save_arrays(path: Path, arrays: Arrays) -> None:

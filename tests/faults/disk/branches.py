@@ -45,6 +45,8 @@ class Branching(Shim):
         super().__init__("EIO", 0)
         self._wanted, self._place, self._lefts = wanted, place, lefts
         self.met: list[Branch] = []
+        # Faults that do not end the command: Python tries again what a signal interrupted.
+        self._alone = {"EINTR"}
 
     @property
     def is_branch(self) -> bool:
@@ -56,17 +58,20 @@ class Branching(Shim):
         struck = super().strikes(full)
         if self.is_branch or not (faults := self._wanted.get(self.count)):
             return struck
-        if _is_below(_THREADED):
-            self.met += [Branch(fault, self.count, None, "") for fault in faults]
+        below = _is_below(_THREADED)
+        self.met += [Branch(fault, self.count, None, "") for fault in faults if below or fault in self._alone]
+        if not (branched := [fault for fault in faults if not below and fault not in self._alone]):
             return False
         before = _Kept(self._place, self._lefts / "kept")
-        for fault in faults:
+        for fault in branched:
             sys.stdout.flush()
             sys.stderr.flush()
             if (child := os.fork()) == 0:
                 self.fault, self.at = fault, self.count
                 return True
             self.met.append(Branch(fault, self.count, _ended(child), self._left()))
+            if self.met[-1].code is None:
+                self._alone.add(fault)
             before.put_back()
         assert digest_of(self._place) == before.digest, "a branch wrote into what the trunk had written"
         return False

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from tunescope.errors import BadInput, Exhausted, Missing
 from tunescope.hashes import check
-from tunescope.paths import is_link
+from tunescope.paths import is_link, resolved
 
 # O_NONBLOCK so that a FIFO put in the file's place cannot make the program wait for a writer.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -158,9 +158,9 @@ def take_snapshot(path: Path) -> Snapshot:
 
 def check_links(folder: Path, paths: Sequence[Path]) -> None:
     """Refuse links that lead out of the folder, but for the hub cache's, from `snapshots` to `blobs`."""
-    root = folder.resolve()
+    root = resolved(folder)
     for path in paths:
-        target = path.resolve()
+        target = resolved(path)
         # A link to nothing is for the reader to name.
         if target.is_relative_to(root) or not path.is_symlink() or not target.exists():
             continue

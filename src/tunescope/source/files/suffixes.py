@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from tunescope.paths import resolved
+
 # What torch saves; Lightning's litgpt writes `lit_model.pth.lora`.
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".lora")
 WEIGHTS = (".safetensors", ".npz", ".gguf", *PICKLED)
@@ -10,4 +12,4 @@ WEIGHTS = (".safetensors", ".npz", ".gguf", *PICKLED)
 def suffix_of(path: Path) -> str:
     """How a file of weights ends; of a link that is called otherwise, how the file ends that it leads to."""
     suffix = path.suffix.lower()
-    return path.resolve().suffix.lower() if suffix not in WEIGHTS and path.is_symlink() else suffix
+    return resolved(path).suffix.lower() if suffix not in WEIGHTS and path.is_symlink() else suffix
