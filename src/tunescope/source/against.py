@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.errors import encodable
+from tunescope.source.as_loaded import as_loaded
 from tunescope.source.base_shapes import BaseHeaders
 from tunescope.source.files.distributed import METADATA, is_distributed
 from tunescope.source.files.ranged import RangedFile
@@ -31,11 +32,14 @@ Opener = Callable[..., list[Source]]
 def opener(base: WholeModel, align_vocab: bool = False) -> Opener:
     """What opens a SOURCE where a base is given: whole models become differences from it."""
 
+    loaded = cache(lambda: _loaded(base))
+
     def open_against(spec: Any, **given: Any) -> list[Source]:
         if not is_whole(spec):
-            beside, headers = _base_source(base, ()), partial(_headers, base)
+            ours = loaded()
+            beside, headers = _base_source(ours, ()), partial(_headers, ours)
             opened = open_sources(spec, base=headers, **given)
-            return [with_base(source, base, beside, align_vocab) for source in opened]
+            return [with_base(source, ours, beside, align_vocab) for source in opened]
         said, place = parse_spec(spec) if isinstance(spec, str) else (None, os.fspath(spec))
         return [open_difference(place, base, said or default_label(place), align_vocab)]
 
@@ -48,16 +52,25 @@ def difference_opener(base: str | os.PathLike[str]) -> Opener:
     The base is read only for whole models, and for methods of which W is a part of ΔW (DoRA, OFT, …).
     """
     held = cache(lambda: open_whole(base))
-    headers = cache(lambda: _headers(open_base(base)))
+    loaded = cache(lambda: _loaded(held()))
+    headers = cache(lambda: _headers(_loaded(open_base(base))))
 
     def open_beside(spec: Any, **given: Any) -> list[Source]:
         if not is_whole(spec):
             opened = open_sources(spec, base=headers, **given)
-            return [with_base(s, held(), _base_source(held(), ())) if needs_base(s) else s for s in opened]
+            beside = _base_source(loaded(), ()) if any(map(needs_base, opened)) else None
+            return [
+                s if beside is None or not needs_base(s) else with_base(s, loaded(), beside) for s in opened
+            ]
         said, place = parse_spec(spec) if isinstance(spec, str) else (None, os.fspath(spec))
         return [open_difference(place, held(), said or default_label(place))]
 
     return open_beside
+
+
+def _loaded(base: WholeModel) -> WholeModel:
+    """The base as its loader has it, whose names are those that adapters use."""
+    return as_loaded(base, base.config)[0]
 
 
 def _headers(base: WholeModel) -> BaseHeaders:

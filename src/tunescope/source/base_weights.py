@@ -16,6 +16,7 @@ from tunescope.source.matching import address_place, matched
 from tunescope.source.quantised import weight_name
 from tunescope.source.replication import replicated
 from tunescope.source.stored import stored_turned
+from tunescope.source.tied import table_of
 from tunescope.source.whole import WholeModel
 from tunescope.words import counted
 
@@ -39,9 +40,10 @@ def with_base_weights(deltas: Sequence[Delta], base: WholeModel, transposed: boo
         held = {**expert_weights(base.tensors, kind), **held}
     places = {a: address_place(a, _matrix(tensor.shape)) for a, tensor in held.items()}
     theirs = matched({d.address: address_place(d.address, (d.d_out, d.d_in)) for d in deltas}, places)
+    shapes = {a: tensor.shape for a, tensor in held.items()}
     found = []
     for delta in deltas:
-        there = theirs.get(delta.address)
+        there = theirs.get(delta.address) or table_of(delta.address, (delta.d_out, delta.d_in), shapes)
         if there is None:
             found.append(replace(delta, status=_joined(delta.status, ABSENT)))
         else:

@@ -27,13 +27,23 @@ class _Rule(NamedTuple):
     how: str
 
 
-def loaded_as(names: Iterable[str], config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """What the loader calls the tensors of a file: several names where it cuts one, one name where it joins.
+class Loading(NamedTuple):
+    """What the loader makes of one tensor: its name after all renamings, and the `names` of what it becomes.
 
-    Empty where no rule is known for the class that the config names.
+    `how` is that of the last rule: `name` where it stays one tensor as it is, `move` where its values may
+    change their order, `cut` where it becomes several, `join` where several become one.
+    """
 
-    >>> loaded_as(["language_model.lm_head.weight"], {"architectures": ["FuyuForCausalLM"]})
-    {'language_model.lm_head.weight': ('lm_head.weight',)}
+    renamed: str
+    names: tuple[str, ...]
+    how: str
+
+
+def loadings(names: Iterable[str], config: Mapping[str, Any]) -> dict[str, Loading]:
+    """What the loader makes of the tensors of a file; empty where no rule is known for the class.
+
+    >>> loadings(["language_model.lm_head.weight"], {"architectures": ["FuyuForCausalLM"]}).popitem()[1]
+    Loading(renamed='lm_head.weight', names=('lm_head.weight',), how='name')
     """
     rules = _rules(config)
     begun: set[int] = set()
@@ -48,8 +58,8 @@ def loaded_names(shapes: Shapes, config: Mapping[str, Any]) -> dict[str, tuple[i
     {'lm_head.weight': (4, 2)}
     """
     found: dict[str, tuple[int, ...]] = {}
-    for name, called in loaded_as(shapes, config).items():
-        shape = shapes[name]
+    for name, loading in loadings(shapes, config).items():
+        shape, called = shapes[name], loading.names
         for each in called:
             part = shape if len(called) == 1 else (shape[0] // len(called), *shape[1:])
             found[each] = _joined(found[each], part) if each in found else part
@@ -95,15 +105,15 @@ def _table() -> Any:
     return json.loads((files("tunescope.source") / "loader_names.json").read_text(encoding="utf-8"))
 
 
-def _loaded(name: str, rules: Sequence[_Rule], begun: set[int]) -> tuple[str, ...]:
-    """All names of one tensor after every renaming and at most one converter; `begun` are groups in use."""
+def _loaded(name: str, rules: Sequence[_Rule], begun: set[int]) -> Loading:
+    """One tensor after every renaming and at most one converter; `begun` are groups in use."""
     for where, rule in enumerate(rules):
         if rule.how in ("name", "group"):
             name = _renamed(name, rule, where, begun)[0]
     for where, rule in enumerate(rules):
         if rule.how not in ("name", "group") and (found := _renamed(name, rule, where, begun)) != (name,):
-            return found
-    return (name,)
+            return Loading(name, found, rule.how)
+    return Loading(name, (name,), "name")
 
 
 def _renamed(name: str, rule: _Rule, where: int, begun: set[int]) -> tuple[str, ...]:

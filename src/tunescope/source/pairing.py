@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -11,6 +11,7 @@ import numpy as np
 from tunescope.address import Address, component_names, distinct_addresses, parse
 from tunescope.delta import Delta, Dense, Pair, Stretch, Update, Values
 from tunescope.errors import BadInput, Notice
+from tunescope.source.as_loaded import as_loaded
 from tunescope.source.expert_weights import FUSED, TURNED
 from tunescope.source.files.tensors import Entry, LazyTensor, Ledger, is_float
 from tunescope.source.in_parts import PartsLedger, in_parts
@@ -67,11 +68,13 @@ class _Both:
 
     def __init__(self, base: WholeModel, tuned: WholeModel, align_vocab: bool) -> None:
         self.whole, self.align_vocab = (base, tuned), align_vocab
+        config = tuned.config or base.config
+        (base, of_base), (tuned, of_tuned) = as_loaded(base, config), as_loaded(tuned, config)
         self.base, parts_of_base = in_parts(base, tuned)
         self.tuned, parts_of_tuned = in_parts(tuned, base)
         base, tuned = self.base, self.tuned
-        self.mine = PartsLedger(self.whole[1].tensors, whole=parts_of_tuned)
-        self.other = PartsLedger(self.whole[0].tensors, whole=parts_of_base)
+        self.mine = PartsLedger(self.whole[1].tensors, whole=_through(parts_of_tuned, of_tuned))
+        self.other = PartsLedger(self.whole[0].tensors, whole=_through(parts_of_base, of_base))
         self.kind = str(tuned.config.get("model_type") or base.config.get("model_type") or "")
         places = ({n: place(n, t.shape) for n, t in m.tensors.items()} for m in (tuned, base))
         self.theirs = matched(*places)
@@ -152,6 +155,11 @@ class _Both:
                 "shape: they are not compared"
             )
             self.mine.notice("unpaired", text)
+
+
+def _through(parts: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+    """The file's tensor of every part and of every name that the loader gives."""
+    return {**names, **{part: names.get(name, name) for part, name in parts.items()}}
 
 
 def _rest(ledger: Ledger, reason: str, model: WholeModel) -> list[str]:

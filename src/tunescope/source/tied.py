@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunescope.address import parse
+from tunescope.address import Address, parse
 from tunescope.source.files.tensors import LazyTensor
+from tunescope.source.stored import is_table
 from tunescope.source.whole import WholeModel
 
 _PART = 1 << 20
 # Heads that predict tokens, which a save leaves out where they are tied to the table of embeddings.
-_HEAD = re.compile(r"(^|\.)(lm_head|embed_out|output_projection|(lm_head|predictions)\.decoder)$")
+_HEAD = re.compile(
+    r"(^|\.)(lm_head|embed_out|output_projection|(lm_head|predictions)\.decoder|proj_out|lm_loss|pred_layer\.proj)$"
+    r"|^decoder$"
+)
 
 
 def is_head(module: str) -> bool:
@@ -36,6 +40,19 @@ def says_untied(module: str, config: Mapping[str, Any]) -> bool:
     tower = config.get(module.partition(".")[0])
     held = tower if isinstance(tower, Mapping) else config
     return held.get("tie_word_embeddings") is False
+
+
+def table_of(
+    head: Address, shape: tuple[int, int], tables: Mapping[Address, tuple[int, ...]]
+) -> Address | None:
+    """The table of embeddings that a head without a weight of its own is tied to, where exactly one fits.
+
+    `shape` is the head's (d_out, d_in), `tables` has the shapes of a model's weights as they are stored.
+    """
+    if head in tables or not is_head(head.module_type):
+        return None
+    found = [a for a, stored in tables.items() if stored == shape and is_table(a)]
+    return found[0] if len(found) == 1 else None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,11 @@ from dataclasses import dataclass, replace
 
 from tunescope.address import Address
 from tunescope.delta import Delta, Picked
-from tunescope.source.tied import is_head
+from tunescope.source.stored import is_table
+from tunescope.source.tied import is_head, table_of
+
+# How PEFT calls a factor of a layer that multiplies; that of a table is `lora_embedding_A`.
+_LINEAR = ".lora_A"
 
 
 @dataclass(frozen=True)
@@ -20,16 +24,18 @@ class Unread:
 
 def tied_table(delta: Delta, held: Mapping[Address, Delta]) -> Address | None:
     """The table that a head without a weight in the files is tied to, where exactly one fits it."""
-    if not is_head(delta.address.module_type) or delta.address in held:
-        return None
-    tables = [a for a, whole in held.items() if a.component == "EMBED" and _turned(whole, delta)]
-    return tables[0] if len(tables) == 1 else None
+    stored = {a: (whole.d_in, whole.d_out) for a, whole in held.items()}
+    return table_of(delta.address, (delta.d_out, delta.d_in), stored)
 
 
 def part_of(whole: Delta, delta: Delta) -> Delta | None:
     """What of a merged model's weight an update changes: all of it, or the rows of trained tokens."""
     if whole.pair is None:
         return None
+    if whole.pair.turned and is_table(whole.address) and any(_LINEAR in name for name in delta.tensors):
+        # Its name says table, and the adapter's factors that it is applied like any other weight.
+        upright = replace(whole.pair, turned=False)
+        return part_of(replace(whole, pair=upright, d_out=whole.d_in, d_in=whole.d_out), delta)
     if (delta.d_out, delta.d_in) == (whole.d_out, whole.d_in):
         return whole
     if is_head(delta.address.module_type) and _turned(whole, delta):
