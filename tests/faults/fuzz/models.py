@@ -68,6 +68,19 @@ def _against_base(folder: Path) -> Path:
     return _adapter(folder / "tuned") / "adapter_model.safetensors"
 
 
+def _patterned(folder: Path) -> Path:
+    """An adapter beside its base, its config, which says in every way which modules are meant."""
+    _against_base(folder)
+    said = {
+        "rank_pattern": {"q_proj": 2}, "alpha_pattern": {"layers.0.v_proj": 8}, "exclude_modules": ["k_proj"],
+        "layers_to_transform": [0, 1], "layers_pattern": ["layers"], "modules_to_save": [],
+        "use_rslora": False,
+        "layer_replication": [[0, 2]], "target_parameters": None, "bias": "none", "use_dora": False,
+        "fan_in_fan_out": False, "base_model_name_or_path": "x", "task_type": "CAUSAL_LM", "revision": None,
+    }  # fmt: skip
+    return _adapter(folder / "tuned", **said) / "adapter_config.json"
+
+
 def _compare(path: Path) -> object:
     return norms(path.parent, base=path.parents[1] / "base")
 
@@ -161,6 +174,15 @@ MODELS = {
     "packed_weights": Kind(_packed, _compare, _WEIGHTS, slow=4),
     "adapter_on_base": Kind(_against_base, _compare, _WEIGHTS, slow=2),
     "checked": Kind(_against_base, _checked, _WEIGHTS, slow=2),
+    "config_on_base": Kind(_patterned, _compare, _JSON, slow=2),
+    "checked_config": Kind(_patterned, _checked, _JSON, slow=2),
+    "subspace_config": Kind(_patterned, _subspaces, _JSON, slow=8),
+    "verified_config": Kind(
+        _patterned,
+        lambda path: tunescope.verify(path.parents[1] / "base", path.parent, base=path.parents[1] / "base"),
+        _JSON,
+        slow=2,
+    ),
     "subspace_on_base": Kind(_against_base, _subspaces, _WEIGHTS, slow=8),
     "verified": Kind(_merged, _verified, _WEIGHTS, slow=2),
     "whole_checkpoints": Kind(

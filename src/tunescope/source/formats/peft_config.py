@@ -3,7 +3,7 @@
 import re
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ _NUMBERS = _words(
     "lora_alpha alpha randlora_alpha scaling delora_lambda shadow_alpha psoft_alpha weight_tying"
 )
 _SEEDS = _words("random_loc_seed projection_seed projection_prng_key random_seed proj_seed")
+# A regular expression, or a list of names.
+_NAMED = _words("target_modules exclude_modules layers_pattern")
 _COUNT_PATTERNS = _words("rank_pattern n_frequency_pattern block_size_pattern")
 _PATTERNS = _COUNT_PATTERNS | _words("alpha_pattern lambda_pattern")
 _LISTS = _words("target_parameters modules_to_save")
@@ -146,14 +148,31 @@ def _check_value(method: str, key: str, value: Any, file: str | Path) -> None:
         _check_number(file, key, value)
     if key in _PATTERNS:
         _check_pattern(file, method, key, value)
-    if key == "target_modules" and value is not None:
+    if key in _NAMED and value is not None:
         _check_targets(file, key, value)
+    if key in _LAYERS and value is not None and not _LAYERS[key][1](value):
+        _refuse(file, key, _LAYERS[key][0], value)
     if key == "use_bdlora" and isinstance(value, dict):
         _check_blocks(file, value)
     if key == "enable_lora" and not (isinstance(value, list) and all(isinstance(v, bool) for v in value)):
         _refuse(file, key, "a list of true and false", value)
     if key in _LISTS and not (isinstance(value, list) and all(isinstance(v, str) for v in value)):
         _refuse(file, key, "a list of names", value)
+
+
+def _are_layers(value: Any) -> bool:
+    return all(type(n) is int for n in (value if isinstance(value, list) else [value]))
+
+
+def _are_spans(value: Any) -> bool:
+    spans = value if isinstance(value, list) else [value]
+    return all(isinstance(span, list) and len(span) == 2 and _are_layers(span) for span in spans)
+
+
+_LAYERS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
+    "layers_to_transform": ("a layer's number or a list of them", _are_layers),
+    "layer_replication": ("a list of pairs of layers' numbers", _are_spans),
+}
 
 
 def _check_blocks(file: str | Path, value: Mapping[str, Any]) -> None:

@@ -95,6 +95,10 @@ def test_an_unknown_method_lists_the_known_ones(method: Any, tmp_path: Path) -> 
         '"use_dora": "yes"', '"r": "8"', '"r": 8.5', '"r": true', '"r": null', '"lora_alpha": "16"',
         '"rank_pattern": [1]', '"rank_pattern": {"q_proj": "4"}', '"rank_pattern": {"[": 4}',
         '"target_modules": 3', '"target_parameters": "experts"', '"fan_in_fan_out": 1',
+        '"exclude_modules": 3', '"exclude_modules": "["', '"layers_pattern": {"a": 1}',
+        '"layers_to_transform": 1.5',
+        '"layers_to_transform": ["1"]', '"layer_replication": 1e999', '"layer_replication": [[0, 1, 2]]',
+        '"layer_replication": [0, 1]', '"modules_to_save": "lm_head"',
     ],
 )  # fmt: skip
 def test_values_of_wrong_types_are_refused(wrong: str, tmp_path: Path) -> None:
