@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -72,3 +73,26 @@ def test_a_path_of_spaces_emoji_and_many_letters_is_a_path(
     )
     assert ran.returncode == 0, ran.stderr
     assert json.loads((place.parent / "o u t" / "study.json").read_text(encoding="utf-8"))["files"]
+
+
+_INTERRUPTED = """
+import importlib.abc, os, runpy, sys
+
+class Interrupts(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == sys.argv[2]:
+            os.kill(os.getpid(), int(sys.argv[1]))
+
+sys.meta_path.insert(0, Interrupts())
+runpy.run_module("tunescope", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize("importing", ["tunescope.cli", "click", "tunescope.study.command"])
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interruption_while_the_command_is_still_being_imported_is_quiet(
+    importing: str, sent: int, code: int
+) -> None:
+    script = [sys.executable, "-c", _INTERRUPTED, str(int(sent)), importing]
+    ran = subprocess.run(script, capture_output=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (code, b"", b"")

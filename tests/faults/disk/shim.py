@@ -26,6 +26,8 @@ class Shim:
 
     def install(self) -> None:
         """Put this process's writing behind the shim, for good."""
+        # A shell has what it runs in the background ignore the keyboard.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         os.fsync = self._around(os.fsync)
         os.rename, os.replace = self._around(os.rename), self._around(os.replace)
         writing._swapped = self._around(writing._swapped)
