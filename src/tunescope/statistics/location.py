@@ -12,6 +12,21 @@ from tunescope.statistics.types import Float64
 _DRAWS, _EXACT = 4000, 12
 
 
+def medians_of_others(values: Float64) -> Float64:
+    """The median of all `(n,)` values but one, for each of two or more.
+
+    >>> medians_of_others(np.array([1.0, 5.0, 2.0, 9.0])).tolist()
+    [5.0, 2.0, 5.0, 2.0]
+    """
+    n = len(values)
+    order = np.argsort(values, kind="stable")
+    rank, ordered = np.empty(n, np.int64), values[order]
+    rank[order] = np.arange(n)
+    low, high = (n - 2) // 2, (n - 1) // 2
+    found: Float64 = (ordered[low + (rank <= low)] + ordered[high + (rank <= high)]) / 2
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Shift:
     """A difference of means with its standard error, degrees of freedom and two-sided p."""

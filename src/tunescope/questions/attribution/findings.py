@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 
+import numpy as np
 import polars as pl
 from scipy import stats
 
@@ -13,6 +14,7 @@ from tunescope.questions.attribution.shape_findings import depth, explained, til
 from tunescope.questions.attribution.sight import visible_gain
 from tunescope.questions.attribution.stopping import left_over
 from tunescope.statistics.multiplicity import benjamini_hochberg, holm
+from tunescope.statistics.types import Float64
 from tunescope.study.finding import Finding, least_found, named, significant
 from tunescope.words import counted
 
@@ -155,11 +157,10 @@ def _trades(
     counts = _counts(summaries, a, b)
     if min(counts) < 5 or not rows.height:
         return
-    ps = [
-        max(_one_sided(-row["attribution"], row["stderr"], counts[0]),
-            _one_sided(row["attribution_b"], row["stderr_b"], counts[1]))
-        for row in rows.iter_rows(named=True)
-    ]  # fmt: skip
+    ps = np.maximum(
+        _one_sided(-rows["attribution"], rows["stderr"], counts[0]),
+        _one_sided(rows["attribution_b"], rows["stderr_b"], counts[1]),
+    )
     rows = rows.with_columns(pl.Series("q", benjamini_hochberg(ps))).filter(pl.col("q") <= TRADE_ALPHA)
     if rows.height:
         rows = rows.sort("attribution_b", descending=True)
@@ -178,11 +179,14 @@ def _trades(
                       strength=float(rows["attribution_b"].sum()))  # fmt: skip
 
 
-def _one_sided(value: float, error: float | None, n: int) -> float:
-    if not error:
-        return 0.0 if value > 0 and error == 0 else 1.0
-    p = float(stats.t.sf(value / error, n - 1))
-    return p if math.isfinite(p) else 1.0
+def _one_sided(values: pl.Series, errors: pl.Series, n: int) -> Float64:
+    """P of a mean as far above zero, 1 where its error is not known; of an error of zero the sign decides."""
+    value = values.cast(pl.Float64).fill_null(math.nan).to_numpy()
+    error = errors.cast(pl.Float64).fill_null(math.nan).to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        tails = np.where(error == 0, np.where(value > 0, 0.0, 1.0), stats.t.sf(value / error, n - 1))
+    found: Float64 = np.nan_to_num(tails, nan=1.0)
+    return found
 
 
 Check = Callable[[Case], Iterable[Finding]]

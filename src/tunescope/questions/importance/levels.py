@@ -13,12 +13,12 @@ FEWEST_LAYERS = 7
 def grid(part: pl.DataFrame) -> tuple[list[int], list[str], Floats]:
     """Layers, parameters and scores `(layers, parameters)`, experts summed, NaN where there is none."""
     cells = part.group_by("layer", "parameter", maintain_order=True).agg(pl.col("score").sum())
-    layers, names = sorted(cells["layer"].unique().to_list()), cells["parameter"].unique(maintain_order=True)
+    layers, names = sorted(set(cells["layer"].to_list())), list(dict.fromkeys(cells["parameter"].to_list()))
     values = np.full((len(layers), len(names)), np.nan)
-    row, column = {v: i for i, v in enumerate(layers)}, {v: i for i, v in enumerate(names.to_list())}
+    row, column = {v: i for i, v in enumerate(layers)}, {v: i for i, v in enumerate(names)}
     for layer, name, score in cells.iter_rows():
         values[row[layer], column[name]] = score
-    return layers, names.to_list(), values
+    return layers, names, values
 
 
 def levels_of(part: pl.DataFrame) -> tuple[list[int], list[int], Floats] | None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -40,7 +41,7 @@ class Cells:
     scale: float
     n: int
 
-    @property
+    @cached_property
     def seen(self) -> Int64:
         """Flat indices of the cells that are there."""
         return np.flatnonzero(np.isfinite(self.over))
@@ -50,10 +51,12 @@ class Cells:
         row, column = divmod(at, int(self.over.shape[1]))
         return self.tower.names[row][column]
 
-    def place(self, at: int) -> tuple[str, int, str]:
-        """Stack, layer and kind of weight at a flat index."""
-        row, column = divmod(at, int(self.over.shape[1]))
-        return self.tower.stack, self.tower.layers[row], self.tower.kinds[column]
+    @cached_property
+    def places(self) -> list[tuple[str, int, str]]:
+        """Stack, layer and kind of weight of the cells that are there."""
+        stack, layers, kinds = self.tower.stack, self.tower.layers, self.tower.kinds
+        rows, columns = (axis.tolist() for axis in divmod(self.seen, int(self.over.shape[1])))
+        return [(stack, layers[row], kinds[column]) for row, column in zip(rows, columns, strict=True)]
 
 
 def cells_of(tower: Tower) -> Cells | None:
@@ -92,8 +95,7 @@ def values_of(cells: Cells, hot: bool = True) -> Values:
     at = cells.seen
     over = cells.over.flat[at] * (1.0 if hot else -1.0)
     edge = math.log(HOT_RATIO) if hot else -math.log(COLLAPSED_SHARE)
-    places = [cells.place(i) for i in at.tolist()]
-    return Values(places, over / (cells.error.flat[at] * cells.scale), over >= edge)
+    return Values(cells.places, over / (cells.error.flat[at] * cells.scale), over >= edge)
 
 
 def _standing_out(looked: Sequence[tuple[str, Cells]], metric: str, hot: bool) -> list[Finding]:

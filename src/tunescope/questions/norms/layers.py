@@ -11,6 +11,7 @@ from tunescope.measure.depth import LEAST_LAYERS
 from tunescope.measure.towers import Tower
 from tunescope.questions.norms.places import Values, leading
 from tunescope.questions.norms.words import is_size, of_measure, times
+from tunescope.statistics.location import medians_of_others
 from tunescope.statistics.scatter import standing_apart
 from tunescope.statistics.tails import t5_scale
 from tunescope.statistics.two_way import LEAST_KINDS, common_block
@@ -57,7 +58,7 @@ def levels_of(tower: Tower) -> Levels | None:
         return None
     table = tower.logs[np.ix_(rows, columns)]
     level = np.median(table - np.median(table, axis=0), axis=1)
-    over = np.array([value - np.median(np.delete(level, i)) for i, value in enumerate(level)])
+    over = level - medians_of_others(level)
     layers = tuple(tower.layers[i] for i in rows)
     lower = np.delete(level, int(np.argmax(level)))
     scales = (t5_scale(some - np.median(some)) for some in (lower, level))

@@ -30,7 +30,10 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which grids are made: matrices (`A`, `B`, `delta`), sides, leading directions, and the device."""
+    """Which grids are made: matrices (`A`, `B`, `delta`), sides, leading directions, and the device.
+
+    Without a matrix none is made, and only what sums a weight up is measured.
+    """
 
     of: tuple[str, ...] = ("A", "B", "delta")
     sides: tuple[str, ...] = SIDES
@@ -40,7 +43,7 @@ class Selection:
     def wanted(self) -> list[tuple[str, str]]:
         """Matrix and side of every grid; refused where the two exclude each other."""
         pairs = [(of, side) for of in self.of for side in MATRICES[of] if side in self.sides]
-        if not pairs:
+        if self.of and not pairs:
             raise UsageError("no-such-side", "the matrix has no directions on that side",
                              expected="A with input, B with output, delta with either",
                              found=f"--of {' '.join(self.of)} --side {' '.join(self.sides)}")  # fmt: skip

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -49,10 +50,15 @@ class Pair:
         p: dict[Side, Floats] = {side: values[where] for side, values in self.p.items()}
         return replace(self, rows=self.rows.filter(pl.Series(where)), sure=sure, p=p)
 
+    @cached_property
+    def _columns(self) -> dict[str, Floats]:
+        return {}
+
     def column(self, name: str) -> Floats:
         """A column as floats, NaN where there is none."""
-        values: Floats = self.rows[name].cast(pl.Float64).fill_null(math.nan).to_numpy()
-        return values
+        if name not in self._columns:
+            self._columns[name] = self.rows[name].cast(pl.Float64).fill_null(math.nan).to_numpy()
+        return self._columns[name]
 
     def excess(self, side: Side) -> Floats:
         """(φ − chance)/(1 − chance) of the whole spans."""
