@@ -22,8 +22,8 @@ ANY_SHARED = "shared_directions (all, leading or a few)"
 Random = np.random.Generator
 Pair = tuple[NDArray[np.float64], NDArray[np.float64]]
 Model = list[Pair]
-# The grids are not looked at: one cell of each.
-_SELECTION = Selection(of=("delta",), sides=("output",), max_rank=1)
+# The grids are not looked at.
+_SELECTION = Selection(of=())
 
 
 def raised(models: Sequence[Model]) -> set[str]:
@@ -57,6 +57,37 @@ def unrelated(
 ) -> set[str]:  # fmt: skip
     """Adapters of different starts and data."""
     return raised([gaussian(random, weights, r, *d, decay) for r in ranks])
+
+
+# Outputs and inputs of the weights of a small model with narrow k and v.
+_SHAPES = ((64, 64), (16, 64), (172, 64), (64, 172))
+Law = Callable[[Random, tuple[int, int]], NDArray[np.float64]]
+
+
+def few_inputs(random: Random, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Columns that differ in size by e^N(0, 1), in each factor apart: an update of few coordinates."""
+    return random.standard_normal(shape) * np.exp(random.standard_normal((1, shape[1])))
+
+
+def few_outputs(random: Random, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """The same of rows."""
+    return random.standard_normal(shape) * np.exp(random.standard_normal((shape[0], 1)))
+
+
+def sparse(random: Random, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """One entry in five is not zero."""
+    return random.standard_normal(shape) * (random.random(shape) < 0.2)
+
+
+def heavy(random: Random, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Entries of a t law with 2.5 degrees of freedom."""
+    return random.standard_t(2.5, shape)
+
+
+def bound_to_axes(random: Random, *, law: Law, ranks: tuple[int, ...]) -> set[str]:
+    """Adapters of different starts and data whose entries do not spread over all coordinates alike."""
+    shapes = [_SHAPES[n % len(_SHAPES)] for n in range(8)]
+    return raised([[(law(random, (o, r)), law(random, (r, i))) for o, i in shapes] for r in ranks])
 
 
 def one_start(random: Random, *, weights: int = 6, r: int = 8, lucky: bool = False) -> set[str]:
@@ -118,6 +149,7 @@ _TWO = {"count": 2, "d": 256}
 _THREE, _SINGLE = "6 weights of 128 × 96, rank 8, 3 models", "12 weights of 64 × 64, rank 1"
 _QUARTER = "4 of 16 directions at cos² 0.9"
 _ALIKE = "inputs learned alike"
+_BOUND, _TWO_MODELS = "8 weights of 16 to 172 × 64", "2 models of rank 4"
 _NOT_STARTED = ("same_run", "shared_initialisation", *SHARED)
 SCENARIOS: tuple[Scenario, ...] = (
     _null("unrelated", _THREE, unrelated),
@@ -125,6 +157,14 @@ SCENARIOS: tuple[Scenario, ...] = (
     _null("unrelated", "24 weights of 64 × 64, ranks 4 and 8", partial(unrelated, weights=24, **_SQUARE)),
     _null("unrelated", _SINGLE, partial(unrelated, **_ONE)),
     _null("unrelated", "3 weights of 128 × 256, rank 64", partial(unrelated, **_FULL)),
+    _null("unrelated, inputs of unlike size, e^N(0, 1)", f"{_BOUND}, ranks 2, 4 and 8",
+          partial(bound_to_axes, law=few_inputs, ranks=(2, 8, 4))),
+    _null("unrelated, outputs of unlike size, e^N(0, 1)", f"{_BOUND}, {_TWO_MODELS}",
+          partial(bound_to_axes, law=few_outputs, ranks=(4, 4))),
+    _null("unrelated, one entry in five not zero", f"{_BOUND}, {_TWO_MODELS}",
+          partial(bound_to_axes, law=sparse, ranks=(4, 4))),
+    _null("unrelated, entries t₂.₅", f"{_BOUND}, {_TWO_MODELS}",
+          partial(bound_to_axes, law=heavy, ranks=(4, 4))),
     _null("one start, other outputs", "6 weights, rank 8", one_start, ("same_run", *SHARED)),
     _null("one start, one weight alike", "20 weights, rank 8", partial(one_start, weights=20, lucky=True),
           ("same_run",)),

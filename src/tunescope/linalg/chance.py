@@ -19,13 +19,20 @@ _WORK, _MOST, _LEAST = 6400, 400, 24
 _LOW, _LARGE, _NEVER = 0.5, 64, 10_000
 
 
-def phi_tail(phi: Float64, i: Float64, j: Float64, d: int) -> Float64:
+def trace_variance(i: Float64, j: Float64, d: int) -> Float64:
+    """Variance of ‖UᵀV‖_F² of random subspaces of `R^d` with i and j dimensions."""
+    found: Float64 = 2 * i * j * (d - i) * (d - j) / (d * d * max(d - 1, 1) * (d + 2.0))
+    return found
+
+
+def phi_tail(phi: Float64, i: Float64, j: Float64, d: int, of_trace: Float64 | None = None) -> Float64:
     """P(Φ ≥ φ) for φ(i, j) of random subspaces of `R^d`; arrays that broadcast, the result in [0, 1].
 
     For min(i, j) = 1 the law is Beta(max/2, (d − max)/2), and this is exact. Else it is the Beta law on
     [max(0, i + j − d)/min, 1] that has φ's own mean and variance; simulated tails down to 1e-3 agree with it
     to 20 % for r = 2 to 64 and d = 8 to 1024. 1 where one of the spans is the whole space. φ's z is far from
-    normal for few directions: P(z > 3) is 2.2 % at φ(1, 1).
+    normal for few directions: P(z > 3) is 2.2 % at φ(1, 1). `of_trace` is another variance of φ min(i, j), as
+    that of random placements.
 
     >>> z3 = 1 / 768 + 3 * math.sqrt(2 * 767 / (768**2 * 770))
     >>> float(np.round(phi_tail(np.array(z3), np.array(1.0), np.array(1.0), 768), 3))
@@ -36,7 +43,8 @@ def phi_tail(phi: Float64, i: Float64, j: Float64, d: int) -> Float64:
     low = np.maximum(0.0, i + j - d) / small
     span = np.where(free, 1 - low, 1.0)
     mean = (large / d - low) / span
-    variance = 2 * i * j * (d - i) * (d - j) / (d * d * max(d - 1, 1) * (d + 2.0)) / small**2 / span**2
+    of_trace = trace_variance(i, j, d) if of_trace is None else of_trace
+    variance = of_trace / small**2 / span**2
     weight = mean * (1 - mean) / np.where(free & (variance > 0), variance, 1.0) - 1
     usable = free & (weight > 0)
     a, b = np.where(usable, mean * weight, 1.0), np.where(usable, (1 - mean) * weight, 1.0)
@@ -101,9 +109,13 @@ def count_tail(found: int, k: int, other: int, d: int) -> float:
     The eigenvalues repel one another, so their count scatters less than one of independent events
     [Soshnikov 2000], for which the bound holds. The variance is taken no smaller than the draws can tell.
     """
-    mean, deviation, draws = counts(k, other, d)
+    return 1.0 if max(k, other) >= d else beyond(found, *counts(k, other, d))
+
+
+def beyond(found: int, mean: float, deviation: float, draws: int) -> float:
+    """Bennett's bound of P(a count as high as `found`), from draws of it."""
     ahead = found - mean
-    if ahead <= 0 or max(k, other) >= d:
+    if ahead <= 0:
         return 1.0
     variance = max(deviation**2 * 1.5, 1.0 / draws)
     ratio = ahead / variance

@@ -46,7 +46,9 @@ def _of_side(side: str) -> Schema:
         f"overlap_{side}": Column(pl.Float64, f"φ of the whole spans, {side} side", _SHARE),
         f"overlap_{side}_chance": Column(pl.Float64, "its mean for random subspaces", _SHARE),
         f"overlap_{side}_z": Column(pl.Float64, "(overlap − chance) / its deviation for random subspaces"),
-        f"overlap_{side}_p": Column(pl.Float64, "P(overlap or more) of random subspaces", _SHARE),
+        f"overlap_{side}_p": Column(
+            pl.Float64, "P(overlap or more) of random subspaces or placements", _SHARE
+        ),
     }
 
 
@@ -55,7 +57,9 @@ def _shared(side: str) -> Schema:
     return {
         count: Column(pl.Int64, "directions in common beyond chance; null where not told", "directions"),
         f"{count}_sd": Column(pl.Float64, "deviation of that count under chance", "directions"),
-        f"{count}_p": Column(pl.Float64, "bound on P(so many or more) of random subspaces", _SHARE),
+        f"{count}_p": Column(
+            pl.Float64, "bound on P(so many or more) of random subspaces or placements", _SHARE
+        ),
     }
 
 

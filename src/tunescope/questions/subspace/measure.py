@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from typing import Any
 
@@ -14,13 +15,17 @@ from tunescope.delta import Delta
 from tunescope.linalg import overlap
 from tunescope.linalg.chance import phi_tail
 from tunescope.linalg.overlap import Basis
+from tunescope.linalg.placement import Placed
 from tunescope.measure.refinement import refined
 from tunescope.questions.subspace import columns
 from tunescope.questions.subspace.directions import SIDES, Directions, Selection, directions
 from tunescope.questions.subspace.kinds import kind_of
-from tunescope.questions.subspace.shared import shared
+from tunescope.questions.subspace.shared import Shared, shared
 from tunescope.questions.subspace.start import start_cosine
 from tunescope.table import dtypes
+
+# What random subspaces do more often than this, or random placements surely less often, needs no draws.
+_RARE, _SURE = 0.01, 1e-12
 
 GRID_SCHEMA, SUMMARY_SCHEMA = dtypes(columns.GRID), dtypes(columns.SUMMARY)
 
@@ -145,6 +150,7 @@ def _alone(label_a: str, label_b: str, a: Directions | None, b: Directions | Non
     return row | {"status": f"only in {found.label}"}
 
 
+@cache
 def _empty() -> pl.DataFrame:
     return pl.DataFrame(schema=GRID_SCHEMA)
 
@@ -182,7 +188,7 @@ def _grid(
 def _summary(a: Directions, b: Directions, cosines: dict[str, Any]) -> dict[str, Any]:
     row = _sizes(a, b, cosines)
     for side in SIDES:
-        row |= _side(side, cosines[side], a.basis(side).d)
+        row |= _side(side, cosines[side], a.basis(side), b.basis(side))
     counts = [row[f"dimensions_shared_{side}"] for side in SIDES]
     row["dimensions_shared"] = max((count for count in counts if count is not None), default=None)
     leading = row["excess_leading_output"]
@@ -203,16 +209,15 @@ def _sizes(a: Directions, b: Directions, cosines: dict[str, Any]) -> dict[str, A
     return {"inner": inner, "norm_a": norms[0], "norm_b": norms[1], "delta_cosine": cosine}
 
 
-def _side(side: str, cosine: Any, d: int) -> dict[str, Any]:
-    k, other = cosine.shape
+def _side(side: str, cosine: Any, left: Basis, right: Basis) -> dict[str, Any]:
+    (k, other), d = cosine.shape, left.d
     chance, deviation = overlap.chance_grid(k, other, d)
     phi = min(float((cosine * cosine).sum()) / min(k, other), 1.0)
     expected, sd = float(chance[-1, -1]), float(deviation[-1, -1])
     principal = overlap.principal_cosines(cosine)
     angles = np.degrees(np.arccos(principal))
     above = overlap.excess(phi, expected)
-    common = shared(cosine, principal, d)
-    tail = float(phi_tail(np.array(phi), np.array(float(k)), np.array(float(other)), d))
+    common, tail = _against_chance(cosine, principal, phi, left, right)
     return {
         f"overlap_{side}": phi,
         f"overlap_{side}_chance": expected,
@@ -227,3 +232,17 @@ def _side(side: str, cosine: Any, d: int) -> dict[str, Any]:
         f"dimensions_shared_{side}_p": common.p,
         f"excess_leading_{side}": common.excess_leading,
     }
+
+
+def _against_chance(
+    cosine: Any, principal: Any, phi: float, left: Basis, right: Basis
+) -> tuple[Shared, float]:
+    """What is in common beyond chance, and p of φ; of what is rare, placements of the two decide."""
+    d, (k, other) = left.d, (np.array(float(n)) for n in cosine.shape)
+    common, tail = shared(cosine, principal, d), float(phi_tail(np.array(phi), k, other, d))
+    if min(common.p, tail) > _RARE or max(cosine.shape) >= d:
+        return common, tail
+    placed = Placed(left.directions("delta"), right.directions("delta"))
+    if placed.even or float(placed.tail(np.array(phi), k, other)) <= _SURE:
+        return common, tail
+    return shared(cosine, principal, d, placed), placed.p_whole(phi)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from tunescope.linalg import chance, overlap
 from tunescope.linalg.overlap import excess
+from tunescope.linalg.placement import Placed
 
 Float64 = NDArray[np.float64]
 
@@ -36,18 +37,19 @@ class Shared:
     excess_leading: float | None
 
 
-def shared(cosine: Float64, principal: Float64, d: int) -> Shared:
+def shared(cosine: Float64, principal: Float64, d: int, placed: Placed | None = None) -> Shared:
     """What two updates with the cosines `UᵀU' (k, k')` and the `principal` ones have in common in `R^d`.
 
     Two ways to see it, of which the clearer counts: principal directions above a level, less those of random
-    subspaces; and φ(k, k) of the leading k ≤ d/8, from which k times the excess are shared.
+    subspaces; and φ(k, k) of the leading k ≤ d/8, from which k times the excess are shared. Chance is that of
+    random subspaces, or of random placements where `placed` says how the updates lie.
     """
     rows, columns = cosine.shape
-    mean, deviation, _ = chance.counts(rows, columns, d)
     limit = chance.level(rows, columns, d)
+    mean, deviation, draws = placed.counts(limit) if placed else chance.counts(rows, columns, d)
     found = int(np.count_nonzero(principal**2 >= limit))
-    p_count = chance.count_tail(found, rows, columns, d)
-    k, above, p_leading = _leading(cosine, d)
+    p_count = chance.beyond(found, mean, deviation, draws) if max(rows, columns) < d else 1.0
+    k, above, p_leading = _leading(cosine, d, placed)
     p = min(1.0, 2 * min(p_count, p_leading))
     ways = []
     if p_count <= _ALPHA and round(found - mean) > 0:
@@ -62,10 +64,10 @@ def shared(cosine: Float64, principal: Float64, d: int) -> Shared:
     return Shared(0 if told else None, deviation, p, None, None)
 
 
-def _leading(cosine: Float64, d: int) -> tuple[int | None, float, float]:
+def _leading(cosine: Float64, d: int, placed: Placed | None = None) -> tuple[int | None, float, float]:
     """The k ≤ d/8 with the most directions k · excess among those with most in common; its excess and p.
 
-    The p is that of the best k times the number of them.
+    The p is that of the best k times the number of them; of placements that of the rarest k.
     """
     most = min(*cosine.shape, max(1, d // _LEADING))
     if d < 2 or not most:
@@ -74,9 +76,10 @@ def _leading(cosine: Float64, d: int) -> tuple[int | None, float, float]:
     sums = np.cumsum(np.cumsum(cosine[:most, :most] ** 2, axis=0), axis=1).diagonal()
     phi = np.minimum(sums / ks, 1.0)
     above = np.array([excess(float(value), k / d) for value, k in zip(phi, ks, strict=True)])
-    tails = chance.phi_tail(phi, ks.astype(float), ks.astype(float), d)
+    sizes = ks.astype(float)
+    tails = chance.phi_tail(phi, sizes, sizes, d)
     candidates = np.flatnonzero(above >= _MOST)
-    if not len(candidates):
-        return None, math.nan, float(min(1.0, most * tails.min()))
-    best = int(candidates[np.argmax((ks * above)[candidates])])
-    return int(ks[best]), float(above[best]), float(min(1.0, most * tails[best]))
+    best = int(candidates[np.argmax((ks * above)[candidates])]) if len(candidates) else None
+    alone = float(tails.min() if best is None else tails[best])
+    p = placed.p_leading(phi) if placed else min(1.0, most * alone)
+    return (None, math.nan, p) if best is None else (int(ks[best]), float(above[best]), p)
