@@ -245,6 +245,7 @@ _NULLS = (
     _null("not promised: t₃ cells of 25 %", Shape(24, models=4, cell=0.25, law=t3, layer_law=normal), True),
     _null("not promised: AR(1) 0.3 over layers of 20 %", Shape(12, models=1, neighbours=0.3), True),
     _null("not promised: AR(1) 0.3 over layers of 20 %", Shape(24, models=4, neighbours=0.3), True),
+    _null("not promised: AR(1) 0.6 over layers of 20 %", Shape(12, models=1, neighbours=0.6), True),
     _null("not promised: AR(1) 0.6 over layers of 20 %", Shape(24, models=4, neighbours=0.6), True),
 )
 

@@ -47,14 +47,14 @@ def _drawn(walk: Walk) -> Draw:
     return np.errstate(invalid="ignore")(walk.__call__)
 
 
-def _null(kind: str, law: str, plant: Plant, **more: int) -> Null:
-    walk = Walk(plant=plant, **more)
+def _null(kind: str, law: str, plant: Plant, **more: float) -> Null:
+    walk = Walk(plant=plant, **more)  # type: ignore[arg-type]
     return Null(QUESTION, (kind,), law, walk.words, _drawn(walk))
 
 
-def _planted(kind: str, effect: str, plant: Plant, **more: int) -> Planted:
-    walk = Walk(plant=plant, **more)
-    return Planted(QUESTION, kind, effect, "drift and walk", walk.words, _drawn(walk))
+def _planted(kind: str, effect: str, plant: Plant, least: float | None = 0.9, **more: float) -> Planted:
+    walk = Walk(plant=plant, **more)  # type: ignore[arg-type]
+    return Planted(QUESTION, kind, effect, "drift and walk", walk.words, _drawn(walk), least)
 
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -63,5 +63,6 @@ SCENARIOS: tuple[Scenario, ...] = (
     _planted("frozen", "a weight that is not trained", still),
     _planted("frozen", "two captures that are equal", pauses),
     _planted("diverged", "steps that grow by 60 % each from the middle on", explodes),
-    _planted(DEPTH, "a third 1.5×, 20 % between layers", third, layers=24, directions=24),
+    _planted(DEPTH, "a third 1.5×, 10 % between layers", third, layers=24, directions=24, layer=0.1),
+    _planted(DEPTH, "a third 1.5×, 20 % between layers", third, None, layers=24, directions=24),
 )

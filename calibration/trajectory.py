@@ -45,6 +45,8 @@ class Walk:
     cosines: bool = True
     schedule: float = 1.0
     plant: Plant | None = None
+    # How far layers differ in how fast they go, as a deviation of logarithms.
+    layer: float = 0.2
 
     @property
     def words(self) -> str:
@@ -57,7 +59,7 @@ class Walk:
         size = (self.layers, self.kinds, self.captures, self.directions)
         drift = random.standard_normal((self.layers, self.kinds, 1, self.directions))
         steps = drift / math.sqrt(self.captures) + self.walk * random.standard_normal(size)
-        steps *= np.exp(0.2 * random.standard_normal((self.layers, 1, 1, 1)))
+        steps *= np.exp(self.layer * random.standard_normal((self.layers, 1, 1, 1)))
         steps *= np.linspace(1, self.schedule, self.captures)[:, None]
         if self.plant is not None:
             self.plant(random, steps)

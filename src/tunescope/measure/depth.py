@@ -8,15 +8,16 @@ import numpy as np
 import polars as pl
 
 from tunescope.measure.towers import Tower
-from tunescope.statistics.groups import Parts, cuts, parts_differ, visible_lead
+from tunescope.statistics.groups import Parts, parts_differ, smooth_levels, smooth_p, visible_lead
 from tunescope.statistics.multiplicity import holm
+from tunescope.statistics.neighbours import cuts
 from tunescope.statistics.two_way import common_block
 
 NAMES = ("early", "middle", "late")
 # Thirds differ when the mean of one is this many times that of another.
 THIRDS_RATIO = 1.25
 # The share of studies without any effect that may be given a leading third.
-ALPHA = 0.03
+ALPHA = 0.04
 # Random orders of fewer layers reach no p of 5 %: 2 + 2 + 2 layers can be cut in 15 ways.
 LEAST_LAYERS = 7
 EXCHANGED = 0.05
@@ -112,10 +113,10 @@ def depth_of(tower: Tower) -> Depth | None:
 def leading_thirds(found: Sequence[Depth], alpha: float = ALPHA) -> list[tuple[int, Depth]]:
     """Which of a study's towers have a third that leads, with their index: in size, and against chance.
 
-    The F test, adjusted by Holm for all towers, must stay below `alpha`, and fewer than 5 % of random orders
-    of the layers may differ as much.
+    The F test, of layers as alike to their neighbours as the profiles of all towers show, adjusted by Holm,
+    must stay below `alpha`, and fewer than 5 % of random orders of the layers may differ as much.
     """
-    adjusted = holm([depth.parts.p for depth in found])
+    adjusted = holm(smooth_p([depth.parts for depth in found]))
     told = []
     for i, (depth, p) in enumerate(zip(found, adjusted.tolist(), strict=True)):
         if depth.ratio >= THIRDS_RATIO and p <= alpha and depth.parts.p_exchanged <= EXCHANGED:
@@ -128,8 +129,11 @@ def visible_third(found: Sequence[Depth], alpha: float = ALPHA) -> float | None:
 
     `None` where there is no tower, or nothing below a hundredfold would be seen.
     """
-    level = alpha / max(len(found), 1)
-    seen = [visible_lead(len(d.layers), d.parts.spread, level, THIRDS_RATIO) for d in found]
+    levels = smooth_levels([d.parts for d in found], alpha / max(len(found), 1))
+    seen = [
+        visible_lead(len(d.layers), d.parts.spread, level, THIRDS_RATIO)
+        for d, level in zip(found, levels, strict=True)
+    ]
     largest = max(seen, default=math.inf)
     return largest if largest < MOST_VISIBLE else None
 
@@ -140,7 +144,7 @@ def depth_evidence(depth: Depth, towers: int) -> dict[str, object]:
         "statistic": "largest over smallest geometric mean of a third of the layers",
         "value": depth.ratio,
         "threshold": THIRDS_RATIO,
-        "null": "layers exchanged, all kinds of weight of a layer together",
+        "null": "layers exchanged, all kinds of weight of a layer together; neighbours alike as they are",
         "p": depth.p,
         "n": len(depth.layers),
         "p_exchanged": depth.parts.p_exchanged,

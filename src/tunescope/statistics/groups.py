@@ -1,11 +1,13 @@
 """Do the early, middle and late part of a sequence differ in level?"""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tunescope.statistics.laws import NINE_IN_TEN, f_tail, visible_noncentrality
+from tunescope.statistics.neighbours import cuts, left_of, likely, plain_level, smooth_tail
 from tunescope.statistics.randomness import generator_of
 from tunescope.statistics.types import Float64
 
@@ -13,12 +15,13 @@ _DRAWS = 2000
 _NONE = 1e-12
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Parts:
     """Means of consecutive parts, and how they stand against chance.
 
-    `p` is that of the F test (layers as independent draws of one spread); `p_exchanged` the share of random
-    orders of the sequence in which the parts differ as much; `spread` the standard deviation within parts.
+    `p` is that of the F test (values as independent draws of one spread); `p_exchanged` the share of random
+    orders of the sequence in which the parts differ as much; `spread` the standard deviation within parts;
+    `left` what parts and a line leave of the values, from which one reads how alike neighbours are.
     """
 
     means: tuple[float, ...]
@@ -26,15 +29,29 @@ class Parts:
     p: float
     p_exchanged: float
     spread: float
+    left: Float64
 
 
-def cuts(n: int, parts: int = 3) -> list[int]:
-    """Where n things are cut into parts as equal as can be, the first ones longer: `[0, ⌈n/3⌉, ⌈2n/3⌉, n]`.
+def smooth_p(found: Sequence[Parts], gate: float = 0.05) -> list[float]:
+    """The p of sequences whose neighbours may be alike, as far as all of them together let one think so.
 
-    >>> cuts(7)
-    [0, 3, 5, 7]
+    Above `gate` it is that of the F test, which is lower.
     """
-    return [math.ceil(i * n / parts) for i in range(parts + 1)]
+    shares = likely([parts.left for parts in found]) if any(parts.p <= gate for parts in found) else None
+    return [
+        parts.p
+        if parts.p > gate or shares is None
+        else max(smooth_tail(parts.statistic, len(parts.left), shares, len(parts.means)), parts.p)
+        for parts in found
+    ]
+
+
+def smooth_levels(found: Sequence[Parts], alpha: float) -> list[float]:
+    """The levels of the F test at which `smooth_p` of each is `alpha`."""
+    shares = likely([parts.left for parts in found])
+    sizes = {len(parts.left) for parts in found}
+    level = {n: plain_level(alpha, n, shares) for n in sizes}
+    return [level[len(parts.left)] for parts in found]
 
 
 def parts_differ(values: Float64, parts: int = 3, gate: float = 0.05) -> Parts:
@@ -50,13 +67,14 @@ def parts_differ(values: Float64, parts: int = 3, gate: float = 0.05) -> Parts:
     between = float(sizes @ (means - values.mean()) ** 2)
     within = float(((values - np.repeat(means, sizes)) ** 2).sum())
     floor = _NONE * max(float((values**2).sum()), 1.0)
+    left = left_of(values, parts)
     if between <= floor:
-        return Parts(tuple(means.tolist()), 0.0, 1.0, 1.0, math.sqrt(max(within, 0.0) / (n - parts)))
+        return Parts(tuple(means.tolist()), 0.0, 1.0, 1.0, math.sqrt(max(within, 0.0) / (n - parts)), left)
     spread = math.sqrt(max(within, floor) / (n - parts))
     statistic = between / (parts - 1) / spread**2
     p = f_tail(statistic, parts - 1, n - parts)
     exchanged = p if p > gate else _exchanged(values, edges, between)
-    return Parts(tuple(means.tolist()), statistic, p, exchanged, spread)
+    return Parts(tuple(means.tolist()), statistic, p, exchanged, spread, left)
 
 
 def _exchanged(values: Float64, edges: list[int], between: float) -> float:

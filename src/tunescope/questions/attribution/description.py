@@ -9,7 +9,7 @@ import polars as pl
 from tunescope.address import Address
 from tunescope.questions.attribution.case import FEWEST_SEQUENCES, Case, percent
 from tunescope.questions.attribution.shape_findings import grid
-from tunescope.statistics.groups import cuts
+from tunescope.statistics.neighbours import cuts
 from tunescope.study.finding import listed, named, significant
 
 _MOVED = "frobenius_norm_normalized"

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from tunescope.address import Address
 from tunescope.linalg.ranks import spearman
 from tunescope.questions.attribution.case import ALPHA, Case, percent
-from tunescope.statistics.groups import cuts, parts_differ
+from tunescope.statistics.groups import parts_differ, smooth_p
 from tunescope.statistics.location import Shift, groups_differ, mean_differs
+from tunescope.statistics.neighbours import cuts
 from tunescope.statistics.two_way import common_block
 from tunescope.study.finding import Finding
 from tunescope.words import counted
@@ -75,7 +76,7 @@ def leading_third(gross: Floats, alpha: float, gate: float = ALPHA) -> Third | N
     inside = np.zeros(len(gross), dtype=bool)
     inside[edges[leading] : edges[leading + 1]] = True
     lead = float(gross[inside].mean() / max(gross[~inside].mean(), 1e-300))
-    p = max(parts.p, parts.p_exchanged)
+    p = max(*smooth_p([parts], gate), parts.p_exchanged)
     return Third(leading, inside, lead, p) if p <= alpha and lead >= LEAD else None
 
 
@@ -105,8 +106,8 @@ def _third(case: Case, stack: str, layers: list[int], values: Floats, found: Thi
     )
     evidence = case.evidence(
         "mean |attribution| per layer, leading third / the others", lead, p=min(found.p * stacks, 1.0),
-        null="layers exchanged as wholes", threshold={"ratio": LEAD, "p": case.alpha}, stack=stack,
-        gross=share, net=net, layers=len(layers),
+        null="layers exchanged as wholes; neighbours alike as they are",
+        threshold={"ratio": LEAD, "p": case.alpha}, stack=stack, gross=share, net=net, layers=len(layers),
     )  # fmt: skip
     return Finding(f"{name}_layers", text, (case.model,), evidence=evidence, strength=lead)
 

@@ -22,8 +22,9 @@ from tunescope.questions.importance.orders import (
 )
 from tunescope.questions.importance.reliability import reliability
 from tunescope.questions.importance.views import size_spearman
-from tunescope.statistics.groups import cuts, parts_differ
+from tunescope.statistics.groups import parts_differ, smooth_p
 from tunescope.statistics.multiplicity import holm
+from tunescope.statistics.neighbours import cuts
 from tunescope.study.finding import Finding, merged, named
 from tunescope.words import counted
 
@@ -42,13 +43,13 @@ def importance_findings(frame: pl.DataFrame, model_id: str, summary: Mapping[str
     """All findings, one for each fact with the methods that show it."""
     found: list[Finding] = []
     methods = [m for m in frame["method"].unique(maintain_order=True).to_list() if m != "bypass"]
+    inside = frame.filter(pl.col("layer").is_not_null() & pl.col("score").is_not_null())
+    parts = inside.partition_by("method", "stack", maintain_order=True, as_dict=True)
     for method in methods:
-        rows = frame.filter((pl.col("method") == method) & pl.col("score").is_not_null())
-        inside = rows.filter(pl.col("layer").is_not_null())
-        for stack in inside["stack"].unique(maintain_order=True).to_list():
-            part = inside.filter(pl.col("stack") == stack)
+        for stack in [stack for of, stack in parts if of == method]:
+            part = parts[method, stack]
             found += [*_depth(part, method, model_id, len(methods)), *_norms(part, method, model_id)]
-            found += _disagreement(frame, part, method, model_id)
+            found += _disagreement(parts.get(("bypass", stack)), part, method, model_id)
         found += _size(frame, method, model_id)
     found = merged(found, lambda finding: (finding.kind, finding.evidence.get("stack")), _together)
     found += [*_between(frame, methods, model_id), *_below_zero(frame, model_id)]
@@ -73,7 +74,7 @@ def _depth(part: pl.DataFrame, method: str, model_id: str, methods: int) -> Iter
     inside = np.zeros(len(kept), dtype=bool)
     inside[edges[leading] : edges[leading + 1]] = True
     lead = math.exp(float(levels[inside].mean() - levels[~inside].mean()))
-    p = max(parts.p, parts.p_exchanged) * methods
+    p = max(*smooth_p([parts]), parts.p_exchanged) * methods
     if p > ALPHA or lead < LEAD:
         return
     name = ("early", "middle", "late")[leading]
@@ -88,7 +89,7 @@ def _depth(part: pl.DataFrame, method: str, model_id: str, methods: int) -> Iter
         "statistic": "leading third / other layers",
         "value": lead,
         "threshold": LEAD,
-        "null": "layers exchanged as wholes",
+        "null": "layers exchanged as wholes; neighbours alike as they are",
         "p": p,
         "n": len(kept),
     }
@@ -97,9 +98,9 @@ def _depth(part: pl.DataFrame, method: str, model_id: str, methods: int) -> Iter
 
 def _norms(part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
     """A plain fact: norm weights whose scores hardly differ between layers."""
-    variation = {}
-    for parameter in part["parameter"].unique(maintain_order=True).to_list():
-        scores = part.filter(pl.col("parameter") == parameter)["score"].to_numpy()
+    variation, names = {}, np.array(part["parameter"].to_list(), dtype=object)
+    for parameter in dict.fromkeys(names.tolist()):
+        scores = part["score"].to_numpy()[names == parameter]
         if Address("", 0, parameter).family == "norm" and len(scores) >= 4 and scores.mean() > 0:
             variation[parameter] = float(scores.std() / scores.mean())
     uniform = [name for name, value in variation.items() if value < UNIFORM]
@@ -123,10 +124,13 @@ def _norms(part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
         yield Finding("uniform_norms", text, (model_id,), evidence=evidence, strength=0.2)
 
 
-def _disagreement(frame: pl.DataFrame, part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
+def _disagreement(
+    bypass: pl.DataFrame | None, part: pl.DataFrame, method: str, model_id: str
+) -> Iterator[Finding]:
     """Layer Importance and the layers' sums in surely different orders."""
-    stack = part["stack"][0]
-    bypass = frame.filter((pl.col("method") == "bypass") & (pl.col("stack") == stack)).sort("layer")
+    if bypass is None:
+        return
+    stack, bypass = part["stack"][0], bypass.sort("layer")
     layers, _, values = grid(part)
     sums, whole = np.nansum(values, axis=1), bypass["score"].to_numpy()
     if len(whole) != len(sums) or len(sums) < FEWEST_LAYERS:

@@ -12,7 +12,7 @@ from tunescope.measure.depth import MOST_VISIBLE
 from tunescope.questions.importance.findings import ALPHA, BELOW_ALPHA, LEAD, WORTH
 from tunescope.questions.importance.levels import levels_of
 from tunescope.questions.importance.orders import disagree_from
-from tunescope.statistics.groups import parts_differ, visible_lead
+from tunescope.statistics.groups import parts_differ, smooth_levels, visible_lead
 from tunescope.statistics.laws import NINE_IN_TEN
 from tunescope.study.finding import least_found, listed, significant
 from tunescope.words import counted
@@ -92,6 +92,7 @@ def visible_lead_of(frame: pl.DataFrame) -> float | None:
     for method in methods:
         for _, part in inside.filter(pl.col("method") == method).group_by("stack", maintain_order=True):
             if (levels := levels_of(part)) is not None:
-                spread = parts_differ(levels[2]).spread
-                seen.append(visible_lead(len(levels[0]), spread, ALPHA / len(methods), LEAD))
+                parts = parts_differ(levels[2])
+                (level,) = smooth_levels([parts], ALPHA / len(methods))
+                seen.append(visible_lead(len(levels[0]), parts.spread, level, LEAD))
     return max(seen) if seen and max(seen) < MOST_VISIBLE else None

@@ -55,8 +55,9 @@ def _spanned(numbers: Sequence[int], noun: str) -> str:
 METHODS = (
     "‖ΔW‖ is the Frobenius norm of what training had added to a "
     "weight at a capture, the adapter's scale included; a layer's is √Σ‖ΔW‖² over its weights. Thirds of "
-    "the layers: F test and random orders of the layers, over the kinds of weight that all have. First "
-    "movers: half-way steps, a layer's kinds of weight as its replicates. Seams: cosines of neighbouring "
+    "the layers: F test, neighbouring layers as alike as the profile shows, and random orders of the layers, "
+    "over the kinds of weight that all have. First movers: half-way steps, a layer's kinds of weight as its "
+    "replicates. Seams: cosines of neighbouring "
     "captures in every weight, and stretches against their neighbours (t₅). Loss: means of the first and "
     "last part of all logged losses, their noise with its lag-1 correlation; how it ends: the last quarter "
     "against the one before, noise being what a line through both leaves. Profiles: Spearman's correlation "
