@@ -133,7 +133,7 @@ def verified(folder: Path, adapters: int = 1) -> Callable[[], Any]:
         merged = open_difference(folder / f"merged{adapters if adapters > 1 else ''}", base, "merged")
         named = [str(folder / f"adapter{i}") for i in range(1, adapters + 1)]
         modules, unread = measure.touched(merged, open_labelled(named, None, opener(base)))
-        for replayed in measure.replays(measure.summed(modules)):
+        for replayed in measure.replays(measure.summed(modules, {})):
             found = replayed.found
             assert found is not None
             assert np.abs(found.values - 1).max() < 0.01

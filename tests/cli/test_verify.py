@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 import tunescope
 from tunescope.questions.verify.page import content
-from tunescope.questions.verify.words import verify_markdown
+from tunescope.questions.verify.words import METHODS, verify_markdown
 
 Run = Callable[..., Any]
 Tensors = dict[str, np.ndarray]
@@ -328,6 +328,7 @@ def test_the_page_says_nothing_of_calm_beside_a_warning(tmp_path: Path, times: f
     updates = adapter(tmp_path / "a", base)
     page = content(verified(tmp_path, base, merged(base, (times, updates)), "a"))
     assert page.nothing == ("The merge is as expected." if quiet else "")
+    assert page.methods == METHODS
 
 
 @pytest.mark.parametrize("spoil", ["gone", "other shape", "nan", "infinite"])

@@ -3,6 +3,7 @@
 from tunescope.page.fitting import filled
 from tunescope.page.panels import Check, Content, Data, Maps, Measure
 from tunescope.questions.verify.command import COMMAND
+from tunescope.questions.verify.words import METHODS
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
 
@@ -27,6 +28,7 @@ def content(study: Study) -> Content:
     return Content(
         command=command_line(COMMAND, study.arguments),
         tab="trust",
+        methods=METHODS,
         nothing="The merge is as expected." if good else "",
         data={"merge": Data(frame, table.meta["columns"])},
         panels=[panel] if panel.measures else [],
