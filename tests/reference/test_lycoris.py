@@ -424,3 +424,46 @@ def test_whole_updates_among_factored_ones_are_drawn_without_the_grids_that_they
     assert "subspace_x_vs_y_delta_output" in names
     for name in names:
         assert study.figure(name).axes
+
+
+# Several transformer blocks at one place of a U-Net are layers of their own, in tens and ones: adapter names,
+# base names, and the layers of four modules.
+PLACES = [f"down_blocks.{i}.attentions.0.transformer_blocks.{k}.attn1.to_q" for i in (1, 2) for k in (0, 1)]
+ORIGINAL = [f"input_blocks.{i}.1.transformer_blocks.{k}.attn1.to_q" for i in (4, 7) for k in (0, 1)]
+
+
+@pytest.mark.parametrize("names", [PLACES, ORIGINAL])
+@pytest.mark.parametrize("of_base", [PLACES, [f"model.diffusion_model.{name}" for name in ORIGINAL]])
+@pytest.mark.parametrize("method", ["oft", "boft", "glora", "ia3 of outputs", "ia3 of inputs"])
+def test_what_multiplies_the_base_meets_each_of_several_blocks_at_a_place(
+    tmp_path: Path, names: list[str], of_base: list[str], method: str
+) -> None:
+    shape, parameters, expected = MERGED[method]
+    save_file({f"{name}.weight": base_weight(*shape) for name in of_base}, tmp_path / "base.safetensors")
+    every = {
+        f"lora_unet_{name.replace('.', '_')}.{k}": np.asarray(v)
+        for name in names
+        for k, v in parameters.items()
+    }
+    save_file(every, tmp_path / "x.safetensors")
+    (source,) = opener(open_whole(tmp_path / "base.safetensors"))(str(tmp_path / "x.safetensors"))
+    assert source.notices == ()
+    assert [delta.address.layer for delta in source.deltas] == [40, 41, 70, 71]
+    for delta in source.deltas:
+        assert np.linalg.norm(delta.open().dense()) == pytest.approx(expected[-1], rel=1e-5)
+
+
+def test_an_adapter_of_the_first_block_of_each_place_counts_layers_as_its_base(tmp_path: Path) -> None:
+    shape, parameters, expected = MERGED["oft"]
+    save_file({f"{name}.weight": base_weight(*shape) for name in PLACES}, tmp_path / "base.safetensors")
+    whole = {"lora_up.weight": ramp(6, 2), "lora_down.weight": ramp(2, 4), "alpha": np.float32(2)}
+    names = ["lora_unet_" + PLACES[k].replace(".", "_") for k in (0, 2)]
+    given = {f"{names[0]}.{k}": np.asarray(v) for k, v in parameters.items()}
+    save_file(
+        given | {f"{names[1]}.{k}": np.asarray(v) for k, v in whole.items()}, tmp_path / "x.safetensors"
+    )
+    (source,) = opener(open_whole(tmp_path / "base.safetensors"))(str(tmp_path / "x.safetensors"))
+    found = {delta.address.layer: delta for delta in source.deltas}
+    assert (sorted(found), source.notices) == ([40, 70], ())
+    assert np.linalg.norm(found[40].open().dense()) == pytest.approx(expected[-1], rel=1e-5)
+    assert (found[70].status, found[70].base is None) == ("ok", False)

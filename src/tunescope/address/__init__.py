@@ -7,8 +7,9 @@ from tunescope.address.families import FAMILIES
 from tunescope.address.order import kinds_in_order, rank_of_kind
 from tunescope.address.place import Address
 from tunescope.address.spelling import dotted
+from tunescope.address.unet import steps, unrolled
 
 __all__ = [
     "FAMILIES", "Address", "as_loaded", "component_names", "distinct_addresses", "dotted", "kinds_in_order",
-    "parse", "parse_all", "rank_of_kind",
+    "parse", "parse_all", "rank_of_kind", "steps", "unrolled",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """The nested blocks of a diffusion UNet: their two namings, and the places that layers count."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from tunescope.address.place import Address
@@ -73,27 +73,40 @@ def unet_address(found: re.Match[str], stack: str) -> Address:
     return Address(stack, layer, f"{kind}.{detail}")
 
 
-def unrolled(addresses: Sequence[Address]) -> list[Address]:
+def unrolled(addresses: Sequence[Address], step: int = 1) -> list[Address]:
     """The same addresses, where a UNet with several transformer blocks at a place counts each as a layer.
 
     Such a layer is the place in tens and the block in ones: 73 is the fourth block at place 7, and 70 also
-    holds what else lies at that place.
+    holds what else lies at that place. `step` is the least that a place takes, as in a model beside which
+    these weights are seen. What is counted so already stays as it is.
 
     >>> deep = [Address("unet", 7, f"attentions.transformer_blocks.{i}.attn1.to_q") for i in (0, 3)]
     >>> [(a.layer, a.module_type) for a in unrolled(deep)]
     [(70, 'attentions.transformer_blocks.attn1.to_q'), (73, 'attentions.transformer_blocks.attn1.to_q')]
+    >>> unrolled(unrolled(deep)) == unrolled(deep)
+    True
     """
     inner = [_INNER.match(a.module_type) if a.stack in NESTED else None for a in addresses]
     deepest = max((int(found[2]) for found in inner if found), default=0)
-    if deepest == 0:
+    needed = 1 if deepest == 0 else 10 if deepest < 10 else 100
+    step = max(step, needed, steps(addresses))
+    if step == 1:
         return list(addresses)
-    step = 10 if deepest < 10 else 100
     return [_unrolled(address, found, step) for address, found in zip(addresses, inner, strict=True)]
+
+
+def steps(addresses: Iterable[Address]) -> int:
+    """How many layer numbers one place takes among these: 1 where no place holds several blocks."""
+    return max((address.step for address in addresses), default=1)
 
 
 def _unrolled(address: Address, found: re.Match[str] | None, step: int) -> Address:
     if address.stack not in NESTED or address.layer is None:
         return address
+    if address.step > 1:
+        place, block = divmod(address.layer, address.step)
+        return replace(address, layer=step * place + block, step=step)
     if found is None:
-        return replace(address, layer=step * address.layer)
-    return replace(address, layer=step * address.layer + int(found[2]), module_type=f"{found[1]}.{found[3]}")
+        return replace(address, layer=step * address.layer, step=step)
+    layer = step * address.layer + int(found[2])
+    return replace(address, layer=layer, module_type=f"{found[1]}.{found[3]}", step=step)

@@ -1,14 +1,14 @@
 """Any SOURCE → `Source`: its updates, and a ledger of every tensor that it holds."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from tunescope.address import component_names, distinct_addresses
-from tunescope.delta import Delta
+from tunescope.delta import Delta, Pending
 from tunescope.errors import UsageError, concerning, encodable
 from tunescope.hashes import unstated
 from tunescope.paths import is_folder, local_path
@@ -237,12 +237,13 @@ def _source(weights: Weights, label: str, scale: float | None) -> Source:
     if not reading.deltas and not reading.pending:
         check_understood(weights, ledger)
     notice_leftovers(ledger)
+    deltas, pending = _named(reading.deltas, reading.pending)
     return Source(
         label=label,
         location=encodable(weights.place),
         format=chosen.name,
-        deltas=_named(reading.deltas),
-        pending=tuple(reading.pending),
+        deltas=deltas,
+        pending=pending,
         coverage=ledger.close(),
         notices=tuple(ledger.notices),
         config=reading.config,
@@ -258,10 +259,14 @@ def _verify(files: tuple[TensorFile, ...]) -> None:
         file.verify_unchanged()
 
 
-def _named(deltas: list[Delta]) -> tuple[Delta, ...]:
-    addresses = distinct_addresses([delta.address for delta in deltas])
-    names = component_names(addresses)
-    return tuple(
-        replace(delta, address=address, component_name=name)
-        for delta, address, name in zip(deltas, addresses, names, strict=True)
+def _named(
+    deltas: Sequence[Delta], pending: Sequence[Pending]
+) -> tuple[tuple[Delta, ...], tuple[Pending, ...]]:
+    """The updates of one file under addresses of their own, those that wait for the base among them."""
+    addresses = distinct_addresses([one.address for one in (*deltas, *pending)])
+    own, waiting = addresses[: len(deltas)], addresses[len(deltas) :]
+    named = zip(deltas, own, component_names(own), strict=True)
+    return (
+        tuple(replace(delta, address=address, component_name=name) for delta, address, name in named),
+        tuple(replace(one, address=address) for one, address in zip(pending, waiting, strict=True)),
     )

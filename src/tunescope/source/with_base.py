@@ -5,11 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from tunescope.address import component_names, distinct_addresses, parse
-from tunescope.delta import Base, Delta
+from tunescope.address import component_names, distinct_addresses, parse, parse_all, steps, unrolled
+from tunescope.delta import Base, Delta, Pending
 from tunescope.errors import Notice
 from tunescope.source.base_weights import made_whole, replicated_base, with_base_weights
 from tunescope.source.files.tensors import Entry, LazyTensor, is_float
@@ -43,16 +44,18 @@ def with_base(source: Source, base: WholeModel, base_source: Source, align_vocab
     if source.published is not None:
         return source
     base = replicated_base(base, source.config)
-    deltas = with_base_weights(source.deltas, base, source.config.get("fan_in_fan_out") is True)
+    step = steps(parse_all(base.tensors))
+    transposed = source.config.get("fan_in_fan_out") is True
+    deltas = with_base_weights(_counted(source.deltas, step), base, transposed)
     tensors = _tensors(source)
-    exact = list(_exact(source, deltas, tensors, base))
-    multiplied, missed = made_whole(source.pending, base)
+    exact = _counted(list(_exact(source, deltas, tensors, base)), step)
+    multiplied, missed = made_whole(_counted(source.pending, step), base)
     known = {delta.address for delta in exact}
     saved = saved_modules(source, tensors, base, align_vocab)
-    whole = [delta for delta in saved.deltas if delta.address not in known]
+    whole = [delta for delta in _counted(saved.deltas, step) if delta.address not in known]
     whole = trained_biases(deltas, tensors, whole, base)
     extra = [*multiplied, *whole, *trained_tokens(source, tensors, base), *saved.incomparable]
-    addresses = distinct_addresses([d.address for d in (*exact, *extra)])
+    addresses = distinct_addresses(unrolled([d.address for d in (*exact, *extra)], step))
     named = zip((*exact, *extra), addresses, component_names(addresses), strict=True)
     every = [replace(d, address=a, component_name=n) for d, a, n in named]
     made, apart = every[: len(every) - len(saved.incomparable)], every[len(every) - len(saved.incomparable) :]
@@ -72,6 +75,15 @@ def with_base(source: Source, base: WholeModel, base_source: Source, align_vocab
         notices=(*still, *missed, *without_magnitudes(source)),
         base=base_source,
     )
+
+
+_Update = TypeVar("_Update", Delta, Pending)
+
+
+def _counted(updates: Sequence[_Update], step: int) -> list[_Update]:
+    """The updates with their layers counted as the base's, of which a place takes `step` numbers."""
+    addresses = unrolled([one.address for one in updates], step)
+    return [replace(one, address=address) for one, address in zip(updates, addresses, strict=True)]
 
 
 def _coverage(source: Source, made: Sequence[Delta], reasons: Mapping[str, str]) -> tuple[Entry, ...]:
