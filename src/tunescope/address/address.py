@@ -113,7 +113,8 @@ def distinct_addresses(addresses: Sequence[Address]) -> list[Address]:
 def _lists_apart(addresses: Sequence[Address]) -> list[Address]:
     """The same, where lists of one stack that share an address are stacks of their own.
 
-    The list with the shortest path keeps the stack's name. Lists that share none stay one: a file may spell
+    The list with the shortest path keeps the stack's name; the others are numbered by their words, whether
+    dots or underscores part these. Lists that share none stay one: a file may spell
     the layers of one list in two ways.
     """
     lists: defaultdict[str, defaultdict[str, set[Address]]] = defaultdict(lambda: defaultdict(set))
@@ -123,7 +124,7 @@ def _lists_apart(addresses: Sequence[Address]) -> list[Address]:
     renamed: dict[tuple[str, str], str] = {}
     for stack, of in lists.items():
         apart: list[set[Address]] = []
-        for blocks in sorted(of, key=lambda path: (path.count("."), path)):
+        for blocks in sorted(of, key=_words):
             k = next((k for k, known in enumerate(apart) if known.isdisjoint(of[blocks])), len(apart))
             apart[k:] = [apart[k] | of[blocks] if k < len(apart) else of[blocks], *apart[k + 1 :]]
             if k:
@@ -131,3 +132,8 @@ def _lists_apart(addresses: Sequence[Address]) -> list[Address]:
     if not renamed:
         return list(addresses)
     return [replace(a, stack=renamed.get((a.stack, a.blocks), a.stack)) for a in addresses]
+
+
+def _words(path: str) -> tuple[int, list[str]]:
+    words = re.split(r"[._]", path)
+    return len(words), words

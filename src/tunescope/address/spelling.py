@@ -35,8 +35,8 @@ _MODEL = (*DENOISER, "transformer.")
 # Nothing else can be a name of these tables; most names of language models are none.
 _WORTH_A_LOOK = re.compile(
     rf"{_IS_BLOCKS}|blocks\.\d|diffusion_model\.|^unet\.|^control_model\.|_blocks?\.\d|^text_encoders\.|^lora_|^lycoris_|"
-    # Diffusers' own names in lists that language models call alike.
-    r"^(?:transformer\.)?layers\.\d+\.(?:attn\.to_|feed_forward\.linear_|norm1\.linear)"
+    # Names of image models in lists that language models call alike.
+    r"^(?:transformer\.)?layers\.\d+\.(?:attn\.to_|feed_forward\.linear_|norm1\.linear|attention\.(?:qkv|out)$)"
 )
 
 

@@ -263,7 +263,8 @@ def _named(
     deltas: Sequence[Delta], pending: Sequence[Pending]
 ) -> tuple[tuple[Delta, ...], tuple[Pending, ...]]:
     """The updates of one file under addresses of their own, those that wait for the base among them."""
-    addresses = distinct_addresses([one.address for one in (*deltas, *pending)])
+    every = [*(delta.address for delta in deltas), *(one.address for one in pending)]
+    addresses = distinct_addresses(every)
     own, waiting = addresses[: len(deltas)], addresses[len(deltas) :]
     named = zip(deltas, own, component_names(own), strict=True)
     return (

@@ -204,4 +204,27 @@ final_layer.linear → proj_out
         ),
         "visual_transformer_blocks.#.cross_attention.to_key",
     ),
+    "Krea 2": "".join(
+        f"\n{theirs}.#.{module} → {ours}.#.{instead}"
+        for module, instead in (
+            ("attn.wq", "attn.to_q"), ("attn.wk", "attn.to_k"), ("attn.wv", "attn.to_v"),
+            ("attn.wo", "attn.to_out.0"), ("attn.gate", "attn.to_gate"),
+            ("mlp.gate", "ff.gate"), ("mlp.up", "ff.up"), ("mlp.down", "ff.down"),
+        )
+        for theirs, ours in (
+            ("blocks", "transformer_blocks"),
+            ("txtfusion.layerwise_blocks", "text_fusion.layerwise_blocks"),
+            ("txtfusion.refiner_blocks", "text_fusion.refiner_blocks"),
+        )
+    )
+    + """
+first → img_in
+last.linear → final_layer.linear
+tmlp.0 → time_embed.linear_1
+tmlp.2 → time_embed.linear_2
+tproj.1 → time_mod_proj
+txtmlp.1 → txt_in.linear_1
+txtmlp.3 → txt_in.linear_2
+txtfusion.projector → text_fusion.projector
+""",
 }  # fmt: skip

@@ -17,6 +17,7 @@ LISTS = {
     "denoiser.layers": "diffusion_model.layers",
     "diffusers.layers": "diffusion_model.layers",
     "denoiser.blocks": "diffusion_model.blocks",
+    "diffusers.blocks": "diffusion_model.blocks",
     "individual_token_refiner.blocks": "diffusion_model.txt_in.individual_token_refiner.blocks",
 }
 
@@ -103,6 +104,20 @@ def test_flat_half_flat_and_dotted_names_are_one_address(name: str) -> None:
     assert parse(dotted(f"lora_unet_{name.replace('.', '_', 2)}")) == expected
     layer = re.search(r"\.(\d+)\.(?=.*[a-z])", name)
     assert expected.layer == (int(layer[1]) if layer else None)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "layers.8.attention.qkv", "layers.8.attention.out", "layers.8.feed_forward.w1",
+        "noise_refiner.1.attention.out", "layers.8.adaLN_modulation.0", "blocks.9.attn.wq",
+        "blocks.9.mlp.down",
+        "txtfusion.layerwise_blocks.1.attn.gate", "blocks.9.self_attn.q", "double_blocks.4.img_attn.qkv",
+        "single_blocks.30.linear1", "joint_blocks.7.x_block.attn.qkv", "text_embedding.0",
+    ],
+)  # fmt: skip
+def test_the_names_of_a_model_without_a_prefix_are_the_same_addresses(name: str) -> None:
+    assert parse(name) == parse(f"transformer.{name}") == parse(f"diffusion_model.{name}")
 
 
 @pytest.mark.parametrize("blocks", BLOCKS, ids=lambda b: b.path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tests.unit.address.saved_updates import saved
 
-from tunescope.address import distinct_addresses, parse, parse_all
+from tunescope.address import distinct_addresses, dotted, parse, parse_all
 from tunescope.address.naming import TOWERS
 from tunescope.measure.between import between
 from tunescope.source import open_source
@@ -85,7 +85,12 @@ MODELS: dict[str, dict[str, int]] = {
         "model.prediction_head.layers": 2,
     },
     "SAM 3": {"geometry_encoder.layers": 2, "detr_encoder.layers": 2, "detr_decoder.layers": 2},
-    "Krea 2": {"transformer_blocks": 3, "text_fusion.refiner_blocks": 2},
+    "Krea 2": {
+        "transformer_blocks": 3,
+        "text_fusion.layerwise_blocks": 2,
+        "text_fusion.refiner_blocks": 2,
+    },
+    "Krea 2, its own names": {"blocks": 3, "txtfusion.layerwise_blocks": 2, "txtfusion.refiner_blocks": 2},
     "BridgeTower": {"cross_modal_image_layers": 2, "cross_modal_text_layers": 2},
     "HRM": {"model.L_module.layers": 2, "model.H_module.layers": 2},
     "DeepSeek-VL hybrid": {
@@ -146,3 +151,13 @@ def test_a_tower_alone_is_compared_with_itself_beside_another(tmp_path: Path) ->
     found = between([(source.label, source.deltas) for source in sources])
     assert found.compared[0, 1] == 6
     np.testing.assert_allclose(found.cosine, 1.0)
+
+
+def test_lists_that_no_rule_knows_have_one_order_in_dotted_and_flat_names() -> None:
+    lists = ("blocks", "fused.layered_blocks", "fused.token_blocks")
+    dotted_names = [f"{blocks}.{layer}.up" for blocks in lists for layer in range(2)]
+    flattened = [dotted(f"lora_unet_{name.replace('.', '_')}") for name in dotted_names]
+    wanted = [(stack, layer) for stack in ("model", "model_2", "model_3") for layer in range(2)]
+    for spelled in (dotted_names, flattened):
+        addresses = distinct_addresses([parse(name) for name in spelled])
+        assert [(a.stack, a.layer) for a in addresses] == wanted

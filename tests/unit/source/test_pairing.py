@@ -315,6 +315,16 @@ def test_links_under_other_names_are_the_models_that_they_lead_to(
         ("text_model.embeddings.position_embedding", True),
         ("decoder.embed_tokens.1", True),
         ("lm_head", False),
+        # Numbered layers of a Sequential, and linear ones whose names alone say "embedding".
+        ("text_embedding.0", False),
+        ("condition_embedder.text_embedder.linear_2", False),
+        ("decoder.decoder_embed", False),
+        ("class_embed", False),
+        ("text_model.embeddings.token_embedding", True),
+        ("embeddings.token_type_embeddings", True),
+        ("language_model.embed_tokens_per_layer", True),
+        ("codec_embedding.1", True),
+        ("shared", True),
     ],
 )
 def test_tables_are_turned_and_layers_that_embed_by_a_product_are_not(

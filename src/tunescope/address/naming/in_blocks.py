@@ -83,8 +83,8 @@ RENAMES = (
     Rename("distilled_guidance_layer.layers", r"out_layer", "linear_2", of.CHROMA),
     Rename("noise_refiner|context_refiner", r"attention\.qkv", "attention.to_qkv", of.Z_IMAGE),
     Rename("noise_refiner|context_refiner", r"attention\.out", "attention.to_out.0", of.Z_IMAGE),
-    Rename("denoiser.layers", r"attention\.qkv", "attention.to_qkv", of.Z_IMAGE),
-    Rename("denoiser.layers", r"attention\.out", "attention.to_out.0", of.Z_IMAGE),
+    Rename("diffusers.layers", r"attention\.qkv", "attention.to_qkv", of.Z_IMAGE),
+    Rename("diffusers.layers", r"attention\.out", "attention.to_out.0", of.Z_IMAGE),
     *renames(
         _DOUBLE,
         f"{of.HUNYUAN_15}; {of.HUNYUAN_IMAGE}",
@@ -240,6 +240,16 @@ RENAMES = (
             r"attn\.w1o": "attn.to_out.0",
             r"modCX\.1": "norm1.linear",
             **{rf"mlp\.{side}": f"ff.{name}" for side, name in _AURA_MLP},
+        },
+    ),
+    *renames(
+        "diffusers.blocks|txtfusion.(layerwise|refiner)_blocks|text_fusion.(layerwise|refiner)_blocks",
+        of.KREA,
+        {
+            **{rf"attn\.w{side}": f"attn.to_{side}" for side in "qkv"},
+            r"attn\.wo": "attn.to_out.0",
+            r"attn\.gate": "attn.to_gate",
+            **{rf"mlp\.{side}": f"ff.{side}" for side in ("gate", "up", "down")},
         },
     ),
 )

@@ -179,4 +179,18 @@ OUTSIDE: tuple[Rename, ...] = (
             r"final_layer\.adaln_modulation\.2": "norm_out.linear_2",
         },
     ),
+    *renames(
+        "",
+        of.KREA,
+        {
+            "first": "img_in",
+            r"last\.linear": "proj_out",
+            r"tmlp\.0": "time_embed.linear_1",
+            r"tmlp\.2": "time_embed.linear_2",
+            r"tproj\.1": "time_mod_proj",
+            r"txtmlp\.1": "txt_in.linear_1",
+            r"txtmlp\.3": "txt_in.linear_2",
+            r"txtfusion\.projector": "text_fusion.projector",
+        },
+    ),
 )  # fmt: skip

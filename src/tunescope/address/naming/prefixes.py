@@ -68,6 +68,11 @@ BLOCKS = (
     Blocks("face_adapter.fuser_blocks", "face_adapter", of.WAN_ANIMATE),
     Blocks("face_adapter", "face_adapter", of.WAN_ANIMATE_DIFFUSERS),
     Blocks("llm_adapter.blocks", "llm_adapter", "kohya-ss/sd-scripts: library/anima_models.py"),
+    *(
+        Blocks(f"{fusion}.{blocks}_blocks", f"text_fusion_{blocks}", of.KREA)
+        for fusion in ("txtfusion", "text_fusion")
+        for blocks in ("layerwise", "refiner")
+    ),
     Blocks("text_transformer_blocks", "text_blocks", "huggingface/diffusers: transformer_kandinsky.py"),
     Blocks("visual_transformer_blocks", "model", "huggingface/diffusers: transformer_kandinsky.py"),
 )

@@ -92,7 +92,6 @@ _BESIDE = (
     _named("semantic_tokenizer", "semantic_tokenizer(_encoder)?", _TRANSFORMERS + "vibevoice"),
     _named("acoustic_tokenizer", "acoustic_tokenizer(_encoder)?", _TRANSFORMERS + "vibevoice"),
     _named("diffusion_head", "diffusion_head|prediction_head", _TRANSFORMERS + "vibevoice"),
-    _named("text_fusion", "text_fusion", _DIFFUSERS + "transformer_krea2.py"),
     _named("perceiver", "perceiver", _DIFFUSERS + "transformer_bria_fibo2.py"),
     _named("patch_embeddings", "patch_embeddings", _TRANSFORMERS + "segformer, glpn"),
 )

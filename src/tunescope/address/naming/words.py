@@ -38,5 +38,6 @@ COMPOUNDS = (
     "text_proj p_embedder pooled_embedder kv_proj default_modulation skip_linear linear_3 "
     "linear1_kv linear1_q fuser_blocks face_adapter face_encoder motion_encoder pose_patch_embedding "
     "adaln_modulation to_q_t to_k_t to_v_t to_out_t ff_t shared_experts video_embeddings_connector "
-    "audio_embeddings_connector transformer_1d_blocks ref_image_refiner "
+    "audio_embeddings_connector transformer_1d_blocks ref_image_refiner layerwise_blocks text_fusion "
+    "time_mod_proj to_gate "
 )
