@@ -5,7 +5,7 @@ from typing import Any
 
 from tunescope.errors import Exhausted, Missing
 from tunescope.hub_session import LongWaitError
-from tunescope.network import TooSlowError, status_of
+from tunescope.network import SwollenError, TooSlowError, status_of
 
 _LOG_IN = "log in with `hf auth login` (or set HF_TOKEN), and ask for access on the model's page"
 _GATED = ("hub-denied", "access to this repository must be asked for", _LOG_IN)
@@ -105,6 +105,8 @@ def out_of_reach(error: Exception) -> str | None:
         ) from None  # fmt: skip
     if isinstance(error, TooSlowError):
         return f"the hub answers too slowly ({error})"
+    if isinstance(error, SwollenError):
+        return f"the hub's answer unpacks to far more than was sent ({error})"
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if isinstance(error, OSError) or kinds & {"TransportError", "RequestError", "TimeoutException"}:
         return f"the hub cannot be reached ({type(error).__name__})"

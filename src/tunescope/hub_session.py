@@ -1,6 +1,7 @@
 """Bounds on what a server may take of the hub library's session: waits it asks for, its headers, its bodies.
 
-The library waits as long as a server asks it to, and reads as long as a byte comes now and then.
+The library waits as long as a server asks it to, reads as long as a byte comes now and then, and unpacks
+whatever comes.
 """
 
 import threading
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from time import monotonic
 from typing import Any
 
-from tunescope.network import LONGEST_WAIT, TooSlowError, stated_wait
+from tunescope.network import LONGEST_WAIT, SwollenError, TooSlowError, stated_wait
 
 # Seconds of silence, and in which a body must have moved on.
 _PATIENCE = 30.0
@@ -17,6 +18,9 @@ _PATIENCE = 30.0
 _LONGEST = 2
 # Bytes a second below which a server is taken for one that never ends.
 _SLOWEST = 1000
+
+# Packed text is a tenth of itself, where it repeats itself a hundredth; a bomb a thousandth.
+_LARGEST_RATIO = 200
 
 _WAITS = ("connect", "read", "write", "pool")
 
@@ -41,16 +45,27 @@ def bound(library: Any) -> None:
         return
     send = session.send
 
+    def answered(request: Any, stream: bool = False, **options: Any) -> Any:
+        answer = send(request, stream=True, **options)
+        raw, unpacked = answer.iter_raw, answer.iter_bytes
+        answer.iter_raw = lambda chunk_size=None: _moving(raw(chunk_size))
+        answer.iter_bytes = lambda chunk_size=None: _in_proportion(answer, unpacked(chunk_size))
+        if not stream:
+            try:
+                answer.read()
+            except BaseException:
+                answer.close()
+                raise
+        return answer
+
     def bounded(request: Any, **options: Any) -> Any:
         limits = request.extensions.get("timeout", {})
         # A thread that waits for a silent server is not woken by closing the connection.
         request.extensions["timeout"] = {key: limits.get(key) or _PATIENCE for key in _WAITS}
-        answer = _in_time(library, lambda: send(request, **options))
+        answer = _in_time(library, lambda: answered(request, **options))
         if answer.status_code >= 400 and (stated_wait(answer) or 0) > LONGEST_WAIT:
             answer.close()
             raise LongWaitError(answer)
-        raw = answer.iter_raw
-        answer.iter_raw = lambda chunk_size=None: _moving(raw(chunk_size))
         return answer
 
     session.send = bounded
@@ -78,6 +93,16 @@ def _in_time(library: Any, call: Any) -> Any:
         raise
     finally:
         timer.cancel()
+
+
+def _in_proportion(answer: Any, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """The unpacked chunks of a body, as long as they are not out of all proportion to what was sent."""
+    got = 0
+    for chunk in chunks:
+        got += len(chunk)
+        if got > _LARGEST_RATIO * answer.num_bytes_downloaded + 2**20:
+            raise SwollenError(f"more than {got} bytes from {answer.num_bytes_downloaded}")
+        yield chunk
 
 
 def _moving(chunks: Iterator[bytes]) -> Iterator[bytes]:

@@ -24,8 +24,16 @@ _CUT = frozenset({
 })  # fmt: skip
 
 
-class TooSlowError(OSError):
-    """The server sends so slowly that what was asked for would never be there: not worth trying again."""
+class HopelessError(OSError):
+    """What a server does is not worth trying again."""
+
+
+class TooSlowError(HopelessError):
+    """The server sends so slowly that what was asked for would never be there."""
+
+
+class SwollenError(HopelessError):
+    """The server's packed answer holds far more than packed text or weights do."""
 
 
 def patiently(call: Callable[[], T], place: str) -> T:
@@ -60,7 +68,7 @@ def _response(error: BaseException) -> Any:
 def _reason(error: BaseException) -> str | None:
     """Why it is worth trying again, or `None` where it is not."""
     status = status_of(error)
-    if isinstance(error, TooSlowError):
+    if isinstance(error, HopelessError):
         return None
     if status is not None:
         return f"the server answered {status}" if status in _AGAIN else None

@@ -1,5 +1,6 @@
 """Models and data on the hub, on a server that misbehaves: exit 4 and one sentence, or the answer."""
 
+import gzip
 import itertools
 import json
 import shutil
@@ -216,6 +217,27 @@ def test_a_body_that_trickles_is_given_up(hub: Hub, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(hub_session, "monotonic", lambda: float(next(clock)))
     with pytest.raises(Missing, match="answers too slowly"):
         load_config("org/model")
+    assert hub.asked
+
+
+@pytest.mark.parametrize("load", [lambda: load_config("org/model"), lambda: open_source("org/name")])
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_an_answer_that_unpacks_to_far_more_than_was_sent_is_exit_4(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, load: Callable[[], Any], everywhere: bool
+) -> None:
+    """Every answer, or those with files alone."""
+    bomb, plain = gzip.compress(b"[" + bytes(2**24)), Handler._answer
+
+    def answer(self: Any, status: int, body: bytes, headers: dict[str, str]) -> None:
+        if status == 200 and self.command == "GET" and (everywhere or "/resolve/" in self.path):
+            body, headers = bomb, headers | {"Content-Encoding": "gzip"}
+        plain(self, status, body, headers)
+
+    monkeypatch.setattr(Handler, "_answer", answer)
+    with pytest.raises(Missing, match="unpacks to far more than was sent") as caught:
+        load()
+    assert caught.value.exit_code == 4
+    assert "hf_secret" not in str(caught.value)
     assert hub.asked
 
 
