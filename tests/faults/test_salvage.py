@@ -12,6 +12,8 @@ from safetensors.numpy import load_file, save_file
 import tunescope
 from tunescope.errors import BadInput
 
+from .fuzz.kinds import KINDS
+
 STEM = "base_model.model.model.layers.{}.self_attn.{}.lora_{}.weight"
 
 
@@ -52,6 +54,15 @@ def test_the_complete_modules_have_the_numbers_of_the_whole_file(four: Path) -> 
     assert 0 < salvaged.height < whole.height
     same = whole.join(salvaged.select("layer", "module_type"), on=["layer", "module_type"])
     assert same.select(columns).sort(columns).equals(salvaged.select(columns).sort(columns))
+
+
+def test_of_a_cut_gguf_it_is_said_that_it_cannot_be_salvaged(run: Callable[..., Any], tmp_path: Path) -> None:
+    path = KINDS["gguf"].make(tmp_path)
+    assert run("norms", path, "--salvage").code == 0
+    path.write_bytes(path.read_bytes()[:-40])
+    ran = run("norms", path, "--salvage")
+    assert (ran.code, "[bad-gguf]" in ran.err, "safetensors alone" in ran.err) == (3, True, True)
+    assert "--salvage" not in run("norms", path).err
 
 
 def test_every_tensor_that_was_cut_off_stands_in_the_ledger_with_its_bytes(four: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from tunescope.errors import BadInput
+from tunescope.reader import current
 from tunescope.source.files.container import TensorFile, lazy, read_range
 from tunescope.source.files.disk import Bytes, take_snapshot
 from tunescope.source.files.header import BITS
@@ -124,9 +125,11 @@ class _Header:
 
     def refuse(self, what: str, expected: object, found: object, slug: str = "bad-gguf") -> NoReturn:
         """Refuse the file."""
+        only = "; --salvage reads what is whole of safetensors alone" if current().salvage else ""
         raise BadInput(
             slug, f"the GGUF file has {what}" if slug == "bad-gguf" else f"the GGUF file is {what}",
-            file=self.snapshot.path, expected=expected, found=found, fix="download or convert the file again",
+            file=self.snapshot.path, expected=expected, found=found,
+            fix=f"download or convert the file again{only}",
         )  # fmt: skip
 
 
