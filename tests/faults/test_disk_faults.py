@@ -33,6 +33,17 @@ tunescope.writing._exchange = torn
 print(bench.lost("EIO", 0, False))
 """
 
+_LEFT = """
+import pathlib, sys, types
+import tunescope.writing
+from tests.faults.disk.trial import Bench
+
+bench = Bench("norms", pathlib.Path(sys.argv[1]))
+tunescope.writing.shutil = types.SimpleNamespace(rmtree=lambda *a, **k: None)
+for found in bench.struck([("EIO", 4), ("SIGTERM", 5)], False):
+    print(found)
+"""
+
 
 def _ran(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *map(str, arguments)]
@@ -48,6 +59,12 @@ def test_a_fault_while_writing_leaves_the_old_study_or_the_new_one_and_the_comma
 
 def test_a_torn_output_would_be_noticed(tmp_path: Path) -> None:
     assert "the output is torn" in _ran("-c", _TORN, tmp_path).stdout
+
+
+def test_what_a_fault_leaves_behind_would_be_noticed_at_every_point_of_one_run(tmp_path: Path) -> None:
+    found = _ran("-c", _LEFT, tmp_path).stdout
+    assert "norms, EIO at point 4: left behind" in found
+    assert "norms, SIGTERM at point 5: left behind" in found
 
 
 def test_every_command_that_writes_is_tried() -> None:
