@@ -72,7 +72,6 @@ joint_blocks.#.x_block.mlp.fc2 → transformer_blocks.#.ff.net.2
 joint_blocks.#.context_block.mlp.fc1 → transformer_blocks.#.ff_context.net.0.proj
 joint_blocks.#.context_block.mlp.fc2 → transformer_blocks.#.ff_context.net.2
 joint_blocks.#.x_block.adaLN_modulation.1 → transformer_blocks.#.norm1.linear
-joint_blocks.#.context_block.adaLN_modulation.1 → transformer_blocks.#.norm1_context.linear
 """,
     "Qwen-Image": unchanged(
         "img_in", "txt_in", "time_text_embed.timestep_embedder.linear_1", "proj_out", "norm_out.linear",

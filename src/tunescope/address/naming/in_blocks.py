@@ -58,7 +58,6 @@ RENAMES = (
     Rename(_DOUBLE, r"context_block\.mlp\.fc1", "ff_context.net.0.proj", of.SD3),
     Rename(_DOUBLE, r"context_block\.mlp\.fc2", "ff_context.net.2", of.SD3),
     Rename(_DOUBLE, r"x_block\.adaLN_modulation\.1", "norm1.linear", of.SD3),
-    Rename(_DOUBLE, r"context_block\.adaLN_modulation\.1", "norm1_context.linear", of.SD3),
     Rename(_SINGLE, r"to_qkv_mlp|attn\.to_qkv_mlp_proj", "linear1", f"{of.DIFFSYNTH}; {of.FLUX2}"),
     Rename(_SINGLE, r"linear2|attn\.to_out", "proj_out", f"{of.FLUX_DIFFUSERS}; {of.FLUX2}"),
     Rename(_SINGLE, r"modulation\.(lin|linear)", "norm.linear", f"{of.FLUX_DIFFUSERS}; {of.HUNYUAN}"),

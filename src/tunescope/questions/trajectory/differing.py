@@ -5,7 +5,7 @@ from itertools import pairwise
 
 from tunescope.address import Address, component_names
 from tunescope.errors import BadInput, Notice
-from tunescope.questions.trajectory.vocabulary import all_addresses, last_shape, resized_since
+from tunescope.questions.trajectory.vocabulary import all_addresses, is_resized, last_shape, resized_since
 from tunescope.source.checkpoints import Saved
 from tunescope.source.training_run import Run
 from tunescope.study.finding import named
@@ -66,10 +66,17 @@ def differences(run: Run, opened: Sequence[Saved], start: Saved | None) -> list[
     if lacking:
         text = f"not in every checkpoint, and followed where they are: {_few(lacking)}"
         found.append(Notice("weights-differ", text))
-    if changed:
-        text = f"of another shape in other checkpoints, which are other models then: {_few(changed)}"
+    resized = resized_since(opened, start)
+    if others := [a for a in changed if not is_resized(a, opened)]:
+        text = f"of another shape in other checkpoints, which are other models then: {_few(others)}"
         found.append(Notice("shapes-differ", text))
-    if resized := resized_since(opened, start):
+    if grown := [a for a in changed if is_resized(a, opened) and a not in resized]:
+        text = (
+            f"of another length in other checkpoints, followed where it is the last one's: {_few(grown)}; "
+            "--align-vocab follows the rows that all have"
+        )
+        found.append(Notice("vocabulary-resized", text))
+    if resized:
         text = (
             f"of another length at the start, and not followed: {_few(list(resized))}; --align-vocab follows "
             "the rows that all have"

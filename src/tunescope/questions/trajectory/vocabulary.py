@@ -32,6 +32,12 @@ def resized_since(opened: Sequence[Saved], start: Saved | None) -> dict[Address,
     }
 
 
+def is_resized(address: Address, opened: Sequence[Saved]) -> bool:
+    """Whether the checkpoints have a table outside of all layers in several lengths, and else alike."""
+    shapes = [saved.weights[address].shape for saved in opened if address in saved.weights]
+    return address.layer is None and all(_is_longer_or_shorter(shapes[-1], shape) for shape in shapes)
+
+
 def _is_longer_or_shorter(a: Shape, b: Shape) -> bool:
     return len(a) == len(b) and len(a) in (1, 2) and a[1:] == b[1:]
 

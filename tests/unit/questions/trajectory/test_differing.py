@@ -68,6 +68,14 @@ def test_align_vocab_needs_no_start(tmp_path: Path) -> None:
     assert "shapes_differ" not in {finding.kind for finding in study.findings}
 
 
+def test_a_vocabulary_that_grows_is_said_without_a_start_too(tmp_path: Path) -> None:
+    study = trajectory(grown(tmp_path)[0])
+    kinds = {finding.kind: finding.text for finding in study.findings}
+    assert "shapes_differ" not in kinds
+    assert "--align-vocab" in kinds["vocabulary_resized"]
+    assert list(norms(study, "EMBED")) == [3]
+
+
 def test_a_start_of_another_width_is_refused(tmp_path: Path) -> None:
     run, _, begin, _ = grown(tmp_path)
     other = model(tmp_path / "other", {name: np.ones((9, 5), np.float32) for name in begin})
