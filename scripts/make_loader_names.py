@@ -65,9 +65,15 @@ def rules_of(model: Any) -> Iterator[tuple[list[Any], list[Any]]]:
 
 
 def own_rules(name: str, kind: str) -> Iterator[tuple[list[Any], list[Any]]]:
-    """The same of a class that cannot be built, without those of its parts."""
+    """The same of a class that cannot be built: its own and its bare model's, none of towers."""
     of_class = get_checkpoint_conversion_mapping(name)
     yield from _listed(get_checkpoint_conversion_mapping(kind) or [] if of_class is None else of_class)
+    inner = f"{name.partition('For')[0]}Model"
+    of_inner = [] if inner == name else get_checkpoint_conversion_mapping(inner) or []
+    for transform in of_inner:
+        transform.scope_prefix = ""
+        transform.base_model_prefix = getattr(getattr(transformers, name, None), "base_model_prefix", "")
+    yield from _listed(of_inner)
 
 
 def _listed(transforms: Iterable[Any]) -> Iterator[tuple[list[Any], list[Any]]]:

@@ -10,6 +10,7 @@ import numpy as np
 from tunescope.address import Address, parse_all
 from tunescope.delta import ABSENT, UNFIT, Base, Delta, Pending
 from tunescope.errors import Notice
+from tunescope.source.denoisers import behind_prefix
 from tunescope.source.expert_weights import TURNED, expert_weights
 from tunescope.source.files.tensors import LazyTensor, is_float
 from tunescope.source.matching import address_place, matched
@@ -33,6 +34,7 @@ def with_base_weights(deltas: Sequence[Delta], base: WholeModel, transposed: boo
 
     `transposed`: it keeps them as (d_in, d_out), which of a square weight the shape does not tell.
     """
+    base = _as_spelled(base, [delta.address for delta in deltas])
     biases = any(delta.d_in == 1 for delta in deltas)
     held = {**_matrices(base), **(_biases(base) if biases else {})}
     kind = str(base.config.get("model_type") or "")
@@ -51,8 +53,19 @@ def with_base_weights(deltas: Sequence[Delta], base: WholeModel, transposed: boo
     return found
 
 
+def _as_spelled(base: WholeModel, addresses: Sequence[Address]) -> WholeModel:
+    """The base under its own names, or those behind a prefix, by which more of these addresses meet it."""
+    other = replace(base, tensors=behind_prefix(base.tensors))
+    if other.tensors is base.tensors:
+        return base
+    wanted = set(addresses)
+    met = [len(wanted & set(_matrices(one))) for one in (base, other)]
+    return base if met[0] >= met[1] else other
+
+
 def made_whole(pending: Sequence[Pending], base: WholeModel) -> tuple[list[Delta], list[Notice]]:
     """The updates that multiply the base's weights, and a notice of those that meet none that fits."""
+    base = _as_spelled(base, [one.address for one in pending])
     held = _matrices(base) if pending else {}
     # A rotation says the rows of its weight alone, so that shapes do not vote.
     places = {a: address_place(a, ()) for a in held}

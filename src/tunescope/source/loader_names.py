@@ -39,26 +39,32 @@ class Loading(NamedTuple):
     how: str
 
 
-def loadings(names: Iterable[str], config: Mapping[str, Any]) -> dict[str, Loading]:
+def loadings(
+    names: Iterable[str], config: Mapping[str, Any], *, towers: bool = True
+) -> dict[str, Loading]:
     """What the loader makes of the tensors of a file; empty where no rule is known for the class.
+
+    Without `towers` what older versions make of them, which renamed no part of a tower.
 
     >>> loadings(["language_model.lm_head.weight"], {"architectures": ["FuyuForCausalLM"]}).popitem()[1]
     Loading(renamed='lm_head.weight', names=('lm_head.weight',), how='name')
     """
-    rules = _rules(config)
+    rules = [rule for rule in _rules(config) if towers or not rule.scope]
     begun: set[int] = set()
     return {name: _loaded(name, rules, begun) for name in sorted(names, key=_natural)} if rules else {}
 
 
-def loaded_names(shapes: Shapes, config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The shapes by the names that the loader gives them; empty where no rule is known for the class.
+def loaded_names(
+    shapes: Shapes, config: Mapping[str, Any], *, towers: bool = True
+) -> dict[str, tuple[int, ...]]:
+    """The shapes by the names that the loader gives them, as `loadings` has it.
 
     >>> kind = {"architectures": ["FuyuForCausalLM"]}
     >>> loaded_names({"language_model.lm_head.weight": (4, 2)}, kind)
     {'lm_head.weight': (4, 2)}
     """
     found: dict[str, tuple[int, ...]] = {}
-    for name, loading in loadings(shapes, config).items():
+    for name, loading in loadings(shapes, config, towers=towers).items():
         shape, called = shapes[name], loading.names
         for each in called:
             part = shape if len(called) == 1 else (shape[0] // len(called), *shape[1:])

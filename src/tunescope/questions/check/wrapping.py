@@ -16,6 +16,7 @@ from tunescope.questions.check.wanted import SAVED_AS, Wanted
 from tunescope.source.formats.names import parse_key, strip_wrappers
 from tunescope.source.formats.peft_fields import fields
 from tunescope.source.opened import Source
+from tunescope.source.tied import is_head
 from tunescope.source.tuners import TUNERS
 from tunescope.source.tuners.patterns import fits_whole
 
@@ -49,6 +50,9 @@ def _is_layer(one: Wanted, source: Source) -> bool:
     config, method = source.config, str(source.config.get("peft_type"))
     # Loaders fuse numbered experts, and write the config anew for them.
     if one.like or one.whole or one.address.expert is not None or method in _BY_RULES_OF_THEIR_OWN:
+        return False
+    # PEFT makes the layer of a head beside that of its table, and the other way.
+    if config.get("ensure_weight_tying") and (is_head(one.module) or one.address.component == "EMBED"):
         return False
     parameters = config.get("target_parameters") or ()
     if any(_ends_in(one.module, (name, name.rpartition(".")[0])) for name in parameters):

@@ -343,3 +343,21 @@ def test_a_head_that_the_base_ties_to_its_table_meets_the_table(
     row = check(lora(tmp_path / "tuned", {module: (20, 8)}), base=place).table.frame.row(0, named=True)
     assert row["status"] == status
     assert (row["weight"] == TABLE) == (status == "attached")
+
+
+@pytest.mark.parametrize("kind", ["kohya", "peft"])
+def test_a_base_in_its_makers_own_names_meets_adapters_of_both_spellings(tmp_path: Path, kind: str) -> None:
+    names = [f"layers.{k}.attention.{part}" for k in range(2) for part in ("qkv", "out")]
+    beside = {"noise_refiner.0.attention.qkv.weight": (24, 8), "cap_embedder.1.weight": (8, 8)}
+    base = made(tmp_path / "base", {**weights(dict.fromkeys(names, (8, 8))), **beside})
+    if kind == "peft":
+        adapter = lora(tmp_path / "tuned", dict.fromkeys(names, (8, 8)))
+    else:
+        adapter = tmp_path / "x.safetensors"
+        flat = {f"lora_unet_{name.replace('.', '_')}": name for name in names}
+        factors = {f"{n}.lora_{side}.weight": np.ones((8, 2) if side == "up" else (2, 8), np.float32)
+                   for n in flat for side in ("up", "down")}  # fmt: skip
+        save_file(factors | {f"{n}.alpha": np.array(2, np.float32) for n in flat}, adapter)
+    study = check(adapter, base=base)
+    assert study.table.frame["status"].to_list() == ["attached"] * 4
+    assert study.readout["attaches"]
