@@ -39,9 +39,7 @@ class Loading(NamedTuple):
     how: str
 
 
-def loadings(
-    names: Iterable[str], config: Mapping[str, Any], *, towers: bool = True
-) -> dict[str, Loading]:
+def loadings(names: Iterable[str], config: Mapping[str, Any], *, towers: bool = True) -> dict[str, Loading]:
     """What the loader makes of the tensors of a file; empty where no rule is known for the class.
 
     Without `towers` what older versions make of them, which renamed no part of a tower.
