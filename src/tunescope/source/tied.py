@@ -45,14 +45,18 @@ def says_untied(module: str, config: Mapping[str, Any]) -> bool:
 def table_of(
     head: Address, shape: tuple[int, int], tables: Mapping[Address, tuple[int, ...]]
 ) -> Address | None:
-    """The table of embeddings that a head without a weight of its own is tied to, where exactly one fits.
+    """The table of embeddings that a head without a weight of its own is tied to, where one fits.
+
+    Of several the one in the head's own tower.
 
     `shape` is the head's (d_out, d_in), `tables` has the shapes of a model's weights as they are stored.
     """
     if head in tables or not is_head(head.module_type):
         return None
     found = [a for a, stored in tables.items() if stored == shape and is_table(a)]
-    return found[0] if len(found) == 1 else None
+    tower = head.module_type.partition(".")[0]
+    near = [a for a in found if len(found) == 1 or a.module_type.partition(".")[0] == tower]
+    return near[0] if len(near) == 1 else None
 
 
 @dataclass(frozen=True)
