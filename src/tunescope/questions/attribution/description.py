@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from tunescope.questions.attribution.shape_findings import grid
 from tunescope.statistics.neighbours import cuts
 from tunescope.study.finding import listed, named, significant
 
+_SIZED = ("component_name", "attribution", "stderr")
 _MOVED = "frobenius_norm_normalized"
 # A rank correlation of fewer weights says little.
 _FEWEST_RANKED = 8
@@ -45,7 +47,11 @@ def _depth(case: Case) -> list[str]:
         names = [f"{name} {span}" for name, span in zip(("early", "middle", "late"), spans, strict=True)]
         sums = [(float(np.nansum(np.abs(band))), float(np.nansum(band))) for band in bands]
         where = f" of {stack}" if len(stacks) > 1 else ""
-        said.append(f"Thirds of the layers{where} ({', '.join(names)}) {_shares(case, sums)}.")
+        even = listed([percent((b - a) / len(layers)) for a, b in pairwise(edges)], "and")
+        said.append(
+            f"Thirds of the layers{where} ({', '.join(names)}) {_shares(case, sums)}; spread evenly over the "
+            f"layers it would be {even}."
+        )
     return said
 
 
@@ -83,12 +89,17 @@ def _half(case: Case) -> str:
     effect = case.frame.with_columns(pl.col("attribution").abs().alias("effect"))
     effect = effect.sort("effect", descending=True)
     count = int((effect["effect"].cum_sum() < 0.5 * float(effect["effect"].sum())).sum()) + 1
-    top = effect["component_name"].head(min(count, 3)).to_list()
+    top = [_sized(*row) for row in effect.head(min(count, 3)).select(_SIZED).iter_rows()]
     holds, are = ("holds", "is") if count == 1 else ("hold", "are")
     return (
         f"{count} of {case.frame.height} changed weights {holds} half of all that was moved; the largest "
         f"{are if len(top) > 1 else 'is'} {named(top)}."
     )
+
+
+def _sized(name: str, effect: float, error: float | None) -> str:
+    """A weight with what it did, and the standard error of that."""
+    return f"{name} ({significant(effect, 2)}{'' if error is None else f' ± {significant(error, 2)}'})"
 
 
 def _size_and_effect(case: Case) -> list[str]:

@@ -10,6 +10,7 @@ from tunescope.address.components import component_names
 from tunescope.page.fitting import filled
 from tunescope.page.panels import Check, Content, Data, Lines, Maps, Measure, Panel
 from tunescope.questions.importance.command import COMMAND
+from tunescope.questions.importance.description import left_out
 from tunescope.questions.importance.readout import methods
 from tunescope.questions.importance.sight import nothing_stands_out
 from tunescope.questions.importance.views import LAYER_IMPORTANCE
@@ -38,7 +39,7 @@ def content(study: Study) -> Content:
         panels=list(_panels(data, document)),
         checks=list(_checks(document["methods"])),
         sentences=[
-            *_left_out(data["layers"].frame if "layers" in data else pl.DataFrame()),
+            *left_out(document["layers"]),
             *(f"{m['method']}: {text}" for m in document["methods"] for text in m["where"]),
         ],
         caution=_CAUTION,
@@ -91,33 +92,6 @@ def _panels(data: Mapping[str, Data], document: Mapping[str, Any]) -> Iterator[P
             "layers", x="layer", x_label="layer", joined=False,
             measures=[Measure("layer_importance", "rise of the loss", error="layer_importance_stderr")],
         )  # fmt: skip
-
-
-def _left_out(layers: pl.DataFrame) -> Iterator[str]:
-    """What leaving out a whole layer does to the loss: the two layers that count most, and the middle one."""
-    if "layer_importance" not in layers.columns:
-        return
-    known = layers.drop_nulls("layer_importance").sort("layer_importance", descending=True)
-    if known.height < 2:
-        return
-    several = known["stack"].n_unique() > 1
-    first, second = (
-        f"{row['stack'] + ' ' if several else ''}layer {row['layer']} raises the loss by "
-        f"{significant(row['layer_importance'], 3)}{_error(row)} nats/token"
-        for row in known.head(2).iter_rows(named=True)
-    )
-    middle = significant(float(known["layer_importance"].median()), 2)  # type: ignore[arg-type]
-    below = int((known["layer_importance"] < 0).sum())
-    lower = f"; without {counted(below, 'layer')} it falls" if below else ""
-    yield (
-        f"Left out as a whole, {first}, the most of all, and {second}; half of the {known.height} layers by "
-        f"{middle} or less{lower}."
-    )
-
-
-def _error(row: Mapping[str, Any]) -> str:
-    error = row.get("layer_importance_stderr")
-    return "" if error is None else f" ± {significant(error, 2)}"
 
 
 def _checks(told: list[Mapping[str, Any]]) -> Iterator[Check]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tunescope.questions.importance.description import left_out
 from tunescope.questions.importance.sight import nothing_stands_out
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
@@ -23,22 +24,13 @@ def importance_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[s
     for method in document["methods"]:
         lines += ["", *_method(method)]
     if document["layers"]:
-        lines += ["", "## Layers", "", *_below(document["layers"]), *_layers(document["layers"])]
+        lines += ["", "## Layers", "", *_told(document["layers"]), *_layers(document["layers"])]
     text = f"{methods(document)} {read_line(sources)}"
     return "\n".join([*lines, "", "## Methods", "", escaped(text)]) + "\n"
 
 
-def _below(layers: Sequence[Mapping[str, Any]]) -> list[str]:
-    """How many layers have a Layer Importance below zero."""
-    if "layer_importance" not in layers[0]:
-        return []
-    below = sum(row["layer_importance"] < 0 for row in layers)
-    if not below:
-        return []
-    return [
-        f"Layer Importance is below zero in {below} of {len(layers)} layers: without one the loss is lower.",
-        "",
-    ]
+def _told(layers: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [line for text in left_out(layers) for line in (escaped(text), "")]
 
 
 def methods(document: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """What several runs say together: which domain moved furthest, whether in the same layers, and the rate."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -50,12 +50,13 @@ def _of_rate(rate: float, rows: pl.DataFrame, norms: pl.DataFrame) -> Iterator[d
     high, low = most["delta_frobenius_norm"], least["delta_frobenius_norm"]
     if high >= FURTHER * low:
         text = (
-            f"At {rate_text(rate)}, {most['domain']} moved the weights furthest (‖ΔW‖ {significant(high)}) "
-            f"and {least['domain']} least ({significant(low)})."
+            f"At a learning rate of {rate_text(rate)}, {most['domain']} moved the weights furthest "
+            f"(‖ΔW‖ {significant(high)}) and {least['domain']} least ({significant(low)})."
         )
     else:
         span = f"{significant(low)} to {significant(high)}"
-        text = f"At {rate_text(rate)}, all domains moved the weights about equally far (‖ΔW‖ {span})."
+        text = f"At a learning rate of {rate_text(rate)}, all domains moved the weights about equally far "
+        text += f"(‖ΔW‖ {span})."
     sizes = dict(zip(ordered["run"].to_list(), ordered["delta_frobenius_norm"].to_list(), strict=True))
     runs = rows["run"].to_list()
     yield {
@@ -86,8 +87,8 @@ def _profiles(rate: float, runs: list[str], norms: pl.DataFrame) -> Iterator[dic
     else:
         verdict = "cannot be told to rank the layers alike or not"
     text = (
-        f"At {rate_text(rate)}, the domains {verdict} ({span} between their profiles of ‖ΔW‖ over {layers} "
-        "layers)."
+        f"At a learning rate of {rate_text(rate)}, the domains {verdict} ({span} between their profiles of "
+        f"‖ΔW‖ over {layers} layers)."
     )
     yield {"kind": "profiles", "runs": runs, "learning_rate": rate, "spearman": values, "p": p, "text": text}
 
@@ -115,14 +116,36 @@ def _of_domain(domain: str, rows: pl.DataFrame) -> Iterator[dict[str, Any]]:
             continue
         rates = high["learning_rate"] / low["learning_rate"]
         ratio = high["delta_frobenius_norm"] / low["delta_frobenius_norm"]
+        both = [rate_text(row["learning_rate"]) for row in (low, high)]
         text = (
-            f"{domain} moved {ratio:.2f}× as far at {rate_text(high['learning_rate'])} as at "
-            f"{rate_text(low['learning_rate'])} ({rates:.1f}× the rate)."
+            f"{domain} moved {ratio:.2f}× as far at a learning rate of {both[1]} as at {both[0]}, "
+            f"{rates:.1f}× the rate."
         )
         yield {
             "kind": "rate",
             "runs": [low["run"], high["run"]],
+            "domain": domain,
+            "rates": both,
             "ratio": ratio,
             "rate_ratio": rates,
             "text": text,
         }
+
+
+def comparison_sentences(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The sentences of `comparisons`, what one pair of rates did to several domains in one."""
+    said: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for each in found:
+        same = tuple(each["rates"]) if each["kind"] == "rate" and "rates" in each else (each["text"],)
+        said.setdefault(same, []).append(each)
+    return [_of_rates(group) if len(group) > 1 else group[0]["text"] for group in said.values()]
+
+
+def _of_rates(group: Sequence[Mapping[str, Any]]) -> str:
+    ordered = sorted(group, key=lambda each: each["ratio"])
+    least, most, (low, high) = ordered[0], ordered[-1], group[0]["rates"]
+    return (
+        f"At a learning rate of {high}, {group[0]['rate_ratio']:.1f}× that of {low}, the weights moved "
+        f"{least['ratio']:.2f}× ({least['domain']}) to {most['ratio']:.2f}× ({most['domain']}) as far in "
+        f"{counted(len(group), 'run')} of each rate."
+    )

@@ -52,14 +52,16 @@ def ending_words(ended: Mapping[str, Any]) -> str:
     side = "below" if change < 0 else "above"
     share = abs(change) / abs(ended["before"]) if ended["before"] else 0.0
     size = f"{100 * share:.1f}% {side} the quarter before"
+    over = f" over {ended['n']} losses" if "n" in ended else ""
     error = (
-        f"{significant(abs(change), 2)} ± {significant(ended['stderr'], 2)}, p {significant(ended['p'], 1)}"
+        f"{significant(abs(change), 2)} ± {significant(ended['stderr'], 2)}{over}, "
+        f"p {significant(ended['p'], 1)}"
     )
     verdict = _VERDICTS.get(ended["verdict"])
     so = (
         f"it {verdict}"
         if verdict
-        else f"not told from its noise (p ≤ {ALPHA} over all runs and a change of {SHARE:.0%} would be)"
+        else f"not told from its noise (p {ALPHA} over all runs and a change of {SHARE:.0%} would tell)"
     )
     return f"its last quarter is {size} ({error}): {so}"
 

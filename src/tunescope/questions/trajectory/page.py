@@ -9,6 +9,7 @@ import polars as pl
 from tunescope.page.fitting import filled, thinned
 from tunescope.page.panels import Check, Content, Data, Lines, Maps, Measure, Panel
 from tunescope.questions.trajectory.command import COMMAND
+from tunescope.questions.trajectory.comparison import comparison_sentences
 from tunescope.questions.trajectory.readout import CAUTION, INCOMPLETE, order_sentences, run_sentence
 from tunescope.questions.trajectory.sentences import METHODS, nothing_stands_out
 from tunescope.questions.trajectory.summary import halfway_sentence
@@ -56,7 +57,7 @@ def content(study: Study) -> Content:
         checks=list(_checks(steps.frame, document)),
         sentences=[
             *order_sentences(document),
-            *(comparison["text"] for comparison in document["comparisons"]),
+            *comparison_sentences(document["comparisons"]),
             *(f"{label}: {run_sentence(run)}" for label, run in document["runs"].items()),
         ],
         caution=CAUTION,

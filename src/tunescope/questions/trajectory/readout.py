@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tunescope.questions.trajectory.comparison import comparison_sentences
 from tunescope.questions.trajectory.ending import ending_words, endings_sentence
 from tunescope.questions.trajectory.gallery import Gallery, Panel
 from tunescope.questions.trajectory.sentences import METHODS, nothing_stands_out
@@ -119,6 +120,7 @@ def run_sentence(run: Mapping[str, Any]) -> str:
             text += f", half of it {'already ' if first else ''}at step {run['half_of_last_at']:,}"
     if run["loss_first"] is not None:
         text += f"; training loss {_first_to_last(run['loss_first'], run['loss_last'], one)}"
+        text += "" if one else " at the first and last capture"
         if run.get("loss_ending"):
             text += f", {ending_words(run['loss_ending'])}"
     cosines = run["cosine_to_last"]
@@ -165,7 +167,8 @@ def readout_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[str,
     if document["lora_as_proxy"]:
         lines += ["", "## LoRA as a proxy for full fine-tuning", "", *_proxies(document["lora_as_proxy"])]
     if document["comparisons"]:
-        lines += ["", "## Together", "", *(f"- {escaped(c['text'])}" for c in document["comparisons"])]
+        together = comparison_sentences(document["comparisons"])
+        lines += ["", "## Together", "", *(f"- {escaped(text)}" for text in together)]
     # What LoRA and full fine-tuning share stands in its table.
     told = [f for f in document["findings"] if f["kind"] != "lora_as_proxy"]
     lines += ["", "## Findings", "", *finding_lines(told, nothing_stands_out(document["runs"]))]
