@@ -177,7 +177,8 @@ def test_results_show_all_domains_first_and_every_image_exists(out: Path) -> Non
         < text.index("2e-4_cpp_abs_mean.gif")
         < text.index("1e-3_cpp_mean.gif")
     )
-    assert "late layers" in text
+    # Nine layers on one straight line: too few, in four runs, to tell a third from neighbours that are alike.
+    assert "In none of these runs does a third of the layers stand out." in text
 
 
 def test_a_killed_run_shows_what_was_recorded(run: Run, tmp_path: Path) -> None:

@@ -50,12 +50,24 @@ def place_findings(
     per_output: Mapping[str, Sequence[Tower]] | None = None,
 ) -> list[Finding]:
     """Where the models changed most: in depth, in whole layers, by family, in single weights."""
+    thirds = depth_findings(models, metric)
     return [
-        *depth_findings(models, metric),
-        *layer_findings(models, metric),
+        *thirds,
+        *(found for found in layer_findings(models, metric) if not _told(found, thirds)),
         *tilt_findings(models, metric, per_output),
         *cell_findings(models, metric),
     ]
+
+
+def _told(layers: Finding, thirds: Sequence[Finding]) -> bool:
+    """Whether the layers that stand out are all of a third that is told to lead: that is one fact."""
+    numbers, known = sorted(layers.evidence["layers"]), set()
+    for third in thirds:
+        each = third.evidence.get("each", {" · ".join(third.models): third.evidence})
+        known |= {(model, n["stack"], n["leading_layers"]) for model, n in each.items()}
+    span = f"{numbers[0]} to {numbers[-1]}"
+    whole = len(numbers) == numbers[-1] - numbers[0] + 1
+    return whole and all((model, layers.evidence["stack"], span) in known for model in layers.models)
 
 
 def model_towers(frame: pl.DataFrame, metric: str) -> dict[str, list[Tower]]:

@@ -151,6 +151,15 @@ def test_layers_of_one_tower_that_stand_out_are_one_finding() -> None:
     assert layer.text.startswith("Layers 3, 9 and 17 of m changed more than the others")
 
 
+def test_a_third_whose_layers_all_stand_out_is_one_finding() -> None:
+    chance = scattered(9, 0.05, 0.05)
+    told = found(rows(lambda i, k: chance(i, k) * (3 if 4 <= i <= 6 else 1), layers=10))
+    assert told["middle_layers"].evidence["leading_layers"] == "4 to 6"
+    assert "hot_layer" not in told
+    two = found(rows(lambda i, k: chance(i, k) * (3 if 4 <= i <= 5 else 1), layers=10))
+    assert two["hot_layer"].evidence["layers"] == [4, 5]
+
+
 @pytest.mark.parametrize("law", ["exponential", "t3"])
 def test_layers_that_scatter_with_a_long_tail_are_seldom_named(law: str) -> None:
     random, named = np.random.default_rng(11), 0

@@ -31,7 +31,7 @@ def test_the_domain_that_moved_furthest_is_named_with_its_norm() -> None:
     found = comparisons(*tables({("cpp", 2e-4): UP, ("physics", 2e-4): 3 * UP}), [])
     (furthest,) = [c for c in found if c["kind"] == "furthest"]
     assert furthest["delta_frobenius_norm"]["physics/0.0002"] == pytest.approx(3 * np.linalg.norm(UP))
-    assert furthest["text"].startswith("At 2e-4, physics moved the weights furthest")
+    assert furthest["text"].startswith("At a learning rate of 2e-4, physics moved the weights furthest")
 
 
 ROUGH = np.exp(0.5 * np.random.default_rng(0).standard_normal(12))
