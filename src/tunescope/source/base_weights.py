@@ -10,6 +10,7 @@ import numpy as np
 from tunescope.address import Address, parse_all
 from tunescope.delta import ABSENT, UNFIT, Base, Delta, Pending
 from tunescope.errors import Notice
+from tunescope.source.base_parts import fused_or_cut
 from tunescope.source.denoisers import behind_prefix
 from tunescope.source.expert_weights import TURNED, expert_weights
 from tunescope.source.files.tensors import LazyTensor, is_float
@@ -43,14 +44,17 @@ def with_base_weights(deltas: Sequence[Delta], base: WholeModel, transposed: boo
     places = {a: address_place(a, _matrix(tensor.shape)) for a, tensor in held.items()}
     theirs = matched({d.address: address_place(d.address, (d.d_out, d.d_in)) for d in deltas}, places)
     shapes = {a: tensor.shape for a, tensor in held.items()}
-    found = []
-    for delta in deltas:
-        there = theirs.get(delta.address) or table_of(delta.address, (delta.d_out, delta.d_in), shapes)
-        if there is None:
-            found.append(replace(delta, status=_joined(delta.status, ABSENT)))
-        else:
-            found.append(_beside(delta, held[there], transposed, kind))
-    return found
+    meant = {
+        d.address: theirs.get(d.address) or table_of(d.address, (d.d_out, d.d_in), shapes) for d in deltas
+    }
+    there = {address: held[key] for address, key in meant.items() if key is not None}
+    missing = {d.address: (d.d_out, d.d_in) for d in deltas if d.address not in there}
+    there |= fused_or_cut(missing, held)
+    return [
+        _beside(d, there[d.address], transposed, kind) if d.address in there
+        else replace(d, status=_joined(d.status, ABSENT))
+        for d in deltas
+    ]  # fmt: skip
 
 
 def _as_spelled(base: WholeModel, addresses: Sequence[Address]) -> WholeModel:

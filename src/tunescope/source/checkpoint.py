@@ -13,6 +13,7 @@ from tunescope.address import Address, parse_all
 from tunescope.delta import Delta
 from tunescope.errors import BadInput, Notice, printable
 from tunescope.paths import local_path
+from tunescope.source.base_parts import fused_or_cut
 from tunescope.source.dequantised import dequantised
 from tunescope.source.files.container import TensorFile
 from tunescope.source.files.tensors import LazyTensor, is_float, to_float32
@@ -48,7 +49,11 @@ class BaseCheckpoint:
         wanted = {d.address: address_place(d.address, (d.d_out, d.d_in)) for d in deltas}
         held = {a: address_place(a, _as_matrix(t.shape)) for a, t in self.tensors.items()}
         found = matched(wanted, held)
-        others = {a: t for a, t in self.tensors.items() if a not in set(found.values())}
+        missing = {d.address: (d.d_out, d.d_in) for d in deltas if d.address not in found}
+        known = set(found.values())
+        others = {a: t for a, t in self.tensors.items() if a not in known} | fused_or_cut(
+            missing, self.tensors
+        )
         return replace(self, tensors={a: self.tensors[theirs] for a, theirs in found.items()} | others)
 
     def weight(self, delta: Delta, transposed: bool = False) -> NDArray[np.float32] | str:

@@ -32,7 +32,7 @@ def expert_weights(tensors: Mapping[str, LazyTensor], kind: str) -> dict[Address
         up = found.get(replace(address, module_type=f"{owner}.up_proj"))
         both = replace(address, module_type=f"{owner}.{_BOTH}")
         if name == "gate_proj" and up is not None and both not in found:
-            found[both] = _stacked(gate, up)
+            found[both] = stacked(gate, up)
     return found
 
 
@@ -78,11 +78,11 @@ def stretch(tensor: LazyTensor, begin: int, shape: tuple[int, ...]) -> LazyTenso
     return _made(tensor, shape, part)
 
 
-def _stacked(above: LazyTensor, below: LazyTensor) -> LazyTensor:
+def stacked(above: LazyTensor, below: LazyTensor) -> LazyTensor:
     """Two matrices of one width, the second under the first."""
     readable = is_float(above) and is_float(below) and above.shape[1] == below.shape[1]
     if not readable or above.dtype != below.dtype:
-        why = above.lacking or below.lacking or "gate and up projection do not fit in one"
+        why = above.lacking or below.lacking or "the parts of a fused weight do not fit in one"
         return replace(above, supported=False, lacking=why)
 
     def part(start: int, stop: int) -> Array:
