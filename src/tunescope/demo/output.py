@@ -7,7 +7,7 @@ from typing import Any
 
 from tunescope.documents import parse_json
 from tunescope.errors import UsageError
-from tunescope.writing import write_json
+from tunescope.writing import clear_remains, write_json
 
 RECORD = "demo.json"
 # One page of all studies.
@@ -36,6 +36,7 @@ def prepared(root: Path, kind: str, folders: Sequence[str], overwrite: bool) -> 
     # Of one that was killed before it had a record; nothing else bears such a name.
     for path in begun:
         path.unlink(missing_ok=True)
+    clear_remains(root / PAGE)
     write_json(root / RECORD, {"schema_version": 1, "kind": kind, "folders": list(folders)})
     return root
 
