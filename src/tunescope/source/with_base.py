@@ -62,10 +62,8 @@ def with_base(source: Source, base: WholeModel, base_source: Source, align_vocab
     coverage = _coverage(source, made, saved.reasons)
     lacking = any(e.status != "used" and e.reason.endswith(_LACKS_BASE) for e in coverage)
     settled = [n for n in source.notices if n.slug == "left-out" and n.text.endswith(_LACKS_BASE)]
-    still = tuple(
-        n for n in source.notices
-        if not (made and (n.slug == "needs-base" or (n in settled and not lacking)))
-    )  # fmt: skip
+    met = [n for n in source.notices if n.slug == "needs-base" or (n in settled and not lacking)]
+    still = tuple(n for n in source.notices if not (made and n in met))
     return replace(
         source,
         deltas=tuple(made),
