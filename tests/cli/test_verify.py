@@ -1,6 +1,7 @@
 """`tunescope verify`: merges made by hand in every way of going wrong."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 import tunescope
+from tunescope.errors import BadInput
 from tunescope.questions.verify.page import content
 from tunescope.questions.verify.words import METHODS, verify_markdown
 
@@ -166,6 +168,42 @@ def test_another_change_is_not_called_a_merge(tmp_path: Path, kind: str) -> None
     other = adapter(tmp_path / "b", base, seed=5)
     study = verified(tmp_path, base, merged(base, (1.0, other)), "a")
     assert study.readout["verdict"] == "other_change"
+    assert verify_markdown(study).startswith("# Is it merged: something else changed it\n")
+
+
+def test_rows_of_modules_that_changed_otherwise_come_before_those_that_did_not_change(tmp_path: Path) -> None:
+    base = base_weights("fp32")
+    adapter(tmp_path / "a", base)
+    second = adapter(tmp_path / "b", base, seed=5)
+    other = {name: update for name, update in second.items() if "layers.1." in name}
+    readout = verify_markdown(verified(tmp_path, base, merged(base, (1.0, other)), "a"))
+    rows = [line.split("|")[-2].strip() for line in readout.splitlines() if line.startswith("| a ")][1:]
+    assert rows == ["other_change"] * 2 + ["not_merged"] * 2
+
+
+def test_of_two_adapters_of_which_one_is_in_it_the_heading_names_it(tmp_path: Path) -> None:
+    base = base_weights("fp32")
+    a = adapter(tmp_path / "a", base)
+    adapter(tmp_path / "b", base, seed=5)
+    study = verified(tmp_path, base, merged(base, (1.0, a)), "a", "b")
+    assert study.readout["verdict"] == "mixture"
+    assert verify_markdown(study).startswith("# Is it merged: a, but not b\n")
+    named = [f"a={tmp_path / 'a'}", f"b={tmp_path / 'b'}"]
+    again = tunescope.verify(tmp_path / "merged", *named, base=tmp_path / "base", expect={"a": 0.5, "b": 0})
+    assert re.search(r"\| a +\| 1 +\| 0\.001 +\| 0\.5 ", verify_markdown(again))
+
+
+def test_a_model_and_an_adapter_in_exchanged_places_are_told_to_exchange_them(tmp_path: Path) -> None:
+    base = base_weights("fp32")
+    updates = adapter(tmp_path / "a", base)
+    folders = [saved(tmp_path / n, t) for n, t in (("base", base), ("merged", merged(base, (1.0, updates))))]
+    with pytest.raises(BadInput) as refused:
+        tunescope.verify(tmp_path / "a", folders[1], base=folders[0])
+    assert refused.value.slug == "adapter-not-model"
+    advised = f"tunescope verify {folders[1]} {tmp_path / 'a'} --base {folders[0]}"
+    assert refused.value.fix == f"exchange them: {advised}"
+    again = tunescope.verify(folders[1], tmp_path / "a", base=folders[0])
+    assert again.readout["verdict"] == "as_expected"
 
 
 def test_several_adapters_are_unmixed(tmp_path: Path, kind: str) -> None:

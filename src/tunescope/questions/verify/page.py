@@ -3,6 +3,7 @@
 from tunescope.page.fitting import filled
 from tunescope.page.panels import Check, Content, Data, Maps, Measure
 from tunescope.questions.verify.command import COMMAND
+from tunescope.questions.verify.presence import heading
 from tunescope.questions.verify.words import METHODS
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
@@ -32,7 +33,5 @@ def content(study: Study) -> Content:
         nothing="The merge is as expected." if good else "",
         data={"merge": Data(frame, table.meta["columns"])},
         panels=[panel] if panel.measures else [],
-        checks=[
-            Check("merged", "good" if good else "warning", f"The verdict is: {verdict.replace('_', ' ')}.")
-        ],
+        checks=[Check("merged", "good" if good else "warning", f"The verdict is: {heading(study)}.")],
     )

@@ -1,13 +1,14 @@
 """`tunescope.verify`: a merged model, its base and the adapters that should be in it, as one study."""
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from tunescope.address import Address
-from tunescope.errors import UsageError
+from tunescope.errors import BadInput, UsageError
 from tunescope.questions.verify import measure
 from tunescope.questions.verify.amiss import Amiss, amiss_findings
 from tunescope.questions.verify.elsewhere import elsewhere
@@ -18,13 +19,14 @@ from tunescope.questions.verify.reading import Reading
 from tunescope.questions.verify.summing import sums_of_readings
 from tunescope.questions.verify.verdict import judge, module_verdict
 from tunescope.questions.verify.words import findings
+from tunescope.source.against import FORMAT as WHOLE_MODEL
 from tunescope.source.against import open_difference, opener
 from tunescope.source.base_weights import replicated_base
 from tunescope.source.ledger import coverage, notices, provenance
 from tunescope.source.opened import Source
 from tunescope.source.selection import flattened, open_labelled, spelled_sources
 from tunescope.source.spec import default_label
-from tunescope.source.whole import open_whole
+from tunescope.source.whole import WholeModel, open_whole
 from tunescope.study.finding import noticed, ordered
 from tunescope.study.progress import Tell, silent
 from tunescope.study.study import Study, asked
@@ -71,7 +73,7 @@ def verify(
     arguments["adapters"] = spelled_sources(adapters, opened)
     expected = _expected(opened, expect or {})
     laid = next((s.config for s in opened if s.config.get("layer_replication")), {})
-    difference = open_difference(merged, replicated_base(model, laid), default_label(os.fspath(merged)))
+    difference = _difference(merged, replicated_base(model, laid), opened)
     difference = measure.in_parts(difference, opened)
     touched, unread = measure.touched(difference, opened)
     modules = measure.summed(touched, expected)
@@ -89,6 +91,25 @@ def verify(
     table = Table(pl.DataFrame(rows, schema=dtypes(MERGE)), "merge", {"columns": described(MERGE)})
     tables = {"merge": table, "coverage": coverage(sources)}
     return Study(QUESTION, tables, document, arguments, provenance(sources, hash_all))
+
+
+def _difference(merged: Any, base: WholeModel, opened: Sequence[Source]) -> Source:
+    """The merged model against its base; where adapter and model were exchanged, that is said."""
+    try:
+        return open_difference(merged, base, default_label(os.fspath(merged)))
+    except BadInput as error:
+        whole = [source for source in opened if source.format == WHOLE_MODEL]
+        if error.slug != "adapter-not-model" or not whole:
+            raise
+        raise BadInput(
+            error.slug,
+            "the model comes first and its adapters after it, and here it is the other way round",
+            file=error.file,
+            expected=error.expected,
+            found=error.found,
+            fix=f"exchange them: tunescope verify {shlex.quote(whole[0].location)} "
+            f"{shlex.quote(os.fspath(merged))} --base {shlex.quote(base.location)}",
+        ) from error
 
 
 def _expected(opened: Sequence[Source], expect: Mapping[str, float]) -> dict[str, float]:

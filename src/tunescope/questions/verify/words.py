@@ -2,10 +2,19 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
-from tunescope.questions.verify.reading import NEAR, Reading, pooled_coefficient
+import polars as pl
+
+from tunescope.questions.verify.presence import (
+    absent,
+    beside_another_change,
+    expectations,
+    expected_of,
+    heading,
+)
+from tunescope.questions.verify.reading import Reading, pooled_coefficient
 from tunescope.questions.verify.summing import what_sums_are
 from tunescope.questions.verify.verdict import CAUSES, UNTOLD, Verdict, left_out, module_verdict
 from tunescope.study.coverage import coverage_lines
@@ -27,7 +36,6 @@ _TEXTS = {
     "merged_twice": "{labels}: merged twice, in {every}.",
     "other_scale": "{labels}: merged, but with another scale than expected.",
     "partly_merged": "{labels}: merged in some modules and not in others.",
-    "other_change": "The model changed otherwise than by {labels}.",
     "mixture": "The model holds a mixture of {labels}, with other coefficients than expected.",
     "below_the_grid": (
         "Nothing can be told: a merge of {labels} would move no value, since ΔW is smaller than half a step "
@@ -47,12 +55,12 @@ def findings(
     every = tuple(dict.fromkeys(reading.label for reading in readings)) or tuple(of) or ("the adapter",)
     gone = [label for label in left_out(readings) if label in verdict.coefficients]
     labels = tuple(label for label in every if label not in gone) or every
-    text = _opening(verdict, readings, labels, gone, rows)
+    if verdict.verdict == "other_change":
+        text = _changed(verdict, readings, labels)
+    else:
+        text = _opening(verdict, readings, labels, gone, rows)
     if verdict.coefficients and verdict.verdict != "partly_merged":
-        text += " Coefficients: " + ", ".join(
-            f"{label} {_with_error(value, error)}" for label, (value, error) in verdict.coefficients.items()
-        )
-        text += "."
+        text += _coefficients(verdict, expectations(readings))
         text += what_sums_are([r for r in readings if r.label in verdict.coefficients])
     text += _cause(verdict)
     if gone and len(gone) < len(every):
@@ -71,6 +79,28 @@ def findings(
     ]  # fmt: skip
 
 
+def _coefficients(verdict: Verdict, expected: Mapping[str, float]) -> str:
+    """What was read of every adapter, beside what is expected where that is not once."""
+    said = any(value != 1 for value in expected.values())
+    parts = [
+        f"{label} {_with_error(*read)}"
+        + (f" ({significant(expected[label])} expected)" if said and label in expected else "")
+        for label, read in verdict.coefficients.items()
+    ]
+    return f" Coefficients: {', '.join(parts)}."
+
+
+def _changed(verdict: Verdict, readings: Sequence[Reading], labels: Sequence[str]) -> str:
+    """Which adapters are in a model that changed otherwise too, and in which modules it did."""
+    told = _telling(readings)
+    changed = [r.component for r, v in told if v == "other_change"]
+    known = beside_another_change(verdict.coefficients, expectations(readings))
+    where = _in_modules(changed, told)
+    if known:
+        return f"{known}something else changed {where}."
+    return f"The model changed otherwise than by {listed(labels, 'and')}, in {where}."
+
+
 def _opening(
     verdict: Verdict, readings: Sequence[Reading], labels: Sequence[str], gone: Sequence[str], rows: int
 ) -> str:
@@ -78,11 +108,10 @@ def _opening(
         return f"Whether all of it is as expected cannot be told: {_told(verdict, readings)}."
     if verdict.verdict == "as_expected" and set(labels) <= set(gone):
         return f"{_are_not_in_it(gone)}."
-    if absent := [label for label in _absent(verdict) if label not in gone]:
-        there = [label for label in labels if label not in absent]
-        return (
-            f"Of {listed(labels, 'and')}, the model holds {listed(there, 'and')}, not {listed(absent, 'or')}."
-        )
+    if lacking := [label for label in _absent(verdict) if label not in gone]:
+        there = [label for label in labels if label not in lacking]
+        held = f"the model holds {listed(there, 'and')}, not {listed(lacking, 'or')}"
+        return f"Of {listed(labels, 'and')}, {held}."
     count = len({reading.component for reading in readings}) or rows
     return _TEXTS[verdict.verdict].format(labels=listed(labels, "and"), every=_every(count))
 
@@ -108,10 +137,7 @@ def _told(verdict: Verdict, readings: Sequence[Reading]) -> str:
 
 def _absent(verdict: Verdict) -> list[str]:
     """Which adapters of a mixture are not in it; none where none is."""
-    if verdict.verdict != "mixture":
-        return []
-    known = verdict.coefficients.items()
-    found = [label for label, (value, error) in known if abs(value) <= max(3 * error, NEAR)]
+    found = absent(verdict.coefficients) if verdict.verdict == "mixture" else []
     return found if len(found) < len(verdict.coefficients) else []
 
 
@@ -137,11 +163,9 @@ def _cause(verdict: Verdict) -> str:
 
 def _where(verdict: Verdict, readings: Sequence[Reading]) -> str:
     """In which modules an adapter is, or in which the whole does not hold."""
-    told = [(r, v) for r in readings if (v := module_verdict(r)) not in ("below_the_grid", "cannot_tell")]
+    told = _telling(readings)
     if verdict.verdict == "partly_merged":
         return "".join(_held(label, told) for label in dict.fromkeys(r.label for r, _ in told))
-    if verdict.verdict == "other_change":
-        return _otherwise([r.component for r, v in told if v == "other_change"], told)
     if verdict.verdict == "mixture" and not _absent(verdict):
         usual = {
             label: median(r.coefficient for r, _ in told if r.label == label)
@@ -153,6 +177,11 @@ def _where(verdict: Verdict, readings: Sequence[Reading]) -> str:
 
 
 _Told = Sequence[tuple[Reading, str]]
+
+
+def _telling(readings: Sequence[Reading]) -> _Told:
+    """The readings that tell something, each with its module's verdict."""
+    return [(r, v) for r in readings if (v := module_verdict(r)) not in ("below_the_grid", "cannot_tell")]
 
 
 def _count(told: _Told) -> int:
@@ -179,12 +208,15 @@ def _held(label: str, told: _Told) -> str:
 
 
 def _otherwise(names: Sequence[str], told: _Told) -> str:
+    return f" Otherwise than so in {_in_modules(names, told)}." if names else ""
+
+
+def _in_modules(names: Sequence[str], told: _Told) -> str:
+    """How many modules of those that tell, and which where it is not all."""
     unique = list(dict.fromkeys(names))
-    if not unique:
-        return ""
     rest = [r.component for r, _ in told if r.component not in set(unique)]
     which = f" ({_those(unique, rest)})" if rest else ""
-    return f" Otherwise than so in {len(unique)} of {_count(told)} modules{which}."
+    return f"{len(unique)} of {_count(told)} modules{which}"
 
 
 def _those(names: Sequence[str], others: Sequence[str]) -> str:
@@ -198,8 +230,9 @@ def _those(names: Sequence[str], others: Sequence[str]) -> str:
 
 # As many names as a sentence takes.
 _FEW = 4
-# As many rows as a readout shows of a table.
+# As many rows as a readout shows of a table, those that say most against the merge first.
 _SHOWN = 12
+_FIRST = {"other_change": 0, "merged_twice": 1, "other_scale": 1, "not_merged": 2}
 
 
 def _with_error(value: float, error: float) -> str:
@@ -209,16 +242,27 @@ def _with_error(value: float, error: float) -> str:
 def verify_markdown(study: Study) -> str:
     """The whole readout: the verdict, the coefficients, the modules that differ, coverage."""
     document, rows = study.readout, study.table.frame
-    lines = [f"# Is it merged: {document['verdict'].replace('_', ' ')}", ""]
+    lines = [f"# Is it merged: {escaped(heading(study))}", ""]
     if document["coefficients"]:
+        wanted = expected_of(study)
         cells = [
-            [escaped(label), _to_the_digit(c["value"], c["stderr"]), significant(c["stderr"], 1)]
+            [
+                escaped(label),
+                _to_the_digit(c["value"], c["stderr"]),
+                significant(c["stderr"], 1),
+                significant(wanted.get(label)),
+            ]
             for label, c in document["coefficients"].items()
         ]
-        lines += [*table(["adapter", "coefficient over all modules", "standard error"], cells), ""]
+        header = ["adapter", "coefficient over all modules", "standard error", "expected"]
+        lines += [*table(header, cells), ""]
     lines += ["## Findings", "", *finding_lines(document["findings"], nothing="")]
     columns = ["model_id", "component_name", "coefficient", "stderr", "kept", "exact_fraction", "verdict"]
-    other = rows.filter(rows["verdict"] != "as_expected").select(columns)
+    other = (
+        rows.filter(rows["verdict"] != "as_expected")
+        .sort(pl.col("verdict").replace_strict(_FIRST, default=len(_FIRST)), maintain_order=True)
+        .select(columns)
+    )
     if other.height:
         cells = [
             [escaped(str(v)) if isinstance(v, str) else significant(v, 4) for v in row]

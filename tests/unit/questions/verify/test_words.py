@@ -54,7 +54,7 @@ def test_a_mixture_names_the_modules_that_are_otherwise() -> None:
 
 def test_another_change_names_the_modules_that_no_adapter_explains() -> None:
     text = said([*every("a", 1.0)[1:], reading("a", "L0_ATTN_Q", 1.0, explained=False)])
-    assert "Otherwise than so in 1 of 24 modules (L0_ATTN_Q)." in text
+    assert text.startswith("a is in it as expected; something else changed 1 of 24 modules (L0_ATTN_Q).")
 
 
 def test_an_update_that_was_subtracted_is_called_so() -> None:
@@ -88,3 +88,22 @@ def test_coefficients_that_errors_leave_alike_are_no_part_of_a_merge() -> None:
 def test_values_within_a_step_but_unequal_are_another_change() -> None:
     unequal = replace(reading("a", "L0_Q", 1.0), exact=0.6, unexplained=0.3)
     assert judge([unequal]).verdict == "other_change"
+
+
+def test_a_model_that_something_else_changed_says_which_adapter_is_in_it_and_which_is_not() -> None:
+    other = [reading("b", f"L{i}_ATTN_Q", 0.0, explained=False) for i in range(3)]
+    assert said(other).startswith(
+        "b is not in it; something else changed 3 of 3 modules. Coefficients: b 0 ±"
+    )
+    hardly = [reading("b", f"L{i}_ATTN_Q", 0.06, explained=False) for i in range(3)]
+    assert said(hardly).startswith("b is not in it, or less than a tenth; something else changed")
+    there = [reading("a", r.component, 1.0, explained=False) for r in other]
+    assert said([*there, *other]).startswith("a is in it as expected, and b is not in it; something else")
+    half = [replace(r, coefficient=0.5) for r in there]
+    assert said(half).startswith("The model changed otherwise than by a, in 3 of 3 modules. Coefficients:")
+
+
+def test_a_coefficient_stands_beside_what_was_expected_of_it() -> None:
+    text = said([replace(r, expected=0.5) for r in every("a", 1.0)])
+    assert "Coefficients: a 1 ± 0.001 (0.5 expected)." in text
+    assert "expected)" not in said(every("a", 2.0))
