@@ -36,7 +36,7 @@ TABLES: Sequence[tuple[str, str, Schema]] = (
     ("subspace", "The φ grids: one row per pair, ΔW, matrix, side, i and j.", subspace.GRID),
     ("amplification", "ΔW against its base.", subspace.AMPLIFICATION),
     ("intruders", "Leading singular vectors of W + ΔW that are strangers to W.", subspace.INTRUDERS),
-    ("motion", "When: one row per run, step, weight and factor.", trajectory.SCHEMA),
+    ("motion", "When: one row per run, step, weight and factor.", trajectory.published_columns()),
     ("importance", "Does it matter: one row per method and parameter.", importance.SCHEMA),
     ("attribution", "Which changes bought the gain: one row per data set and cell.", attribution.SCHEMA),
     ("attribution_difference", "Two data sets: one row per pair and cell.", attribution.DIFFERENCE),

@@ -7,7 +7,7 @@ returns a `Study`: its tables, its readout, its findings, its pictures, saved an
 - `norms(*sources)` measures how much every weight changed;
 - `subspace(*sources)` compares the directions of changes with each other and with chance;
 - `trajectory(*runs)` follows how the layers moved during training;
-- `score_parameters(model, data)` scores every parameter by how much the predictions depend on it;
+- `importance(model, data)` scores every parameter by how much the predictions depend on it;
 - `attribute(tuned, base, data)` says which changes bought the gain;
 - `finetune(recipe, data, output)` trains a sweep with its motion recorded, a source for `trajectory`;
 - `verify(merged, *adapters, base=…)` says whether adapters are in a checkpoint, once, with their scale;

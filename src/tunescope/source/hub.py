@@ -214,5 +214,5 @@ def _not_cached(hub: HubId, why: str) -> Missing:
         f"it is not in the local cache, and {why}",
         file=spell(hub),
         found="not cached: " + spell(hub),
-        fix=f"with a connection: hf download {hub.repo}{revision}{include}",
+        fix=f"with a connection: hf download {hub.repo}{revision}{include}; of a path on this disk, check it",
     )

@@ -15,7 +15,7 @@ from tunescope.source.open import open_sources
 from tunescope.source.opened import Source
 from tunescope.source.scales import scaled_as_asked
 from tunescope.source.spec import default_label, distinct_labels, label_path, parse_spec
-from tunescope.words import nearest, word_tuple
+from tunescope.words import first, nearest, word_tuple
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,11 @@ def select(sources: Sequence[Source], selection: Selection) -> list[Source]:
     layers = {address.layer for address in addresses if address.layer is not None}
     absent = sorted((selection.layers or frozenset()) - layers)
     if addresses and (absent or not any(map(selection.takes, addresses))):
-        what = f"no update lies in layer {', '.join(map(str, absent[:8]))}" if absent else "no update is left"
+        what = (
+            f"no update lies in layer {first([str(layer) for layer in absent], 8)}"
+            if absent
+            else "no update is left"
+        )
         some = layers and absent
         fix = f"write for example --layers {min(layers)}" if some else "leave out --layers or --modules"
         raise UsageError("nothing-selected", what, expected=f"layers among {sorted(layers)}", fix=fix)

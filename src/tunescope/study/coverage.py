@@ -14,8 +14,7 @@ def coverage_lines(coverage: pl.DataFrame) -> list[str]:
         rows = coverage.filter(pl.col("model_id") == label)
         used = rows.filter(pl.col("status") == "used")
         text = (
-            f"{used.height} of {counted(rows.height, 'tensor')} "
-            f"({_bytes(used)} of {_bytes(rows)}) are part of a ΔW"
+            f"{used.height} of {counted(rows.height, 'tensor')} ({_bytes(used)} of {_bytes(rows)}) were used"
         )
         left = rows.filter(pl.col("status") != "used")
         reasons = left.group_by("reason").len().sort(["len", "reason"], descending=[True, False]).iter_rows()

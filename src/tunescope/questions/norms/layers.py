@@ -18,7 +18,7 @@ from tunescope.statistics.two_way import LEAST_KINDS, common_block
 from tunescope.statistics.types import Float64
 from tunescope.study.finding import Finding, listed, merged, named
 
-# A layer stands out from this many times the middle one of the others on.
+# A layer stands out from this many times the median of the others on.
 LAYER_RATIO = 2.0
 # The level of the leading layers given the next one; their gap is tested beside it.
 LAYER_ALPHA = 0.015
@@ -122,6 +122,6 @@ def _text(who: str, factor: str, evidence: Mapping[str, Any], metric: str, layer
     lead = f"{'Layers' if many else 'Layer'} {listed(which, 'and')} of {who}"
     return (
         f"{lead} {what.replace('has', 'have') if many else what} than the others, in all kinds of weight "
-        f"together: {factor} the middle one of the others among {layers} {evidence['title']}layers in "
+        f"together: {factor} the median of the others among {layers} {evidence['title']}layers in "
         f"{of_measure(metric)} (median over {evidence['kinds']} kinds of weight)."
     )

@@ -218,7 +218,7 @@ def methods(metric: str) -> str:
         "single weights are tested on logarithms: thirds over the kinds of weight that all layers have (F "
         "test, neighbours as alike as the profiles show, and random orders of the layers), families "
         "inside layers that have both (t over layers and "
-        "over kinds), whole layers against the middle one of the others, and single weights against a level "
+        "over kinds), whole layers against the median of the others, and single weights against a level "
         "for each layer and kind (t₅ scatter, or the tail that the others have); what several models have at "
         "one place counts once; p is adjusted for all models of the study. How often findings are wrong or "
         "missed is simulated in docs/calibration.md."

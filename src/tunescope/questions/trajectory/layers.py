@@ -1,5 +1,6 @@
 """From single matrices to layers and to whole runs: what the figures of a training run are drawn from."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import polars as pl
@@ -135,12 +136,17 @@ def frame(rows: Any) -> pl.DataFrame:
 
 def published(frame: pl.DataFrame, kind: str) -> Table:
     """A frame of motion as a table of a study: the keys that all studies share come first."""
+    columns = published_columns(frame.columns)
     named = frame.rename({"run": "model_id"})
-    first = [name for name in KEYS if name in named.columns]
-    rest = [name for name in named.columns if name not in first]
+    return Table(named.select(*columns), kind, {"columns": described(columns)})
+
+
+def published_columns(names: Iterable[str] = SCHEMA) -> Schema:
+    """What a study's table calls the columns of a frame of motion, in its order."""
     known = {**SCHEMA, **_POOLED, "model_id": SCHEMA["run"]}
-    columns = {name: known[name] for name in (*first, *rest)}
-    return Table(named.select(*first, *rest), kind, {"columns": described(columns)})
+    named = ["model_id" if name == "run" else name for name in names]
+    first = [name for name in KEYS if name in named]
+    return {name: known[name] for name in (*first, *(name for name in named if name not in first))}
 
 
 def followed(table: Table) -> pl.DataFrame:
