@@ -52,8 +52,8 @@ def against(case: Case) -> Iterable[Finding]:
     verb = "raised" if sign < 0 else "lowered"
     text = (
         f"{len(names)} of {counted(frame.height, 'update')} {verb} the loss on {case.data} against the rest: "
-        f"{named(names)}, {percent(share)} of all that was moved in "
-        f"either direction ({counted(case.n, 'sequence')})."
+        f"{named(names)}, {percent(share)} of all change of the loss, "
+        f"up or down ({counted(case.n, 'sequence')})."
     )
     evidence = case.evidence(
         "attribution / standard error, one-sided t", float(max(opposed / _errors(frame))),

@@ -10,6 +10,7 @@ import polars as pl
 from tunescope.address import Address
 from tunescope.questions.attribution.case import FEWEST_SEQUENCES, Case, percent
 from tunescope.questions.attribution.shape_findings import grid
+from tunescope.questions.attribution.summary import correlation
 from tunescope.statistics.neighbours import cuts
 from tunescope.study.finding import listed, named, significant
 
@@ -23,7 +24,7 @@ _FAMILIES = {"mlp": "MLP", "attention": "attention", "norm": "norms", "embedding
 def where_it_lies(case: Case, visible: float | None, quiet: bool = False) -> list[str]:
     """Shares of depth and families, gross beside net, how few weights hold half, and what was `visible`.
 
-    Gross: of all that was moved in either direction; net: of the sum, where parts cancel. These state what
+    Gross: of all change of the loss, up or down; net: of the sum, where parts cancel. These state what
     was measured on one run; what stands out against chance is in the findings.
     Of `quiet` cases, of which no part stands out, a sentence under the findings says what was visible.
     """
@@ -63,10 +64,10 @@ def _shares(case: Case, sums: Sequence[tuple[float, float]]) -> str:
     """What parts moved, gross and net, in percent of the whole."""
     gross, net = float(case.frame["attribution"].abs().sum()), float(case.frame["attribution"].sum())
     moved = listed([percent(part / (gross or 1.0)) for part, _ in sums], "and")
-    text = f"moved {moved} of all that was moved in either direction"
     kept = listed([percent(part / net) for _, part in sums], "and") if net else moved
     if kept == moved:
-        return text
+        return f"hold {moved} of the {case.whole}"
+    text = f"hold {moved} of all change of the loss, up or down"
     return f"{text}; of the {case.whole} itself, in which parts cancel, they hold {kept}"
 
 
@@ -92,7 +93,7 @@ def _half(case: Case) -> str:
     top = [_sized(*row) for row in effect.head(min(count, 3)).select(_SIZED).iter_rows()]
     holds, are = ("holds", "is") if count == 1 else ("hold", "are")
     return (
-        f"{count} of {case.frame.height} changed weights {holds} half of all that was moved; the largest "
+        f"{count} of {case.frame.height} changed weights {holds} half of all change of the loss; the largest "
         f"{are if len(top) > 1 else 'is'} {named(top)}."
     )
 
@@ -112,11 +113,23 @@ def _size_and_effect(case: Case) -> list[str]:
     top = max(rows.height // 4, 1)
     both = np.intersect1d(np.argsort(-moved, kind="stable")[:top], np.argsort(-effect, kind="stable")[:top])
     return [
-        "Is a large change an important one? Size of change and size of effect rank the "
-        f"{rows.height} weights with Spearman {rank:.2f} (1: the larger change has the larger effect, "
-        f"0: unrelated). Of the {top} that changed most, {len(both)} are among the {top} of largest effect, "
-        f"by chance {significant(top * top / rows.height, 2)}."
+        f"Size of change and size of effect rank the {rows.height} weights with Spearman {rank:.2f} (1: the "
+        f"larger change has the larger effect, 0: unrelated){_within_kinds(rows)}. Of the {top} that changed "
+        f"most, {len(both)} are among the {top} of largest effect, by chance "
+        f"{significant(top * top / rows.height, 2)}."
     ]
+
+
+def _within_kinds(rows: pl.DataFrame) -> str:
+    """The same correlation inside each kind of weight, where kinds do not stand for sizes of effect."""
+    kinds = [part for part in rows.partition_by("stack", "module_type") if part.height >= _FEWEST_RANKED]
+    found = [correlation(part[_MOVED], part["attribution"].abs()) for part in kinds]
+    known = [value for value in found if value is not None]
+    if len(kinds) < 2 or len(known) < 2:
+        return ""
+    of = sorted({part.height for part in kinds})
+    count = f"{of[0]}" if len(of) == 1 else f"{of[0]} to {of[-1]}"
+    return f"; inside one kind of weight, {count} each, with {min(known):.2f} to {max(known):.2f}"
 
 
 def _visible(case: Case, needed: float | None) -> str:

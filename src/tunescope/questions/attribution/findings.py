@@ -9,6 +9,7 @@ from scipy import stats
 
 from tunescope.questions.attribution.case import ALPHA, Case, Summary, gain_p
 from tunescope.questions.attribution.cell_findings import against, strangers
+from tunescope.questions.attribution.losses import written
 from tunescope.questions.attribution.put_back_findings import put_back
 from tunescope.questions.attribution.shape_findings import depth, explained, tilt
 from tunescope.questions.attribution.sight import visible_gain
@@ -54,7 +55,8 @@ def _gain(case: Case) -> Iterable[Finding]:
         threshold={"p": ALPHA},
         **{key: summary[key] for key in ("base_loss", "tuned_loss", "gain", "gain_stderr")},
     )
-    both = f"from {summary['base_loss']:.4g} to {summary['tuned_loss']:.4g} nats per token"
+    base, tuned, size, spread = written(summary)
+    both = f"from {base} to {tuned} nats per token"
     if not case.frame["frobenius_norm_normalized"].sum():
         kind, text = "no_gain", (
             f"The tuned model and the base are identical: their loss on {data} is "
@@ -68,14 +70,14 @@ def _gain(case: Case) -> Iterable[Finding]:
     elif not case.clear:
         kind, text = "no_gain", (
             f"The loss on {data} went {both}, a {'gain' if gain >= 0 else 'rise'} of "
-            f"{significant(abs(gain))} ± {significant(error, 2)} over {case.n} sequences, which "
+            f"{size} ± {spread} over {case.n} sequences, which "
             f"cannot be told from none: so nothing is said of single weights.{_told_from(summary)}"
         )  # fmt: skip
     else:
         kind, verb, by = ("gain", "lowered", "a gain of") if gain > 0 else ("no_gain", "raised", "by")
         text = (
-            f"Fine-tuning {verb} the loss on {data} {both}, {by} {significant(abs(gain))} ± "
-            f"{significant(error, 2)} over {counted(case.n, 'sequence')}."
+            f"Fine-tuning {verb} the loss on {data} {both}, {by} {size} ± {spread} over "
+            f"{counted(case.n, 'sequence')}."
         )
     strength = abs(gain / error) if error else 0.0
     yield Finding(kind, text, (case.model,), evidence=evidence, strength=strength,

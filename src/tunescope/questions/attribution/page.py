@@ -72,8 +72,8 @@ def _gains(sets: Mapping[str, Mapping[str, Any]], label: str) -> pl.DataFrame:
 def _panels(data: Mapping[str, Data]) -> Iterator[Panel]:
     yield Gain(
         "gain", "matter", "What was gained",
-        "From the loss of the base to that of the tuned model. Lower is better; the whisker is one standard "
-        "error of the gain.",
+        "From the loss of the base to that of the tuned model. Lower is better. The whisker is one standard "
+        "error of the gain, text by text, not the error of the tuned loss that it stands on.",
         "gain", before="base_loss", after="tuned_loss", error="gain_stderr",
     )  # fmt: skip
     effect = Measure("attribution", "change of the loss", "difference", error="stderr")
@@ -88,7 +88,7 @@ def _panels(data: Mapping[str, Data]) -> Iterator[Panel]:
         ranked=True,
     )  # fmt: skip
     yield Scatter(
-        "effect", "matter", "Is a large change an important one?",
+        "effect", "matter", "Do larger changes have larger effects?",
         "Each mark is a weight: how much it changed, and what that did to the loss; its shape is its kind. "
         "Draw a box to outline its weights in all maps.",
         "attribution", x=Measure("frobenius_norm_normalized", "‖ΔW‖_F / √d_out"), y=effect,

@@ -100,8 +100,8 @@ def _third(case: Case, stack: str, layers: list[int], values: Floats, found: Thi
     span = [layer for layer, chosen in zip(layers, inside, strict=True) if chosen]
     name = ("early", "middle", "late")[found.leading]
     text = (
-        f"The {name} layers, {span[0]} to {span[-1]}, hold {percent(share)} of all that was moved in the "
-        f"loss on {case.data} in either direction, and {percent(net)} of the {case.whole} net: "
+        f"The {name} layers, {span[0]} to {span[-1]}, hold {percent(share)} of all change of "
+        f"the loss on {case.data}, up or down, and {percent(net)} of the {case.whole} net: "
         f"{lead:.1f} times as much per layer as the others (one run)."
     )
     evidence = case.evidence(
@@ -168,7 +168,7 @@ def _tilted(case: Case, stack: str, found: tuple[float, float], parts: Families)
     text = (
         f"An {first} weight moved the loss on {case.data} {max(ratio, 1 / ratio):.1f} times as much as "
         f"an {second} weight of its layer: all of them did "
-        f"{percent(share)} of what was moved in either direction, and {percent(of_net)} of the {case.whole} "
+        f"{percent(share)} of all change, up or down, and {percent(of_net)} of the {case.whole} "
         "net (one run)."
     )
     evidence = case.evidence(

@@ -87,7 +87,7 @@ def _finding(
 ) -> Finding:
     ratios = [math.exp(levels.over[at]) for at in its]
     evidence = {
-        "statistic": "median over kinds of weight of a layer's value over the middle other layer",
+        "statistic": "median over kinds of weight of a layer's value over the median of the other layers",
         "value": max(ratios),
         "least": min(ratios),
         "threshold": LAYER_RATIO,

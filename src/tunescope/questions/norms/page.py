@@ -131,12 +131,15 @@ def _panels(study: Study, measures: Sequence[Measure], data: dict[str, Data]) ->
 
 
 def _by_chance(frame: pl.DataFrame) -> str:
-    """How far the order of unrelated layers correlates, at most: where all kinds of weight move as one."""
+    """How far unrelated orders of layers correlate: most where all kinds of weight of a layer move as one."""
     layers = frame["layer"].drop_nulls().n_unique()
     if layers < 3:
         return ""
-    scatter = 1 / (layers - 1) ** 0.5
-    return f" Unrelated orders of {layers} layers scatter by up to ±{scatter:.2f} around 0."
+    deviation = 1 / (layers - 1) ** 0.5
+    return (
+        f" Unrelated orders of {layers} layers scatter around 0 with a standard deviation of up to "
+        f"{deviation:.2f}, so that values within ±{min(2 * deviation, 1.0):.2f} may be chance."
+    )
 
 
 def _between(frame: pl.DataFrame, data: dict[str, Data]) -> Iterator[Panel]:

@@ -107,7 +107,7 @@ def nothing_stands_out(looked: Mapping[str, Any]) -> str:
     )
     effects = (
         ("third", "a third of the layers {}× another"),
-        ("layer", "a whole layer {}× the middle one"),
+        ("layer", "a whole layer {}× the median one"),
         ("tilt", "MLP and attention {}× apart"),
         ("cell", "a weight {}× what is expected of it"),
     )

@@ -26,6 +26,7 @@ from tunescope.questions.subspace.pairs import (
     whole_cosine,
 )
 from tunescope.study.finding import Finding, Severity, merged, named
+from tunescope.words import counted
 
 _NUMBERS = (
     "excess_input", "excess_output", "overlap_input_chance", "overlap_output_chance", "overlap_input_z",
@@ -191,7 +192,8 @@ def _finding(
     side: Side = "input" if kind in ("shared_initialisation", "shared_inputs") else "output"
     start, start_p = one_start(pair)
     evidence: dict[str, Any] = {
-        "statistic": f"overlap above chance, {side} side", "value": part[f"excess_{side}"].mean(),
+        "statistic": f"overlap above chance, {side} side, mean of {counted(part.height, 'weight')}",
+        "value": part[f"excess_{side}"].mean(),
         "threshold": THRESHOLDS["little"], "null": _NULL, "n": pair.compared,
         "p": float(pair.p[side][where].max()) if kind != "nothing_shared" else None,
         **means(part, _NUMBERS), "components": part.height, "compared": pair.compared,

@@ -43,3 +43,10 @@ def turned(numbers: Sequence[Mapping[str, Any]]) -> str:
     if max(cosines) > -THRESHOLDS["same_run_cosine"]:
         return ""
     return f", in opposite senses (cosine of ΔW {span(cosines)}),"
+
+
+def uncounted(n: Mapping[str, Any]) -> str:
+    """That weights which are not counted are not therefore without anything in common."""
+    if n["components"] >= n["compared"]:
+        return ""
+    return " The others have less in common or less surely, which is not nothing."

@@ -102,8 +102,9 @@ def _panels(summary: pl.DataFrame, grids: bool) -> Iterator[Panel]:
     yield Maps(
         "directions", "directions", "Where do they share them?",
         "Each cell is one weight of a pair. Directions shared is how many both updates have in common beyond "
-        "those of random subspaces, a whole number for each weight; 0 also where an overlap is significant "
-        "but spread over many. Open a cell to see φ(i, j) of all leading directions beside chance.",
+        "those of random subspaces, a whole number for each weight; 0 also where an overlap beyond chance "
+        "is spread over many directions, none of them common alone. Open a cell to see φ(i, j) of all "
+        "leading directions beside chance.",
         "pairs", measures=measures, facets=("pair", "stack"), ranked=True,
     )  # fmt: skip
     if grids:

@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any
 
 from tunescope.questions.subspace.kinds import THRESHOLDS
-from tunescope.questions.subspace.numbers import plain, span, tenths, turned, two, whole
+from tunescope.questions.subspace.numbers import plain, span, tenths, turned, two, uncounted, whole
 from tunescope.questions.subspace.pairs import Pair, equivalence
 from tunescope.study.finding import Finding, listed, named, significant
 from tunescope.words import counted
@@ -94,11 +94,11 @@ def _directions(a: str, b: str, n: Evidence, where: str) -> str:
     # Less than half a direction in the mean over weights is told by the overlap alone.
     counted = [side for side in sides if (n[f"dimensions_shared_{side}"] or 0.0) >= 0.5]
     counts = [f"{_count(n, side)} {side} directions" for side in counted]
-    shared = f"{' and '.join(counts)} beyond chance ({_scatter([n], *counted)}); " if counts else ""
+    shared = f"; {' and '.join(counts)} are common one by one ({_scatter([n], *counted)})" if counts else ""
     inputs = "" if n["inputs_told"] else f" and {two(n['excess_input'])} on the input"
     return (
-        f"{a} and {b} changed common directions{turned([n])} in {where}: {shared}overlap above chance "
-        f"{two(n['excess_output'])} on the output{inputs} side."
+        f"{a} and {b} changed common directions{turned([n])} in {where}; in the mean over them, overlap "
+        f"above chance {two(n['excess_output'])} on the output{inputs} side{shared}.{uncounted(n)}"
     )
 
 
@@ -210,14 +210,14 @@ def _all_directions(who: str, numbers: Sequence[Evidence]) -> str:
     counts = [n["dimensions_shared_output"] or 0.0 for n in numbers]
     few = not counts or max(counts) < 0.5
     scatter = _scatter(numbers, "output")
-    shared = "" if few else f"{span(counts, plain)} output directions beyond chance ({scatter}), "
+    shared = "" if few else f"; {span(counts, plain)} output directions are common one by one ({scatter})"
     told = all(n["inputs_told"] for n in numbers)
     inputs = "" if told else f" and {span([n['excess_input'] for n in numbers])} on the input"
     where = span([n["components"] for n in numbers], str)
     return (
         f"{who} changed common directions{turned(numbers)} in {where} of "
-        f"{span([n['compared'] for n in numbers], str)} weights: {shared}overlap above chance "
-        f"{span([n['excess_output'] for n in numbers])} on the output{inputs} side."
+        f"{span([n['compared'] for n in numbers], str)} weights; in the mean over them, overlap above "
+        f"chance {span([n['excess_output'] for n in numbers])} on the output{inputs} side{shared}."
     )
 
 
@@ -292,4 +292,4 @@ def _count(n: Evidence, side: str) -> str:
 def _scatter(numbers: Sequence[Evidence], *sides: str) -> str:
     """How far counts of random subspaces scatter, the largest of some pairs and sides."""
     found = (n[f"dimensions_shared_{side}_sd"] or 0.0 for n in numbers for side in sides)
-    return f"random subspaces ± {tenths(max(found))}"
+    return f"random subspaces: 0 ± {tenths(max(found))}, one standard deviation"

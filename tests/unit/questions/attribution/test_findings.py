@@ -287,5 +287,5 @@ def test_gains_here_and_costs_there_are_told_apart():
 
 def test_a_loss_that_rose_is_no_negative_gain():
     text = found(cells(), gain=-0.02, error=0.1)["no_gain"].text
-    assert "from 3 to 3.02 nats per token, a rise of 0.02 ± 0.1 over 32 sequences" in text
+    assert "from 3.00 to 3.02 nats per token, a rise of 0.02 ± 0.10 over 32 sequences" in text
     assert "a gain of 0.02 ± 0.1" in found(cells(), gain=0.02, error=0.1)["no_gain"].text

@@ -250,7 +250,7 @@ def test_no_count_is_given_where_less_than_one_direction_is_shared() -> None:
                "compared": 192, "rank_a": 1, "rank_b": 1, "dimensions_shared_output": 0.0,
                "dimensions_shared_input": 0.0}  # fmt: skip
     text = say.single("shared_directions", "a", "b", numbers, ["L0_ATTN_Q", "L1_ATTN_Q"])
-    assert "beyond chance;" not in text
+    assert "one by one" not in text
     assert "2 of 192 weights" in text
 
 
@@ -301,7 +301,9 @@ def test_a_count_of_directions_is_told_apart_from_how_far_those_of_random_subspa
     numbers = {"dimensions_shared_output": 4.0, "rank_a": 16, "rank_b": 16}
     assert say._count(numbers, "output") == "4 of 16"
     scatters = [say._scatter([{"dimensions_shared_output_sd": sd}], "output") for sd in (0.21, 0.012, None)]
-    assert scatters == [f"random subspaces ± {sd}" for sd in ("0.2", "0.02", "0.01")]
+    assert scatters == [
+        f"random subspaces: 0 ± {sd}, one standard deviation" for sd in ("0.2", "0.02", "0.01")
+    ]
 
 
 def test_a_few_weights_just_above_the_line_are_no_finding_beside_the_others() -> None:
