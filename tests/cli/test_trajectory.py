@@ -483,3 +483,33 @@ def test_the_page_says_the_order_and_what_changes_count_from(tmp_path: Path, run
     page = (tmp_path / "out" / "report.html").read_text()
     assert "Δ counts from" in page
     assert said.partition("; Δ")[0].removeprefix("- ") in page
+
+
+def test_the_terminal_says_of_every_run_its_rates_its_half_way_step_its_turn_and_its_leading_layers(
+    tmp_path: Path, run: Run
+) -> None:
+    generator = np.random.default_rng(3)
+    B, A = generator.normal(size=(8, 2)).astype(np.float32), generator.normal(size=(2, 6)).astype(np.float32)
+    for step, rate in ((100, 3e-4), (200, 1e-4)):
+        folder = tmp_path / "mine" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        held = {}
+        for layer in range(4):
+            stem = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+            held |= {f"{stem}.lora_A.weight": A, f"{stem}.lora_B.weight": B * np.float32(step * (1 + layer))}
+        save_file(held, folder / "adapter_model.safetensors")
+        (folder / "adapter_config.json").write_text(
+            json.dumps({"peft_type": "LORA", "r": 2, "lora_alpha": 2})
+        )
+        log = [{"step": step, "learning_rate": rate, "loss": 2.0}]
+        (folder / "trainer_state.json").write_text(json.dumps({"log_history": log, "global_step": step}))
+    ran = run("trajectory", tmp_path / "mine")
+    assert ran.code == 0, ran.err
+    header, _, row = (line.split("|")[1:-1] for line in ran.out.splitlines() if line.startswith("|"))
+    cells = dict(zip((c.strip() for c in header), (c.strip() for c in row), strict=True))
+    assert cells["rate"] == "0.0003 → 0.0001"
+    assert cells["half of it at"] == "step 100"
+    assert cells["cosine first · last"] == "1.00"
+    assert cells["largest in layers"] == "3, 2, 1"
+    assert "which layers move first (2 captures of 5 needed)" in ran.out
+    assert "in the trainer's log; whether it still fell is told from 12 on." in ran.out

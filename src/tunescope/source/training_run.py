@@ -10,6 +10,8 @@ from tunescope.source.files.documents import read_object
 
 STATE = "trainer_state.json"
 _LARGEST = 2**63 - 1
+# The order of a run's steps where nothing but its capture says it.
+CAPTURED = "steps as the capture recorded them"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Run:
     seed: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
-    order: str = "steps as the capture recorded them"
+    order: str = CAPTURED
 
 
 def has_capture(folder: Path) -> bool:

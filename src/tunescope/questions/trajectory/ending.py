@@ -8,6 +8,7 @@ import polars as pl
 
 from tunescope.questions.trajectory.loss import logged_losses
 from tunescope.questions.trajectory.seams import SavedState
+from tunescope.source.training_run import CAPTURED
 from tunescope.statistics.series import LEAST_ENDING, ending
 from tunescope.study.finding import named, significant
 
@@ -70,9 +71,8 @@ def endings_sentence(runs: Mapping[str, Mapping[str, Any]]) -> str | None:
     """Which runs' losses still fell at their end, which rose, and of which that cannot be told."""
     known = {label: run["loss_ending"] for label, run in runs.items() if run.get("loss_ending")}
     if not known:
-        few = any(run["loss_last"] is not None and "loss_ending" in run for run in runs.values())
-        least = f"Fewer than {LEAST_ENDING} losses were logged, too few to tell whether any still fell."
-        return f"Training loss at the end: {least[0].lower()}{least[1:]}" if few else None
+        few = {k: run for k, run in runs.items() if run["loss_last"] is not None and run.get("losses")}
+        return _too_few(few) if few else None
     groups: dict[str, list[str]] = {}
     for label, ended in known.items():
         groups.setdefault(ended["verdict"], []).append(label)
@@ -82,3 +82,16 @@ def endings_sentence(runs: Mapping[str, Mapping[str, Any]]) -> str | None:
         every = "all runs" if len(labels) == len(known) > 1 else named(labels)
         told.append(f"in {every} whether it still fell is not told from noise")
     return f"Training loss, last quarter against the quarter before: {'; '.join(told)}."
+
+
+def _too_few(runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """That the known losses are too few to tell how any run ends, how many they are, and where they stand."""
+    counts = sorted({run["losses"] for run in runs.values()})
+    known = " to ".join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))
+    captured = {run["order"] == CAPTURED for run in runs.values()}
+    places = {True: "in the capture, which has those of its own steps", False: "in the trainer's log"}
+    whose = places[captured.pop()] if len(captured) == 1 else "in the captures and logs"
+    return (
+        f"Training loss at the end: {known} {'loss is' if counts[-1] == 1 else 'losses are'} {whose}; "
+        f"whether it still fell is told from {LEAST_ENDING} on."
+    )

@@ -25,6 +25,11 @@ def logged_losses(by_step: pl.DataFrame, states: Sequence[SavedState]) -> dict[i
     return dict(sorted(found.items()))
 
 
+def known_losses(by_step: pl.DataFrame, states: Sequence[SavedState] = ()) -> int:
+    """How many finite losses were logged."""
+    return sum(loss is not None and math.isfinite(loss) for loss in logged_losses(by_step, states).values())
+
+
 def rising_loss(
     run: str, by_step: pl.DataFrame, states: Sequence[SavedState] = (), runs: int = 1
 ) -> Iterator[Finding]:

@@ -161,7 +161,10 @@ def _proxies(records: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def readout_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[str, Any]] = ()) -> str:
     """The readout: one table of the runs, their findings, and the proxy table where there is one."""
-    header = ["run", "rate", "captures", "last step", "‖ΔW‖ first → last", "loss first → last"]
+    header = [
+        "run", "rate", "captures", "last step", "‖ΔW‖ first → last", "half of it at", "cosine first · last",
+        "largest in layers", "loss first → last",
+    ]  # fmt: skip
     rows = [_row(label, run) for label, run in document["runs"].items()]
     lines = ["# How the weights moved", "", f"> {CAUTION}", "", *table(header, rows), "", *_orders(document)]
     if document["lora_as_proxy"]:
@@ -190,13 +193,24 @@ def _orders(document: Mapping[str, Any]) -> list[str]:
 
 
 def _row(label: str, run: Mapping[str, Any]) -> list[str]:
-    norms = run["delta_frobenius_norm"]
-    rate = run["learning_rate"]
+    norms, cosine, half = run["delta_frobenius_norm"], run["cosine_to_last"][0], run.get("half_of_last_at")
     return [
         escaped(label),
-        "n/a" if rate is None else rate_text(rate),
+        _rate(run),
         str(run["captures"]),
         f"{run['steps'][-1]:,}",
         f"{significant(norms[0])} → {significant(norms[-1])}",
+        "n/a" if half is None else f"step {half:,}",
+        "n/a" if cosine is None or len(norms) == 1 else f"{cosine:.2f}",
+        ", ".join(map(str, run.get("leading_layers", []))) or "n/a",
         f"{significant(run['loss_first'])} → {significant(run['loss_last'])}",
     ]
+
+
+def _rate(run: Mapping[str, Any]) -> str:
+    """The peak rate of a run; where only its schedule is known, the rates of the first and last capture."""
+    if run["learning_rate"] is not None:
+        return rate_text(run["learning_rate"])
+    known = [rate for rate in run.get("schedule_learning_rate", []) if rate is not None]
+    ends = [significant(rate) for rate in (known[:1] + known[-1:])]
+    return " → ".join(dict.fromkeys(ends)) or "n/a"

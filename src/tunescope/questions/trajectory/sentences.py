@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunescope.study.finding import factor, least_found, listed
+from tunescope.study.finding import factor, least_found, listed, named
 from tunescope.words import counted
 
 # A kind of effect that would have been found, and what is said where none would.
@@ -25,14 +25,20 @@ def nothing_stands_out(runs: Mapping[str, Mapping[str, Any]]) -> str:
     seen = [
         words.format(_size(name, size)) for name, words, _ in _EFFECTS if (size := least[name]) is not None
     ]
-    blind = [words for name, _, words in _EFFECTS if least[name] is None]
+    blind = [f"{words}{_why(runs, name)}" for name, _, words in _EFFECTS if least[name] is None]
     if seen:
         text += least_found(seen)
     if least["still"] is None:
-        blind.append("layers that stop")
+        blind.append(f"layers that stop{_why(runs, 'still')}")
     else:
         text += f" No layer stands still over the last {least['still']:.0%} of the steps."
     return f"{text} Too little is known here to tell of {listed(blind, 'or')}." if blind else text
+
+
+def _why(runs: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    """In brackets, what keeps an effect from being found in the runs; empty where none of them says."""
+    said = [run["unseen"][name] for run in runs.values() if name in run.get("unseen", {})]
+    return f" ({named(dict.fromkeys(said), 2)})" if said else ""
 
 
 def _size(effect: str, value: float) -> str:

@@ -13,12 +13,19 @@ from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.comparison import comparisons
 from tunescope.questions.trajectory.ending import loss_ending
 from tunescope.questions.trajectory.findings import motion_findings, together
+from tunescope.questions.trajectory.loss import known_losses
 from tunescope.questions.trajectory.proxy import compare_profiles
 from tunescope.questions.trajectory.question import QUESTION
 from tunescope.questions.trajectory.reading import motion_of
 from tunescope.questions.trajectory.seams import SavedState, untested_turns
 from tunescope.questions.trajectory.sight import visible_effects
-from tunescope.questions.trajectory.summary import proxy_finding, proxy_record, run_summary
+from tunescope.questions.trajectory.summary import (
+    leading_layers,
+    proxy_finding,
+    proxy_record,
+    run_summary,
+)
+from tunescope.questions.trajectory.unseen import why_unseen
 from tunescope.source import digest
 from tunescope.source.checkpoints import weight_files
 from tunescope.source.runs import find_runs
@@ -113,18 +120,23 @@ def _document(
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "trajectory",
-        "runs": {
-            one.run.label: run_summary(one.by_step, one.motion, _of(by_layer, one.run))
-            | {
-                "order": one.run.order,
-                "loss_ending": loss_ending(one.by_step, one.states, len(runs)),
-                "visible": visible_effects(one.motion, one.updates, one.by_step, one.states, len(runs)),
-            }
-            for one in followed
-        },
+        "runs": {one.run.label: _summary(one, norms, by_layer, len(runs)) for one in followed},
         "comparisons": comparisons(by_step, norms, _low_rank(motion)),
         "lora_as_proxy": [record for record, _ in proxies],
         "findings": [f.record() for f in ordered([*findings, *(f for _, f in proxies if f is not None)])],
+    }
+
+
+def _summary(one: "_Followed", norms: pl.DataFrame, by_layer: pl.DataFrame, runs: int) -> dict[str, Any]:
+    """What the readout says of one of so many runs."""
+    seen = visible_effects(one.motion, one.updates, one.by_step, one.states, runs)
+    return run_summary(one.by_step, one.motion, _of(by_layer, one.run)) | {
+        "order": one.run.order,
+        "leading_layers": leading_layers(_of(norms, one.run)),
+        "losses": known_losses(one.by_step, one.states),
+        "loss_ending": loss_ending(one.by_step, one.states, runs),
+        "visible": seen,
+        "unseen": why_unseen(seen, one.updates, one.by_step, one.states),
     }
 
 

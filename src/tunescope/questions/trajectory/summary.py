@@ -26,6 +26,7 @@ def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame, by_layer: pl.DataFr
     return {
         "domain": rows["domain"][0],
         "learning_rate": rows["learning_rate"][0],
+        "schedule_learning_rate": rows["schedule_learning_rate"].to_list(),
         "seed": rows["seed"][0],
         "captures": rows.height,
         "steps": rows["step"].to_list(),
@@ -39,6 +40,25 @@ def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame, by_layer: pl.DataFr
         "loss_first": known[0] if known else None,
         "loss_last": known[-1] if known else None,
     }
+
+
+# As many layers are named as those in which most of the change lies.
+_LEADING = 3
+
+
+def leading_layers(norms: pl.DataFrame) -> list[int]:
+    """The layers with the largest ‖ΔW‖ at the last step of a run, largest first; empty where unknown.
+
+    >>> rows = {"step": [2, 2], "layer": [0, 1], "delta_frobenius_norm": [0.1, 0.3]}
+    >>> leading_layers(pl.DataFrame(rows))
+    [1, 0]
+    """
+    last = norms.filter(pl.col("step") == pl.col("step").max()).drop_nulls("delta_frobenius_norm")
+    known = last.filter(pl.col("delta_frobenius_norm").is_finite() & (pl.col("delta_frobenius_norm") > 0))
+    found: list[int] = known.sort("delta_frobenius_norm", "layer", descending=[True, False])[
+        "layer"
+    ].to_list()
+    return found[:_LEADING]
 
 
 def half_of_last(steps: Sequence[int], norms: Sequence[float | None]) -> int | None:

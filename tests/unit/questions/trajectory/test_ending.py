@@ -6,6 +6,7 @@ import pytest
 
 from tunescope.questions.trajectory.ending import ending_words, endings_sentence, loss_ending
 from tunescope.questions.trajectory.summary import half_of_last
+from tunescope.source.training_run import CAPTURED
 from tunescope.statistics.series import ending
 
 NOISE = np.random.default_rng(3).standard_normal(80)
@@ -64,7 +65,16 @@ def test_the_error_of_white_noise_is_that_of_two_means() -> None:
 
 def test_fewer_than_twelve_losses_tell_nothing_and_the_sentence_says_so() -> None:
     assert loss_ending(logged(2 + 0.3 * NOISE[:11])) is None
-    assert "too few" in str(endings_sentence({"r": {"loss_last": 2.0, "loss_ending": None}}))
+    run = {"loss_last": 2.0, "loss_ending": None, "losses": 6, "order": CAPTURED}
+    assert endings_sentence({"r": run}) == (
+        "Training loss at the end: 6 losses are in the capture, which has those of its own steps; "
+        "whether it still fell is told from 12 on."
+    )
+    logged_once = {**run, "losses": 1, "order": "steps as the names checkpoint-# number them"}
+    assert "1 loss is in the trainer's log;" in str(endings_sentence({"r": logged_once}))
+    assert "1 to 6 losses are in the captures and logs;" in str(
+        endings_sentence({"r": run, "s": logged_once})
+    )
     assert endings_sentence({"r": {"loss_last": None, "loss_ending": None}}) is None
 
 

@@ -10,6 +10,7 @@ from tunescope.questions.trajectory.findings import motion_findings
 from tunescope.questions.trajectory.seams import SavedState
 from tunescope.questions.trajectory.sentences import nothing_stands_out
 from tunescope.questions.trajectory.sight import visible_effects
+from tunescope.questions.trajectory.unseen import why_unseen
 from tunescope.study.finding import Finding
 
 STEPS = tuple(range(10, 110, 10))
@@ -260,6 +261,40 @@ def test_where_nothing_stands_out_the_smallest_effects_that_would_have_are_named
     )
     blind = nothing_stands_out({"a": {**run, "visible": {**seen, "third": None, "still": None}}})
     assert "Too little is known here to tell of thirds of the layers or layers that stop." in blind
+
+
+def test_what_keeps_an_effect_from_being_found_is_named_of_every_run() -> None:
+    seen = dict.fromkeys(("third", "halfway", "still", "jump"), 0.2)
+    run = {"captures": 6, "layers_off_zero": [0, 8], "visible": {**seen, "loss": None}}
+    few, noisy = ({**run, "unseen": {"loss": text}} for text in ("6 losses of 10 needed", "no loss is known"))
+    assert nothing_stands_out({"a": few}).endswith("to tell of a rising loss (6 losses of 10 needed).")
+    text = nothing_stands_out({"a": few, "b": noisy, "c": few})
+    assert text.endswith("to tell of a rising loss (6 losses of 10 needed and no loss is known).")
+
+
+def lacks(frame: pl.DataFrame, losses: int = 0) -> dict[str, str]:
+    updates, by_step = layers.updates(layers.matrices(frame)), layers.by_step(frame)
+    states = [SavedState(100, 100, dict.fromkeys(range(losses), 2.0))]
+    none = dict.fromkeys(("third", "halfway", "still", "jump", "loss"))
+    return why_unseen(none, updates, by_step, states)
+
+
+def test_a_run_lacks_captures_layers_kinds_of_weight_directions_or_losses() -> None:
+    whole = motion(steady)
+    short = lacks(whole.filter(pl.col("step") <= 30), losses=6)
+    assert short["halfway"] == short["still"] == "3 captures of 5 needed"
+    assert (short["jump"], short["loss"]) == ("3 captures of 9 needed", "6 losses of 10 needed")
+    flat = lacks(whole.filter(pl.col("layer") < 3), losses=1)
+    assert (flat["third"], flat["halfway"]) == ("3 layers of 7 needed", "3 layers of 4 needed")
+    assert flat["loss"] == "1 loss of 10 needed"
+    one = whole["module_type"].unique().sort()[0]
+    narrow = lacks(whole.filter(pl.col("module_type") == one), losses=30)
+    assert narrow["halfway"] == "1 kind of weight in all layers, of 2 needed"
+    assert narrow["loss"] == "30 losses, too few or too noisy"
+    assert lacks(whole)["halfway"] == "the weights of one layer are half-way at steps too far apart"
+    assert lacks(whole)["loss"] == "no loss is known"
+    unknown = whole.with_columns(cosine_to_previous=pl.lit(None, pl.Float64))
+    assert lacks(unknown)["jump"] == "the directions of ΔW are not known at every capture"
 
 
 def scattered(later: float = 0.0, at: int = 4) -> pl.DataFrame:
