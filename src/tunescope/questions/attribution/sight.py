@@ -182,7 +182,10 @@ def _quiet(name: str, summary: Summary, several: bool) -> Iterator[str]:
     if seen:
         text += least_found(seen)
     if blind := [words for key, _, words in _EFFECTS if visible[key] is None]:
-        text += f" Too little is known here to tell of {listed(blind, 'or')}."
+        text += (
+            " Layers, kinds of weight or sequences are too few or too noisy to tell of "
+            f"{listed(blind, 'or')}."
+        )
     yield text
 
 

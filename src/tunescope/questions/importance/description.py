@@ -82,7 +82,7 @@ def _families(rows: pl.DataFrame) -> list[str]:
     density = totals["share"].to_numpy() / (totals["numel"].to_numpy() / float(totals["numel"].sum()))
     best = int(np.argmax(density))
     return [
-        f"Of the sum over all tensors: {named(parts, 5)}. Number for number, {names[best]} score most, "
+        f"Of the sum over all tensors: {named(parts, 5)}. Per parameter, {names[best]} score most, "
         f"{significant(float(density[best]))} times the average."
     ]
 
@@ -97,17 +97,20 @@ def left_out(layers: Sequence[Mapping[str, Any]]) -> list[str]:
         return []
     several = len({row["stack"] for row in known}) > 1
     known.sort(key=lambda row: -row["layer_importance"])
-    first, second = (
-        f"{row['stack'] + ' ' if several else ''}layer {row['layer']} raises the loss by "
-        f"{significant(row['layer_importance'], 3)}{_error(row)} nats/token"
+    (one, most), (two, next_one) = (
+        (
+            f"{row['stack'] + ' ' if several else ''}layer {row['layer']}",
+            f"{significant(row['layer_importance'], 3)}{_error(row)}",
+        )
         for row in known[:2]
     )
     worth = np.array([row["layer_importance"] for row in known], dtype=np.float64)
     below = int((worth < 0).sum())
     lower = f"; without {counted(below, 'layer')} it falls" if below else ""
     text = (
-        f"Left out as a whole, {first}, the most of all, and {second}; half of the {len(known)} layers by "
-        f"{significant(float(np.median(worth)), 2)} or less{lower}."
+        f"Leaving out {one} as a whole raises the model's loss by {most} nats per token, more than any other "
+        f"of {counted(len(known), 'layer')}; next is {two} with {next_one}, and the median is "
+        f"{significant(float(np.median(worth)), 2)}{lower}."
     )
     return [f"{text}{_agreement(known, worth)}"]
 

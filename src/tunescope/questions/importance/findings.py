@@ -106,9 +106,10 @@ def _norms(part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
     uniform = [name for name, value in variation.items() if value < UNIFORM]
     if uniform:
         worst = max(variation[name] for name in uniform)
+        each = " or less" if len(uniform) > 1 else ""
         text = (
-            f"The scores of {named(uniform)} are alike in all {part['layer'].n_unique()} layers by "
-            f"{method}: a standard deviation over layers of {worst:.0%} of the mean at most."
+            f"The scores of {named(uniform)} differ little between the {part['layer'].n_unique()} layers by "
+            f"{method}: their standard deviation is {worst:.0%} of the mean{each}."
         )
         evidence = {
             "method": method,

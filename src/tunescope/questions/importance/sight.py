@@ -73,7 +73,10 @@ def nothing_stands_out(document: Mapping[str, Any]) -> str:
         text += least_found(seen)
     blind = [words for key, _, words in _EFFECTS if key in visible and key not in told]
     if blind:
-        text += f" Too little is known here to tell of {listed(blind, 'or')}."
+        text += (
+            " Layers, kinds of weight or sequences are too few or too noisy to tell of "
+            f"{listed(blind, 'or')}."
+        )
     return f"{text} No map shows only the sizes of tensors."
 
 

@@ -77,17 +77,20 @@ def _profiles(rate: float, runs: list[str], norms: pl.DataFrame) -> Iterator[dic
     values = {pair: one.correlation for pair, one in found.items()}
     p = dict(zip(found, holm([one.p for one in found.values()]).tolist(), strict=True))
     low, high = min(values.values()), max(values.values())
-    span = f"Spearman {low:.2f}" + (f" to {high:.2f}" if len(values) > 1 else "")
+    span = f"Spearman {low:.2f}"
+    if len(values) > 1:
+        middle = float(np.median(list(values.values())))
+        span += f" to {high:.2f}, {middle:.2f} in the median of {counted(len(values), 'pair')},"
     told = [pair for pair in found if values[pair] >= ALIKE and p[pair] <= ALPHA]
     layers = min(one.n for one in found.values())
     if len(told) == len(found):
-        verdict = "rank the layers alike by how far they moved"
+        verdict = "the domains rank the layers alike by how far they moved"
     elif told:
-        verdict = f"rank the layers alike in {len(told)} of {counted(len(found), 'pair')}"
+        verdict = f"the domains rank the layers alike in {len(told)} of {counted(len(found), 'pair')}"
     else:
-        verdict = "cannot be told to rank the layers alike or not"
+        verdict = "it cannot be told whether the domains rank the layers alike"
     text = (
-        f"At a learning rate of {rate_text(rate)}, the domains {verdict} ({span} between their profiles of "
+        f"At a learning rate of {rate_text(rate)}, {verdict} ({span} between their profiles of "
         f"‖ΔW‖ over {layers} layers)."
     )
     yield {"kind": "profiles", "runs": runs, "learning_rate": rate, "spearman": values, "p": p, "text": text}

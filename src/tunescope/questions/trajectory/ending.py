@@ -47,24 +47,25 @@ def ending_words(ended: Mapping[str, Any]) -> str:
 
     >>> told = {"before": 2.5, "last": 2.4, "change": -0.1, "stderr": 0.01, "p": 0.001, "verdict": "falls"}
     >>> ending_words(told)
-    'its last quarter is 4.0% below the quarter before (0.1 ± 0.01, p 0.001): it still fell'
+    'its last quarter is 4.0% below the quarter before, by 0.1 ± 0.01: it still fell (p 0.001)'
     """
     change = ended["change"]
     side = "below" if change < 0 else "above"
     share = abs(change) / abs(ended["before"]) if ended["before"] else 0.0
     size = f"{100 * share:.1f}% {side} the quarter before"
     over = f" over {ended['n']} losses" if "n" in ended else ""
-    error = (
-        f"{significant(abs(change), 2)} ± {significant(ended['stderr'], 2)}{over}, "
-        f"p {significant(ended['p'], 1)}"
-    )
+    error = f"by {significant(abs(change), 2)} ± {significant(ended['stderr'], 2)}{over}"
     verdict = _VERDICTS.get(ended["verdict"])
-    so = (
-        f"it {verdict}"
-        if verdict
-        else f"not told from its noise (p {ALPHA} over all runs and a change of {SHARE:.0%} would tell)"
-    )
-    return f"its last quarter is {size} ({error}): {so}"
+    so = f"it {verdict} (p {significant(ended['p'], 1)})" if verdict else _untold(ended)
+    return f"its last quarter is {size}, {error}: {so}"
+
+
+def _untold(ended: Mapping[str, Any]) -> str:
+    """Why a change of the loss is not told: by chance, or too small to be worth a word."""
+    if ended["p"] > ALPHA:
+        chance = "1" if ended["p"] >= 1 else significant(ended["p"], 1)
+        return f"not told from noise, as p is {chance}, corrected for all runs, and {ALPHA:g} is asked"
+    return f"level, as a change below {SHARE:.0%} of the loss counts as none"
 
 
 def endings_sentence(runs: Mapping[str, Mapping[str, Any]]) -> str | None:
@@ -79,8 +80,8 @@ def endings_sentence(runs: Mapping[str, Mapping[str, Any]]) -> str | None:
     told = [f"it {words} in {named(groups[key])}" for key, words in _VERDICTS.items() if key in groups]
     if "not_told" in groups:
         labels = groups["not_told"]
-        every = "all runs" if len(labels) == len(known) > 1 else named(labels)
-        told.append(f"in {every} whether it still fell is not told from noise")
+        every = f"all {len(labels)} runs" if len(labels) == len(known) > 1 else named(labels)
+        told.append(f"in {every} whether it still fell or rose is not told{_nearest(known, labels)}")
     return f"Training loss, last quarter against the quarter before: {'; '.join(told)}."
 
 
@@ -95,3 +96,16 @@ def _too_few(runs: Mapping[str, Mapping[str, Any]]) -> str:
         f"Training loss at the end: {known} {'loss is' if counts[-1] == 1 else 'losses are'} {whose}; "
         f"whether it still fell is told from {LEAST_ENDING} on."
     )
+
+
+def _nearest(known: Mapping[str, Mapping[str, Any]], labels: Sequence[str]) -> str:
+    """Of several runs of which nothing is told, the one that comes nearest to it."""
+    if len(labels) < 2:
+        return ""
+    label = min(labels, key=lambda each: known[each]["p"])
+    ended = known[label]
+    if ended["p"] >= 1:
+        return ""
+    side = "fell" if ended["change"] < 0 else "rose"
+    share = abs(ended["change"]) / abs(ended["before"]) if ended["before"] else 0.0
+    return f" (nearest: {label}, which {side} by {share:.1%}, p {significant(ended['p'], 1)})"

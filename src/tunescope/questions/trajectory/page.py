@@ -180,8 +180,8 @@ def _no_seam(jumps: Sequence[float | None]) -> Check:
         return Check(
             "seams",
             "note",
-            "No run turns between neighbouring captures, as one put together of two does; too little is "
-            "known to tell of jumps.",
+            "No run turns between neighbouring captures, as one put together of two does; captures "
+            "are too few or too uneven to tell of jumps.",
         )
     return Check(
         "seams", "good",

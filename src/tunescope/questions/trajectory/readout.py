@@ -128,8 +128,8 @@ def run_sentence(run: Mapping[str, Any]) -> str:
         text += f"; ΔW at step {steps[0]:,} has cosine {cosines[0]:.2f} with the last"
     off, of = run["layers_off_zero"]
     return (
-        f"{text}; at the end the mean of Δ lies more than one std "
-        f"from zero in {off} of {counted(of, 'layer')}."
+        f"{text}; at the end the mean of Δ lies further from zero than its standard deviation over the "
+        f"layer's matrices in {off} of {counted(of, 'layer')}."
     )
 
 
@@ -185,7 +185,7 @@ def order_sentences(document: Mapping[str, Any]) -> list[str]:
         origins = " and ".join(text for name, text in _ORIGINS.items() if name in run["references"])
         said.setdefault(f"{run['order']}; Δ counts from {origins}", []).append(label)
     ended = endings_sentence(document["runs"])
-    return [*(f"{named(labels)}: {text}." for text, labels in said.items()), *([ended] if ended else [])]
+    return [*([ended] if ended else []), *(f"{named(labels)}: {text}." for text, labels in said.items())]
 
 
 def _orders(document: Mapping[str, Any]) -> list[str]:

@@ -153,4 +153,4 @@ def test_too_few_layers_and_sequences_are_said_to_tell_nothing() -> None:
     seen = {**summary, "visible": visible_effects(case), "looked_at": looked_at(case)}
     assert seen["visible"]["third"] is seen["visible"]["against"] is None
     (text,) = nothing_stands_out({"d": seen}, [])
-    assert "Too little is known here to tell of thirds of the layers" in text
+    assert "too few or too noisy to tell of thirds of the layers" in text

@@ -84,7 +84,7 @@ def test_one_sentence_groups_the_runs_by_how_they_end() -> None:
     runs = {name: {"loss_last": 2.0, "loss_ending": ended} for name, ended in (("a", falls), ("b", level))}
     told = endings_sentence(runs)
     assert told is not None
-    assert "it still fell in a; in b whether it still fell is not told from noise" in told
+    assert "it still fell in a; in b whether it still fell or rose is not told" in told
 
 
 def test_half_of_the_last_size_is_reached_at_a_captured_step() -> None:

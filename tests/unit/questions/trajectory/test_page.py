@@ -8,7 +8,7 @@ from tunescope.questions.trajectory.page import _checks
 
 @pytest.mark.parametrize(
     ("jumps", "state", "words"),
-    [([0.3, 0.5], "good", "50% of the way would be seen"), ([0.3, None], "note", "too little is known")],
+    [([0.3, 0.5], "good", "50% of the way would be seen"), ([0.3, None], "note", "too few or too uneven")],
 )
 def test_no_jump_is_called_absent_where_none_could_have_been_seen(
     jumps: list[float | None], state: str, words: str
