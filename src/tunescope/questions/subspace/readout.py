@@ -25,13 +25,21 @@ def subspace_markdown(
         document["findings"], escaped(nothing_stands_out(pairs, document["visible"])), sources=sources
     )
     lines += [line for text in document["untold"] for line in ("", escaped(text))]
-    lines += ["", "## Pairs", "", *_pairs(pairs), *_layers(pairs)]
+    lines += ["", "## Pairs", "", *_of_a_part(document["findings"]), *_pairs(pairs), *_layers(pairs)]
     for model in document.get("base", []):
         lines += _base(model)
     if coverage:
         lines += ["", "## Coverage", "", *coverage]
     text = f"{methods(document)} {read_line(sources)}"
     return "\n".join([*lines, "", "## Methods", "", escaped(text)]) + "\n"
+
+
+def _of_a_part(findings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """That the means of a pair are over more weights than some finding's, where they are."""
+    numbers = [finding["evidence"] for finding in findings]
+    if not any((n.get("components") or 0) < (n.get("compared") or 0) for n in numbers):
+        return []
+    return ["Means over all weights of a pair; a finding that names fewer gives the means of those.", ""]
 
 
 def _pairs(pairs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -70,9 +70,12 @@ def _found(phi: float, q: int, few: int, many: int, d: int, places: int, mean: f
 
 def nothing_stands_out(pairs: Sequence[Mapping[str, Any]], visible: Sequence[Mapping[str, Any]]) -> str:
     """What stands in the place of findings where there are none."""
-    weights = sum(pair["n_compared"] for pair in pairs)
+    others = [pair for pair in pairs if pair.get("model_a") is None or pair["model_a"] != pair["model_b"]]
+    if not others and any(pair["n_compared"] for pair in pairs):
+        return _of_itself([pair["model_a"] for pair in pairs])
+    weights = sum(pair["n_compared"] for pair in others)
     if not weights:
-        return f"No weight could be compared{_why(pairs)}."
+        return f"No weight could be compared{_why(others or pairs)}."
     of = f"{weights} comparison{'s' * (weights != 1)} of single weights"
     text = f"Nothing stands out in {of}."
     told = [seen for seen in visible if seen["directions"] is not None]
@@ -91,6 +94,15 @@ def nothing_stands_out(pairs: Sequence[Mapping[str, Any]], visible: Sequence[Map
     if blind:
         text += f" In {blind} of {2 * weights} sides the spans leave no room to tell."
     return text
+
+
+def _of_itself(labels: Sequence[str]) -> str:
+    """That a model against itself tests nothing: whatever its weights are, whole spans are equal."""
+    own = "is compared with itself" if len(labels) == 1 else "are each compared with themselves"
+    return (
+        f"{named(labels, 8)} {own}, where whole spans are equal (overlap 1) whatever the weights are: "
+        "nothing is tested. What is shared with others takes a second source."
+    )
 
 
 def _why(pairs: Sequence[Mapping[str, Any]]) -> str:

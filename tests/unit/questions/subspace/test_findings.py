@@ -13,6 +13,7 @@ from tunescope.questions.subspace import sentences as say
 from tunescope.questions.subspace.findings import subspace_findings, untold
 from tunescope.questions.subspace.measure import SUMMARY_SCHEMA, compare
 from tunescope.questions.subspace.pairs import SQUARE
+from tunescope.questions.subspace.readout import subspace_markdown
 from tunescope.questions.subspace.sight import fewest, nothing_stands_out
 from tunescope.questions.subspace.start import start_cosine
 from tunescope.study.finding import Finding
@@ -277,6 +278,35 @@ def test_where_nothing_stands_out_the_fewest_directions_that_would_have_are_name
         "nine times in ten: 2 of 16 output directions (0.08 above chance) in common in any one of them, at "
         "cos² 0.9. In 6 of 12 sides the spans leave no room to tell."
     )
+
+
+def test_a_model_against_itself_is_no_comparison_that_tells_anything() -> None:
+    own = [{"model_a": name, "model_b": name, "n_compared": 4, "not_compared": {}} for name in "ab"]
+    text = nothing_stands_out(own[:1], [])
+    assert text.startswith("a is compared with itself, where whole spans are equal (overlap 1)")
+    assert nothing_stands_out(own, []).startswith("a and b are each compared with themselves,")
+    other = {"model_a": "a", "model_b": "b", "n_compared": 3, "not_compared": {}}
+    blind = {"side": "output", "rank": 16, "d": 16, "weights": 3, "directions": None, "above": None}
+    assert nothing_stands_out([*own, other], [blind]) == (
+        "Nothing can be told from 3 comparisons of single weights: the spans leave no room for it."
+    )
+    untrained = {**own[0], "n_compared": 0, "not_compared": {"ΔW of a is zero": 4}}
+    assert nothing_stands_out([untrained], []) == "No weight could be compared: ΔW of a is zero (4 weights)."
+
+
+def test_means_over_all_weights_are_told_apart_from_those_of_a_finding_about_some() -> None:
+    line = "Means over all weights of a pair; a finding that names fewer gives the means of those."
+
+    def readout(components: int) -> list[str]:
+        evidence = {"components": components, "compared": 16}
+        found = Finding(
+            "shared_directions", "a and b changed common directions.", ("a", "b"), evidence=evidence
+        )
+        document = {"pairs": [], "findings": [found.record()], "visible": [], "untold": []}
+        return subspace_markdown({**document, "thresholds": say.THRESHOLDS}).splitlines()
+
+    assert line in readout(13)
+    assert line not in readout(16)
 
 
 def test_of_no_comparison_it_is_said_why_there_is_none() -> None:
