@@ -169,7 +169,7 @@ export class Maps {
         if (!map.counts(i)) return [...lines, "no weight of this kind moved"];
         if (!told) return lines;
         if (outside(map.values[i], limits)) lines.push("beyond the end of the colours");
-        const among = this.panel.within && !map.signed ? "of this kind" : "in this map";
+        const among = this.panel.within && !map.signed ? "of this kind" : this.panel.x === "step" ? "of all layers and steps" : "in this map";
         if (told.equal && told.of > 1) return [...lines, `all ${told.of} ${among} are equal`];
         return [...lines, `rank ${told.rank} of the ${told.of} ${among}${told.ratio === null || map.signed ? "" : `, ${number(told.ratio, 3)} × their median`}`];
       },

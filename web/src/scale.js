@@ -47,6 +47,7 @@ export class Scale {
     const lists = this.maps.slider && wanted !== "step" ? [this.maps.allValues(wanted === "shown")] : counted.map((map) => map.values);
     const [low, high] = range(lists, this.signed || measure.palette === "difference", wanted !== "data");
     this.apart = clipped(lists);
+    if (this.apart && this.maps.slider && wanted !== "step") this.apart.of = " of all steps";
     if (["zero", "data"].includes(wanted)) this.limits = [low, high];
     else {
       this.beyond = this.apart;
@@ -102,7 +103,7 @@ export class Scale {
 
   told() {
     const bounds = this.limits.map((limit) => number(limit, 3)).join(" to ");
-    const over = this.beyond ? ` ${count(this.beyond.beyond, "value")} beyond, to ${number(this.beyond.largest, 3)}, marked by a triangle.` : "";
+    const over = this.beyond ? ` ${count(this.beyond.beyond, "value")}${this.beyond.of ?? ""} beyond, to ${number(this.beyond.largest, 3)}, marked by a triangle.` : "";
     const hidden = this.wanted !== "shown" && !this.signed && !this.fixed && this.maps.maps.length < this.maps.every.length;
     return `Colour: ${this.title}, ${bounds}${hidden ? ", hidden models counted" : ""}.${over}`;
   }

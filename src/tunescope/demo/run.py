@@ -24,7 +24,7 @@ FOLDERS = (
 )  # fmt: skip
 
 
-TITLE = "Where did fine-tuning on five domains change a small model?"
+TITLE = "Fine-tuning a small model on five domains: where it changed, when, and what that did"
 
 
 def _about() -> str:

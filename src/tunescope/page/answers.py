@@ -17,10 +17,10 @@ _STATES = {"good": ("✓", "fine"), "note": ("i", "worth knowing"), "warning": (
            "unknown": ("?", "not known")}  # fmt: skip
 _WORST = ("warning", "unknown", "note", "good")
 _LEGEND = (
-    "The strongest of each question that found one, the strongest first. ",
+    "At most five: the strongest of each question, then of all, the strongest first. ",
     Markup('<span class="dots" aria-hidden="true">●●<i>●●●</i></span>'),
-    " Two dots: an effect twice the smallest that is worth saying, which stands as the threshold under why. "
-    "Facts and losses have no such size, and no dots.",
+    " Two dots: an effect twice the smallest worth saying, which is set beforehand for each kind of sentence "
+    "(the threshold under why). A change of the loss has none; it is placed by its size over its error.",
 )
 
 
@@ -46,7 +46,8 @@ def answer_card(parts: Sequence[Part], findings: Sequence[Mapping[str, Any]]) ->
     legend = element("p", *_LEGEND, class_="legend") if len(items) > 1 else Markup("")
     body = joined(legend, element("ol", *items, class_="answers")) if items else Markup("")
     rest = [i for i in range(len(findings)) if i not in shown]
-    return joined(body, _more(findings, rest, len(shown)), *(_silence(part) for part in _silent(parts)))
+    quiet = [*(_silence(part) for part in _silent(parts)), *(_others(part) for part in parts)]
+    return joined(body, _more(findings, rest, len(shown)), *quiet)
 
 
 def own_answers(tab: str, parts: Sequence[Part], findings: Sequence[Mapping[str, Any]]) -> Markup:
@@ -55,6 +56,7 @@ def own_answers(tab: str, parts: Sequence[Part], findings: Sequence[Mapping[str,
     items = [_answer(i, findings[i]) for i in mine[:MOST]]
     listed = element("ol", *items, class_="answers") if items else Markup("")
     quiet = [_silence(part) for part in _silent(parts) if part.content.tab == tab]
+    quiet += [_others(part) for part in parts if part.content.tab == tab]
     body = joined(listed, _more(findings, mine[MOST:], MOST), *dict.fromkeys(quiet))
     return element("div", body, class_="own") if body else Markup("")
 
@@ -85,10 +87,18 @@ def _silent(parts: Sequence[Part]) -> list[Part]:
 
 
 def _silence(part: Part) -> Markup:
+    return _quiet(part, part.content.nothing)
+
+
+def _others(part: Part) -> Markup:
+    """What was looked for in the models of which no sentence speaks; nothing where there are none."""
+    return _quiet(part, part.content.others) if part.content.others else Markup("")
+
+
+def _quiet(part: Part, text: str) -> Markup:
     # What stands on no tab of its own (whether to trust a study) has no title there.
     title = next((f"{tab.title} ({part.kind}): " for tab in TABS if tab.key == part.content.tab), None)
-    lead = element("b", title or f"{part.kind}: ")
-    return element("p", lead, part.content.nothing, class_="nothing")
+    return element("p", element("b", title or f"{part.kind}: "), text, class_="nothing")
 
 
 def _answer(index: int, finding: Mapping[str, Any]) -> Markup:

@@ -165,8 +165,8 @@ class Content:
 
     `tab` is where its findings and panels are looked for; `sentences` describe, without a test, `caution`
     is what must not be read into them; `methods` is how the numbers were made, in words; `nothing` is said
-    where there are no findings; `about` names the method and size of what was measured, `command` is the
-    line that measures it again.
+    where there are no findings, `others` of the models without one where some have one; `about` names the
+    method and size of what was measured, `command` is the line that measures it again.
     """
 
     tab: Tab
@@ -177,6 +177,7 @@ class Content:
     caution: str = ""
     methods: str = ""
     nothing: str = "Nothing stands out."
+    others: str = ""
     about: Sequence[str] = ()
     command: str = ""
 

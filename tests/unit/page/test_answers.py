@@ -65,6 +65,14 @@ def test_the_dots_and_the_order_are_explained_beside_several_sentences(parts: li
     assert "the strongest first" not in card(value=2.5, threshold=1.25)
 
 
+def test_what_was_looked_for_in_the_other_models_stands_below_the_sentences_of_some() -> None:
+    content = Content(tab="much", others="Nothing stands out in b and c.")
+    some = Part(kind="norms", content=content, labels=("a", "b", "c"), findings=[finding("a is large")])
+    every = findings_of([some])
+    for text in (str(answer_card([some], every)), str(own_answers("much", [some], every))):
+        assert text.index("a is large") < text.index("Nothing stands out in b and c.")
+
+
 def test_the_strip_counts_sentences_and_checks(parts: list[Part]) -> None:
     further = [Check("labels", "warning", "twice"), Check("scale", "good", "known")]
     said = told_in_short(parts, findings_of(parts), further)

@@ -13,7 +13,7 @@ from tunescope.questions.norms.measure import METRICS
 from tunescope.questions.norms.metrics import has_values, name_of
 from tunescope.questions.norms.readout import CAUTION
 from tunescope.questions.norms.sentences import methods, model_sentences, shared_sentence
-from tunescope.questions.norms.sight import nothing_stands_out
+from tunescope.questions.norms.sight import nothing_in_others, nothing_stands_out
 from tunescope.questions.norms.unknown_heads import sentences
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
@@ -63,6 +63,11 @@ def content(study: Study) -> Content:
         caution=CAUTION,
         methods=methods(metric),
         nothing=nothing_stands_out(study.readout["looked_at"]),
+        others=nothing_in_others(
+            study.readout["looked_at"],
+            [label for label, model in models.items() if model["overall_mean"]],
+            study.readout["findings"],
+        ),
         about=[*_about(frame), *_left_out(len(models), len(every))],
     )
 

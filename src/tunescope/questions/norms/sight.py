@@ -18,7 +18,7 @@ from tunescope.statistics.laws import NINE_IN_TEN
 from tunescope.statistics.location import visible_shift
 from tunescope.statistics.scatter import apart_from, standing_from
 from tunescope.statistics.types import Float64
-from tunescope.study.finding import factor, least_found, listed
+from tunescope.study.finding import factor, least_found, listed, named
 
 
 def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
@@ -105,16 +105,38 @@ def nothing_stands_out(looked: Mapping[str, Any]) -> str:
     text = (
         f"Nothing stands out in {models} of {layers} layer{'s' * (high > 1)} and {kinds}.{_untested(looked)}"
     )
+    seen = _seen(looked)
+    if seen:
+        text += least_found(seen)
+    return text
+
+
+# Findings that say where a model changed more than elsewhere.
+_PLACES = ("early_layers", "middle_layers", "late_layers", "hot_layer", "family_tilt", "hot_cell")
+
+
+def nothing_in_others(
+    looked: Mapping[str, Any], labels: Sequence[str], findings: Sequence[Mapping[str, Any]]
+) -> str:
+    """That nothing stands out in the models without such a finding; empty where all have one, or none has."""
+    told = {label for f in findings if f["kind"] in _PLACES for label in f["models"]}
+    rest = [label for label in labels if label not in told]
+    if not told or not rest:
+        return ""
+    seen = _seen(looked)
+    text = f"Nothing stands out in {named(rest, 12)}.{_untested(looked)}"
+    return text + (least_found(seen) if seen else "")
+
+
+def _seen(looked: Mapping[str, Any]) -> list[str]:
+    """The least effects that would have been found, in words."""
     effects = (
         ("third", "a third of the layers {}× another"),
         ("layer", "a whole layer {}× the median one"),
         ("tilt", "MLP and attention {}× apart"),
         ("cell", "a weight {}× what is expected of it"),
     )
-    seen = [words.format(factor(looked[key])) for key, words in effects if looked[key] is not None]
-    if seen:
-        text += least_found(seen)
-    return text
+    return [words.format(factor(looked[key])) for key, words in effects if looked[key] is not None]
 
 
 def _untested(looked: Mapping[str, Any]) -> str:

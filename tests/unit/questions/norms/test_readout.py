@@ -13,7 +13,7 @@ from tunescope.measure.towers import Tower
 from tunescope.questions.norms.findings import place_findings
 from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.sentences import model_sentences, shared_sentence
-from tunescope.questions.norms.sight import looked_at, nothing_stands_out
+from tunescope.questions.norms.sight import looked_at, nothing_in_others, nothing_stands_out
 
 
 def adapter(folder: Path, seed: int, layers: int = 12, slope: float = 1.0) -> Path:
@@ -220,3 +220,12 @@ def test_no_comparison_is_advised_with_an_adapter_of_zeros(tmp_path: Path) -> No
     (two,) = QUESTION.following(tunescope.norms(named["a"], named["still"]), None)
     assert two.startswith("tunescope attribute")
     assert tuple(QUESTION.following(tunescope.norms(named["still"]), None)) == ()
+
+
+def test_models_without_a_finding_are_named_where_others_have_one() -> None:
+    looked = {"layers": [10, 10], "third": 1.4, "layer": 2.5, "tilt": None, "cell": 3.0}
+    led = {"kind": "middle_layers", "models": ["a"]}
+    text = nothing_in_others(looked, ["a", "b", "c"], [led, {"kind": "untrained", "models": ["b"]}])
+    assert text.startswith("Nothing stands out in b and c. Too few layers or kinds of weight to tell of MLP")
+    assert "a third of the layers 1.40× another" in text
+    assert nothing_in_others(looked, ["a"], [led]) == nothing_in_others(looked, ["a", "b"], []) == ""
