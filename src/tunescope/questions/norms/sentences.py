@@ -38,7 +38,10 @@ def model_sentences(models: Models, metric: str, ratios: Mapping[str, float | No
         towers = model.get("tower_means")
         tower = _tower(model["layer_stack"], among=bool(towers)) if several or towers else ""
         families = _families(model["family_means"], brief=len(known) > FEW)
-        parts += [f"{families}{tower if families and towers else ''}", _layers(model["top_layers"], tower)]
+        parts += [
+            f"{families}{tower if families and towers else ''}",
+            _layers(model, tower, brief=len(known) > FEW),
+        ]
         cell = model["max_cell"]
         parts.append(f"largest {cell['component_name']} ({significant(cell['value'])})")
         out.append("; ".join(part for part in parts if part) + ".")
@@ -118,10 +121,13 @@ def _both(first: float, second: float, brief: bool) -> str:
     return "" if brief else f" ({significant(first)} and {significant(second)})"
 
 
-def _layers(top: Sequence[int], tower: str) -> str:
+def _layers(model: Mapping[str, Any], tower: str, brief: bool) -> str:
+    """The three layers that lead; with their means where there is room, as ranks hide how close they are."""
+    top, means = model["top_layers"][:3], model.get("top_layer_means", [])[:3]
     if len(top) < 2:
         return ""
-    return f"most in layers {named(map(str, top[:3]), 3)}{tower}"
+    sizes = "" if brief or not means else f" ({named(map(significant, means), 3)})"
+    return f"most in layers {named(map(str, top), 3)}{tower}{sizes}"
 
 
 def shared_sentence(models: Models) -> str | None:

@@ -45,6 +45,7 @@ def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
     usable = moved_kinds(finite)
     stack = main_stack(rows)
     layers = layer_means(usable.filter(pl.col("stack") == stack), metric)
+    leading = layers.sort(["mean", "layer"], descending=[True, False]).head(6)
     means = tower_means(usable, metric)
     # Families are compared within one tower. A family of which nothing moved keeps its own mean.
     own = pl.col("stack") == stack if means else pl.lit(True)
@@ -58,7 +59,8 @@ def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
         "layer_stack": stack,
         "overall_mean": usable[metric].mean(),
         "family_means": {family: by_family.get(family) for family in ("mlp", "attention")},
-        "top_layers": layers.sort(["mean", "layer"], descending=[True, False])["layer"].head(6).to_list(),
+        "top_layers": leading["layer"].to_list(),
+        "top_layer_means": leading["mean"].to_list(),
         "max_cell": {
             "component_name": top["component_name"][0] if top.height else None,
             "value": top[metric][0] if top.height else None,
