@@ -164,11 +164,17 @@ def test_some_modules_merged_and_others_not(tmp_path: Path, kind: str) -> None:
 
 def test_another_change_is_not_called_a_merge(tmp_path: Path, kind: str) -> None:
     base = base_weights(kind)
-    adapter(tmp_path / "a", base)
+    updates = adapter(tmp_path / "a", base)
     other = adapter(tmp_path / "b", base, seed=5)
     study = verified(tmp_path, base, merged(base, (1.0, other)), "a")
     assert study.readout["verdict"] == "other_change"
-    assert verify_markdown(study).startswith("# Is it merged: something else changed it\n")
+    assert verify_markdown(study).startswith("# Is it merged: no, something else changed it\n")
+    both = merged(base, (1.0, updates), (0.3, other))
+    (tmp_path / "both").mkdir()
+    save_file(both, tmp_path / "both" / "model.safetensors")
+    more = tunescope.verify(tmp_path / "both", f"a={tmp_path / 'a'}", base=tmp_path / "base")
+    assert more.readout["verdict"] == "other_change"
+    assert verify_markdown(more).startswith("# Is it merged: something else changed it\n")
 
 
 def test_rows_of_modules_that_changed_otherwise_come_before_those_that_did_not_change(tmp_path: Path) -> None:

@@ -42,6 +42,12 @@ def expectations(readings: Sequence[Reading]) -> dict[str, float]:
     return {label: values.pop() for label, values in found.items() if len(values) == 1}
 
 
+def _hardly(coefficients: Coefficients, expected: Mapping[str, float]) -> list[str]:
+    """The adapters of which less than a tenth of what is expected is there, or none."""
+    wanted = {label: abs(value) for label, value in expected.items() if value}
+    return [k for k, (value, _) in coefficients.items() if abs(value) < _HARDLY * wanted.get(k, 0.0)]
+
+
 def beside_another_change(coefficients: Coefficients, expected: Mapping[str, float]) -> str:
     """What a model that changed otherwise holds of its adapters, up to the change; empty where that is open.
 
@@ -50,11 +56,7 @@ def beside_another_change(coefficients: Coefficients, expected: Mapping[str, flo
     """
     there = present(coefficients, expected)
     gone = [label for label in absent(coefficients, there) if expected.get(label)]
-    hardly = [
-        label
-        for label, (value, _) in coefficients.items()
-        if label not in (*there, *gone) and abs(value) < _HARDLY * abs(expected.get(label, 0.0))
-    ]
+    hardly = [label for label in _hardly(coefficients, expected) if label not in (*there, *gone)]
     are = ("is", "are")
     parts = [f"{listed(there, 'and')} {are[len(there) > 1]} in it as expected"] if there else []
     parts += [f"{listed(gone, 'and')} {are[len(gone) > 1]} not in it"] if gone else []
@@ -77,7 +79,8 @@ def heading(study: Study) -> str:
     """The verdict as a heading says it: of several adapters which are in the model and which are not."""
     document = study.readout
     verdict = str(document["verdict"])
-    unwanted = {label for label, value in expected_of(study).items() if value == 0}
+    expected = expected_of(study)
+    unwanted = {label for label, value in expected.items() if value == 0}
     coefficients = {
         label: (c["value"], c["stderr"])
         for label, c in document["coefficients"].items()
@@ -88,5 +91,6 @@ def heading(study: Study) -> str:
     if verdict == "mixture" and gone and there:
         return f"{listed(there, 'and')}, but not {listed(gone, 'or')}"
     if verdict == "other_change":
-        return "something else changed it"
+        none = coefficients and set(coefficients) == {*gone, *_hardly(coefficients, expected)}
+        return f"{'no, ' if none else ''}something else changed it"
     return verdict.replace("_", " ")
