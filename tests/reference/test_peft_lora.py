@@ -87,6 +87,7 @@ CASES: dict[str, tuple[str, Callable[[], peft.LoraConfig], int]] = {
     "multihead attention": ("lora", lora(target_modules=["mha"]), 4),
     "pissa": ("lora", lora(target_modules=LINEAR, init_lora_weights="pissa"), 4),
     "kasa": ("kasa", lora(target_modules=LINEAR, kasa_config=peft.KasaConfig()), 4),
+    "monteclora": ("lora", lora(target_modules=LINEAR, monteclora_config=peft.MontecloraConfig()), 4),
     "block diagonal": ("bdlora", lora(target_modules=LINEAR, use_bdlora=peft.BdLoraConfig(
         target_modules_bd_a=["q_proj"], target_modules_bd_b=["v_proj"], nblocks=2)), 4),
 }  # fmt: skip
@@ -159,6 +160,7 @@ def test_lora_equals_pefts_own(name: str, tmp_path: Path) -> None:
         ("dora", "DoRA magnitude, needs base"),
         ("bias", "bias, needs base"),
         ("lora_bias", "bias of lora_B: changes the layer's bias, not its weight"),
+        ("monteclora", "used in training only"),
         ("saved modules", "saved module, needs base"),
         ("trainable tokens", "trainable tokens, needs base"),
     ],

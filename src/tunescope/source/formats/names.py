@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 _WRAPPERS = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 _LEADING = ("base_model.model.", "module.", *(f"{w}." for w in _WRAPPERS))
-# Parameters of which an adapter has several, told apart by a number at the end.
-_NUMBERED = ("tinylora_v",)
+# Parameters of which a module has several, told apart by a number or a name at the end.
+_SEVERAL = ("tinylora_v", "lora_monteclora_sampler")
 _INSIDE = re.compile(rf"\.(?:{'|'.join(_WRAPPERS)})(?=\.)")
 
 
@@ -65,6 +65,8 @@ def parse_key(name: str, parameters: Collection[str]) -> Key | None:
     Key(module='h.0.attn', parameter='lora_A', adapter='default')
     >>> parse_key("base_model.model.h.0.attn.lora_B.bias", {"lora_B"})
     Key(module='h.0.attn', parameter='lora_B.bias', adapter=None)
+    >>> parse_key("h.0.lora_monteclora_sampler.default.std_prior", {"lora_monteclora_sampler"})
+    Key(module='h.0', parameter='lora_monteclora_sampler.std_prior', adapter='default')
     """
     parts = strip_wrappers(name).split(".")
     for i, part in enumerate(parts):
@@ -72,7 +74,7 @@ def parse_key(name: str, parameters: Collection[str]) -> Key | None:
             rest = parts[i + 1 :]
             kind = rest.pop() if rest and rest[-1] in ("weight", "bias") else ""
             parameter = f"{part}.bias" if kind == "bias" else part
-            if part in _NUMBERED and rest:
+            if part in _SEVERAL and rest:
                 parameter = f"{part}.{rest.pop()}"
             return Key(".".join(parts[:i]), parameter, ".".join(rest) or None)
     return None
