@@ -1,9 +1,11 @@
 """Merges by PEFT into heads that are tied to the table of embeddings, which files hold once."""
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -70,3 +72,46 @@ def test_a_head_that_was_not_merged_is_named(tied: Any, tmp_path: Path) -> None:
     rows = study.table.to_polars()
     (name,) = rows.filter(rows["verdict"] != "as_expected")["component_name"]
     assert name.endswith("EMBED")
+
+
+def _saved_whole(root: Path, **options: Any) -> tuple[Any, Path, Path, Path]:
+    """A tied base, an adapter that keeps its table and its head whole, and PEFT's merge of the files."""
+    torch.manual_seed(0)
+    config = transformers.AutoConfig.for_model("qwen3", vocab_size=32, **KINDS["qwen3"][1])
+    model = transformers.Qwen3ForCausalLM(config)
+    model.save_pretrained(root / "base")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj"], **options))
+        for _, value in model.named_parameters():
+            if value.requires_grad:
+                value.data = value.data + 0.1 * torch.randn(value.shape)
+        model.save_pretrained(root / "adapter")
+        again = transformers.AutoModelForCausalLM.from_pretrained(root / "base")
+        merged = peft.PeftModel.from_pretrained(again, root / "adapter").merge_and_unload()
+    merged.save_pretrained(root / "merged")
+    return merged, root / "base", root / "adapter", root / "merged"
+
+
+def test_a_head_saved_whole_is_compared_with_the_table_that_it_was(tmp_path: Path) -> None:
+    """Its norm is that of PEFT's merge, and a right merge tells of no other change."""
+    saved = ["embed_tokens", "lm_head"]
+    merged, base, adapter, folder = _saved_whole(tmp_path, modules_to_save=saved)
+    table = load_file(base / "model.safetensors")["model.embed_tokens.weight"]
+    rows = tunescope.norms(adapter, base=base).table.to_polars()
+    found = dict(zip(rows["component_name"], rows["frobenius_norm"], strict=True))
+    for name, layer in {"EMBED": merged.model.embed_tokens, "LM_HEAD": merged.lm_head}.items():
+        change = layer.weight.detach().double().numpy() - table
+        assert found[name] == pytest.approx(np.linalg.norm(change), rel=1e-6)
+    study = tunescope.verify(folder, adapter, base=base)
+    assert [f["kind"] for f in study.readout["findings"]] == ["as_expected"]
+    assert study.readout["modules"] == 4
+
+
+def test_a_head_saved_whole_is_new_where_the_base_says_that_it_is_not_tied(tmp_path: Path) -> None:
+    """What it was before, nobody knows."""
+    _, base, adapter, _ = _saved_whole(tmp_path, modules_to_save=["lm_head"])
+    config = json.loads((base / "config.json").read_text())
+    (base / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))
+    rows = tunescope.norms(adapter, base=base).table.to_polars()
+    assert "LM_HEAD" not in set(rows["component_name"])

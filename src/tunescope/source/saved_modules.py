@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from tunescope.address import parse
 from tunescope.delta import Delta
 from tunescope.source.files.tensors import Entry, LazyTensor, is_float
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
 from tunescope.source.pairing import saved_delta
+from tunescope.source.tied import is_head, says_untied, table_of
 from tunescope.source.whole import WholeModel
 
 _SAVED = re.compile(r"^(saved module|saved embedding layer|bias)\b")
@@ -43,7 +45,7 @@ def saved_modules(
     found, reasons = [], {}
     for name, tensor in _of(source, tensors):
         plain = _WRAPPED.sub("", strip_wrappers(name)).replace(".base_layer.", ".")
-        there = base.tensors.get(plain)
+        there = base.tensors.get(plain) or _tied(plain, tensor, base)
         if there is None:
             reasons[name] = "saved whole; not in the base"
         elif not is_float(there):
@@ -57,6 +59,17 @@ def saved_modules(
                 reasons[name] = delta.status
     whole: Sequence[Delta] = found
     return Saved([d for d in whole if d.pair], [d for d in whole if d.pair is None], reasons)
+
+
+def _tied(name: str, tensor: LazyTensor, base: WholeModel) -> LazyTensor | None:
+    """The base's table of embeddings that a head saved whole was before, where the two are tied."""
+    module = name.removesuffix(".weight")
+    if len(tensor.shape) != 2 or not is_head(module) or says_untied(module, base.config):
+        return None
+    held = {parse(name): there for name, there in base.tensors.items() if len(there.shape) == 2}
+    rows, columns = tensor.shape
+    table = table_of(parse(name), (rows, columns), {a: there.shape for a, there in held.items()})
+    return None if table is None else held[table]
 
 
 def _of(source: Source, tensors: Mapping[str, LazyTensor]) -> Iterator[tuple[str, LazyTensor]]:
