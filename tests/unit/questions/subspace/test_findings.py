@@ -317,11 +317,6 @@ def test_of_no_comparison_it_is_said_why_there_is_none() -> None:
     )
 
 
-def test_of_a_model_with_itself_nothing_is_said_to_leave_no_room() -> None:
-    pair = {"model_a": "a", "model_b": "a", "n_compared": 16}
-    assert "with themselves" in nothing_stands_out([pair], [])
-
-
 def test_one_fact_in_many_pairs_names_few_of_them() -> None:
     every = list(combinations("abcde", 2))
     assert say._pairs(every) == "a, b, c, d and e, any two of them,"
