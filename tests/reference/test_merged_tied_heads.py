@@ -74,18 +74,19 @@ def test_a_head_that_was_not_merged_is_named(tied: Any, tmp_path: Path) -> None:
     assert name.endswith("EMBED")
 
 
-def _saved_whole(root: Path, **options: Any) -> tuple[Any, Path, Path, Path]:
-    """A tied base, an adapter that keeps its table and its head whole, and PEFT's merge of the files."""
+def _of_files(root: Path, **options: Any) -> tuple[Any, Path, Path, Path]:
+    """A tied base, an adapter of its table or its head, and PEFT's merge of the files."""
     torch.manual_seed(0)
     config = transformers.AutoConfig.for_model("qwen3", vocab_size=32, **KINDS["qwen3"][1])
     model = transformers.Qwen3ForCausalLM(config)
     model.save_pretrained(root / "base")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules=["q_proj"], **options))
+        model = peft.get_peft_model(model, peft.LoraConfig(r=2, **{"target_modules": ["q_proj"], **options}))
         for _, value in model.named_parameters():
             if value.requires_grad:
-                value.data = value.data + 0.1 * torch.randn(value.shape)
+                with torch.no_grad():
+                    value.add_(0.1 * torch.randn(value.shape))
         model.save_pretrained(root / "adapter")
         again = transformers.AutoModelForCausalLM.from_pretrained(root / "base")
         merged = peft.PeftModel.from_pretrained(again, root / "adapter").merge_and_unload()
@@ -93,10 +94,10 @@ def _saved_whole(root: Path, **options: Any) -> tuple[Any, Path, Path, Path]:
     return merged, root / "base", root / "adapter", root / "merged"
 
 
-def test_a_head_saved_whole_is_compared_with_the_table_that_it_was(tmp_path: Path) -> None:
+def test_a_head_of_files_is_compared_with_the_table_that_it_was(tmp_path: Path) -> None:
     """Its norm is that of PEFT's merge, and a right merge tells of no other change."""
     saved = ["embed_tokens", "lm_head"]
-    merged, base, adapter, folder = _saved_whole(tmp_path, modules_to_save=saved)
+    merged, base, adapter, folder = _of_files(tmp_path, modules_to_save=saved)
     table = load_file(base / "model.safetensors")["model.embed_tokens.weight"]
     rows = tunescope.norms(adapter, base=base).table.to_polars()
     found = dict(zip(rows["component_name"], rows["frobenius_norm"], strict=True))
@@ -108,10 +109,31 @@ def test_a_head_saved_whole_is_compared_with_the_table_that_it_was(tmp_path: Pat
     assert study.readout["modules"] == 4
 
 
-def test_a_head_saved_whole_is_new_where_the_base_says_that_it_is_not_tied(tmp_path: Path) -> None:
+def test_a_head_of_files_is_new_where_the_base_says_that_it_is_not_tied(tmp_path: Path) -> None:
     """What it was before, nobody knows."""
-    _, base, adapter, _ = _saved_whole(tmp_path, modules_to_save=["lm_head"])
+    _, base, adapter, _ = _of_files(tmp_path, modules_to_save=["lm_head"])
     config = json.loads((base / "config.json").read_text())
     (base / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": False}))
     rows = tunescope.norms(adapter, base=base).table.to_polars()
     assert "LM_HEAD" not in set(rows["component_name"])
+
+
+@pytest.mark.parametrize(
+    ("options", "coefficient"),
+    [({"modules_to_save": ["embed_tokens"]}, 1.0), ({"target_modules": ["embed_tokens"]}, 2.0)],
+)
+def test_one_update_of_a_table_and_its_tied_head_is_looked_for_once(
+    options: dict[str, Any], coefficient: float, tmp_path: Path
+) -> None:
+    """PEFT's merge adds the factors to the one table for each of both layers, and a saved table once."""
+    merged, base, adapter, folder = _of_files(tmp_path, ensure_weight_tying=True, **options)
+    rows = tunescope.norms(adapter, base=base).table.to_polars()
+    (norm,) = rows.filter(rows["component_name"] == "EMBED")["frobenius_norm"]
+    table = load_file(base / "model.safetensors")["model.embed_tokens.weight"]
+    change = np.linalg.norm(merged.model.embed_tokens.weight.detach().double().numpy() - table)
+    assert change / norm == pytest.approx(coefficient, rel=1e-5)
+    study = tunescope.verify(folder, adapter, base=base)
+    rows = study.table.to_polars()
+    (found,) = rows.filter(rows["component_name"] == "EMBED")["coefficient"]
+    assert found == pytest.approx(coefficient, rel=1e-2)
+    assert "unread" not in {f["kind"] for f in study.readout["findings"]}

@@ -16,7 +16,7 @@ from tunescope.linalg.replay import Coefficients
 from tunescope.linalg.rounding import GRIDS
 from tunescope.measure.dense import looked
 from tunescope.measure.refinement import cut_apart
-from tunescope.questions.verify.meeting import Unread, alike, part_of, tied_table, why_unread
+from tunescope.questions.verify.meeting import Unread, alike, is_transpose, part_of, tied_table, why_unread
 from tunescope.questions.verify.sums import Members, Sums, sums_of, told
 from tunescope.source.matching import address_place, matched
 from tunescope.source.opened import Source
@@ -91,6 +91,8 @@ def touched(merged: Source, adapters: Sequence[Source]) -> tuple[list[Candidates
             there = theirs.get(delta.address) or tied_table(delta, held) or delta.address
             whole = held.get(there)
             part = None if whole is None else part_of(whole, delta)
+            if (again := found.get(there, {}).get(adapter.label)) and is_transpose(again, delta):
+                continue
             if part is None or delta.of_other_base or not alike(part, pairs.get(there)):
                 unread.append(why_unread(adapter.label, there, whole, delta))
                 continue
@@ -112,7 +114,7 @@ def _beside(
 ) -> list[Unread]:
     """Takes out updates of weights that another adapter changes in a way that cannot be replayed."""
     others = {gone.address for gone in unread} & set(found)
-    why = "another adapter's part of it cannot be replayed"
+    why = "another update of it cannot be replayed"
     return [
         Unread(label, held[address].component_name, address, why)
         for address in sorted(others, key=str)

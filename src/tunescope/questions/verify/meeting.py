@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from tunescope.address import Address
-from tunescope.delta import Delta, Picked
+from tunescope.delta import Delta, Factored, Picked
+from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.stored import is_table
-from tunescope.source.tied import is_head, table_of
+from tunescope.source.tied import is_head, same_values, table_of
 
 # How PEFT calls a factor of a layer that multiplies; that of a table is `lora_embedding_A`.
 _LINEAR = ".lora_A"
@@ -57,6 +60,23 @@ def _turned(whole: Delta, delta: Delta) -> bool:
 def alike(part: Delta, other: Delta | None) -> bool:
     """Whether updates of both can be replayed together: of a table and of its head they cannot."""
     return other is None or (part.d_out, part.d_in) == (other.d_out, other.d_in)
+
+
+def is_transpose(one: Delta, other: Delta) -> bool:
+    """Whether two updates are one and the same, of a table as it looks up and of its head as it multiplies.
+
+    PEFT saves both where `ensure_weight_tying` gives both layers one set of factors, or one weight.
+    """
+    if (one.d_out, one.d_in) != (other.d_in, other.d_out):
+        return False
+    if one.pair is not None and other.pair is not None:
+        a, b = one.pair.after, other.pair.after
+        turned = one.pair.turned != other.pair.turned
+        return turned and isinstance(a, LazyTensor) and isinstance(b, LazyTensor) and same_values(a, b)
+    table, head = one.open(), other.open()
+    if not (isinstance(table, Factored) and isinstance(head, Factored)) or table.scale != head.scale:
+        return False
+    return np.array_equal(table.B, head.A.T) and np.array_equal(table.A, head.B.T)
 
 
 def why_unread(label: str, there: Address, whole: Delta | None, delta: Delta) -> Unread:
