@@ -49,4 +49,4 @@ def uncounted(n: Mapping[str, Any]) -> str:
     """That weights which are not counted are not therefore without anything in common."""
     if n["components"] >= n["compared"]:
         return ""
-    return " The others have less in common or less surely, which is not nothing."
+    return " The others have less in common than is worth saying, or less surely."

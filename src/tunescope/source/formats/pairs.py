@@ -207,8 +207,8 @@ def notice_scale(deltas: Iterable[Delta], ledger: Ledger) -> None:
     if unknown := [delta for delta in listed if delta.scale is None]:
         ledger.notice(
             "scale-unknown",
-            f"the file does not say the scale of {_which(unknown, listed)}; scaled columns are "
-            "null there (--scale LABEL=x gives it)",
+            f"the file does not say the scale of {_which(unknown, listed)}; sizes there are those of BA, "
+            "without it (--scale LABEL=x gives it)",
         )
     # Widening is said once, as for PEFT adapters.
     used = {name for delta in listed for name in delta.tensors}
