@@ -17,9 +17,19 @@ ALPHA = 0.02
 
 
 def logged_losses(by_step: pl.DataFrame, states: Sequence[SavedState]) -> dict[int, float]:
-    """Every loss that was logged, by step: those of the trainer's log, and those at captures."""
-    known = by_step.filter(pl.col("loss").is_not_null()).select("step", "loss")
+    """Every loss that was logged, once and by step: those of the trainer's log, or else those at captures.
+
+    Beside a step that logged none, tables show the loss logged before it. A log tells which steps these are;
+    in a capture they are neighbours of one loss, of which the first counts.
+    """
+    known = by_step.filter(pl.col("loss").is_not_null()).select("step", "loss").sort("step")
+    if not states:
+        new = (pl.col("loss") != pl.col("loss").shift()).fill_null(True) | pl.col("loss").is_nan()
+        known = known.filter(new)
     found: dict[int, float] = dict(known.iter_rows())
+    for state in states:
+        if state.losses and state.step not in state.losses:
+            found.pop(state.step, None)
     for state in states:
         found |= state.losses
     return dict(sorted(found.items()))

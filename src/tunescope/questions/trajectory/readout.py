@@ -1,13 +1,13 @@
 """The pages of a trajectory study: the gallery `results.md` and the readout `readout.md`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from tunescope.questions.trajectory.comparison import comparison_sentences
 from tunescope.questions.trajectory.ending import ending_words, endings_sentence
 from tunescope.questions.trajectory.gallery import Gallery, Panel
 from tunescope.questions.trajectory.sentences import METHODS, nothing_stands_out
-from tunescope.questions.trajectory.summary import verdict
+from tunescope.questions.trajectory.summary import halfway_words, verdict
 from tunescope.questions.trajectory.views import Animation, rate_text
 from tunescope.study.finding import named, significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
@@ -25,8 +25,9 @@ INCOMPLETE = ("capture_unfinished", "half_written", "steps_missing", "start_miss
 _ORIGINS = {
     "start": "the weights before training",
     "zero": "zero",
-    "first_checkpoint": "the first checkpoint, for want of the weights before training",
+    "first_checkpoint": "the first checkpoint",
 }
+_FACTORS = {"B": "B", "A": "A", "W": "whole weights"}
 
 
 def results_markdown(gallery: Gallery, document: Mapping[str, Any]) -> str:
@@ -115,9 +116,8 @@ def run_sentence(run: Mapping[str, Any]) -> str:
     )
     if norms[-1] is not None:
         text += f"; ‖ΔW‖ {_first_to_last(norms[0], norms[-1], one)}"
-        if run.get("half_of_last_at") is not None and not one:
-            first = run["half_of_last_at"] == steps[0]
-            text += f", half of it {'already ' if first else ''}at step {run['half_of_last_at']:,}"
+        if half := halfway_words(run):
+            text += f", half of it {half}"
     if run["loss_first"] is not None:
         text += f"; training loss {_first_to_last(run['loss_first'], run['loss_last'], one)}"
         text += "" if one else " at the first and last capture"
@@ -162,8 +162,8 @@ def _proxies(records: Sequence[Mapping[str, Any]]) -> list[str]:
 def readout_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[str, Any]] = ()) -> str:
     """The readout: one table of the runs, their findings, and the proxy table where there is one."""
     header = [
-        "run", "rate", "captures", "last step", "‖ΔW‖ first → last", "half of it at", "cosine first · last",
-        "largest in layers", "loss first → last",
+        "run", _rate_heading(document["runs"].values()), "captures", "steps first → last",
+        "‖ΔW‖ first → last", "half of it", "cosine first · last", "largest in layers", "loss first → last",
     ]  # fmt: skip
     rows = [_row(label, run) for label, run in document["runs"].items()]
     lines = ["# How the weights moved", "", f"> {CAUTION}", "", *table(header, rows), "", *_orders(document)]
@@ -182,10 +182,24 @@ def order_sentences(document: Mapping[str, Any]) -> list[str]:
     """Which order was taken and what Δ counts from, once for all runs alike; how their losses end."""
     said: dict[str, list[str]] = {}
     for label, run in document["runs"].items():
-        origins = " and ".join(text for name, text in _ORIGINS.items() if name in run["references"])
-        said.setdefault(f"{run['order']}; Δ counts from {origins}", []).append(label)
+        said.setdefault(f"{run['order']}; Δ counts from {_origins(run)}", []).append(label)
     ended = endings_sentence(document["runs"])
     return [*([ended] if ended else []), *(f"{named(labels)}: {text}." for text, labels in said.items())]
+
+
+def _origins(run: Mapping[str, Any]) -> str:
+    """What Δ counts from; named of each factor where they differ."""
+    places: dict[str, list[str]] = {}
+    for factor, name in _FACTORS.items():
+        if known := run["origins"].get(factor):
+            text = " or ".join(words for origin, words in _ORIGINS.items() if origin in known)
+            places.setdefault(text, []).append(name)
+    several = len(places) > 1
+    said = " and from ".join(
+        f"{text} in {named(names)}" if several else text for text, names in places.items()
+    )
+    want = ", for want of the weights before training" if "first_checkpoint" in run["references"] else ""
+    return said + want
 
 
 def _orders(document: Mapping[str, Any]) -> list[str]:
@@ -193,18 +207,26 @@ def _orders(document: Mapping[str, Any]) -> list[str]:
 
 
 def _row(label: str, run: Mapping[str, Any]) -> list[str]:
-    norms, cosine, half = run["delta_frobenius_norm"], run["cosine_to_last"][0], run.get("half_of_last_at")
+    norms, cosine = run["delta_frobenius_norm"], run["cosine_to_last"][0]
     return [
         escaped(label),
         _rate(run),
         str(run["captures"]),
-        f"{run['steps'][-1]:,}",
+        " → ".join(dict.fromkeys(f"{step:,}" for step in (run["steps"][0], run["steps"][-1]))),
         f"{significant(norms[0])} → {significant(norms[-1])}",
-        "n/a" if half is None else f"step {half:,}",
+        halfway_words(run) or "n/a",
         "n/a" if cosine is None or len(norms) == 1 else f"{cosine:.2f}",
         ", ".join(map(str, run.get("leading_layers", []))) or "n/a",
         f"{significant(run['loss_first'])} → {significant(run['loss_last'])}",
     ]
+
+
+def _rate_heading(runs: Iterable[Mapping[str, Any]]) -> str:
+    """Which rates `_rate` gives of these runs."""
+    stated = {run["learning_rate"] is not None for run in runs}
+    if len(stated) > 1:
+        return "rate, peak or first → last"
+    return "peak rate" if stated == {True} else "rate first → last"
 
 
 def _rate(run: Mapping[str, Any]) -> str:

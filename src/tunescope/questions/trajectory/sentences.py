@@ -11,7 +11,7 @@ _EFFECTS = (
     ("third", "a third of the layers {}× another in ‖ΔW‖", "thirds of the layers"),
     ("halfway", "a layer that moves first or last by {} of the run", "which layers move first"),
     ("jump", "a jump of {} of the way", "jumps between captures"),
-    ("loss", "a training loss that ends {} times its start", "a rising loss"),
+    ("loss", "a training loss that ends {} times its start", "a training loss that ends above its beginning"),
 )
 
 
@@ -25,14 +25,33 @@ def nothing_stands_out(runs: Mapping[str, Mapping[str, Any]]) -> str:
     seen = [
         words.format(_size(name, size)) for name, words, _ in _EFFECTS if (size := least[name]) is not None
     ]
-    blind = [f"{words}{_why(runs, name)}" for name, _, words in _EFFECTS if least[name] is None]
+    fell = _lower_loss(runs) if least["loss"] is None else ""
+    blind = [
+        f"{words}{_why(runs, name)}"
+        for name, _, words in _EFFECTS
+        if least[name] is None and not (name == "loss" and fell)
+    ]
     if seen:
         text += least_found(seen)
     if least["still"] is None:
         blind.append(f"layers that stop{_why(runs, 'still')}")
     else:
         text += f" No layer stands still over the last {least['still']:.0%} of the steps."
-    return f"{text} Too little is known here to tell of {listed(blind, 'or')}." if blind else text
+    if blind:
+        text += f" Too little is known here to tell of {listed(blind, 'or')}."
+    return text + fell
+
+
+def _lower_loss(runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """That losses which cannot be tested ended lower than they began; empty where they did not."""
+    ends = [(run.get("loss_first"), run.get("loss_last")) for run in runs.values()]
+    if not all(first is not None and last is not None and last < first for first, last in ends):
+        return ""
+    where = f" in all {len(runs)} runs" if len(runs) > 1 else ""
+    return (
+        f" The training loss is lower at the last capture than at the first{where}; whether by more than "
+        f"noise is not tested{_why(runs, 'loss')}."
+    )
 
 
 def _why(runs: Mapping[str, Mapping[str, Any]], name: str) -> str:

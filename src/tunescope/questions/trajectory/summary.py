@@ -33,6 +33,7 @@ def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame, by_layer: pl.DataFr
         "epochs": rows["epoch"].to_list(),
         "trained_weights": motion["component_name"].n_unique(),
         "references": motion["reference"].unique().sort().to_list(),
+        "origins": _origins(motion),
         "delta_frobenius_norm": norms,
         "half_of_last_at": half_of_last(rows["step"].to_list(), norms),
         "cosine_to_last": rows["cosine_to_last"].to_list(),
@@ -40,6 +41,15 @@ def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame, by_layer: pl.DataFr
         "loss_first": known[0] if known else None,
         "loss_last": known[-1] if known else None,
     }
+
+
+def _origins(motion: pl.DataFrame) -> dict[str, list[str]]:
+    """What Δ of each factor counts from."""
+    pairs = motion.select("factor", "reference").unique().sort("factor", "reference").iter_rows()
+    found: dict[str, list[str]] = {}
+    for factor, reference in pairs:
+        found.setdefault(factor, []).append(reference)
+    return found
 
 
 # As many layers are named as those in which most of the change lies.
@@ -81,12 +91,44 @@ def halfway_sentence(runs: Mapping[str, Mapping[str, Any]]) -> str:
     >>> halfway_sentence({"a": {"half_of_last_at": 4}, "b": {"half_of_last_at": 4}, "c": {}})
     ' ‖ΔW‖ was first at least half of its last value at step 4 (a and b).'
     """
+    early: list[str] = []
     reached: dict[int, list[str]] = {}
     for label, run in runs.items():
         if run.get("half_of_last_at") is not None:
             reached.setdefault(run["half_of_last_at"], []).append(label)
+            if len(run.get("steps", [])) > 1 and run["half_of_last_at"] == run["steps"][0]:
+                norms = run["delta_frobenius_norm"]
+                early.append(f"{label} ({norms[0] / norms[-1]:.0%})")
     said = [f"{step:,} ({named(labels, 12)})" for step, labels in sorted(reached.items())]
-    return f" ‖ΔW‖ was first at least half of its last value at step {', '.join(said)}." if said else ""
+    if not said:
+        return ""
+    already = f" That was by the first capture in {named(early, 12)}." if early else ""
+    return f" ‖ΔW‖ was first at least half of its last value at step {', '.join(said)}.{already}"
+
+
+def halfway_words(run: Mapping[str, Any]) -> str | None:
+    """Where ‖ΔW‖ passed half of its last value, as closely as a run's captures tell; `None` of one capture.
+
+    >>> run = {"steps": [5, 9, 10], "delta_frobenius_norm": [0.475, 0.6, 1.0], "half_of_last_at": 9}
+    >>> halfway_words(run)
+    'between steps 5 (47%) and 9'
+    >>> halfway_words(run | {"delta_frobenius_norm": [0.7, 0.8, 1.0], "half_of_last_at": 5})
+    'by its first capture, step 5 (70%)'
+    """
+    steps, norms, half = run["steps"], run["delta_frobenius_norm"], run.get("half_of_last_at")
+    if half is None or len(steps) < 2:
+        return None
+    at = steps.index(half)
+    known = [i for i in range(at) if norms[i] is not None]
+    if not known:
+        place = "its first capture, step" if at == 0 else "step"
+        return f"by {place} {half:,} ({norms[at] / norms[-1]:.0%})"
+    before = known[-1]
+    if half - steps[before] <= 1:
+        return f"at step {half:,}"
+    # Rounded down: what lies below half is not to read as 50%.
+    share = f" ({math.floor(100 * norms[before] / norms[-1])}%)" if before == 0 else ""
+    return f"between steps {steps[before]:,}{share} and {half:,}"
 
 
 # Two profiles rank the layers alike from this correlation on, where it is also told from chance.

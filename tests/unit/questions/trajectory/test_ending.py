@@ -5,7 +5,9 @@ import polars as pl
 import pytest
 
 from tunescope.questions.trajectory.ending import ending_words, endings_sentence, loss_ending
-from tunescope.questions.trajectory.summary import half_of_last
+from tunescope.questions.trajectory.loss import known_losses, logged_losses, rising_loss
+from tunescope.questions.trajectory.seams import SavedState
+from tunescope.questions.trajectory.summary import half_of_last, halfway_sentence, halfway_words
 from tunescope.source.training_run import CAPTURED
 from tunescope.statistics.series import ending
 
@@ -91,3 +93,49 @@ def test_half_of_the_last_size_is_reached_at_a_captured_step() -> None:
     assert half_of_last([1, 2, 3], [0.4, 0.5, 1.0]) == 2
     assert half_of_last([1], [0.0]) is None
     assert half_of_last([1, 2], [None, 1.0]) == 2
+
+
+def test_half_is_placed_between_the_captures_around_it_or_by_the_first_one() -> None:
+    def words(steps: list[int], norms: list[float | None]) -> str | None:
+        half = half_of_last(steps, norms)
+        return halfway_words({"steps": steps, "delta_frobenius_norm": norms, "half_of_last_at": half})
+
+    assert words([23, 46, 69], [0.712, 0.9, 1.08]) == "by its first capture, step 23 (66%)"
+    assert words([500, 2000, 4000], [1.765, 2.5, 3.712]) == "between steps 500 (47%) and 2,000"
+    assert words([1, 2, 3], [0.4, 0.5, 1.0]) == "at step 2"
+    assert words([10, 20, 40], [0.1, 0.2, 1.0]) == "between steps 20 and 40"
+    assert words([10, 20], [None, 1.0]) == "by step 20 (100%)"
+    assert words([10], [1.0]) is None
+    run = {"steps": [23, 46], "delta_frobenius_norm": [0.7, 1.0], "half_of_last_at": 23}
+    assert halfway_sentence({"a": run}).endswith("at step 23 (a). That was by the first capture in a (70%).")
+
+
+def checkpoints(log: dict[int, float], steps: list[int]) -> tuple[pl.DataFrame, list[SavedState]]:
+    """What checkpoints say of a log, each with the loss logged last before it beside its step."""
+    so_far = [{at: loss for at, loss in log.items() if at <= step} for step in steps]
+    frame = pl.DataFrame({"step": steps, "loss": [known[max(known)] for known in so_far]})
+    return frame, [SavedState(step, None, known) for step, known in zip(steps, so_far, strict=True)]
+
+
+def test_a_loss_shown_again_beside_a_checkpoint_that_logged_none_counts_once() -> None:
+    log = {step: 3 - step / 40 + 0.05 * NOISE[step] for step in range(5, 66, 5)}
+    by_step, states = checkpoints(log, [23, 46, 65])
+    assert logged_losses(by_step, states) == log
+    assert known_losses(by_step, states) == len(log) == 13
+    ended, alone = loss_ending(by_step, states), ending(np.array(list(log.values())))
+    assert ended is not None
+    assert alone is not None
+    assert (ended["before"], ended["last"], ended["p"]) == (alone.before, alone.last, alone.p)
+    climbing = {step: 1 + step / 20 + 0.01 * NOISE[step] for step in log}
+    (finding,) = rising_loss("r", *checkpoints(climbing, [23, 46, 65]))
+    assert finding.evidence["n"] == 13
+
+
+def test_a_loss_that_a_capture_repeats_until_the_next_is_logged_counts_once() -> None:
+    by_step = pl.DataFrame({"step": [1, 2, 3, 4, 5, 6], "loss": [None, 2.5, 2.5, 2.5, 2.25, 2.5]})
+    assert logged_losses(by_step, []) == {2: 2.5, 5: 2.25, 6: 2.5}
+
+
+def test_the_loss_of_a_checkpoint_without_a_log_is_its_own() -> None:
+    by_step = pl.DataFrame({"step": [1, 2], "loss": [2.5, 2.5]})
+    assert logged_losses(by_step, [SavedState(1), SavedState(2)]) == {1: 2.5, 2: 2.5}
