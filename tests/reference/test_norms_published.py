@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.study import norms
 
 METRIC = "unscaled_frobenius_norm_normalized"
@@ -112,3 +113,25 @@ def test_heatmap_of_the_gemma_shape_is_26_by_7(outside: Path) -> None:
     assert grid.columns == ("Gate", "Up", "Down", "Q", "K", "V", "O")
     assert grid.rows == tuple(f"L{i}" for i in range(26))
     assert not np.isnan(grid.values).any()
+
+
+def test_the_published_norms_are_called_what_they_are(outside: Path) -> None:
+    path = outside / "reference" / "llm_morality_weight_norms_all_models.csv"
+    study = norms([str(path)], focus_layer=2)
+    text = QUESTION.words(study)
+    assert study.readout["metric"] == METRIC
+    assert text.startswith("# How much changed: ‖BA‖_F / √d_out (scale not applied)")
+    assert "PT2_COREDe: mean ‖BA‖/√d_out 0.000652" in text
+    assert "‖ΔW‖" not in text
+    assert "scale included" not in text
+    assert "effective_scale is them times the scale" in text
+
+
+def test_asked_for_by_the_name_of_its_column_a_published_norm_is_still_without_its_scale(
+    outside: Path,
+) -> None:
+    path = outside / "reference" / "llm_morality_weight_norms_all_models.csv"
+    study = norms([str(path)], metric="frobenius_norm")
+    assert study.readout["metric"] == "unscaled_frobenius_norm"
+    theirs = pl.read_csv(path).filter(pl.col("model_id") == "PT2_COREDe")["frobenius_norm"].mean()
+    assert study.readout["models"]["PT2_COREDe"]["overall_mean"] == pytest.approx(theirs, rel=1e-12)

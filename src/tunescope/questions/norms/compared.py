@@ -11,7 +11,8 @@ ALL_RATIOS = 32
 # How far a weight moved: the first of these columns that is known.
 SIZES = ("unscaled_frobenius_norm", "frobenius_norm")
 _KIND = ["stack", "module_type"]
-_ADDRESS = [*_KIND, "layer", "expert", "component_name"]
+# A component's name is no part of it: it says its tower only where a model has several.
+_ADDRESS = [*_KIND, "layer", "expert"]
 
 
 def moved_kinds(rows: pl.DataFrame) -> pl.DataFrame:
@@ -32,14 +33,14 @@ def ratio_of_common(above: pl.DataFrame, below: pl.DataFrame, metric: str) -> fl
 
     `None` where they have no component in common, or the lower mean is zero.
     """
-    values = _values(pl.concat([above, below]), [above, below], metric)
+    values = _values([above, below], metric)
     return _ratio(values[0], values[1])
 
 
 def ratios_of_means(frame: pl.DataFrame, models: Mapping[str, Any], metric: str) -> dict[str, float | None]:
     """Every model over every other, over the components both have; of over `ALL_RATIOS` over the first."""
     labels = list(models)
-    values = _values(frame, [frame.filter(pl.col("model_id") == label) for label in labels], metric)
+    values = _values([frame.filter(pl.col("model_id") == label) for label in labels], metric)
     below = len(labels) if len(labels) <= ALL_RATIOS else 1
     return {
         f"{a}/{b}": _ratio(values[i], values[j])
@@ -49,13 +50,18 @@ def ratios_of_means(frame: pl.DataFrame, models: Mapping[str, Any], metric: str)
     }
 
 
-def _values(every: pl.DataFrame, parts: list[pl.DataFrame], metric: str) -> list[np.ndarray[Any, Any]]:
+def _values(parts: list[pl.DataFrame], metric: str) -> list[np.ndarray[Any, Any]]:
     """The metric of each part at all addresses of any, NaN where it has none."""
-    places = every.select(_ADDRESS).unique(maintain_order=True).with_row_index("place")
+    # Weights of one model at one address, as where a module is not understood, are told apart by their names.
+    nth = pl.col("component_name").rank("ordinal").over(_ADDRESS).alias("nth")
+    each = [part.with_columns(nth) for part in parts]
+    address = [*_ADDRESS, "nth"]
+    places = pl.concat(part.select(address) for part in each).unique(maintain_order=True)
+    places = places.with_row_index("place")
     found = []
-    for part in parts:
-        there = part.filter(pl.col(metric).is_finite()).select(*_ADDRESS, metric)
-        there = there.join(places, on=_ADDRESS, nulls_equal=True)
+    for part in each:
+        there = part.filter(pl.col(metric).is_finite()).select(*address, metric)
+        there = there.join(places, on=address, nulls_equal=True)
         values = np.full(places.height, np.nan)
         values[there["place"].to_numpy()] = there[metric].to_numpy()
         found.append(values)

@@ -58,14 +58,43 @@ def measured(frame: pl.DataFrame, metric: str) -> dict[str, set[tuple[object, ..
     return there
 
 
+def as_published(frame: pl.DataFrame, metric: str) -> str:
+    """The metric, or its unscaled twin where all its values are published without the adapter's scale."""
+    if f"unscaled_{metric}" not in frame.columns:
+        return metric
+    values = frame.filter(pl.col(metric).is_not_null())
+    return f"unscaled_{metric}" if values.height and published_unscaled(values).all() else metric
+
+
+def published_unscaled(frame: pl.DataFrame) -> pl.Series:
+    """Which rows are of a published table whose norms are known to lack the adapter's scale."""
+    return _published(frame, pl.col("unscaled_frobenius_norm").is_not_null())
+
+
+def unsaid(frame: pl.DataFrame) -> list[str]:
+    """The models of published tables that do not say whether their norms have the adapter's scale in."""
+    rows = frame.filter(_published(frame, pl.col("unscaled_frobenius_norm").is_null()))
+    return [str(model) for model in rows["model_id"].unique(maintain_order=True)]
+
+
+def _published(frame: pl.DataFrame, which: pl.Expr) -> pl.Series:
+    if not {"status", "scale", "unscaled_frobenius_norm"} <= set(frame.columns):
+        return pl.Series([False] * frame.height, dtype=pl.Boolean)
+    stated = (pl.col("status") == "published") & pl.col("scale").is_null()
+    return frame.select((stated & which).fill_null(False).alias("published")).to_series()
+
+
 def drawable(frame: pl.DataFrame, metric: str) -> str:
     """The metric, or its unscaled twin where the scale of a model or of some of its modules is unknown.
 
-    One module of known scale must not stand for a model whose other modules are of unknown scale.
+    One module of known scale must not stand for a model whose other modules are of unknown scale, and a
+    published ‖BA‖ is none of ‖ΔW‖, whatever its column is called.
     """
     twin = f"unscaled_{metric}"
     if metric not in frame.columns or twin not in frame.columns or not has_values(frame, twin):
         return metric
+    if published_unscaled(frame).any():
+        return twin
     if not (frame[metric].is_null() & frame[twin].is_not_null()).any():
         return metric
     hidden = pl.col(metric).is_null() & pl.col(twin).is_not_null()

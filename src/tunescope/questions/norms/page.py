@@ -10,7 +10,7 @@ from tunescope.questions.norms.changed import POOLED, pooled
 from tunescope.questions.norms.command import COMMAND
 from tunescope.questions.norms.compared import SIZES, moved_kinds
 from tunescope.questions.norms.measure import METRICS
-from tunescope.questions.norms.metrics import has_values, name_of
+from tunescope.questions.norms.metrics import as_published, has_values, name_of, unsaid
 from tunescope.questions.norms.readout import CAUTION
 from tunescope.questions.norms.sentences import methods, model_sentences, shared_sentence
 from tunescope.questions.norms.sight import nothing_in_others, nothing_stands_out
@@ -39,6 +39,8 @@ def content(study: Study) -> Content:
     metric, every = study.readout["metric"], study.readout["models"]
     models = dict(list(every.items())[:_MOST])
     frame = study.table.frame.filter(pl.col("model_id").is_in(list(models)))
+    # A published ‖BA‖ is shown under that name alone.
+    frame = frame.drop([name for name in frame.columns if as_published(frame, name) != name])
     measures = _measures(frame, metric)
     kept = [name for name, values in frame.to_dict().items() if values.null_count() < len(values)]
     data = {"norms": Data(frame.select(kept), study.table.meta["columns"])}
@@ -61,7 +63,7 @@ def content(study: Study) -> Content:
         checks=[*_checks(frame), *_heads(study, models)],
         sentences=[*model_sentences(models, metric, study.readout["ratios"]), *([shared] if shared else [])],
         caution=CAUTION,
-        methods=methods(metric),
+        methods=methods(metric, unsaid(frame)),
         nothing=nothing_stands_out(study.readout["looked_at"]),
         others=nothing_in_others(
             study.readout["looked_at"],
@@ -108,7 +110,7 @@ def _measures(frame: pl.DataFrame, first: str) -> list[Measure]:
 def _is_twin(frame: pl.DataFrame, name: str) -> bool:
     """Whether a measure without the scale holds nothing but the values of the one with it."""
     scaled = name.removeprefix("unscaled_")
-    return scaled != name and frame[name].equals(frame[scaled])
+    return scaled != name and scaled in frame.columns and frame[name].equals(frame[scaled])
 
 
 def _panels(study: Study, measures: Sequence[Measure], data: dict[str, Data]) -> Iterator[Panel]:

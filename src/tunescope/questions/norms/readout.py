@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from tunescope.questions.norms.compared import ALL_RATIOS
-from tunescope.questions.norms.metrics import name_of
+from tunescope.questions.norms.metrics import drawable, name_of, unsaid
 from tunescope.questions.norms.sentences import (
     focus_lead,
     focus_sentences,
@@ -61,7 +61,8 @@ def norms_markdown(study: Study) -> str:
     heads = [f"- {escaped(text)}" for text in sentences(document.get("heads_unknown", {}))]
     if coverage := [*coverage_lines(study.tables["coverage"].frame), *heads]:
         lines += ["", "## Coverage", "", *coverage]
-    lines += ["", "## Methods", "", escaped(f"{methods(metric)} {read_line(study.sources)}")]
+    said = methods(metric, unsaid(study.table.frame))
+    lines += ["", "## Methods", "", escaped(f"{said} {read_line(study.sources)}")]
     return "\n".join(lines) + "\n"
 
 
@@ -124,7 +125,8 @@ def _ratios(models: Mapping[str, Any], ratios: Mapping[str, float | None]) -> li
 def top_rows(frame: pl.DataFrame, metric: str, most: int = 12) -> list[str]:
     """The rows with the largest `metric`, as a Markdown table."""
     columns = ["model_id", "component_name", "d_out", "d_in", "lora_rank", "scale"]
-    numbers = ["frobenius_norm", "frobenius_norm_normalized", "stable_rank", "effective_rank"]
+    sizes = [drawable(frame, name) for name in ("frobenius_norm", "frobenius_norm_normalized")]
+    numbers = [*sizes, "stable_rank", "effective_rank"]
     numbers += [] if metric in (*columns, *numbers) else [metric]
     top = frame.sort(metric, descending=True, nulls_last=True).head(most)
     rows = [

@@ -213,12 +213,16 @@ def focus_sentences(models: Models) -> list[str]:
     return out
 
 
-def methods(metric: str) -> str:
-    """How the numbers were made, for an appendix."""
+def methods(metric: str, unsaid: Sequence[str] = ()) -> str:
+    """How the numbers were made, for an appendix; `unsaid` are models whose table is silent on the scale."""
+    what = "ΔW is what fine-tuning added to a weight, the adapter's scale included"
+    if metric.startswith("unscaled_"):
+        what = "BA is the product of an adapter's factors, its scale not applied (ΔW where there are none)"
+    if unsaid:
+        what += f" (of {named(unsaid, 12)} the published table does not say whether it is)"
     return (
-        "ΔW is what fine-tuning added to a weight, the adapter's "
-        "scale included unless the name of the measure says BA; ‖·‖ is the Frobenius norm, d_out the number "
-        f"of outputs. Means run over all weights with a finite {of_measure(metric)}, kinds of "
+        f"{what}; ‖·‖ is the Frobenius norm, d_out the number of outputs. "
+        f"Means run over all weights with a finite {of_measure(metric)}, kinds of "
         "weight that changed nowhere in the model left out; ratios of models over the weights that both "
         "have. Thirds, families and "
         "single weights are tested on logarithms: thirds over the kinds of weight that all layers have (F "

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from tunescope.measure.depth import LEAST_LAYERS as LEAST_FOR_DEPTH
 from tunescope.measure.depth import MOST_VISIBLE, depth_of, visible_third
@@ -19,6 +20,25 @@ from tunescope.statistics.location import visible_shift
 from tunescope.statistics.scatter import apart_from, standing_from
 from tunescope.statistics.types import Float64
 from tunescope.study.finding import factor, least_found, listed, named
+
+# Why no weight could be compared with those of other layers.
+_NONE = {
+    "unnumbered": "no weight's name states a layer",
+    "unknown": "no weight in a numbered layer has a number",
+    "unchanged": "no weight in a numbered layer changed",
+    "kinds": "in numbered layers only norms and biases changed",
+}
+
+
+def uncompared(frame: pl.DataFrame, metric: str) -> str:
+    """Why no row of a norms table is in a tower, where none is: a key of the readout's `looked_at`."""
+    inside = frame.filter(pl.col("layer").is_not_null())
+    if frame.height and not inside.height:
+        return "unnumbered"
+    finite = inside.filter(pl.col(metric).is_finite())
+    if inside.height and not finite.height:
+        return "unknown"
+    return "kinds" if finite.filter(pl.col(metric) > 0).height else "unchanged"
 
 
 def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
@@ -98,7 +118,8 @@ def nothing_stands_out(looked: Mapping[str, Any]) -> str:
     """What stands in the place of findings where there are none."""
     low, high = looked["layers"]
     if not high:
-        return "Nothing stands out; no weight in a numbered layer changed, so none were compared."
+        why = _NONE[looked.get("uncompared", "unchanged")]
+        return f"Nothing stands out; {why}, so layers were not compared."
     layers = f"{high}" if low == high else f"{low} to {high}"
     models = f"{looked['models']} models" if looked["models"] > 1 else "one model"
     kinds = f"{looked['kinds']} kind{'s' if looked['kinds'] > 1 else ''} of weight"

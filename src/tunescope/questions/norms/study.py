@@ -15,7 +15,7 @@ from tunescope.questions.norms.changed import changed_values
 from tunescope.questions.norms.dense import SPECTRA
 from tunescope.questions.norms.findings import norm_findings
 from tunescope.questions.norms.heads import heads_table, parse_heads, unread_configs
-from tunescope.questions.norms.metrics import drawable
+from tunescope.questions.norms.metrics import as_published, drawable
 from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.summary import readout
 from tunescope.questions.norms.table import common, measure_norms
@@ -103,7 +103,7 @@ def _compared(
 ) -> tuple[dict[str, Table], dict[str, Any]]:
     """All tables and the readout document of sources that are measured, with findings known before it."""
     labels = [source.label for source in opened]
-    metric = metric or drawable(table.frame, DEFAULT_METRIC)
+    metric = as_published(table.frame, metric) if metric else drawable(table.frame, DEFAULT_METRIC)
     both = common(opened, tell) if len(opened) > 1 else None
     same_values, found = changed_values(opened)
     early, said = known

@@ -8,7 +8,7 @@ import polars as pl
 from tunescope.measure.depth import layer_means, main_stack, third_layers, thirds
 from tunescope.questions.norms.compared import moved_kinds, ratio_of_common, ratios_of_means
 from tunescope.questions.norms.findings import model_towers
-from tunescope.questions.norms.sight import looked_at
+from tunescope.questions.norms.sight import looked_at, uncompared
 from tunescope.study.finding import Finding, ordered
 from tunescope.table import SCHEMA_VERSION
 
@@ -27,12 +27,15 @@ def readout(
     """
     parts = {rows["model_id"][0]: rows for rows in frame.partition_by("model_id", maintain_order=True)}
     models = {label: _model(parts.get(label, frame.clear()), metric) for label in labels}
+    looked = looked_at(model_towers(frame, metric))
+    if not looked["towers"]:
+        looked["uncompared"] = uncompared(frame, metric)
     document = {
         "schema_version": SCHEMA_VERSION,
         "metric": metric,
         "models": models,
         "ratios": ratios_of_means(frame, models, metric),
-        "looked_at": looked_at(model_towers(frame, metric)),
+        "looked_at": looked,
         "findings": [finding.record() for finding in ordered(findings)],
     }
     if focus is not None:
@@ -101,7 +104,7 @@ def _add_focus(frame: pl.DataFrame, models: dict[str, dict[str, Any]], metric: s
 
 
 def _summed_mlp(rows: pl.DataFrame) -> tuple[pl.DataFrame, str]:
-    """The sum of ‖BA‖ over each layer's MLP weights, of ‖ΔW‖ where no ‖BA‖ is known (published tables)."""
+    """The sum of ‖BA‖ over each layer's MLP weights, of ‖ΔW‖ where no ‖BA‖ is known."""
     known = rows["unscaled_frobenius_norm"].null_count() < rows.height
     raw = "unscaled_frobenius_norm" if known else "frobenius_norm"
     usable = rows.filter(

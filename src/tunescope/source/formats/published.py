@@ -27,6 +27,7 @@ _KEYS = {
 }
 _LISTED = ("model_id", "layer", "module_type", "component_name", "frobenius_norm")
 _TEXT = {"stack", "family", "method", "status", "component"}
+_UNSCALED = {name: f"unscaled_{name}" for name in ("frobenius_norm", "frobenius_norm_normalized")}
 
 
 def read_published(path: Path, label: str | None = None) -> list[Source]:
@@ -47,7 +48,7 @@ def read_published(path: Path, label: str | None = None) -> list[Source]:
             found="no column " + ", ".join(missing) if missing else "no rows",
             fix="name a table that tunescope norms wrote, or the adapter itself",
         )
-    frame = _typed(frame, path)
+    frame = _beside_scale(_typed(frame, path))
     models = frame["model_id"].unique(maintain_order=True).to_list()
     if label is not None and len(models) > 1:
         raise UsageError(
@@ -88,13 +89,41 @@ def _typed(frame: pl.DataFrame, path: Path) -> pl.DataFrame:
     return frame
 
 
+def _beside_scale(frame: pl.DataFrame) -> pl.DataFrame:
+    """With the norms once more as ‖BA‖, where `effective_scale` holds them times alpha/r or alpha/√r.
+
+    Such a column is the norm with its scale, so the norm itself has none.
+    """
+    needed = ("effective_scale", "lora_alpha", "lora_rank")
+    if {"scale", *_UNSCALED.values()} & set(frame.columns) or not set(needed) <= set(frame.columns):
+        return frame
+    with_scale, alpha, rank = (pl.col(name).cast(pl.Float64, strict=False) for name in needed)
+    norm = pl.col("frobenius_norm")
+    for scale in (alpha / rank, alpha / rank.sqrt()):
+        off = (with_scale - scale * norm).abs() > 1e-3 * scale * norm
+        if not frame.select(off.fill_null(True).any()).item():
+            stated = [name for name in _UNSCALED if name in frame.columns]
+            return frame.with_columns(pl.col(name).alias(_UNSCALED[name]) for name in stated)
+    return frame
+
+
+def _as_they_stand(rows: pl.DataFrame) -> str:
+    """What is said of norms that are taken from a table, and of the scale in them."""
+    text = "norms are taken from the table as they stand; nothing is recomputed"
+    if "scale" in rows.columns and not rows["scale"].null_count():
+        return text
+    if "unscaled_frobenius_norm" not in rows.columns:
+        return f"{text}, and the table does not say whether an adapter's scale is in them"
+    if "effective_scale" in rows.columns:
+        return f"{text}. They are ‖BA‖, without the adapter's scale: effective_scale is them times the scale"
+    return text
+
+
 def _source(
     frame: pl.DataFrame, model: str, label: str, snapshot: "Snapshot", meta: Mapping[str, object]
 ) -> Source:
     rows = frame.filter(pl.col("model_id") == model).with_columns(pl.lit(label).alias("model_id"))
-    said = Notice(
-        "published-norms", f"{label}: norms are taken from the table as they stand; nothing is recomputed"
-    )
+    said = Notice("published-norms", f"{label}: {_as_they_stand(rows)}")
     return Source(
         label=label,
         location=encodable(str(snapshot.path)),

@@ -93,3 +93,31 @@ def test_models_are_compared_over_the_weights_that_both_have() -> None:
 def test_nothing_in_common_or_a_mean_of_zero_has_no_ratio(below: Mapping[Any, float]) -> None:
     a, b = table(a={("q_proj", 0): 2.0}), table(b=below)
     assert ratio_of_common(a, b, METRIC) is None
+
+
+def test_weights_are_met_at_their_place_whatever_their_components_are_called() -> None:
+    """A component's name says its tower only where the model has several."""
+    whole = table(pipeline=LORA).with_columns(
+        pl.lit("text_encoder").alias("stack"),
+        ("TEXT_ENCODER_" + pl.col("component_name")).alias("component_name"),
+    )
+    unet = table(pipeline=dict.fromkeys(LORA, 100.0)).with_columns(pl.lit("unet").alias("stack"))
+    alone = table(encoder={place: 2 * value for place, value in LORA.items()})
+    alone = alone.with_columns(pl.lit("text_encoder").alias("stack"))
+    frame = pl.concat([whole, unet, alone])
+    document = readout(frame, ["pipeline", "encoder"], METRIC, [])
+    assert document["ratios"] == {"pipeline/encoder": 0.5, "encoder/pipeline": 2}
+    _, text = model_sentences(document["models"], METRIC, document["ratios"])
+    assert "2.00× that of pipeline over the weights that both have" in text
+
+
+def test_weights_of_one_place_are_told_apart_by_their_names() -> None:
+    places = {("dense", None): 1.0}
+    two = pl.concat(
+        [
+            table(a=places).with_columns(pl.lit(name).alias("component_name"))
+            for name in ("DENSE_1", "DENSE_2")
+        ]
+    ).with_columns(pl.Series(METRIC, [1.0, 3.0]))
+    other = two.with_columns(pl.lit("b").alias("model_id"), pl.Series(METRIC, [2.0, 6.0]))
+    assert ratio_of_common(other, two.reverse(), METRIC) == 2

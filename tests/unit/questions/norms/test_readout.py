@@ -11,9 +11,11 @@ from safetensors.numpy import load_file, save_file
 import tunescope
 from tunescope.measure.towers import Tower
 from tunescope.questions.norms.findings import place_findings
+from tunescope.questions.norms.measure import frame
 from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.sentences import model_sentences, shared_sentence
 from tunescope.questions.norms.sight import looked_at, nothing_in_others, nothing_stands_out
+from tunescope.questions.norms.summary import readout
 
 
 def adapter(folder: Path, seed: int, layers: int = 12, slope: float = 1.0) -> Path:
@@ -229,3 +231,21 @@ def test_models_without_a_finding_are_named_where_others_have_one() -> None:
     assert text.startswith("Nothing stands out in b and c. Too few layers or kinds of weight to tell of MLP")
     assert "a third of the layers 1.40× another" in text
     assert nothing_in_others(looked, ["a"], [led]) == nothing_in_others(looked, ["a", "b"], []) == ""
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind", "value", "why"),
+    [
+        (None, "w_0", 1.0, "no weight's name states a layer"),
+        (0, "self_attn.q_proj", 0.0, "no weight in a numbered layer changed"),
+        (0, "input_layernorm", 1.0, "in numbered layers only norms and biases changed"),
+        (0, "self_attn.q_proj", None, "no weight in a numbered layer has a number"),
+    ],
+)
+def test_why_no_layers_were_compared(layer: int | None, kind: str, value: float | None, why: str) -> None:
+    row = {
+        "model_id": "m", "stack": "model", "layer": layer, "module_type": kind, "component_name": "W",
+        "family": "other", "frobenius_norm": value,
+    }  # fmt: skip
+    looked = readout(frame([row]), ["m"], "frobenius_norm", [])["looked_at"]
+    assert nothing_stands_out(looked) == f"Nothing stands out; {why}, so layers were not compared."

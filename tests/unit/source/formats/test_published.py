@@ -116,3 +116,25 @@ def test_our_own_table_read_back_is_the_same_table_without_a_warning(tmp_path: P
     key = ["model_id", "stack", "layer", "module_type", "expert"]
     assert back.table.frame.select(key).equals(study.table.frame.select(key))
     assert [f.kind for f in back.findings if f.severity == "warning"] == []
+
+
+SCALES = HEADER.strip() + ",lora_rank,lora_alpha,effective_scale\n"
+
+
+@pytest.mark.parametrize("scale", ["alpha/r", "alpha/√r"])
+def test_norms_beside_themselves_times_the_scale_are_without_it(tmp_path: Path, scale: str) -> None:
+    s = {"alpha/r": 0.5, "alpha/√r": 1.0}[scale]
+    rows = "".join(f"a,{i},self_attn.q_proj,L{i}_Q,{i + 1},4,2,{(i + 1) * s}\n" for i in range(2))
+    study = measured_norms([written(tmp_path, SCALES + rows)], metric="frobenius_norm")
+    assert study.table.frame["unscaled_frobenius_norm"].to_list() == [1.0, 2.0]
+    assert study.readout["metric"] == "unscaled_frobenius_norm"
+
+
+@pytest.mark.parametrize("effective", ["0.5,1.5", "0.5,0.5", "0.5,"])
+def test_a_table_that_is_silent_on_the_scale_is_said_to_be(tmp_path: Path, effective: str) -> None:
+    rows = [f"a,{i},self_attn.q_proj,L{i}_Q,{i + 1},4,2,{s}\n" for i, s in enumerate(effective.split(","))]
+    study = measured_norms([written(tmp_path, SCALES + "".join(rows))], metric="frobenius_norm")
+    assert study.table.frame["unscaled_frobenius_norm"].null_count() == 2
+    text = study.question.words(study)
+    assert "the table does not say whether an adapter's scale is in them" in text
+    assert "scale included (of a the published table does not say whether it is)" in text
