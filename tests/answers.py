@@ -50,7 +50,7 @@ def what_is_untrained_or_broken(tables: Tables, page: PageText) -> None:
     norms = tables["norms"]
     still = (norms["unscaled_frobenius_norm"] == 0).any()
     broken = norms["status"].str.starts_with("non-finite").any()
-    assert ("Every weight that could move did." in page.text) is not still
+    assert ("‖ΔW‖_F is above 0 in all" in page.text) is not still
     assert ("Every value is finite." in page.text) is not broken
 
 

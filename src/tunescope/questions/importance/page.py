@@ -39,7 +39,7 @@ def content(study: Study) -> Content:
         panels=list(_panels(data, document)),
         checks=list(_checks(document["methods"])),
         sentences=[
-            *left_out(document["layers"]),
+            *left_out(document.get("layers") or ()),
             *(f"{m['method']}: {text}" for m in document["methods"] for text in m["where"]),
         ],
         caution=_CAUTION,

@@ -7,6 +7,7 @@ from functools import partial
 from tunescope.address import Address
 from tunescope.source.checkpoints import Saved, Weight, read_whole
 from tunescope.source.expert_weights import stretch
+from tunescope.source.tied import is_head
 
 Shape = tuple[int, ...]
 
@@ -22,9 +23,9 @@ def last_shape(address: Address, opened: Sequence[Saved]) -> Shape:
 
 
 def resized_since(opened: Sequence[Saved], start: Saved | None) -> dict[Address, int]:
-    """Tables outside of all layers that had another length at the start, with the length that they had."""
+    """Tables of tokens that had another length at the start, with the length that they had."""
     before = {} if start is None else start.weights
-    here = {a: last_shape(a, opened) for a in all_addresses(opened) if a in before and a.layer is None}
+    here = {a: last_shape(a, opened) for a in all_addresses(opened) if a in before and _has_vocabulary(a)}
     return {
         address: before[address].shape[0]
         for address, shape in here.items()
@@ -33,9 +34,15 @@ def resized_since(opened: Sequence[Saved], start: Saved | None) -> dict[Address,
 
 
 def is_resized(address: Address, opened: Sequence[Saved]) -> bool:
-    """Whether the checkpoints have a table outside of all layers in several lengths, and else alike."""
+    """Whether the checkpoints have a table of tokens in several lengths, and else alike."""
     shapes = [saved.weights[address].shape for saved in opened if address in saved.weights]
-    return address.layer is None and all(_is_longer_or_shorter(shapes[-1], shape) for shape in shapes)
+    return _has_vocabulary(address) and all(_is_longer_or_shorter(shapes[-1], shape) for shape in shapes)
+
+
+def _has_vocabulary(address: Address) -> bool:
+    """Whether a row of it belongs to a token: a classifier of more classes is another model."""
+    head = address.module_type.removesuffix(".weight").removesuffix(".bias")
+    return address.layer is None and (address.family == "embedding" or is_head(head))
 
 
 def _is_longer_or_shorter(a: Shape, b: Shape) -> bool:
@@ -50,7 +57,7 @@ def common_rows(opened: Sequence[Saved], start: Saved | None) -> tuple[list[Save
         held = [saved.weights[address] for saved in everywhere if address in saved.weights]
         shapes = {weight.shape for weight in held}
         unlike = len(shapes) > 1 and all(_is_longer_or_shorter(held[0].shape, shape) for shape in shapes)
-        if unlike and address.layer is None and all(weight.values is not None for weight in held):
+        if unlike and _has_vocabulary(address) and all(weight.values is not None for weight in held):
             rows[address] = min(shape[0] for shape in shapes)
     cut = [
         replace(saved, weights={a: _cut(w, rows.get(a)) for a, w in saved.weights.items()})
