@@ -191,7 +191,7 @@ def _origins(run: Mapping[str, Any]) -> str:
     """What Δ counts from; named of each factor where they differ."""
     places: dict[str, list[str]] = {}
     for factor, name in _FACTORS.items():
-        if known := run["origins"].get(factor):
+        if known := run.get("origins", {}).get(factor):
             text = " or ".join(words for origin, words in _ORIGINS.items() if origin in known)
             places.setdefault(text, []).append(name)
     several = len(places) > 1
