@@ -147,7 +147,7 @@ def importance(label: str, layers: int = 10) -> Study:
     ]
     document = {
         "schema_version": "1", "findings": [], "methods": methods, "model": label, "data": "code.jsonl",
-        "visible": visible_effects(frame), "layers": worth.to_dicts(),
+        "visible": visible_effects(frame), "layers": worth.drop("model_id").to_dicts(),
         "summary": {"data_hash": "0" * 64, "seed": 0, "parameters": layers * len(_MODULES), "sequences": 8,
                     "tokens": 512},
     }  # fmt: skip
