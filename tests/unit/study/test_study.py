@@ -158,6 +158,8 @@ def test_live_objects_are_told_by_their_type_and_a_notebook_shows_findings_and_a
 
 
 def test_saving_leaves_the_collector_of_garbage_as_it_was(study: Study, tmp_path: Path) -> None:
+    # What a command of another test has set aside may end at any time.
+    gc.unfreeze()
     found = gc.get_freeze_count(), gc.get_threshold()
     study.save(tmp_path / "s", figures=("svg",))
     assert (gc.get_freeze_count(), gc.get_threshold()) == found
