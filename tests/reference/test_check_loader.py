@@ -1,6 +1,7 @@
 """`check` on adapters and bases as PEFT and transformers save them, under a loader's names."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,21 +9,13 @@ import pytest
 
 import tunescope
 
+from .loader_models import picture_to_text, sizes
+
 peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
 
-SIZES: dict[str, Any] = {
-    "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2,
-}  # fmt: skip
-
-
-def picture_to_text() -> Any:
-    encoder = transformers.ViTModel(transformers.ViTConfig(**SIZES, image_size=8, patch_size=4))
-    decoder = transformers.BertLMHeadModel(
-        transformers.BertConfig(**SIZES, vocab_size=40, is_decoder=True, add_cross_attention=True)
-    )
-    return transformers.VisionEncoderDecoderModel(encoder=encoder, decoder=decoder)
+SIZES = sizes(layers=1)
 
 
 def switch() -> Any:
@@ -45,7 +38,7 @@ def hunyuan() -> Any:
 
 
 MODELS: dict[str, Callable[[], Any]] = {
-    "an encoder of pictures and a decoder whose head is its table": picture_to_text,
+    "an encoder of pictures and a decoder whose head is its table": partial(picture_to_text, layers=1),
     "experts called expert_0": switch,
     "shared experts called shared_mlp": hunyuan,
 }

@@ -1,6 +1,7 @@
 """Merges by PEFT into models whose files name, join or order weights otherwise than the loaded model."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +10,13 @@ from safetensors.numpy import load_file, save_file
 
 import tunescope
 
+from .loader_models import picture_to_text, sizes
+
 peft = pytest.importorskip("peft")
 transformers = pytest.importorskip("transformers")
 torch = pytest.importorskip("torch")
 
-SIZES: dict[str, Any] = {
-    "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
-}  # fmt: skip
-
-
-def picture_to_text() -> Any:
-    encoder = transformers.ViTModel(transformers.ViTConfig(**SIZES, image_size=8, patch_size=4))
-    decoder = transformers.BertLMHeadModel(
-        transformers.BertConfig(**SIZES, vocab_size=40, is_decoder=True, add_cross_attention=True)
-    )
-    return transformers.VisionEncoderDecoderModel(encoder=encoder, decoder=decoder)
+SIZES = sizes(layers=2)
 
 
 def kimi() -> Any:
@@ -48,7 +41,7 @@ def whisper() -> Any:
 
 
 MODELS: dict[str, Callable[[], Any]] = {
-    "an encoder of pictures and a decoder whose head is its table": picture_to_text,
+    "an encoder of pictures and a decoder whose head is its table": partial(picture_to_text, layers=2),
     "query, key and value in one tensor, rotated otherwise": kimi,
     "a gate beside query, key and value in one tensor": hrm,
     "a head under a name of its own that is the table": whisper,

@@ -100,11 +100,7 @@ def odd_words(data: bytes, change: Change) -> bytes:
 
 def odd_header(data: bytes, change: Change) -> bytes:
     """As `odd_values`, of a safetensors header whose length is stated rightly afterwards."""
-    length = int.from_bytes(data[:8], "little")
-    if length > len(data):
-        return bytewise(data, change)
-    header = odd_values(data[8 : 8 + length], change)
-    return len(header).to_bytes(8, "little") + header + data[8 + length :]
+    return safetensors_header(data, change, odd_values)
 
 
 def odd_columns(data: bytes, change: Change) -> bytes:

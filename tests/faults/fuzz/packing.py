@@ -13,18 +13,18 @@ import polars as pl
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from .mutations import HOSTILE, Change, bytewise, json_values, tokenwise
+from .mutations import HOSTILE, Apply, Change, bytewise, json_values, tokenwise
 
 # What the readers of zip and gzip raise for an archive that an earlier change damaged.
 _DAMAGE = (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
-def safetensors_header(data: bytes, change: Change) -> bytes:
+def safetensors_header(data: bytes, change: Change, damage: Apply = json_values) -> bytes:
     """A value of the header, whose length is stated rightly afterwards."""
     length = int.from_bytes(data[:8], "little")
     if length > len(data):
         return bytewise(data, change)
-    header = json_values(data[8 : 8 + length], change)
+    header = damage(data[8 : 8 + length], change)
     return len(header).to_bytes(8, "little") + header + data[8 + length :]
 
 

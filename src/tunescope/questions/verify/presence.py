@@ -1,6 +1,6 @@
 """Which adapters are in a model and which are not, as far as their coefficients tell, in words."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from tunescope.questions.verify.reading import NEAR, Reading
 from tunescope.study.finding import listed
@@ -36,9 +36,13 @@ def _is(read: tuple[float, float], value: float) -> bool:
 
 def expectations(readings: Sequence[Reading]) -> dict[str, float]:
     """The coefficient expected of every adapter or sum of which all modules expect the same."""
+    return _alike((reading.label, reading.expected) for reading in readings)
+
+
+def _alike(expected: Iterable[tuple[str, float]]) -> dict[str, float]:
     found: dict[str, set[float]] = {}
-    for reading in readings:
-        found.setdefault(reading.label, set()).add(reading.expected)
+    for label, value in expected:
+        found.setdefault(label, set()).add(value)
     return {label: values.pop() for label, values in found.items() if len(values) == 1}
 
 
@@ -67,12 +71,10 @@ def beside_another_change(coefficients: Coefficients, expected: Mapping[str, flo
 
 
 def expected_of(study: Study) -> dict[str, float]:
-    """The coefficient expected of every adapter or sum of which all modules expect the same."""
-    rows = study.table.frame.drop_nulls("expected").select("model_id", "expected").unique()
-    found: dict[str, set[float]] = {}
-    for label, value in rows.iter_rows():
-        found.setdefault(label, set()).add(value)
-    return {label: values.pop() for label, values in found.items() if len(values) == 1}
+    """As `expectations`, from a study's table."""
+    return _alike(
+        study.table.frame.drop_nulls("expected").select("model_id", "expected").unique().iter_rows()
+    )
 
 
 def heading(study: Study) -> str:
