@@ -9,6 +9,7 @@ import pytest
 from tunescope.documents import DocumentError, parse_json
 from tunescope.errors import BadInput, Missing
 from tunescope.source.files.documents import read_object
+from tunescope.yaml_text import parse_yaml
 
 
 @pytest.mark.parametrize(
@@ -64,3 +65,24 @@ def test_a_file_without_an_object_is_refused_with_its_name(tmp_path: Path, conte
 def test_a_file_that_is_not_there_is_missing(tmp_path: Path) -> None:
     with pytest.raises(Missing):
         read_object(tmp_path / "absent.json", "bad-json", "the file")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!!bool 2", "!!int ''", "!!int 0x", "!!float ''", "!!timestamp x", "!!timestamp 2026-13-40",
+        "2026-13-40", "? !!bool x\n: 1", "[" * 100_000, "a: [", "!!python/object/apply:os.getcwd []",
+        "!x 1", "&a [*a, *a]\n---\n1",
+    ],
+)  # fmt: skip
+def test_yaml_whose_values_are_not_as_tagged_is_named(text: str) -> None:
+    with pytest.raises(DocumentError):
+        parse_yaml(text)
+
+
+def test_yaml_refuses_floods_of_aliases_and_keys_given_twice() -> None:
+    assert parse_yaml("a: 1\na: 2\n2: x") == {"a": 2, 2: "x"}
+    with pytest.raises(DocumentError, match="a is given twice"):
+        parse_yaml("a: 1\na: 2", each_key_once=True)
+    with pytest.raises(DocumentError, match="more than 20 aliases"):
+        parse_yaml("a: &a [1]\nb: [" + "*a, " * 40 + "]")

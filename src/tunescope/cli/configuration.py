@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from tunescope.documents import DocumentError
 from tunescope.errors import Missing, UsageError
 from tunescope.words import nearest
+from tunescope.yaml_text import parse_yaml
 
 MAX_BYTES = 1 << 20
-MAX_ALIASES = 20
-# What both parsers raise for nesting without end, and for dates and numbers that are none.
+# What the parser of TOML raises for nesting without end, and for dates and numbers that are none.
 _UNUSABLE = (RecursionError, ValueError, OverflowError)
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -134,7 +135,7 @@ def _text(path: Path) -> str:
 
 
 def _toml(path: Path, text: str) -> Any:
-    # Deferred, as the next: few commands are given such a file.
+    # Deferred: few commands are given such a file.
     import tomllib
 
     try:
@@ -144,31 +145,7 @@ def _toml(path: Path, text: str) -> Any:
 
 
 def _yaml(path: Path, text: str) -> Any:
-    import yaml
-
-    class Strict(yaml.SafeLoader):
-        """Refuses keys given twice, and floods of aliases."""
-
-        aliases = 0
-
-        def compose_node(self, parent: Any, index: Any) -> Any:
-            if self.check_event(yaml.events.AliasEvent):
-                self.aliases += 1
-                if self.aliases > MAX_ALIASES:
-                    raise yaml.YAMLError(f"more than {MAX_ALIASES} aliases")
-            return super().compose_node(parent, index)
-
-        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-            seen: set[Any] = set()
-            for key, _ in node.value:
-                if not isinstance(key.value, str):
-                    raise yaml.YAMLError(f"line {key.start_mark.line + 1}: a name is no text")
-                if key.value in seen:
-                    raise yaml.YAMLError(f"line {key.start_mark.line + 1}: {key.value} is given twice")
-                seen.add(key.value)
-            return super().construct_mapping(node, deep)
-
     try:
-        return yaml.load(text, Strict)
-    except (yaml.YAMLError, *_UNUSABLE) as problem:
+        return parse_yaml(text, each_key_once=True)
+    except DocumentError as problem:
         raise UsageError("bad-config", "the configuration is not YAML", file=path, found=problem) from problem

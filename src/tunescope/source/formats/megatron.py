@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from math import isfinite
 from typing import Any
 
+from tunescope.documents import DocumentError
 from tunescope.errors import BadInput
 from tunescope.source.formats.litgpt import Stated, settings_beside
 from tunescope.source.weights import Weights
+from tunescope.yaml_text import parse_yaml
 
 NAME = "run_config.yaml"
+# A dump of shared objects holds an alias for each; two of its numbers are read, so none is followed far.
+_MAX_ALIASES = 10_000
 
 
 def stated(weights: Weights) -> Stated | None:
@@ -42,12 +46,9 @@ def stated(weights: Weights) -> Stated | None:
 
 
 def _peft(text: bytes) -> Mapping[str, Any]:
-    # Deferred: few adapters have such a file.
-    import yaml
-
     try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        document = parse_yaml(text, max_aliases=_MAX_ALIASES)
+    except DocumentError:
         # What is no plain YAML states nothing; that the scale is unknown is said then.
         return {}
     found = document.get("peft") if isinstance(document, dict) else None
