@@ -286,7 +286,12 @@ def _late_difference(study: Study, a: str, b: str) -> Figure:
 
 
 def _pictured(metric: str) -> list[tuple[str, str]]:
-    """The metrics that get a map: the one that was asked for, and the usual two."""
-    usual = [("frobenius_norm_normalized", "normalized"), ("frobenius_norm", "raw")]
-    # Where no source says its scale, the unscaled twins are drawn under the usual names.
-    return usual if metric.removeprefix("unscaled_") in dict(usual) else [(metric, metric), *usual]
+    """The metrics that get a map, with the names of their pictures: the one asked for, then the usual two.
+
+    Norms without the scale are asked for, or all that is known where no source says its scale: both maps are
+    of them, under the usual names.
+    """
+    known = "unscaled_" if metric.startswith("unscaled_") else ""
+    names = {f"{known}frobenius_norm_normalized": "normalized", f"{known}frobenius_norm": "raw"}
+    first = {metric: names.get(metric, metric)}
+    return list((first | names).items())

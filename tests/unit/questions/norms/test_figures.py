@@ -1,5 +1,6 @@
 """Figures draw on given axes, name their colour bar, and survive hostile labels."""
 
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -7,12 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 from matplotlib.figure import Figure
+from safetensors.numpy import save_file
 
+import tunescope
 from tunescope.errors import UsageError
 from tunescope.picture.grid import heatmap
 from tunescope.picture.profiles import far_apart, profile
 from tunescope.picture.style import figure_of, save
 from tunescope.picture.views import Grid, Line, Profile
+from tunescope.questions.norms.page import content
 from tunescope.questions.norms.question import QUESTION
 from tunescope.study.study import Study
 from tunescope.table import Table
@@ -120,3 +124,40 @@ def test_profiles_label_whole_layers_and_plain_numbers() -> None:
     far = profile(Profile("mlp", lines, "size"))
     figure_of(far).canvas.draw()
     assert "100" in [t.get_text() for t in far.get_yticklabels()]
+
+
+def adapter(folder: Path, rng: np.random.Generator) -> list[np.ndarray]:
+    """Five layers of rank 2 with a scale of 4; the products BA."""
+    tensors, products = {}, []
+    for layer in range(5):
+        B, A = (rng.normal(size=shape).astype(np.float32) for shape in ((4, 2), (2, 6)))
+        stem = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+        tensors |= {f"{stem}.lora_A.weight": A, f"{stem}.lora_B.weight": B}
+        products.append(B.astype(np.float64) @ A)
+    folder.mkdir()
+    save_file(tensors, folder / "adapter_model.safetensors")
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 8, "target_modules": ["q_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
+    return products
+
+
+@pytest.mark.parametrize("suffix", ["", "_normalized"])
+@pytest.mark.parametrize("known", ["", "unscaled_"])
+def test_every_picture_is_of_the_metric_that_was_asked_for(tmp_path: Path, known: str, suffix: str) -> None:
+    rng = np.random.default_rng(0)
+    products = {label: adapter(tmp_path / label, rng) for label in "ab"}
+    metric = f"{known}frobenius_norm{suffix}"
+    study = tunescope.norms(tmp_path / "a", tmp_path / "b", metric=metric)
+    name = f"{'‖BA‖_F' if known else '‖ΔW‖_F'}{' / √d_out' * bool(suffix)}"
+    captions = study.figures()
+    drawn = "raw" if not suffix else "normalized"
+    assert next(iter(captions)) == f"norm_heatmaps_{drawn}"
+    for figure in (f"norm_heatmaps_{drawn}", f"norm_heatmap_a_{drawn}", "layer_profiles", "top_components",
+                   "difference_b_minus_a"):  # fmt: skip
+        assert f"{name} " in captions[figure], figure
+    scale = (1.0 if known else 4.0) / (2.0 if suffix else 1.0)
+    expected = [scale * np.linalg.norm(product) for product in products["b"]]
+    ax = Figure().add_subplot()
+    study.figure(f"norm_heatmap_b_{drawn}", ax=ax)
+    np.testing.assert_allclose(ax.images[0].get_array()[:, 0], expected, rtol=1e-6)
+    assert content(study).panels[0].measures[0].column == metric
