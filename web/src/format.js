@@ -53,3 +53,10 @@ export function exact(value) {
 }
 
 export const count = (value, one, many = `${one}s`) => `${value.toLocaleString("en-US")} ${value === 1 ? one : many}`;
+
+// What a name stands for; a meaning that begins with the name does not repeat it, one that is no more says nothing.
+export function defined(label, own) {
+  const plain = (text) => text.replace(/\s/g, "").toLowerCase();
+  if (!own || plain(own.replace(/ \[[^\]]*\]$/, "")) === plain(label)) return "";
+  return plain(own).startsWith(plain(label)) ? `${own[0].toUpperCase()}${own.slice(1)}.` : `${label}: ${own}.`;
+}

@@ -5,7 +5,7 @@ import { parts } from "./cells.js";
 import { modelColour } from "./colour.js";
 import { differences } from "./difference.js";
 import { choice, el, named, short } from "./dom.js";
-import { number } from "./format.js";
+import { defined, number } from "./format.js";
 import { arranged, counted, kindPlace, names, standings, valuesOf } from "./grid.js";
 import { Heat, INKS } from "./heat.js";
 import { SvgInk, svg, textWidth } from "./ink.js";
@@ -255,8 +255,7 @@ export class Maps {
     const { panel, frame, measure } = this;
     const said = panel.select.map((key) => [this.selected(key), panel.explained[this.selected(key)]]).filter(([, text]) => text);
     const own = meaning(frame, measure.column).replace(/ \[at most [^\]]*\]$/, "");
-    const plain = (text) => text.replace(/ \[[^\]]*\]$/, "").replace(/\s/g, "");
-    return [...(own && plain(own) !== plain(measure.label) ? [`${measure.label}: ${own}.`] : []), ...said.map(([key, text]) => `${key}: ${text}`)].join(" ");
+    return [defined(measure.label, own), ...said.map(([key, text]) => `${key}: ${text}`)].filter(Boolean).join(" ");
   }
 
   comparison() {

@@ -21,7 +21,7 @@ from tunescope.questions.importance.orders import (
     upper_spearman,
 )
 from tunescope.questions.importance.reliability import reliability
-from tunescope.questions.importance.views import size_spearman
+from tunescope.questions.importance.views import said, size_spearman
 from tunescope.statistics.groups import parts_differ, smooth_p
 from tunescope.statistics.multiplicity import holm
 from tunescope.statistics.neighbours import cuts
@@ -81,7 +81,7 @@ def _depth(part: pl.DataFrame, method: str, model_id: str, methods: int) -> Iter
     span = [layers[int(i)] for i, chosen in zip(kept, inside, strict=True) if chosen]
     text = (
         f"The {name} layers, {span[0]} to {span[-1]}, score {lead:.1f} times as much as the others by "
-        f"{method}, tensor for tensor."
+        f"{said(method)}, tensor for tensor."
     )
     evidence = {
         "method": method,
@@ -107,9 +107,11 @@ def _norms(part: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
     if uniform:
         worst = max(variation[name] for name in uniform)
         each = " or less" if len(uniform) > 1 else ""
+        differ = "differ" if len(uniform) > 1 else "differs"
         text = (
-            f"The scores of {named(uniform)} differ little between the {part['layer'].n_unique()} layers by "
-            f"{method}: their standard deviation is {worst:.0%} of the mean{each}."
+            f"By {said(method)}, {named(uniform)} {differ} little between "
+            f"the {part['layer'].n_unique()} layers: the scores' standard deviation is {worst:.0%} of their "
+            f"mean{each}."
         )
         evidence = {
             "method": method,
@@ -146,8 +148,8 @@ def _disagreement(
     gaps = ranks(whole) - ranks(sums)
     more, less = layers[int(np.argmax(gaps))], layers[int(np.argmin(gaps))]
     text = (
-        f"Leaving out whole layers orders them otherwise than their sums of {method} do (Spearman {rho:.2f} "
-        f"over {len(sums)} layers): layer {more} is missed more than its sum says, layer {less} less."
+        f"Leaving out whole layers orders them otherwise than their sums of {said(method)} do (Spearman "
+        f"{rho:.2f} over {len(sums)} layers): layer {more} is missed more than its sum says, {less} less."
     )
     evidence = {
         "method": method,
@@ -176,7 +178,7 @@ def _size(frame: pl.DataFrame, method: str, model_id: str) -> Iterator[Finding]:
     top = _among_top(cells["score"].to_numpy(), cells["numel"].cast(pl.Float64).to_numpy())
     rest = "" if top is None else f", {top:.2f} among the quarter that scores most"
     text = (
-        f"The map of {method} mostly shows tensor size (Spearman {rho:.2f} with the number of weights"
+        f"By {said(method)}, the map mostly shows tensor size (Spearman {rho:.2f} with the number of weights"
         f"{rest}): compare layers within a column, not columns."
     )
     evidence = {
@@ -228,8 +230,8 @@ def _between(frame: pl.DataFrame, methods: Sequence[str], model_id: str) -> Iter
         if min(bounds) >= DISAGREE or min(rho, least) >= WORTH:
             continue
         text = (
-            f"{a} and {b} order the tensors differently: Spearman {rho:.2f} over all {len(x)}, {least:.2f} "
-            f"among the quarter that matters most by {of}."
+            f"{said(a)} and {said(b)} order the tensors differently: Spearman {rho:.2f} over all {len(x)}, "
+            f"{least:.2f} among the quarter that matters most by {of}."
         )
         evidence = {
             "statistic": "Spearman of two methods",

@@ -21,9 +21,10 @@ ORDERS = ("score", "network")
 DECADES = 4
 
 MEANING = {
-    "taylor": "Σ|g·w|, mean over sequences: how strongly the loss of a text pulls at the weights, each pull "
-    "counted whatever its direction. It grows with the number of weights.",
-    "curvature": "½Σw²F with the true Fisher information: by how many nats the prediction moves when every "
+    "taylor": "Σ|g·w| over weights w and the gradient g of a text's loss, mean over sequences: how strongly "
+    "the loss pulls at the weights, each pull counted whatever its direction. It grows with the number of "
+    "weights.",
+    "curvature": "½Σw²F with the true Fisher information F: by how many nats the prediction moves when every "
     "weight of the tensor is jittered relative to its size. It predicts damage.",
     "fisher": "ΣF, the true Fisher information: how sharply the prediction depends on the weights, not on "
     "their size.",
@@ -32,12 +33,31 @@ MEANING = {
     "ablation": "Increase of the loss when the tensor is set to zero.",
     "noise": "Measured movement of the prediction under relative noise on the tensor, per unit variance.",
 }
+# What a sentence says of a method where it names it, for a reader who meets it there.
+FORMULAS = {
+    "taylor": "Σ|gradient·weight|",
+    "curvature": "½Σ weight²·Fisher",
+    "fisher": "Σ Fisher",
+    "magnitude": "Σ|weight|",
+    "wanda": "Σ|weight|·‖input‖",
+    "ablation": "loss with the tensor at zero",
+    "noise": "what noise on the tensor moves",
+}
 _SCALE_LABELS = {
     "linear": "score ÷ largest score",
     "log": "score ÷ largest score, logarithmic",
     "rank": "rank of the score ÷ number of cells",
     "column": "score ÷ largest score of the column",
 }
+
+
+def said(method: str) -> str:
+    """The method with its formula, which few readers know by its name.
+
+    >>> said("taylor")
+    'taylor (Σ|gradient·weight|)'
+    """
+    return f"{method} ({FORMULAS[method]})" if method in FORMULAS else method
 
 
 @dataclass(frozen=True, eq=False)

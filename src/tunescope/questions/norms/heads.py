@@ -27,7 +27,11 @@ HEADS: Schema = {
     "component_name": Column(pl.String, "short name of layer and module"),
     "head_kind": Column(pl.String, "query or key_value"),
     "head": Column(pl.Int64, "number of the head, from 0"),
-    "frobenius_norm": Column(pl.Float64, "‖ΔW‖_F of the head's rows (of o: columns)", "unit of the weights"),
+    "frobenius_norm": Column(
+        pl.Float64,
+        "‖ΔW‖_F, the root of the sum of squares, of the head's rows (of o: columns)",
+        "unit of the weights",
+    ),
     "frobenius_norm_normalized": Column(pl.Float64, "that over √(rows of the block)", "unit of the weights"),
 }
 # Which heads a component's blocks are, and whether they are columns.

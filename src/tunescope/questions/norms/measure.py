@@ -36,9 +36,12 @@ SCHEMA: Schema = {
     "scale": Column(pl.Float64, "s in ΔW = s·BA; null where the source does not say it"),
     "d_out": Column(pl.Int64, "outputs of the weight"),
     "d_in": Column(pl.Int64, "inputs of the weight"),
-    "frobenius_norm": Column(pl.Float64, "‖ΔW‖_F, scale included", _NORM),
+    "frobenius_norm": Column(pl.Float64, "‖ΔW‖_F, the root of the sum of squares, scale included", _NORM),
     "frobenius_norm_normalized": Column(
-        pl.Float64, "‖ΔW‖_F/√d_out, d_out the weight's outputs, of a table of embeddings its width", _NORM
+        pl.Float64,
+        "‖ΔW‖_F/√d_out: the root of ΔW's sum of squares for each of d_out outputs, of a table of embeddings "
+        "its width",
+        _NORM,
     ),
     "unscaled_frobenius_norm": Column(pl.Float64, "‖BA‖_F, scale not applied", _NORM),
     "unscaled_frobenius_norm_normalized": Column(pl.Float64, "‖BA‖_F/√d_out, scale not applied", _NORM),

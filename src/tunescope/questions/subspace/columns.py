@@ -85,8 +85,12 @@ SUMMARY: Schema = {
     "dimensions_shared": Column(pl.Int64, "the larger of both sides' counts", "directions"),
     **_shared("input"),
     **_shared("output"),
-    "excess_input": Column(pl.Float64, "(φ − chance)/(1 − chance), input side", "at most 1"),
-    "excess_output": Column(pl.Float64, "(φ − chance)/(1 − chance), output side", "at most 1"),
+    "excess_input": Column(
+        pl.Float64, "(φ − chance)/(1 − chance), input side: 0 by chance, 1 for equal spans", "at most 1"
+    ),
+    "excess_output": Column(
+        pl.Float64, "(φ − chance)/(1 − chance), output side: 0 by chance, 1 for equal spans", "at most 1"
+    ),
     "excess_leading": Column(
         pl.Float64,
         "excess of φ(k, k) of the leading directions in common, output (else input) side",

@@ -29,7 +29,9 @@ SCHEMA: Schema = {
     "abs_mean": Column(pl.Float64, "mean of |Δ|", _WEIGHTS),
     "abs_variance": Column(pl.Float64, "population variance of |Δ|", "square of it"),
     "numel": Column(pl.Int64, "entries of the matrix"),
-    "delta_frobenius_norm": Column(pl.Float64, "‖ΔW‖_F, scale included", _WEIGHTS),
+    "delta_frobenius_norm": Column(
+        pl.Float64, "‖ΔW‖_F, the root of the sum of squares, scale included", _WEIGHTS
+    ),
     "cosine_to_previous": Column(pl.Float64, "cosine of ΔW with the previous checkpoint's", "[-1, 1]"),
     "cosine_to_last": Column(pl.Float64, "cosine of ΔW with the last checkpoint's", "[-1, 1]"),
     "changed_fraction": Column(
