@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from tunescope.address.naming import TOWERS
+from tunescope.address.naming import DENOISER, TOWERS
 from tunescope.address.place import Address
-from tunescope.address.spelling import OUTSIDE_BLOCKS, canonical
-from tunescope.address.unet import PLACE, unet_address, unrolled
+from tunescope.address.spelling import IMAGE_BLOCKS, OUTSIDE_BLOCKS, canonical
+from tunescope.address.unet import LEVEL, PLACE, level_address, unet_address, unrolled
 
 _STACKS = tuple((tower.stack, re.compile(tower.path)) for tower in TOWERS)
 # Lists outside the blocks that have numbers of their own; a single module of that name is no such list.
@@ -50,6 +50,8 @@ def parse(name: str) -> Address:
         return replace(
             unet_address(place, "unet" if stack == "model" else stack), blocks=name[: place.start(1)]
         )
+    if found := LEVEL.match(name):
+        return level_address(found)
     path, expert = name, None
     if "expert" in name and (found := _expert(name)):
         expert = int(found["number"])
@@ -84,7 +86,7 @@ def parse_all(names: Iterable[str]) -> list[Address]:
 
     Lists of blocks that one stack would mix are stacks of their own.
     """
-    return _lists_apart(unrolled([parse(name) for name in names]))
+    return _lists_apart(unrolled(_in_company([parse(name) for name in names])))
 
 
 def distinct_addresses(addresses: Sequence[Address]) -> list[Address]:
@@ -98,7 +100,7 @@ def distinct_addresses(addresses: Sequence[Address]) -> list[Address]:
     ['model', 'model_2', 'model_2']
     """
     seen: Counter[Address] = Counter()
-    addresses = _lists_apart(unrolled(addresses))
+    addresses = _lists_apart(unrolled(_in_company(addresses)))
     taken, out = set(addresses), []
     for address in addresses:
         seen[address] += 1
@@ -108,6 +110,16 @@ def distinct_addresses(addresses: Sequence[Address]) -> list[Address]:
         taken.add(new)
         out.append(new)
     return out
+
+
+def _in_company(addresses: Sequence[Address]) -> Sequence[Address]:
+    """The same, where words that other models share are an image model's own beside its blocks."""
+    if not any(address.blocks and IMAGE_BLOCKS.search(address.blocks) for address in addresses):
+        return addresses
+    return [
+        parse(f"{DENOISER[0]}{a.module_type}") if a.layer is None and a.stack == "model" else a
+        for a in addresses
+    ]
 
 
 def _lists_apart(addresses: Sequence[Address]) -> list[Address]:

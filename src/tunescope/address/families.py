@@ -39,12 +39,12 @@ _RULES: tuple[tuple[str, str, str], ...] = (
         "ATTN_V",
     ),
     (
-        r"\b(qkv_proj|query_key_value|c_attn|qkv|to_qkv|linear_qkv|Wqkv|wqkv|W_pack|in_proj_weight|attn\.in_proj)$",
+        r"\b(qkv_proj|query_key_value|c_attn|qkv|to_qkv|linear_qkv|Wqkv|wqkv|W_pack|in_proj_weight|attn\.in_proj|att_proj)$",
         "attention",
         "ATTN_QKV",
     ),
     (
-        r"\b(o_proj|to_out(\.0)?|out_lin|attention\.output\.dense|SelfAttention\.o|attention\.dense|"
+        r"\b(o_proj|to_out(\.0)?|out_lin|attn_out|attention\.projection_layer|attention\.output\.dense|SelfAttention\.o|attention\.dense|"
         r"self_attention\.(dense|linear_proj|out_layer)|attention\.wo|attention\.out_proj|"
         r"(?:self_)?attn\.(o|Wo|c_proj|proj|out_proj|output_proj|dense))$",
         "attention",
@@ -74,6 +74,8 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     (r"att(n|ention)\.(gate_proj|gate)$", "attention", "ATTN_GATE"),
     (r"att(n|ention)\.(up_proj|down_proj|gate_up_proj)$", "attention", ""),
     (r"\b(gate_up_proj|gate_and_up_proj)$", "mlp", "MLP_GATE_UP"),
+    # OLMo's and Molmo's, whose up projection comes first.
+    (r"(^|\.)ff_proj$", "mlp", "MLP_UP_GATE"),
     (r"\b(gate_proj|w1|wi_0)$", "mlp", "MLP_GATE"),
     (
         r"\b(up_proj|w3|wi_1|wi|c_fc|intermediate\.dense|dense_h_to_4h|fc1|lin1|fc_in|net\.0\.proj|"
@@ -83,13 +85,13 @@ _RULES: tuple[tuple[str, str, str], ...] = (
     ),
     (
         r"\b(down_proj|w2|mlp\.c_proj|dense_4h_to_h|fc2|lin2|fc_out|output\.dense|DenseReluDense\.wo|net\.2|"
-        r"linear_fc2|(mlp|ffn|feed_forward)\.(2|out_layer|layer2))$",
+        r"linear_fc2|(^|mlp\.)ff_out|(mlp|ffn|feed_forward)\.(2|out_layer|layer2))$",
         "mlp",
         "MLP_DOWN",
     ),
-    (r"(^|\.)(lm_head|embed_out)$", "embedding", "LM_HEAD"),
+    (r"(^|\.)(lm_head|embed_out|transformer\.ff_out)$", "embedding", "LM_HEAD"),
     (
-        r"(^|\.)(embed_tokens|wte|word_embeddings|tok_embeddings|embed_in|shared|token_embedding)$",
+        r"(^|\.)(embed_tokens|wte|wte\.embedding|word_embeddings|tok_embeddings|embed_in|shared|token_embedding)$",
         "embedding",
         "EMBED",
     ),

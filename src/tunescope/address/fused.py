@@ -12,6 +12,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "XATTN_QKV": ("XATTN_Q", "XATTN_K", "XATTN_V"),
     "XATTN_KV": ("XATTN_K", "XATTN_V"),
     "MLP_GATE_UP": ("MLP_GATE", "MLP_UP"),
+    "MLP_UP_GATE": ("MLP_UP", "MLP_GATE"),
     # The first projection of a single block [black-forest-labs/flux: src/flux/modules/layers.py].
     "LINEAR1": ("ATTN_Q", "ATTN_K", "ATTN_V", "MLP_UP"),
 }

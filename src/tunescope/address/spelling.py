@@ -9,8 +9,10 @@ from tunescope.address.naming import (
     DENOISER,
     DOTTED_PREFIXES,
     FLAT_PREFIXES,
+    OPEN_CLIP,
     OUTSIDE,
     RENAMES,
+    SHARED_WORDS,
     TRAINED_AS,
     UNET_PARTS,
 )
@@ -29,12 +31,16 @@ _OF_IMAGES = re.compile(rf"^(?:{_IS_BLOCKS})$")
 _RENAMES = tuple((re.compile(rf"(?:{r.blocks})"), re.compile(r.spelled), r.name) for r in RENAMES)
 _TRAINED_AS = tuple((re.compile(prefix.spelled), prefix.means) for prefix in TRAINED_AS)
 _OUTSIDE = re.compile("|".join(f"(?P<r{i}>{r.spelled})" for i, r in enumerate(OUTSIDE)))
+_ENCODERS = tuple((re.compile(prefix.spelled), prefix.means) for prefix in DOTTED_PREFIXES)
+_OPEN_CLIP = re.compile(rf"(?<=\.layers\.)(\d+)\.({'|'.join(map(re.escape, OPEN_CLIP))})(?=\.|$)")
+_SHARED = re.compile(SHARED_WORDS)
+IMAGE_BLOCKS = re.compile("|".join(b.end for b in BLOCKS))
 OUTSIDE_BLOCKS = frozenset(rule.name for rule in OUTSIDE)
 # What stands in front of modules outside blocks.
 _MODEL = (*DENOISER, "transformer.")
 # Nothing else can be a name of these tables; most names of language models are none.
 _WORTH_A_LOOK = re.compile(
-    rf"{_IS_BLOCKS}|blocks\.\d|diffusion_model\.|^unet\.|^control_model\.|_blocks?\.\d|^text_encoders\.|^lora_|^lycoris_|"
+    rf"{_IS_BLOCKS}|blocks\.\d|diffusion_model\.|^unet\.|^control_model\.|_blocks?\.\d|^text_encoders\.|^conditioner\.|^cond_stage_model\.|^lora_|^lycoris_|"
     # Names of image models in lists that language models call alike.
     r"^(?:transformer\.)?layers\.\d+\.(?:attn\.to_|feed_forward\.linear_|norm1\.linear|attention\.(?:qkv|out)$)"
 )
@@ -78,9 +84,10 @@ def canonical(name: str) -> str:
         return outside
     if not _WORTH_A_LOOK.search(name):
         return name
-    for prefix in DOTTED_PREFIXES:
-        if name.startswith(prefix.spelled):
-            return prefix.means + name[len(prefix.spelled) :]
+    for pattern, means in _ENCODERS:
+        if found := pattern.match(name):
+            path = means + name[found.end() :]
+            return _OPEN_CLIP.sub(lambda of: f"{of[1]}.{OPEN_CLIP[of[2]]}", path)
     if name.startswith("unet."):
         return diffusers_block(name)
     if name.startswith(CONTROLNET):
@@ -96,6 +103,8 @@ def canonical(name: str) -> str:
 def _outside_blocks(name: str) -> str | None:
     """The one name of an image model's module outside all blocks; `None` for any other."""
     bare = next((name[len(p) :] for p in _MODEL if name.startswith(p)), name)
+    if _SHARED.fullmatch(bare) and not name.startswith(DENOISER):
+        return None
     if found := _OUTSIDE.fullmatch(bare):
         return OUTSIDE[int(str(found.lastgroup)[1:])].name
     return bare if bare in OUTSIDE_BLOCKS else None

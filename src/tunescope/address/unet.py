@@ -26,10 +26,21 @@ _OUTSIDE = {
     **{f"input_hint_block.{2 * k + 2}": f"controlnet_cond_embedding.blocks.{k}" for k in range(6)},
     "input_hint_block.14": "controlnet_cond_embedding.conv_out",
 }  # fmt: skip
+# [diffusers: loaders/single_file_utils.py, convert_stable_cascade_unet_single_file_to_diffusers].
+_CASCADE = {
+    "attention.attn.in_proj_weight": "attention.to_qkv", "attention.attn.in_proj": "attention.to_qkv",
+    "attention.attn.out_proj": "attention.to_out.0",
+    **{f"attention.attn.to_{side}": f"attention.to_{side}" for side in "qkv"},
+}  # fmt: skip
 _ZERO = re.compile(r"zero_convs\.(\d{1,4})\.0")
 NESTED = ("unet", "controlnet")
 PLACE = re.compile(
-    r"(?:^|\.)(down_blocks|up_blocks|mid_block)(?:\.(\d{1,4}))?\.(attentions|resnets|downsamplers|upsamplers)\.(\d{1,4})\.(.+)$"
+    r"(?:^|\.)(down_blocks|up_blocks|mid_block)(?:\.(\d{1,4}))?\."
+    r"(attentions|resnets|downsamplers|upsamplers|motion_modules|temp_attentions|temp_convs)\.(\d{1,4})\.(.+)$"
+)
+# Stable Cascade numbers all that lies in a level [diffusers: models/unets/unet_stable_cascade.py].
+LEVEL = re.compile(
+    r"^(?:.+\.)?(?P<list>(?P<side>down|up)_blocks\.(?P<level>\d))\.(?P<number>\d{1,4})\.(?P<rest>.+)$"
 )
 _INNER = re.compile(r"^(.*\btransformer_blocks)\.(\d{1,4})\.(.+)$")
 
@@ -49,7 +60,7 @@ def diffusers_block(path: str) -> str:
     if part == "middle_block":
         kind, index = (("resnets", 0), ("attentions", 0), ("resnets", 1))[min(number, 2)]
         rest = path.split(".", 3)[3] if path.count(".") > 2 else ""
-        return f"{model}.mid_block.{kind}.{index}.{_RESNET_PARTS.get(rest, rest)}".rstrip(".")
+        return f"{model}.mid_block.{kind}.{index}.{_part(kind, rest)}".rstrip(".")
     if part == "input_blocks" and number == 0:
         return f"{model}.conv_in"
     inner, rest = int(found["inner"] or 0), found["rest"] or ""
@@ -59,7 +70,20 @@ def diffusers_block(path: str) -> str:
         sampler = "downsamplers" if side == "down_blocks" else "upsamplers"
         return f"{model}.{side}.{block}.{sampler}.0.conv"
     kind = "attentions" if inner else "resnets"
-    return f"{model}.{side}.{block}.{kind}.{place}.{_RESNET_PARTS.get(rest, rest)}".rstrip(".")
+    return f"{model}.{side}.{block}.{kind}.{place}.{_part(kind, rest)}".rstrip(".")
+
+
+def _part(kind: str, rest: str) -> str:
+    """What diffusers calls a module of a place, over time as well [scripts/convert_svd_to_diffusers.py]."""
+    over_time, _, inner = rest.rpartition("time_stack.")
+    if kind == "resnets":
+        part = _RESNET_PARTS.get(inner, inner)
+        return f"temporal_res_block.{part}" if rest.startswith("time_stack.") else part
+    if rest.startswith("time_stack.") and not over_time:
+        return f"temporal_transformer_blocks.{inner}"
+    return {"time_pos_embed.0": "time_pos_embed.linear_1", "time_pos_embed.2": "time_pos_embed.linear_2"}.get(
+        rest, rest
+    )
 
 
 def unet_address(found: re.Match[str], stack: str) -> Address:
@@ -71,6 +95,13 @@ def unet_address(found: re.Match[str], stack: str) -> Address:
     # The middle block has two residual blocks at one place; everywhere else the place tells them apart.
     detail = f"{j}.{rest}" if part == "mid_block" and j else rest
     return Address(stack, layer, f"{kind}.{detail}")
+
+
+def level_address(found: re.Match[str]) -> Address:
+    """The address of a place in a level of Stable Cascade: every level is a stack with numbers of its own."""
+    stack = f"{found['side']}_blocks_{found['level']}"
+    part = _CASCADE.get(found["rest"], found["rest"])
+    return Address(stack, int(found["number"]), part, blocks=found["list"])
 
 
 def unrolled(addresses: Sequence[Address], step: int = 1) -> list[Address]:

@@ -7,13 +7,14 @@ of diffusers.
 """
 
 from tunescope.address.naming.in_blocks import RENAMES
-from tunescope.address.naming.outside import OUTSIDE
+from tunescope.address.naming.outside import OUTSIDE, SHARED_WORDS
 from tunescope.address.naming.prefixes import (
     BLOCKS,
     CONTROLNET,
     DENOISER,
     DOTTED_PREFIXES,
     FLAT_PREFIXES,
+    OPEN_CLIP,
     TRAINED_AS,
     UNET_PARTS,
 )
@@ -22,6 +23,7 @@ from tunescope.address.naming.towers import TOWERS
 from tunescope.address.naming.words import COMPOUNDS
 
 __all__ = [
-    "BLOCKS", "COMPOUNDS", "CONTROLNET", "DENOISER", "DOTTED_PREFIXES", "FLAT_PREFIXES", "OUTSIDE", "RENAMES",
-    "TOWERS", "TRAINED_AS", "UNET_PARTS", "Blocks", "Prefix", "Rename", "Tower",
+    "BLOCKS", "COMPOUNDS", "CONTROLNET", "DENOISER", "DOTTED_PREFIXES", "FLAT_PREFIXES", "OPEN_CLIP",
+    "OUTSIDE", "RENAMES", "SHARED_WORDS", "TOWERS", "TRAINED_AS", "UNET_PARTS",
+    "Blocks", "Prefix", "Rename", "Tower",
 ]  # fmt: skip

@@ -15,6 +15,9 @@ _EMBEDDED = (
 _TIMESTEP = ("emb.timestep_embedder.linear_1", "emb.timestep_embedder.linear_2")
 _HALVES = (("linear_1", "in_layer"), ("linear_2", "out_layer"))
 
+# Words that other models have for other modules: they mean what is below behind a denoiser's prefix, or in a
+# file that holds an image model's blocks.
+SHARED_WORDS = r"first|last\.linear|head\.head|final_linear|patch_embed\.proj"
 # A regular expression for a whole path, without what names the denoiser, and its one name. Of models that
 # share a name for one of them, each has one spelling of the pair.
 OUTSIDE: tuple[Rename, ...] = (

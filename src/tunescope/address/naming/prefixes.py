@@ -22,7 +22,8 @@ FLAT_PREFIXES = (
 CONTROLNET = "control_model."
 DENOISER = ("model.diffusion_model.", "diffusion_model.")
 # Checkpoints of a trainer keep the denoiser as `net`, a word that other models have in front of other
-# modules; Cosmos 1 names a block twice. A regular expression, and what it stands for.
+# modules; Cosmos 1 names a block twice, AnimateDiff numbers the attentions of a motion module, and
+# projectors the modules of a sequence. A regular expression, and what it stands for.
 TRAINED_AS = (
     Prefix(
         r"^net\.(?=blocks\.\d+\.(?:self_attn|cross_attn|mlp\.layer\d|adaln_modulation_)|blocks\.block\d+\."
@@ -30,13 +31,44 @@ TRAINED_AS = (
         "diffusion_model.",
         of.NET,
     ),
+    Prefix(r"^pipe\.dit\.", "diffusion_model.", "modelscope/DiffSynth-Studio: diffsynth/trainers/utils.py"),
+    Prefix(r"^pipe\.(?=unet\.|text_encoder)", "", "modelscope/DiffSynth-Studio: diffsynth/trainers/utils.py"),
     Prefix(r"(?<=\bblocks\.)block(?=\d+\.blocks\.\d)", "", of.COSMOS_1),
+    Prefix(r"(?<=\bmotion_modules\.\d\.)temporal_transformer\.", "", of.ANIMATEDIFF),
+    Prefix(r"(?<=\btransformer_blocks\.\d\.)attention_blocks\.0(?=\.)", "attn1", of.ANIMATEDIFF),
+    Prefix(r"(?<=\btransformer_blocks\.\d\.)attention_blocks\.1(?=\.)", "attn2", of.ANIMATEDIFF),
+    Prefix(r"(?<=\bresnets\.\d\.)spatial_res_block\.", "", of.SVD),
+    Prefix(
+        r"^(?:model\.)?(?:mlp1\.1|mm_projector\.0)(?=\.bias$|$)",
+        "multi_modal_projector.linear_1",
+        f"{of.INTERNVL}; {of.LLAVA}",
+    ),
+    Prefix(
+        r"^(?:model\.)?(?:mlp1\.3|mm_projector\.2)(?=\.bias$|$)",
+        "multi_modal_projector.linear_2",
+        f"{of.INTERNVL}; {of.LLAVA}",
+    ),
+    Prefix(r"^prior\.(?=(?:down|up)_blocks\.\d\.\d)", "", of.CASCADE),
 )
+_CLIP = "text_model.encoder.layers."
+# Text encoders as ComfyUI and the single files of Stable Diffusion call them. Regular expressions.
 DOTTED_PREFIXES = (
-    Prefix("text_encoders.clip_l.transformer.", "text_encoder.", of.COMFY),
-    Prefix("text_encoders.clip_g.transformer.", "text_encoder_2.", of.COMFY),
-    Prefix("text_encoders.t5xxl.transformer.", "text_encoder_3.", of.COMFY),
+    Prefix(r"text_encoders\.clip_g\.transformer\.", "text_encoder_2.", of.COMFY),
+    Prefix(r"text_encoders\.\w+\.(?:transformer|model)\.", "text_encoder.", of.COMFY),
+    Prefix(r"(?:conditioner\.embedders\.0|cond_stage_model)\.transformer\.", "text_encoder.", of.SD),
+    Prefix(
+        r"conditioner\.embedders\.[01]\.model\.transformer\.resblocks\.",
+        f"text_encoder_2.{_CLIP}",
+        of.OPEN_CLIP,
+    ),
+    Prefix(r"cond_stage_model\.model\.transformer\.resblocks\.", f"text_encoder.{_CLIP}", of.OPEN_CLIP),
 )
+# Modules of open_clip's blocks, and what transformers' CLIP calls them.
+OPEN_CLIP = {
+    "attn.in_proj_weight": "self_attn.in_proj_weight", "attn.in_proj_bias": "self_attn.in_proj_bias",
+    "attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2",
+    "ln_1": "layer_norm1", "ln_2": "layer_norm2",
+}  # fmt: skip
 # The first words of a UNet's names; behind a denoiser's prefix all else is a transformer.
 UNET_PARTS = (
     "down_blocks up_blocks mid_block input_blocks middle_block output_blocks conv_in conv_out conv_norm_out "

@@ -39,5 +39,7 @@ COMPOUNDS = (
     "linear1_kv linear1_q fuser_blocks face_adapter face_encoder motion_encoder pose_patch_embedding "
     "adaln_modulation to_q_t to_k_t to_v_t to_out_t ff_t shared_experts video_embeddings_connector "
     "audio_embeddings_connector transformer_1d_blocks ref_image_refiner layerwise_blocks text_fusion "
-    "time_mod_proj to_gate "
+    "time_mod_proj to_gate motion_modules temporal_transformer attention_blocks temp_attentions temp_convs "
+    "temporal_transformer_blocks spatial_res_block temporal_res_block time_pos_embed time_stack "
+    "transformer_in ff_in kv_mapper clip_txt_mapper clip_txt_pooled_mapper clip_img_mapper clip_mapper "
 )

@@ -201,12 +201,12 @@ class _Linear(nn.Module):
 
     def __init__(self, weights):
         super().__init__()
-        self.slope = nn.Parameter(torch.tensor(weights[0], dtype=torch.float64))
-        self.shift = nn.Parameter(torch.tensor(weights[1], dtype=torch.float64))
+        self.first = nn.Parameter(torch.tensor(weights[0], dtype=torch.float64))
+        self.second = nn.Parameter(torch.tensor(weights[1], dtype=torch.float64))
 
     def forward(self, input_ids, attention_mask):
         x = input_ids.double()
-        wanted = x * self.slope[0] + x.square() * self.slope[1] + self.shift[0]
+        wanted = x * self.first[0] + x.square() * self.first[1] + self.second[0]
         return torch.stack([wanted, torch.full_like(wanted, 900.0)], dim=-1)
 
 
@@ -221,8 +221,8 @@ def test_verification_is_exact_for_a_linear_loss():
         assert row["measured"] == pytest.approx(row["attribution"], rel=1e-12)
         assert row["measured_stderr"] == pytest.approx(row["attribution_stderr"], rel=1e-9, abs=1e-12)
     # Positions 0 and 1 of both sequences predict: x is 1, 2, 2, 0.
-    assert values(table)["SLOPE"] == pytest.approx(-(0.5 * 5 - 0.25 * 9) / 4, rel=1e-12)
-    assert values(table)["SHIFT"] == pytest.approx(-1.5, rel=1e-12)
+    assert values(table)["FIRST"] == pytest.approx(-(0.5 * 5 - 0.25 * 9) / 4, rel=1e-12)
+    assert values(table)["SECOND"] == pytest.approx(-1.5, rel=1e-12)
 
 
 def test_nested_sets_are_taken_until_cells_and_sum_have_settled():
