@@ -15,7 +15,7 @@ import numpy as np
 from tunescope.delta import Array, Picked
 from tunescope.source.expert_weights import stretch
 from tunescope.source.files.tensors import LazyTensor
-from tunescope.source.loader_names import Loading, loadings
+from tunescope.source.loader_names import Loading, cut_rows, loadings
 from tunescope.source.whole import WholeModel
 
 # Rotary embeddings by pairs of neighbours in the file and by halves once loaded [core_model_loading.py:
@@ -25,8 +25,8 @@ _ROTARY = {
     "mistral_large4": "vision_config",
 }  # fmt: skip
 _TURNED = ("q_proj", "k_proj")
-# Parts that alternate in the file [core_model_loading.py: Interleave], or are of unequal sizes.
-_NOT_CUT = ("w13", "att_proj")
+# Parts that alternate in the file [core_model_loading.py: Interleave].
+_NOT_CUT = ("w13",)
 
 
 def as_loaded(model: WholeModel, config: Mapping[str, Any]) -> tuple[WholeModel, dict[str, str]]:
@@ -56,10 +56,11 @@ def _made(
     """What the loader makes of one tensor, or the tensor itself under its new name."""
     parts = len(loading.names)
     rows = tensor.shape[0] if tensor.shape else 0
-    cut = loading.how == "cut" and len(tensor.shape) in (1, 2) and rows % parts == 0
-    if cut and not any(word in loading.renamed for word in _NOT_CUT):
-        shape = (rows // parts, *tensor.shape[1:])
-        made = [stretch(tensor, i * math.prod(shape), shape) for i in range(parts)]
+    cut = cut_rows(loading, rows, config) if loading.how == "cut" and len(tensor.shape) in (1, 2) else None
+    if cut is not None and not any(word in loading.renamed for word in _NOT_CUT):
+        starts = [sum(cut[:i]) * math.prod(tensor.shape[1:]) for i in range(parts)]
+        shapes = [(count, *tensor.shape[1:]) for count in cut]
+        made = [stretch(tensor, start, shape) for start, shape in zip(starts, shapes, strict=True)]
     elif loading.how == "move" and parts == 1 and _is_rotary(loading.names[0], config):
         made = [tensor]
     else:

@@ -16,6 +16,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 # Parts of models that are made of two: an encoder without a head, a decoder with one.
 _TOWERS = (("encoder", "bare"), ("decoder", "types"))
 
+# Projections that the loader cuts by the sizes of its layers [core_model_loading.py: Split]: where the config
+# counts their heads.
+_BY_HEADS = {"att_proj": "text_config"}
+
 
 class _Rule(NamedTuple):
     """One rule: `scope` is the submodule whose names it sees, none for the whole model with `prefix`."""
@@ -64,10 +68,34 @@ def loaded_names(
     found: dict[str, tuple[int, ...]] = {}
     for name, loading in loadings(shapes, config, towers=towers).items():
         shape, called = shapes[name], loading.names
-        for each in called:
-            part = shape if len(called) == 1 else (shape[0] // len(called), *shape[1:])
+        height = shape[0] if shape else 0
+        rows = cut_rows(loading, height, config) or (height // len(called),) * len(called)
+        for each, count in zip(called, rows, strict=True):
+            part = shape if len(called) == 1 else (count, *shape[1:])
             found[each] = _joined(found[each], part) if each in found else part
     return found
+
+
+def cut_rows(loading: Loading, rows: int, config: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """How many of a tensor's rows each of its `names` has; none where the config does not tell.
+
+    >>> heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    >>> fused = Loading("0.self_attn.att_proj.weight", ("q", "k", "v"), "cut")
+    >>> cut_rows(fused, 64, {"text_config": heads})
+    (32, 16, 16)
+    """
+    parts = len(loading.names)
+    place = next((of for word, of in _BY_HEADS.items() if f".{word}." in loading.renamed), None)
+    if place is None:
+        return (rows // parts,) * parts if rows % parts == 0 else None
+    inner = config.get(place)
+    told = inner if isinstance(inner, Mapping) else config
+    found = [told.get(key) for key in ("num_attention_heads", "num_key_value_heads", "head_dim")]
+    counts = [number for number in found if isinstance(number, int)]
+    if parts != 3 or len(counts) != 3:
+        return None
+    query, key = counts[0] * counts[2], counts[1] * counts[2]
+    return (query, key, key) if query + 2 * key == rows else None
 
 
 def _joined(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from tunescope.source.as_loaded import as_loaded
 from tunescope.source.files.container import lazy
+from tunescope.source.loader_names import loaded_names
 from tunescope.source.whole import WholeModel
 
 KIMI = {
@@ -38,6 +39,31 @@ def test_a_fused_projection_is_cut_and_its_rotary_rows_are_put_by_halves() -> No
     np.testing.assert_array_equal(read["v_proj"], W[16:])
     part = next(t for name, t in found.tensors.items() if ".q_proj." in name)
     np.testing.assert_array_equal(part.part(2, 8), W[:8][order].ravel()[2:8])
+
+
+MOLMO = {
+    "model_type": "molmo2",
+    "architectures": ["Molmo2ForConditionalGeneration"],
+    "text_config": {"num_attention_heads": 3, "num_key_value_heads": 1, "head_dim": 2},
+}
+UNEVEN = "model.transformer.blocks.1.self_attn.att_proj.weight"
+
+
+def test_a_fused_projection_of_fewer_key_heads_is_cut_by_the_heads_of_the_config() -> None:
+    W = np.arange(10 * 4, dtype=np.float32).reshape(10, 4)
+    found, whole = as_loaded(model(MOLMO, **{UNEVEN: W}), MOLMO)
+    assert set(whole.values()) == {UNEVEN}
+    names = [f"model.language_model.layers.1.self_attn.{side}_proj.weight" for side in "qkv"]
+    for name, part in zip(names, np.split(W, [6, 8]), strict=True):
+        np.testing.assert_array_equal(found.tensors[name].read(), part)
+    shapes = loaded_names({UNEVEN: W.shape}, MOLMO)
+    assert shapes == {name: found.tensors[name].shape for name in names}
+
+
+def test_heads_that_do_not_add_up_cut_nothing() -> None:
+    found, whole = as_loaded(model(MOLMO, **{UNEVEN: np.ones((12, 4), np.float32)}), MOLMO)
+    assert [tensor.shape for tensor in found.tensors.values()] == [(12, 4)]
+    assert set(whole.values()) <= {UNEVEN}
 
 
 def test_where_no_config_tells_the_heads_a_fused_projection_stays_whole() -> None:
