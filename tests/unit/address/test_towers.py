@@ -91,6 +91,8 @@ MODELS: dict[str, dict[str, int]] = {
         "text_fusion.refiner_blocks": 2,
     },
     "Krea 2, its own names": {"blocks": 3, "txtfusion.layerwise_blocks": 2, "txtfusion.refiner_blocks": 2},
+    "Chroma Radiance": {"double_blocks": 3, "single_blocks": 4, "nerf_blocks": 2},
+    "Z-Image Omni": {"layers": 3, "noise_refiner": 2, "context_refiner": 2, "siglip_refiner": 2},
     "BridgeTower": {"cross_modal_image_layers": 2, "cross_modal_text_layers": 2},
     "HRM": {"model.L_module.layers": 2, "model.H_module.layers": 2},
     "DeepSeek-VL hybrid": {

@@ -80,8 +80,10 @@ RENAMES = (
     Rename("individual_token_refiner.blocks", r"mlp\.(2|fc2)", "ff.net.2", of.HUNYUAN),
     Rename("distilled_guidance_layer.layers", r"in_layer", "linear_1", of.CHROMA),
     Rename("distilled_guidance_layer.layers", r"out_layer", "linear_2", of.CHROMA),
-    Rename("noise_refiner|context_refiner", r"attention\.qkv", "attention.to_qkv", of.Z_IMAGE),
-    Rename("noise_refiner|context_refiner", r"attention\.out", "attention.to_out.0", of.Z_IMAGE),
+    Rename("noise_refiner|context_refiner|siglip_refiner", r"attention\.qkv", "attention.to_qkv", of.Z_IMAGE),
+    Rename(
+        "noise_refiner|context_refiner|siglip_refiner", r"attention\.out", "attention.to_out.0", of.Z_IMAGE
+    ),
     Rename("diffusers.layers", r"attention\.qkv", "attention.to_qkv", of.Z_IMAGE),
     Rename("diffusers.layers", r"attention\.out", "attention.to_out.0", of.Z_IMAGE),
     *renames(

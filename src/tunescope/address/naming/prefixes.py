@@ -88,6 +88,7 @@ BLOCKS = (
     Blocks("joint_transformer_blocks", "model", "huggingface/diffusers: auraflow_transformer_2d.py"),
     Blocks("noise_refiner", "noise_refiner", of.Z_IMAGE),
     Blocks("context_refiner", "context_refiner", of.Z_IMAGE),
+    Blocks("siglip_refiner", "siglip_refiner", of.Z_IMAGE),
     Blocks("ref_image_refiner", "ref_image_refiner", "huggingface/diffusers: transformer_omnigen2.py"),
     Blocks("individual_token_refiner.blocks", "token_refiner", of.HUNYUAN),
     Blocks(
@@ -96,6 +97,7 @@ BLOCKS = (
     Blocks(
         "distilled_guidance_layer.layers", "guidance", "lodestone-rock/Chroma: src/models/chroma/model.py"
     ),
+    Blocks("nerf_blocks", "nerf_blocks", "comfyanonymous/ComfyUI: comfy/ldm/chroma_radiance"),
     Blocks("vace_blocks", "vace_blocks", "ali-vilab/VACE: vace/models/wan/wan_vace.py"),
     Blocks("face_adapter.fuser_blocks", "face_adapter", of.WAN_ANIMATE),
     Blocks("face_adapter", "face_adapter", of.WAN_ANIMATE_DIFFUSERS),

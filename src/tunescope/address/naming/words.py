@@ -42,4 +42,5 @@ COMPOUNDS = (
     "time_mod_proj to_gate motion_modules temporal_transformer attention_blocks temp_attentions temp_convs "
     "temporal_transformer_blocks spatial_res_block temporal_res_block time_pos_embed time_stack "
     "transformer_in ff_in kv_mapper clip_txt_mapper clip_txt_pooled_mapper clip_img_mapper clip_mapper "
+    "nerf_blocks nerf_image_embedder nerf_final_layer_conv param_generator siglip_refiner siglip_embedder "
 )
