@@ -50,7 +50,7 @@ def parse(name: str) -> Address:
         return replace(
             unet_address(place, "unet" if stack == "model" else stack), blocks=name[: place.start(1)]
         )
-    if found := LEVEL.match(name):
+    if "_blocks." in name and (found := LEVEL.search(name)):
         return level_address(found)
     path, expert = name, None
     if "expert" in name and (found := _expert(name)):
@@ -114,7 +114,7 @@ def distinct_addresses(addresses: Sequence[Address]) -> list[Address]:
 
 def _in_company(addresses: Sequence[Address]) -> Sequence[Address]:
     """The same, where words that other models share are an image model's own beside its blocks."""
-    if not any(address.blocks and IMAGE_BLOCKS.search(address.blocks) for address in addresses):
+    if not any(IMAGE_BLOCKS.search(blocks) for blocks in {address.blocks for address in addresses}):
         return addresses
     return [
         parse(f"{DENOISER[0]}{a.module_type}") if a.layer is None and a.stack == "model" else a

@@ -30,6 +30,7 @@ _BLOCKS = re.compile(
 _OF_IMAGES = re.compile(rf"^(?:{_IS_BLOCKS})$")
 _RENAMES = tuple((re.compile(rf"(?:{r.blocks})"), re.compile(r.spelled), r.name) for r in RENAMES)
 _TRAINED_AS = tuple((re.compile(prefix.spelled), prefix.means) for prefix in TRAINED_AS)
+_ANY_TRAINED_AS = re.compile("|".join(prefix.spelled for prefix in TRAINED_AS))
 _OUTSIDE = re.compile("|".join(f"(?P<r{i}>{r.spelled})" for i, r in enumerate(OUTSIDE)))
 _ENCODERS = tuple((re.compile(prefix.spelled), prefix.means) for prefix in DOTTED_PREFIXES)
 _OPEN_CLIP = re.compile(rf"(?<=\.layers\.)(\d+)\.({'|'.join(map(re.escape, OPEN_CLIP))})(?=\.|$)")
@@ -78,8 +79,9 @@ def canonical(name: str) -> str:
     >>> canonical("model.layers.3.self_attn.q_proj")
     'model.layers.3.self_attn.q_proj'
     """
-    for pattern, means in _TRAINED_AS:
-        name = pattern.sub(means, name)
+    if _ANY_TRAINED_AS.search(name):
+        for pattern, means in _TRAINED_AS:
+            name = pattern.sub(means, name)
     if (outside := _outside_blocks(name)) is not None:
         return outside
     if not _WORTH_A_LOOK.search(name):
