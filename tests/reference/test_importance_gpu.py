@@ -3,20 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from transformers import CohereConfig, CohereForCausalLM, GPTNeoXConfig, GPTNeoXForCausalLM
-from transformers.models.qwen3 import modeling_qwen3
 
-from tunescope.lm import rotary
-from tunescope.lm.batches import checked
-from tunescope.lm.forward import Forward
 from tunescope.lm.loss import IGNORED, blocked_losses
-from tunescope.lm.parameters import parameters_of
-from tunescope.questions.importance.blocks import blocks_of
-from tunescope.questions.importance.bypass import Bypass
 from tunescope.questions.importance.graphs import LONGEST, Graphs, padded_length
 from tunescope.questions.importance.measurement import Options, measure
 from tunescope.questions.importance.reduction import places, reduce_blocked, reduce_into
-from tunescope.questions.importance.setting import Setting
 
 from .importance_models import llama, mixtral, qwen3, sequences, side_by_side
 
@@ -74,60 +65,6 @@ def test_a_label_outside_the_vocabulary_has_no_loss():
     found = fused_losses(torch.zeros(2, 5).cuda(), torch.tensor([5, 4]).cuda(), IGNORED, torch.float32)
     assert found[0].isnan()
     assert found[1].item() == pytest.approx(np.log(5))
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize(("heads", "keys", "size", "tables"), [(4, 2, 16, 1), (5, 2, 24, 3), (32, 8, 128, 1)])
-def test_fused_rotations_are_those_of_the_models_to_the_bit(dtype, heads, keys, size, tables):
-    """Odd numbers of heads, sizes that are no power of two, one table for all rows or one for each."""
-    q, k = (torch.randn(3, 7, n, size, device="cuda", dtype=dtype).transpose(1, 2) for n in (heads, keys))
-    cos, sin = torch.randn(2, tables, 7, size, device="cuda", dtype=dtype)
-    found = rotary.rotaries(qwen3(dtype).to("cuda"), q.device)
-    assert list(found) == [modeling_qwen3.__name__]
-    with rotary.fused(found):
-        mine = modeling_qwen3.apply_rotary_pos_emb(q, k, cos, sin)
-        if tables == 1:
-            expanded = (table.expand(3, 7, size) for table in (cos, sin))
-            assert torch.equal(modeling_qwen3.apply_rotary_pos_emb(q, k, *expanded)[0], mine[0])
-    for one, other in zip(mine, modeling_qwen3.apply_rotary_pos_emb(q, k, cos, sin), strict=True):
-        assert torch.equal(one, other)
-        assert one.stride() == other.stride()
-
-
-def test_rotations_of_other_forms_are_left_alone():
-    """Pairs beside each other (Cohere) and halves of a head (GPT-NeoX) are not what the kernel does."""
-    shape = {"vocab_size": 23, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}
-    cohere = CohereForCausalLM(CohereConfig(**shape, num_attention_heads=4, pad_token_id=0)).to("cuda")
-    neox = GPTNeoXForCausalLM(GPTNeoXConfig(**shape, num_attention_heads=4)).to("cuda", torch.bfloat16)
-    ids = torch.arange(9, device="cuda")[None]
-    assert rotary.rotaries(cohere, ids.device) == {}
-    with torch.no_grad():
-        own = neox(ids).logits
-        with rotary.fused(rotary.rotaries(neox, ids.device)):
-            assert torch.equal(neox(ids).logits, own)
-
-
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_fused_norms_are_as_far_from_float64_as_the_blocks_own(dtype):
-    """Layer Importance in one batch and by one hook after another: neither is nearer to the truth."""
-    data = sequences([40] * 8)
-
-    def rises(model, **plain):
-        parameters = parameters_of(model)
-        scorer = Bypass(Setting(Forward(model, True), parameters, 0), blocks_of(model, parameters))
-        with torch.no_grad():
-            samples = [sample for batch in checked(data) for sample in scorer(batch)]
-        assert scorer.growing is not None
-        assert len(scorer.growing.norms) == (0 if plain else 13)
-        return np.stack([sample.values for sample in samples])
-
-    truth = measure(qwen3().to("cuda"), data, Options(methods=("magnitude",))).moments("bypass").mean
-    fused = rises(qwen3(dtype).to("cuda")).mean(0).ravel()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tunescope.lm.rms_norms.rms_norms", lambda _model: {})
-        own = rises(qwen3(dtype).to("cuda"), plain=True).mean(0).ravel()
-    limit = 4 * torch.finfo(dtype).eps * np.abs(truth).max()
-    assert np.abs(fused - truth).max() <= 2 * np.abs(own - truth).max() + limit
 
 
 @pytest.mark.parametrize("family", [qwen3, llama])

@@ -35,9 +35,9 @@ class Batch:
         return {"input_ids": self.input_ids, "attention_mask": self.mask, **self.extra}
 
     def on(self, device: torch.device | str) -> "Batch":
-        """The same batch on a device."""
-        extra = {name: value.to(device) for name, value in self.extra.items()}
-        ids, mask, labels = (tensor.to(device) for tensor in (self.input_ids, self.mask, self.labels))
+        """The same batch on a device; a GPU takes it once it comes to it, and the host does not wait."""
+        extra = {name: _moved(value, device) for name, value in self.extra.items()}
+        ids, mask, labels = (_moved(tensor, device) for tensor in (self.input_ids, self.mask, self.labels))
         return Batch(self.index, self.first, ids, mask, labels, extra)
 
     def sequences(self) -> Iterator["Batch"]:
@@ -55,6 +55,12 @@ class Batch:
         extra = {name: cut(value) for name, value in self.extra.items()}
         ids, mask, labels = (cut(tensor) for tensor in (self.input_ids, self.mask, self.labels))
         return Batch(self.index, self.first + row, ids, mask, labels, extra)
+
+
+def _moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+    if tensor.device.type == "cpu" and torch.device(device).type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def checked(batches: Iterable[Mapping[str, Any]], vocabulary: int | None = None) -> Iterator[Batch]:

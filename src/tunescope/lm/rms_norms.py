@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 
 import torch
@@ -11,6 +12,10 @@ from torch.nn import functional
 # Under what names modules keep the ε that is added to the mean square.
 _EPSILONS = ("variance_epsilon", "eps", "epsilon")
 _ROWS = 4
+# Up to this width torch leaves most threads idle: its kernel gives every row a block of its own.
+_SHORT = 512
+
+Norm = Callable[[Tensor, Tensor, float], Tensor]
 
 
 def rms_norms(model: nn.Module) -> dict[nn.Module, float]:
@@ -48,19 +53,39 @@ def _is_one(module: Any, epsilon: float) -> bool:
 @contextmanager
 def fused(norms: dict[nn.Module, float]) -> Iterator[None]:
     """The modules of `rms_norms` with their arithmetic in one kernel, without a gradient's need of more."""
+    short = _short_norm()
     with ExitStack() as stack:
         for module, epsilon in norms.items():
             stack.callback(vars(module).pop, "forward", None)
-            vars(module)["forward"] = _fused(module, epsilon)
+            vars(module)["forward"] = _fused(module, epsilon, short)
         yield
 
 
-def _fused(module: Any, epsilon: float) -> Callable[[Tensor], Tensor]:
+@cache
+def _short_norm() -> Norm | None:
+    try:
+        # Deferred: triton comes with CUDA builds of torch only.
+        from tunescope.lm.triton_norm import normed
+    except ImportError:
+        return None
+    return normed
+
+
+def _fused(module: Any, epsilon: float, short: Norm | None) -> Callable[[Tensor], Tensor]:
     own: Callable[[Tensor], Tensor] = module.forward
 
     def forward(rows: Tensor) -> Tensor:
-        if rows.dtype != module.weight.dtype:
+        weight: Tensor = module.weight
+        if rows.dtype != weight.dtype:
             return own(rows)
-        return functional.rms_norm(rows, module.weight.shape, module.weight, epsilon)
+        if short is not None and _is_short(rows, weight):
+            return short(rows, weight, epsilon)
+        return functional.rms_norm(rows, weight.shape, weight, epsilon)
 
     return forward
+
+
+def _is_short(rows: Tensor, weight: Tensor) -> bool:
+    """Whether the kernel for short rows takes these: 16 bits on a GPU, without gaps or a gradient."""
+    small = rows.is_cuda and rows.element_size() == 2 and rows.shape[-1] == len(weight) <= _SHORT
+    return small and rows.is_contiguous() and weight.is_contiguous() and not torch.is_grad_enabled()

@@ -43,8 +43,9 @@ def fused_losses(logits: Tensor, target: Tensor, ignored: int, wide: torch.dtype
     losses = torch.empty(len(target), dtype=wide, device=logits.device)
     if losses.numel():
         kind = tl.float64 if wide == torch.float64 else tl.float32
-        _losses[(len(target),)](
-            logits, target.contiguous(), losses, logits.stride(0), logits.shape[1], ignored,
-            BLOCK=_BLOCK, WIDE=kind, num_warps=8,
-        )  # fmt: skip
+        with torch.cuda.device(logits.device):
+            _losses[(len(target),)](
+                logits, target.contiguous(), losses, logits.stride(0), logits.shape[1], ignored,
+                BLOCK=_BLOCK, WIDE=kind, num_warps=8,
+            )  # fmt: skip
     return losses

@@ -43,8 +43,10 @@ def rotated(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     batch, heads, places, size = x.shape
     out = torch.empty_like(x)
     table_step = 0 if len(cos) == 1 else cos.stride(0)
-    _rotated[(batch, places)](
-        x, cos, sin, out, x.stride(0), x.stride(1), x.stride(2), table_step, heads, size // 2,
-        HEADS=triton.next_power_of_2(heads), HALF=triton.next_power_of_2(size // 2), enable_fp_fusion=False,
-    )  # fmt: skip
+    with torch.cuda.device(x.device):
+        _rotated[(batch, places)](
+            x, cos, sin, out, x.stride(0), x.stride(1), x.stride(2), table_step, heads, size // 2,
+            HEADS=triton.next_power_of_2(heads), HALF=triton.next_power_of_2(size // 2),
+            enable_fp_fusion=False,
+        )  # fmt: skip
     return out

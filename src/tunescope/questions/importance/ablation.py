@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from tunescope.lm.batches import Batch
+from tunescope.lm.masks import ahead
 from tunescope.lm.parameters import Parameters, Row, Scored
-from tunescope.questions.importance.setting import Samples, Setting
+from tunescope.questions.importance.setting import Samples, Setting, taken
 
 # Tensors of one block whose zeroing has the same effect: the branch they all lead through is gone. Holds
 # without biases, for norms that multiply by their weight, in blocks built like Llama's.
@@ -94,7 +95,7 @@ class Loss:
         counts = self.setting.scored_tokens(batch)
         kept = [row for row, count in enumerate(counts) if count]
         if kept:
-            with torch.no_grad():
-                losses = self.setting.losses(batch)[kept].double().cpu().numpy()
+            with torch.no_grad(), ahead(self.setting.model, batch, self.setting.device) as there:
+                losses = taken(self.setting.losses(there), kept).double()
             numbers = [batch.first + row for row in kept]
             yield Samples("loss", numbers, [float(counts[row]) for row in kept], losses[:, None])

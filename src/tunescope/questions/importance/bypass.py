@@ -12,7 +12,7 @@ from tunescope.lm.batches import Batch
 from tunescope.questions.importance.blocks import Block, bypassed
 from tunescope.questions.importance.growing import Growing, NotAChain
 from tunescope.questions.importance.passes import rounding
-from tunescope.questions.importance.setting import Samples, Setting
+from tunescope.questions.importance.setting import Samples, Setting, taken
 
 # What a model may raise whose blocks cannot take several streams at once; that it was this and not the data
 # shows when the blocks are left out one by one.
@@ -37,9 +37,9 @@ class Bypass:
             return
         with torch.no_grad():
             before, without = self._losses(batch)
-            rises = without[:, kept].double() - before[kept].double()
+            rises = taken(without, kept).double() - taken(before, kept).double()
         numbers = [batch.first + row for row in kept]
-        yield Samples("bypass", numbers, [1.0] * len(kept), rises.T.cpu().numpy())
+        yield Samples("bypass", numbers, [1.0] * len(kept), rises.T)
 
     def notices(self) -> list[Notice]:
         """That it took the long way, where it did."""
@@ -80,9 +80,8 @@ class Bypass:
         except _REFUSALS:
             return None
         # What the model never calls is missed by no loss.
-        whole = before.repeat(len(self.blocks), 1)
-        whole[[self.blocks.index(block) for block in growing.chain]] = without
-        return before, whole
+        of = dict(zip(growing.chain, without, strict=True))
+        return before, torch.stack([of.get(block, before) for block in self.blocks])
 
     def _agree(self, one: Tensor, other: Tensor) -> bool:
         """Whether losses agree within the rounding of the model, NaN (nothing scored) for NaN.

@@ -1,8 +1,5 @@
 """The scored pass of one sequence as CUDA graphs, one pair for each length that sequences are padded to."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -12,6 +9,7 @@ from torch.nn import functional
 from tunescope.errors import Notice
 from tunescope.lm.batches import Batch
 from tunescope.lm.loss import IGNORED, mean_loss, predicts_next_token, sampled_targets, token_losses
+from tunescope.lm.masks import Unmasked, no_masks
 from tunescope.lm.texts import limits_of
 from tunescope.questions.importance.passes import PassSums, launched, rounding
 from tunescope.questions.importance.reducer import GradientReducer
@@ -152,11 +150,11 @@ class _Recording:
         self.labelled: Tensor | None = None
         self.sampled: Tensor | None = None
         self.first, self.second = torch.cuda.CUDAGraph(), torch.cuda.CUDAGraph()
-        with _no_masks():
+        with no_masks():
             self._record(graphs)
 
     def _record(self, graphs: Graphs) -> None:
-        batch = _Unmasked(0, 0, self.ids, torch.ones_like(self.ids), self.target)
+        batch = Unmasked(0, 0, self.ids, torch.ones_like(self.ids), self.target)
         with torch.cuda.graph(self.first, pool=graphs.pool):
             logits = self.setting.logits(batch)
             if graphs.labelled:
@@ -188,46 +186,3 @@ class _Recording:
 
 def _copy(tensor: Tensor | None) -> Tensor | None:
     return None if tensor is None else tensor.clone()
-
-
-class _Unmasked(Batch):
-    """A batch without padding to mask: what is behind its tokens is seen by none of them."""
-
-    def inputs(self) -> dict[str, Tensor]:
-        """The ids alone."""
-        return {"input_ids": self.input_ids}
-
-    def on(self, device: torch.device | str) -> "Batch":
-        """Itself: a graph reads the place where it was recorded."""
-        del device
-        return self
-
-
-# How transformers' masks ask whether positions and padding can be read, and what they read of positions.
-_QUESTIONS = {"is_tracing": False, "find_packed_sequence_indices": None}
-
-
-@contextmanager
-def _no_masks() -> Iterator[None]:
-    """With the attention that a launched pass has: causal by a flag, without a mask.
-
-    While a graph is recorded transformers cannot look whether positions or padding ask for a mask, and makes
-    one to be sure, with which attention takes three times as long. Ours is one sequence without padding.
-    """
-    masks: Any = sys.modules.get("transformers.masking_utils")
-    before = {name: getattr(masks, name) for name in _QUESTIONS if hasattr(masks, name)}
-    try:
-        for name in before:
-            setattr(masks, name, _answer(_QUESTIONS[name]))
-        yield
-    finally:
-        for name, question in before.items():
-            setattr(masks, name, question)
-
-
-def _answer(value: object) -> Any:
-    def answer(*inputs: object) -> object:
-        del inputs
-        return value
-
-    return answer

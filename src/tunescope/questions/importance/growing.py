@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tunescope.lm import rms_norms, rotary
+from tunescope.lm import gates, rms_norms, rotary
 from tunescope.lm.batches import Batch
 from tunescope.lm.loss import sequence_losses, token_losses
+from tunescope.lm.masks import ahead
 from tunescope.questions.importance.blocks import Block
 from tunescope.questions.importance.setting import Setting
 
@@ -35,7 +36,8 @@ class Growing:
     block that is left out adds a copy of its input to its output. L blocks cost (L + 1)/2 passes through the
     blocks, and L + 1 through the head. A block takes as many streams at a time as `budget` bytes allow, and
     where all streams would not fit they go down in groups, each from where its first block is. On a GPU RMS
-    norms and rotary embeddings are one kernel each, the norms equal to the blocks' own within rounding.
+    norms, gates and rotary embeddings are one kernel each (the norms' results differ by rounding),
+    and nothing is read on the host before the losses are, so that all work is launched ahead.
     """
 
     def __init__(self, setting: Setting, chain: Sequence[Block], budget: int | None = None) -> None:
@@ -43,6 +45,7 @@ class Growing:
         kind = "cuda" if setting.device.type == "cuda" else "cpu"
         self.budget = BUDGET[kind] if budget is None else budget
         self.norms = rms_norms.rms_norms(setting.model) if kind == "cuda" else {}
+        self.gates = gates.gates(setting.model) if kind == "cuda" else []
         self.rotaries = rotary.rotaries(setting.model, setting.device) if kind == "cuda" else {}
 
     def losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -50,8 +53,13 @@ class Growing:
 
         Raises `NotAChain` where blocks or what is between them mix streams or need more than their input.
         """
-        with rms_norms.fused(self.norms), rotary.fused(self.rotaries):
-            return self._losses(batch)
+        with (
+            rms_norms.fused(self.norms),
+            gates.fused(self.gates),
+            rotary.fused(self.rotaries),
+            ahead(self.setting.model, batch, self.setting.device) as there,
+        ):
+            return self._losses(there)
 
     def _losses(self, batch: Batch) -> tuple[Tensor, Tensor]:
         target = self.setting.target(batch)

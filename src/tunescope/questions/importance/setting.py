@@ -19,15 +19,28 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Samples:
-    """Independent samples of one method: place in the data, weight and values (rows,) of each."""
+    """Independent samples of one method: place in the data, weight and values (rows,) of each.
+
+    What is `given` as a tensor is read when `values` are first asked for: until then a GPU may be at it.
+    """
 
     method: str
     numbers: list[int]
     weights: list[float]
-    values: Array
+    given: Array | Tensor
+
+    @cached_property
+    def values(self) -> Array:
+        """The values, (samples, rows)."""
+        return self.given.cpu().numpy() if isinstance(self.given, Tensor) else self.given
 
 
 Scorer = Callable[[Batch], Iterable[Samples]]
+
+
+def taken(losses: Tensor, rows: list[int]) -> Tensor:
+    """The losses (..., batch) of some rows; of all without an index, which a GPU would be waited for."""
+    return losses if len(rows) == losses.shape[-1] else losses[..., rows]
 
 
 @dataclass(frozen=True, eq=False)

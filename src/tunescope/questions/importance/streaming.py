@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,11 @@ class Pass:
 
     def _take(self, batch: Batch) -> None:
         if batch.index % self.size == self.rank:
-            for scorer in self.scorers:
-                for samples in scorer(batch):
-                    self._add(samples, batch)
+            # The last scorer, the blocks', is launched first: it takes a GPU longest, which is not waited for
+            # before all are launched.
+            found = [list(scorer(batch)) for scorer in reversed(self.scorers)]
+            for samples in chain.from_iterable(reversed(found)):
+                self._add(samples, batch)
         else:
             self.setting.scored_tokens(batch)
         notes = {
