@@ -202,8 +202,8 @@ def importance_passes_section(r: Document) -> list[str]:
         *lines,
         "",
         f"Layer Importance at {lengths[0]} tokens takes "
-        f"**{r[layers]:.2f}×** of 36 plain forward passes of {r[forward]:.3f} s; in further runs "
-        f"{min(ratios):.2f}–{max(ratios):.2f}× of passes of {max(seconds):.3f}–{min(seconds):.3f} s: the "
+        f"**{r[layers]:.2f}×** of 36 plain forward passes of {r[forward]:.3f} s; again "
+        f"{', '.join(f'{a:.2f}× of passes of {b:.3f} s' for a, b in zip(ratios, seconds, strict=True))}: the "
         f"host paces those, the device the batch, which took {r[layers] * 36 * r[forward]:.2f} s. "
         f"Texts of ordinary lengths: {replayed}. {_start_up(r['start-up'])}",
     ]
