@@ -124,7 +124,8 @@ def test_the_published_norms_are_called_what_they_are(outside: Path) -> None:
     assert "PT2_COREDe: mean ‖BA‖/√d_out 0.000652" in text
     assert "‖ΔW‖" not in text
     assert "scale included" not in text
-    assert "effective_scale is them times the scale" in text
+    assert "‖BA‖, without the adapter's scale, which another column of it has applied" in text
+    assert "effective_scale" not in text.partition("## Ratios")[0]
 
 
 def test_asked_for_by_the_name_of_its_column_a_published_norm_is_still_without_its_scale(

@@ -124,17 +124,21 @@ def leading_thirds(found: Sequence[Depth], alpha: float = ALPHA) -> list[tuple[i
     return told
 
 
-def visible_third(found: Sequence[Depth], alpha: float = ALPHA) -> float | None:
-    """The least factor between thirds that `leading_thirds` finds nine times in ten, in the worst tower.
-
-    `None` where there is no tower, or nothing below a hundredfold would be seen.
-    """
+def visible_thirds(found: Sequence[Depth], alpha: float = ALPHA) -> list[float]:
+    """For each tower the least factor between thirds that `leading_thirds` finds nine times in ten."""
     levels = smooth_levels([d.parts for d in found], alpha / max(len(found), 1))
-    seen = [
+    return [
         visible_lead(len(d.layers), d.parts.spread, level, THIRDS_RATIO)
         for d, level in zip(found, levels, strict=True)
     ]
-    largest = max(seen, default=math.inf)
+
+
+def visible_third(found: Sequence[Depth], alpha: float = ALPHA) -> float | None:
+    """The same of the tower in which least is seen.
+
+    `None` where there is no tower, or nothing below a hundredfold would be seen.
+    """
+    largest = max(visible_thirds(found, alpha), default=math.inf)
     return largest if largest < MOST_VISIBLE else None
 
 

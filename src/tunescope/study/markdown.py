@@ -43,19 +43,22 @@ def finding_lines(
     nothing: str = "Nothing stands out.",
     most: int = FIRST_PAGE,
     sources: Sequence[Mapping[str, Any]] = (),
+    others: str = "",
 ) -> list[str]:
     """The ordered findings of a document as list items: `most` of them, the rest folded below.
 
-    `nothing` is said where no effect was found, after what may be wrong with the data. What only says how
-    something was done stands below, and is no finding. `sources` say whether each is a run of its own.
+    `nothing` is said where no effect was found, after what may be wrong with the data; `others` where one
+    was, of the models without any. What only says how something was done stands below, and is no finding.
+    `sources` say whether each is a run of its own.
     """
     found = [f for f in findings if not only_said(f)]
     lines = _folded([f"- {_LEAD.get(f['severity'], '')}{escaped(f['text'])}" for f in found], most)
     blocks = [lines] if lines else []
     if nothing and all(f["severity"] == "warning" for f in found):
         blocks.append([f"Besides, {nothing[0].lower()}{nothing[1:]}" if found else nothing])
-    elif any(f["evidence"].get("p") is not None for f in found):
-        blocks.append([repeated(sources)])
+    else:
+        blocks += [[escaped(others)]] if others else []
+        blocks += [[repeated(sources)]] if any(f["evidence"].get("p") is not None for f in found) else []
     if said := [escaped(f["text"]) for f in findings if only_said(f)]:
         blocks.append([" ".join(["Noticed on the way:", *said])])
     return [line for i, block in enumerate(blocks) for line in ([""] if i else []) + block]
@@ -95,9 +98,39 @@ def read_line(sources: Sequence[Mapping[str, Any]]) -> str:
     return f"tunescope {__version__}." + (f" Read: {read}." if read else "")
 
 
+# What the digest of a source is one of, in words.
+_DIGESTS = {
+    "hub_etag": "ETag of the hub",
+    "hub_sha256": "sha256 of the hub",
+    "sha256_of_token_ids": "sha256 of its tokens",
+    "sha256_of_head_and_size": "sha256 of its head and size",
+}
+
+
 def _source(source: Mapping[str, Any]) -> str:
     revision = f"revision {source['revision']}" if source.get("revision") else ""
-    digest = source.get("digest")
-    known = "" if digest is None else f"{digest['kind'].replace('_', ' ')} {digest['value'][:12]}"
-    parts = [part for part in (source.get("format"), revision, known) if part]
-    return f"{source['label']} ({', '.join(parts)})" if parts else str(source["label"])
+    parts = [_spoken(source.get("format") or ""), revision, _digest(source.get("digest"))]
+    said = ", ".join(part for part in parts if part)
+    return f"{source['label']} ({said})" if said else str(source["label"])
+
+
+def _spoken(slug: str) -> str:
+    """A slug as words.
+
+    >>> _spoken("published-norms")
+    'published norms'
+    """
+    return slug.replace("-", " ").replace("_", " ")
+
+
+def _digest(digest: Mapping[str, str] | None) -> str:
+    """What a hash is of, and its beginning.
+
+    >>> _digest({"kind": "sha256_of_list(sha256)", "value": "18a3b5563ec1c0ffee"})
+    "sha256 of its files' hashes 18a3b5563ec1"
+    """
+    if digest is None:
+        return ""
+    several = "sha256 of its files' hashes" if "list" in digest["kind"] else None
+    kind = several or _DIGESTS.get(digest["kind"]) or _spoken(digest["kind"])
+    return f"{kind} {digest['value'][:12]}"

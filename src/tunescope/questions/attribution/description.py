@@ -114,13 +114,13 @@ def _size_and_effect(case: Case) -> list[str]:
     both = np.intersect1d(np.argsort(-moved, kind="stable")[:top], np.argsort(-effect, kind="stable")[:top])
     return [
         f"Size of change and size of effect rank the {rows.height} weights with Spearman {rank:.2f} (1: the "
-        f"larger change has the larger effect, 0: unrelated){_within_kinds(rows)}. Of the {top} that changed "
+        f"larger change has the larger effect, 0: unrelated){within_kinds(rows)}. Of the {top} that changed "
         f"most, {len(both)} are among the {top} of largest effect, by chance "
         f"{significant(top * top / rows.height, 2)}."
     ]
 
 
-def _within_kinds(rows: pl.DataFrame) -> str:
+def within_kinds(rows: pl.DataFrame) -> str:
     """The same correlation inside each kind of weight, where kinds do not stand for sizes of effect."""
     kinds = [part for part in rows.partition_by("stack", "module_type") if part.height >= _FEWEST_RANKED]
     found = [correlation(part[_MOVED], part["attribution"].abs()) for part in kinds]

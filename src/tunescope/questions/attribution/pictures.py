@@ -9,6 +9,7 @@ from tunescope.picture.drawing import Drawn, Panel
 from tunescope.picture.style import figure_of
 from tunescope.questions.attribution import figures
 from tunescope.questions.attribution import views as view
+from tunescope.questions.attribution.description import within_kinds
 from tunescope.study.names import file_stems
 from tunescope.study.study import Study
 
@@ -31,7 +32,7 @@ def _of_data(study: Study, data: str, stems: dict[str, str]) -> Iterator[Drawn]:
     yield Drawn(f"attribution{tail}", view.caption(summary), partial(figures.attribution_maps, maps))
     points = view.scatter(rows, title, summary["spearman_change_effect"])
     caption = f"How much each weight changed against its part of the change of the loss, {title}"
-    caption += f": {view.of_change(points)}."
+    caption += f": {view.of_change(points)}{within_kinds(rows)}."
     panels: dict[str, Panel] = {title: partial(figures.change_effect, points)}
     yield Drawn(f"change_effect{tail}", caption, lambda: figure_of(figures.change_effect(points)), panels)
     if "put_back" in study.tables:

@@ -28,19 +28,35 @@ def moved_kinds(rows: pl.DataFrame) -> pl.DataFrame:
     return moved if moved.height else rows
 
 
+def is_vector() -> pl.Expr:
+    """Whether a row is of a norm's weights or of a bias: no matrix whose inputs one could count."""
+    return (pl.col("family") == "norm") | pl.col("module_type").str.ends_with(".bias")
+
+
+def summed(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of one model that its means run over: matrices in the kinds of weight that changed.
+
+    ‖Δ‖/√d of a vector is the size of one of its values, that of a matrix grows with its inputs: a mean over
+    both says how many vectors a model has. Where nothing else moved, vectors are all there is.
+    """
+    moved = moved_kinds(rows)
+    matrices = moved.filter(~is_vector())
+    return matrices if matrices.height else moved
+
+
 def ratio_of_common(above: pl.DataFrame, below: pl.DataFrame, metric: str) -> float | None:
     """The mean of one model's rows over another's, both over the components with a value in both.
 
     `None` where they have no component in common, or the lower mean is zero.
     """
-    values = _values([above, below], metric)
+    values = _values([_matrices(above), _matrices(below)], metric)
     return _ratio(values[0], values[1])
 
 
 def ratios_of_means(frame: pl.DataFrame, models: Mapping[str, Any], metric: str) -> dict[str, float | None]:
     """Every model over every other, over the components both have; of over `ALL_RATIOS` over the first."""
     labels = list(models)
-    values = _values([frame.filter(pl.col("model_id") == label) for label in labels], metric)
+    values = _values([_matrices(frame.filter(pl.col("model_id") == label)) for label in labels], metric)
     below = len(labels) if len(labels) <= ALL_RATIOS else 1
     return {
         f"{a}/{b}": _ratio(values[i], values[j])
@@ -48,6 +64,12 @@ def ratios_of_means(frame: pl.DataFrame, models: Mapping[str, Any], metric: str)
         for j, b in enumerate(labels[:below])
         if a != b
     }
+
+
+def _matrices(rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows that are of no vector; all of them where there is no other."""
+    matrices = rows.filter(~is_vector())
+    return matrices if matrices.height else rows
 
 
 def _values(parts: list[pl.DataFrame], metric: str) -> list[np.ndarray[Any, Any]]:

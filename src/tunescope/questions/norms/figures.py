@@ -278,7 +278,9 @@ def _differences(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
         if len(labels) > FEW:
             yield Drawn(name, f"{caption}.", partial(_late_difference, study, a, b), on_request=True)
         elif found := view.differences(study.table.frame, a, b, metric):
-            yield _side_by_side(name, f"{caption}, {ends_text(found[0])}.", found)
+            still = all(not np.nan_to_num(grid.values).any() for grid in found)
+            said = "no weight differs" if still else ends_text(found[0])
+            yield _side_by_side(name, f"{caption}, {said}.", found)
 
 
 def _late_difference(study: Study, a: str, b: str) -> Figure:

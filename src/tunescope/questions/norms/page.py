@@ -54,7 +54,7 @@ def content(study: Study) -> Content:
         data["same_values"] = Data(pairs, changed.meta["columns"] | described(POOLED))
     if (curves := study.tables.get("low_rank")) is not None and len(curves):
         data["low_rank"] = _spectra(curves, list(models))
-    shared = shared_sentence(models)
+    shared = shared_sentence(models, study.readout["findings"])
     return Content(
         command=command_line(COMMAND, study.arguments),
         tab="much",

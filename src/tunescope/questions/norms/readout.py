@@ -8,6 +8,7 @@ import polars as pl
 from tunescope.questions.norms.compared import ALL_RATIOS
 from tunescope.questions.norms.metrics import drawable, name_of, unsaid
 from tunescope.questions.norms.sentences import (
+    AS_MEASURED,
     focus_lead,
     focus_sentences,
     methods,
@@ -17,7 +18,7 @@ from tunescope.questions.norms.sentences import (
     tower_name,
     without_number,
 )
-from tunescope.questions.norms.sight import nothing_stands_out
+from tunescope.questions.norms.sight import nothing_in_others, nothing_stands_out
 from tunescope.questions.norms.unknown_heads import sentences
 from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import named, significant
@@ -43,18 +44,18 @@ def norms_markdown(study: Study) -> str:
         "",
         "## Findings",
         "",
-        *finding_lines(
-            document["findings"], nothing_stands_out(document["looked_at"]), sources=study.sources
-        ),
+        *_findings(study),
         "",
         "## Models",
+        "",
+        AS_MEASURED,
         "",
         *(
             f"- {escaped(sentence)}"
             for sentence in model_sentences(_first(models), metric, document["ratios"])
         ),
     ]
-    if shared := shared_sentence(models):
+    if shared := shared_sentence(models, document["findings"]):
         lines += ["", escaped(shared)]
     lines += ["", *_models(models), *_focus(models, metric), *_ratios(models, document["ratios"])]
     lines += ["", "## Largest", "", *top_rows(study.table.frame, metric)]
@@ -64,6 +65,14 @@ def norms_markdown(study: Study) -> str:
     said = methods(metric, unsaid(study.table.frame))
     lines += ["", "## Methods", "", escaped(f"{said} {read_line(study.sources)}")]
     return "\n".join(lines) + "\n"
+
+
+def _findings(study: Study) -> list[str]:
+    """What stands out, and in which models nothing does."""
+    document = study.readout
+    looked, findings = document["looked_at"], document["findings"]
+    others = nothing_in_others(looked, list(document["models"]), findings)
+    return finding_lines(findings, escaped(nothing_stands_out(looked)), sources=study.sources, others=others)
 
 
 def _first(models: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -9,6 +9,8 @@ from tunescope.study.finding import named, significant
 from tunescope.words import counted
 
 Models = Mapping[str, Mapping[str, Any]]
+# What stands above the sentences of the models: they tell sizes, findings what is more than chance.
+AS_MEASURED = "Sizes as measured; which differences are more than chance stands under Findings."
 # Families whose means lie closer than this are told as alike.
 ALIKE = 1.1
 # More models than this are told in fewer words each; their numbers stand in the table below.
@@ -56,11 +58,12 @@ def model_sentences(models: Models, metric: str, ratios: Mapping[str, float | No
 
 def _over(model: Mapping[str, Any]) -> str:
     """Which weights a mean leaves out, nothing where it leaves out none."""
-    still = model.get("n_unmoved_kinds", 0)
-    if not still:
+    still, vectors = model.get("n_unmoved_kinds", 0), model.get("n_vectors", 0)
+    if not still and not vectors:
         return ""
+    left = ["norms and biases"] * bool(vectors) + ["kinds that changed nowhere"] * bool(still)
     count = model["n_components"] - model["n_excluded"]
-    return f" over {count - still} of {counted(count, 'weight')} (kinds that changed nowhere left out)"
+    return f" over {count - still - vectors} of {counted(count, 'weight')} ({' and '.join(left)} left out)"
 
 
 def _against(models: Models, label: str, first: str, ratios: Mapping[str, float | None], count: int) -> str:
@@ -130,11 +133,11 @@ def _layers(model: Mapping[str, Any], tower: str, brief: bool) -> str:
     return f"most in layers {named(map(str, top), 3)}{tower}{sizes}"
 
 
-def shared_sentence(models: Models) -> str | None:
+def shared_sentence(models: Models, findings: Sequence[Mapping[str, Any]] = ()) -> str | None:
     """Which order of the thirds, or else which largest third, all models share; `None` where they share none.
 
     Thirds of too few layers to be tested, or that are alike, are not spoken of. No factor is given: that of
-    a finding is one of geometric means.
+    a finding is one of geometric means. It says of which models no finding tells the thirds from chance.
     """
     having = {label: m for label, m in models.items() if _has_thirds(m)}
     # Layers of an image model and of its text encoder are not the same thirds of anything.
@@ -150,7 +153,16 @@ def shared_sentence(models: Models) -> str | None:
     text += where[order[2]]
     if len(orders) == 1:
         text += f", then the {order[1]}{where[order[1]]}, and smallest in the {order[0]}{where[order[0]]}"
-    return f"{text}."
+    return f"{text}{_told_by_test(list(having), order[2], findings)}."
+
+
+def _told_by_test(labels: Sequence[str], third: str, findings: Sequence[Mapping[str, Any]]) -> str:
+    """Of which models a finding tells that this third leads, where it is not all of them."""
+    told = {label for f in findings if f["kind"] == f"{third}_layers" for label in f["models"]}
+    having = [label for label in labels if label in told]
+    if len(having) == len(labels):
+        return ""
+    return f"; told from chance in {named(having)} alone" if having else "; no test tells that from chance"
 
 
 def _has_thirds(model: Mapping[str, Any]) -> bool:
@@ -222,7 +234,7 @@ def methods(metric: str, unsaid: Sequence[str] = ()) -> str:
         what += f" (of {named(unsaid, 12)} the published table does not say whether it is)"
     return (
         f"{what}; ‖·‖ is the Frobenius norm, d_out the number of outputs. "
-        f"Means run over all weights with a finite {of_measure(metric)}, kinds of "
+        f"Means run over all weights with a finite {of_measure(metric)}, norms, biases and kinds of "
         "weight that changed nowhere in the model left out; ratios of models over the weights that both "
         "have. Thirds, families and "
         "single weights are tested on logarithms: thirds over the kinds of weight that all layers have (F "

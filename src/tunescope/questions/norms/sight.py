@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from tunescope.measure.depth import LEAST_LAYERS as LEAST_FOR_DEPTH
-from tunescope.measure.depth import MOST_VISIBLE, depth_of, visible_third
+from tunescope.measure.depth import MOST_VISIBLE, depth_of, visible_thirds
 from tunescope.measure.towers import Tower
 from tunescope.questions.norms.cells import HOT_ALPHA, HOT_RATIO, cells_of, values_of
 from tunescope.questions.norms.layers import LAYER_ALPHA, LAYER_RATIO, levels_of
@@ -44,63 +44,90 @@ def uncompared(frame: pl.DataFrame, metric: str) -> str:
 def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
     """What was looked at, and for each kind of finding the least effect that is found nine times in ten.
 
-    `third`, `layer`, `tilt` and `cell` are factors, that of the model in which least is seen; `None` where
-    there is too little to see any.
+    `third`, `layer`, `tilt` and `cell` are factors: under `each` those of every model with a tower, in the
+    tower of it in which least is seen, `None` beyond a hundredfold and for the kinds that `too_few` names;
+    beside it those of the model in which least is seen.
     """
-    every = [tower for its in models.values() for tower in its]
-    layers = [len(tower.layers) for tower in every]
+    owned = [(label, tower) for label, its in models.items() for tower in its]
+    every = [tower for _, tower in owned]
+    logs = {"third": _thirds(every), "layer": _layers(every), "tilt": _tilts(every), "cell": _cells(every)}
+    of = {label: [i for i, (whose, _) in enumerate(owned) if whose == label] for label, _ in owned}
     return {
-        "models": len(models),
+        "models": len(of),
         "towers": len(every),
-        "layers": [min(layers, default=0), max(layers, default=0)],
-        "kinds": max((len(tower.kinds) for tower in every), default=0),
-        "third": _third(every),
-        "layer": _layer(every),
-        "tilt": _tilt(every),
-        "cell": _cell(every),
+        "layers": _span([len(tower.layers) for tower in every]),
+        "kinds": _span([len(tower.kinds) for tower in every]),
+        **{kind: _factor(found) for kind, found in logs.items()},
+        "each": {
+            label: {
+                **{kind: _factor([found[i] for i in its]) for kind, found in logs.items()},
+                "too_few": [kind for kind, found in logs.items() if all(found[i] is None for i in its)],
+            }
+            for label, its in of.items()
+        },
     }
 
 
-def _third(every: Sequence[Tower]) -> float | None:
-    return visible_third([depth for tower in every if (depth := depth_of(tower)) is not None])
+def _span(numbers: Sequence[int]) -> list[int]:
+    return [min(numbers, default=0), max(numbers, default=0)]
 
 
-def _layer(every: Sequence[Tower]) -> float | None:
-    found = [levels for tower in every if (levels := levels_of(tower)) is not None]
-    values = [levels.values(levels.scale_of_all) for levels in found]
-    scales = [np.full(len(levels.over), levels.scale_of_all) for levels in found]
-    return _standing(values, scales, apart_from, LAYER_ALPHA, LAYER_RATIO)
+# For every tower the log of the least effect that is found, `None` where there is too little to look at.
+Logs = list[float | None]
 
 
-def _tilt(every: Sequence[Tower]) -> float | None:
-    found = [tilt for tower in every if (tilt := tilt_of(tower)) is not None]
-    alpha = TILT_ALPHA / max(len(found), 1)
+def _placed(found: Sequence[Any], seen: Sequence[float]) -> Logs:
+    values = iter(seen)
+    return [None if one is None else next(values) for one in found]
+
+
+def _thirds(every: Sequence[Tower]) -> Logs:
+    found = [depth_of(tower) for tower in every]
+    seen = visible_thirds([depth for depth in found if depth is not None])
+    return _placed(found, [math.log(factor) for factor in seen])
+
+
+def _layers(every: Sequence[Tower]) -> Logs:
+    found = [levels_of(tower) for tower in every]
+    known = [levels for levels in found if levels is not None]
+    values = [levels.values(levels.scale_of_all) for levels in known]
+    scales = [np.full(len(levels.over), levels.scale_of_all) for levels in known]
+    return _placed(found, _standing(values, scales, apart_from, LAYER_ALPHA, LAYER_RATIO))
+
+
+def _tilts(every: Sequence[Tower]) -> Logs:
+    found = [tilt_of(tower) for tower in every]
+    known = [tilt for tilt in found if tilt is not None]
+    alpha = TILT_ALPHA / max(len(known), 1)
     seen = [
         max(
             *(visible_shift(s.error, s.freedom, alpha) for s in (t.layers, t.kinds)),
             _beyond(TILT_RATIO, t.layers.error),
         )
-        for t in found
+        for t in known
     ]
-    return _factor(seen)
+    return _placed(found, seen)
 
 
-def _cell(every: Sequence[Tower]) -> float | None:
-    found = [cells for tower in every if (cells := cells_of(tower)) is not None]
-    scales = [(c.error * c.scale).flat[c.seen] for c in found]
-    return _standing([values_of(cells) for cells in found], scales, standing_from, HOT_ALPHA, HOT_RATIO)
+def _cells(every: Sequence[Tower]) -> Logs:
+    found = [cells_of(tower) for tower in every]
+    known = [cells for cells in found if cells is not None]
+    scales = [(c.error * c.scale).flat[c.seen] for c in known]
+    return _placed(
+        found, _standing([values_of(c) for c in known], scales, standing_from, HOT_ALPHA, HOT_RATIO)
+    )
 
 
 def _standing(
     found: Sequence[Values], scales: Sequence[Float64], edge_of: Edge, alpha: float, least: float
-) -> float | None:
-    """The factor at which nine in ten of some values over what is expected, with scales, stand out."""
+) -> list[float]:
+    """For each tower the log of what nine in ten of its values must be of what is expected to stand out."""
     if not found:
-        return None
+        return []
     edge = visible_from(found, edge_of, alpha)
     pairs = zip(found, scales, strict=True)
     needed = [np.maximum(edge * scale, math.log(least)) - v.standard * scale for v, scale in pairs]
-    return _factor([float(np.quantile(each, 0.9)) for each in needed])
+    return [float(np.quantile(each, 0.9)) for each in needed]
 
 
 def _beyond(least: float, error: float) -> float:
@@ -108,27 +135,46 @@ def _beyond(least: float, error: float) -> float:
     return math.log(least) + NINE_IN_TEN * error
 
 
-def _factor(logs: Sequence[float]) -> float | None:
-    """The largest of some effects as a factor, `None` beyond a hundredfold."""
-    largest = max(logs, default=math.inf)
+def _factor(logs: Sequence[float | None]) -> float | None:
+    """The largest of some effects as a factor, `None` beyond a hundredfold and where none is known."""
+    largest = max((log for log in logs if log is not None), default=math.inf)
     return math.exp(largest) if largest < math.log(MOST_VISIBLE) else None
 
 
 def nothing_stands_out(looked: Mapping[str, Any]) -> str:
     """What stands in the place of findings where there are none."""
-    low, high = looked["layers"]
-    if not high:
-        why = _NONE[looked.get("uncompared", "unchanged")]
-        return f"Nothing stands out; {why}, so layers were not compared."
-    layers = f"{high}" if low == high else f"{low} to {high}"
-    models = f"{looked['models']} models" if looked["models"] > 1 else "one model"
-    kinds = f"{looked['kinds']} kind{'s' if looked['kinds'] > 1 else ''} of weight"
-    text = (
-        f"Nothing stands out in {models} of {layers} layer{'s' * (high > 1)} and {kinds}.{_untested(looked)}"
-    )
-    seen = _seen(looked)
-    if seen:
+    each = looked["each"]
+    if not each:
+        return f"Nothing stands out; {_why(looked['uncompared'])}, so layers were not compared."
+    models = f"{len(each)} models" if len(each) > 1 else "one model"
+    kinds = f"{_between(looked['kinds'])} kind{'s' * (looked['kinds'][1] > 1)} of weight"
+    layers = f"{_between(looked['layers'])} layer{'s' * (looked['layers'][1] > 1)}"
+    return f"Nothing stands out in {models} of {layers} and {kinds}.{_what_of(looked, list(each))}"
+
+
+def _between(span: Sequence[int]) -> str:
+    low, high = span
+    return f"{high}" if low == high else f"{low} to {high}"
+
+
+def _why(uncompared: Mapping[str, str]) -> str:
+    """Why layers of some models were not compared, by model where the reasons differ."""
+    reasons: dict[str, list[str]] = {}
+    for label, reason in uncompared.items():
+        reasons.setdefault(reason, []).append(label)
+    if len(reasons) == 1:
+        return _NONE[next(iter(reasons))]
+    return "; ".join(f"in {named(labels)} {_NONE[reason]}" for reason, labels in reasons.items())
+
+
+def _what_of(looked: Mapping[str, Any], labels: Sequence[str]) -> str:
+    """What could not be told of some models, what would have been found, and which were not compared."""
+    text = _untested(looked, labels)
+    each = [looked["each"][label] for label in labels]
+    if seen := _seen(each):
         text += least_found(seen)
+    if left := looked.get("uncompared"):
+        text += f" Layers of {named(list(left))} were not compared: {_why(left)}."
     return text
 
 
@@ -136,38 +182,67 @@ def nothing_stands_out(looked: Mapping[str, Any]) -> str:
 _PLACES = ("early_layers", "middle_layers", "late_layers", "hot_layer", "family_tilt", "hot_cell")
 
 
+# More models than this without a finding are counted, not named.
+_FEW = 4
+
+
 def nothing_in_others(
     looked: Mapping[str, Any], labels: Sequence[str], findings: Sequence[Mapping[str, Any]]
 ) -> str:
     """That nothing stands out in the models without such a finding; empty where all have one, or none has."""
     told = {label for f in findings if f["kind"] in _PLACES for label in f["models"]}
-    rest = [label for label in labels if label not in told]
+    rest = [label for label in labels if label not in told and label in looked["each"]]
     if not told or not rest:
         return ""
-    seen = _seen(looked)
-    text = f"Nothing stands out in {named(rest, 12)}.{_untested(looked)}"
-    return text + (least_found(seen) if seen else "")
+    who = named(rest) if len(rest) <= _FEW else f"the {len(rest)} other models"
+    return f"Nothing stands out in {who}.{_what_of(looked, rest)}"
 
 
-def _seen(looked: Mapping[str, Any]) -> list[str]:
-    """The least effects that would have been found, in words."""
-    effects = (
-        ("third", "a third of the layers {}× another"),
-        ("layer", "a whole layer {}× the median one"),
-        ("tilt", "MLP and attention {}× apart"),
-        ("cell", "a weight {}× what is expected of it"),
-    )
-    return [words.format(factor(looked[key])) for key, words in effects if looked[key] is not None]
+_EFFECTS = (
+    ("third", "a third of the layers {} another"),
+    ("layer", "a whole layer {} the median one"),
+    ("tilt", "MLP and attention {} apart"),
+    ("cell", "a weight {} what is expected of it"),
+)
 
 
-def _untested(looked: Mapping[str, Any]) -> str:
-    """What could not be told, said before what would have been found: depth first."""
-    text = ""
-    if looked["third"] is None:
-        few = looked["layers"][1] < LEAST_FOR_DEPTH
-        text += " Depth was not tested: too few layers" if few else " Of depth nothing can be told"
-        text += f" (it needs {LEAST_FOR_DEPTH})." if few else "."
-    others = (("layer", "whole layers"), ("tilt", "MLP against attention"), ("cell", "single weights"))
-    if blind := [words for key, words in others if looked[key] is None]:
-        text += f" Too few layers or kinds of weight to tell of {listed(blind, 'and')}."
+def _seen(each: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The least effects that would have been found, in words: of several models as a range."""
+    told = []
+    for key, words in _EFFECTS:
+        if known := [model[key] for model in each if model[key] is not None]:
+            low, high = (f"{factor(value)}×" for value in (min(known), max(known)))
+            told.append(
+                words.format(low) if low == high else f"{words.format(f'{low} to {high}')} (by model)"
+            )
+    return told
+
+
+_NAMES = {
+    "third": "depth",
+    "layer": "whole layers",
+    "tilt": "MLP against attention",
+    "cell": "single weights",
+}
+
+
+def _untested(looked: Mapping[str, Any], labels: Sequence[str]) -> str:
+    """What could not be told of some models and why, said before what would have been found: depth first."""
+    each, text = looked["each"], ""
+    blind = {kind: [label for label in labels if each[label][kind] is None] for kind in _NAMES}
+    if blind["third"] == list(labels) and looked["layers"][1] < LEAST_FOR_DEPTH:
+        text = f" Depth was not tested: too few layers (it needs {LEAST_FOR_DEPTH})."
+        del blind["third"]
+    causes: dict[tuple[str, ...], list[str]] = {}
+    for kind, its in blind.items():
+        few = [label for label in its if kind in each[label]["too_few"]]
+        for cause, them in (
+            ("Too few layers or kinds of weight", few),
+            ("Too much scatter", [label for label in its if label not in few]),
+        ):
+            if them:
+                causes.setdefault((cause, *them), []).append(_NAMES[kind])
+    for (cause, *them), kinds in sorted(causes.items(), key=lambda item: item[0][0]):
+        where = "" if them == list(labels) else f" in {named(them)}"
+        text += f" {cause} to tell of {listed(kinds, 'and')}{where}."
     return text

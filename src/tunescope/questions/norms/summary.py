@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from tunescope.measure.depth import layer_means, main_stack, third_layers, thirds
-from tunescope.questions.norms.compared import moved_kinds, ratio_of_common, ratios_of_means
+from tunescope.questions.norms.compared import moved_kinds, ratio_of_common, ratios_of_means, summed
 from tunescope.questions.norms.findings import model_towers
 from tunescope.questions.norms.sight import looked_at, uncompared
 from tunescope.study.finding import Finding, ordered
@@ -23,13 +23,14 @@ def readout(
     """The readout document: per-model sums, ratios of the means of what two models share, findings.
 
     Every mean is over the finite values of `metric` in the kinds of weight that changed anywhere in the
-    model, in all kinds where none did; a model without any has nulls.
+    model, in all kinds where none did, and in matrices: norms and biases count where there is nothing else.
+    A model without any has nulls.
     """
     parts = {rows["model_id"][0]: rows for rows in frame.partition_by("model_id", maintain_order=True)}
     models = {label: _model(parts.get(label, frame.clear()), metric) for label in labels}
     looked = looked_at(model_towers(frame, metric))
-    if not looked["towers"]:
-        looked["uncompared"] = uncompared(frame, metric)
+    without = [label for label in labels if label not in looked["each"]]
+    looked["uncompared"] = {label: uncompared(parts.get(label, frame.clear()), metric) for label in without}
     document = {
         "schema_version": SCHEMA_VERSION,
         "metric": metric,
@@ -45,7 +46,8 @@ def readout(
 
 def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
     finite = rows.filter(pl.col(metric).is_finite())
-    usable = moved_kinds(finite)
+    moved = moved_kinds(finite)
+    usable = summed(finite)
     stack = main_stack(rows)
     layers = layer_means(usable.filter(pl.col("stack") == stack), metric)
     leading = layers.sort(["mean", "layer"], descending=[True, False]).head(6)
@@ -57,7 +59,8 @@ def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
     return {
         "n_components": rows.height,
         "n_excluded": rows.height - finite.height,
-        "n_unmoved_kinds": finite.height - usable.height,
+        "n_unmoved_kinds": finite.height - moved.height,
+        "n_vectors": moved.height - usable.height,
         "n_without_scale": rows["scale"].null_count() if rows.height else 0,
         "layer_stack": stack,
         "overall_mean": usable[metric].mean(),
@@ -92,7 +95,7 @@ def _add_focus(frame: pl.DataFrame, models: dict[str, dict[str, Any]], metric: s
     for label, model in models.items():
         rows = frame.filter(pl.col("model_id") == label)
         rows = rows.filter(pl.col("stack") == main_stack(rows))
-        means = layer_means(moved_kinds(rows.filter(pl.col(metric).is_finite())), metric)
+        means = layer_means(summed(rows.filter(pl.col(metric).is_finite())), metric)
         record = _standing(means.rename({"mean": "value"}), layer)
         mlp, raw = _summed_mlp(rows)
         model["focus_layer"] = {

@@ -18,9 +18,17 @@ def plain(value: float) -> str:
 
 
 def two(value: float | None) -> str:
-    """Two digits behind the point."""
+    """Two digits behind the point; more where a value just below 1 would read as 1.
+
+    >>> two(0.928), two(0.9981), two(1.0)
+    ('0.93', '0.998', '1.00')
+    """
+    if value is None:
+        return "n/a"
+    if 0.995 <= value < 1:
+        return next((text for n in (3, 4, 5) if (text := f"{value:.{n}f}") < "1"), "1.00")
     # Adding zero takes the sign from a rounded -0.00.
-    return "n/a" if value is None else f"{round(value, 2) + 0.0:.2f}"
+    return f"{round(value, 2) + 0.0:.2f}"
 
 
 def span(values: Sequence[float | None], write: Callable[[Any], str] = two) -> str:

@@ -176,8 +176,9 @@ def _with(pairs: Sequence[tuple[str, ...]]) -> str:
 
 def _all_same_run(who: str, numbers: Sequence[Evidence]) -> str:
     cosines = [whole(n) for n in numbers]
-    ratios = [n["length_ratio"] for n in numbers if n["length_ratio"] is not None]
-    lengths = f", the second of each pair {span(ratios)} times as long" if ratios else ""
+    # Which of two comes first is the order in which they were named: of many pairs it tells nothing.
+    ratios = [max(n["length_ratio"], 1 / n["length_ratio"]) for n in numbers if n["length_ratio"]]
+    lengths = f", the longer of each pair {span(ratios)} times as long as the other" if ratios else ""
     return (
         f"{who} look like steps of one run, or of one start trained on much the same data: cosine of their "
         f"updates {span(cosines)}{lengths}, over {_weights(numbers)}."

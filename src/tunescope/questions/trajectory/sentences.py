@@ -21,22 +21,21 @@ def nothing_stands_out(runs: Mapping[str, Mapping[str, Any]]) -> str:
     layers = sorted({run["layers_off_zero"][1] for run in runs.values()})
     who = f"{len(runs)} runs" if len(runs) > 1 else "one run"
     text = f"Nothing stands out in {who} of {_spanned(captures, 'capture')} and {_spanned(layers, 'layer')}."
-    least = {name: _worst(runs, name) for name in (*(name for name, *_ in _EFFECTS), "still")}
     seen = [
-        words.format(_size(name, size)) for name, words, _ in _EFFECTS if (size := least[name]) is not None
+        words.format(sizes := _sizes(name, known)) + (" (by run)" if " to " in sizes else "")
+        for name, words, _ in _EFFECTS
+        if (known := _known(runs, name))
     ]
-    fell = _lower_loss(runs) if least["loss"] is None else ""
+    fell = "" if _known(runs, "loss") else _lower_loss(runs)
     blind = [
-        f"{words}{_why(runs, name)}"
-        for name, _, words in _EFFECTS
-        if least[name] is None and not (name == "loss" and fell)
+        f"{words}{_where(runs, name)}{_why(runs, name)}"
+        for name, _, words in (*_EFFECTS, ("still", "", "layers that stop"))
+        if _unknown(runs, name) and not (name == "loss" and fell)
     ]
     if seen:
         text += least_found(seen)
-    if least["still"] is None:
-        blind.append(f"layers that stop{_why(runs, 'still')}")
-    else:
-        text += f" No layer stands still over the last {least['still']:.0%} of the steps."
+    if still := _known(runs, "still"):
+        text += f" No layer stands still over the last {max(still):.0%} of the steps."
     if blind:
         text += f" Too little is known here to tell of {listed(blind, 'or')}."
     return text + fell
@@ -60,14 +59,28 @@ def _why(runs: Mapping[str, Mapping[str, Any]], name: str) -> str:
     return f" ({named(dict.fromkeys(said), 2)})" if said else ""
 
 
-def _size(effect: str, value: float) -> str:
-    return factor(value) if effect in ("third", "loss") else f"{value:.0%}"
+def _sizes(effect: str, known: Sequence[float]) -> str:
+    """An effect, of several runs as a range where it reads differently in them."""
+    low, high = (
+        factor(value) if effect in ("third", "loss") else f"{value:.0%}" for value in (min(known), max(known))
+    )
+    return low if low == high else f"{low}{'×' * (effect == 'third')} to {high}"
 
 
-def _worst(runs: Mapping[str, Mapping[str, Any]], name: str) -> float | None:
-    """The least effect that would have been found in whichever run; `None` where one tells of none."""
-    known = [run.get("visible", {}).get(name) for run in runs.values()]
-    return None if None in known else max(known, default=None)
+def _known(runs: Mapping[str, Mapping[str, Any]], name: str) -> list[float]:
+    """The least effect that would have been found in each run that tells of any."""
+    return [size for run in runs.values() if (size := run.get("visible", {}).get(name)) is not None]
+
+
+def _unknown(runs: Mapping[str, Mapping[str, Any]], name: str) -> list[str]:
+    """The runs in which no such effect would have been found."""
+    return [label for label, run in runs.items() if run.get("visible", {}).get(name) is None]
+
+
+def _where(runs: Mapping[str, Mapping[str, Any]], name: str) -> str:
+    """In which runs an effect cannot be told, nothing where in none."""
+    blind = _unknown(runs, name)
+    return "" if len(blind) == len(runs) else f" in {named(blind)}"
 
 
 def _spanned(numbers: Sequence[int], noun: str) -> str:

@@ -78,7 +78,10 @@ class Animation:
         parts = []
         for track, capture in zip(self.tracks, lead.captures, strict=True):
             values = np.where(track.broken[capture], np.nan, track.centre[capture])
-            if np.isfinite(values).any():
+            known = values[np.isfinite(values)]
+            if len(known) > 1 and (known == known[0]).all():
+                parts.append(f"{track.label} the same in every layer ({known[0]:.2e})")
+            elif len(known):
                 top = int(np.nanargmax(np.abs(values)))
                 parts.append(f"{track.label} largest at layer {track.layers[top]} ({values[top]:.2e})")
             else:

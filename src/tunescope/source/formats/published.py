@@ -115,7 +115,7 @@ def _as_they_stand(rows: pl.DataFrame) -> str:
     if "unscaled_frobenius_norm" not in rows.columns:
         return f"{text}, and the table does not say whether an adapter's scale is in them"
     if "effective_scale" in rows.columns:
-        return f"{text}. They are ‖BA‖, without the adapter's scale: effective_scale is them times the scale"
+        return f"{text}. They are ‖BA‖, without the adapter's scale, which another column of it has applied"
     return text
 
 

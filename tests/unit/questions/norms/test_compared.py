@@ -64,6 +64,25 @@ def test_the_sentence_says_over_how_many_weights_the_mean_is_taken() -> None:
     assert "mean ‖ΔW‖ 5, 1.00× that of whole" in lora
 
 
+def test_norms_and_biases_take_no_part_in_means_and_ratios_of_matrices() -> None:
+    """‖Δ‖/√d of a vector is one value's size: pooled, the mean lies below both of its families."""
+    vectors = {(kind, layer): 1e-3 for kind in ("input_layernorm", "q_proj.bias") for layer in range(9)}
+    document = readout(table(whole=LORA | vectors, lora=LORA), ["whole", "lora"], METRIC, [])
+    whole, lora = document["models"]["whole"], document["models"]["lora"]
+    assert whole["overall_mean"] == lora["overall_mean"] == 5
+    assert whole["thirds"] == lora["thirds"]
+    assert (whole["n_vectors"], lora["n_vectors"]) == (18, 0)
+    assert document["ratios"] == {"whole/lora": 1, "lora/whole": 1}
+    text, _ = model_sentences(document["models"], METRIC, document["ratios"])
+    assert "5 over 18 of 36 weights (norms and biases left out)" in text
+
+
+def test_of_a_model_of_which_only_norms_moved_they_are_the_mean() -> None:
+    only = dict.fromkeys(LORA, 0.0) | {("input_layernorm", layer): 2.0 for layer in range(9)}
+    model = readout(table(only=only), ["only"], METRIC, [])["models"]["only"]
+    assert (model["overall_mean"], model["n_vectors"]) == (2, 0)
+
+
 def test_a_frozen_layer_counts_as_the_zero_that_it_is() -> None:
     part = {place: 0.0 if place[1] == 0 else value for place, value in LORA.items()}
     assert moved_kinds(table(part=part)).height == 18

@@ -1,6 +1,7 @@
 """The readout in words: short enough to be read, and every number compared with something."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,15 +132,32 @@ def model_of(early: float, middle: float, late: float, layers: int = 12) -> dict
     }  # fmt: skip
 
 
+MIDDLE = [{"kind": "middle_layers", "models": ["a", "b"]}]
+
+
+@pytest.mark.parametrize(
+    ("findings", "said"),
+    [
+        (MIDDLE, "early (0–3)."),
+        ([], "early (0–3); no test tells that from chance."),
+        ([{"kind": "middle_layers", "models": ["b"]}], "early (0–3); told from chance in b alone."),
+        ([{"kind": "late_layers", "models": ["a", "b"]}], "early (0–3); no test tells that from chance."),
+    ],
+)
+def test_thirds_that_no_test_tells_apart_are_said_to_be_so(findings: list[Any], said: str) -> None:
+    text = shared_sentence({"a": model_of(1, 3, 2), "b": model_of(1, 4, 3)}, findings)
+    assert str(text).endswith(said)
+
+
 def test_an_order_of_the_thirds_that_all_share_is_told_with_their_layers() -> None:
-    assert shared_sentence({"a": model_of(1, 3, 2), "b": model_of(1, 4, 3)}) == (
+    assert shared_sentence({"a": model_of(1, 3, 2), "b": model_of(1, 4, 3)}, MIDDLE) == (
         "In both models the mean is largest in the middle third of the layers (4–7), then the late (8–11), "
         "and smallest in the early (0–3)."
     )
 
 
 def test_where_only_the_largest_third_is_shared_no_more_is_said() -> None:
-    assert shared_sentence({"a": model_of(1, 3, 2), "b": model_of(2, 3, 1)}) == (
+    assert shared_sentence({"a": model_of(1, 3, 2), "b": model_of(2, 3, 1)}, MIDDLE) == (
         "In both models the mean is largest in the middle third of the layers (4–7)."
     )
     assert shared_sentence({"a": model_of(1, 3, 2), "b": model_of(1, 2, 3)}) is None
@@ -224,13 +242,43 @@ def test_no_comparison_is_advised_with_an_adapter_of_zeros(tmp_path: Path) -> No
     assert tuple(QUESTION.following(tunescope.norms(named["still"]), None)) == ()
 
 
+def seen(**more: Any) -> dict[str, Any]:
+    return {"third": 1.4, "layer": 2.5, "tilt": None, "cell": 3.0, "too_few": ["tilt"], **more}
+
+
 def test_models_without_a_finding_are_named_where_others_have_one() -> None:
-    looked = {"layers": [10, 10], "third": 1.4, "layer": 2.5, "tilt": None, "cell": 3.0}
+    looked = {"layers": [10, 10], "each": {"a": seen(third=9.0), "b": seen(), "c": seen()}}
     led = {"kind": "middle_layers", "models": ["a"]}
     text = nothing_in_others(looked, ["a", "b", "c"], [led, {"kind": "untrained", "models": ["b"]}])
     assert text.startswith("Nothing stands out in b and c. Too few layers or kinds of weight to tell of MLP")
+    # That of the models it speaks of, not of the one whose own effect hides others.
     assert "a third of the layers 1.40× another" in text
     assert nothing_in_others(looked, ["a"], [led]) == nothing_in_others(looked, ["a", "b"], []) == ""
+
+
+def test_what_could_have_been_seen_is_that_of_each_model() -> None:
+    each = {"a": seen(third=1.2, cell=None), "b": seen(tilt=1.5, too_few=[])}
+    text = nothing_stands_out(
+        {"layers": [10, 12], "kinds": [2, 7], "each": each, "uncompared": {"c": "unnumbered"}}
+    )
+    assert text == (
+        "Nothing stands out in 2 models of 10 to 12 layers and 2 to 7 kinds of weight. Too few layers or "
+        "kinds of weight to tell of MLP against attention in a. Too much scatter to tell of single weights "
+        "in a. Smallest that would have been found, nine times in ten: a third of the layers 1.20× to 1.40× "
+        "another (by model), a whole layer 2.5× the median one, MLP and attention 1.50× apart or a weight 3× "
+        "what is expected of it. Layers of c were not compared: no weight's name states a layer."
+    )
+
+
+def test_a_study_of_rough_and_smooth_models_tells_what_is_seen_in_each() -> None:
+    """The sizes of two models are those that each of them has among as many."""
+    smooth, rough = spread_over(1), spread_over(2)
+    rough = replace(rough, logs=rough.logs * 3)
+    looked = looked_at({"smooth": [smooth], "rough": [rough]})
+    assert looked["each"]["smooth"]["third"] < 1.6 < looked["each"]["rough"]["third"] == looked["third"]
+    # The other model only takes its share of the level, and of what is known of neighbours.
+    alone = looked_at({"smooth": [smooth]})["each"]["smooth"]
+    assert looked["each"]["smooth"]["third"] == pytest.approx(alone["third"], rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -249,3 +297,14 @@ def test_why_no_layers_were_compared(layer: int | None, kind: str, value: float 
     }  # fmt: skip
     looked = readout(frame([row]), ["m"], "frobenius_norm", [])["looked_at"]
     assert nothing_stands_out(looked) == f"Nothing stands out; {why}, so layers were not compared."
+
+
+def test_the_caption_of_a_difference_says_where_nothing_differs(tmp_path: Path) -> None:
+    paths = {"a": adapter(tmp_path / "a", 1), "b": adapter(tmp_path / "b", 2)}
+    same = tunescope.norms(f"a={paths['a']}", f"again={paths['a']}")
+    other = tunescope.norms(*(f"{label}={path}" for label, path in paths.items()))
+    (equal,) = (d.caption for d in QUESTION.pictures(same) if d.name.startswith("difference"))
+    (apart,) = (d.caption for d in QUESTION.pictures(other) if d.name.startswith("difference"))
+    assert "no weight differs" in equal
+    assert "colours from" not in equal
+    assert "white is no difference, colours from" in apart

@@ -255,10 +255,13 @@ def test_where_nothing_stands_out_the_smallest_effects_that_would_have_are_named
     text = nothing_stands_out({"a": run, "b": {**run, "visible": {**seen, "third": 1.52}}})
     assert text == (
         "Nothing stands out in 2 runs of 12 captures and 24 layers. Smallest that would have been found, "
-        "nine times in ten: a third of the layers 1.52× another in ‖ΔW‖, a layer that moves first or last by "
-        "21% of the run, a jump of 16% of the way or a training loss that ends 1.31 times its start. No "
-        "layer stands still over the last 30% of the steps."
+        "nine times in ten: a third of the layers 1.34× to 1.52× another in ‖ΔW‖ (by run), a layer that "
+        "moves first or last by 21% of the run, a jump of 16% of the way or a training loss that ends 1.31 "
+        "times its start. No layer stands still over the last 30% of the steps."
     )
+    one = nothing_stands_out({"a": run, "b": {**run, "visible": {**seen, "jump": None}}})
+    assert "a jump of 16% of the way" in one
+    assert one.endswith("Too little is known here to tell of jumps between captures in b.")
     blind = nothing_stands_out({"a": {**run, "visible": {**seen, "third": None, "still": None}}})
     assert "Too little is known here to tell of thirds of the layers or layers that stop." in blind
 
