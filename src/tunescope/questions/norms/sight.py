@@ -143,7 +143,9 @@ def _factor(logs: Sequence[float | None]) -> float | None:
 
 def nothing_stands_out(looked: Mapping[str, Any]) -> str:
     """What stands in the place of findings where there are none."""
-    each = looked["each"]
+    each = looked.get("each")
+    if each is None:  # a study that was saved before each model was looked at by itself
+        return "Nothing stands out."
     if not each:
         return f"Nothing stands out; {_why(looked['uncompared'])}, so layers were not compared."
     models = f"{len(each)} models" if len(each) > 1 else "one model"
@@ -191,7 +193,7 @@ def nothing_in_others(
 ) -> str:
     """That nothing stands out in the models without such a finding; empty where all have one, or none has."""
     told = {label for f in findings if f["kind"] in _PLACES for label in f["models"]}
-    rest = [label for label in labels if label not in told and label in looked["each"]]
+    rest = [label for label in labels if label not in told and label in looked.get("each", ())]
     if not told or not rest:
         return ""
     who = named(rest) if len(rest) <= _FEW else f"the {len(rest)} other models"
