@@ -19,6 +19,12 @@ SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 4, "
 KINDS = {
     "bert": ("BertForMaskedLM", SIZES, ["query", "cls.predictions.decoder"]),
     "biogpt": ("BioGptForCausalLM", SIZES, ["q_proj", "output_projection"]),
+    # As many places as tokens: the head is the table of tokens.
+    "gpt2": (
+        "GPT2LMHeadModel",
+        {"n_embd": 16, "n_head": 4, "n_layer": 2, "n_positions": 32},
+        ["c_attn", "lm_head"],
+    ),
     "qwen3": (
         "Qwen3ForCausalLM",
         {**SIZES, "head_dim": 4, "tie_word_embeddings": True},
@@ -72,6 +78,23 @@ def test_a_head_that_was_not_merged_is_named(tied: Any, tmp_path: Path) -> None:
     rows = study.table.to_polars()
     (name,) = rows.filter(rows["verdict"] != "as_expected")["component_name"]
     assert name.endswith("EMBED")
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_bias_of_a_head_that_is_saved_with_its_layer_is_no_update(tmp_path: Path) -> None:
+    """PEFT saves an adapted head with its layer as it was, which a merge adds nothing to."""
+    torch.manual_seed(0)
+    config = transformers.GPTJConfig(vocab_size=32, n_embd=16, n_head=2, n_layer=1, rotary_dim=4)
+    model = transformers.GPTJForCausalLM(config)
+    model.save_pretrained(tmp_path / "base")
+    targets = ["q_proj", "lm_head"]
+    _save(peft.get_peft_model(model, peft.LoraConfig(r=2, lora_alpha=3, target_modules=targets)), tmp_path)
+    assert any(
+        name.endswith("base_layer.bias") for name in load_file(tmp_path / "adapter/adapter_model.safetensors")
+    )
+    study = tunescope.verify(tmp_path / "merged", tmp_path / "adapter", base=tmp_path / "base")
+    assert [f["kind"] for f in study.readout["findings"]] == ["as_expected"]
+    assert study.readout["modules"] == 2
 
 
 def _of_files(root: Path, **options: Any) -> tuple[Any, Path, Path, Path]:

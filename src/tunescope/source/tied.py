@@ -16,16 +16,16 @@ from tunescope.source.whole import WholeModel
 _PART = 1 << 20
 # Heads that predict tokens, which a save leaves out where they are tied to the table of embeddings.
 _HEAD = re.compile(
-    r"(^|\.)(lm_head|embed_out|output_projection|(lm_head|predictions)\.decoder|proj_out|lm_loss|pred_layer\.proj)$"
-    r"|^decoder$"
+    r"(^|\.)((generator_)?lm_head|embed_out|output_projection|(lm_head|predictions)\.decoder|proj_out|lm_loss"
+    r"|pred_layer\.proj)$|^decoder$"
 )
 
 
 def is_head(module: str) -> bool:
     """Whether a module of this dotted name predicts tokens.
 
-    >>> is_head("cls.predictions.decoder"), is_head("model.decoder")
-    (True, False)
+    >>> is_head("cls.predictions.decoder"), is_head("generator_lm_head"), is_head("model.decoder")
+    (True, True, False)
     """
     return _HEAD.search(module) is not None
 
@@ -47,13 +47,14 @@ def table_of(
 ) -> Address | None:
     """The table of embeddings that a head without a weight of its own is tied to, where one fits.
 
-    Of several the one in the head's own tower.
+    Of several the one of tokens, and of several of these the one in the head's own tower.
 
     `shape` is the head's (d_out, d_in), `tables` has the shapes of a model's weights as they are stored.
     """
     if head in tables or not is_head(head.module_type):
         return None
-    found = [a for a, stored in tables.items() if stored == shape and is_table(a)]
+    fitting = [a for a, stored in tables.items() if stored == shape and is_table(a)]
+    found = [a for a in fitting if a.component == "EMBED"] or fitting
     tower = head.module_type.partition(".")[0]
     near = [a for a in found if len(found) == 1 or a.module_type.partition(".")[0] == tower]
     return near[0] if len(near) == 1 else None

@@ -113,6 +113,8 @@ def judge(readings: Sequence[Reading], of: Sequence[str] = (), unread: Sequence[
     causes = _causes([r for r, v in told if v in ("other_scale", "merged_twice")]) if verdict in (
         "other_scale", "merged_twice"
     ) else ()  # fmt: skip
+    if verdict == "other_scale" and causes == ("twice",) and all(_is_twice(r, v) for r, v in here):
+        verdict = "merged_twice"
     differing = tuple(dict.fromkeys([*(r.component for r, v in told if v != "as_expected"), *unread]))
     silent = unread or any(not by_label.get(label) for label in of)
     in_part = verdict in _OF_ALL and not _mostly_told(readings, verdicts)
@@ -121,6 +123,11 @@ def judge(readings: Sequence[Reading], of: Sequence[str] = (), unread: Sequence[
         untold = (r.component for r, v in zip(readings, verdicts, strict=True) if v == "cannot_tell")
         differing = tuple(dict.fromkeys([*differing, *untold]))
     return Verdict(verdict, coefficients, causes, differing)
+
+
+def _is_twice(reading: Reading, verdict: str) -> bool:
+    """Whether merging twice explains a module, where for its own alpha and r another mistake may too."""
+    return verdict in ("merged_twice", "other_scale") and "twice" in module_causes(reading)
 
 
 def _mostly_told(readings: Sequence[Reading], verdicts: Sequence[str]) -> bool:

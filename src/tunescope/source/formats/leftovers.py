@@ -95,7 +95,9 @@ def _reason(tensor: LazyTensor, config: Mapping[str, Any]) -> str | None:
         return "copy of the module as it was before training"
     if "modules_to_save" in parts or _is_saved(parts, config):
         return SAVED
-    if name.endswith("base_layer.bias") or (parts[-1] == "bias" and config.get("bias", "none") != "none"):
+    # An adapted head is saved with its layer as it was, whose bias is trained only where that is asked for.
+    of_layer = name.endswith("base_layer.bias") and config.get("bias") != "none"
+    if of_layer or (parts[-1] == "bias" and config.get("bias", "none") != "none"):
         return "bias, needs base"
     if "base_layer" in parts:
         return BASE_COPY

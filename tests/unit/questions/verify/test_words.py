@@ -57,6 +57,18 @@ def test_another_change_names_the_modules_that_no_adapter_explains() -> None:
     assert text.startswith("a is in it as expected; something else changed 1 of 24 modules (L0_ATTN_Q).")
 
 
+def twice(component: str, rank: int, coefficient: float = 2.0) -> Reading:
+    """Of r = 4 rsLoRA confused leaves 2 as well, of r = 2 it does not."""
+    return replace(reading("a", component, coefficient), alpha=3.0, rank=rank, scale=3.0 / rank)
+
+
+def test_of_modules_of_several_ranks_twice_is_said_where_nothing_else_explains_all() -> None:
+    both = [twice("L0_ATTN_Q", 2), twice("L0_MLP_UP", 4)]
+    assert (judge(both).verdict, judge(both).causes) == ("merged_twice", ("twice",))
+    assert judge([twice("L0_ATTN_Q", 4), twice("L0_MLP_UP", 4)]).verdict == "other_scale"
+    assert judge([*both, twice("L0_MLP_DOWN", 2, 3.0)]).verdict == "other_scale"
+
+
 def test_an_update_that_was_subtracted_is_called_so() -> None:
     assert "it was subtracted instead of added" in said(every("a", -1.0))
 
