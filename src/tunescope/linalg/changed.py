@@ -16,6 +16,8 @@ Mask = NDArray[np.bool_]
 
 # Values of |w| are pooled with their neighbours below this many; strata hold this many values on average.
 _POOL, _STRATUM = 200, 20
+# Bits that float32 has below those of bfloat16 and of float16.
+_SHORT = 13
 # Groups of columns and of rows, where their counts scatter this many times as much as chance allows.
 _GROUPS, _SCATTER = 32, 1.5
 # By how many values the chance of a weight may be too small: in the bin in which rounding's edge lies some
@@ -55,8 +57,9 @@ def common_changes(a: Mask, b: Mask, sizes: Array) -> Common:
     if crossed > 1:
         bins = _pooled(sizes.ravel(), max(_POOL, _STRATUM * int(crossed))).reshape(a.shape)
     chances = [_chance(a, b, bins, columns, rows)]
-    binade = np.unique(np.frexp(sizes)[1], return_inverse=True)[1].reshape(a.shape)
     every_row, every_column = np.ogrid[: a.shape[0], : a.shape[1]]
+    binade = np.frexp(sizes)[1].astype(np.int64)
+    binade -= binade.min()
     # A scale of each column or row moves the edge at which rounding lets a value go, binade by binade.
     if columns.max():
         chances.append(_chance(a, b, binade, every_column, rows))
@@ -80,11 +83,24 @@ def _chance(a: Mask, b: Mask, *parts: Array) -> float:
 
 def _pooled(sizes: Array, least: int) -> NDArray[np.int64]:
     """The bin of every value: equal |w| together, neighbours pooled until a bin holds `least` values."""
-    _, inverse, counts = np.unique(sizes, return_inverse=True, return_counts=True)
+    inverse, counts = _ranked(sizes)
     # A bin ends with the value at which the running count passes the next multiple of `least`.
     bins = (np.cumsum(counts) - counts) // least
-    numbered: NDArray[np.int64] = np.unique(bins[inverse], return_inverse=True)[1]
+    numbered: NDArray[np.int64] = np.unique(bins, return_inverse=True)[1][inverse]
     return numbered
+
+
+def _ranked(sizes: Array) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rank of every value among the different ones, and how often each of these is there."""
+    bits = sizes.view(np.uint32) if sizes.dtype == np.float32 else None
+    if bits is None or (bits & (1 << _SHORT) - 1).any():
+        _, inverse, counts = np.unique(sizes, return_inverse=True, return_counts=True)
+        return inverse, counts
+    # Numbers of 16 bits are few, and positive ones are ordered as their bits are.
+    keys = bits >> _SHORT
+    counts = np.bincount(keys, minlength=1)
+    there = counts > 0
+    return (np.cumsum(there) - 1)[keys], counts[there]
 
 
 def _groups(a: Mask, b: Mask, bins: Array, axis: int) -> NDArray[np.int64]:

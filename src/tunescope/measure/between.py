@@ -14,9 +14,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from tunescope.delta import Delta
+from tunescope.delta import Delta, Pair
 from tunescope.linalg.products import Each
-from tunescope.measure.alignment import alignment
+from tunescope.measure.alignment import Aligned, alignment
 from tunescope.measure.blocks import Block, blocks
 from tunescope.measure.meetings import Meeting, meetings
 
@@ -24,6 +24,8 @@ Bool = NDArray[np.bool_]
 Int64 = NDArray[np.int64]
 Float64 = NDArray[np.float64]
 
+# What is known already of how two pairs lie to each other.
+Known = Callable[[Pair, Pair], Aligned | None]
 # Multiplications of all pairs up to which they are done in float64: a minute of one core. Beyond, products
 # are in float32 and their sums in float64.
 EXACT = 1 << 40
@@ -95,16 +97,18 @@ class Between:
 
 
 def between(
-    models: Sequence[tuple[str, Sequence[Delta]]], tell: Callable[[str, int, int], None] = lambda *_: None
+    models: Sequence[tuple[str, Sequence[Delta]]],
+    tell: Callable[[str, int, int], None] = lambda *_: None,
+    known: Known = lambda *_: None,
 ) -> Between:
     """All pairs of labelled models, over the weights that both have, by their addresses.
 
     What one model fuses and the other does not is compared part by part (`refinement`). `tell` is told what
-    is done, how many of the weights, and how many there are.
+    is done, how many of the weights, and how many there are; `known` gives what is known of two pairs.
     """
     met = meetings([deltas for _, deltas in models])
     exact = sum(meeting.work for meeting in met) <= EXACT
-    found = _Sums(len(models), len(met))
+    found = _Sums(len(models), len(met), known)
     with ThreadPoolExecutor(_THREADS) as pool:
         for m, meeting in enumerate(met):
             tell("comparing models", m, len(met))
@@ -120,7 +124,8 @@ def between(
 class _Sums:
     """What `Between` holds, while it is added up."""
 
-    def __init__(self, models: int, weights: int) -> None:
+    def __init__(self, models: int, weights: int, known: Known) -> None:
+        self.known = known
         self.sizes: dict[tuple[int, int], int] = {}
         self.shapes, self.contents = (np.full((weights, models), -1, np.int64) for _ in range(2))
         self.sides = np.zeros((weights, models), np.int64)
@@ -148,10 +153,10 @@ class _Sums:
             a, b = meeting.deltas[i].pair, meeting.deltas[j].pair
             if a is None or b is None:
                 continue
-            found = alignment(a, b)
-            sizes = np.array([found["norm_a"]]), np.array([found["norm_b"]])
-            self._put(m, [i], [j], np.array([[found["inner"]]]), *sizes)
-            if found["identical"]:
+            found = self.known(a, b) or alignment(a, b)
+            sizes = np.array([found.norm_a]), np.array([found.norm_b])
+            self._put(m, [i], [j], np.array([[found.inner]]), *sizes)
+            if found.identical:
                 contents[i] = i if contents[i] < 0 else contents[i]
                 contents[j] = contents[i]
 

@@ -1,4 +1,4 @@
-"""How far one whole tensor is from another: one streamed pass over a pair, whatever its size.
+"""How far whole tensors are from another: one streamed pass over all of them, whatever their size.
 
 Sums are taken over units of 2¹⁸ values counted from the tensor's start and added in order, and readers hand
 over whole units: so no bit depends on how much is read at once, nor on how many threads take turns at spans.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tunescope.delta import Array, Values
 from tunescope.linalg.differences import (
@@ -27,6 +28,8 @@ from tunescope.linalg.differences import (
 from tunescope.linalg.rounding import non_finite
 
 Span = tuple[int, int]
+# What is told of a span beside its sums: where it begins, its values before, and those after.
+Also = Callable[[int, Array, Sequence[Array]], None]
 _T = TypeVar("_T")
 # Units that are read at once.
 _AT_ONCE = 2
@@ -72,15 +75,32 @@ def change(before: Values, after: Values, executor: Executor | None = None) -> C
     >>> found.norm, found.relative_norm, found.changed_fraction
     (0.5, 0.1, 0.5)
     """
-    if before.size != after.size:
-        raise ValueError(f"tensors of {before.size} and {after.size} values have no difference")
+    return changes(before, [after], executor)[0]
+
+
+def changes(
+    before: Values, afters: Sequence[Values], executor: Executor | None = None, also: Also | None = None
+) -> list[Change]:
+    """The same of several tensors against one, which is read once for all of them.
+
+    `also` is called with the first place of every span that is read, its values before and those after, in
+    whatever order threads come to them; the arrays are gone once it returns.
+    """
+    for after in afters:
+        if before.size != after.size:
+            raise ValueError(f"tensors of {before.size} and {after.size} values have no difference")
+    spans = _mapped(executor, lambda span: _differences(before, afters, span, also), _spans(before.size))
+    parts = list(spans)
+    return [
+        _summed(before, after, [unit for span in parts for unit in span[i]], executor)
+        for i, after in enumerate(afters)
+    ]
+
+
+def _summed(before: Values, after: Values, units: list[Sums | None], executor: Executor | None) -> Change:
+    """Statistics from the sums of all units, those of `before` alone where the bytes are the same in both."""
     kinds = before.part(0, 0).dtype, after.part(0, 0).dtype
     rounded = None if kinds[0] == kinds[1] else coarser(*kinds).name
-    units = [
-        unit
-        for span in _mapped(executor, lambda span: _differences(before, after, span), _spans(before.size))
-        for unit in span
-    ]
     if all(unit is None for unit in units):
         return _identical(before, rounded)
     skipped = [i for i, unit in enumerate(units) if unit is None]
@@ -100,12 +120,16 @@ def _units(size: int) -> Iterator[Span]:
     return ((start, min(start + UNIT, size)) for start in range(0, size, UNIT))
 
 
-def _differences(before: Values, after: Values, span: Span) -> list[Sums | None]:
-    """The sums of each unit of a span, None for one whose bytes are the same in both."""
-    a, b = _filled((before, after), span)
+def _differences(
+    before: Values, afters: Sequence[Values], span: Span, also: Also | None
+) -> list[list[Sums | None]]:
+    """The sums of each unit of a span of each tensor, None for one whose bytes are the same in both."""
+    a, *rest = _filled((before, *afters), span)
+    if also is not None:
+        also(span[0], a, rest)
     return [
-        None if same_bytes(a[start:stop], b[start:stop]) else difference_sums(a[start:stop], b[start:stop])
-        for start, stop in _units(a.size)
+        [None if same_bytes(a[i:j], b[i:j]) else difference_sums(a[i:j], b[i:j]) for i, j in _units(a.size)]
+        for b in rest
     ]
 
 
@@ -115,10 +139,15 @@ def _mapped(executor: Executor | None, work: Callable[[Span], _T], spans: Iterab
 
 
 class _Memory(threading.local):
-    """What a thread has a span of either side read into; fresh memory would cost more than the reading."""
+    """What a thread has a span of each side read into; fresh memory would cost more than the reading."""
 
     def __init__(self) -> None:
-        self.rows = [np.empty(8 * UNIT * _AT_ONCE, np.uint8) for _ in range(2)]
+        self.rows: list[NDArray[np.uint8]] = []
+
+    def held(self, count: int) -> list[NDArray[np.uint8]]:
+        """Room for a span of so many tensors."""
+        self.rows += [np.empty(8 * UNIT * _AT_ONCE, np.uint8) for _ in range(count - len(self.rows))]
+        return self.rows[:count]
 
 
 _memory = _Memory()
@@ -126,7 +155,7 @@ _memory = _Memory()
 
 def _filled(rows: Sequence[Values], span: Span) -> list[Array]:
     """A span of each row, until the same thread reads another."""
-    return [values.into(*span, held) for values, held in zip(rows, _memory.rows, strict=False)]
+    return [values.into(*span, held) for values, held in zip(rows, _memory.held(len(rows)), strict=True)]
 
 
 def looked(before: Values, after: Values) -> tuple[bool, int]:

@@ -1,14 +1,13 @@
 """Which values moved: the same ones in two whole models, and what rounding alone would give."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
 from tunescope.address import Address
-from tunescope.delta import Delta, Pair
+from tunescope.delta import Delta
 from tunescope.source.opened import Source
 from tunescope.study.finding import Finding
 from tunescope.table import Column, Schema, Table, described, dtypes
@@ -41,12 +40,15 @@ POOLED: Schema = {
 }
 # What must be exceeded both of the excess over chance, as a share of what is left and as it is.
 EXCESS_SHARE, EXCESS = 0.2, 0.05
-# Values of a weight that are looked at; of larger ones stretches of rows spread evenly.
-_MOST, _STRETCH = 1 << 22, 64
 
 
-def changed_values(sources: Sequence[Source]) -> tuple[Table | None, list[Finding]]:
-    """The table `similarity_changed` of all pairs of whole models, and what it says beyond rounding."""
+def changed_values(
+    sources: Sequence[Source], common: "Callable[[Delta, Delta], Common | None]"
+) -> tuple[Table | None, list[Finding]]:
+    """The table `similarity_changed` of all pairs of whole models, and what it says beyond rounding.
+
+    `common` counts the values that moved in both of two weights.
+    """
     whole = [s for s in sources if any(d.pair is not None for d in s.deltas) and s.base is not None]
     rows: list[dict[str, Any]] = []
     findings = []
@@ -55,7 +57,7 @@ def changed_values(sources: Sequence[Source]) -> tuple[Table | None, list[Findin
         counts = []
         for delta in a.deltas:
             other = held.get(delta.address)
-            if other is None or (found := _counted(delta, other)) is None:
+            if other is None or (found := common(delta, other)) is None:
                 continue
             counts.append(found)
             rows.append(_row(a.label, b.label, delta, found))
@@ -80,40 +82,6 @@ def pooled(changed: pl.DataFrame) -> pl.DataFrame:
         known.then(pl.col("both") / pl.col("least")).alias("overlap"),
         known.then(pl.col("chance") / pl.col("least")).alias("overlap_chance_given_weight"),
     )  # fmt: skip
-
-
-def _counted(a: Delta, b: Delta) -> "Common | None":
-    if a.pair is None or b.pair is None or (a.d_out, a.d_in) != (b.d_out, b.d_in):
-        return None
-    shape = (a.d_in, a.d_out) if a.pair.turned else (a.d_out, a.d_in)
-    parts = [_stretch(a.pair, b.pair, first, last, shape[1]) for first, last in _stretches(*shape)]
-    if not parts:
-        return None
-    # Deferred: adapters have no whole weights.
-    from tunescope.linalg.changed import common_changes
-
-    first, second, sizes = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return common_changes(first, second, sizes)
-
-
-def _stretches(rows: int, columns: int) -> list[tuple[int, int]]:
-    if rows * columns <= _MOST:
-        return [(0, rows)] if rows * columns else []
-    count = max(_MOST // (columns * _STRETCH), 1)
-    starts = np.unique(np.linspace(0, max(rows - _STRETCH, 0), count).astype(int) // _STRETCH) * _STRETCH
-    return [(int(start), min(int(start) + _STRETCH, rows)) for start in starts]
-
-
-def _stretch(a: Pair, b: Pair, first: int, last: int, columns: int) -> tuple[Any, Any, Any]:
-    span = (first * columns, last * columns)
-    before = a.before.part(*span).astype(np.float64)
-    masks = [_moved(before, pair.after.part(*span).astype(np.float64)) for pair in (a, b)]
-    shaped = [array.reshape(-1, columns) for array in (*masks, np.abs(before))]
-    return shaped[0], shaped[1], shaped[2]
-
-
-def _moved(before: Any, after: Any) -> Any:
-    return ~((before == after) | (np.isnan(before) & np.isnan(after)))
 
 
 def _row(label_a: str, label_b: str, delta: Delta, c: "Common") -> dict[str, Any]:

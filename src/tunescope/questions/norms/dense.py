@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,14 +63,10 @@ _SMALL = 192
 _BEYOND = "non-finite: norms beyond float64, of finite values"
 
 
-def measure_pair(
-    delta: Delta, pair: Pair, spectra: str, executor: Executor | None = None
+def measured_pair(
+    delta: Delta, pair: Pair, spectra: str, found: "Change"
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The columns of one whole weight beside its identity, and its rows of `low_rank`."""
-    # Deferred, as below: adapters have no whole weights.
-    from tunescope.measure.dense import change
-
-    found = change(pair.before, pair.after, executor)
     root = math.sqrt(max(delta.d_out, 1))
     sizes = {"frobenius_norm": found.norm, "frobenius_norm_normalized": found.norm / root}
     row = sizes | {f"unscaled_{name}": value for name, value in sizes.items()} | _columns(found)
@@ -115,6 +110,7 @@ def _values(delta: Delta, pair: Pair, norm: float, spectra: str) -> tuple[Any, A
         values = spectrum.dense_spectrum(gram.wide(delta.open().matrix))  # type: ignore[union-attr]
         return values, np.zeros(len(values))
     shape = (delta.d_in, delta.d_out) if pair.turned else (delta.d_out, delta.d_in)
+    # Deferred: adapters have no whole weights.
     from tunescope.linalg.lanczos import leading_values
     from tunescope.measure.differences import DifferenceRows
 

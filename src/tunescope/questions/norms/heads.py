@@ -1,7 +1,7 @@
 """How much each attention head changed: blocks of rows of q, k and v, blocks of columns of o."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tunescope.delta import Delta, Factored, Pair, Update
+from tunescope.delta import Delta, Factored, Update
 from tunescope.errors import BadInput, Missing, Notice, UsageError, printable
 from tunescope.questions.norms.head_layouts import head_size, key_value_heads, layout_of
 from tunescope.source.files.documents import read_object
@@ -87,14 +87,19 @@ def heads_of(config: Mapping[str, Any]) -> Heads | None:
     return None
 
 
-def heads_table(sources: Sequence[Source], given: Heads | None) -> Table | None:
-    """A row for every head of every attention weight; `None` where no heads are known."""
+def heads_table(
+    sources: Sequence[Source], given: Heads | None, squares: Callable[[Delta], Float64]
+) -> Table | None:
+    """A row for every head of every attention weight; `None` where no heads are known.
+
+    `squares` gives Σ ΔW² of the rows of a whole weight, or of its columns where those are what heads are.
+    """
     rows: list[dict[str, Any]] = []
     for source in sources:
         heads = known_heads(source, given)
         if heads is not None and source.published is None:
             for delta in source.deltas:
-                rows += _rows(source.label, delta, heads)
+                rows += _rows(source.label, delta, heads, squares)
     if not rows:
         return None
     return Table(pl.DataFrame(rows, schema=dtypes(HEADS)), "heads", {"columns": described(HEADS)})
@@ -164,16 +169,18 @@ def _head_size(source: Source, heads: Heads) -> int | None:
     return only // heads.query
 
 
-def _rows(label: str, delta: Delta, heads: Heads) -> Iterator[dict[str, Any]]:
+def _rows(
+    label: str, delta: Delta, heads: Heads, squares: Callable[[Delta], Float64]
+) -> Iterator[dict[str, Any]]:
     address = delta.address
     blocks = blocks_of(delta, heads)
     if not blocks:
         return
     update = None if delta.pair is not None else delta.open()
-    squares = _squares(delta, delta.pair) if delta.pair is not None else None
+    sums = squares(delta) if delta.pair is not None else None
     for head_kind, head, where, columns in blocks:
-        if squares is not None:
-            norm = float(np.sqrt(squares[int(columns)][where].sum()))
+        if sums is not None:
+            norm = float(np.sqrt(sums[where].sum()))
         else:
             assert update is not None
             norm = _norm(update, where, columns)
@@ -184,23 +191,6 @@ def _rows(label: str, delta: Delta, heads: Heads) -> Iterator[dict[str, Any]]:
             "component_name": delta.component_name, "head_kind": head_kind, "head": head,
             "frobenius_norm": norm, "frobenius_norm_normalized": norm / root,
         }  # fmt: skip
-
-
-def _squares(delta: Delta, pair: Pair) -> tuple[Float64, Float64]:
-    """Σ ΔW² of every row and of every column of a whole weight, streamed, as its layer applies it."""
-    # Deferred: adapters have no whole weights.
-    from tunescope.linalg.differences import UNIT
-
-    rows, columns = (delta.d_in, delta.d_out) if pair.turned else (delta.d_out, delta.d_in)
-    by_row, by_column = np.zeros(rows), np.zeros(columns)
-    step = max(1, UNIT // max(columns, 1))
-    for first in range(0, rows, step):
-        span = first * columns, min(first + step, rows) * columns
-        before, after = (v.part(*span).astype(np.float64) for v in (pair.before, pair.after))
-        moved = (after - before).reshape(-1, columns)
-        by_row[first : first + step] = np.einsum("ij,ij->i", moved, moved)
-        by_column += np.einsum("ij,ij->j", moved, moved)
-    return (by_column, by_row) if pair.turned else (by_row, by_column)
 
 
 Block = tuple[str, int, NDArray[np.int64], bool]
@@ -218,6 +208,12 @@ def blocks_of(delta: Delta, heads: Heads) -> list[Block]:
             return []
         return [(kind, h, np.arange(length // count) + h * (length // count), columns) for h in range(count)]
     return _fused(delta, heads) if component == FUSED else []
+
+
+def axis_of_heads(delta: Delta, heads: Heads) -> bool | None:
+    """Whether the heads of a weight are its columns rather than rows; `None` where it has none."""
+    blocks = blocks_of(delta, heads)
+    return blocks[0][3] if blocks else None
 
 
 def _fused(delta: Delta, heads: Heads) -> list[Block]:

@@ -18,7 +18,7 @@ from tunescope.questions.norms.heads import heads_table, parse_heads, unread_con
 from tunescope.questions.norms.metrics import as_published, drawable
 from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.summary import readout
-from tunescope.questions.norms.table import common, measure_norms
+from tunescope.questions.norms.table import common, measure_norms, whole_weights
 from tunescope.questions.norms.unknown_heads import unknown_heads
 from tunescope.source.ledger import coverage, notices, provenance
 from tunescope.source.open import open_sources
@@ -32,6 +32,7 @@ from tunescope.words import nearest
 
 if TYPE_CHECKING:
     from tunescope.measure.between import Between
+    from tunescope.questions.norms.together import Together
     from tunescope.source.against import Opener
 
 DEFAULT_METRIC = "frobenius_norm_normalized"
@@ -78,17 +79,17 @@ def norms(
     (`"32/8"`) where no config does; `shared_scale` is of colours. Raises as `open_source`, and `UsageError`.
     """
     arguments = asked(locals()) | {"base": None if base is None else os.fspath(base)}
-    spectra = _spectra(spectra)
+    spectra, stated = _spectra(spectra), parse_heads(heads)
     check_metric(metric, spectra != "none")
-    stated = parse_heads(heads)
     opened = chosen_sources(sources, scale, layers, modules, _opener(base, align_vocab, sources))
     arguments["sources"] = spelled_sources(sources, opened)
     known = (list(not_attached(opened)), [] if stated else unread_configs(opened))
-    table, low_rank = measure_norms(opened, spectra=spectra, tell=tell)
-    tables, document = _compared(opened, table, metric, focus_layer, known, tell)
+    together = whole_weights(opened, stated)
+    table, low_rank = measure_norms(opened, spectra=spectra, tell=tell, together=together)
+    tables, document = _compared(opened, table, metric, focus_layer, known, tell, together)
     tables |= {"low_rank": low_rank} if len(low_rank) else {}
     document["heads_unknown"] = unknown_heads(opened, stated)
-    if (by_head := heads_table(opened, stated)) is not None:
+    if (by_head := heads_table(opened, stated, together.squares)) is not None:
         tables["heads"] = by_head
     return Study(QUESTION, tables, document, arguments, provenance(opened, hash_all))
 
@@ -100,12 +101,13 @@ def _compared(
     focus: int | None,
     known: tuple[Sequence[Finding], Sequence[tuple[str, Notice]]],
     tell: Tell,
+    together: "Together",
 ) -> tuple[dict[str, Table], dict[str, Any]]:
     """All tables and the readout document of sources that are measured, with findings known before it."""
     labels = [source.label for source in opened]
     metric = as_published(table.frame, metric) if metric else drawable(table.frame, DEFAULT_METRIC)
-    both = common(opened, tell) if len(opened) > 1 else None
-    same_values, found = changed_values(opened)
+    both = common(opened, tell, together) if len(opened) > 1 else None
+    same_values, found = changed_values(opened, together.common)
     early, said = known
     noticed = [*notices(opened), *said]
     findings = [*early, *norm_findings(table.frame, metric, both, noticed), *found]

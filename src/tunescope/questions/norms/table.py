@@ -18,16 +18,24 @@ from tunescope.tabular import typed_columns
 
 if TYPE_CHECKING:
     from tunescope.measure.between import Between
+    from tunescope.questions.norms.heads import Heads
+    from tunescope.questions.norms.together import Together
 
 
 def measure_norms(
-    sources: Sequence[Source], *, spectra: str | None = None, tell: Tell = silent
+    sources: Sequence[Source],
+    *,
+    spectra: str | None = None,
+    tell: Tell = silent,
+    together: "Together | None" = None,
 ) -> tuple[Table, Table]:
     """The norms table of opened sources, and the table `low_rank` of their whole weights.
 
     Published sources contribute their own rows. `spectra` is `none`, `top` or `full`; left out, `full` for
-    factored updates, which cost little, and `none` for whole weights.
+    factored updates, which cost little, and `none` for whole weights. In the passes over these
+    `together` also gathers what any two models share.
     """
+    together = together or whole_weights(sources)
     frames, curves = [], []
     total, done = sum(len(source.deltas) for source in sources), 0
     with ThreadPoolExecutor(dense.THREADS) as pool:
@@ -36,7 +44,7 @@ def measure_norms(
                 frames.append(_published(source))
                 continue
             parts = []
-            for part, curve in _measured(source, spectra, pool):
+            for part, curve in _measured(source, spectra, pool, together):
                 tell("measuring", done, total)
                 parts.append(part)
                 curves += curve
@@ -52,7 +60,7 @@ def measure_norms(
 
 
 def _measured(
-    source: Source, spectra: str | None, pool: Executor
+    source: Source, spectra: str | None, pool: Executor, together: "Together"
 ) -> Iterator[tuple[_norms.Columns, list[dict[str, Any]]]]:
     for whole, deltas in groupby(source.deltas, lambda delta: delta.pair is not None):
         if not whole:
@@ -62,7 +70,8 @@ def _measured(
         for delta in deltas:
             assert delta.pair is not None
             part = _norms.identities([delta], source.label, source.step)
-            columns, curve = dense.measure_pair(delta, delta.pair, spectra or "none", pool)
+            found = together.change(delta, pool)
+            columns, curve = dense.measured_pair(delta, delta.pair, spectra or "none", found)
             part |= {name: [value] for name, value in columns.items()}
             yield part, dense.identified({name: values[0] for name, values in part.items()}, curve)
 
@@ -93,12 +102,20 @@ def _published(source: Source) -> pl.DataFrame:
     )
 
 
-def common(sources: Sequence[Source], tell: Tell = silent) -> "Between":
-    """What every two sources have in common."""
+def whole_weights(sources: Sequence[Source], heads: "Heads | None" = None) -> "Together":
+    """The whole weights of all sources, none of them read yet."""
+    # Deferred: adapters have none.
+    from tunescope.questions.norms.together import Together
+
+    return Together(sources, heads)
+
+
+def common(sources: Sequence[Source], tell: Tell, together: "Together") -> "Between":
+    """What every two sources have in common, beside what is known of whole weights that were read."""
     # Deferred: one model alone is compared with none.
     from tunescope.measure.between import between
 
-    found = between([(source.label, source.deltas) for source in sources], tell)
+    found = between([(source.label, source.deltas) for source in sources], tell, together.known)
     for source in sources:
         source.verify_unchanged()
     return found
