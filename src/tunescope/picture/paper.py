@@ -14,6 +14,8 @@ from tunescope.picture.style import INK, new_figure
 # Inches of a mark beside a scale, and from it to its number; points of the numbers.
 _MARK, _AFTER = 0.028, 0.05
 _NUMBER = 8.0
+# Inches that a scale's name may begin above it.
+_ABOVE = 0.15
 # Inches of a line of a scale's name.
 _LINE = 1.3 * NAME / 72
 Place = tuple[float, float, float, float]
@@ -52,8 +54,10 @@ def standing_scale(
         ax.text(right + _MARK + _AFTER, y, text, fontsize=_NUMBER, va="center_baseline")
     if low < 0 < high:
         ax.hlines(bottom + low / (high - low) * height, left, right, colors=INK, linewidth=1.0)
-    name = right + _MARK + 2 * _AFTER + widest(texts, _NUMBER)
-    ax.text(name, top + height / 2, broken(label, room), fontsize=NAME, rotation=90, va="center", ha="left")
+    beside, name = right + _MARK + 2 * _AFTER + widest(texts, _NUMBER), broken(label, room)
+    # A name longer than the scale runs on below it: above it the paper may end.
+    middle = max(top + height / 2, top - _ABOVE + widest(name.split("\n"), NAME) / 2)
+    ax.text(beside, middle, name, fontsize=NAME, rotation=90, va="center", ha="left")
 
 
 def beside_scale(limits: tuple[float, float], label: str, more: bool, room: float) -> float:

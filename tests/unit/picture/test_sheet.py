@@ -1,5 +1,6 @@
 """Many maps stand on one sheet: one scale, one set of rows and columns, labels at the edges."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -55,6 +56,16 @@ def test_twelve_long_names_stand_apart_and_inside_the_sheet() -> None:
     boxes = [text.get_window_extent(renderer) for text in titles]
     assert all(box.x0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in boxes)
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+def test_the_name_of_a_scale_beside_low_maps_with_long_names_of_modules_lies_on_the_paper() -> None:
+    """It has room along the whole block, but its scale is as high as the cells."""
+    columns = ("Q", "Input layernorm", "Post attention layernorm, of every block")
+    label = "‖ΔW‖_F / √d_out (unit of the weights)"
+    figure = sheet([[replace(panel("a", 6, columns), label=label) for _ in "ab"]])
+    (name,) = (text for text in figure.axes[0].texts if text.get_text().replace("\n", " ") == label)
+    box = name.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
+    assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
 
 
 @pytest.mark.parametrize("rows", [1, 80, 400])
