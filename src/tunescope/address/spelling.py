@@ -1,6 +1,7 @@
 """Flat and dotted spellings of one module → one dotted name, by the tables of `naming`."""
 
 import re
+from functools import cache
 
 from tunescope.address.naming import (
     BLOCKS,
@@ -24,11 +25,25 @@ _TOKEN = re.compile(
 _NUMBERED = re.compile(r"(input_blocks|middle_block|output_blocks)\.\d")
 _UNET = re.compile(rf"({'|'.join(UNET_PARTS.split())})(\.|$)")
 _IS_BLOCKS = "|".join(re.escape(b.path) for b in sorted(BLOCKS, key=lambda b: -len(b.path)))
-_BLOCKS = re.compile(
-    rf"^(?:(?P<outer>.+?)\.)??(?P<list>{_IS_BLOCKS}|blocks|layers)\.(?P<number>\d+)\.(?P<rest>.+)$"
-)
-_OF_IMAGES = re.compile(rf"^(?:{_IS_BLOCKS})$")
-_RENAMES = tuple((re.compile(rf"(?:{r.blocks})"), re.compile(r.spelled), r.name) for r in RENAMES)
+
+
+# Compiled when a name first asks for them, which names of language models do not.
+@cache
+def _blocks() -> re.Pattern[str]:
+    lists = f"{_IS_BLOCKS}|blocks|layers"
+    return re.compile(rf"^(?:(?P<outer>.+?)\.)??(?P<list>{lists})\.(?P<number>\d+)\.(?P<rest>.+)$")
+
+
+@cache
+def _of_images() -> re.Pattern[str]:
+    return re.compile(rf"^(?:{_IS_BLOCKS})$")
+
+
+@cache
+def _renames() -> tuple[tuple[re.Pattern[str], re.Pattern[str], str], ...]:
+    return tuple((re.compile(rf"(?:{r.blocks})"), re.compile(r.spelled), r.name) for r in RENAMES)
+
+
 _TRAINED_AS = tuple((re.compile(prefix.spelled), prefix.means) for prefix in TRAINED_AS)
 _ANY_TRAINED_AS = re.compile("|".join(prefix.spelled for prefix in TRAINED_AS))
 _OUTSIDE = re.compile("|".join(f"(?P<r{i}>{r.spelled})" for i, r in enumerate(OUTSIDE)))
@@ -113,15 +128,15 @@ def _outside_blocks(name: str) -> str | None:
 
 
 def _in_blocks(path: str, denoiser: bool) -> str:
-    found = _BLOCKS.match(path)
+    found = _blocks().match(path)
     if found is None:
         return _tokens(path.replace(".", "_")).replace(".lin.", ".linear.") if denoiser else path
     outer, blocks, number, rest = found["outer"], found["list"], found["number"], found["rest"]
-    if denoiser or _OF_IMAGES.match(blocks):
+    if denoiser or _of_images().match(blocks):
         # Through the flat spelling, so that both come out alike whatever the module is called.
         rest = _tokens(rest.replace(".", "_"))
     kinds = _kinds(outer, blocks, denoiser)
-    for of_blocks, spelled, name in _RENAMES:
+    for of_blocks, spelled, name in _renames():
         if spelled.fullmatch(rest) and any(of_blocks.fullmatch(kind) for kind in kinds):
             rest = name
             break
