@@ -1,5 +1,9 @@
 """What a shell offers: verbs, options, sources behind their labels, labels, words of lists, saved studies."""
 
+import os
+import pty
+import select
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -7,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
+from tests.absent import absent
 
 from tunescope.cli import VERBS, app
 from tunescope.questions.importance import command as importance_command
@@ -113,3 +118,73 @@ def test_the_program_prints_what_a_shell_evaluates(
     done = run()
     assert "_TUNESCOPE_COMPLETE" in done.out
     assert done.code == 0
+
+
+# As docs/completion.md has it; what a shell needs before, where it is started without its own files.
+SHELLS = {
+    "bash": (["bash", "--norc", "--noprofile", "-i"], 'eval "$(_TUNESCOPE_COMPLETE=bash_source tunescope)"'),
+    "zsh": (
+        ["zsh", "-f", "-i"],
+        'autoload -Uz compinit && compinit -u; eval "$(_TUNESCOPE_COMPLETE=zsh_source tunescope)"',
+    ),
+    "fish": (["fish", "--no-config"], "_TUNESCOPE_COMPLETE=fish_source tunescope | source"),
+}
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_completes_metrics_and_paths_behind_labels(shell: str, tmp_path: Path) -> None:
+    if shutil.which(shell) is None:
+        absent(f"{shell} is not installed")
+    (tmp_path / "runs" / "code").mkdir(parents=True)
+    bin_first = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    for begun, whole in (("--metric stable", "stable_rank"), ("a=runs/c", "a=runs/code/")):
+        line = f"tunescope norms {begun}"
+        environment = os.environ | {"PATH": bin_first, "PS1": "> ", "TERM": "dumb", "HOME": str(tmp_path)}
+        words, setup = SHELLS[shell]
+        if shell == "fish":
+            text = f"{setup}; complete -C '{line}'"
+            done = subprocess.run(
+                [*words, "-c", text],
+                cwd=tmp_path,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert done.stdout.split() == [whole]
+        else:
+            assert whole in pressed_tab(words, setup, line, whole, environment, tmp_path)
+
+
+def pressed_tab(
+    words: list[str], setup: str, line: str, until: str, environment: dict[str, str], folder: Path
+) -> str:
+    """What an interactive shell shows of `line` after a press of tab, read until `until` stands there."""
+    screen, terminal = pty.openpty()
+    shell = subprocess.Popen(
+        words,
+        cwd=folder,
+        env=environment,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+
+    def shown(wanted: str) -> str:
+        text = ""
+        while wanted not in text:
+            assert select.select([screen], [], [], 120)[0], text
+            text += os.read(screen, 4096).decode(errors="replace")
+        return text
+
+    try:
+        os.write(screen, f"{setup}; echo re''ady\n".encode())
+        shown("ready")
+        os.write(screen, f"{line}\t".encode())
+        return shown(until)
+    finally:
+        shell.kill()
+        shell.wait()
+        os.close(screen)
