@@ -118,8 +118,8 @@ def photograph(report: Path, target: Path, base: str) -> bool:
             report.read_text(encoding="utf-8").replace(base, "tunescope/demo/model"), encoding="utf-8"
         )
         subprocess.run(
-            [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--timeout=10000",
-             "--window-size=1180,2225", f"--screenshot={shot}", page.as_uri()],
+            [browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--timeout=30000",
+             "--window-size=1180,2480", f"--screenshot={shot}", page.as_uri()],
             check=True, capture_output=True,
         )  # fmt: skip
         _small(Image.open(shot), target)
