@@ -83,6 +83,10 @@ def test_paper_holds_all_tabs_in_a4(reader: Reader) -> None:
         assert all(pane.is_displayed() for pane in reader.every(".pane"))
         assert len(reader.every(".pane canvas")) > 10
         assert not reader.one(".tools").is_displayed()
+        # On paper every model's border is whole, and nothing can be pressed.
+        for note in (".all-chips", "#absent"):
+            reader.run("document.querySelector(arguments[0]).hidden = false", note)
+            assert not reader.one(note).is_displayed(), note
         chips = "getComputedStyle(document.querySelector('.top .chips'))"
         assert reader.run(f"return [{chips}.maxHeight, {chips}.overflow]") == ["none", "visible"]
     finally:
