@@ -90,6 +90,10 @@ SPELLINGS: dict[str, list[list[str]]] = {
         [f"{encoder}.layers.{layer}.mlp.up_proj" for layer in range(3)]
         for encoder in ("text_encoder.model", "text_encoders.qwen25_7b.transformer.model")
     ],
+    "second transformer of Wan 2.2": [
+        [f"pipe.dit2.blocks.{layer}.self_attn.{side}" for layer in range(2) for side in "qkv"],
+        [f"transformer_2.blocks.{layer}.attn1.to_{side}" for layer in range(2) for side in "qkv"],
+    ],
     "AnimateDiff": [
         [f"unet.{name}" for name in _OURS], _THEIRS, flat("lora_unet_", _OURS), flat("lora_unet_", _THEIRS),
     ],

@@ -32,6 +32,9 @@ TRAINED_AS = (
         of.NET,
     ),
     Prefix(r"^pipe\.dit\.", "diffusion_model.", "modelscope/DiffSynth-Studio: diffsynth/trainers/utils.py"),
+    Prefix(
+        r"^pipe\.dit2\.", "transformer_2.", "modelscope/DiffSynth-Studio: diffsynth/pipelines/wan_video.py"
+    ),
     Prefix(r"^pipe\.(?=unet\.|text_encoder)", "", "modelscope/DiffSynth-Studio: diffsynth/trainers/utils.py"),
     Prefix(r"(?<=\bblocks\.)block(?=\d+\.blocks\.\d)", "", of.COSMOS_1),
     Prefix(r"(?<=\bmotion_modules\.\d\.)temporal_transformer\.", "", of.ANIMATEDIFF),
