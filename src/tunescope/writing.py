@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from tunescope.errors import Exhausted, encodable
+from tunescope.interruption import stop_where_asked
 from tunescope.paths import resolved
 
 # Linux' renameat2: paths relative to the working folder, and the flag that swaps two names in one step.
@@ -134,6 +135,7 @@ def published(target: Path) -> Iterator[Path]:
             work.mkdir()
             yield work
             _bring_to_disk(work)
+            stop_where_asked()
             _exchange(work, target)
         except OSError as error:
             raise Exhausted("cannot-write", "writing the study failed", file=target, found=error) from error

@@ -2,7 +2,6 @@
 
 import importlib
 import os
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
+from tunescope import interruption
 from tunescope.cli.frame import framed
 from tunescope.cli.loading import collect, collect_later
 from tunescope.cli.streams import prepare_streams
@@ -114,35 +114,55 @@ def app(debug: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit with its code (see `tunescope.errors`)."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    interruption.heed()
     prepare_streams(sys.argv[1:])
     collect_later()
-    debug = "--debug" in sys.argv[1:]
+    code, ended = 0, 0
+    try:
+        code = _answered("--debug" in sys.argv[1:])
+    except (KeyboardInterrupt, click.Abort):
+        ended = 130
+    except BaseException:
+        # Whatever a library made of the signal that came.
+        if interruption.asked() is None:
+            raise
+    ended = interruption.asked() or ended
+    if ended == 130:
+        click.echo("tunescope: interrupted", err=True)
+    sys.exit(ended or code)
+
+
+def _answered(debug: bool) -> int:
+    """The exit code of the command, after what is to say about its errors."""
     try:
         code = app(standalone_mode=False, prog_name="tunescope")
         sys.stdout.flush()
-        sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        return stop.exit_code
     except (BrokenPipeError, _ReaderGoneError):
-        _stop_writing()
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("tunescope: interrupted", err=True)
-        sys.exit(130)
+        return _stop_writing()
+    except click.Abort as stop:
+        # click takes a file that ends early for a prompt without an answer.
+        if isinstance(stop.__cause__, EOFError):
+            return _report(stop.__cause__, debug)
+        raise
     except click.ClickException as error:
         # It repeats a word of the command line, however long.
         error.message = brief(error.message)  # type: ignore[misc]
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except Exception as error:
-        sys.exit(_report(error, debug))
+        if interruption.asked() is not None:
+            raise
+        return _report(error, debug)
+    return code if isinstance(code, int) else 0
 
 
-def _stop_writing() -> NoReturn:
-    """Leave quietly when the reader of our output has gone."""
+def _stop_writing() -> int:
+    """The exit code of a command that leaves quietly, since the reader of our output has gone."""
     # Python would flush stdout again on exit and complain; point it at nothing first.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    sys.exit(141)
+    return 141
 
 
 def _report(error: Exception, debug: bool) -> int:
