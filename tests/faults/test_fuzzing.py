@@ -42,6 +42,7 @@ FOUND = [
     ("lm_generation", Change("values", 606193325, 425131331, 171869907)),
     ("tokenizer_config", Change("values", 638751871, 122858471, 708189232)),
     ("lm_model_config", Change("values", 816509895, 1017774665, 457207300)),
+    ("yaml", Change("odd_tokens", 195042484, 234759370, 466966325)),
     ("merged_dora_config", Change("odd_values", 100658626, 543517449, 683849180)),
 ]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tunescope import interruption
-from tunescope.questions.norms import study as norms_study
+from tunescope.questions.norms.table import measure_norms
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
@@ -41,7 +41,6 @@ def test_a_signal_that_a_library_swallowed_still_ends_the_command_and_nothing_is
     number: int, code: int, after: Any,
 ) -> None:  # fmt: skip
     """Polars, stopped in a cast, went on to a TypeError: exit 70 and `a bug of ours`."""
-    measured = norms_study.measure_norms
 
     class PanicError(BaseException):
         """As the native libraries of Rust raise."""
@@ -52,9 +51,9 @@ def test_a_signal_that_a_library_swallowed_still_ends_the_command_and_nothing_is
             raise PanicError
         if after != "nothing":
             raise after("what is left is no type")
-        return measured(*given, **named)
+        return measure_norms(*given, **named)
 
-    monkeypatch.setattr(norms_study, "measure_norms", measure)
+    monkeypatch.setattr("tunescope.questions.norms.study.measure_norms", measure)
     ran = run("norms", adapter(), "-o", tmp_path / "study", "--figures", "none")
     assert ran.code == code
     assert "bug" not in ran.err

@@ -104,3 +104,20 @@ def test_a_broken_config_beside_an_adapter_is_said(
     ran = run("norms", folder, "--json")
     found = [f["kind"] for f in json.loads(ran.out)["findings"]]
     assert (ran.code, found.count("config_unread")) == (0, 1), ran.err
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hash: !!timestamp x", "hash: !!int ''", "hash: !!float ''", "hash: !!bool maybe", "hash: !!int 0x",
+        "hash: 2001-99-99", "hash: !!python/object/apply:os.system [x]", "hash: " + "[" * 9000,
+    ],
+)  # fmt: skip
+def test_a_tag_of_yaml_that_does_not_fit_its_text_is_exit_2(
+    run: Callable[..., Any], tmp_path: Path, text: str
+) -> None:
+    """PyYAML falls over some of them with errors that are none of its own."""
+    (tmp_path / "c.yaml").write_text(text)
+    ran = run("norms", "nowhere", "--config", tmp_path / "c.yaml")
+    assert ran.code == 2, ran.err
+    assert "[bad-config]" in ran.err

@@ -14,7 +14,7 @@ from tunescope.source import open_source
 
 from . import packing
 from .kind import Kind, _pairs
-from .mutations import bytewise, json_values
+from .mutations import bytewise, json_values, tokenwise
 from .pickles import packed_numbers, pickle_values
 
 _A, _B = (2, 6), (4, 2)
@@ -70,6 +70,24 @@ def _torchtune_model(folder: Path) -> Path:
     return _torchtune(folder).with_name("config.json")
 
 
+def _litgpt(folder: Path) -> Path:
+    """Settings of litgpt beside an adapter with PEFT's names but no config of it."""
+    stem = "transformer.h.0.attn.attn"
+    _file({f"{stem}.lora_A": _A, f"{stem}.lora_B": _B})(folder)
+    path = folder / "hyperparameters.yaml"
+    path.write_text("precision: bf16-true\nlora_r: 2\nlora_alpha: 16\nlora_dropout: 0.05\ndata:\n  seed: 1\n")
+    return path
+
+
+def _megatron(folder: Path) -> Path:
+    """Settings of Megatron-Bridge beside a layer of it."""
+    stem = "decoder.layers.0.mlp.linear_fc2.adapter.linear_"
+    _file({f"{stem}in.weight": _A, f"{stem}out.weight": _B})(folder)
+    path = folder / "run_config.yaml"
+    path.write_text("model: &m\n  layers: [1, 2]\npeft:\n  dim: 2\n  alpha: 32\n  targets: [a]\nagain: *m\n")
+    return path
+
+
 def _first_sd(folder: Path) -> Path:
     import torch
 
@@ -102,12 +120,15 @@ def _measure(path: Path) -> Any:
 _WEIGHTS = {
     "header": packing.safetensors_header, "shapes": packing.other_tensors, "floats": packing.floats,
 }  # fmt: skip
+_TEXT = {"bytes": bytewise, "tokens": tokenwise}
 FORMATS = {
     "lycoris": Kind(_file(_LYCORIS), norms, _WEIGHTS),
     "lora_layers": Kind(_file(_LAYERS), norms, _WEIGHTS),
     "own_naming": Kind(_file(_OWN_NAMING), norms, _WEIGHTS),
     "torchtune": Kind(_torchtune, _measure, _WEIGHTS),
     "torchtune_model": Kind(_torchtune_model, _measure, {"bytes": bytewise, "values": json_values}),
+    "litgpt_settings": Kind(_litgpt, _measure, _TEXT),
+    "megatron_settings": Kind(_megatron, _measure, _TEXT),
     "first_sd": Kind(_first_sd, open_source, {"bytes": bytewise, "members": packing.zip_members}, slow=60),
     "distributed_index": Kind(_distributed, _measure, {"bytes": bytewise, "values": pickle_values}, slow=4),
     "distributed_chunk": Kind(

@@ -33,7 +33,7 @@ def stated(weights: Weights) -> Stated | None:
     if alpha is None or dim is None:
         return None
     whole = isinstance(dim, int) and not isinstance(dim, bool) and dim > 0
-    if not whole or isinstance(alpha, bool) or not isinstance(alpha, int | float) or not isfinite(alpha):
+    if not whole or isinstance(alpha, bool) or not isinstance(alpha, int | float) or not _finite(alpha):
         raise BadInput(
             "config-value",
             "peft.alpha or peft.dim has a value that cannot be used",
@@ -43,6 +43,14 @@ def stated(weights: Weights) -> Stated | None:
             fix="write both as numbers in the file",
         )
     return Stated(float(alpha), int(dim))
+
+
+def _finite(alpha: float) -> bool:
+    """Whether a float holds it, which not every whole number of YAML is."""
+    try:
+        return isfinite(alpha)
+    except OverflowError:
+        return False
 
 
 def _peft(text: bytes) -> Mapping[str, Any]:

@@ -233,6 +233,20 @@ def megatron(folder: Path, dim: object = 4, alpha: object = 32) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("alpha", [10**400, ".inf", "yes"])
+def test_an_alpha_of_megatron_that_is_no_number_a_float_holds_is_refused(
+    tmp_path: Path, alpha: object
+) -> None:
+    with pytest.raises(BadInput, match="config-value"):
+        open_source(megatron(tmp_path, alpha=alpha))
+
+
+@pytest.mark.parametrize("alpha", ["!!timestamp x", "!!int ''", "!!bool maybe"])
+def test_a_run_config_with_a_tag_that_does_not_fit_states_nothing(tmp_path: Path, alpha: str) -> None:
+    (delta,) = open_source(megatron(tmp_path, alpha=alpha)).deltas
+    assert delta.scale is None
+
+
 def test_alpha_over_dim_of_megatron_bridges_run_config_is_the_scale(tmp_path: Path) -> None:
     (delta,) = open_source(megatron(tmp_path)).deltas
     assert (delta.scale, delta.alpha, delta.open().scale) == (8.0, 32.0, 8.0)
