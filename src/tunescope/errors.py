@@ -12,6 +12,7 @@ An error carries a `slug` that `docs/errors.md` explains, and says in which file
 expected, what was found and what to do.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -26,6 +27,13 @@ _HUB_TOKEN = re.compile(r"\bhf_[A-Za-z0-9]{16,}")
 _USER = re.compile(r"(https?://)[^\s/@'\"]+@")
 # Without the signs that messages put around names, so that one name is always cut to one text.
 _LONG_WORD = re.compile(r"[^\s'\"()=,:;]{201,}")
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Each library that writes a part of a checkpoint words this in its own exception; torch's archive writer
+# does not pass the reason on at all.
+_FULL_WORDS = re.compile(
+    r"No space left|Disk quota exceeded|File too large|os error (28|122|27)\b|iostream error|"
+    r"inline_container\.cc\S* \. (unexpected pos|.*file write failed)"
+)
 _QUERY = re.compile(r"(https?://[^\s?'\"<>]+\?)[^\s'\"<>]+")
 
 
@@ -86,6 +94,37 @@ class Exhausted(TunescopeError):
     """Memory, disk or a device ran out."""
 
     exit_code = 5
+
+
+def disk_is_full(problem: BaseException) -> bool:
+    """Whether an exception, or one that it came from, says that the disk took no more.
+
+    >>> disk_is_full(OSError(errno.ENOSPC, "No space left on device")), disk_is_full(OSError("else"))
+    (True, False)
+    """
+    seen: BaseException | None = problem
+    while seen is not None:
+        if (isinstance(seen, OSError) and seen.errno in _FULL) or _FULL_WORDS.search(str(seen)):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def unwritten(file: str | Path, error: OSError) -> Exhausted:
+    """The error of a file that could not be written, with what to do.
+
+    >>> print(unwritten("study/readout.md", OSError(28, "No space left on device")))
+    writing failed [cannot-write]
+      file: study/readout.md
+      found: [Errno 28] No space left on device
+      fix: make room on that disk, or choose another output, and run the same command again
+    """
+    full = disk_is_full(error)
+    first = "make room on that disk" if full else "see what the disk or mount reports"
+    return Exhausted(
+        "cannot-write", "writing failed", file=file, found=error,
+        fix=f"{first}, or choose another output, and run the same command again",
+    )  # fmt: skip
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tunescope.errors import Exhausted, encodable
+from tunescope.errors import Exhausted, encodable, unwritten
 from tunescope.interruption import stop_where_asked
 from tunescope.paths import resolved
 
@@ -68,7 +68,7 @@ def _renamed(path: Path, fill: Callable[[Path], None]) -> Path:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise Exhausted("cannot-write", "writing failed", file=path, found=error) from error
+        raise unwritten(path, error) from error
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -138,7 +138,12 @@ def published(target: Path) -> Iterator[Path]:
             stop_where_asked()
             _exchange(work, target)
         except OSError as error:
-            raise Exhausted("cannot-write", "writing the study failed", file=target, found=error) from error
+            raise unwritten(target, error) from error
+        except Exhausted as error:
+            # The folder is hidden until it is whole; what is named is where the file would have been.
+            if error.slug != "cannot-write" or not isinstance(cause := error.__cause__, OSError):
+                raise
+            raise unwritten(str(error.file).replace(str(work), str(target)), cause) from cause
         finally:
             shutil.rmtree(work, ignore_errors=True)
 
@@ -252,7 +257,7 @@ def _sign(handle: int, target: Path) -> None:
         os.ftruncate(handle, 0)
         os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
     except OSError as error:
-        raise Exhausted("cannot-write", "writing failed", file=target, found=error) from error
+        raise unwritten(target, error) from error
 
 
 def _taken(lock: Path, target: Path) -> int:

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from tunescope.demo import model_path
-from tunescope.errors import Exhausted, TunescopeError
+from tunescope.errors import Exhausted, TunescopeError, disk_is_full
 from tunescope.questions.trajectory.reading import motion_of
 from tunescope.source.runs import find_runs
 from tunescope.training import Recipe, finetune, read_capture
-from tunescope.training.exhaustion import disk_is_full, named_exhaustion
+from tunescope.training.exhaustion import named_exhaustion
 from tunescope.training.motion import Motion
 from tunescope.training.run import Run
 

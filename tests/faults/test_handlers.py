@@ -1,6 +1,7 @@
 """What catches errors catches those of the library that it calls, never a bug of ours beside the call."""
 
 import ast
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import tunescope
-from tunescope.errors import BadInput, TunescopeError, raised_by
+from tunescope.errors import BadInput, Exhausted, TunescopeError, raised_by
 from tunescope.source import peft_merge
 
 from .fuzz.kinds import KINDS
@@ -101,6 +102,42 @@ def test_a_bug_in_a_reader_that_is_a_process_of_its_own_is_not_taken_for_bad_inp
     finding = bench.answer([])
     assert finding is not None
     assert finding.raised.startswith("RuntimeError: the reader of")
+
+
+@pytest.mark.parametrize("reader", ["distributed", "pickled"])
+def test_a_full_disk_under_a_reader_that_unpacks_is_exit_5(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
+) -> None:
+    pytest.importorskip("torch")
+    script = tmp_path / "script.py"
+    script.write_text("raise OSError(28, 'No space left on device')")
+    monkeypatch.setattr(f"tunescope.source.files.{reader}._SCRIPT", script)
+    kind = {"distributed": "distributed_index", "pickled": "pickle"}[reader]
+    path = KINDS[kind].make(tmp_path)
+    with pytest.raises(Exhausted, match="disk-full") as caught:
+        KINDS[kind].use(path)
+    assert "TMPDIR" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "here"),
+        RuntimeError("io: No space left (os error 28)"),
+    ],
+)
+def test_a_disk_that_is_full_is_exit_5_wherever_it_is_met(
+    run: Callable[..., Any], adapter: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    """Temporary files of libraries, folders that are made."""
+
+    def full(*_: Any) -> None:
+        raise problem
+
+    monkeypatch.setattr("tunescope.source.files.container.parse_header", full)
+    ran = run("norms", adapter())
+    assert ran.code == 5
+    assert "[disk-full]" in ran.err
 
 
 # Kinds whose damaged file is read by this process, once.

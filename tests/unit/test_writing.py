@@ -187,6 +187,26 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    ("code", "fix"),
+    [(errno.ENOSPC, "make room on that disk"), (errno.EIO, "see what the disk or mount reports")],
+)
+def test_of_a_study_that_cannot_be_written_the_file_that_was_meant_is_named_and_what_to_do(
+    tmp_path: Path, code: int, fix: str
+) -> None:
+    """Not the hidden folder that it is filled in, which is gone when the message is read."""
+
+    def fail(_: Any) -> None:
+        raise OSError(code, "not now")
+
+    with pytest.raises(Exhausted) as caught, published(tmp_path / "study") as work:
+        write_atomically(work / "readout.md", fail)
+    assert caught.value.file == str(tmp_path / "study" / "readout.md")
+    assert str(caught.value.fix).startswith(fix)
+    assert "run the same command again" in str(caught.value.fix)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_json_cannot_say_becomes_what_it_gives_back() -> None:
     value: Callable[[], Any] = lambda: {1: (float("nan"), {"b", "a"} - {"b"}), "p": Path("x")}  # noqa: E731
     assert writing.plain(value()) == {"1": [None, ["a"]], "p": "x"}

@@ -13,7 +13,7 @@ from tunescope import interruption
 from tunescope.cli.frame import framed
 from tunescope.cli.loading import collect, collect_later
 from tunescope.cli.streams import prepare_streams
-from tunescope.errors import Exhausted, TunescopeError, brief, printable, without_secrets
+from tunescope.errors import Exhausted, TunescopeError, brief, disk_is_full, printable, without_secrets
 from tunescope.extras import missing
 from tunescope.version import __version__
 from tunescope.words import nearest
@@ -177,9 +177,20 @@ def _report(error: Exception, debug: bool) -> int:
         error = unreachable(Path(error.filename), error)
     if isinstance(error, MemoryError):
         error = Exhausted("out-of-memory", "memory ran out", found=error or "MemoryError")
+    if not isinstance(error, TunescopeError) and disk_is_full(error):
+        error = _no_room(error)
     if isinstance(error, TunescopeError):
         click.echo(without_secrets(f"tunescope: {error}"), err=True)
         return error.exit_code
     text = without_secrets(f"{type(error).__name__}: {printable(str(error), 500)}")
     click.echo(f"tunescope: a bug of ours: {text}\n  fix: run again with --debug and report it", err=True)
     return 70
+
+
+def _no_room(error: Exception) -> Exhausted:
+    """Any write can meet this, those of libraries and of temporary files too."""
+    named = error.filename if isinstance(error, OSError) else None
+    return Exhausted(
+        "disk-full", "the disk is full", file=named, found=brief(str(error)),
+        fix="make room there and run again; TMPDIR names another place for temporary files",
+    )  # fmt: skip

@@ -9,6 +9,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from tunescope.writing import write_atomically, write_text
+
 Matrix = NDArray[np.float64]
 
 _DTYPES = {np.dtype(np.float32): "F32", np.dtype(ml_dtypes.bfloat16): "BF16"}
@@ -54,8 +56,8 @@ def _write(folder: Path, kind: str, tensors: Mapping[str, NDArray[Any]], config:
     folder.mkdir(parents=True, exist_ok=True)
     stem = f"{kind}_" if kind else ""
     text = json.dumps(dict(config), indent=2) + "\n"
-    (folder / f"{stem}config.json").write_text(text, encoding="utf-8")
-    (folder / f"{stem}model.safetensors").write_bytes(_container(tensors))
+    write_text(folder / f"{stem}config.json", text)
+    write_atomically(folder / f"{stem}model.safetensors", lambda out: out.write(_container(tensors)))
 
 
 def _container(tensors: Mapping[str, NDArray[Any]]) -> bytes:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.demo.family import SEEDS, UNTRAINED, made_family
-from tunescope.demo.output import PAGE, prepared
+from tunescope.demo.output import PAGE, filling
 from tunescope.writing import write_text
 
 TITLE = "A taste: three adapters made by hand"
@@ -31,12 +31,16 @@ def run_quick(output: str | Path, *, overwrite: bool = False) -> Taste:
 
     Raises `UsageError` where `output` holds something else.
     """
+    with filling(Path(output), "quick", FOLDERS, overwrite) as root:
+        return _filled(root)
+
+
+def _filled(root: Path) -> Taste:
     # Deferred: --help must not load the numeric libraries.
     from tunescope.questions.norms.study import norms
     from tunescope.questions.subspace.study import subspace
     from tunescope.study.report import report
 
-    root = prepared(Path(output), "quick", FOLDERS, overwrite)
     made = made_family(root)
     seeds = [f"{seed}={made[seed]}" for seed in SEEDS]
     studies = {

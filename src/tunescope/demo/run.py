@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tunescope.demo import domain_paths, model_path
-from tunescope.demo.output import PAGE, prepared
+from tunescope.demo.output import PAGE, filling
 from tunescope.demo.planted import planted_adapter
 from tunescope.writing import write_text
 
@@ -18,8 +18,9 @@ FULL_RATE = 3e-4
 ROWS = 8
 # The adapter that was not trained, but made with a band of layers that moved further.
 PLANTED = "planted"
+TRAINED = ("runs", "second-seed", "full")
 FOLDERS = (
-    "runs", "second-seed", "full", PLANTED,
+    *TRAINED, PLANTED,
     "norms", "subspace", "trajectory", "importance", "attribution",
 )  # fmt: skip
 
@@ -101,12 +102,16 @@ def run_demo(
     recipe; `announce` is told which study is being made. Raises `UsageError` where `output` holds something
     else.
     """
+    with filling(Path(output), "whole", FOLDERS, overwrite, goes_on=TRAINED) as root:
+        return _filled(root, settings() | dict(changes or {}), listener, announce)
+
+
+def _filled(root: Path, recipe: Mapping[str, Any], listener: Any, announce: Callable[[str], None]) -> Demo:
     # Deferred: --help must not load the numeric libraries.
     from tunescope.study.report import report
 
-    root = prepared(Path(output), "whole", FOLDERS, overwrite)
     planted_adapter(root / PLANTED)
-    trained = _trained(root, settings() | dict(changes or {}), listener)
+    trained = _trained(root, recipe, listener)
     studies = {}
     for name, ask in STUDIES.items():
         announce(name)

@@ -1,37 +1,15 @@
 """A disk or a device that ran out under the trainer, told from faults of ours."""
 
 import errno
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tunescope.errors import Exhausted, TunescopeError
+from tunescope.errors import Exhausted, TunescopeError, disk_is_full
 from tunescope.lm.device import named_memory
 
-_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A disk or mount that failed, went away or became read-only, and a call that was interrupted.
 _FAILED = (errno.EIO, errno.EROFS, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.EINTR)
-# Each library that writes a part of a checkpoint words this in its own exception; torch's archive writer
-# does not pass the reason on at all.
-_WORDS = re.compile(
-    r"No space left|Disk quota exceeded|File too large|os error (28|122|27)\b|iostream error|"
-    r"inline_container\.cc\S* \. (unexpected pos|.*file write failed)"
-)
-
-
-def disk_is_full(problem: BaseException) -> bool:
-    """Whether an exception, or one that it came from, says that the disk took no more.
-
-    >>> disk_is_full(OSError(errno.ENOSPC, "No space left on device")), disk_is_full(OSError("else"))
-    (True, False)
-    """
-    seen: BaseException | None = problem
-    while seen is not None:
-        if (isinstance(seen, OSError) and seen.errno in _NUMBERS) or _WORDS.search(str(seen)):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
 
 
 def exit_code(problem: BaseException) -> int:

@@ -14,11 +14,10 @@ from typing import Any, BinaryIO
 
 import polars as pl
 
-from tunescope.errors import Exhausted, Missing, UsageError
+from tunescope.errors import Exhausted, Missing, UsageError, disk_is_full
 from tunescope.source.training_run import read_json
 from tunescope.table import Table, file_metadata, read_parquet
 from tunescope.tabular import prove_parquet
-from tunescope.training.exhaustion import disk_is_full
 from tunescope.writing import write_atomically, write_json
 
 logger = logging.getLogger("tunescope")

@@ -217,13 +217,17 @@ class Bench:
         page = self._out / "report.html"
         if page.exists() and not page.read_text().rstrip().endswith("</html>"):
             return "the page is torn"
-        again = ["--overwrite"] if self._out.exists() and any(self._out.iterdir()) else []
+        again = ["--overwrite"] if self._is_whole_demo() else []
         code = forked(lambda: run([*self._tried.arguments(self._inputs, self._out), *again]))
         whole = len(self._studies()) == 2 and page.exists() and (self._out / "merged").exists()
         left = [p.name for p in self._place.rglob("*") if p.suffix in (".part", ".lock")]
         if code != 0 or not whole or left:
             return f"the same command ends with {code}, whole: {whole}, and leaves {left}"
         return None
+
+    def _is_whole_demo(self) -> bool:
+        record = self._out / "demo.json"
+        return record.exists() and bool(json.loads(record.read_text())["complete"])
 
     def _studies(self) -> list[Path]:
         return [path.parent for path in sorted(self._out.glob("*/study.json"))]

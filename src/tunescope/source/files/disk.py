@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tunescope.errors import BadInput, Exhausted, Missing
+from tunescope.errors import BadInput, Exhausted, Missing, disk_is_full
 from tunescope.hashes import check
 from tunescope.paths import is_link, resolved
 
@@ -266,3 +267,16 @@ def _read_into(descriptor: int, buffer: memoryview, offset: int) -> int:
     data = os.read(descriptor, len(buffer))
     buffer[: len(data)] = data
     return len(data)
+
+
+def reader_failed(what: str, said: str) -> Exhausted | RuntimeError:
+    """The error of a reader that is a process of its own, and of what it wrote when it ended: a bug of ours.
+
+    Unless the disk took no more of what it unpacks.
+    """
+    if not disk_is_full(failed := RuntimeError(f"the reader of {what} failed: {said.strip()[-2000:]}")):
+        return failed
+    return Exhausted(
+        "disk-full", f"there is no room to unpack {what}", file=tempfile.gettempdir(),
+        fix="set TMPDIR to a folder with more room, or convert the weights to safetensors",
+    )  # fmt: skip

@@ -18,7 +18,13 @@ from numpy.lib.stride_tricks import as_strided
 from tunescope.delta import Array, read_only
 from tunescope.errors import BadInput, Missing
 from tunescope.source.files.container import NUMPY_DTYPES, TensorFile, lazy
-from tunescope.source.files.disk import Snapshot, check_links, take_snapshot, unreachable
+from tunescope.source.files.disk import (
+    Snapshot,
+    check_links,
+    reader_failed,
+    take_snapshot,
+    unreachable,
+)
 from tunescope.source.files.tensors import LazyTensor
 
 METADATA = ".metadata"
@@ -74,7 +80,7 @@ def _indexed(folder: Path) -> dict[str, Any]:
             last = f"ended by signal {-done.returncode}"
             _refuse(folder, "bad-pickle", "the checkpoint's index cannot be read", last, None)
         if done.returncode != 0:
-            raise RuntimeError(f"the reader of the index failed: {done.stderr.strip()[-2000:]}")
+            raise reader_failed("the index", done.stderr)
         document: dict[str, Any] = json.loads(out.read_text())
     if (disk := document.get("unreadable")) is not None:
         number, said, file = disk

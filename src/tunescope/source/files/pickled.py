@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from tunescope.delta import Array
 from tunescope.errors import BadInput, Exhausted, Missing, Notice, TunescopeError
 from tunescope.source.files.container import TensorFile, fill_values, lazy, read_range, read_values
-from tunescope.source.files.disk import Snapshot, take_snapshot
+from tunescope.source.files.disk import Snapshot, reader_failed, take_snapshot
 from tunescope.source.files.npz import DAMAGE, check_members, open_archive
 from tunescope.source.files.sniff import read_head
 from tunescope.source.files.tensors import LazyTensor
@@ -110,7 +110,7 @@ def _convert(path: Path, snapshot: Snapshot, folder: _Folder) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     index = folder.path / "index.json"
     if done.returncode > 0:
-        raise RuntimeError(f"the reader of pickles failed: {done.stderr.strip()[-2000:]}")
+        raise reader_failed("pickles", done.stderr)
     if done.returncode < 0:
         raise BadInput(
             "bad-pickle",
