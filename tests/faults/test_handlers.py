@@ -182,6 +182,36 @@ def test_a_file_that_may_not_be_read_is_exit_4(
     assert str(victim) in str(caught.value)
 
 
+@pytest.mark.parametrize("denied", ["", "config.json", "tokenizer.json"])
+@pytest.mark.parametrize("load", ["load_config", "load_model", "load_tokenizer"])
+def test_a_model_of_others_that_may_not_be_read_is_exit_4(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, load: str, denied: str
+) -> None:
+    """As for whoever is not root. transformers takes what it cannot open for what is not there."""
+    pretrained = pytest.importorskip("tunescope.lm.pretrained")
+    folder = KINDS["lm_config"].make(tmp_path).parent
+    opened, listed = Path.open, Path.iterdir
+
+    def refuse(path: Path) -> None:
+        if path == folder / denied:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    def open_(path: Path, *given: Any, **named: Any) -> Any:
+        refuse(path)
+        return opened(path, *given, **named)
+
+    def list_(path: Path) -> Any:
+        refuse(path)
+        return listed(path)
+
+    monkeypatch.setattr(Path, "open", open_)
+    monkeypatch.setattr(Path, "iterdir", list_)
+    with pytest.raises(TunescopeError, match="denied") as caught:
+        getattr(pretrained, load)(folder)
+    assert caught.value.exit_code == 4
+    assert caught.value.file == str(folder / denied)
+
+
 def test_a_config_beside_weights_of_any_names_is_refused_where_it_is_broken(tmp_path: Path) -> None:
     """Also where the names alone would tell the format, for the scale stands in it."""
     path = KINDS["peft_loha_config"].make(tmp_path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tunescope.errors import Missing
 from tunescope.paths import local_path
+from tunescope.source.files.disk import unreachable
 from tunescope.source.hub_models import fetch_pretrained
 from tunescope.source.spec import HubId, parse_hub_id
 
@@ -16,7 +17,20 @@ def located(spec: str | Path, *, weights: bool = False) -> Path:
     path and is not there, and as `fetch_pretrained`.
     """
     found = place(spec)
-    return found if isinstance(found, Path) else fetch_pretrained(found, weights)
+    if not isinstance(found, Path):
+        return fetch_pretrained(found, weights)
+    _refuse_denied(found)
+    return found
+
+
+def _refuse_denied(folder: Path) -> None:
+    """Refuse what may not be read: the library takes a config that it cannot open for an absent one."""
+    try:
+        beside = list(folder.iterdir()) if folder.is_dir() else []
+        for path in (path for path in beside if path.suffix == ".json" and path.is_file()):
+            path.open("rb").close()
+    except PermissionError as error:
+        raise unreachable(Path(error.filename), error) from None
 
 
 def place(spec: str | Path) -> Path | HubId:

@@ -10,6 +10,9 @@ from tunescope.picture.fonts import font_of, has_sign
 # Texts are measured at a size at which rounding to pixels does not count.
 _FINE = 8
 _POINTS_PER_INCH = 72.0
+# Longer than this no label grows only to differ from another.
+_LONGEST = 80
+_JOINING = "·…"
 
 
 def legible(text: str) -> str:
@@ -38,26 +41,46 @@ def title_text(text: str, limit: int = 60) -> str:
 
 
 def names(labels: Sequence[str], limit: int) -> list[str]:
-    """Labels cut to `limit`, but never to the same text: where two would be, both stay longer.
+    """Labels cut to `limit`, never to the same text: where two would be, all stay longer or are numbered.
 
     >>> names(["a" * 9 + "x" + "a" * 9, "a" * 9 + "y" + "a" * 9], 8)[0] == "a" * 9 + "x" + "a" * 9
     True
+    >>> names(["a" * 99 + "x" + "a" * 99, "a" * 99 + "y" + "a" * 99], 8)
+    ['aaaa…aaa (1)', 'aaaa…aaa (2)']
     """
     shown = _told_apart(labels)
-    while limit < max(map(len, shown), default=0):
-        short = [title_text(text, limit) for text in shown]
+    longer = limit
+    while longer < max(map(len, shown), default=0):
+        short = [title_text(text, longer) for text in shown]
         if len(set(short)) == len(set(labels)):
             return short
-        limit *= 2
+        if longer > _LONGEST:
+            return _numbered(shown, limit)
+        longer *= 2
     return [title_text(text, 10_000) for text in shown]
 
 
+def _numbered(labels: Sequence[str], limit: int) -> list[str]:
+    """Labels cut to `limit`, each with its place among the different ones."""
+    places = {label: place for place, label in enumerate(dict.fromkeys(labels), 1)}
+    return [f"{title_text(label, limit)} ({places[label]})" for label in labels]
+
+
 def _told_apart(labels: Sequence[str]) -> list[str]:
-    """Each label legible and on one line; where two look alike (`é` of one sign or two), all are spelled."""
+    """Each label legible and on one line; those that look alike (`é` of one sign or two) are spelled."""
     shown = [legible(label).replace("\n", "\\n") for label in labels]
-    if len({normalize("NFC", text) for text in shown}) == len(set(labels)):
-        return shown
-    return [label.encode("unicode_escape").decode() for label in labels]
+    meant: dict[str, set[str]] = {}
+    for label, text in zip(labels, shown, strict=True):
+        meant.setdefault(normalize("NFC", text), set()).add(label)
+    alike = {label for same in meant.values() if len(same) > 1 for label in same}
+    apart = [_spelled(label) if label in alike else text for label, text in zip(labels, shown, strict=True)]
+    return apart if len(set(apart)) == len(set(labels)) else [_spelled(label) for label in labels]
+
+
+def _spelled(label: str) -> str:
+    """Every sign by its number, but for those that our own titles are joined by."""
+    signs = ("\\\\" if c == "\\" else c.encode("unicode_escape").decode() for c in label)
+    return "".join(c if c in _JOINING else sign for c, sign in zip(label, signs, strict=True))
 
 
 @lru_cache(4096)

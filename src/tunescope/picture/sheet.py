@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tunescope.picture.cells import beyond, cells, cross, ruled
-from tunescope.picture.lettering import legible, names, title_text, widest
+from tunescope.picture.lettering import legible, names, widest
 from tunescope.picture.paper import beside_scale, paper, standing_scale
 from tunescope.picture.style import CHANGE, INK, figure_of, style
 from tunescope.picture.views import Grid
@@ -90,7 +90,7 @@ def _plan(block: Sequence[Grid], scaled: bool) -> _Plan:
     # One title alone may run on above the colours of the scale, though not above its numbers.
     beside = _SCALE_W if len(block) == 1 else 0.0
     step = max(width, widest(_titles(block), 1.18 * _TITLE) - beside) + _GAP
-    left = _MARGIN + widest([title_text(row, 20) for row in first.rows], _LABEL) + 0.28
+    left = _MARGIN + widest(names(first.rows, 20), _LABEL) + 0.28
     long = widest([legible(c) for c in first.columns], _LABEL)
     turned = long > 0.95 * width / columns
     below = 0.18 + (0.16 if first.numbered else min(long, 1.6) + 0.16 if turned else 0.18)
@@ -147,9 +147,10 @@ def _name_rows(ax: Axes, grid: Grid, plan: _Plan, y: float) -> None:
     each = plan.height / rows
     every = max(1, int(np.ceil(_LINE_H / each)))
     every = every if every < 3 else 5 * -(-every // 5)
+    shown = names(grid.rows, 20)
     for k in range(0, rows, every):
         ax.text(
-            plan.left - 0.04, y + (k + 0.5) * each, title_text(grid.rows[k], 20), fontsize=_LABEL,
+            plan.left - 0.04, y + (k + 0.5) * each, shown[k], fontsize=_LABEL,
             ha="right", va="center_baseline",
         )  # fmt: skip
     if any(grid.rows):
