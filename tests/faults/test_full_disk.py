@@ -183,3 +183,19 @@ def test_a_sweep_whose_very_first_files_found_no_room_is_taken_up_by_the_same_ca
                 sweep("cut")
     assert (tmp_path / "cut").is_dir()
     assert sweep("cut").complete
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_the_umask_says_who_may_read_what_a_training_writes(
+    sweep: Callable[[str], Run], tmp_path: Path, umask: int
+) -> None:
+    """safetensors makes its files for their owner alone."""
+    before = os.umask(umask)
+    try:
+        sweep("run")
+    finally:
+        os.umask(before)
+    written = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {path.suffix for path in written} >= {".safetensors", ".json", ".parquet"}
+    modes = {oct(path.stat().st_mode & 0o777) for path in written}
+    assert modes == {oct(0o666 & ~umask)}

@@ -11,6 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from tunescope.errors import BadInput
 from tunescope.source.training_run import read_json
+from tunescope.training.modes import follow_umask
 from tunescope.writing import write_text
 
 MARKER = "complete"
@@ -39,6 +40,7 @@ class MarkCheckpoints(TrainerCallback):  # type: ignore[misc]
         """Write the marker; it says which step the checkpoint holds."""
         if state.is_world_process_zero and self._captured():
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            follow_umask(folder)
             _sync(folder)
             write_text(folder / MARKER, f"{state.global_step}\n")
 

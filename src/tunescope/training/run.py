@@ -24,6 +24,7 @@ from tunescope.training.collation import Examples, padding_for
 from tunescope.training.domains import Domain
 from tunescope.training.evaluation import HeldOutLoss, held_out_loss
 from tunescope.training.exhaustion import exit_code, reason
+from tunescope.training.modes import follow_umask
 from tunescope.training.progress import Meter
 from tunescope.training.recipe import Recipe, rate_name
 from tunescope.training.record import STOPPED, read_record
@@ -185,6 +186,7 @@ class Session:
             # The base model is the same weights, and they are as large as it is.
             (self.run.folder / START).unlink(missing_ok=True)
         self._tokenizer.save_pretrained(target)
+        follow_umask(target)
 
 
 def finish_recording(folder: Path) -> None:

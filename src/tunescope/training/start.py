@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tunescope.errors import BadInput, Missing
 from tunescope.source.files.container import read_safetensors
+from tunescope.training.modes import follow_umask
 from tunescope.writing import write_by_name
 
 FILE = "capture.start.safetensors"
@@ -17,7 +18,12 @@ FILE = "capture.start.safetensors"
 def save_start(folder: Path, parameters: Mapping[str, Tensor]) -> None:
     """Write the parameters' present values, atomically."""
     tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in parameters.items()}
-    write_by_name(folder / FILE, lambda place: save_file(tensors, place))
+
+    def save(place: Path) -> None:
+        save_file(tensors, place)
+        follow_umask(place)
+
+    write_by_name(folder / FILE, save)
 
 
 def load_start(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
