@@ -37,10 +37,28 @@ def hunyuan() -> Any:
     )  # fmt: skip
 
 
+def molmo() -> Any:
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8}
+    small = {"hidden_size": 32, "intermediate_size": 24, **heads}
+    return transformers.Molmo2ForConditionalGeneration(
+        transformers.Molmo2Config(
+            text_config={**small, "num_hidden_layers": 1, "vocab_size": 40, "additional_vocab_size": 8},
+            vision_config={**small, "num_hidden_layers": 2, "num_key_value_heads": 4},
+            adapter_config={
+                **small,
+                "num_key_value_heads": 4,
+                "text_hidden_size": 32,
+                "vision_feature_layer": [0, 1],
+            },
+        )
+    )
+
+
 MODELS: dict[str, Callable[[], Any]] = {
     "an encoder of pictures and a decoder whose head is its table": partial(picture_to_text, layers=1),
     "experts called expert_0": switch,
     "shared experts called shared_mlp": hunyuan,
+    "fused attention of fewer key heads": molmo,
 }
 
 
