@@ -160,13 +160,17 @@ def _between(span: Sequence[int]) -> str:
 
 
 def _why(uncompared: Mapping[str, str]) -> str:
-    """Why layers of some models were not compared, by model where the reasons differ."""
+    """Why layers of no model were compared, by model where the reasons differ."""
+    reasons = list(dict.fromkeys(uncompared.values()))
+    return _NONE[reasons[0]] if len(reasons) == 1 else f"in {_by_reason(uncompared)}"
+
+
+def _by_reason(uncompared: Mapping[str, str]) -> str:
+    """Models of which layers were not compared, with the reason behind those that have it."""
     reasons: dict[str, list[str]] = {}
     for label, reason in uncompared.items():
         reasons.setdefault(reason, []).append(label)
-    if len(reasons) == 1:
-        return _NONE[next(iter(reasons))]
-    return "; ".join(f"in {named(labels)} {_NONE[reason]}" for reason, labels in reasons.items())
+    return listed([f"{named(labels)} ({_NONE[reason]})" for reason, labels in reasons.items()], "and")
 
 
 def _what_of(looked: Mapping[str, Any], labels: Sequence[str]) -> str:
@@ -176,7 +180,7 @@ def _what_of(looked: Mapping[str, Any], labels: Sequence[str]) -> str:
     if seen := _seen(each):
         text += least_found(seen)
     if left := looked.get("uncompared"):
-        text += f" Layers of {named(list(left))} were not compared: {_why(left)}."
+        text += f" Layers were not compared in {_by_reason(left)}."
     return text
 
 
@@ -245,6 +249,7 @@ def _untested(looked: Mapping[str, Any], labels: Sequence[str]) -> str:
             if them:
                 causes.setdefault((cause, *them), []).append(_NAMES[kind])
     for (cause, *them), kinds in sorted(causes.items(), key=lambda item: item[0][0]):
-        where = "" if them == list(labels) else f" in {named(them)}"
+        some = named(them) if len(them) < _FEW else f"{len(them)} of them"
+        where = "" if them == list(labels) else f" in {some}"
         text += f" {cause} to tell of {listed(kinds, 'and')}{where}."
     return text

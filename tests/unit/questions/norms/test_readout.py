@@ -266,7 +266,7 @@ def test_what_could_have_been_seen_is_that_of_each_model() -> None:
         "kinds of weight to tell of MLP against attention in a. Too much scatter to tell of single weights "
         "in a. Smallest that would have been found, nine times in ten: a third of the layers 1.20× to 1.40× "
         "another (by model), a whole layer 2.5× the median one, MLP and attention 1.50× apart or a weight 3× "
-        "what is expected of it. Layers of c were not compared: no weight's name states a layer."
+        "what is expected of it. Layers were not compared in c (no weight's name states a layer)."
     )
 
 
