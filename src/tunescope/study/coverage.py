@@ -18,7 +18,7 @@ def coverage_lines(coverage: pl.DataFrame) -> list[str]:
         )
         left = rows.filter(pl.col("status") != "used")
         reasons = left.group_by("reason").len().sort(["len", "reason"], descending=[True, False]).iter_rows()
-        rest = "; ".join(f"{count} {escaped(reason)}" for reason, count in reasons)
+        rest = ", ".join(f"{count} ({escaped(reason)})" for reason, count in reasons)
         said.setdefault(text + (f"; not used: {rest}." if rest else "."), []).append(escaped(label))
     return [
         f"- {named(labels, 12)}: {'each ' if len(labels) > 1 else ''}{text}" for text, labels in said.items()
