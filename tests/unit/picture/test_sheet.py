@@ -65,7 +65,8 @@ def test_the_name_of_a_scale_beside_low_maps_with_long_names_of_modules_lies_on_
     figure = sheet([[replace(panel("a", 6, columns), label=label) for _ in "ab"]])
     (name,) = (text for text in figure.axes[0].texts if text.get_text().replace("\n", " ") == label)
     box = name.get_window_extent(figure.canvas.get_renderer())  # type: ignore[attr-defined]
-    assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
+    assert figure.bbox.y0 <= box.y0
+    assert box.y1 <= figure.bbox.y1
 
 
 @pytest.mark.parametrize("rows", [1, 80, 400])

@@ -115,13 +115,15 @@ def _is_twin(frame: pl.DataFrame, name: str) -> bool:
 
 def _panels(study: Study, measures: Sequence[Measure], data: dict[str, Data]) -> Iterator[Panel]:
     frame = study.table.frame
+    experts = frame["expert"].is_not_null().any()
+    mean = " (of experts the layer's mean)" if experts else ""
     yield Maps(
         "norms", "much", "How much each weight changed",
-        "Each cell is one weight: layers from top to bottom, kinds of weight from left to right, one scale "
-        f"for all models. The bars are means of a row or a column.{_unmoved(frame)}",
+        f"Each cell is one weight{mean}: layers from top to bottom, kinds of weight from left to right, one "
+        f"scale for all models. The bars are means of a row or a column.{_unmoved(frame)}",
         "norms", measures=measures, ranked=True, compare=True, sizes=SIZES,
     )  # fmt: skip
-    if frame["expert"].is_not_null().any():
+    if experts:
         yield Maps(
             "experts", "much", "Experts", "Each cell is one expert of a layer.", "norms",
             measures=measures, facets=("model_id", "stack", "module_type"), x="expert",

@@ -126,17 +126,17 @@ def test_profiles_label_whole_layers_and_plain_numbers() -> None:
     assert "100" in [t.get_text() for t in far.get_yticklabels()]
 
 
-def adapter(folder: Path, rng: np.random.Generator) -> list[np.ndarray]:
+def adapter(folder: Path, rng: np.random.Generator, module: str = "self_attn.q_proj") -> list[np.ndarray]:
     """Five layers of rank 2 with a scale of 4; the products BA."""
     tensors, products = {}, []
     for layer in range(5):
         B, A = (rng.normal(size=shape).astype(np.float32) for shape in ((4, 2), (2, 6)))
-        stem = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+        stem = f"base_model.model.model.layers.{layer}.{module}"
         tensors |= {f"{stem}.lora_A.weight": A, f"{stem}.lora_B.weight": B}
         products.append(B.astype(np.float64) @ A)
     folder.mkdir()
     save_file(tensors, folder / "adapter_model.safetensors")
-    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 8, "target_modules": ["q_proj"]}
+    config = {"peft_type": "LORA", "r": 2, "lora_alpha": 8, "target_modules": [module.split(".")[-1]]}
     (folder / "adapter_config.json").write_text(json.dumps(config), encoding="utf-8")
     return products
 
@@ -161,3 +161,10 @@ def test_every_picture_is_of_the_metric_that_was_asked_for(tmp_path: Path, known
     study.figure(f"norm_heatmap_b_{drawn}", ax=ax)
     np.testing.assert_allclose(ax.images[0].get_array()[:, 0], expected, rtol=1e-6)
     assert content(study).panels[0].measures[0].column == metric
+
+
+@pytest.mark.parametrize(("module", "told"), [("self_attn.q_proj", False), ("mlp.experts.0.up_proj", True)])
+def test_the_page_says_of_experts_that_a_cell_is_their_mean(tmp_path: Path, module: str, told: bool) -> None:
+    adapter(tmp_path / "a", np.random.default_rng(0), module)
+    caption = content(tunescope.norms(tmp_path / "a")).panels[0].caption
+    assert ("of experts the layer's mean" in caption) is told
