@@ -28,6 +28,15 @@ def counted(n: int, one: str, many: str | None = None) -> str:
     return f"{n:,} {one if n == 1 else f'{one}s' if many is None else many}"
 
 
+def tower_name(stack: str) -> str:
+    """A stack as words that stand alone.
+
+    >>> tower_name("single_blocks"), tower_name("model"), tower_name("t5")
+    ('single blocks', 'main stack', 'T5 encoder')
+    """
+    return {"model": "main stack", "t5": "T5 encoder"}.get(stack, stack.replace("_", " "))
+
+
 def nearest(word: str, known: Collection[str]) -> str | None:
     """The known word that is spelled most like another, if any is.
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from tunescope.address import Address
 from tunescope.statistics.types import Float64
+from tunescope.words import tower_name
 
 _FAMILIES = ("attention", "mlp", "other")
 # Layer, kind, mean logarithm, component name.
@@ -36,7 +37,7 @@ class Tower:
     @property
     def title(self) -> str:
         """The stack as a word before `layers`: empty where a model has one stack only."""
-        return "" if self.stack == "model" else f"{self.stack.replace('_', ' ')} "
+        return "" if self.stack == "model" else f"{tower_name(self.stack)} "
 
 
 def towers(rows: pl.DataFrame, measure: str) -> list[Tower]:

@@ -15,7 +15,6 @@ from tunescope.questions.norms.sentences import (
     model_sentences,
     shared_layers,
     shared_sentence,
-    tower_name,
     without_number,
 )
 from tunescope.questions.norms.sight import nothing_in_others, nothing_stands_out
@@ -24,7 +23,7 @@ from tunescope.study.coverage import coverage_lines
 from tunescope.study.finding import named, significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.study.study import Study
-from tunescope.words import counted
+from tunescope.words import counted, tower_name
 
 _THIRDS = ("early", "middle", "late")
 CAUTION = (

@@ -6,7 +6,7 @@ from typing import Any
 from tunescope.measure.depth import LEAST_LAYERS
 from tunescope.questions.norms.words import of_measure, times
 from tunescope.study.finding import named, significant
-from tunescope.words import counted
+from tunescope.words import counted, tower_name
 
 Models = Mapping[str, Mapping[str, Any]]
 # What stands above the sentences of the models: they tell sizes, findings what is more than chance.
@@ -87,14 +87,7 @@ def without_number(model: Mapping[str, Any]) -> str:
 
 def _tower(stack: str, among: bool = False) -> str:
     """Of which tower something is; a model's own layers have a name only among others."""
-    if stack == "model":
-        return " of the main stack" if among else ""
-    return f" of the {stack.replace('_', ' ')}"
-
-
-def tower_name(stack: str) -> str:
-    """A tower as a word that stands alone."""
-    return "main stack" if stack == "model" else stack.replace("_", " ")
+    return "" if stack == "model" and not among else f" of the {tower_name(stack)}"
 
 
 def _by_tower(model: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from tunescope.questions.subspace.pairs import ALPHA
 from tunescope.questions.subspace.sight import nothing_stands_out
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
-from tunescope.words import counted
+from tunescope.words import counted, tower_name
 
 CAUTION = (
     "Overlap is read against chance: 0 for random subspaces, 1 for equal ones. The input side of two LoRA "
@@ -101,7 +101,7 @@ def _layers(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
                 numbers = [*(thirds or [None] * 3), *(both or [None] * 2)]
                 rows.append([_title(pair), side, *map(_three, numbers)])
     stacks = dict.fromkeys(pair["stack"] for pair in pairs if pair.get("stack"))
-    towers = ", ".join("main stack" if s == "model" else s.replace("_", " ") for s in stacks)
+    towers = ", ".join(map(tower_name, stacks))
     said = ["", f"Of several towers these are of the one with the most weights: {towers}."] if towers else []
     lead = ["", "## Layers and modules, overlap above chance", ""]
     return [*lead, *table(header, rows), *said] if rows else []

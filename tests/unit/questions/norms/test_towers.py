@@ -78,3 +78,27 @@ def test_overlap_by_layers_and_kinds_is_of_one_tower(adapter: Any) -> None:
     thirds = [np.mean(means[start : start + 2].to_list()) for start in (0, 2, 4)]
     np.testing.assert_allclose(pair["thirds_output"], thirds)
     assert "Of several towers these are of the one with the most weights: unet." in study.markdown()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "lora_te3_encoder_block_{}_layer_0_SelfAttention",
+        "text_encoder_2.encoder.block.{}.layer.0.SelfAttention",
+    ],
+)
+def test_t5_is_called_the_t5_encoder_whichever_encoder_of_the_pipeline_it_is(
+    place: str, tmp_path: Path
+) -> None:
+    rng, tensors = np.random.default_rng(0), {}
+    for layer in range(3):
+        for module in (f"lora_te1_text_model_encoder_layers_{layer}_mlp_fc1", place.format(layer)):
+            key = module if module.endswith("fc1") else f"{module}{'.' if '.' in module else '_'}q"
+            tensors[f"{key}.lora_down.weight"] = rng.normal(size=(2, 12)).astype(np.float32)
+            tensors[f"{key}.lora_up.weight"] = rng.normal(size=(12, 2)).astype(np.float32)
+            tensors[f"{key}.alpha"] = np.array(2, np.float32)
+    save_file(tensors, tmp_path / "x.safetensors")
+    study = tunescope.norms(tmp_path / "x.safetensors")
+    assert set(study.table.frame["stack"]) == {"text_encoder", "t5"}
+    assert "text encoder " in study.markdown()
+    assert "T5 encoder " in study.markdown()
