@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from tunescope.address.naming import DENOISER, TOWERS
 from tunescope.address.place import Address
-from tunescope.address.spelling import IMAGE_BLOCKS, OUTSIDE_BLOCKS, canonical
+from tunescope.address.spelling import IMAGE_BLOCKS, OUTSIDE_BLOCKS, SHARED, canonical
 from tunescope.address.unet import LEVEL, PLACE, level_address, unet_address, unrolled
 
 _STACKS = tuple((tower.stack, re.compile(tower.path)) for tower in TOWERS)
@@ -117,7 +117,7 @@ def _in_company(addresses: Sequence[Address]) -> Sequence[Address]:
     if not any(IMAGE_BLOCKS.search(blocks) for blocks in {address.blocks for address in addresses}):
         return addresses
     return [
-        parse(f"{DENOISER[0]}{a.module_type}") if a.layer is None and a.stack == "model" else a
+        parse(f"{DENOISER[0]}{a.module_type}") if a.layer is None and SHARED.fullmatch(a.module_type) else a
         for a in addresses
     ]
 

@@ -49,7 +49,7 @@ _ANY_TRAINED_AS = re.compile("|".join(prefix.spelled for prefix in TRAINED_AS))
 _OUTSIDE = re.compile("|".join(f"(?P<r{i}>{r.spelled})" for i, r in enumerate(OUTSIDE)))
 _ENCODERS = tuple((re.compile(prefix.spelled), prefix.means) for prefix in DOTTED_PREFIXES)
 _OPEN_CLIP = re.compile(rf"(?<=\.layers\.)(\d+)\.({'|'.join(map(re.escape, OPEN_CLIP))})(?=\.|$)")
-_SHARED = re.compile(SHARED_WORDS)
+SHARED = re.compile(SHARED_WORDS)
 IMAGE_BLOCKS = re.compile("|".join(b.end for b in BLOCKS))
 OUTSIDE_BLOCKS = frozenset(rule.name for rule in OUTSIDE)
 # What stands in front of modules outside blocks.
@@ -120,7 +120,7 @@ def canonical(name: str) -> str:
 def _outside_blocks(name: str) -> str | None:
     """The one name of an image model's module outside all blocks; `None` for any other."""
     bare = next((name[len(p) :] for p in _MODEL if name.startswith(p)), name)
-    if _SHARED.fullmatch(bare) and not name.startswith(DENOISER):
+    if SHARED.fullmatch(bare) and not name.startswith(DENOISER):
         return None
     if found := _OUTSIDE.fullmatch(bare):
         return OUTSIDE[int(str(found.lastgroup)[1:])].name

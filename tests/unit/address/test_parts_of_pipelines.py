@@ -199,6 +199,14 @@ def test_words_that_other_models_share_are_an_image_models_beside_its_blocks(nam
 
 
 @pytest.mark.parametrize(
+    "name", ["multi_modal_projector.linear_1", "conv_in", "my_own.down_mixer", "lm_head"]
+)
+def test_other_modules_beside_an_image_models_blocks_keep_their_names(name: str) -> None:
+    beside = "token2wav.code2wav_dit_model.transformer_blocks.0.attn.to_q.weight"
+    assert parse_all([f"{name}.weight", beside])[0] == parse(name)
+
+
+@pytest.mark.parametrize(
     ("name", "family", "component"),
     [
         ("model.transformer.blocks.0.att_proj", "attention", "ATTN_QKV"),
