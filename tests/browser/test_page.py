@@ -121,7 +121,7 @@ def test_search_finds_a_weight_by_layer_and_letter_and_opens_it(reader: Reader, 
         (pl.col("component_name") == "L9_ATTN_V") & (pl.col("model_id") == "cpp")
     )
     assert f"{row['stable_rank'][0]:.4g}" in drawn
-    for section in ("How much each weight changed", "Where do they share them?", "φ(i, j), beside chance"):
+    for section in ("How much each weight changed", "Where are directions shared?", "φ(i, j), beside chance"):
         assert section in drawn
 
 

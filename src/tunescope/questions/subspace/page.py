@@ -100,7 +100,7 @@ def _panels(summary: pl.DataFrame, grids: bool) -> Iterator[Panel]:
         "pairs", measures=sorted(sides, key=lambda m: m.column),
     )  # fmt: skip
     yield Maps(
-        "directions", "directions", "Where do they share them?",
+        "directions", "directions", "Where are directions shared?",
         "Each cell is one weight of a pair. Directions shared is how many both updates have in common beyond "
         "those of random subspaces, a whole number for each weight; 0 also where an overlap beyond chance "
         "is spread over many directions, none of them common alone. Open a cell to see φ(i, j) of all "
