@@ -50,7 +50,7 @@ def parse(name: str) -> Address:
         return replace(
             unet_address(place, "unet" if stack == "model" else stack), blocks=name[: place.start(1)]
         )
-    if "_blocks." in name and (found := LEVEL.search(name)):
+    if "_blocks." in name and (found := LEVEL.match(name)):
         return level_address(found)
     path, expert = name, None
     if "expert" in name and (found := _expert(name)):

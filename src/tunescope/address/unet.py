@@ -40,7 +40,7 @@ PLACE = re.compile(
 )
 # Stable Cascade numbers all that lies in a level [diffusers: models/unets/unet_stable_cascade.py].
 LEVEL = re.compile(
-    r"(?:^|\.)(?P<list>(?P<side>down|up)_blocks\.(?P<level>\d))\.(?P<number>\d{1,4})\.(?P<rest>.+)$"
+    r"^(?:unet\.)?(?P<list>(?P<side>down|up)_blocks\.(?P<level>\d))\.(?P<number>\d{1,4})\.(?P<rest>.+)$"
 )
 _INNER = re.compile(r"^(.*\btransformer_blocks)\.(\d{1,4})\.(.+)$")
 

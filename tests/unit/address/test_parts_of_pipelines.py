@@ -151,6 +151,12 @@ def test_every_level_of_stable_cascade_is_a_stack() -> None:
     assert [a.layer for a in addresses if a.stack == "up_blocks_1"] == [5, 5, 5]
 
 
+@pytest.mark.parametrize("tower", ["encoder", "decoder", "vision"])
+def test_levels_of_other_models_stay_in_their_towers(tower: str) -> None:
+    place = {"vision": "vision_tower"}.get(tower, tower)
+    assert parse(f"{place}.down_blocks.0.2.attention.to_q").stack == tower
+
+
 def test_open_clips_blocks_are_those_of_transformers_clip(tmp_path: Path) -> None:
     theirs = "conditioner.embedders.1.model.transformer.resblocks"
     names = {"mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2", "attn.out_proj": "self_attn.out_proj"}
