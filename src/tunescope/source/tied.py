@@ -16,8 +16,8 @@ from tunescope.source.whole import WholeModel
 _PART = 1 << 20
 # Heads that predict tokens, which a save leaves out where they are tied to the table of embeddings.
 _HEAD = re.compile(
-    r"(^|\.)((generator_)?lm_head|embed_out|output_projection|(lm_head|predictions)\.decoder|proj_out|lm_loss"
-    r"|pred_layer\.proj)$|^decoder$"
+    r"(^|\.)((generator_)?lm_head|lm_head\.out_proj|embed_out|output_projection|proj_out|lm_loss|vocab_projector"
+    r"|pred_layer\.proj|(lm_head|predictions|mlm_score)\.decoder)$|^(head\.)?decoder$|^(head|output)$"
 )
 
 
@@ -47,17 +47,20 @@ def table_of(
 ) -> Address | None:
     """The table of embeddings that a head without a weight of its own is tied to, where one fits.
 
-    Of several the one of tokens, and of several of these the one in the head's own tower.
+    Of several the one of tokens, and of several of these the one in the head's own tower, or in the decoder.
 
     `shape` is the head's (d_out, d_in), `tables` has the shapes of a model's weights as they are stored.
     """
     if head in tables or not is_head(head.module_type):
         return None
     fitting = [a for a, stored in tables.items() if stored == shape and is_table(a)]
+    fitting = [a for a in fitting if a.component != "EMBED_POSITION"]
     found = [a for a in fitting if a.component == "EMBED"] or fitting
-    tower = head.module_type.partition(".")[0]
-    near = [a for a in found if len(found) == 1 or a.module_type.partition(".")[0] == tower]
-    return near[0] if len(near) == 1 else None
+    for tower in (head.module_type.partition(".")[0], "decoder"):
+        near = [a for a in found if len(found) == 1 or a.module_type.partition(".")[0] == tower]
+        if near:
+            return near[0] if len(near) == 1 else None
+    return None
 
 
 @dataclass(frozen=True)
