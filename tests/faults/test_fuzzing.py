@@ -81,6 +81,7 @@ def test_adapters_of_every_method_that_is_read_are_damaged() -> None:
 READERS = [
     ("tunescope.source.files.container.parse_header", "safetensors"),
     ("tunescope.source.files.container.read_range", "safetensors"),
+    ("tunescope.source.files.header._unique", "safetensors"),
     ("tunescope.source.files.npz._tensor", "npz"),
     ("tunescope.source.files.npz.check_members", "npz"),
     ("tunescope.source.files.sharded._check_name", "shard_index"),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tunescope.errors import BadInput, Notice, printable
+from tunescope.errors import BadInput, Notice, printable, raised_by
 
 LARGEST_HEADER = 100_000_000
 METADATA = "__metadata__"
@@ -88,6 +88,8 @@ def _load(raw: bytes, path: Path) -> dict[str, Any]:
         position = 8 + len(error.doc[: error.pos].encode())
         _refuse("header-json", "the header is not JSON", path, "JSON", f"{error.msg} at byte {position}")
     except ValueError as error:
+        if not (isinstance(error, _ConstantError) or raised_by(error, "json")):
+            raise
         _refuse("header-json", "the header is not JSON", path, "JSON", error)
     except RecursionError:
         _refuse(
@@ -130,8 +132,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return made
 
 
+class _ConstantError(ValueError):
+    """A number that JSON does not have."""
+
+
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")
+    raise _ConstantError(f"{name} is not JSON")
 
 
 def _refuse_duplicate(error: _DuplicateKey, path: Path) -> NoReturn:
