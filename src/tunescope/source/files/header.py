@@ -75,13 +75,8 @@ def _load(raw: bytes, path: Path) -> dict[str, Any]:
     try:
         document = json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
     except UnicodeDecodeError as error:
-        _refuse(
-            "header-utf8",
-            "the header is not UTF-8",
-            path,
-            "UTF-8",
-            f"{error.reason} at byte {8 + error.start}",
-        )
+        found = f"{error.reason} at byte {8 + error.start}"
+        _refuse("header-utf8", "the header is not UTF-8", path, "UTF-8", found)
     except _DuplicateKey as error:
         _refuse_duplicate(error, path)
     except json.JSONDecodeError as error:
@@ -92,13 +87,8 @@ def _load(raw: bytes, path: Path) -> dict[str, Any]:
             raise
         _refuse("header-json", "the header is not JSON", path, "JSON", error)
     except RecursionError:
-        _refuse(
-            "header-nesting",
-            "the header is nested far too deeply",
-            path,
-            "an object of objects",
-            "deep nesting",
-        )
+        what = "the header is nested far too deeply"
+        _refuse("header-nesting", what, path, "an object of objects", "deep nesting")
     if _HALF.search(raw):
         _refuse_half_characters(document, path)
     if not isinstance(document, dict):
