@@ -25,6 +25,7 @@ from tunescope.source.weights import Weights
 from tunescope.source.whole import WholeModel, open_base, open_whole
 from tunescope.source.with_base import needs_base, with_base
 
+from tunescope.source.wrapped import wrapped_adapter
 FORMAT = "whole-model"
 Opener = Callable[..., list[Source]]
 
@@ -132,7 +133,7 @@ def is_whole(spec: Any) -> bool:
     path = known_folder(path) or path
     names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
     if path.is_dir() and (by_names(names) or not is_distributed(names)):
-        return by_names(names)
+        return by_names(names) and not wrapped_adapter(path, names, pickles=False)
     if path.is_dir():
         path /= METADATA
     elif not path.is_file() or suffix_of(path) not in (".safetensors", *PICKLED):

@@ -64,14 +64,16 @@ def open_checkpoint(path: Path, scale: float | None = None) -> Saved:
     if any(name == CONFIG or name.startswith("adapter_model.") for name in names):
         return _adapter(path, scale)
     if any(_MODEL.match(name) for name in names):
-        return _full(path)
+        return _full(path) or _adapter(path, scale)
     try:
         return _adapter(path, scale)
     except BadInput as problem:
         if problem.slug not in ("keys-not-recognised", "full-model"):
             raise
         # Weights of no adapter: a whole model in a file of its own name.
-        return _full(path)
+        if (model := _full(path)) is None:
+            raise
+        return model
 
 
 def weight_files(path: Path) -> list[Path]:
@@ -113,8 +115,11 @@ def _updates(source: Source) -> dict[Address, Weight]:
     }
 
 
-def _full(path: Path) -> Saved:
+def _full(path: Path) -> Saved | None:
+    """A whole model; none where an adapter lies unmerged in it, which is what was trained."""
     model = open_whole(path)
+    if any(notice.slug == "unmerged" for notice in model.notices):
+        return None
     return Saved("full", _whole(model.tensors), model.notices)
 
 

@@ -95,6 +95,11 @@ def _in_folder(folder: Path) -> Located:
     if not found:
         _refuse_nothing(folder, names)
     indices = [p for p in found if p.name.endswith(_INDEX)]
+    if not found:
+        # Deferred: whole models are rare here.
+        from tunescope.source.wrapped import wrapped_adapter
+
+        found = wrapped_adapter(folder, names)
     alone = [p for p in found if p not in indices and not SHARD.match(p.name)]
     kinds = [*alone, *(indices or [p for p in found if SHARD.match(p.name)][:1])]
     if len(kinds) > 1:

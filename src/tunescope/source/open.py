@@ -36,6 +36,7 @@ from tunescope.source.spec import HubId, default_label, parse_hub_id, parse_spec
 from tunescope.source.weight_folders import known_folder
 from tunescope.source.weights import Weights
 
+from tunescope.source.wrapped import leave_model
 _TABLES = (".csv", ".parquet")
 
 
@@ -237,6 +238,7 @@ def _source(weights: Weights, label: str, scale: float | None) -> Source:
     if not reading.deltas and not reading.pending:
         check_understood(weights, ledger)
     notice_leftovers(ledger)
+    leave_model(ledger)
     deltas, pending = _named(reading.deltas, reading.pending)
     return Source(
         label=label,

@@ -16,11 +16,11 @@ from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.model_files import open_model_files
 from tunescope.source.quantised import codes_named
+from tunescope.source.wrapped import FACTOR
 from tunescope.words import counted
 
-# What PEFT puts around a layer that it adapts and around a module that it saves, and its factors beside.
+# What PEFT puts around a layer that it adapts and around a module that it saves.
 _WRAPPED = re.compile(r"\.(?:base_layer|modules_to_save\.[^.]+)(?=\.)")
-_FACTOR = re.compile(r"\.lora_(?:A|B|embedding_A|embedding_B|magnitude_vector)(?:\.|$)")
 # A model's config is a few kilobytes; what is much larger is none.
 _LARGEST_CONFIG = 1 << 22
 
@@ -77,7 +77,7 @@ def _model(
 
 def _unwrapped(tensors: Mapping[str, LazyTensor]) -> tuple[dict[str, LazyTensor], list[Notice]]:
     """The tensors of a model that PEFT wrapped under the model's own names, and what is not merged there."""
-    factors = [name for name in tensors if _FACTOR.search(name)]
+    factors = [name for name in tensors if FACTOR.search(name)]
     if not factors and not any(_WRAPPED.search(name) for name in tensors):
         return dict(tensors), []
     plain: dict[str, LazyTensor] = {}

@@ -150,8 +150,9 @@ NOTICED = frozenset({
     "data_keys_unread", "data_left_out", "data_rejected", "empty_tensor", "factor_left_out", "few_sequences",
     "float8",
     "graphs_replayed", "half_saved", "half_written", "hash_unknown", "header_space", "last_left_out",
-    "layers_unused", "left_out", "model_length", "needs_base", "no_change", "no_cuda", "no_delta", "no_index",
-    "names_changed", "no_trainer_state", "not_in_index", "not_understood", "published_norms", "rank_mismatch",
+    "layers_unused", "left_out", "model_around", "model_length", "needs_base", "no_change", "no_cuda",
+    "no_delta", "no_index", "names_changed", "no_trainer_state", "not_in_index", "not_understood",
+    "published_norms", "rank_mismatch",
     "rows_of_llama_cpp", "rows_of_torchtune", "salvaged", "saved_twice", "scale_not_used", "scale_replaced",
     "scale_unknown",
     "sequences_skipped", "settings_changed", "shapes_differ", "sides_unknown",
@@ -169,7 +170,7 @@ _ONLY_SAID = {
     "data-cut", "training-mode", "graphs-replayed", "blocks-one-by-one", "rows-of-llama-cpp",
     "rows-of-torchtune", "torchtune-export", "scale-replaced",
     "no-trainer-state", "steps-missing", "start-missing", "last-left-out", "start-renamed", "unchanged",
-    "code-not-run", "names-changed", "untested-turn", "unwrapped", "weights-unused",
+    "code-not-run", "model-around", "names-changed", "untested-turn", "unwrapped", "weights-unused",
 }  # fmt: skip
 
 

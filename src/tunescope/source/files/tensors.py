@@ -113,6 +113,11 @@ class Ledger:
         for name in names:
             self._fate.setdefault(name, ("not used", reason))
 
+    def settle(self, names: Iterable[str], reason: str) -> None:
+        """Mark tensors as not part of any ΔW whatever was said of them before."""
+        for name in names:
+            self._fate[name] = ("not used", reason)
+
     def notice(self, slug: str, text: str, tensor: str | None = None) -> None:
         """Add a warning about the input."""
         self.notices.append(Notice(slug, text, tensor))

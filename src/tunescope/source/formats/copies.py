@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from tunescope.source.files.tensors import LazyTensor, Ledger
+from tunescope.source.formats.leftovers import COPY_OF_BEFORE
 from tunescope.source.formats.names import Key
 from tunescope.words import counted
 
@@ -25,7 +26,7 @@ def once(keys: Mapping[str, Key], tensors: Mapping[str, LazyTensor], ledger: Led
     replaced: set[str] = set()
     for name, key in keys.items():
         if _BEFORE.search(key.module):
-            ledger.left([name], "copy of the module as it was before training")
+            ledger.left([name], COPY_OF_BEFORE)
             continue
         module = _TRAINED.sub("", key.module)
         first = plain.get((module, key.parameter)) if module != key.module else None

@@ -24,6 +24,7 @@ NO_MATRIX = {
 # Reasons of weights that are stored whole.
 SAVED, SAVED_EMBEDDING = "saved module, needs base", "saved embedding layer, needs base"
 BASE_COPY = "copy of the base layer"
+COPY_OF_BEFORE = "copy of the module as it was before training"
 
 _EMBEDDINGS = ("embed_tokens", "lm_head")
 # The heads that PEFT trains for a task whatever `modules_to_save` says (up to 0.6 it was not written there).
@@ -92,7 +93,7 @@ def _reason(tensor: LazyTensor, config: Mapping[str, Any]) -> str | None:
     if "token_adapter" in parts or parts[-1].startswith("trainable_tokens"):
         return "trainable tokens, needs base"
     if "original_module" in parts:
-        return "copy of the module as it was before training"
+        return COPY_OF_BEFORE
     if "modules_to_save" in parts or _is_saved(parts, config):
         return SAVED
     # An adapted head is saved with its layer as it was, whose bias is trained only where that is asked for.

@@ -69,7 +69,7 @@ def load_peft_config(path: str | Path) -> dict[str, Any]:
             "no-adapter-config",
             "the weights have PEFT's names, but there is no adapter_config.json",
             file=path,
-            expected="adapter_config.json beside the weights",
+            expected="adapter_config.json beside the weights, which states their scale",
             found="no such file",
             fix="put the adapter's own adapter_config.json beside the weights, or give --scale LABEL=x",
         )

@@ -1,0 +1,87 @@
+"""Adapters inside the save of a whole model, as accelerate's `save_state` writes a model that PEFT wrapped.
+
+Such a file of weights holds the factors, the layers that they adapt (`…base_layer.weight`) and all the rest
+of the model under one name (`model.safetensors`), which says nothing of an adapter.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tunescope.source.files.container import read_safetensors
+from tunescope.source.files.documents import read_object
+from tunescope.source.files.tensors import NOT_UNDERSTOOD, Ledger
+from tunescope.source.formats.leftovers import BASE_COPY, COPY_OF_BEFORE, SAVED, SAVED_EMBEDDING
+from tunescope.words import counted, first
+
+# The factors that PEFT puts beside a layer that it adapts, and the layer itself.
+FACTOR = re.compile(r"\.(?:lora|vera|randlora|hada|lokr|oft|boft|hra|ia3)_\w+(?:\.|$)")
+_ADAPTED = re.compile(r"\.base_layer(?=\.)")
+_SAVED, _BEFORE = re.compile(r"\.modules_to_save(?=\.)"), re.compile(r"\.original_module(?=\.)")
+_FILES = re.compile(
+    r"^(?:pytorch_|diffusion_pytorch_)?model(?:-\d{5}-of-\d{5})?\.(?P<kind>safetensors|bin)(?P<index>\.index\.json)?$"
+)
+BESIDE = "weight of the model, saved beside its adapter"
+
+
+def holds_adapter(names: Iterable[str]) -> bool:
+    """Whether these are names of a model that an adapter is wrapped around.
+
+    >>> holds_adapter(["q_proj.base_layer.weight", "q_proj.lora_A.default.weight"])
+    True
+    """
+    listed = list(names)
+    return any(map(_ADAPTED.search, listed)) and any(map(FACTOR.search, listed))
+
+
+def wrapped_adapter(folder: Path, names: Sequence[str], *, pickles: bool = True) -> list[Path]:
+    """The files of a model's save in a folder, given its `names`, where they hold an adapter; else none.
+
+    Of shards it is their index where there is one. Headers alone are read; listing `pickles` takes
+    a process of its own.
+    """
+    found = [(match, folder / name) for name in names if (match := _FILES.match(name))]
+    for kind in ("safetensors", "bin") if pickles else ("safetensors",):
+        files = [path for match, path in found if match["kind"] == kind and not match["index"]]
+        index = [path for match, path in found if match["kind"] == kind and match["index"]]
+        if files:
+            held = (name for path in index or files for name in _names(path))
+            return (index or files) if holds_adapter(held) else []
+    return []
+
+
+def _names(path: Path) -> Iterable[str]:
+    if path.suffix == ".json":
+        listed = read_object(path, "bad-index", "the shard index").get("weight_map")
+        return listed if isinstance(listed, dict) else ()
+    if path.suffix == ".safetensors":
+        return read_safetensors(path).tensors
+    # Deferred: a process of its own, and rare.
+    from tunescope.source.files.pickled import read_pickled
+
+    return read_pickled(path).tensors
+
+
+def leave_model(ledger: Ledger) -> None:
+    """Give the weights of a model that was saved around its adapter their reasons; say that they are there.
+
+    Modules that were trained whole are known by `modules_to_save`; of all others nothing says that they were.
+    """
+    if not holds_adapter(ledger.tensors):
+        return
+    unknown = [entry.tensor for entry in ledger.close() if entry.reason in (NOT_UNDERSTOOD, SAVED_EMBEDDING)]
+    beside = []
+    for name in unknown:
+        if _BEFORE.search(name):
+            ledger.settle([name], COPY_OF_BEFORE)
+        elif _SAVED.search(name):
+            ledger.settle([name], SAVED)
+        elif _ADAPTED.search(name):
+            ledger.settle([name], BASE_COPY)
+        elif not FACTOR.search(name):
+            ledger.settle([name], BESIDE)
+            beside.append(name)
+    if beside:
+        lie = counted(len(beside), "weight of the model lies", "weights of the model lie")
+        text = f"{lie} around the adapter; they were not compared with anything: {first(beside, 3)}"
+        ledger.notice("model-around", text, beside[0])
