@@ -9,6 +9,7 @@ from typing import Any
 from tunescope.errors import encodable
 from tunescope.source.as_loaded import as_loaded
 from tunescope.source.base_shapes import BaseHeaders
+from tunescope.source.files.deepspeed import is_deepspeed, states_file
 from tunescope.source.files.distributed import METADATA, is_distributed
 from tunescope.source.files.ranged import RangedFile
 from tunescope.source.files.suffixes import PICKLED, suffix_of
@@ -24,8 +25,8 @@ from tunescope.source.weight_folders import known_folder
 from tunescope.source.weights import Weights
 from tunescope.source.whole import WholeModel, open_base, open_whole
 from tunescope.source.with_base import needs_base, with_base
-
 from tunescope.source.wrapped import wrapped_adapter
+
 FORMAT = "whole-model"
 Opener = Callable[..., list[Source]]
 
@@ -132,6 +133,8 @@ def is_whole(spec: Any) -> bool:
         return is_whole_on_hub(hub)
     path = known_folder(path) or path
     names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
+    if path.is_dir() and is_deepspeed(names):
+        path = states_file(path, names)
     if path.is_dir() and (by_names(names) or not is_distributed(names)):
         return by_names(names) and not wrapped_adapter(path, names, pickles=False)
     if path.is_dir():

@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing, Notice
 from tunescope.paths import resolved
+from tunescope.source.files.deepspeed import is_deepspeed, states_file
 from tunescope.source.files.disk import check_links, take_snapshot, unreachable
 from tunescope.source.files.distributed import METADATA, is_distributed
 from tunescope.source.files.parallel import parts_among, refuse_one_rank, refuse_parts
@@ -89,17 +90,19 @@ def _absent(path: Path) -> Missing:
 def _in_folder(folder: Path) -> Located:
     names = _names(folder)
     notices = (*unfinished(names), *_copies(names))
+    if is_deepspeed(names):
+        return _located([states_file(folder, names)], folder, notices)
     found = [folder / name for name in adapter_names(names) if name != CONFIG]
     if not found and is_distributed(names):
         return _located([folder / METADATA], folder, notices)
-    if not found:
-        _refuse_nothing(folder, names)
-    indices = [p for p in found if p.name.endswith(_INDEX)]
     if not found:
         # Deferred: whole models are rare here.
         from tunescope.source.wrapped import wrapped_adapter
 
         found = wrapped_adapter(folder, names)
+    if not found:
+        _refuse_nothing(folder, names)
+    indices = [p for p in found if p.name.endswith(_INDEX)]
     alone = [p for p in found if p not in indices and not SHARD.match(p.name)]
     kinds = [*alone, *(indices or [p for p in found if SHARD.match(p.name)][:1])]
     if len(kinds) > 1:

@@ -9,6 +9,7 @@ from typing import NoReturn
 from tunescope.errors import BadInput, Missing, Notice
 from tunescope.hashes import unstated
 from tunescope.source.files.container import TensorFile
+from tunescope.source.files.deepspeed import is_deepspeed, states_file
 from tunescope.source.files.disk import check_links, unreachable
 from tunescope.source.files.distributed import is_distributed, read_model
 from tunescope.source.files.sharded import read_shards
@@ -54,7 +55,8 @@ def _opened(path: Path) -> tuple[list[tuple[str, TensorFile]], list[Notice]]:
     left = unfinished(names)
     if is_distributed(names) and not weight_names(names):
         return [("", read_model(path))], [*left]
-    files, notices = _one_save(_locate(path, names))
+    at = Located((states_file(path, names),)) if is_deepspeed(names) else _locate(path, names)
+    files, notices = _one_save(at)
     return [("", file) for file in files], [*left, *notices]
 
 

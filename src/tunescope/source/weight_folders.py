@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tunescope.errors import BadInput, TunescopeError
+from tunescope.source.files.deepspeed import is_deepspeed
 from tunescope.source.files.disk import unreachable
 from tunescope.source.files.distributed import is_distributed
 from tunescope.source.locate import CONFIG, NEVER_OPENED, adapter_names
@@ -12,7 +13,7 @@ from tunescope.source.steps import numbered
 # In the order in which they are meant where there are several.
 _NESTED = (
     "adapter_model", "adapter", "lora_adapter", "lora", "pytorch_model_fsdp_0", "model", "hf_model",
-    "huggingface", "policy", "actor", "transformer", "unet", "default", "weights",
+    "huggingface", "pytorch_model", "policy", "actor", "transformer", "unet", "default", "weights",
 )  # fmt: skip
 _NEVER = ("optimizer", "ema", "critic", "tokenizer", "reward")
 # How deep below a checkpoint, as in `global_step_100/actor/lora_adapter`.
@@ -54,8 +55,8 @@ def known_folder(folder: Path) -> Path | None:
 
 def _below(folder: Path, names: Sequence[str], depth: int) -> Path | None:
     inner = [n for n in names if not n.startswith((".", *_NEVER)) and (folder / n).is_dir()]
-    # A numbered folder in it is a checkpoint of its own.
-    inner = [n for n in inner if numbered(folder / n) is None]
+    # A numbered folder in it is a checkpoint of its own, but for DeepSpeed's `checkpoint-10/global_step10`.
+    inner = [n for n in inner if (own := numbered(folder / n)) is None or own.number == _number(folder)]
     listed = {name: _names(folder / name) for name in inner}
     holding = {name: folder / name for name in inner if holds_weights(listed[name])}
     if not holding and depth > 1:
@@ -76,6 +77,11 @@ def _below(folder: Path, names: Sequence[str], depth: int) -> Path | None:
     return next(iter(holding.values()), None)
 
 
+def _number(folder: Path) -> int | None:
+    own = numbered(folder)
+    return None if own is None else own.number
+
+
 def _names(folder: Path) -> list[str]:
     try:
         return sorted(path.name for path in folder.iterdir())
@@ -89,7 +95,7 @@ def holds_weights(names: Sequence[str]) -> bool:
     >>> holds_weights(["trainer_state.json", "optimizer.pt"]), holds_weights(["model.safetensors"])
     (False, True)
     """
-    if is_distributed(names):
+    if is_distributed(names) or is_deepspeed(names):
         return True
     model = ("model", "pytorch_model", "diffusion_pytorch_model")
     ends = (".safetensors", ".bin", ".index.json")
