@@ -33,10 +33,11 @@ from tunescope.source.opened import Source
 from tunescope.source.run_folders import run_adapters, run_labels
 from tunescope.source.scales import read_scaled
 from tunescope.source.spec import HubId, default_label, parse_hub_id, parse_spec
+from tunescope.source.twice import each_once
 from tunescope.source.weight_folders import known_folder
 from tunescope.source.weights import Weights
-
 from tunescope.source.wrapped import leave_model
+
 _TABLES = (".csv", ".parquet")
 
 
@@ -237,9 +238,10 @@ def _source(weights: Weights, label: str, scale: float | None) -> Source:
         reading = read_scaled(chosen, weights, ledger, scale)
     if not reading.deltas and not reading.pending:
         check_understood(weights, ledger)
-    notice_leftovers(ledger)
     leave_model(ledger)
-    deltas, pending = _named(reading.deltas, reading.pending)
+    notice_leftovers(ledger)
+    once = each_once(reading.deltas, weights.tensors, ledger, weights.place)
+    deltas, pending = _named(once, reading.pending)
     return Source(
         label=label,
         location=encodable(weights.place),
