@@ -20,6 +20,7 @@ from tunescope.source.quantised import packed, quantised
 from tunescope.source.scaled import PART
 from tunescope.source.stored import stored_turned
 from tunescope.source.tied import tied_heads
+from tunescope.source.unmatched import refuse_unmatched
 from tunescope.source.whole import WholeModel
 from tunescope.words import counted, first
 
@@ -51,7 +52,7 @@ def pair_models(base: WholeModel, tuned: WholeModel, *, align_vocab: bool = Fals
     both = _Both(base, tuned, align_vocab)
     found = list(both.deltas())
     if not any(delta.pair is not None for delta in found):
-        _refuse(base, tuned, found)
+        refuse_unmatched(base, tuned, found)
     both.account()
     named = _named(found)
     return Pairing(
@@ -273,24 +274,3 @@ def _named(deltas: list[Delta]) -> list[Delta]:
 
 def _spelled(shape: tuple[int, ...]) -> str:
     return "×".join(map(str, shape)) or "a scalar"
-
-
-def _refuse(base: WholeModel, tuned: WholeModel, found: list[Delta]) -> None:
-    if found:
-        raise BadInput(
-            "nothing-comparable",
-            "no weight of the two models can be compared",
-            file=tuned.location,
-            tensor=found[0].tensors[0],
-            expected=f"the weights of {base.location}",
-            found=found[0].status,
-            fix="name the base it was trained from, in a floating dtype",
-        )
-    raise BadInput(
-        "other-base",
-        "the two models have no weight in common",
-        file=tuned.location,
-        expected="such as " + ", ".join(list(base.tensors)[:3]),
-        found="such as " + ", ".join(list(tuned.tensors)[:3]),
-        fix="name the base it was trained from",
-    )
