@@ -56,7 +56,8 @@ def ratio_of_common(above: pl.DataFrame, below: pl.DataFrame, metric: str) -> fl
 def ratios_of_means(frame: pl.DataFrame, models: Mapping[str, Any], metric: str) -> dict[str, float | None]:
     """Every model over every other, over the components both have; of over `ALL_RATIOS` over the first."""
     labels = list(models)
-    values = _values([_matrices(frame.filter(pl.col("model_id") == label)) for label in labels], metric)
+    rows = frame.partition_by("model_id", as_dict=True)
+    values = _values([_matrices(rows.get((label,), frame.clear())) for label in labels], metric)
     below = len(labels) if len(labels) <= ALL_RATIOS else 1
     return {
         f"{a}/{b}": _ratio(values[i], values[j])

@@ -18,28 +18,35 @@ def unknown_heads(sources: Sequence[Source], given: Heads | None) -> Unknown:
     """Of every source the kinds of attention weight whose heads are not known, by the reason."""
     found: dict[str, dict[str, list[str]]] = {}
     for source in sources:
-        heads = known_heads(source, given)
-        reasons: dict[str, dict[str, None]] = {}
-        for delta in source.deltas:
-            # A bias or a norm has no matrix that heads would divide.
-            if delta.address.family != "attention" or delta.d_in == 1:
-                continue
-            if heads is None or not blocks_of(delta, heads):
-                reasons.setdefault(_why(source, delta, heads), {})[delta.address.component] = None
-        if reasons:
+        # A bias or a norm has no matrix that heads would divide.
+        meant = [d for d in source.deltas if d.address.family == "attention" and d.d_in != 1]
+        if reasons := _reasons(source, meant, known_heads(source, given)) if meant else {}:
             found[source.label] = {why: sorted(kinds) for why, kinds in reasons.items()}
     return found
 
 
-def _why(source: Source, delta: Delta, heads: Heads | None) -> str:
+def _reasons(source: Source, meant: Sequence[Delta], heads: Heads | None) -> Mapping[str, set[str]]:
     if heads is None:
-        config = readable_config(source)
-        parts = [config, config.get("text_config")]
-        said = [part for part in parts if isinstance(part, Mapping)]
-        if any(part.get("kv_lora_rank") or part.get("q_lora_rank") for part in said):
-            return "latent attention has no heads in its weights"
-        stated = any(name in part for part in said for name in ("num_attention_heads", "n_head", "n_heads"))
-        return "the numbers of heads in the config do not divide each other" if stated else _NOT_STATED
+        # One reason for all, which is looked up in a file.
+        return {_why_none(source): {delta.address.component for delta in meant}}
+    found: dict[str, set[str]] = {}
+    for delta in meant:
+        if not blocks_of(delta, heads):
+            found.setdefault(_why_not(delta, heads), set()).add(delta.address.component)
+    return found
+
+
+def _why_none(source: Source) -> str:
+    config = readable_config(source)
+    parts = [config, config.get("text_config")]
+    said = [part for part in parts if isinstance(part, Mapping)]
+    if any(part.get("kv_lora_rank") or part.get("q_lora_rank") for part in said):
+        return "latent attention has no heads in its weights"
+    stated = any(name in part for part in said for name in ("num_attention_heads", "n_head", "n_heads"))
+    return "the numbers of heads in the config do not divide each other" if stated else _NOT_STATED
+
+
+def _why_not(delta: Delta, heads: Heads) -> str:
     if delta.address.component == FUSED and layout_of(heads.kind, heads.query, heads.key_value) is None:
         kind = f"of model_type {heads.kind}" if heads.kind else "of a model without model_type"
         return f"the layout {kind} is not known"

@@ -9,6 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import tunescope
+from tunescope.questions.norms import heads, unknown_heads
 from tunescope.questions.norms.page import content
 
 D = 16
@@ -78,3 +79,22 @@ def test_models_of_which_the_same_is_not_known_share_a_sentence(tmp_path: Path) 
     study = tunescope.norms(*folders[1:], base=folders[0])
     assert study.markdown().count("No heads known of") == 1
     assert "in a and b (no config.json" in study.markdown()
+
+
+def test_the_config_is_read_for_a_model_and_not_for_each_of_its_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four weights without known heads: one look at the files for their reason."""
+    looks = []
+
+    def readable(source: Any) -> Any:
+        looks.append(source.label)
+        return heads.readable_config(source)
+
+    monkeypatch.setattr(unknown_heads, "readable_config", readable)
+    study = pair(tmp_path, {Q: (D, D), "self_attn.o_proj.weight": (D, D)})
+    assert study.readout["heads_unknown"]["tuned"]["no config.json states their numbers"] == [
+        "ATTN_O",
+        "ATTN_Q",
+    ]
+    assert looks == ["tuned"]
