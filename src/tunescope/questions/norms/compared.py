@@ -47,17 +47,23 @@ def summed(rows: pl.DataFrame) -> pl.DataFrame:
 def ratio_of_common(above: pl.DataFrame, below: pl.DataFrame, metric: str) -> float | None:
     """The mean of one model's rows over another's, both over the components with a value in both.
 
-    `None` where they have no component in common, or the lower mean is zero.
+    `above` and `below` are rows that count, as of `summed`. `None` where they have no component in common,
+    or the lower mean is zero.
     """
-    values = _values([_matrices(above), _matrices(below)], metric)
+    values = _values([above, below], metric)
     return _ratio(values[0], values[1])
 
 
 def ratios_of_means(frame: pl.DataFrame, models: Mapping[str, Any], metric: str) -> dict[str, float | None]:
-    """Every model over every other, over the components both have; of over `ALL_RATIOS` over the first."""
+    """Every model over every other, over the components both have; of over `ALL_RATIOS` over the first.
+
+    Only kinds of weight that changed in both count: a whole model that holds what an adapter left alone has
+    the ratio that the adapter has.
+    """
     labels = list(models)
     rows = frame.partition_by("model_id", as_dict=True)
-    values = _values([_matrices(rows.get((label,), frame.clear())) for label in labels], metric)
+    finite = [rows.get((label,), frame.clear()).filter(pl.col(metric).is_finite()) for label in labels]
+    values = _values([summed(part) for part in finite], metric)
     below = len(labels) if len(labels) <= ALL_RATIOS else 1
     return {
         f"{a}/{b}": _ratio(values[i], values[j])
@@ -65,12 +71,6 @@ def ratios_of_means(frame: pl.DataFrame, models: Mapping[str, Any], metric: str)
         for j, b in enumerate(labels[:below])
         if a != b
     }
-
-
-def _matrices(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows that are of no vector; all of them where there is no other."""
-    matrices = rows.filter(~is_vector())
-    return matrices if matrices.height else rows
 
 
 def _values(parts: list[pl.DataFrame], metric: str) -> list[np.ndarray[Any, Any]]:

@@ -126,7 +126,8 @@ def _ratios(models: Mapping[str, Any], ratios: Mapping[str, float | None]) -> li
     rows = [
         [escaped(a), *("—" if a == b else significant(ratios[f"{a}/{b}"]) for b in labels)] for a in labels
     ]
-    lead = ["", "## Ratios of the means", "", "Row over column, over the weights that both have.", ""]
+    over = "Row over column, over the weights that both have, in kinds that changed in both."
+    lead = ["", "## Ratios of the means", "", over, ""]
     return lead + table(["", *map(escaped, labels)], rows)
 
 

@@ -67,7 +67,7 @@ def _over(model: Mapping[str, Any]) -> str:
 
 
 def _against(models: Models, label: str, first: str, ratios: Mapping[str, float | None], count: int) -> str:
-    """The mean against that of the first model, over the weights that both have."""
+    """The mean against that of the first model, over the weights of kinds that changed in both."""
     ratio = ratios.get(f"{label}/{first}")
     if ratio is None:
         return ""
@@ -75,7 +75,9 @@ def _against(models: Models, label: str, first: str, ratios: Mapping[str, float 
     mean, below = models[label]["overall_mean"], models[first]["overall_mean"]
     # Of models with other weights the ratio is not that of the two means that stand there.
     common = bool(below) and abs(ratio - mean / below) > _ROUNDED * ratio
-    return f", {times(ratio)} {whose}{' over the weights that both have' if common else ''}"
+    still = models[label].get("n_unmoved_kinds") or models[first].get("n_unmoved_kinds")
+    over = f" over the weights that both have{', in kinds that changed in both' if still else ''}"
+    return f", {times(ratio)} {whose}{over if common else ''}"
 
 
 def without_number(model: Mapping[str, Any]) -> str:
@@ -229,7 +231,7 @@ def methods(metric: str, unsaid: Sequence[str] = ()) -> str:
         f"{what}; ‖·‖ is the Frobenius norm, d_out the number of outputs. "
         f"Means run over all weights with a finite {of_measure(metric)}, norms, biases and kinds of "
         "weight that changed nowhere in the model left out; ratios of models over the weights that both "
-        "have. Thirds, families and "
+        "have, in kinds that changed in both. Thirds, families and "
         "single weights are tested on logarithms: thirds over the kinds of weight that all layers have (F "
         "test, neighbours as alike as the profiles show, and random orders of the layers), families "
         "inside layers that have both (t over layers and "

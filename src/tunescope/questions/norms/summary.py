@@ -95,13 +95,14 @@ def _add_focus(frame: pl.DataFrame, models: dict[str, dict[str, Any]], metric: s
     for label, model in models.items():
         rows = frame.filter(pl.col("model_id") == label)
         rows = rows.filter(pl.col("stack") == main_stack(rows))
-        means = layer_means(summed(rows.filter(pl.col(metric).is_finite())), metric)
+        counted = summed(rows.filter(pl.col(metric).is_finite()))
+        means = layer_means(counted, metric)
         record = _standing(means.rename({"mean": "value"}), layer)
         mlp, raw = _summed_mlp(rows)
         model["focus_layer"] = {
             "layer": layer, **record, "mlp": {**_standing(mlp, layer), "measure": raw}
         }  # fmt: skip
-        here = rows.filter(pl.col("layer") == layer)
+        here = counted.filter(pl.col("layer") == layer)
         first = here if first is None and record["value"] is not None else first
         model["focus_layer"]["growth"] = None if first is None else ratio_of_common(here, first, metric)
 

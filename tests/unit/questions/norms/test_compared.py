@@ -108,6 +108,32 @@ def test_models_are_compared_over_the_weights_that_both_have() -> None:
     assert ratios == {"small/large": 2, "large/small": 0.5}
 
 
+def test_a_whole_model_has_the_ratio_of_the_adapter_that_was_merged_into_it() -> None:
+    """What an adapter leaves alone is zero in the merged model, and no part of any comparison of the two."""
+    lora = {("q_proj", 0): 2.0, ("q_proj", 1): 0.0, ("up_proj", 0): 4.0}
+    merged = {**lora, ("embed", None): 0.0, ("lm_head", None): 0.0, ("down_proj", 0): 0.0}
+    full = dict.fromkeys(merged, 8.0)
+    found = {}
+    for name, weights in (("lora", lora), ("merged", merged)):
+        document = readout(table(full=full, other=weights), ["full", "other"], METRIC, [], focus=0)
+        growth = document["models"]["other"]["focus_layer"]["growth"]
+        found[name] = (document["ratios"], growth)
+        _, text = model_sentences(document["models"], METRIC, document["ratios"])
+        assert text.startswith("other: mean ‖ΔW‖ 2")
+        assert "0.25× that of full;" in text
+    assert found["merged"] == found["lora"]
+    assert found["lora"] == ({"full/other": 4, "other/full": 0.25}, 6 / 16)
+
+
+def test_a_ratio_that_is_not_of_the_means_said_tells_what_it_is_over() -> None:
+    merged = {("q_proj", 0): 2.0, ("up_proj", 0): 0.0}
+    document = readout(
+        table(full={("q_proj", 0): 4.0, ("up_proj", 0): 16.0}, merged=merged), ["full", "merged"], METRIC, []
+    )
+    _, text = model_sentences(document["models"], METRIC, document["ratios"])
+    assert "0.50× that of full over the weights that both have, in kinds that changed in both" in text
+
+
 @pytest.mark.parametrize("below", [{("up_proj", 0): 1.0}, {("q_proj", 0): 0.0}])
 def test_nothing_in_common_or_a_mean_of_zero_has_no_ratio(below: Mapping[Any, float]) -> None:
     a, b = table(a={("q_proj", 0): 2.0}), table(b=below)
