@@ -26,12 +26,14 @@ def which_weight_changed_most(tables: Tables, page: PageText) -> None:
 
 
 def how_models_compare(tables: Tables, page: PageText) -> None:
-    """2: ratios of the means over the weights that both models have, of the kinds that moved in both."""
+    """2: ratios of the means over the matrices that both models have, of the kinds that moved in both."""
     norms = tables["norms"]
     first, *others = norms["model_id"].unique(maintain_order=True).to_list()
     for model in others:
         said = re.search(
-            rf"\b{re.escape(model)}: mean \S+ [\d.]+, ([\d.]+)× that of {re.escape(first)}", page.text
+            rf"\b{re.escape(model)}: mean \S+ [\d.]+(?: over [^;]*? left out\))?, "
+            rf"([\d.]+)× that of {re.escape(first)}",
+            page.text,
         )
         assert said is not None, model
         of = {label: _moved(norms.filter(pl.col("model_id") == label)) for label in (first, model)}
@@ -42,7 +44,8 @@ def how_models_compare(tables: Tables, page: PageText) -> None:
 
 
 def _moved(rows: pl.DataFrame) -> pl.DataFrame:
-    return rows.filter(pl.col(METRIC).max().over("module_type") > 0)
+    vector = (pl.col("family") == "norm") | pl.col("module_type").str.ends_with(".bias")
+    return rows.filter(~vector & (pl.col(METRIC).max().over("module_type") > 0))
 
 
 def what_is_untrained_or_broken(tables: Tables, page: PageText) -> None:
