@@ -84,9 +84,9 @@ def _announce(name: str) -> None:
 def _show(studies: Sequence[Any], places: Mapping[str, Any]) -> None:
     """The strongest findings of every study, and where to look."""
     # Deferred: --help must not load the numeric libraries.
-    from tunescope.study.finding import ordered
+    from tunescope.study.finding import answers
 
-    found = [finding.text for study in studies for finding in ordered(study.findings)[:_MOST_SHOWN]]
+    found = [finding.text for study in studies for finding in answers(study.findings)[:_MOST_SHOWN]]
     click.echo("\n".join(f"- {text}" for text in found) or "No finding crossed its threshold.")
     click.echo("\nLook at:")
     for name, path in places.items():

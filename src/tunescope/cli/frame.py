@@ -158,9 +158,9 @@ def _print(study: "Study", out: Path | None, frame: Mapping[str, Any]) -> None:
 
 def _strongest(study: "Study") -> list[str]:
     """The first findings, a line each, as the readout orders them."""
-    from tunescope.study.finding import ordered
+    from tunescope.study.finding import answers
 
-    found = ordered(study.findings)
+    found = answers(study.findings)
     lines = [f"- {brief(finding.text)}" for finding in found[:_MOST_SHOWN]]
     rest = len(found) - len(lines)
     return [*lines, f"- … and {rest} more in the readout"] if rest > 0 else lines

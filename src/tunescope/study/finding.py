@@ -179,6 +179,11 @@ def only_said(record: Mapping[str, Any]) -> bool:
     return record["severity"] == "note" and record["kind"].replace("_", "-") in _ONLY_SAID
 
 
+def answers(findings: Iterable["Finding"]) -> list["Finding"]:
+    """The findings, strongest first, without what only says how a command ran, such as on which device."""
+    return [finding for finding in ordered(findings) if not only_said(finding.record())]
+
+
 def noticed(label: str, notice: Notice) -> Finding:
     """What was noticed while reading a source, as a finding."""
     evidence = {"tensor": notice.tensor} if notice.tensor else {}

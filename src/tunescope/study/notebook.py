@@ -4,7 +4,7 @@ import base64
 import io
 from html import escape
 
-from tunescope.study.finding import ordered
+from tunescope.study.finding import answers
 from tunescope.study.report import report
 from tunescope.study.study import Study
 
@@ -18,7 +18,7 @@ def card(study: Study) -> str:
     The page stands in a frame, and its own policy lets it run its one script and reach nothing else. Where
     frames are taken out, as GitHub does, the findings and the picture remain.
     """
-    found = ordered(study.findings)[:_MOST]
+    found = answers(study.findings)[:_MOST]
     items = "".join(f"<li>{escape(finding.text)}</li>" for finding in found) or "<li>Nothing stands out.</li>"
     labels = ", ".join(str(source.get("label")) for source in study.sources)
     heading = f"<p><b>{escape(study.kind)}</b> of {escape(labels)}</p>"

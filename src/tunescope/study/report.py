@@ -7,6 +7,7 @@ import polars as pl
 
 from tunescope.page.document import page
 from tunescope.page.panels import Check, Content, Part
+from tunescope.study.finding import answers, only_said
 from tunescope.study.markdown import read_line
 from tunescope.study.recorded import telling
 from tunescope.study.study import Study
@@ -35,7 +36,7 @@ def _told(study: Study) -> Part:
         kind=study.kind,
         content=_said(study),
         labels=[str(label) for label in labels],
-        findings=[finding.record() for finding in study.findings],
+        findings=[finding.record() for finding in answers(study.findings)],
         sources=study.sources,
         base=_base(study),
         checks=list(_checks(study)),
@@ -70,6 +71,9 @@ def _checks(study: Study) -> Iterator[Check]:
     warned = [finding for finding in study.findings if finding.severity == "warning"]
     for finding in warned:
         yield Check(finding.kind.replace("_", " "), "warning", finding.text)
+    for finding in study.findings:
+        if only_said(finding.record()):
+            yield Check("noticed", "note", finding.text)
 
 
 def _coverage(kind: str, rows: pl.DataFrame) -> Check:
