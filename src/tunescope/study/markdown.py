@@ -36,6 +36,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 FIRST_PAGE = 5
 _REPEAT = "nothing here says whether another seed or other data would repeat it."
 ONE_RUN = f"One run each: {_REPEAT}"
+# Of two models compared, another seed may be just what was compared.
+ONE_PAIR = "Two runs in each pair: nothing here says whether two others would lie to each other so."
 
 
 def finding_lines(
@@ -44,12 +46,13 @@ def finding_lines(
     most: int = FIRST_PAGE,
     sources: Sequence[Mapping[str, Any]] = (),
     others: str = "",
+    paired: bool = False,
 ) -> list[str]:
     """The ordered findings of a document as list items: `most` of them, the rest folded below.
 
     `nothing` is said where no effect was found, after what may be wrong with the data; `others` where one
     was, of the models without any. What only says how something was done stands below, and is no finding.
-    `sources` say whether each is a run of its own.
+    `sources` say whether each is a run of its own, `paired` that findings are of two models each.
     """
     found = [f for f in findings if not only_said(f)]
     lines = _folded([f"- {_LEAD.get(f['severity'], '')}{escaped(f['text'])}" for f in found], most)
@@ -58,13 +61,15 @@ def finding_lines(
         blocks.append([f"Besides, {nothing[0].lower()}{nothing[1:]}" if found else nothing])
     else:
         blocks += [[escaped(others)]] if others else []
-        blocks += [[repeated(sources)]] if any(f["evidence"].get("p") is not None for f in found) else []
+        blocks += (
+            [[repeated(sources, paired)]] if any(f["evidence"].get("p") is not None for f in found) else []
+        )
     if said := [escaped(f["text"]) for f in findings if only_said(f)]:
         blocks.append([" ".join(["Noticed on the way:", *said])])
     return [line for i, block in enumerate(blocks) for line in ([""] if i else []) + block]
 
 
-def repeated(sources: Sequence[Mapping[str, Any]]) -> str:
+def repeated(sources: Sequence[Mapping[str, Any]], paired: bool = False) -> str:
     """What findings rest on: one run for each model, or several checkpoints of the same runs.
 
     >>> steps = [{"location": f"runs/a/checkpoint-{step}"} for step in (10, 20)]
@@ -74,7 +79,7 @@ def repeated(sources: Sequence[Mapping[str, Any]]) -> str:
     places = [Path(str(source.get("location"))) for source in sources]
     steps = [place.parent for place in places if _STEP.search(place.name)]
     if len(steps) == len(set(steps)):
-        return ONE_RUN
+        return ONE_PAIR if paired else ONE_RUN
     alone = len(set(steps)) == 1 and len(steps) == len(places)
     return f"{'Checkpoints of one run' if alone else 'Some are checkpoints of one run'}: {_REPEAT}"
 

@@ -65,6 +65,9 @@ def test_checkpoints_of_one_run_are_not_told_as_one_run_each() -> None:
         return [{"location": name} for name in names]
 
     assert repeated(places("a/adapter", "b/adapter")).startswith("One run each:")
+    pair = repeated(places("runs/seed-0", "runs/seed-1"), paired=True)
+    assert pair.startswith("Two runs in each pair:")
+    assert "another seed" not in pair
     assert repeated(places("a/checkpoint-10", "b/checkpoint-10")).startswith("One run each:")
     assert repeated(places("a/checkpoint-10", "a/checkpoint-20")).startswith("Checkpoints of one run:")
     both = places("a/checkpoint-10", "a/checkpoint-20", "b/adapter")

@@ -22,7 +22,10 @@ def subspace_markdown(
     pairs = document["pairs"]
     lines = ["# In which directions", "", f"> {CAUTION}", "", "## Findings", ""]
     lines += finding_lines(
-        document["findings"], escaped(nothing_stands_out(pairs, document["visible"])), sources=sources
+        document["findings"],
+        escaped(nothing_stands_out(pairs, document["visible"])),
+        sources=sources,
+        paired=bool(pairs),
     )
     lines += [line for text in document["untold"] for line in ("", escaped(text))]
     lines += ["", "## Pairs", "", *_of_a_part(document["findings"]), *_pairs(pairs), *_layers(pairs)]
