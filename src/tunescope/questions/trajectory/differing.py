@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 
 from tunescope.address import Address, component_names
 from tunescope.errors import BadInput, Notice
@@ -13,6 +14,10 @@ from tunescope.words import counted
 
 # Its ranks are given up one by one, and its scale with them.
 _SHRINKS = "adalora"
+# By whether weights are whole.
+_KINDS = {True: "a whole model", False: "an adapter"}
+_SEVERAL = {True: "whole models", False: "adapters"}
+_VALUES = {True: "the weight W itself", False: "an update ΔW"}
 
 
 def refuse_mixture(run: Run, opened: Sequence[Saved]) -> None:
@@ -30,6 +35,29 @@ def refuse_mixture(run: Run, opened: Sequence[Saved]) -> None:
             expected="checkpoints of one kind",
             found=", ".join(f"{name} ({kind})" for kind, name in sorted(first.items())),
             fix="keep one kind, or name the checkpoints one by one",
+        )
+
+
+def refuse_other_kind(run: Run, opened: Sequence[Saved], start: Saved | None, place: Path | None) -> None:
+    """Refuse a start with weights of which the run has updates, or the other way: W − ΔW is no motion."""
+    if start is None:
+        return
+    for checkpoint, saved in zip(run.checkpoints, opened, strict=True):
+        both = [a for a in saved.weights if a in start.weights]
+        other = [a for a in both if saved.weights[a].whole != start.weights[a].whole]
+        if not other:
+            continue
+        whole = saved.weights[other[0]].whole
+        raise BadInput(
+            "start-of-another-kind",
+            f"the start is {_KINDS[not whole]}, the checkpoints are {_SEVERAL[whole]}",
+            file=place,
+            tensor=component_names(other)[0],
+            expected=f"{_VALUES[whole]}, as in {checkpoint.path}",
+            found=_VALUES[not whole],
+            fix="--start the base model that was fine-tuned"
+            if whole
+            else "--start the adapter as it was initialised, or leave --start out: ΔW = BA counts from zero",
         )
 
 

@@ -12,7 +12,12 @@ from tunescope.errors import Notice
 from tunescope.questions.trajectory import layers
 from tunescope.questions.trajectory.captured import recorded_rows, recording_notices
 from tunescope.questions.trajectory.course import follow_whole
-from tunescope.questions.trajectory.differing import differences, refuse_mixture, refuse_unrelated
+from tunescope.questions.trajectory.differing import (
+    differences,
+    refuse_mixture,
+    refuse_other_kind,
+    refuse_unrelated,
+)
 from tunescope.questions.trajectory.motion import Moments, Motion, follow
 from tunescope.questions.trajectory.renamed import fitted, paired
 from tunescope.questions.trajectory.stacked import batches, follow_together
@@ -35,7 +40,7 @@ def motion_of(
         return frame, recording_notices(run, frame["step"])
     opened = [open_checkpoint(checkpoint.weights, scale) for checkpoint in run.checkpoints]
     begun = None if start is None else open_checkpoint(start, scale)
-    return _from_checkpoints(run, opened, begun, align_vocab)
+    return _from_checkpoints(run, opened, begun, align_vocab, start)
 
 
 def _captured(run: Run) -> pl.DataFrame:
@@ -65,11 +70,12 @@ def _families(frame: pl.DataFrame) -> dict[str, str]:
 
 
 def _from_checkpoints(
-    run: Run, opened: Sequence[Saved], start: Saved | None, align_vocab: bool
+    run: Run, opened: Sequence[Saved], start: Saved | None, align_vocab: bool, place: Path | None
 ) -> tuple[pl.DataFrame, list[Notice]]:
     refuse_mixture(run, opened)
     opened, renamed = paired(run, opened)
     start, said = fitted(run, opened, start)
+    refuse_other_kind(run, opened, start, place)
     if align_vocab:
         opened, start = common_rows(opened, start)
     refuse_unrelated(run, opened, start)

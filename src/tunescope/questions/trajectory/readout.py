@@ -192,14 +192,19 @@ def _origins(run: Mapping[str, Any]) -> str:
     places: dict[str, list[str]] = {}
     for factor, name in _FACTORS.items():
         if known := run.get("origins", {}).get(factor):
-            text = " or ".join(words for origin, words in _ORIGINS.items() if origin in known)
-            places.setdefault(text, []).append(name)
+            places.setdefault(_origin_words(known), []).append(name)
     several = len(places) > 1
     said = " and from ".join(
         f"{text} in {named(names)}" if several else text for text, names in places.items()
     )
-    want = ", for want of the weights before training" if "first_checkpoint" in run["references"] else ""
-    return said + want
+    unknown = "first_checkpoint" in run["references"] and "start" not in run["references"]
+    return said + (", for want of the weights before training" if unknown else "")
+
+
+def _origin_words(known: Sequence[str]) -> str:
+    first, *rest = (words for origin, words in _ORIGINS.items() if origin in known)
+    lacking = ", of weights that the start lacks," if rest and "start" in known else ""
+    return f"{first} or{lacking} {' or '.join(rest)}" if rest else first
 
 
 def _orders(document: Mapping[str, Any]) -> list[str]:

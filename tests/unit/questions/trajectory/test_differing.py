@@ -115,6 +115,36 @@ def test_settings_that_change_between_checkpoints_are_said(
     assert "checkpoint-2 and checkpoint-3" in found.text
 
 
+def refusal(run: Path, start: Path) -> str:
+    with pytest.raises(BadInput, match="start-of-another-kind") as caught:
+        trajectory(run, start=start)
+    return str(caught.value)
+
+
+def test_a_start_of_another_kind_is_refused_either_way(tmp_path: Path) -> None:
+    """A weight minus an update is no motion; its norm is that of the weight."""
+    whole, start, _, _ = grown(tmp_path / "whole")
+    run = adapters(tmp_path / "lora", [(2, 4)] * 3)
+    said = refusal(whole, run / "checkpoint-1")
+    assert "the start is an adapter, the checkpoints are whole models" in said
+    assert f"file: {run / 'checkpoint-1'}" in said
+    assert "expected: the weight W itself, as in " in said
+    assert "fix: --start the base model" in said
+    said = refusal(run, start)
+    assert "the start is a whole model, the checkpoints are adapters" in said
+    assert "leave --start out" in said
+    assert trajectory(run, start=run / "checkpoint-1").readout["runs"]["run"]["references"] == ["start"]
+
+
+def test_weights_that_the_start_lacks_are_said_to_count_from_the_first_checkpoint(tmp_path: Path) -> None:
+    run, _, begin, _ = grown(tmp_path)
+    part = {name: tensor for name, tensor in begin.items() if "mlp" in name}
+    text = trajectory(run, start=model(tmp_path / "part", part)).markdown()
+    words = "the weights before training or, of weights that the start lacks, the first checkpoint."
+    assert f"Δ counts from {words}" in text
+    assert "for want of" not in text
+
+
 def test_settings_that_stay_are_not_spoken_of(tmp_path: Path) -> None:
     study = trajectory(adapters(tmp_path, [(2, 4)] * 3))
     assert "settings_changed" not in {finding.kind for finding in study.findings}
