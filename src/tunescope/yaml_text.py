@@ -23,7 +23,7 @@ def parse_yaml(text: bytes | str, *, each_key_once: bool = False, max_aliases: i
     import yaml
 
     try:
-        return yaml.load(text, _loader(each_key_once, max_aliases))
+        return _loader(each_key_once, max_aliases)(text).get_single_data()
     except yaml.YAMLError as error:
         raise DocumentError(str(error)) from None
     except RecursionError:

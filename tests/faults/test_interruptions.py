@@ -18,8 +18,10 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Put the handlers back, and forget the signals that came."""
+    """Python's own handlers, which a shell's background has it ignore; put back, and what came forgotten."""
     before = {number: signal.getsignal(number) for number, _ in SIGNALS}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     hook = sys.unraisablehook
     yield
     for number, handler in before.items():

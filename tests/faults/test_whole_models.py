@@ -97,23 +97,22 @@ def test_sound_files_and_shards_are_read(sharded: Pair) -> None:
     assert "warning:" not in said
 
 
-def on_second_read(monkeypatch: pytest.MonkeyPatch, file: Path, happens: Callable[[], None]) -> None:
-    """What happens as the file is read for the second time: its header is not all then."""
-    read, reads, inode = os.preadv, [], file.stat().st_ino
+def on_data_read(monkeypatch: pytest.MonkeyPatch, file: Path, happens: Callable[[], None]) -> None:
+    """What happens as the values of the file are first read: its header was then."""
+    read, inode = os.preadv, file.stat().st_ino
+    values_begin, left = 8 + int.from_bytes(file.read_bytes()[:8], "little"), [happens]
 
-    def spoilt(descriptor: int, *rest: Any) -> int:
-        if os.fstat(descriptor).st_ino == inode:
-            reads.append(1)
-            if len(reads) == 2:
-                happens()
-        return read(descriptor, *rest)
+    def spoilt(descriptor: int, buffers: Any, offset: int) -> int:
+        if offset >= values_begin and os.fstat(descriptor).st_ino == inode and left:
+            left.pop()()
+        return read(descriptor, buffers, offset)
 
     monkeypatch.setattr("os.preadv", spoilt)
 
 
 def test_21_a_file_that_changes_while_it_is_read(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     file = pair.spoilt / "model.safetensors"
-    on_second_read(monkeypatch, file, lambda: os.utime(file, ns=(1, 1)))
+    on_data_read(monkeypatch, file, lambda: os.utime(file, ns=(1, 1)))
     pair.done(3, "changed-while-read", str(file))
 
 
@@ -122,7 +121,7 @@ def test_22_a_failing_disk(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(5, "Input/output error")
 
     file = pair.spoilt / "model.safetensors"
-    on_second_read(monkeypatch, file, fails)
+    on_data_read(monkeypatch, file, fails)
     pair.done(4, "io-error", "Input/output error at byte", str(file))
 
 
