@@ -35,7 +35,7 @@ def table(**models: Mapping[Any, float]) -> pl.DataFrame:
 
 
 def family(kind: str) -> str:
-    return {"q_proj": "attention", "up_proj": "mlp"}.get(kind, "norm")
+    return {"q_proj": "attention", "up_proj": "mlp", "down_proj": "mlp"}.get(kind, "norm")
 
 
 LORA: Mapping[Any, float] = {
@@ -111,7 +111,7 @@ def test_models_are_compared_over_the_weights_that_both_have() -> None:
 def test_a_whole_model_has_the_ratio_of_the_adapter_that_was_merged_into_it() -> None:
     """What an adapter leaves alone is zero in the merged model, and no part of any comparison of the two."""
     lora = {("q_proj", 0): 2.0, ("q_proj", 1): 0.0, ("up_proj", 0): 4.0}
-    merged = {**lora, ("embed", None): 0.0, ("lm_head", None): 0.0, ("down_proj", 0): 0.0}
+    merged = {**lora, ("embed", None): 0.0, ("down_proj", 0): 0.0}
     full = dict.fromkeys(merged, 8.0)
     found = {}
     for name, weights in (("lora", lora), ("merged", merged)):
