@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tunescope.delta import Array, Delta, Pair
+from tunescope.delta import Array, Pair
 from tunescope.linalg.changed import Common, common_changes
 from tunescope.linalg.widening import widen
 
@@ -52,12 +52,6 @@ class Sampled:
         sizes = np.abs(_wide(self._before)).reshape(-1, self._columns)
         first, second = (self._moved[n].reshape(sizes.shape) for n in (i, j))
         return common_changes(first, second, sizes)
-
-
-def stored_shape(delta: Delta) -> tuple[int, int]:
-    """Rows and columns of a whole weight as its file has it."""
-    turned = delta.pair is not None and delta.pair.turned
-    return (delta.d_in, delta.d_out) if turned else (delta.d_out, delta.d_in)
 
 
 def _stretches(rows: int, columns: int) -> list[tuple[int, int]]:

@@ -18,7 +18,8 @@ from tunescope.questions.norms.heads import heads_table, parse_heads, unread_con
 from tunescope.questions.norms.metrics import as_published, drawable
 from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.summary import readout
-from tunescope.questions.norms.table import common, measure_norms, whole_weights
+from tunescope.questions.norms.table import common, measure_norms
+from tunescope.questions.norms.together import Together
 from tunescope.questions.norms.unknown_heads import unknown_heads
 from tunescope.source.ledger import coverage, notices, provenance
 from tunescope.source.open import open_sources
@@ -32,7 +33,6 @@ from tunescope.words import nearest
 
 if TYPE_CHECKING:
     from tunescope.measure.between import Between
-    from tunescope.questions.norms.together import Together
     from tunescope.source.against import Opener
 
 DEFAULT_METRIC = "frobenius_norm_normalized"
@@ -84,7 +84,7 @@ def norms(
     opened = chosen_sources(sources, scale, layers, modules, _opener(base, align_vocab, sources))
     arguments["sources"] = spelled_sources(sources, opened)
     known = (list(not_attached(opened)), [] if stated else unread_configs(opened))
-    together = whole_weights(opened, stated)
+    together = Together(opened, stated)
     table, low_rank = measure_norms(opened, spectra=spectra, tell=tell, together=together)
     tables, document = _compared(opened, table, metric, focus_layer, known, tell, together)
     tables |= {"low_rank": low_rank} if len(low_rank) else {}
@@ -101,7 +101,7 @@ def _compared(
     focus: int | None,
     known: tuple[Sequence[Finding], Sequence[tuple[str, Notice]]],
     tell: Tell,
-    together: "Together",
+    together: Together,
 ) -> tuple[dict[str, Table], dict[str, Any]]:
     """All tables and the readout document of sources that are measured, with findings known before it."""
     labels = [source.label for source in opened]

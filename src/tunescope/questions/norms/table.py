@@ -10,6 +10,7 @@ import polars as pl
 from tunescope.address import component_names
 from tunescope.questions.norms import dense
 from tunescope.questions.norms import measure as _norms
+from tunescope.questions.norms.together import Together
 from tunescope.source.opened import Source
 from tunescope.source.selection import addresses_of
 from tunescope.study.progress import Tell, silent
@@ -18,8 +19,6 @@ from tunescope.tabular import typed_columns
 
 if TYPE_CHECKING:
     from tunescope.measure.between import Between
-    from tunescope.questions.norms.heads import Heads
-    from tunescope.questions.norms.together import Together
 
 
 def measure_norms(
@@ -27,7 +26,7 @@ def measure_norms(
     *,
     spectra: str | None = None,
     tell: Tell = silent,
-    together: "Together | None" = None,
+    together: Together | None = None,
 ) -> tuple[Table, Table]:
     """The norms table of opened sources, and the table `low_rank` of their whole weights.
 
@@ -35,7 +34,7 @@ def measure_norms(
     factored updates, which cost little, and `none` for whole weights. In the passes over these
     `together` also gathers what any two models share.
     """
-    together = together or whole_weights(sources)
+    together = together or Together(sources)
     frames, curves = [], []
     total, done = sum(len(source.deltas) for source in sources), 0
     with ThreadPoolExecutor(dense.THREADS) as pool:
@@ -60,7 +59,7 @@ def measure_norms(
 
 
 def _measured(
-    source: Source, spectra: str | None, pool: Executor, together: "Together"
+    source: Source, spectra: str | None, pool: Executor, together: Together
 ) -> Iterator[tuple[_norms.Columns, list[dict[str, Any]]]]:
     for whole, deltas in groupby(source.deltas, lambda delta: delta.pair is not None):
         if not whole:
@@ -102,15 +101,7 @@ def _published(source: Source) -> pl.DataFrame:
     )
 
 
-def whole_weights(sources: Sequence[Source], heads: "Heads | None" = None) -> "Together":
-    """The whole weights of all sources, none of them read yet."""
-    # Deferred: adapters have none.
-    from tunescope.questions.norms.together import Together
-
-    return Together(sources, heads)
-
-
-def common(sources: Sequence[Source], tell: Tell, together: "Together") -> "Between":
+def common(sources: Sequence[Source], tell: Tell, together: Together) -> "Between":
     """What every two sources have in common, beside what is known of whole weights that were read."""
     # Deferred: one model alone is compared with none.
     from tunescope.measure.between import between

@@ -3,19 +3,19 @@
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from itertools import combinations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.delta import Delta, Pair, Stretch, Values
-from tunescope.linalg.changed import Common
-from tunescope.measure.alignment import Aligned, Alignments
-from tunescope.measure.dense import Change, changes
 from tunescope.questions.norms.heads import Heads, axis_of_heads, known_heads
-from tunescope.questions.norms.sampled import Sampled, stored_shape
-from tunescope.questions.norms.squares import Squares
 from tunescope.source.opened import Source
+
+if TYPE_CHECKING:
+    from tunescope.linalg.changed import Common
+    from tunescope.measure.alignment import Aligned
+    from tunescope.measure.dense import Change
 
 Float64 = NDArray[np.float64]
 # Models of which a span is held at once.
@@ -40,23 +40,26 @@ class Together:
         for group in _groups(sources):
             self._groups |= {delta.pair: group for delta in group if delta.pair is not None}
 
-    def change(self, delta: Delta, executor: Executor | None = None) -> Change:
+    def change(self, delta: Delta, executor: Executor | None = None) -> "Change":
         """What became of a whole weight; the first of a group is measured with all others of it."""
         assert delta.pair is not None
         if delta.pair not in self._changes:
             self._measure(self._groups[delta.pair], executor)
         return self._changes.pop(delta.pair)
 
-    def known(self, a: Pair, b: Pair) -> Aligned | None:
+    def known(self, a: Pair, b: Pair) -> "Aligned | None":
         """How two pairs that were read together lie to each other."""
         return self._aligned.get((a, b))
 
-    def common(self, a: Delta, b: Delta) -> Common | None:
+    def common(self, a: Delta, b: Delta) -> "Common | None":
         """Which values moved in both of two weights of one shape; `None` where there are none to look at."""
         if a.pair is None or b.pair is None or (a.d_out, a.d_in) != (b.d_out, b.d_in):
             return None
         if (a.pair, b.pair) in self._common:
             return self._common[a.pair, b.pair]
+        # Deferred, as the next: adapters have no whole weights.
+        from tunescope.questions.norms.sampled import Sampled
+
         return Sampled.of(a.pair, b.pair, stored_shape(a))
 
     def squares(self, delta: Delta) -> Float64:
@@ -67,6 +70,11 @@ class Together:
         return self._squares.pop(delta.pair)
 
     def _measure(self, group: Sequence[Delta], executor: Executor | None) -> None:
+        from tunescope.measure.alignment import Alignments
+        from tunescope.measure.dense import changes
+        from tunescope.questions.norms.sampled import Sampled
+        from tunescope.questions.norms.squares import Squares
+
         pairs = [delta.pair for delta in group if delta.pair is not None]
         before, shape = pairs[0].before, stored_shape(group[0])
         axis = next((self._heads[pair] for pair in pairs if pair in self._heads), None)
@@ -91,13 +99,20 @@ class Together:
                 self._common[a, b] = moved.common(i, j)
 
 
+def stored_shape(delta: Delta) -> tuple[int, int]:
+    """Rows and columns of a whole weight as its file has it."""
+    turned = delta.pair is not None and delta.pair.turned
+    return (delta.d_in, delta.d_out) if turned else (delta.d_out, delta.d_in)
+
+
 def _axes(sources: Sequence[Source], given: Heads | None) -> Iterator[tuple[Pair, bool]]:
     """The whole weights that are blocks of heads, and whether these are columns of the stored tensor."""
     for source in sources:
-        heads = known_heads(source, given)
+        whole = [delta for delta in source.deltas if delta.pair is not None]
+        heads = known_heads(source, given) if whole else None
         if heads is None:
             continue
-        for delta in source.deltas:
+        for delta in whole:
             if delta.pair is not None and (columns := axis_of_heads(delta, heads)) is not None:
                 yield delta.pair, columns != delta.pair.turned
 
