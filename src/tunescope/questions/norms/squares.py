@@ -15,15 +15,16 @@ class Squares:
     """The sums of some tensors of `shape` (rows, columns) against one, added in the order of the values."""
 
     def __init__(self, count: int, shape: tuple[int, int], by_column: bool) -> None:
-        self._count, self._shape, self._by_column = count, shape, by_column
-        self._parts: dict[int, list[tuple[slice, Float64]]] = {}
+        self._shape, self._by_column = shape, by_column
+        # Of every tensor the sums of each span, by where it starts.
+        self._parts: list[dict[int, list[tuple[slice, Float64]]]] = [{} for _ in range(count)]
 
     def __call__(self, start: int, before: Array, afters: Sequence[Array]) -> None:
         """Take in a span of the tensor before and of each one after."""
-        for number, after in enumerate(afters):
+        for parts, after in zip(self._parts, afters, strict=True):
             moved = difference(before, after)
             np.multiply(moved, moved, out=moved)
-            self._parts[start * self._count + number] = list(self._summed(start, moved))
+            parts[start] = list(self._summed(start, moved))
 
     def _summed(self, start: int, squares: Float64) -> Iterator[tuple[slice, Float64]]:
         """The sums of a span, and the rows or columns that they are of."""
@@ -43,8 +44,7 @@ class Squares:
     def of(self, number: int) -> Float64:
         """The sums of one tensor, `(columns,)` or `(rows,)`."""
         found = np.zeros(self._shape[int(self._by_column)])
-        for at in sorted(self._parts):
-            if at % self._count == number:
-                for where, sums in self._parts[at]:
-                    found[where] += sums
+        for _, spans in sorted(self._parts[number].items(), key=lambda item: item[0]):
+            for where, sums in spans:
+                found[where] += sums
         return found
