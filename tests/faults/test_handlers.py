@@ -90,29 +90,38 @@ def test_tensors_that_peft_cannot_merge_are_bad_input(tmp_path: Path) -> None:
     assert caught.value.exit_code == 3
 
 
-@pytest.mark.parametrize("reader", ["distributed", "pickled"])
-def test_a_bug_in_a_reader_that_is_a_process_of_its_own_is_not_taken_for_bad_input(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
-) -> None:
+# Readers that are processes of their own, and the kind of input that each reads.
+_APART = [("distributed", "distributed_index"), ("pickled", "pickle")]
+
+
+@pytest.fixture
+def planted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Puts a line of Python in the place of such a reader's script."""
     pytest.importorskip("torch")
-    script = tmp_path / "script.py"
-    script.write_text("raise ValueError('planted')")
-    monkeypatch.setattr(f"tunescope.source.files.{reader}._SCRIPT", script)
-    bench = Bench({"distributed": "distributed_index", "pickled": "pickle"}[reader], tmp_path)
-    finding = bench.answer([])
+
+    def plant(reader: str, line: str) -> None:
+        script = tmp_path / "script.py"
+        script.write_text(line)
+        monkeypatch.setattr(f"tunescope.source.files.{reader}._SCRIPT", script)
+
+    return plant
+
+
+@pytest.mark.parametrize(("reader", "kind"), _APART)
+def test_a_bug_in_a_reader_that_is_a_process_of_its_own_is_not_taken_for_bad_input(
+    tmp_path: Path, planted: Callable[[str, str], None], reader: str, kind: str
+) -> None:
+    planted(reader, "raise ValueError('planted')")
+    finding = Bench(kind, tmp_path).answer([])
     assert finding is not None
     assert finding.raised.startswith("RuntimeError: the reader of")
 
 
-@pytest.mark.parametrize("reader", ["distributed", "pickled"])
+@pytest.mark.parametrize(("reader", "kind"), _APART)
 def test_a_full_disk_under_a_reader_that_unpacks_is_exit_5(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: str
+    tmp_path: Path, planted: Callable[[str, str], None], reader: str, kind: str
 ) -> None:
-    pytest.importorskip("torch")
-    script = tmp_path / "script.py"
-    script.write_text("raise OSError(28, 'No space left on device')")
-    monkeypatch.setattr(f"tunescope.source.files.{reader}._SCRIPT", script)
-    kind = {"distributed": "distributed_index", "pickled": "pickle"}[reader]
+    planted(reader, "raise OSError(28, 'No space left on device')")
     path = KINDS[kind].make(tmp_path)
     with pytest.raises(Exhausted, match="disk-full") as caught:
         KINDS[kind].use(path)
