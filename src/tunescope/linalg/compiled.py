@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 # The sums over a unit (unit_sums.py).
 Pass = Callable[[Array, Array | None, tuple[float, float], bool], list[float]]
+# Σ d² of each row of a matrix, or of each column (squares.py).
+Squares = Callable[[Array, Array, int, bool], Array]
 # What a merger makes of a weight: W, updates (k, n), which of them it adds and how much of each, the grids
 # that it computes and stores on, and where it rounds (merging.py).
 Replay = Callable[[Array, Array, Sequence[int], "Sequence[float] | Array", tuple[str, str], int], Array]
@@ -40,6 +42,12 @@ def compiled() -> Pass | None:
 
 
 @cache
+def compiled_squares() -> Squares | None:
+    """The sums of rows and columns of this installation, as `compiled`."""
+    return None if os.environ.get("TUNESCOPE_NUMPY_ONLY") else load_squares(library_of(UNIT_SUMS))
+
+
+@cache
 def compiled_replay() -> Replay | None:
     """The replay of this installation, as `compiled`."""
     return None if os.environ.get("TUNESCOPE_NUMPY_ONLY") else load_replay(library_of(MERGING))
@@ -49,6 +57,12 @@ def load(path: Path) -> Pass | None:
     """The pass in a library; `None` where there is none, or one of another source or another machine."""
     function = _function(path, UNIT_SUMS, "tunescope_unit_sums")
     return None if function is None else _pass(function)
+
+
+def load_squares(path: Path) -> Squares | None:
+    """The sums of rows and columns in a library, as `load`."""
+    function = _function(path, UNIT_SUMS, "tunescope_squares")
+    return None if function is None else _squares(function)
 
 
 def load_replay(path: Path) -> Replay | None:
@@ -82,6 +96,22 @@ def _pass(function: Any) -> Pass:
             None if after is None else after.ctypes.data, (ctypes.c_double * 2)(*edges), out,
         )  # fmt: skip
         return list(out)
+
+    return run
+
+
+def _squares(function: Any) -> Squares:
+    number, size, address = ctypes.c_int, ctypes.c_size_t, ctypes.c_void_p
+    function.argtypes, function.restype = (number, number, size, size, address, address, address), None
+
+    def run(before: Array, after: Array, columns: int, by_column: bool) -> Array:
+        rows = before.size // columns
+        out = np.empty(columns if by_column else rows)
+        function(
+            _KINDS[before.dtype.name], by_column, rows, columns, _address(before), _address(after),
+            _address(out),
+        )  # fmt: skip
+        return out
 
     return run
 

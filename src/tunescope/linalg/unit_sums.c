@@ -188,6 +188,9 @@ INLINE void pass(enum kind kind, int single, size_t count, const char *before, c
 DEFINE_PASSES(plain)
 #if defined(__x86_64__)
 __attribute__((target("avx2"))) DEFINE_PASSES(avx2)
+#define FASTEST(name) (__builtin_cpu_supports("avx2") ? avx2##name : plain##name)
+#else
+#define FASTEST(name) plain##name
 #endif
 
 static double joined_lanes(double *lanes) {
@@ -204,15 +207,90 @@ void tunescope_unit_sums(int kind, int single, size_t count, const void *before,
                          const double *edges, double *out) {
     struct found found;
     memset(&found, 0, sizeof found);
-#if defined(__x86_64__)
-    (__builtin_cpu_supports("avx2") ? avx2 : plain)(kind, single, count, before, after, edges, &found);
-#else
-    plain(kind, single, count, before, after, edges, &found);
-#endif
+    FASTEST()(kind, single, count, before, after, edges, &found);
     for (size_t i = 0; i < SUMS; i++)
         out[i] = joined_lanes(found.sums[i]);
     out[SUMS] = found.largest;
     memcpy(out + SUMS + 1, found.counts, sizeof found.counts);
+}
+
+/* Σ d² of every row or every column of a matrix, in float64. A row is added in SQUARE_LANES lanes, value i in lane
+   i mod SQUARE_LANES, which are added by halves; a column from the first row to the last. */
+#define SQUARE_LANES 32
+
+INLINE double4 squared(enum kind kind, const char *before, const char *after, size_t i) {
+    const double4 d = load4(kind, after, i) - load4(kind, before, i);
+    return d * d;
+}
+
+INLINE void row_squares(enum kind kind, size_t rows, size_t columns, const char *before, const char *after,
+                        double *out) {
+    const size_t size = size_of[kind], whole = columns / SQUARE_LANES * SQUARE_LANES;
+    char rest[2][8 * SQUARE_LANES] = {{0}};
+    for (size_t row = 0; row < rows; row++, before += size * columns, after += size * columns) {
+        union { double4 four[SQUARE_LANES / 4]; double one[SQUARE_LANES]; } lanes = {{{0}}};
+        for (size_t i = 0; i < whole; i += SQUARE_LANES)
+#pragma GCC unroll 8
+            for (size_t k = 0; k < SQUARE_LANES / 4; k++)
+                lanes.four[k] += squared(kind, before, after, i + 4 * k);
+        if (whole < columns) {
+            memcpy(rest[0], before + size * whole, size * (columns - whole));
+            memcpy(rest[1], after + size * whole, size * (columns - whole));
+            for (size_t k = 0; k < SQUARE_LANES / 4; k++)
+                lanes.four[k] += squared(kind, rest[0], rest[1], 4 * k);
+        }
+        for (size_t half = SQUARE_LANES / 2; half; half /= 2)
+            for (size_t i = 0; i < half; i++)
+                lanes.one[i] += lanes.one[i + half];
+        out[row] = lanes.one[0];
+    }
+}
+
+INLINE void column_squares(enum kind kind, size_t rows, size_t columns, const char *before, const char *after,
+                           double *out) {
+    const size_t size = size_of[kind], whole = columns / 4 * 4, left = columns - whole;
+    char rest[2][8 * 4] = {{0}};
+    memset(out, 0, sizeof(double) * columns);
+    for (size_t row = 0; row < rows; row++, before += size * columns, after += size * columns) {
+        double4 held;
+        for (size_t i = 0; i < whole; i += 4) {
+            memcpy(&held, out + i, sizeof held);
+            held += squared(kind, before, after, i);
+            memcpy(out + i, &held, sizeof held);
+        }
+        if (!left)
+            continue;
+        memcpy(rest[0], before + size * whole, size * left);
+        memcpy(rest[1], after + size * whole, size * left);
+        held = squared(kind, rest[0], rest[1], 0);
+        for (size_t i = 0; i < left; i++)
+            out[whole + i] += held[i];
+    }
+}
+
+#define DEFINE_SQUARES(name)                                                                                     \
+    static void name##_squares(int kind, int by_column, size_t rows, size_t columns, const char *before,         \
+                               const char *after, double *out) {                                                 \
+        switch (2 * kind + (by_column != 0)) {                                                                   \
+        case 2 * BFLOAT16: row_squares(BFLOAT16, rows, columns, before, after, out); break;                      \
+        case 2 * BFLOAT16 + 1: column_squares(BFLOAT16, rows, columns, before, after, out); break;               \
+        case 2 * FLOAT16: row_squares(FLOAT16, rows, columns, before, after, out); break;                        \
+        case 2 * FLOAT16 + 1: column_squares(FLOAT16, rows, columns, before, after, out); break;                 \
+        case 2 * FLOAT32: row_squares(FLOAT32, rows, columns, before, after, out); break;                        \
+        case 2 * FLOAT32 + 1: column_squares(FLOAT32, rows, columns, before, after, out); break;                 \
+        case 2 * FLOAT64: row_squares(FLOAT64, rows, columns, before, after, out); break;                        \
+        case 2 * FLOAT64 + 1: column_squares(FLOAT64, rows, columns, before, after, out); break;                 \
+        }                                                                                                        \
+    }
+
+DEFINE_SQUARES(plain)
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) DEFINE_SQUARES(avx2)
+#endif
+
+void tunescope_squares(int kind, int by_column, size_t rows, size_t columns, const void *before,
+                       const void *after, double *out) {
+    FASTEST(_squares)(kind, by_column, rows, columns, before, after, out);
 }
 
 /* What this was compiled from, so that a library of another version is not taken for it. */

@@ -1,12 +1,14 @@
 """Σ ΔW² of every row or of every column of whole weights, from spans in any order."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tunescope.delta import Array
-from tunescope.measure.alignment import difference
+from tunescope.linalg.differences import same_bytes
+from tunescope.linalg.squares import squares
 
 Float64 = NDArray[np.float64]
 
@@ -22,29 +24,30 @@ class Squares:
     def __call__(self, start: int, before: Array, afters: Sequence[Array]) -> None:
         """Take in a span of the tensor before and of each one after."""
         for parts, after in zip(self._parts, afters, strict=True):
-            moved = difference(before, after)
-            np.multiply(moved, moved, out=moved)
-            parts[start] = list(self._summed(start, moved))
+            parts[start] = [] if same_bytes(before, after) else list(self._summed(start, before, after))
 
-    def _summed(self, start: int, squares: Float64) -> Iterator[tuple[slice, Float64]]:
+    def _summed(self, start: int, before: Array, after: Array) -> Iterator[tuple[slice, Float64]]:
         """The sums of a span, and the rows or columns that they are of."""
-        columns, stop = self._shape[1], start + squares.size
+        columns, stop = self._shape[1], start + before.size
         first = min(-(-start // columns) * columns, stop)
         last = max(stop // columns * columns, first)
         for begin, end in ((start, first), (first, last), (last, stop)):
             if begin == end:
                 continue
-            block, row, column = squares[begin - start : end - start], begin // columns, begin % columns
-            block = block.reshape(-1, columns) if begin == first and end == last else block[None]
-            if self._by_column:
-                yield slice(column, column + block.shape[1]), block.sum(axis=0)
-            else:
-                yield slice(row, row + len(block)), block.sum(axis=1)
+            row, column, span = begin // columns, begin % columns, slice(begin - start, end - start)
+            width = columns if begin == first and end == last else end - begin
+            sums = squares(before[span], after[span], width, self._by_column)
+            at = column if self._by_column else row
+            yield slice(at, at + len(sums)), sums
 
-    def of(self, number: int) -> Float64:
-        """The sums of one tensor, `(columns,)` or `(rows,)`."""
+    def of(self, number: int, norm: float | None = None) -> Float64:
+        """The sums of one tensor, `(columns,)` or `(rows,)`.
+
+        With its `norm` ‖ΔW‖_F they add up to its square: of 16 bits that is summed in float32 in part.
+        """
         found = np.zeros(self._shape[int(self._by_column)])
         for _, spans in sorted(self._parts[number].items(), key=lambda item: item[0]):
             for where, sums in spans:
                 found[where] += sums
-        return found
+        total = float(found.sum())
+        return found if norm is None or not 0 < total < math.inf else found * (norm**2 / total)

@@ -91,7 +91,9 @@ class Together:
         found = changes(before, afters, executor, also if takers else None)
         self._changes |= dict(zip(pairs, found, strict=True))
         if heads is not None:
-            self._squares |= {p: heads.of(i) for i, p in enumerate(pairs) if p in self._heads}
+            for i, (pair, whole) in enumerate(zip(pairs, found, strict=True)):
+                if pair in self._heads:
+                    self._squares[pair] = heads.of(i, whole.norm)
         if alike is not None and moved is not None:
             aligned = alike.found()
             for (i, a), (j, b) in combinations(enumerate(pairs), 2):

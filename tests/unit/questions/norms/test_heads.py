@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import polars as pl
 import pytest
@@ -188,3 +189,24 @@ def test_no_two_heads_share_a_cell_of_the_report_page(tmp_path: Path) -> None:
     cells = shown.data["heads"].frame.select(*panel.facets, "layer", panel.x)
     assert len(cells) == 2 * Q_HEADS + KV_HEADS
     assert cells.is_unique().all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_heads_of_large_whole_weights_add_up_to_their_rows(tmp_path: Path, dtype: str) -> None:
+    """Of units in 16 bits norms sum in float32 in part: heads share out what the row says."""
+    draw, kind = np.random.default_rng(3), np.dtype(getattr(ml_dtypes, dtype, dtype))
+    name = "model.layers.0.self_attn.{}.weight"
+    base = {name.format(n): draw.normal(0, 0.02, (1024, 1024)).astype(kind) for n in ("q_proj", "o_proj")}
+    tuned = {n: (w.astype("f4") + draw.normal(0, 2e-3, w.shape)).astype(kind) for n, w in base.items()}
+    for label, tensors in (("base", base), ("tuned", tuned)):
+        (tmp_path / label).mkdir()
+        save_file(tensors, tmp_path / label / "model.safetensors")
+    study = tunescope.norms(tmp_path / "tuned", base=tmp_path / "base", heads="8/8")
+    heads, rows = study.tables["heads"].frame, study.table.frame
+    for key, axis in (("q_proj", 0), ("o_proj", 1)):
+        d = tuned[name.format(key)].astype(float) - base[name.format(key)].astype(float)
+        found = heads.filter(pl.col("module_type").str.ends_with(key)).sort("head")["frobenius_norm"]
+        wanted = [np.linalg.norm(block) for block in np.split(d, 8, axis=axis)]
+        assert found.to_list() == pytest.approx(wanted, rel=2e-8)
+        row = rows.filter(pl.col("module_type").str.ends_with(key))["frobenius_norm"][0]
+        assert np.linalg.norm(found.to_numpy()) == pytest.approx(row, rel=1e-12)
