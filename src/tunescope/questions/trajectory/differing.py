@@ -6,7 +6,13 @@ from pathlib import Path
 
 from tunescope.address import Address, component_names
 from tunescope.errors import BadInput, Notice
-from tunescope.questions.trajectory.vocabulary import all_addresses, is_resized, last_shape, resized_since
+from tunescope.questions.trajectory.vocabulary import (
+    all_addresses,
+    is_resized,
+    last_shape,
+    reshaped,
+    resized_since,
+)
 from tunescope.source.checkpoints import Saved
 from tunescope.source.training_run import Run
 from tunescope.study.finding import named
@@ -85,12 +91,12 @@ def differences(run: Run, opened: Sequence[Saved], start: Saved | None) -> list[
     """What to say of weights that some checkpoints lack, have in another shape, or scale otherwise."""
     found = [n for saved in opened for n in saved.notices]
     everything = all_addresses(opened)
-    lacking = [a for a in everything if any(a not in saved.weights for saved in opened)]
-    changed = [
+    lacking = [
         a
         for a in everything
-        if any(a in saved.weights and saved.weights[a].shape != last_shape(a, opened) for saved in opened)
+        if any(a not in saved.weights for saved in opened if len(saved.weights) < len(everything))
     ]
+    changed = reshaped(opened)
     if lacking:
         text = f"not in every checkpoint, and followed where they are: {_few(lacking)}"
         found.append(Notice("weights-differ", text))
@@ -118,7 +124,8 @@ def _rescaled(run: Run, opened: Sequence[Saved]) -> list[Notice]:
     found = []
     names = [checkpoint.path.name for checkpoint in run.checkpoints]
     for (one, before), (other, after) in pairwise(zip(names, opened, strict=True)):
-        both = [(w, after.weights[a]) for a, w in before.weights.items() if a in after.weights]
+        beside = ((w, after.weights.get(a)) for a, w in before.weights.items())
+        both = [(a, b) for a, b in beside if b is not None]
         pairs = [
             (a, b) for a, b in both if not a.whole and not b.whole and _SHRINKS not in (a.method, b.method)
         ]

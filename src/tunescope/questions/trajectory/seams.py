@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -28,7 +28,7 @@ ALPHA = 0.01
 Floats = NDArray[np.float64]
 # Losses logged for one step that differ by more than this, relatively, were logged by two runs.
 LOSS_TOLERANCE = 1e-6
-# How many turns a sentence names.
+# How many seams are told one by one, and how many turns a sentence names.
 _NAMED = 3
 
 
@@ -48,12 +48,32 @@ def seams(
     states: Sequence[SavedState] = (),
     runs: int = 1,
 ) -> Iterator[Finding]:
-    """One finding for every pair of neighbouring checkpoints that do not belong to one run.
+    """One finding for every pair of neighbouring checkpoints that do not belong to one run, or one for all of
+    them where they are more than `_NAMED`.
 
     Held against each other are the direction of ΔW (its cosine, in the whole and in the single weights), how
     far it moved between them, `max_steps`, and the losses that both logs hold for one step. `step` is the
-    first checkpoint of the later run.
+    first checkpoint of the later run, of the first seam where one finding tells of all.
     """
+    found = list(_each(run, by_step, updates, states, runs))
+    yield from found if len(found) <= _NAMED else [_together(run, found, max(by_step.height - 1, 1))]
+
+
+def _together(run: str, found: Sequence[Finding], places: int) -> Finding:
+    """More seams than a sentence names, as one: where they begin, how many, and the first in full."""
+    first = found[0]
+    told = first.text.removeprefix(f"{run} mixes runs: ").removesuffix(".")
+    text = (
+        f"{run} mixes runs at {len(found)} of the {places} places between its checkpoints; the first: {told}."
+    )
+    steps = [f.step for f in found]
+    evidence = {**first.evidence, "steps": steps}
+    return replace(first, text=text, evidence=evidence, strength=sum(f.strength for f in found))
+
+
+def _each(
+    run: str, by_step: pl.DataFrame, updates: pl.DataFrame, states: Sequence[SavedState], runs: int
+) -> Iterator[Finding]:
     turns = _turns(by_step, updates, runs)
     jump = _jump(by_step, runs)
     known = {state.step: state for state in states}

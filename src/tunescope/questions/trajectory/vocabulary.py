@@ -22,6 +22,17 @@ def last_shape(address: Address, opened: Sequence[Saved]) -> Shape:
     return next(saved.weights[address].shape for saved in reversed(opened) if address in saved.weights)
 
 
+def reshaped(opened: Sequence[Saved]) -> list[Address]:
+    """The weights that have several shapes among the checkpoints, each once."""
+    first: dict[Address, Shape] = {}
+    found: dict[Address, None] = {}
+    for saved in opened:
+        for address, weight in saved.weights.items():
+            if first.setdefault(address, weight.shape) != weight.shape:
+                found[address] = None
+    return list(found)
+
+
 def resized_since(opened: Sequence[Saved], start: Saved | None) -> dict[Address, int]:
     """Tables of tokens that had another length at the start, with the length that they had."""
     before = {} if start is None else start.weights

@@ -50,3 +50,13 @@ def test_with_few_weights_they_are_never_told_and_that_is_said(weights: int) -> 
         (notice,) = untested_turns(by_step, updates)
         assert "too few to tell whether another run begins there" in notice.text
         assert "steps 10 and 20" in notice.text
+
+
+def test_more_seams_than_a_sentence_names_are_one_finding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "STEPS", tuple(range(10, 130, 10)))
+    by_step, updates = unrelated(3, 12)
+    (found,) = seams("r", by_step, updates)
+    assert found.evidence["steps"] == list(range(20, 130, 10))
+    assert (found.step, found.evidence["previous_step"], found.strength) == (20, 10, 11.0)
+    assert found.text.startswith("r mixes runs at 11 of the 11 places between its checkpoints; the first: ")
+    assert found.text.count("between step") == 1
