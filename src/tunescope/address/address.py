@@ -8,12 +8,16 @@ from functools import lru_cache
 
 from tunescope.address.naming import DENOISER, TOWERS
 from tunescope.address.place import Address
-from tunescope.address.spelling import IMAGE_BLOCKS, OUTSIDE_BLOCKS, SHARED, canonical
-from tunescope.address.unet import LEVEL, PLACE, level_address, unet_address, unrolled
+from tunescope.address.spelling import IMAGE_BLOCKS, OUTSIDE_BLOCKS, SHARED, canonical, is_of_unet
+from tunescope.address.unet import LEVEL, NESTED, PLACE, level_address, unet_address, unrolled
 
 _STACKS = tuple((tower.stack, re.compile(tower.path)) for tower in TOWERS)
 # Lists outside the blocks that have numbers of their own; a single module of that name is no such list.
 _LISTS = frozenset({"caption_projection"})
+# Stacks of transformers' own blocks: what is called as outside a U-Net's blocks is theirs beside these.
+_OF_TRANSFORMERS = frozenset({"model", "single_blocks"})
+# Lists whose first projection has the rows of its gate first, where diffusers has them last (MiniMax-H3).
+_GATE_FIRST = frozenset({"blocks", "token_refiner.blocks"})
 # A number of more digits counts no layers or experts; it stays a part of the name.
 _EXPERTS = r"(?:^|\.)(?:\w+_)?experts?"
 # One expert's own module (`experts.3.w1`; Switch's `experts.expert_3.wi`; `experts.local_experts.3` of
@@ -113,13 +117,37 @@ def distinct_addresses(addresses: Sequence[Address]) -> list[Address]:
 
 
 def _in_company(addresses: Sequence[Address]) -> Sequence[Address]:
-    """The same, where words that other models share are an image model's own beside its blocks."""
-    if not any(IMAGE_BLOCKS.search(blocks) for blocks in {address.blocks for address in addresses}):
+    """The same, where words that several models have mean what they do in the one whose blocks are there."""
+    stacks = {address.stack for address in addresses if address.layer is not None}
+    if stacks.intersection(NESTED):
+        return [_beside_nested_blocks(a) for a in addresses]
+    lists = {address.blocks for address in addresses}
+    shared = any(map(IMAGE_BLOCKS.search, lists))
+    if not shared and not stacks.intersection(_OF_TRANSFORMERS):
         return addresses
-    return [
-        parse(f"{DENOISER[0]}{a.module_type}") if a.layer is None and SHARED.fullmatch(a.module_type) else a
-        for a in addresses
-    ]
+    gated = bool(lists & _GATE_FIRST) and any(
+        a.module_type == "attn.qkv_proj" and a.blocks in _GATE_FIRST for a in addresses
+    )
+    return [_beside_blocks(a, shared, gated) for a in addresses]
+
+
+def _beside_nested_blocks(address: Address) -> Address:
+    """A module of a U-Net outside its blocks, whose own name says nothing of the U-Net."""
+    outside = address.layer is None and address.stack == "model"
+    return parse(f"unet.{address.module_type}") if outside and is_of_unet(address.module_type) else address
+
+
+def _beside_blocks(address: Address, shared: bool, gated: bool) -> Address:
+    """A module of a transformer: its words that others share, and a first projection whose gate leads."""
+    if gated and address.module_type == "ff.net.0.proj" and address.blocks in _GATE_FIRST:
+        return replace(address, module_type="mlp.fc1")
+    if address.layer is not None:
+        return address
+    if shared and SHARED.fullmatch(address.module_type):
+        return parse(f"{DENOISER[0]}{address.module_type}")
+    if address.stack == "unet":
+        return parse(f"transformer.{address.module_type.removeprefix('unet.')}")
+    return address
 
 
 def _lists_apart(addresses: Sequence[Address]) -> list[Address]:

@@ -100,7 +100,9 @@ _RULES: tuple[tuple[str, str, str], ...] = (
 )
 _COMPILED = tuple((re.compile(pattern), family, component) for pattern, family, component in _RULES)
 _ATTENTION = re.compile(r"att(n|ention)", re.IGNORECASE)
-_MLP = re.compile(r"mlp|ffn|feed_?forward|ff\.|experts|moe|DenseReluDense", re.IGNORECASE)
+_MLP = re.compile(
+    r"mlp|ffn|feed_?forward|ff\.|ff_context\.|\bff_in$|experts|moe|DenseReluDense", re.IGNORECASE
+)
 _FAMILY_PREFIX = {"attention": "ATTN", "mlp": "MLP", "norm": "NORM", "embedding": "EMBED"}
 _classified: dict[str, tuple[str, str]] = {}
 

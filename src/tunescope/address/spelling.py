@@ -58,7 +58,7 @@ _MODEL = (*DENOISER, "transformer.")
 _WORTH_A_LOOK = re.compile(
     rf"{_IS_BLOCKS}|blocks\.\d|diffusion_model\.|^unet\.|^control_model\.|_blocks?\.\d|^text_encoders\.|^conditioner\.|^cond_stage_model\.|^lora_|^lycoris_|"
     # Names of image models in lists that language models call alike.
-    r"^(?:transformer\.)?layers\.\d+\.(?:attn\.to_|feed_forward\.linear_|norm1\.linear|attention\.(?:qkv|out)$)"
+    r"^(?:transformer\.)?layers\.\d+\.(?:(?:self_|cross_)?attn\.to_|feed_forward\.linear_|norm1\.linear|attention\.(?:qkv|out|o)$)"
 )
 
 
@@ -75,9 +75,18 @@ def dotted(name: str) -> str:
     for prefix in FLAT_PREFIXES:
         if name.startswith(prefix.spelled) and len(name) > len(prefix.spelled):
             path = _tokens(name[len(prefix.spelled) :].replace(".", "_"))
-            unet = prefix.means in DENOISER and _UNET.match(path) and _outside_blocks(path) is None
+            unet = prefix.means in DENOISER and is_of_unet(path) and _outside_blocks(path) is None
             return diffusers_block(f"unet.{path}") if unet else prefix.means + path
     return name if "." in name else _tokens(name) or name
+
+
+def is_of_unet(path: str) -> bool:
+    """Whether a path begins as modules of a U-Net do.
+
+    >>> is_of_unet("conv_in"), is_of_unet("lm_head")
+    (True, False)
+    """
+    return _UNET.match(path) is not None
 
 
 def _tokens(flat: str) -> str:
@@ -112,7 +121,7 @@ def canonical(name: str) -> str:
     if _NUMBERED.match(name):
         return diffusers_block(f"unet.{name}")
     inner = next((name[len(p) :] for p in DENOISER if name.startswith(p)), None)
-    if inner is not None and _UNET.match(inner):
+    if inner is not None and is_of_unet(inner):
         return diffusers_block(f"unet.{inner}")
     return _in_blocks(name if inner is None else inner, denoiser=inner is not None)
 

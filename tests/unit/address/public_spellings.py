@@ -5,6 +5,7 @@ From the conversions in diffusers' `loaders/single_file_utils.py`, `loaders/lora
 `scripts/convert_*_to_diffusers.py`; what diffusers stores in another order of rows is left out.
 """
 
+from tests.unit.address.public_newer_spellings import NEWER_MODELS
 from tests.unit.address.public_video_spellings import VIDEO_MODELS
 from tests.unit.address.spelled_blocks import (
     CROSS,
@@ -170,6 +171,7 @@ blocks.#.skip_linear → blocks.#.skip_linear
         "p_embedder.pooled_embedder.linear_2", "final_layer.linear",
     ),
     **VIDEO_MODELS,
+    **NEWER_MODELS,
 }  # fmt: skip
 
 

@@ -164,7 +164,7 @@ def test_double_and_single_blocks_are_numbered_apart() -> None:
         ("double_blocks.0.img_mlp.0", "mlp", "MLP_UP"),
         ("double_blocks.0.txt_mlp.2", "mlp", "MLP_CONTEXT_DOWN"),
         ("double_blocks.0.processor.qkv_lora1", "attention", "ATTN_QKV"),
-        ("single_blocks.0.processor.proj_lora", "attention", "ATTN_O"),
+        ("single_blocks.0.processor.qkv_lora", "attention", "ATTN_QKV"),
         ("single_transformer_blocks.0.proj_mlp", "mlp", "MLP_UP"),
         ("single_blocks.0.linear1", "other", "LINEAR1"),
         ("blocks.0.self_attn.o", "attention", "ATTN_O"),

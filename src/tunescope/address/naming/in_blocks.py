@@ -62,7 +62,8 @@ RENAMES = (
     Rename(_SINGLE, r"linear2|attn\.to_out", "proj_out", f"{of.FLUX_DIFFUSERS}; {of.FLUX2}"),
     Rename(_SINGLE, r"modulation\.(lin|linear)", "norm.linear", f"{of.FLUX_DIFFUSERS}; {of.HUNYUAN}"),
     Rename(_SINGLE, r"processor\.qkv_lora", "attn.to_qkv", of.XLABS),
-    Rename(_SINGLE, r"processor\.proj_lora", "attn.proj", of.XLABS),
+    # Their sum with the second projection's output [XLabs-AI/x-flux: SingleStreamBlockLoraProcessor].
+    Rename(_SINGLE, r"processor\.proj_lora", "proj_out", of.XLABS),
     *(
         Rename("blocks|vace_blocks", rf"{theirs}\.to_{side}", f"{ours}.{side}", of.WAN)
         for theirs, ours in (("attn1", "self_attn"), ("attn2", "cross_attn"))
@@ -241,6 +242,35 @@ RENAMES = (
             r"attn\.w1o": "attn.to_out.0",
             r"modCX\.1": "norm1.linear",
             **{rf"mlp\.{side}": f"ff.{name}" for side, name in _AURA_MLP},
+        },
+    ),
+    *renames(
+        f"{_SINGLE}|(content_)?mode_blocks.image(_cond)?|txt_mode_blocks",
+        of.FLUX3,
+        {
+            **{f"{side}_proj": f"attn.to_{side}" for side in "qkv"},
+            "attn[._]out": "attn.to_out.0",
+            "mlp_in": "ff.linear_in",
+            "mlp_out": "ff.linear_out",
+        },
+    ),
+    # Not the first projection of its MLP: diffusers swaps the halves of those rows.
+    *renames(
+        "denoiser.blocks|token_refiner.blocks",
+        of.MINIMAX,
+        {r"attn\.out_proj": "attn.to_out.0", r"mlp\.fc2": "ff.net.2"},
+    ),
+    *renames("diffusers.layers", of.IDEOGRAM, {r"attention\.o": "attention.to_out.0"}),
+    *renames(
+        "diffusers.layers",
+        of.ACE,
+        {
+            rf"{attention}\.{theirs}": f"{attention}.{ours}"
+            for attention in ("self_attn", "cross_attn")
+            for theirs, ours in (
+                *((f"to_{side}", f"{side}_proj") for side in "qkv"),
+                (r"to_out\.0", "o_proj"),
+            )
         },
     ),
     *renames(

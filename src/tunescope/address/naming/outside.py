@@ -184,6 +184,52 @@ OUTSIDE: tuple[Rename, ...] = (
     ),
     *renames(
         "",
+        of.LTX2,
+        {
+            **{
+                rf"{of_audio}prompt_adaln\.{re.escape(linear)}": f"{of_audio}prompt_adaln_single.{linear}"
+                for of_audio in ("", "audio_")
+                for linear in ("linear", *_TIMESTEP)
+            },
+            r"connectors\.text_proj_in": "text_embedding_projection.aggregate_embed",
+        },
+    ),
+    *renames(
+        "",
+        of.FLUX3,
+        {
+            **{rf"emb_in\.{mode}": f"x_embedders.{mode}" for mode in ("image", "image_cond")},
+            **{
+                rf"{theirs}\.{linear}": f"{ours}.{layer}"
+                for theirs, ours in (
+                    ("timestep_embedder", "time_in"), ("target_timestep_embedder", "ref_time_in")
+                )
+                for linear, layer in _HALVES
+            },
+            **{
+                rf"{blocks}_stream_modulations\.{mode}\.lin": f"{blocks}_stream_modulations.{mode}.linear"
+                for blocks in ("early", "single")
+                for mode in ("image", "image_cond", "txt")
+            },
+            r"final_layer\.image\.linear": "proj_out",
+        },
+    ),
+    *renames(
+        "",
+        of.MINIMAX,
+        {
+            "video_patch_proj": "proj_in",
+            "audio_patch_proj": "audio_proj_in",
+            "condition_proj": "txt_in",
+            r"time_embedder\.proj_in": "time_embedder.linear_1",
+            r"time_embedder\.proj_out": "time_embedder.linear_2",
+            r"final_layer\.adaln_proj\.linear": "norm_out.linear",
+            r"final_layer\.video_out": "proj_out",
+            r"final_layer\.audio_out": "audio_proj_out",
+        },
+    ),
+    *renames(
+        "",
         of.KREA,
         {
             "first": "img_in",

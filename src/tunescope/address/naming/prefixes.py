@@ -51,6 +51,8 @@ TRAINED_AS = (
         "multi_modal_projector.linear_2",
         f"{of.INTERNVL}; {of.LLAVA}",
     ),
+    Prefix(r"^conditional_transformer\.", "diffusion_model.", of.IDEOGRAM),
+    Prefix(r"^text_conditioner\.", "llm_adapter.", of.ANIMA),
     Prefix(r"^prior\.(?=(?:down|up)_blocks\.\d\.\d)", "", of.CASCADE),
 )
 _CLIP = "text_model.encoder.layers."
@@ -75,7 +77,7 @@ OPEN_CLIP = {
 # The first words of a UNet's names; behind a denoiser's prefix all else is a transformer.
 UNET_PARTS = (
     "down_blocks up_blocks mid_block input_blocks middle_block output_blocks conv_in conv_out conv_norm_out "
-    "time_embedding time_embed label_emb add_embedding class_embedding encoder_hid_proj out"
+    "time_embedding time_embed label_emb add_embedding class_embedding encoder_hid_proj transformer_in out"
 )
 
 BLOCKS = (
@@ -100,6 +102,13 @@ BLOCKS = (
     Blocks(
         "distilled_guidance_layer.layers", "guidance", "lodestone-rock/Chroma: src/models/chroma/model.py"
     ),
+    Blocks("token_refiner.blocks", "token_refiner", of.MINIMAX),
+    *(Blocks(f"{named}.image", "image_blocks", of.FLUX3) for named in ("content_mode_blocks", "mode_blocks")),
+    *(
+        Blocks(f"{named}.image_cond", "image_cond_blocks", of.FLUX3)
+        for named in ("content_mode_blocks", "mode_blocks")
+    ),
+    Blocks("txt_mode_blocks", "text_blocks", of.FLUX3),
     Blocks("nerf_blocks", "nerf_blocks", "comfyanonymous/ComfyUI: comfy/ldm/chroma_radiance"),
     Blocks("vace_blocks", "vace_blocks", "ali-vilab/VACE: vace/models/wan/wan_vace.py"),
     Blocks("face_adapter.fuser_blocks", "face_adapter", of.WAN_ANIMATE),
@@ -111,5 +120,13 @@ BLOCKS = (
         for blocks in ("layerwise", "refiner")
     ),
     Blocks("text_transformer_blocks", "text_blocks", "huggingface/diffusers: transformer_kandinsky.py"),
+    *(
+        Blocks(
+            f"{of_text}_text_transformer_blocks",
+            f"{of_text}_text_blocks",
+            "huggingface/diffusers: transformer_kandinsky6.py",
+        )
+        for of_text in ("video", "audio")
+    ),
     Blocks("visual_transformer_blocks", "model", "huggingface/diffusers: transformer_kandinsky.py"),
 )
