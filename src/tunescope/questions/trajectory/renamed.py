@@ -1,11 +1,12 @@
 """Checkpoints of one run, and its start, whose weights stand under another wrapper prefix: paired as one."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from tunescope.address import Address
 from tunescope.errors import Notice
-from tunescope.source.checkpoints import Saved
+from tunescope.source.checkpoints import Saved, Weight
 from tunescope.source.matching import Place, address_place, matched
 from tunescope.source.training_run import Run
 from tunescope.study.finding import named
@@ -64,13 +65,37 @@ def fitted(run: Run, opened: Sequence[Saved], start: Saved | None) -> tuple[Save
         return None, [Notice("start-missing", text + "; --start names them")]
     wanted = {a: address_place(a, w.shape) for saved in opened for a, w in saved.weights.items()}
     found = matched(wanted, {a: address_place(a, w.shape) for a, w in start.weights.items()})
-    renamed = [address for address, theirs in found.items() if address != theirs]
-    weights = {address: start.weights[theirs] for address, theirs in found.items()}
-    if not renamed:
+    ours = {address: weight for saved in reversed(opened) for address, weight in saved.weights.items()}
+    changed = {a: said for a, b in found.items() if (said := _other_prefix(ours[a], start.weights[b]))}
+    if not changed:
         return start, []
-    stacks = sorted({f"{found[address].stack} for {address.stack}" for address in renamed})
+    weights = {address: start.weights[theirs] for address, theirs in found.items()}
+    renamed = any(address != theirs for address, theirs in found.items())
     text = (
-        f"{counted(len(renamed), 'weight of the start stands', 'weights of the start stand')} "
-        f"under another prefix ({named(stacks)}): paired by "
+        f"{counted(len(changed), 'weight of the start stands', 'weights of the start stand')} "
+        f"under another prefix ({named(sorted(set(changed.values())))}): paired by suffix and shape"
     )
-    return replace(start, weights=weights), [Notice("start-renamed", text + "suffix and shape")]
+    return replace(start, weights=weights) if renamed else start, [Notice("start-renamed", text)]
+
+
+def _other_prefix(ours: Weight, theirs: Weight) -> str:
+    """What stands before a weight's name in the start, and in the run; empty where that is the same.
+
+    By the names in the files, of which those of a wrapper are no part of an address; of an update, which has
+    none, by the stacks.
+    """
+    if ours.values is not None and theirs.values is not None:
+        front, other = _fronts(ours.values.name, theirs.values.name)
+        if front != other and not re.search(r"\d", front + other):
+            return f"{other or 'none'} for {front or 'none'}"
+    if ours.address == theirs.address:
+        return ""
+    return f"{theirs.address.stack} for {ours.address.stack}"
+
+
+def _fronts(one: str, other: str) -> tuple[str, str]:
+    """Two names without the words at their ends that are alike."""
+    mine, theirs = one.split("."), other.split(".")
+    while mine and theirs and mine[-1] == theirs[-1]:
+        del mine[-1], theirs[-1]
+    return ".".join(mine), ".".join(theirs)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 from tunescope.questions.trajectory.reading import motion_of
 from tunescope.source.runs import find_runs
@@ -84,3 +84,34 @@ def test_two_towers_of_one_model_are_never_paired(tmp_path: Path) -> None:
     frame, notices = motion_of(run)
     assert frame["component_name"].n_unique() == 4
     assert "weights-differ" in {notice.slug for notice in notices}
+
+
+@pytest.mark.parametrize(
+    ("of_run", "of_start", "said"),
+    [
+        ("", "base_model.model.", "base_model.model for none"),
+        ("base_model.model.", "", "none for base_model.model"),
+        ("", "model.", "model for none"),
+        ("", "language_model.", "language_model for none"),
+        ("module.", "module.", ""),
+    ],
+)
+def test_a_start_under_any_wrapper_is_paired_and_the_wrapper_said(
+    tmp_path: Path, of_run: str, of_start: str, said: str
+) -> None:
+    for step in (1, 2):
+        whole(tmp_path / "run" / f"checkpoint-{step}", of_run, step)
+    whole(tmp_path / "start", of_start, 0)
+    (run,) = find_runs([(None, str(tmp_path / "run"))])
+    frame, notices = motion_of(run, start=tmp_path / "start")
+    assert frame["reference"].unique().to_list() == ["start"]
+    last, first = (
+        load_file(path / "model.safetensors")
+        for path in (tmp_path / "run" / "checkpoint-2", tmp_path / "start")
+    )
+    name = "model.layers.0.mlp.up_proj.weight"
+    right = np.linalg.norm(last[of_run + name].astype(float) - first[of_start + name])
+    (row,) = frame.filter((frame["step"] == 2) & (frame["layer"] == 0)).to_dicts()
+    assert row["delta_frobenius_norm"] == pytest.approx(right, rel=1e-6)
+    texts = [notice.text for notice in notices if notice.slug == "start-renamed"]
+    assert [said in text for text in texts] == ([True] if said else [])
