@@ -1,6 +1,6 @@
 """The names of weights of newer public models: as their authors call them, and as diffusers does.
 
-Written as `public_spellings` says, from `lora_conversion_utils.py` and `single_file_utils.py` of diffusers' loaders.
+Written as `public_spellings` says, from `lora_conversion_utils.py` and `single_file_utils.py` of diffusers.
 """
 
 from tests.unit.address.spelled_blocks import block_lines, unchanged
