@@ -19,6 +19,12 @@ SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 4, "
 KINDS = {
     "bert": ("BertForMaskedLM", SIZES, ["query", "cls.predictions.decoder"]),
     "biogpt": ("BioGptForCausalLM", SIZES, ["q_proj", "output_projection"]),
+    # Its table is called `w`.
+    "ctrl": (
+        "CTRLLMHeadModel",
+        {"n_embd": 16, "n_head": 4, "n_layer": 2, "n_positions": 32, "dff": 24},
+        ["Wq", "lm_head"],
+    ),
     # As many places as tokens: the head is the table of tokens.
     "gpt2": (
         "GPT2LMHeadModel",

@@ -9,6 +9,7 @@ from typing import Any
 from tunescope.errors import encodable
 from tunescope.source.as_loaded import as_loaded
 from tunescope.source.base_shapes import BaseHeaders
+from tunescope.source.files.container import Read
 from tunescope.source.files.deepspeed import is_deepspeed, states_file
 from tunescope.source.files.distributed import METADATA, is_distributed
 from tunescope.source.files.ranged import RangedFile
@@ -31,19 +32,23 @@ FORMAT = "whole-model"
 Opener = Callable[..., list[Source]]
 
 
-def opener(base: WholeModel, align_vocab: bool = False) -> Opener:
-    """What opens a SOURCE where a base is given: whole models become differences from it."""
+def opener(base: WholeModel, align_vocab: bool = False, read: Read | None = None) -> Opener:
+    """What opens a SOURCE where a base is given: whole models become differences from it.
+
+    `read` opens files, each once where it remembers them.
+    """
+    open_once = read or cache(read_file)
 
     loaded = cache(lambda: _loaded(base))
 
     def open_against(spec: Any, **given: Any) -> list[Source]:
-        if not is_whole(spec):
+        if not is_whole(spec, open_once):
             ours = loaded()
             beside, headers = _base_source(ours, ()), partial(_headers, ours)
             opened = open_sources(spec, base=headers, **given)
             return [with_base(source, ours, beside, align_vocab) for source in opened]
         said, place = parse_spec(spec) if isinstance(spec, str) else (None, os.fspath(spec))
-        return [open_difference(place, base, said or default_label(place), align_vocab)]
+        return [open_difference(place, base, said or default_label(place), align_vocab, open_once)]
 
     return open_against
 
@@ -56,16 +61,17 @@ def difference_opener(base: str | os.PathLike[str]) -> Opener:
     held = cache(lambda: open_whole(base))
     loaded = cache(lambda: _loaded(held()))
     headers = cache(lambda: _headers(_loaded(open_base(base))))
+    open_once = cache(read_file)
 
     def open_beside(spec: Any, **given: Any) -> list[Source]:
-        if not is_whole(spec):
+        if not is_whole(spec, open_once):
             opened = open_sources(spec, base=headers, **given)
             beside = _base_source(loaded(), ()) if any(map(needs_base, opened)) else None
             return [
                 s if beside is None or not needs_base(s) else with_base(s, loaded(), beside) for s in opened
             ]
         said, place = parse_spec(spec) if isinstance(spec, str) else (None, os.fspath(spec))
-        return [open_difference(place, held(), said or default_label(place))]
+        return [open_difference(place, held(), said or default_label(place), read=open_once)]
 
     return open_beside
 
@@ -80,10 +86,14 @@ def _headers(base: WholeModel) -> BaseHeaders:
 
 
 def open_difference(
-    spec: str | os.PathLike[str], base: WholeModel, label: str, align_vocab: bool = False
+    spec: str | os.PathLike[str],
+    base: WholeModel,
+    label: str,
+    align_vocab: bool = False,
+    read: Read = read_file,
 ) -> Source:
     """A whole model as its difference from a base: one delta for every weight that both have."""
-    tuned = open_whole(spec)
+    tuned = open_whole(spec, read)
     found = pair_models(base, tuned, align_vocab=align_vocab)
 
     def verify() -> None:
@@ -122,8 +132,11 @@ def _base_source(base: WholeModel, coverage: tuple[Any, ...]) -> Source:
     )
 
 
-def is_whole(spec: Any) -> bool:
-    """Whether a SOURCE is a whole model rather than an adapter, by its files' names or its tensors'."""
+def is_whole(spec: Any, read: Read = read_file) -> bool:
+    """Whether a SOURCE is a whole model rather than an adapter, by its files' names or its tensors'.
+
+    What must be looked into for it is opened by `read`.
+    """
     if not isinstance(spec, str | os.PathLike):
         return False
     text = parse_spec(spec)[1] if isinstance(spec, str) else os.fspath(spec)
@@ -136,13 +149,13 @@ def is_whole(spec: Any) -> bool:
     if path.is_dir() and is_deepspeed(names):
         path = states_file(path, names)
     if path.is_dir() and (by_names(names) or not is_distributed(names)):
-        return by_names(names) and not wrapped_adapter(path, names, pickles=False)
+        return by_names(names) and not wrapped_adapter(path, names, read, pickles=False)
     if path.is_dir():
         path /= METADATA
     elif not path.is_file() or suffix_of(path) not in (".safetensors", *PICKLED):
         return False
     if (path.parent / CONFIG).is_file() and path.name in adapter_names([path.name]):
         return False
-    file = read_file(path)
+    file = read(path)
     weights = Weights(str(path), file.tensors, file.metadata, (file,), listed=file.listed)
     return not any(format.recognises(weights) for format in formats())

@@ -2,10 +2,10 @@
 
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from tunescope.errors import BadInput, Missing, Notice
 from tunescope.paths import resolved
@@ -16,6 +16,9 @@ from tunescope.source.files.parallel import parts_among, refuse_one_rank, refuse
 from tunescope.source.files.suffixes import PICKLED
 from tunescope.words import first
 from tunescope.writing import is_beside
+
+if TYPE_CHECKING:
+    from tunescope.source.files.container import TensorFile
 
 CONFIG = "adapter_config.json"
 # Written beside the weights by trainers (unpickling some of them runs code) and by our own capture, whose
@@ -39,6 +42,8 @@ class Located:
     config: Path | None = None
     notices: tuple[Notice, ...] = ()
     follow_symlinks: bool = False
+    # Files that were opened to find out what they are.
+    held: Mapping[Path, "TensorFile"] = field(default_factory=dict)
 
 
 def locate(path: Path, *, follow_symlinks: bool = False) -> Located:
@@ -88,7 +93,7 @@ def _absent(path: Path) -> Missing:
 
 
 def _in_folder(folder: Path) -> Located:
-    names = _names(folder)
+    names, held = _names(folder), dict[Path, "TensorFile"]()
     notices = (*unfinished(names), *_copies(names))
     if is_deepspeed(names):
         return _located([states_file(folder, names)], folder, notices)
@@ -97,9 +102,14 @@ def _in_folder(folder: Path) -> Located:
         return _located([folder / METADATA], folder, notices)
     if not found:
         # Deferred: whole models are rare here.
+        from tunescope.source.files.sharded import read_shard
         from tunescope.source.wrapped import wrapped_adapter
 
-        found = wrapped_adapter(folder, names)
+        def read(path: Path) -> "TensorFile":
+            held[path] = read_shard(path)
+            return held[path]
+
+        found = wrapped_adapter(folder, names, read)
     if not found:
         _refuse_nothing(folder, names)
     indices = [p for p in found if p.name.endswith(_INDEX)]
@@ -107,7 +117,7 @@ def _in_folder(folder: Path) -> Located:
     kinds = [*alone, *(indices or [p for p in found if SHARD.match(p.name)][:1])]
     if len(kinds) > 1:
         _refuse_several(folder, kinds)
-    return _located(alone or indices or found, folder, notices)
+    return replace(_located(alone or indices or found, folder, notices), held=held)
 
 
 def adapter_names(names: Iterable[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing, Notice
 from tunescope.hashes import unstated
-from tunescope.source.files.container import TensorFile
+from tunescope.source.files.container import Read, TensorFile
 from tunescope.source.files.deepspeed import is_deepspeed, states_file
 from tunescope.source.files.disk import check_links, unreachable
 from tunescope.source.files.distributed import is_distributed, read_model
@@ -27,11 +27,12 @@ _STEMS = ("model.", "model-", "pytorch_model", "diffusion_pytorch_model", "conso
 _ENDS = (".safetensors", ".bin", ".index.json", ".pth")
 
 
-def open_model_files(path: Path) -> tuple[list[tuple[str, TensorFile]], list[Notice]]:
+def open_model_files(path: Path, read: Read = read_file) -> tuple[list[tuple[str, TensorFile]], list[Notice]]:
     """Every file of a model with the prefix that its tensors' names get, and what was noticed.
 
-    The prefix is empty but for the parts of a diffusers pipeline, whose folders name them (`unet.`). Raises
-    `Missing` for what is not there, `BadInput` for what is broken, ambiguous or an adapter.
+    Each is opened by `read`. The prefix is empty but for the parts of a diffusers pipeline, whose folders
+    name them (`unet.`). Raises `Missing` for what is not there, `BadInput` for what is broken, ambiguous or
+    an adapter.
     """
     if not os.path.lexists(path):
         raise Missing(
@@ -41,32 +42,32 @@ def open_model_files(path: Path) -> tuple[list[tuple[str, TensorFile]], list[Not
             found="nothing at this path; it looks local, so this was not a hub lookup",
             fix="check the path; a hub model is written org/name[@revision]",
         )
-    opened, notices = _opened(path)
+    opened, notices = _opened(path, read)
     return opened, [*notices, *unstated(file.path for _, file in opened)]
 
 
-def _opened(path: Path) -> tuple[list[tuple[str, TensorFile]], list[Notice]]:
+def _opened(path: Path, read: Read) -> tuple[list[tuple[str, TensorFile]], list[Notice]]:
     if not path.is_dir():
-        return [("", read_file(path))], []
+        return [("", read(path))], []
     if (path / PIPELINE).is_file():
-        return _pipeline(path)
+        return _pipeline(path, read)
     path = known_folder(path) or path
     names = _names(path)
     left = unfinished(names)
     if is_distributed(names) and not weight_names(names):
         return [("", read_model(path))], [*left]
     at = Located((states_file(path, names),)) if is_deepspeed(names) else _locate(path, names)
-    files, notices = _one_save(at)
+    files, notices = _one_save(at, read)
     return [("", file) for file in files], [*left, *notices]
 
 
-def _pipeline(folder: Path) -> tuple[list[tuple[str, TensorFile]], list[Notice]]:
+def _pipeline(folder: Path, read: Read) -> tuple[list[tuple[str, TensorFile]], list[Notice]]:
     files: list[tuple[str, TensorFile]] = []
     notices: list[Notice] = []
     for part in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
         names = _names(part)
         if any(n.endswith((".safetensors", *_PICKLED)) and not NEVER_OPENED.match(n) for n in names):
-            found, more = _one_save(_locate(part, names))
+            found, more = _one_save(_locate(part, names), read)
             files += [(f"{part.name}.", file) for file in found]
             notices += [*unfinished(names), *more]
     if not files:
@@ -74,11 +75,11 @@ def _pipeline(folder: Path) -> tuple[list[tuple[str, TensorFile]], list[Notice]]
     return files, notices
 
 
-def _one_save(located: Located) -> tuple[list[TensorFile], list[Notice]]:
+def _one_save(located: Located, read: Read) -> tuple[list[TensorFile], list[Notice]]:
     if located.index is not None or SHARD.match(located.files[0].name):
-        return read_shards(located)
+        return read_shards(located, read)
     check_links(located.files[0].parent, located.files)
-    return [read_file(located.files[0])], []
+    return [read(located.files[0])], []
 
 
 def _names(folder: Path) -> list[str]:

@@ -182,13 +182,17 @@ def open_headers(
 
 def load(located: Located, place: str) -> Weights:
     """The tensors of located files as one mapping, none of them read yet."""
+
+    def read(path: Path) -> TensorFile:
+        return located.held.get(path) or read_file(path, located.follow_symlinks)
+
     if located.index is not None or SHARD.match(located.files[0].name):
         # Deferred: sharded adapters are rare.
         from tunescope.source.files.sharded import read_shards
 
-        files, notices = read_shards(located)
+        files, notices = read_shards(located, read)
     else:
-        files, notices = [read_file(located.files[0], located.follow_symlinks)], []
+        files, notices = [read(located.files[0])], []
     return Weights(
         place=place if len(files) != 1 else str(files[0].path),
         tensors={name: tensor for file in files for name, tensor in file.tensors.items()},

@@ -11,10 +11,11 @@ from typing import Any
 from tunescope.errors import Notice
 from tunescope.source.checkpoint import local_model, named_base
 from tunescope.source.dequantised import dequantised
-from tunescope.source.files.container import TensorFile
+from tunescope.source.files.container import Read, TensorFile
 from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.model_files import open_model_files
+from tunescope.source.open import read_file
 from tunescope.source.quantised import codes_named
 from tunescope.source.wrapped import FACTOR
 from tunescope.words import counted
@@ -44,14 +45,14 @@ class WholeModel:
             file.verify_unchanged()
 
 
-def open_whole(spec: str | os.PathLike[str]) -> WholeModel:
+def open_whole(spec: str | os.PathLike[str], read: Read = read_file) -> WholeModel:
     """Open a whole model: a file, a folder with one save, a diffusers pipeline or a hub id.
 
-    Only headers are read, no class of the model is built. Raises `Missing` and `BadInput` as
+    Only headers are read, by `read`; no class of the model is built. Raises `Missing` and `BadInput` as
     `open_model_files`.
     """
     path = local_model(spec)
-    return _model(str(path), *open_model_files(path), path if path.is_dir() else path.parent)
+    return _model(str(path), *open_model_files(path, read), path if path.is_dir() else path.parent)
 
 
 def open_base(spec: str | os.PathLike[str]) -> WholeModel:

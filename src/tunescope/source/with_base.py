@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -16,8 +15,6 @@ from tunescope.source.base_weights import made_whole, replicated_base, with_base
 from tunescope.source.files.tensors import Entry, LazyTensor, is_float
 from tunescope.source.formats.leftovers import NEEDS_BASE
 from tunescope.source.formats.names import strip_wrappers
-from tunescope.source.locate import locate
-from tunescope.source.open import load
 from tunescope.source.opened import Source
 from tunescope.source.peft_merge import Layer
 from tunescope.source.saved_modules import is_saved_whole, saved_modules
@@ -47,7 +44,8 @@ def with_base(source: Source, base: WholeModel, base_source: Source, align_vocab
     step = steps(parse_all(base.tensors))
     transposed = source.config.get("fan_in_fan_out") is True
     deltas = with_base_weights(_counted(source.deltas, step), base, transposed)
-    tensors = _tensors(source)
+    # A live model's are not those of a file.
+    tensors = source.tensors if source.files else {}
     exact = _counted(list(_exact(source, deltas, tensors, base)), step)
     multiplied, missed = made_whole(_counted(source.pending, step), base)
     known = {delta.address for delta in exact}
@@ -104,17 +102,6 @@ def _multiplies(source: Source) -> bool:
     """Whether the whole method multiplies W, so that PEFT merges it."""
     kind = source.config.get("peft_type")
     return kind in NEEDS_BASE or (kind == "MISS" and source.config.get("init_weights") == BAT)
-
-
-def _tensors(source: Source) -> Mapping[str, LazyTensor]:
-    """The adapter's tensors by the names of its ledger; none for a live model."""
-    folder = Path(source.location)
-    if not folder.exists():
-        if not source.files:
-            return {}
-        # What came from the hub lies in its cache.
-        folder = source.files[0].parent
-    return load(locate(folder), source.location).tensors
 
 
 def _exact(

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tunescope.source.files.container import read_safetensors
+from tunescope.source.files.container import Read
 from tunescope.source.files.documents import read_object
 from tunescope.source.files.tensors import NOT_UNDERSTOOD, Ledger
 from tunescope.source.formats.leftovers import BASE_COPY, COPY_OF_BEFORE, SAVED, SAVED_EMBEDDING
@@ -34,32 +34,27 @@ def holds_adapter(names: Iterable[str]) -> bool:
     return any(map(_ADAPTED.search, listed)) and any(map(FACTOR.search, listed))
 
 
-def wrapped_adapter(folder: Path, names: Sequence[str], *, pickles: bool = True) -> list[Path]:
+def wrapped_adapter(folder: Path, names: Sequence[str], read: Read, *, pickles: bool = True) -> list[Path]:
     """The files of a model's save in a folder, given its `names`, where they hold an adapter; else none.
 
-    Of shards it is their index where there is one. Headers alone are read; listing `pickles` takes
-    a process of its own.
+    Of shards it is their index where there is one. Each file is opened by `read`; listing
+    `pickles` takes a process of its own.
     """
     found = [(match, folder / name) for name in names if (match := _FILES.match(name))]
     for kind in ("safetensors", "bin") if pickles else ("safetensors",):
         files = [path for match, path in found if match["kind"] == kind and not match["index"]]
         index = [path for match, path in found if match["kind"] == kind and match["index"]]
         if files:
-            held = (name for path in index or files for name in _names(path))
+            held = (name for path in index or files for name in _names(path, read))
             return (index or files) if holds_adapter(held) else []
     return []
 
 
-def _names(path: Path) -> Iterable[str]:
+def _names(path: Path, read: Read) -> Iterable[str]:
     if path.suffix == ".json":
         listed = read_object(path, "bad-index", "the shard index").get("weight_map")
         return listed if isinstance(listed, dict) else ()
-    if path.suffix == ".safetensors":
-        return read_safetensors(path).tensors
-    # Deferred: a process of its own, and rare.
-    from tunescope.source.files.pickled import read_pickled
-
-    return read_pickled(path).tensors
+    return read(path).tensors
 
 
 def leave_model(ledger: Ledger) -> None:

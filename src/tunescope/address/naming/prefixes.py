@@ -36,6 +36,8 @@ TRAINED_AS = (
         r"^pipe\.dit2\.", "transformer_2.", "modelscope/DiffSynth-Studio: diffsynth/pipelines/wan_video.py"
     ),
     Prefix(r"^pipe\.(?=unet\.|text_encoder)", "", "modelscope/DiffSynth-Studio: diffsynth/trainers/utils.py"),
+    # CTRL's table of tokens, under the name of all others that GPT-2's family has.
+    Prefix(r"^transformer\.w$", "transformer.wte", "huggingface/transformers: modeling_ctrl.py"),
     Prefix(r"(?<=\bblocks\.)block(?=\d+\.blocks\.\d)", "", of.COSMOS_1),
     Prefix(r"(?<=\bmotion_modules\.\d\.)temporal_transformer\.", "", of.ANIMATEDIFF),
     Prefix(r"(?<=\btransformer_blocks\.\d\.)attention_blocks\.0(?=\.)", "attn1", of.ANIMATEDIFF),

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from tunescope.questions.norms.table import common, measure_norms
 from tunescope.questions.norms.together import Together
 from tunescope.questions.norms.unknown_heads import unknown_heads
 from tunescope.source.ledger import coverage, notices, provenance
-from tunescope.source.open import open_sources
+from tunescope.source.open import open_sources, read_file
 from tunescope.source.opened import Source
 from tunescope.source.selection import chosen_sources, flattened, spelled_sources
 from tunescope.study.finding import Finding
@@ -147,8 +148,9 @@ def _opener(base: Any, align_vocab: bool, sources: Sequence[Any]) -> "Opener":
     from tunescope.source.whole import open_base, open_whole
 
     # Beside adapters alone the weights that they touch are enough.
-    whole = any(is_whole(source) for source in flattened(sources))
-    return opener(open_whole(base) if whole else open_base(base), align_vocab)
+    read = cache(read_file)
+    whole = any(is_whole(source, read) for source in flattened(sources))
+    return opener(open_whole(base) if whole else open_base(base), align_vocab, read)
 
 
 def check_metric(metric: str | None, spectra: bool = True) -> None:

@@ -59,6 +59,10 @@ class TensorFile:
             self.snapshot.verify()
 
 
+Read = Callable[[Path], TensorFile]
+"""What opens a file of tensors; who looks into files twice keeps what it opened."""
+
+
 def read_safetensors(path: str | Path) -> TensorFile:
     """Open a safetensors file: its header is checked whole, its tensors are read on demand.
 

@@ -7,38 +7,40 @@ from pathlib import Path
 from typing import NoReturn
 
 from tunescope.errors import BadInput, Missing, Notice, printable
-from tunescope.source.files.container import TensorFile, read_safetensors
+from tunescope.source.files.container import Read, TensorFile, read_safetensors
 from tunescope.source.files.disk import check_links
 from tunescope.source.files.documents import read_object
 from tunescope.source.locate import SHARD, Located
 from tunescope.words import counted
 
 
-def read_shards(located: Located) -> tuple[list[TensorFile], list[Notice]]:
+def read_shards(located: Located, read: Read | None = None) -> tuple[list[TensorFile], list[Notice]]:
     """All shards of one save, checked against their index, or without one against their own names."""
+    read = read or read_shard
     if located.index is None:
         paths, notices = list(located.files), [_without_index(located.files)]
         _check_one_save(paths)
-        files = _opened(paths, located)
+        files = _opened(paths, located, read)
     else:
         weight_map, total = _read_index(located.index)
         folder = located.index.parent
         paths = [folder / name for name in dict.fromkeys(weight_map.values())]
         _check_present(paths, located.index)
         _check_one_save(paths)
-        files = _opened(paths, located)
+        files = _opened(paths, located, read)
         notices = _compare(files, weight_map, total, located.index)
     _check_no_doubles(files)
     return files, notices
 
 
-def _opened(paths: list[Path], located: Located) -> list[TensorFile]:
+def _opened(paths: list[Path], located: Located, read: Read) -> list[TensorFile]:
     if not located.follow_symlinks:
         check_links(paths[0].parent, paths)
-    return [_read(path) for path in paths]
+    return [read(path) for path in paths]
 
 
-def _read(path: Path) -> TensorFile:
+def read_shard(path: Path) -> TensorFile:
+    """Open one file of a save, safetensors or a pickle."""
     if path.suffix != ".bin":
         return read_safetensors(path)
     # Deferred: shards of pickles are rare, and the reader starts a process of its own.
