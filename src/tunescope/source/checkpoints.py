@@ -17,6 +17,7 @@ from tunescope.source.open import load, open_source
 from tunescope.source.opened import Source
 from tunescope.source.steps import SUFFIXES
 from tunescope.source.whole import open_whole
+from tunescope.words import counted, first
 
 # Tensors saved beside an adapter that train, but of which the file alone has no ΔW.
 _TRAINED_WHOLE = re.compile(r"^(saved module|saved embedding layer|bias)\b")
@@ -103,7 +104,7 @@ def _distributed(path: Path, scale: float | None) -> Saved:
         plain = {strip_wrappers(name): tensor.read() for name, tensor in file.tensors.items()}
         source = open_source(plain, label=path.name, scale=scale)
         return Saved("adapter", _updates(source), (*file.notices, *source.notices))
-    return Saved("full", _whole(file.tensors), tuple(file.notices))
+    return Saved("full", _whole(file.tensors), (*file.notices, *_unread(file.tensors)))
 
 
 def _updates(source: Source) -> dict[Address, Weight]:
@@ -120,7 +121,21 @@ def _full(path: Path) -> Saved | None:
     model = open_whole(path)
     if any(notice.slug == "unmerged" for notice in model.notices):
         return None
-    return Saved("full", _whole(model.tensors), model.notices)
+    return Saved("full", _whole(model.tensors), (*model.notices, *_unread(model.tensors)))
+
+
+def _unread(tensors: Mapping[str, LazyTensor]) -> list[Notice]:
+    """What to say of tensors that cannot be read as numbers, with the reason of each kind."""
+    unread: dict[str, list[str]] = {}
+    for name, tensor in tensors.items():
+        if not tensor.supported:
+            unread.setdefault(tensor.unreadable, []).append(name)
+    return [
+        Notice(
+            "unsupported-dtype", f"{counted(len(names), 'tensor')} not followed ({why}): {first(names, 3)}"
+        )
+        for why, names in unread.items()
+    ]
 
 
 def _adapter(path: Path, scale: float | None) -> Saved:

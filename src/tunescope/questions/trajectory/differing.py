@@ -89,7 +89,8 @@ def refuse_unrelated(run: Run, opened: Sequence[Saved], start: Saved | None) -> 
 
 def differences(run: Run, opened: Sequence[Saved], start: Saved | None) -> list[Notice]:
     """What to say of weights that some checkpoints lack, have in another shape, or scale otherwise."""
-    found = [n for saved in opened for n in saved.notices]
+    begun = [] if start is None else [start]
+    found = [n for saved in (*opened, *begun) for n in saved.notices]
     everything = all_addresses(opened)
     lacking = [
         a
