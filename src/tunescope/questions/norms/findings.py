@@ -50,13 +50,21 @@ def place_findings(
     per_output: Mapping[str, Sequence[Tower]] | None = None,
 ) -> list[Finding]:
     """Where the models changed most: in depth, in whole layers, by family, in single weights."""
-    thirds = depth_findings(models, metric)
+    thirds, layers = depth_findings(models, metric), layer_findings(models, metric)
     return [
         *thirds,
-        *(found for found in layer_findings(models, metric) if not _told(found, thirds)),
+        *(found for found in layers if not _told(found, thirds)),
         *tilt_findings(models, metric, per_output),
-        *cell_findings(models, metric),
+        *(found for found in cell_findings(models, metric) if not _of_layers(found, layers)),
     ]
+
+
+def _of_layers(cells: Finding, layers: Sequence[Finding]) -> bool:
+    """Whether the weights that stand out are those of layers that do: of few kinds that is one fact."""
+    return cells.kind == "hot_cell" and all(
+        any(model in f.models and set(cells.components) <= set(f.components) for f in layers)
+        for model in cells.models
+    )
 
 
 def _told(layers: Finding, thirds: Sequence[Finding]) -> bool:

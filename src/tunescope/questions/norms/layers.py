@@ -14,7 +14,7 @@ from tunescope.questions.norms.words import is_size, of_measure, times
 from tunescope.statistics.location import medians_of_others
 from tunescope.statistics.scatter import standing_apart
 from tunescope.statistics.tails import t5_scale
-from tunescope.statistics.two_way import LEAST_KINDS, common_block
+from tunescope.statistics.two_way import common_block
 from tunescope.statistics.types import Float64
 from tunescope.study.finding import Finding, listed, merged, named
 
@@ -22,15 +22,18 @@ from tunescope.study.finding import Finding, listed, merged, named
 LAYER_RATIO = 2.0
 # The level of the leading layers given the next one; their gap is tested beside it.
 LAYER_ALPHA = 0.015
+# From so many kinds of weight on one of them does not move the median of all.
+_FOR_MEDIAN = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Levels:
     """How far each layer of a tower lies above the others, in logs: the median over its kinds of weight.
 
-    A single weight does not move a median of three kinds or more, so it makes no layer. `over` is
-    `(layers,)`, over the median of the other layers; `scale` that of the t₅ law through the scatter of all
-    but the highest, `scale_of_all` with it.
+    Of two kinds it is the smaller of both, of one its own. A single weight moves neither a median of three
+    kinds or more nor the smaller of two, so it makes no layer. `over` is `(layers,)`, over the median of the
+    other layers; `scale` that of the t₅ law through the scatter of all but the highest, `scale_of_all` with
+    it.
     """
 
     tower: Tower
@@ -52,12 +55,13 @@ class Levels:
 
 
 def levels_of(tower: Tower) -> Levels | None:
-    """The layers of a tower; `None` below seven layers with the same three kinds of weight."""
+    """The layers of a tower; `None` below seven layers with the same kinds of weight."""
     rows, columns = common_block(np.isfinite(tower.logs))
-    if len(rows) < LEAST_LAYERS or len(columns) < LEAST_KINDS:
+    if len(rows) < LEAST_LAYERS:
         return None
     table = tower.logs[np.ix_(rows, columns)]
-    level = np.median(table - np.median(table, axis=0), axis=1)
+    table = table - np.median(table, axis=0)
+    level = np.median(table, axis=1) if len(columns) >= _FOR_MEDIAN else table.min(axis=1)
     over = level - medians_of_others(level)
     layers = tuple(tower.layers[i] for i in rows)
     lower = np.delete(level, int(np.argmax(level)))
@@ -87,7 +91,7 @@ def _finding(
 ) -> Finding:
     ratios = [math.exp(levels.over[at]) for at in its]
     evidence = {
-        "statistic": "median over kinds of weight of a layer's value over the median of the other layers",
+        "statistic": f"{_over_kinds(levels.kinds)}a layer's value over the median of the other layers",
         "value": max(ratios),
         "least": min(ratios),
         "threshold": LAYER_RATIO,
@@ -108,6 +112,10 @@ def _finding(
     return Finding("hot_layer", text, (model,), names, evidence=evidence, strength=strength)
 
 
+def _over_kinds(kinds: int) -> str:
+    return {1: "", 2: "smaller over two kinds of weight of "}.get(kinds, "median over kinds of weight of ")
+
+
 def _together(group: Sequence[Finding], metric: str) -> str:
     least, most = (pick(f.evidence[k] for f in group) for pick, k in ((min, "least"), (max, "value")))
     layers = sorted({f.evidence["n"] for f in group})
@@ -118,10 +126,24 @@ def _together(group: Sequence[Finding], metric: str) -> str:
 
 def _text(who: str, factor: str, evidence: Mapping[str, Any], metric: str, layers: str) -> str:
     what = "changed more" if is_size(metric) else "has larger values"
-    which, many = [str(layer) for layer in evidence["layers"]], len(evidence["layers"]) > 1
-    lead = f"{'Layers' if many else 'Layer'} {listed(which, 'and')} of {who}"
-    return (
-        f"{lead} {what.replace('has', 'have') if many else what} than the others, in all kinds of weight "
-        f"together: {factor} the median of the others among {layers} {evidence['title']}layers in "
-        f"{of_measure(metric)} (median over {evidence['kinds']} kinds of weight)."
+    many, kinds = len(evidence["layers"]) > 1, evidence["kinds"]
+    lead = f"{'Layers' if many else 'Layer'} {_numbers(evidence['layers'])} of {who}"
+    among, by = {1: ("", ""), 2: (", in both kinds of weight", " (the smaller of the two)")}.get(
+        kinds, (", in all kinds of weight together", f" (median over {kinds} kinds of weight)")
     )
+    return (
+        f"{lead} {what.replace('has', 'have') if many else what} than the others{among}: {factor} the median "
+        f"of the others among {layers} {evidence['title']}layers in {of_measure(metric)}{by}."
+    )
+
+
+def _numbers(layers: Sequence[int]) -> str:
+    """Layers in a sentence, three or more in a row as a span: `3, 8 to 11 and 20`."""
+    rows: list[list[int]] = []
+    for layer in sorted(layers):
+        if rows and layer == rows[-1][-1] + 1:
+            rows[-1].append(layer)
+        else:
+            rows.append([layer])
+    spans = [[f"{row[0]} to {row[-1]}"] if len(row) > 2 else [str(layer) for layer in row] for row in rows]
+    return listed([part for span in spans for part in span], "and")

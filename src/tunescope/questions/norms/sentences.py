@@ -41,7 +41,7 @@ def model_sentences(models: Models, metric: str, ratios: Mapping[str, float | No
         tower = _tower(model["layer_stack"], among=bool(towers)) if several or towers else ""
         families = _families(model["family_means"], brief=len(known) > FEW)
         parts += [
-            f"{families}{tower if families and towers else ''}",
+            f"{families}{_tower(model['layer_stack'], True, 'in') if families and towers else ''}",
             _layers(model, tower, brief=len(known) > FEW),
         ]
         cell = model["max_cell"]
@@ -87,9 +87,9 @@ def without_number(model: Mapping[str, Any]) -> str:
     return "scale unknown" if model["n_without_scale"] == model["n_components"] else "no finite value"
 
 
-def _tower(stack: str, among: bool = False) -> str:
+def _tower(stack: str, among: bool = False, word: str = "of") -> str:
     """Of which tower something is; a model's own layers have a name only among others."""
-    return "" if stack == "model" and not among else f" of the {tower_name(stack)}"
+    return "" if stack == "model" and not among else f" {word} the {tower_name(stack)}"
 
 
 def _by_tower(model: Mapping[str, Any]) -> str:

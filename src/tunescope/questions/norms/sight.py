@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tunescope.measure.depth import LEAST_LAYERS as LEAST_FOR_DEPTH
 from tunescope.measure.depth import MOST_VISIBLE, depth_of, visible_thirds
 from tunescope.measure.towers import Tower
 from tunescope.questions.norms.cells import HOT_ALPHA, HOT_RATIO, cells_of, values_of
@@ -15,6 +14,7 @@ from tunescope.questions.norms.layers import LAYER_ALPHA, LAYER_RATIO, levels_of
 from tunescope.questions.norms.places import Edge, Values, visible_from
 from tunescope.questions.norms.tilt import ALPHA as TILT_ALPHA
 from tunescope.questions.norms.tilt import TILT_RATIO, tilt_of
+from tunescope.questions.norms.untested import untested, why_untested
 from tunescope.statistics.laws import NINE_IN_TEN
 from tunescope.statistics.location import visible_shift
 from tunescope.statistics.scatter import apart_from, standing_from
@@ -24,7 +24,7 @@ from tunescope.study.finding import factor, least_found, listed, named
 # Why no weight could be compared with those of other layers.
 _NONE = {
     "unnumbered": "no weight's name states a layer",
-    "unknown": "no weight in a numbered layer has a number",
+    "unknown": "no weight in a numbered layer has a known size",
     "unchanged": "no weight in a numbered layer changed",
     "kinds": "in numbered layers only norms and biases changed",
 }
@@ -45,8 +45,8 @@ def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
     """What was looked at, and for each kind of finding the least effect that is found nine times in ten.
 
     `third`, `layer`, `tilt` and `cell` are factors: under `each` those of every model with a tower, in the
-    tower of it in which least is seen, `None` beyond a hundredfold and for the kinds that `too_few` names;
-    beside it those of the model in which least is seen.
+    tower of it in which least is seen, `None` beyond a hundredfold and for the kinds of which `untested` says
+    why they were not looked at; beside it those of the model in which least is seen.
     """
     owned = [(label, tower) for label, its in models.items() for tower in its]
     every = [tower for _, tower in owned]
@@ -61,7 +61,11 @@ def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
         "each": {
             label: {
                 **{kind: _factor([found[i] for i in its]) for kind, found in logs.items()},
-                "too_few": [kind for kind, found in logs.items() if all(found[i] is None for i in its)],
+                "untested": {
+                    kind: why_untested(kind, [every[i] for i in its])
+                    for kind, found in logs.items()
+                    if all(found[i] is None for i in its)
+                },
             }
             for label, its in of.items()
         },
@@ -175,9 +179,9 @@ def _by_reason(uncompared: Mapping[str, str]) -> str:
 
 def _what_of(looked: Mapping[str, Any], labels: Sequence[str]) -> str:
     """What could not be told of some models, what would have been found, and which were not compared."""
-    text = _untested(looked, labels)
-    each = [looked["each"][label] for label in labels]
-    if seen := _seen(each):
+    each = {label: looked["each"][label] for label in labels}
+    text = untested(each)
+    if seen := _seen(list(each.values())):
         text += least_found(seen)
     if left := looked.get("uncompared"):
         text += f" Layers were not compared in {_by_reason(left)}."
@@ -222,34 +226,3 @@ def _seen(each: Sequence[Mapping[str, Any]]) -> list[str]:
                 words.format(low) if low == high else f"{words.format(f'{low} to {high}')} (by model)"
             )
     return told
-
-
-_NAMES = {
-    "third": "depth",
-    "layer": "whole layers",
-    "tilt": "MLP against attention",
-    "cell": "single weights",
-}
-
-
-def _untested(looked: Mapping[str, Any], labels: Sequence[str]) -> str:
-    """What could not be told of some models and why, said before what would have been found: depth first."""
-    each, text = looked["each"], ""
-    blind = {kind: [label for label in labels if each[label][kind] is None] for kind in _NAMES}
-    if blind["third"] == list(labels) and looked["layers"][1] < LEAST_FOR_DEPTH:
-        text = f" Depth was not tested: too few layers (it needs {LEAST_FOR_DEPTH})."
-        del blind["third"]
-    causes: dict[tuple[str, ...], list[str]] = {}
-    for kind, its in blind.items():
-        few = [label for label in its if kind in each[label]["too_few"]]
-        for cause, them in (
-            ("Too few layers or kinds of weight", few),
-            ("Too much scatter", [label for label in its if label not in few]),
-        ):
-            if them:
-                causes.setdefault((cause, *them), []).append(_NAMES[kind])
-    for (cause, *them), kinds in sorted(causes.items(), key=lambda item: item[0][0]):
-        some = named(them) if len(them) < _FEW else f"{len(them)} of them"
-        where = "" if them == list(labels) else f" in {some}"
-        text += f" {cause} to tell of {listed(kinds, 'and')}{where}."
-    return text

@@ -182,6 +182,35 @@ def test_a_single_hot_weight_makes_no_hot_layer() -> None:
     assert "hot_layer" not in told
 
 
+@pytest.mark.parametrize(
+    ("kinds", "how"),
+    [
+        (ATTENTION[:1], ""),
+        (ATTENTION[::2], ", in both kinds of weight"),
+        (ATTENTION + MLP, ", in all kinds of weight together"),
+    ],
+)
+def test_a_band_of_layers_is_named_however_few_the_kinds_of_weight(kinds: tuple[str, ...], how: str) -> None:
+    """Four layers at three times the others among 80, where q and v alone were adapted as well."""
+    chance = scattered(4, 0.08, 0.05)
+    told = found(rows(lambda i, k: chance(i, k) * (3 if 40 <= i < 44 else 1), layers=80, kinds=kinds))
+    band = told["hot_layer"]
+    assert band.evidence["layers"] == [40, 41, 42, 43]
+    assert band.text.startswith("Layers 40 to 43 of m changed more than the others")
+    assert f" than the others{how}: " in band.text
+    assert band.components == tuple(f"L{i}_{kind}" for i in range(40, 44) for kind in kinds)
+    # The same weights are not told once more one by one.
+    assert "hot_cell" not in told
+
+
+def test_one_hot_weight_of_two_kinds_makes_no_hot_layer() -> None:
+    chance = scattered(10, 0.05, 0.05)
+    told = found(rows(lambda i, k: chance(i, k) * (9 if (i, k) == (5, ATTENTION[2]) else 1), layers=24,
+                      kinds=ATTENTION[::2]))  # fmt: skip
+    assert told["hot_cell"].components == (f"L5_{ATTENTION[2]}",)
+    assert "hot_layer" not in told
+
+
 def test_kinds_of_unlike_level_are_no_tilt() -> None:
     levels = dict(zip(ATTENTION + MLP, (1.0, 3.0, 0.5, 2.0, 4.0, 1.0, 2.0), strict=True))
     assert "family_tilt" not in found(rows(lambda _, kind: levels[kind]))

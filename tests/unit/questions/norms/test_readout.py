@@ -115,7 +115,7 @@ def test_where_nothing_stands_out_it_says_what_would_have(tmp_path: Path) -> Non
 def test_too_few_layers_are_said_to_be_too_few(tmp_path: Path) -> None:
     study = tunescope.norms(f"a={adapter(tmp_path / 'a', 3, layers=4)}")
     text = study.markdown()
-    depth = "Depth was not tested: too few layers (it needs 7)."
+    depth = "Not tested: depth and whole layers (fewer than 7 layers have the same kinds of weight)."
     assert text.index(depth) < text.index("would have been found")
     assert shared_sentence(study.readout["models"]) is None
 
@@ -243,31 +243,54 @@ def test_no_comparison_is_advised_with_an_adapter_of_zeros(tmp_path: Path) -> No
 
 
 def seen(**more: Any) -> dict[str, Any]:
-    return {"third": 1.4, "layer": 2.5, "tilt": None, "cell": 3.0, "too_few": ["tilt"], **more}
+    return {"third": 1.4, "layer": 2.5, "tilt": None, "cell": 3.0, "untested": {"tilt": "attention"}, **more}
 
 
 def test_models_without_a_finding_are_named_where_others_have_one() -> None:
     looked = {"layers": [10, 10], "each": {"a": seen(third=9.0), "b": seen(), "c": seen()}}
     led = {"kind": "middle_layers", "models": ["a"]}
     text = nothing_in_others(looked, ["a", "b", "c"], [led, {"kind": "untrained", "models": ["b"]}])
-    assert text.startswith("Nothing stands out in b and c. Too few layers or kinds of weight to tell of MLP")
+    assert text.startswith("Nothing stands out in b and c. Not tested: MLP against attention (no MLP weights")
     # That of the models it speaks of, not of the one whose own effect hides others.
     assert "a third of the layers 1.40× another" in text
     assert nothing_in_others(looked, ["a"], [led]) == nothing_in_others(looked, ["a", "b"], []) == ""
 
 
 def test_what_could_have_been_seen_is_that_of_each_model() -> None:
-    each = {"a": seen(third=1.2, cell=None), "b": seen(tilt=1.5, too_few=[])}
+    each = {"a": seen(third=1.2, cell=None), "b": seen(tilt=1.5, untested={})}
     text = nothing_stands_out(
         {"layers": [10, 12], "kinds": [2, 7], "each": each, "uncompared": {"c": "unnumbered"}}
     )
     assert text == (
-        "Nothing stands out in 2 models of 10 to 12 layers and 2 to 7 kinds of weight. Too few layers or "
-        "kinds of weight to tell of MLP against attention in a. Too much scatter to tell of single weights "
-        "in a. Smallest that would have been found, nine times in ten: a third of the layers 1.20× to 1.40× "
-        "another (by model), a whole layer 2.5× the median one, MLP and attention 1.50× apart or a weight 3× "
-        "what is expected of it. Layers were not compared in c (no weight's name states a layer)."
+        "Nothing stands out in 2 models of 10 to 12 layers and 2 to 7 kinds of weight. Not tested in a: "
+        "MLP against attention (no MLP weights among those that changed). Too much scatter to tell of single "
+        "weights in a. Smallest that would have been found, nine times in ten: a third of the layers 1.20× "
+        "to 1.40× another (by model), a whole layer 2.5× the median one, MLP and attention 1.50× apart or a "
+        "weight 3× what is expected of it. Layers were not compared in c (no weight's name states a layer)."
     )
+
+
+@pytest.mark.parametrize(
+    ("kinds", "layers", "why"),
+    [
+        (("self_attn.q_proj", "self_attn.v_proj"), 80, "no MLP weights among those that changed"),
+        (("mlp.up_proj", "mlp.down_proj"), 80, "no attention weights among those that changed"),
+        (("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj"), 80, "fewer than 2 kinds of one of them"),
+        (("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.down_proj"), 5, "fewer than 6 layers"),
+    ],
+)
+def test_the_reason_why_mlp_was_not_held_against_attention_is_the_one_at_hand(
+    kinds: tuple[str, ...], layers: int, why: str
+) -> None:
+    random = np.random.default_rng(3)
+    families = tuple("mlp" if "mlp" in kind else "attention" for kind in kinds)
+    names = tuple(tuple(f"L{i}_{kind}" for kind in kinds) for i in range(layers))
+    logs = 0.1 * random.standard_normal((layers, len(kinds)))
+    looked = looked_at({"a": [Tower("model", tuple(range(layers)), kinds, families, logs, names)]})
+    text = nothing_stands_out(looked | {"uncompared": {}})
+    assert f"Not tested: MLP against attention ({why}" in text
+    # Of 80 layers nobody says that they are too few: what is seen in them is told.
+    assert ("a whole layer" in text.split("Smallest")[1]) == (layers == 80)
 
 
 def test_a_study_of_rough_and_smooth_models_tells_what_is_seen_in_each() -> None:
@@ -287,7 +310,7 @@ def test_a_study_of_rough_and_smooth_models_tells_what_is_seen_in_each() -> None
         (None, "w_0", 1.0, "no weight's name states a layer"),
         (0, "self_attn.q_proj", 0.0, "no weight in a numbered layer changed"),
         (0, "input_layernorm", 1.0, "in numbered layers only norms and biases changed"),
-        (0, "self_attn.q_proj", None, "no weight in a numbered layer has a number"),
+        (0, "self_attn.q_proj", None, "no weight in a numbered layer has a known size"),
     ],
 )
 def test_why_no_layers_were_compared(layer: int | None, kind: str, value: float | None, why: str) -> None:
