@@ -16,8 +16,8 @@ from tunescope.statistics.tails import leading_outliers, t5_scale
 from tunescope.study.finding import Finding, named
 from tunescope.words import counted
 
-# A walk of random steps keeps a cosine of √(t/t') with itself; training keeps more. Half of that is a break,
-# and no cosine above the ceiling is.
+# A walk of random steps keeps a cosine with itself, √(t/t') at a constant rate; training keeps more. Half of
+# that is a break, and no cosine above the ceiling is.
 RANDOM_WALK_SHARE, CEILING = 0.5, 0.4
 # A stretch is a jump when it adds this much to the way that ΔW goes otherwise; fewer stretches have no usual.
 JUMP_SHARE, LEAST_STRETCHES = 0.15, 8
@@ -160,13 +160,32 @@ def _dissimilar(by_step: pl.DataFrame, updates: pl.DataFrame) -> Iterator[_Turn]
         cosine = cosines.get(after)
         if cosine is None or not math.isfinite(cosine):
             continue
-        walk = math.sqrt(max(before, 1) / max(after, 1))
+        walk = kept_by_a_walk(before, after, by_step)
         threshold = min(CEILING, RANDOM_WALK_SHARE * walk)
         if cosine >= threshold:
             continue
         single = updates.filter((pl.col("step") == after) & pl.col("cosine_to_previous").is_finite())
         values = single["cosine_to_previous"].to_numpy().astype(np.float64)
         yield _Turn(before, after, cosine, threshold, walk, values)
+
+
+def kept_by_a_walk(before: int, after: int, by_step: pl.DataFrame) -> float:
+    """The cosine that a walk of random steps keeps with itself, √(Σ_{≤t} η²/Σ_{≤t'} η²) at steps t and t'.
+
+    The rate η goes from zero at the start in lines through those of the captures, as in a warm-up; where one
+    of them is not known it may rise all the way: (t/t')^1.5. Never above √(t/t'), that of one rate.
+    """
+    there = by_step.filter((pl.col("step") > 0) & (pl.col("step") <= after)).sort("step")
+    steps, rates = (
+        np.concatenate([[0.0], there[name].cast(pl.Float64).fill_null(np.nan).to_numpy()])
+        for name in ("step", "schedule_learning_rate")
+    )
+    share = max(before, 1) / max(after, 1)
+    squares = np.diff(steps) * (rates[:-1] ** 2 + rates[:-1] * rates[1:] + rates[1:] ** 2) / 3
+    whole = float(squares.sum())
+    if not whole > 0:
+        return float(share**1.5)
+    return math.sqrt(min(share, float(squares[: np.searchsorted(steps, before)].sum()) / whole))
 
 
 def _jump(by_step: pl.DataFrame, runs: int) -> _Break | None:
