@@ -1,4 +1,8 @@
-"""Which layers move first: half-way steps, with the weights of a layer as replicates of it."""
+"""Which layers move first: half-way steps, with the weights of a layer as replicates of it.
+
+Half-way is half of the way from checkpoint to checkpoint where directions are known, so that it can be
+measured. ‖ΔW‖ alone says less: of a walk that hardly gains ground it comes to half its last value at chance.
+"""
 
 from collections.abc import Iterator
 
@@ -18,10 +22,11 @@ ALPHA, EXCHANGED = 0.02, 0.05
 
 
 def moves_first(run: str, updates: pl.DataFrame, runs: int = 1) -> Iterator[Finding]:
-    """Layers that reach half their final ‖ΔW‖ before the others, or after them.
+    """Layers that have half of their way behind them before the others, or after them.
 
-    A layer's kinds of weight are its replicates: without two of them in every layer nothing is said. `runs`
-    is how many runs (towers counted one by one) the study looks at.
+    Where directions are not known it is half of their final ‖ΔW‖. A layer's kinds of weight are its
+    replicates: without two of them in every layer nothing is said. `runs` is how many runs (towers counted
+    one by one) the study looks at.
     """
     layers, table, last = halfway_table(updates)
     if last is None or len(layers) < LEAST_LAYERS or table.shape[1] < LEAST_KINDS:
@@ -31,6 +36,7 @@ def moves_first(run: str, updates: pl.DataFrame, runs: int = 1) -> Iterator[Find
     if not tells(spread, found, runs):
         return
     first, late = _told(found, layers)
+    way = knows_way(updates)
     evidence = {
         "statistic": "spread of the layers' half-way steps over the run, scatter taken off",
         "value": spread,
@@ -43,9 +49,10 @@ def moves_first(run: str, updates: pl.DataFrame, runs: int = 1) -> Iterator[Find
         "halfway_step": {str(layer): float(step) for layer, step in zip(layers, mean, strict=True)},
         "first_layers": first,
         "last_layers": late,
+        "half_of": "way between captures" if way else "last ‖ΔW‖",
         "places_looked_at": runs,
     }
-    text = _text(run, layers, mean, first, late)
+    text = _text(run, layers, mean, first, late, way)
     yield Finding(
         "moves_first", text, (run,), step=round(float(mean.min())), evidence=evidence,
         strength=spread / HALFWAY_SPREAD,
@@ -72,7 +79,9 @@ def _told(found: Rows, layers: list[int]) -> tuple[list[int], list[int]]:
     return (first, late) if first or late else ([layers[order[0]]], [layers[order[-1]]])
 
 
-def _text(run: str, layers: list[int], mean: NDArray[np.float64], first: list[int], late: list[int]) -> str:
+def _text(
+    run: str, layers: list[int], mean: NDArray[np.float64], first: list[int], late: list[int], way: bool
+) -> str:
     step = dict(zip(layers, mean.tolist(), strict=True))
     middle = f"half of the {len(layers)} layers are there by step {np.median(mean):,.0f}"
     parts = []
@@ -80,32 +89,56 @@ def _text(run: str, layers: list[int], mean: NDArray[np.float64], first: list[in
         parts.append(f"first by {_layers(first)} (step {step[first[0]]:,.0f})")
     if late:
         parts.append(f"last by {_layers(late)} (step {step[late[0]]:,.0f})")
-    return f"Half of its final ‖ΔW‖ is reached {' and '.join(parts)} of {run}; {middle}."
+    half = "the way that its ΔW goes from capture to capture" if way else "its final ‖ΔW‖"
+    return f"Half of {half} is reached {' and '.join(parts)} of {run}; {middle}."
 
 
 def _layers(layers: list[int]) -> str:
     return f"layer{'s' if len(layers) > 1 else ''} {named(map(str, layers))}"
 
 
+def knows_way(updates: pl.DataFrame) -> bool:
+    """Whether the direction of every weight against the capture before is known: so is its way."""
+    later = updates.filter(pl.col("layer").is_not_null() & (pl.col("step") > pl.col("step").min()))
+    return later.height > 0 and later["cosine_to_previous"].null_count() == 0
+
+
 def halfway_table(updates: pl.DataFrame) -> tuple[list[int], NDArray[np.float64], float | None]:
-    """Half-way steps `(layers, kinds)` of the kinds that all layers have, and the last step."""
-    rows = updates.filter(pl.col("layer").is_not_null()).with_columns(
-        square=pl.col("delta_frobenius_norm") ** 2
-    )
+    """Half-way steps `(layers, kinds)` of the kinds that all layers have, and the last step.
+
+    Half of the way Σ‖ΔW_t − ΔW_t'‖ over captures t' before t; of ‖ΔW_t‖ where directions are not known.
+    """
+    rows = updates.filter(pl.col("layer").is_not_null())
     if not rows.height or rows["step"].n_unique() < LEAST_CAPTURES:
         return [], np.zeros((0, 0)), None
-    wide = rows.pivot(on="step", index=["layer", "module_type"], values="square", aggregate_function="sum")
+    way = knows_way(updates)
+    wide = _squares(rows, way).pivot(
+        on="step", index=["layer", "module_type"], values="square", aggregate_function="sum"
+    )
     steps = np.array([int(c) for c in wide.columns[2:]], dtype=np.float64)
     order = np.argsort(steps)
     norms = np.sqrt(wide.drop("layer", "module_type").to_numpy().astype(np.float64)[:, order])
+    gone = np.cumsum(norms, axis=1) if way else norms
     layers = sorted(wide["layer"].unique().to_list())
     kinds = wide["module_type"].unique(maintain_order=True).to_list()
     table = np.full((len(layers), len(kinds)), np.nan)
-    for layer, kind, row in zip(wide["layer"], wide["module_type"], norms, strict=True):
+    for layer, kind, row in zip(wide["layer"], wide["module_type"], gone, strict=True):
         if np.isfinite(row).all() and row[-1] > 0:
             table[layers.index(layer), kinds.index(kind)] = halfway(steps[order], row)
     chosen, columns = common_block(np.isfinite(table))
     return [layers[i] for i in chosen], table[np.ix_(chosen, columns)], float(steps.max())
+
+
+def _squares(rows: pl.DataFrame, way: bool) -> pl.DataFrame:
+    """‖ΔW‖² of every row, or with `way` ‖ΔW − ΔW'‖² with ΔW' of the capture before, zero before the first."""
+    norm = pl.col("delta_frobenius_norm")
+    if not way:
+        return rows.with_columns(square=norm**2)
+    before = norm.shift(1).over("layer", "module_type", "expert")
+    # A weight that has not moved has no direction.
+    inner = pl.when(norm * before > 0).then(pl.col("cosine_to_previous") * norm * before).otherwise(0.0)
+    square = (norm**2 + before.fill_null(0.0) ** 2 - 2 * inner).clip(lower_bound=0.0)
+    return rows.sort("step", maintain_order=True).with_columns(square=square)
 
 
 def halfway(steps: NDArray[np.float64], norms: NDArray[np.float64]) -> float:

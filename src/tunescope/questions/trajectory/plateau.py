@@ -1,4 +1,4 @@
-"""Layers that have stopped moving before the run ended."""
+"""Layers that have stopped moving before the run ended: measured, with the learning rate beside it."""
 
 import math
 from collections.abc import Iterator
@@ -14,6 +14,8 @@ from tunescope.study.finding import Finding, named
 # A layer has stopped when it stays this close to where it ends, over at least this share of the run; 10 %
 # more motion lies twice as far. Without directions only ‖ΔW‖ is known; a turn of 10 % changes it by 0.5 %.
 DISTANCE, NORM_ALONE, SHARE = 0.05, 0.004, 0.25
+# Below this share of its peak a learning rate has fallen, and may be all that stopped the weights.
+_FALLEN = 0.5
 
 
 def plateaus(run: str, updates: pl.DataFrame, by_step: pl.DataFrame) -> Iterator[Finding]:
@@ -45,9 +47,19 @@ def plateaus(run: str, updates: pl.DataFrame, by_step: pl.DataFrame) -> Iterator
         "share_threshold": SHARE,
         "learning_rate_share": rate,
     }
-    rest = "" if rate is None else f"; the learning rate stood at {rate:.0%} of its peak there"
     share = 1 - step / float(steps[-1])
-    yield Finding("plateau", f"{text}{rest}.", (run,), step=step, evidence=evidence, strength=share / SHARE)
+    yield Finding(
+        "plateau", f"{text}{_beside(rate)}.", (run,), step=step, evidence=evidence, strength=share / SHARE
+    )
+
+
+def _beside(rate: float | None) -> str:
+    """The learning rate where layers stop, and what follows from it for why they do."""
+    if rate is None:
+        return ""
+    if rate >= _FALLEN:
+        return f"; the learning rate stood at {rate:.0%} of its peak there"
+    return f"; the learning rate had fallen to {rate:.0%} of its peak by then, which alone stops weights"
 
 
 def distances(

@@ -77,6 +77,19 @@ def test_layers_that_stop_are_a_plateau_with_the_rate_at_which_they_did() -> Non
     assert plateau.evidence["stopped_at"] == {"3": 50}
     assert plateau.step == 50
     assert plateau.evidence["learning_rate_share"] == pytest.approx(0.6)
+    assert plateau.text.endswith("; the learning rate stood at 60% of its peak there.")
+
+
+def test_a_plateau_under_a_rate_that_fell_says_that_it_fell() -> None:
+    """Steps as long as a cosine schedule makes them: the weights stop because the rate does."""
+    rate = 0.5 * (1 + np.cos(np.pi * np.arange(len(STEPS)) / len(STEPS)))
+    way = np.cumsum(rate**4)
+    frame = motion(lambda t, _: float(way[t]))
+    of_step = pl.col("step").replace_strict(dict(zip(STEPS, rate.tolist(), strict=True)))
+    plateau = found(frame.with_columns(schedule_learning_rate=of_step))["plateau"]
+    share = rate[STEPS.index(plateau.step or 0)] / rate[0]
+    assert share < 0.5
+    assert f"the learning rate had fallen to {share:.0%} of its peak by then, which alone" in plateau.text
 
 
 def test_a_whole_run_that_stops_is_one_plateau() -> None:
@@ -164,6 +177,41 @@ def test_weights_that_walk_in_few_directions_have_no_first_layer() -> None:
     assert sum("moves_first" in found(walking(random)) for _ in range(20)) <= 1
 
 
+def of_walks(walks: np.ndarray) -> pl.DataFrame:
+    """The motion of weights at `(steps, layers, kinds, directions)`, with the cosines between captures."""
+    norms, before = np.linalg.norm(walks, axis=3), np.roll(walks, 1, axis=0)
+    cosine = (walks * before).sum(axis=3) / (norms * np.linalg.norm(before, axis=3))
+    cosine[0] = np.nan
+    last = (walks * walks[-1]).sum(axis=3) / (norms * norms[-1])
+    columns = {"delta_frobenius_norm": norms, "cosine_to_previous": cosine, "cosine_to_last": last}
+    of_factors = {name: np.repeat(values.ravel(), 2) for name, values in columns.items()}
+    return motion(steady, kinds="qkvo"[: walks.shape[2]]).with_columns(**of_factors)
+
+
+def test_a_layer_that_moves_first_shows_in_its_way_where_it_gains_no_ground() -> None:
+    """Steps in random directions, of one layer all in the first half: its ‖ΔW‖ alone would say little."""
+    random = np.random.default_rng(5)
+    for layer in range(LAYERS):
+        steps = random.standard_normal((len(STEPS), LAYERS, 4, 8))
+        steps[:5, layer] *= 2
+        steps[5:, layer] *= 0.02
+        walks = np.cumsum(steps, axis=0)
+        first = found(of_walks(walks))["moves_first"]
+        assert first.evidence["first_layers"] == [layer]
+        assert first.evidence["half_of"] == "way between captures"
+        assert "Half of the way that its ΔW goes from capture to capture" in first.text
+        # The way is the sum of the lengths of the steps; half of it lies between two captures.
+        gone = np.cumsum(np.linalg.norm(np.diff(walks, axis=0, prepend=0)[:, layer], axis=2), axis=0)
+        halves = [np.interp(gone[-1, k] / 2, np.r_[0, gone[:, k]], (0, *STEPS)) for k in range(4)]
+        assert first.evidence["halfway_step"][str(layer)] == pytest.approx(np.mean(halves))
+
+
+def test_walks_of_known_directions_have_no_first_layer() -> None:
+    random = np.random.default_rng(6)
+    walks = [np.cumsum(random.standard_normal((len(STEPS), LAYERS, 2, 3)), axis=0) for _ in range(20)]
+    assert sum("moves_first" in found(of_walks(walk)) for walk in walks) <= 1
+
+
 def cosines(frame: pl.DataFrame, at: int, value: float) -> pl.DataFrame:
     return frame.with_columns(
         cosine_to_previous=pl.when(pl.col("step") == at)
@@ -183,8 +231,34 @@ def test_a_sudden_turn_of_delta_w_is_a_seam() -> None:
 
 def test_checkpoints_far_apart_may_turn_more() -> None:
     frame = cosines(motion(steady), 60, 0.15).filter(pl.col("step").is_in([10, 60]))
-    assert found(frame)["seam"].evidence["cosine_threshold"] == pytest.approx(0.5 * (1 / 6) ** 0.5)
+    steps = np.linspace(0, 60, 60001)
+    squares = np.interp(steps, (0, 10, 60), (0.0, 1e-3, 0.5e-3)) ** 2
+    kept = (squares[steps <= 10].sum() / squares.sum()) ** 0.5
+    assert found(frame)["seam"].evidence["cosine_threshold"] == pytest.approx(0.5 * kept, rel=1e-3)
     assert "seam" not in found(cosines(frame, 60, 0.25))
+    unknown = frame.with_columns(schedule_learning_rate=pl.lit(None, pl.Float64))
+    assert "seam" not in found(unknown)
+    told = found(cosines(unknown, 60, 0.03))["seam"].evidence["cosine_threshold"]
+    assert told == pytest.approx(0.5 * (1 / 6) ** 1.5)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_walk_whose_steps_lengthen_in_a_warm_up_is_no_seam(known: bool) -> None:
+    """Early checkpoints of a rate that rises from zero keep less of their direction than √(t/t')."""
+    random = np.random.default_rng(7)
+    rates = np.minimum(np.arange(1, 101) / 50, 1.0)
+    told = 0
+    for _ in range(20):
+        steps = rates[:, None, None, None] * random.standard_normal((100, LAYERS, 4, 8))
+        frame = of_walks(np.cumsum(steps, axis=0)[np.array(STEPS) - 1])
+        there = rates[np.array(STEPS) - 1].tolist()
+        rate = pl.col("step").replace_strict(dict(zip(STEPS, there, strict=True)))
+        frame = frame.with_columns(schedule_learning_rate=rate if known else pl.lit(None, pl.Float64))
+        whole = np.cumsum(steps, axis=0).reshape(100, -1)
+        kept = whole[9] @ whole[19] / np.linalg.norm(whole[9]) / np.linalg.norm(whole[19])
+        assert kept < 0.5 < 0.5**0.5
+        told += "seam" in found(frame)
+    assert told <= 1
 
 
 def test_a_changed_schedule_is_a_seam() -> None:
