@@ -181,11 +181,12 @@ def _quiet(name: str, summary: Summary, several: bool) -> Iterator[str]:
     seen = [words.format(_size(key, visible[key])) for key, words, _ in _EFFECTS if visible[key] is not None]
     if seen:
         text += least_found(seen)
-    if blind := [words for key, _, words in _EFFECTS if visible[key] is None]:
-        text += (
-            " Layers, kinds of weight or sequences are too few or too noisy to tell of "
-            f"{listed(blind, 'or')}."
-        )
+    why = summary.get("unseen", {})
+    blind = [
+        f"{words} ({why[key]})" if key in why else words for key, _, words in _EFFECTS if visible[key] is None
+    ]
+    if blind:
+        text += f" Too little is known here to tell of {listed(blind, 'or')}."
     yield text
 
 

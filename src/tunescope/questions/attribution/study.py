@@ -18,6 +18,7 @@ from tunescope.questions.attribution.question import QUESTION
 from tunescope.questions.attribution.sight import looked_at, stands_out, visible_effects
 from tunescope.questions.attribution.summary import DIFFERENCE, PUT_BACK, SCHEMA
 from tunescope.questions.attribution.training_texts import seen_in_training
+from tunescope.questions.attribution.unseen import why_unseen
 from tunescope.source import digest
 from tunescope.source.ledger import provenance
 from tunescope.source.spec import default_label, location_of, parse_spec, spelled
@@ -201,7 +202,8 @@ def _document(
 
 def _summary(case: Case, texts: str) -> dict[str, Any]:
     """The sums of one data set, and what could have been seen in them."""
-    seen = {"looked_at": looked_at(case), "visible": visible_effects(case)}
+    visible = visible_effects(case)
+    seen = {"looked_at": looked_at(case), "visible": visible, "unseen": why_unseen(case, visible)}
     return {**case.summary, "texts": texts, **seen}
 
 

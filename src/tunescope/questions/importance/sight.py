@@ -10,7 +10,7 @@ from scipy import stats
 
 from tunescope.measure.depth import MOST_VISIBLE
 from tunescope.questions.importance.findings import ALPHA, BELOW_ALPHA, LEAD, WORTH
-from tunescope.questions.importance.levels import levels_of
+from tunescope.questions.importance.levels import FEWEST_LAYERS, levels_of
 from tunescope.questions.importance.orders import disagree_from
 from tunescope.statistics.groups import parts_differ, smooth_levels, visible_lead
 from tunescope.statistics.laws import NINE_IN_TEN
@@ -33,6 +33,20 @@ def visible_effects(frame: pl.DataFrame) -> dict[str, float | None]:
     if len(methods) > 1:
         seen["orders"] = _orders(frame, sorted(methods)[0])
     return seen
+
+
+def why_unseen(frame: pl.DataFrame, seen: Mapping[str, float | None]) -> dict[str, str]:
+    """For every effect that is `None` in `visible_effects`, what keeps it from being found."""
+    inside = frame.filter((pl.col("method") != "bypass") & pl.col("layer").is_not_null())
+    most = inside.group_by("stack").agg(pl.col("layer").n_unique())["layer"].max()
+    layers = int(most) if isinstance(most, int) else 0
+    few = layers < FEWEST_LAYERS
+    reasons = {
+        "lead": f"{counted(layers, 'layer')} of {FEWEST_LAYERS} needed" if few else "layers differ too much",
+        "below_zero": "their errors are not known",
+        "orders": "too few tensors in numbered layers",
+    }
+    return {name: reasons[name] for name, size in seen.items() if size is None}
 
 
 def _below_zero(bypass: pl.DataFrame) -> float | None:
@@ -71,12 +85,14 @@ def nothing_stands_out(document: Mapping[str, Any]) -> str:
     seen = [words.format(significant(told[key], 3)) for key, words, _ in _EFFECTS if key in told]
     if seen:
         text += least_found(seen)
-    blind = [words for key, _, words in _EFFECTS if key in visible and key not in told]
+    why = document.get("unseen", {})
+    blind = [
+        f"{words} ({why[key]})" if key in why else words
+        for key, _, words in _EFFECTS
+        if key in visible and key not in told
+    ]
     if blind:
-        text += (
-            " Layers, kinds of weight or sequences are too few or too noisy to tell of "
-            f"{listed(blind, 'or')}."
-        )
+        text += f" Too little is known here to tell of {listed(blind, 'or')}."
     return f"{text} No map shows only the sizes of tensors."
 
 

@@ -14,7 +14,7 @@ from tunescope.extras import needed_by
 from tunescope.questions.importance.description import where_it_lies
 from tunescope.questions.importance.findings import importance_findings
 from tunescope.questions.importance.question import QUESTION
-from tunescope.questions.importance.sight import visible_effects
+from tunescope.questions.importance.sight import visible_effects, why_unseen
 from tunescope.questions.importance.views import MEANING, ORDERS, SCALES
 from tunescope.source import digest
 from tunescope.source.spec import default_label, location_of, parse_spec, spelled
@@ -189,6 +189,7 @@ def _document(table: Table, label: str, data: str, notices: Sequence[Notice]) ->
         *importance_findings(table.frame, label, summary),
         *noticed_together((label, n) for n in notices),
     ]
+    visible = visible_effects(table.frame)
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": "importance",
@@ -197,7 +198,8 @@ def _document(table: Table, label: str, data: str, notices: Sequence[Notice]) ->
         "summary": {key: value for key, value in summary.items() if key != "notices"},
         "methods": [_method(table.frame, method, summary) for method in summary["methods"]],
         "layers": summary["layers"],
-        "visible": visible_effects(table.frame),
+        "visible": visible,
+        "unseen": why_unseen(table.frame, visible),
         "findings": [finding.record() for finding in ordered(findings)],
     }
 

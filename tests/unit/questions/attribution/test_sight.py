@@ -14,6 +14,7 @@ from tunescope.questions.attribution.sight import (
     visible_effects,
     visible_gain,
 )
+from tunescope.questions.attribution.unseen import why_unseen
 
 KINDS = ("self_attn.q_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj")
 LAYERS, N = 12, 32
@@ -150,7 +151,17 @@ def test_too_few_layers_and_sequences_are_said_to_tell_nothing() -> None:
     rng = np.random.default_rng(4)
     frame, summary = measured(rng, levels(rng, layers=2), n=4, noise=0.01)
     case = Case(frame, summary, "m", "d")
-    seen = {**summary, "visible": visible_effects(case), "looked_at": looked_at(case)}
+    visible = visible_effects(case)
+    seen = {**summary, "visible": visible, "unseen": why_unseen(case, visible), "looked_at": looked_at(case)}
     assert seen["visible"]["third"] is seen["visible"]["against"] is None
     (text,) = nothing_stands_out({"d": seen}, [])
-    assert "too few or too noisy to tell of thirds of the layers" in text
+    assert "tell of thirds of the layers (fewer than 6 layers have the same kinds of weight)" in text
+    assert "single weights against the rest (4 sequences of 5 needed)" in text
+
+
+def test_attention_alone_is_the_reason_why_mlp_is_not_held_against_it() -> None:
+    rng = np.random.default_rng(4)
+    frame, summary = measured(rng, levels(rng, layers=24), n=32)
+    kept = frame.filter(pl.col("module_type").str.contains("attn"))
+    case = Case(kept, summary, "m", "d")
+    assert why_unseen(case, visible_effects(case)) == {"tilt": "no MLP weights among those that changed"}

@@ -7,7 +7,12 @@ import pytest
 from tunescope.questions.importance.description import densest_band, where_it_lies
 from tunescope.questions.importance.findings import importance_findings
 from tunescope.questions.importance.orders import upper_spearman
-from tunescope.questions.importance.sight import nothing_stands_out, visible_effects, visible_lead_of
+from tunescope.questions.importance.sight import (
+    nothing_stands_out,
+    visible_effects,
+    visible_lead_of,
+    why_unseen,
+)
 from tunescope.questions.importance.views import LAYER_IMPORTANCE
 
 SIZES = {
@@ -226,8 +231,8 @@ def test_where_nothing_stands_out_every_size_is_named_and_what_was_not_measured_
 
 
 def test_too_few_layers_are_said_to_tell_nothing_of_thirds():
-    document = {
-        "summary": {"parameters": 9, "sequences": 4},
-        "visible": visible_effects(rows(scores(layers=5))),
-    }
-    assert "too few or too noisy to tell of thirds of the layers" in nothing_stands_out(document)
+    frame = rows(scores(layers=5))
+    visible = visible_effects(frame)
+    seen = {"visible": visible, "unseen": why_unseen(frame, visible)}
+    document = {"summary": {"parameters": 9, "sequences": 4}, **seen}
+    assert "to tell of thirds of the layers (5 layers of 7 needed)" in nothing_stands_out(document)
