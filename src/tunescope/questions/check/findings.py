@@ -104,8 +104,8 @@ def _depth(label: str, wrong: Sequence[Place], base: BaseNames) -> Iterator[Find
     for stack in sorted({stack for stack, _ in beyond}):
         layers = sorted(layer for s, layer in beyond if s == stack)
         text = (
-            f"{label} has layers up to {layers[-1]}, the base up to {deepest[stack]}: it was probably "
-            "trained on a deeper model."
+            f"{label} has layers up to {layers[-1]}, the base up to {deepest[stack]}: "
+            f"{counted(len(layers), 'layer')} of it can be attached nowhere."
         )
         yield Finding(
             "wrong_depth", text, (label,), severity="warning",
@@ -137,7 +137,8 @@ def _width(label: str, wrong: Sequence[Place], found: Sequence[Place]) -> Iterat
     if rest and 2 * len(rest) > len(found):
         first = rest[0]
         text = (
-            f"{label} was trained on a model of another width: {first.wanted.component_name} changes "
+            f"{label} is of another width than the base in {_of(len(rest), len(found))}: "
+            f"{first.wanted.component_name} changes "
             f"{spelled(first.wanted.shape)}, the base has {spelled(first.found)}."
         )
         yield Finding("wrong_width", text, (label,), evidence=_shapes(first), severity="warning")
