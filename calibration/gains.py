@@ -30,6 +30,12 @@ def _skewed(random: Random, shape: tuple[int, ...]) -> Floats:
     return drawn
 
 
+def _long(random: Random, shape: tuple[int, ...]) -> Floats:
+    """Log-normal of deviation 0.8, skewness 3.7."""
+    drawn: Floats = (np.exp(0.8 * random.standard_normal(shape)) - np.exp(0.32)) / 1.3
+    return drawn
+
+
 _Law = Callable[[Random, tuple[int, ...]], Floats]
 
 
@@ -126,6 +132,8 @@ _FOUR, _SIX = "a gain of 4 standard errors", "at 6 standard errors"
 SCENARIOS: tuple[Scenario, ...] = (
     _null("gain", "no gain, sequences t₅", Gain(8)),
     _null("gain", "no gain, sequences skewed", Gain(16, law=_skewed)),
+    *(Null(QUESTION, ("gain",), "not promised: no gain, sequences of a long tail, skewness 3.7", draw.words,
+           draw, shown=True) for draw in (Gain(8, law=_long), Gain(64, law=_long))),
     _null("no_gain", f"{_FOUR}, sequences t₅", Gain(32, 4.0)),
     Null(QUESTION, ("gain_here_cost_there",), "a gain on one, nothing on the other", _SETS,
          partial(gained_on_one, sequences=32)),

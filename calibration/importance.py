@@ -35,6 +35,8 @@ class Shape:
     sequences: int = 16
     # How far the lengths of sequences differ, as a deviation of logarithms.
     unlike: float = 0.0
+    # Sequences that scatter log-normally, with a skewness of 3.7.
+    skewed: bool = False
 
     @property
     def words(self) -> str:
@@ -59,6 +61,8 @@ def study(random: Random, shape: Shape) -> set[str]:
         whole = -np.exp(scores[0]).sum(axis=1) + 2 * np.exp(scores[0]).sum(axis=1).max()
     tokens = np.exp(shape.unlike * random.standard_normal(shape.sequences))
     noise = random.standard_normal((shape.sequences, size[0])) / np.sqrt(tokens)[:, None]
+    if shape.skewed:
+        noise = (np.exp(0.8 * noise) - np.exp(0.32)) / 1.3
     parts = whole * (1 + 0.3 * noise)
     if shape.plant == "no effect":
         parts = noise
@@ -122,6 +126,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     Null(QUESTION, BLOCKS, "blocks without effect", *_draw(plant="no effect", sequences=5, layers=12)),
     Null(QUESTION, BLOCKS, "blocks without effect, sequences of lengths 100 % apart",
          *_draw(plant="no effect", unlike=1.0)),
+    Null(QUESTION, BLOCKS, "not promised: blocks without effect, sequences of a long tail, skewness 3.7",
+         *_draw(plant="no effect", sequences=8, skewed=True), shown=True),
     Null(QUESTION, KINDS, "20 % between layers, sequences of lengths 100 % apart",
          *_draw(unlike=1.0, sequences=64)),
     Planted(QUESTION, "late_layers", "1.5×, 10 % between layers", "normal",

@@ -35,7 +35,19 @@ no heavier than t₄. Beyond that they do not hold, as rows marked `shown` say. 
 neighbours, the test of thirds reads how far from what thirds and a line leave of all profiles of the study,
 and asks for more: with an AR(1) of 0.3 over layers of 20 % it stays below 7 %, with 0.6 at 10 to 12 %; a
 profile as smooth as 0.9 still has thirds that differ. Cells with tails as heavy as t₃ hold single ones so far
-out that some are called hot (7 %).
+out that some are called hot (7 %). Where a layer has one or two kinds of weight, its own level cannot be
+told from that of its weights: of layers with a long tail some weights are then called hot (6 to 8 % of
+studies of twelve layers that scatter exponentially by 30 %).
+
+`moves_first` measures the way from checkpoint to checkpoint, which shows a layer that moves early however
+little ground the weights gain. Captures know ‖ΔW‖ alone: there steps at random of twice the drift still
+show it, of twenty times the drift they do not.
+`plateau` is a measured fact, not a reason: under a rate that falls to zero all weights come to stand
+still, and the sentence says by how much the rate had fallen.
+
+The rates of `attribute` and `importance` hold for sequences with tails as heavy as t₄, on both sides alike
+or with a skewness of 1. A mean of few sequences with one long tail (skewness 3.7) misleads any t test: of
+8 sequences a gain that is none is told in 12 % of studies (of 64 in 7 %), a layer that does harm in 29 %.
 
 The rates of `subspace` hold for updates whose entries are spread over the coordinates and for ones that lie
 on few of them (rows or columns of unlike size, sparse or heavy-tailed entries): what random rotations make

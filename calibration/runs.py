@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from calibration.harness import Draw, Null, Planted, Scenario
-from calibration.trajectory import DEPTH, QUESTION, Array, Plant, Random, Walk
+from calibration.trajectory import DEPTH, KINDS, QUESTION, Array, Plant, Random, Walk, early_mover
 
 
 def still(_: Random, steps: Array) -> None:
@@ -52,6 +52,16 @@ def _null(kind: str, law: str, plant: Plant, **more: float) -> Null:
     return Null(QUESTION, (kind,), law, walk.words, _drawn(walk))
 
 
+def _mover(walk: float, least: float | None = 0.9, cosines: bool = True) -> Planted:
+    """A drift of 1/√captures in each of eight directions, and steps at random of `walk`."""
+    of = Walk(captures=16, directions=8, walk=walk, plant=early_mover, cosines=cosines)
+    law = f"walk {4 * walk:g} times the drift, {'directions' if cosines else 'only ‖ΔW‖'} known"
+    return Planted(QUESTION, "moves_first", "one layer 2× as fast", law, of.words, of, least)
+
+
+_WANDERING = Walk(directions=8, walk=5.0)
+
+
 def _planted(kind: str, effect: str, plant: Plant, least: float | None = 0.9, **more: float) -> Planted:
     walk = Walk(plant=plant, **more)  # type: ignore[arg-type]
     return Planted(QUESTION, kind, effect, "drift and walk", walk.words, _drawn(walk), least)
@@ -63,6 +73,10 @@ SCENARIOS: tuple[Scenario, ...] = (
     _planted("frozen", "a weight that is not trained", still),
     _planted("frozen", "two captures that are equal", pauses),
     _planted("diverged", "steps that grow by 60 % each from the middle on", explodes),
+    Null(QUESTION, KINDS, "a walk 20 times the drift", _WANDERING.words, _WANDERING),
+    _mover(5.0),
+    _mover(0.5, cosines=False),
+    _mover(5.0, None, cosines=False),
     _planted(DEPTH, "a third 1.5×, 10 % between layers", third, layers=24, directions=24, layer=0.1),
     _planted(DEPTH, "a third 1.5×, 20 % between layers", third, None, layers=24, directions=24),
-)
+)  # fmt: skip

@@ -2,6 +2,7 @@
 
 from calibration import (
     attribution,
+    bands,
     gains,
     importance,
     merges,
@@ -15,6 +16,7 @@ from calibration.harness import Scenario
 
 SCENARIOS: tuple[Scenario, ...] = (
     *norms.SCENARIOS,
+    *bands.SCENARIOS,
     *pairs.SCENARIOS,
     *trajectory.SCENARIOS,
     *runs.SCENARIOS,
