@@ -169,6 +169,17 @@ def test_bad_input_is_refused_with_its_exit_code(models: Path, tmp_path: Path, r
     assert "more" in wide.err
 
 
+@pytest.mark.parametrize("name", ["held.txt", "held", "./held/out"])
+def test_data_that_is_not_there_is_said_before_a_model_is_loaded(
+    models: Path, run: Run, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tunescope.lm.pretrained.load_model", lambda *_: pytest.fail("a model was loaded"))
+    for command in (("attribute", models / "lora", "--base"), ("importance",)):
+        done = run(*command, models / "base", "--data", name)
+        assert (done.code, done.out) == (4, "")
+        assert f"there is no data file {name}" in done.err
+
+
 def test_a_model_held_against_itself_gains_nothing(models: Path, tmp_path: Path, run: Run) -> None:
     """No cell, no gain and no figure, for one data set and for two; the models are called identical."""
     out, data = tmp_path / "study", domain_paths()

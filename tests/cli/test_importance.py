@@ -64,6 +64,16 @@ def test_a_study_holds_the_tables_maps_and_readout(run: Run, model: Path, data: 
     assert not list(tmp_path.glob(".study*"))
 
 
+def test_the_next_command_names_model_and_data_as_they_were_given(
+    run: Run, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(model.parent)
+    few = ("--sequences", 2, "--no-layer-importance", "--method", "magnitude", "--device", "cpu")
+    done = run("importance", f"mine=./{model.name}", "--data", data, *few)
+    assert done.code == 0, done.err
+    assert f"Next: tunescope attribute ADAPTER --base ./{model.name} --data {data} -o effect/" in done.err
+
+
 def test_json_is_one_document(run: Run, model: Path, data: Path) -> None:
     done = run(
         "importance", model, "--data", data, "--method", "taylor,ablation,magnitude", "--sequences", 99,

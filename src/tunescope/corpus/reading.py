@@ -53,6 +53,15 @@ def read_rows(path_or_spec: str | Path) -> Rows:
     return _collect(spec, records)
 
 
+def check_local(path_or_spec: str | Path) -> None:
+    """Refuse a file that is missing or unusable before a large model is loaded; data sets on the hub wait.
+
+    Raises as `read_rows`.
+    """
+    if exists(local_path(path_or_spec)) or not _looks_like_hub(str(path_or_spec)):
+        read_rows(path_or_spec)
+
+
 def _collect(source: str, records: Numbered) -> Rows:
     rows: list[Row] = []
     rejected: list[Rejected] = []

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tunescope.corpus.reading import SUFFIXES, read_rows
+from tunescope.corpus.reading import SUFFIXES, check_local
 from tunescope.errors import Missing, UsageError
 from tunescope.paths import local_path
 from tunescope.source.spec import default_label, parse_hub_id, parse_spec
@@ -61,5 +61,4 @@ def check_there(tuned: str, data: Iterable[str]) -> None:
             fix="check the path; a hub model or adapter is written org/name[@revision][:folder]",
         )
     for place in data:
-        if os.path.lexists(place) or place.lower().endswith(SUFFIXES):
-            read_rows(place)
+        check_local(place)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunescope.questions.importance.readout import importance_markdown
+from tunescope.source.spec import parse_spec
 from tunescope.study.question import Drawing, Question
 from tunescope.study.study import Study
 
@@ -21,8 +22,9 @@ def _pictures(study: Study) -> Sequence[Drawing]:
 
 
 def _following(study: Study, _: Path | None) -> Sequence[str]:
-    base, data = (shlex.quote(study.readout[name]) for name in ("model", "data"))
-    return (f"tunescope attribute ADAPTER --base {base} --data {data} -o effect/",)
+    model, data = (study.arguments[name] for name in ("model", "data"))
+    base = shlex.quote(parse_spec(model)[1])
+    return (f"tunescope attribute ADAPTER --base {base} --data {shlex.quote(data)} -o effect/",)
 
 
 def _content(study: Study) -> "Content":

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from tunescope.corpus.reading import SUFFIXES, read_rows
+from tunescope.corpus.reading import check_local
 from tunescope.errors import Notice, UsageError, concerning
 from tunescope.extras import needed_by
 from tunescope.questions.importance.description import where_it_lies
@@ -103,7 +103,7 @@ def _loaded(model: Any, data: Any, methods: tuple[str, ...], given: Mapping[str,
     check_methods(methods)
     texts = isinstance(data, str | Path)
     if texts:
-        _check_data(str(data))
+        check_local(data)
     notices: list[Notice] = []
     live = not isinstance(model, str | Path)
     if not live:
@@ -128,12 +128,6 @@ def _loaded(model: Any, data: Any, methods: tuple[str, ...], given: Mapping[str,
         batches, noticed = read_batches(str(data), load_tokenizer(place), network, **limits)
     total = sum(len(batch["input_ids"]) for batch in batches)
     return _Loaded(network, batches, total, [*notices, *noticed, *_few(given, total)])
-
-
-def _check_data(data: str) -> None:
-    """Refuse a data file that is missing or unusable before a large model is loaded; hub ids wait."""
-    if os.path.lexists(data) or data.lower().endswith(SUFFIXES):
-        read_rows(data)
 
 
 def _scored(
