@@ -100,9 +100,10 @@ SECONDS ?= 120
 fuzz: $(VENV)/.ready
 	$(BIN)/python -m tests.faults.fuzz --seconds $(SECONDS)
 
-# Every fault of the disk and every signal, at every point where a command writes.
+# Every fault of the disk and every signal, at every point where a command writes; signals at random moments.
 faults: $(VENV)/.ready
 	$(BIN)/python -m tests.faults.disk
+	$(BIN)/python -m tests.faults.disk.moments
 
 clean:
 	rm -rf $(VENV) .venv-* build site .cache demo-out bench-out .pytest_cache .mypy_cache .ruff_cache .hypothesis

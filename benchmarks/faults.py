@@ -27,5 +27,15 @@ def section(r: dict[str, Any]) -> list[str]:
             f"| `{run['command']}` | {run['points']} | {run['stride']} | {run['tried']} | {run['lost']} |"
             for run in r["faults"]
         ),
+        "",
+        "`python -m tests.faults.disk.moments --command NAME`: SIGINT, SIGTERM and SIGKILL, 40 each, at",
+        "random moments, between writes too and while pictures are drawn; judged as above.",
+        "",
+        "| command | signals | before the end | lost |",
+        "|---|---|---|---|",
+        *(
+            f"| `{run['command']}` | {run['moments']} | {run['before_the_end']} | {run['lost']} |"
+            for run in r["moments"]
+        ),
     ]
     return [*lines, "", r["mended"]]

@@ -5,10 +5,12 @@ trials fork, so they have a process of their own that has started no threads.
 """
 
 import datetime
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 from tunescope.cli import VERBS
 
@@ -44,6 +46,17 @@ for found in bench.struck([("EIO", 4), ("SIGTERM", 5)], False):
     print(found)
 """
 
+_UNFINISHED = """
+import pathlib, random, sys
+from tests.faults.disk import trial
+from tests.faults.disk.moments import Moments
+
+moments = Moments(trial.Bench("report", pathlib.Path(sys.argv[1])), False)
+trial.run = lambda arguments: 1
+for _, found in moments.struck("SIGKILL", 1, random.Random(0)):
+    print(found)
+"""
+
 
 def _ran(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, *map(str, arguments)]
@@ -65,6 +78,15 @@ def test_what_a_fault_leaves_behind_would_be_noticed_at_every_point_of_one_run(t
     found = _ran("-c", _LEFT, tmp_path).stdout
     assert "norms, EIO at point 4: left behind" in found
     assert "norms, SIGTERM at point 5: left behind" in found
+
+
+def test_a_signal_at_any_moment_loses_nothing_and_a_loss_would_be_noticed(tmp_path: Path) -> None:
+    ran = _ran("-m", "tests.faults.disk.moments", "--command", "report", "--moments", 2, "--seed", _TURN)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert json.loads(ran.stdout) == {
+        "command": "report", "moments": 6, "before_the_end": ANY, "lost": 0,
+    }  # fmt: skip
+    assert "SIGKILL at point 1: exit 1" in _ran("-c", _UNFINISHED, tmp_path).stdout
 
 
 def test_every_command_that_writes_is_tried() -> None:

@@ -36,7 +36,7 @@ def forked(work: Callable[[], int | None]) -> int:
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
-        with _silenced():
+        with silenced():
             try:
                 code = work() or 0
             except BaseException:
@@ -48,7 +48,8 @@ def forked(work: Callable[[], int | None]) -> int:
 
 
 @contextlib.contextmanager
-def _silenced() -> Iterator[None]:
+def silenced() -> Iterator[None]:
+    """Let a child, for good, write into the file FAULTS_LOG, or nowhere."""
     target = os.open(os.environ.get("FAULTS_LOG", os.devnull), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(target, 1)
     os.dup2(target, 2)

@@ -43,7 +43,7 @@ class Bench:
 
     def __init__(self, command: str, folder: Path) -> None:
         self.command, self._tried = command, COMMANDS[command]
-        self._inputs, self._place = folder / "inputs", folder / "outputs"
+        self._inputs, self.place = folder / "inputs", folder / "outputs"
         self._inputs.mkdir(parents=True)
         self._earlier = folder / "earlier"
         # What a sweep without a fault ends with, by file.
@@ -79,7 +79,7 @@ class Bench:
         return count
 
     def _counted(self, over: bool) -> int:
-        self._begin(over)
+        self.begin(over)
         record = self._inputs.parent / "counted.json"
 
         def counted() -> int:
@@ -103,18 +103,18 @@ class Bench:
             if branch.code is None:
                 found = self.lost(branch.fault, branch.point, over)
             else:
-                found = self._judge(branch, over, self._lefts / branch.left)
+                found = self.judge(branch, over, self._lefts / branch.left)
             if found is not None:
                 yield found
 
     def lost(self, fault: str, point: int, over: bool) -> Lost | None:
         """As `struck` of one fault, in a run of its own."""
-        self._begin(over)
+        self.begin(over)
         code = forked(lambda: self._run(Shim(fault, point), over))
-        return self._judge(Branch(fault, point, code, digest_of(self._place)), over)
+        return self.judge(Branch(fault, point, code, digest_of(self.place)), over)
 
     def _branches(self, chosen: Sequence[tuple[str, int]], over: bool) -> list[Branch]:
-        self._begin(over)
+        self.begin(over)
         shutil.rmtree(self._lefts, ignore_errors=True)
         self._lefts.mkdir()
         wanted: dict[int, list[str]] = {}
@@ -123,7 +123,7 @@ class Bench:
         record = self._lefts / "branches.json"
 
         def trunk() -> int:
-            shim = Branching(wanted, self._place, self._lefts)
+            shim = Branching(wanted, self.place, self._lefts)
             code = self._run(shim, over)
             if not shim.is_branch:
                 record.write_text(json.dumps([asdict(branch) for branch in shim.met]))
@@ -135,7 +135,12 @@ class Bench:
         assert len(branches) == len(chosen), f"{len(branches)} of {len(chosen)} points were reached"
         return branches
 
-    def _judge(self, branch: Branch, over: bool, left: Path | None = None) -> Lost | None:
+    def run_drawn(self, over: bool) -> int:
+        """Run the command here and now, without a fault, and draw its pictures; its exit code."""
+        self._pictures = {}
+        return self._run(Shim("EIO", 0), over)
+
+    def judge(self, branch: Branch, over: bool, left: Path | None = None) -> Lost | None:
         """None where the fault is answered, the output whole or absent, and the same command completes it.
 
         What the fault left is in the place, or in the folder `left`.
@@ -146,16 +151,16 @@ class Bench:
         known = over, branch.left
         if known not in self._judged:
             if left is not None:
-                shutil.rmtree(self._place)
-                left.rename(self._place)
+                shutil.rmtree(self.place)
+                left.rename(self.place)
             self._judged[known] = self._wrong(over)
         said = self._judged[known]
         return None if said is None else lost(said)
 
-    def _begin(self, over: bool) -> None:
+    def begin(self, over: bool) -> None:
         """A fresh place, or one with an earlier study of another source."""
-        shutil.rmtree(self._place, ignore_errors=True)
-        self._place.mkdir()
+        shutil.rmtree(self.place, ignore_errors=True)
+        self.place.mkdir()
         if over:
             shutil.copytree(self._earlier, self._out)
 
@@ -170,7 +175,7 @@ class Bench:
 
     @property
     def _out(self) -> Path:
-        return self._place / "study"
+        return self.place / "study"
 
     @property
     def _lefts(self) -> Path:
@@ -195,7 +200,7 @@ class Bench:
         again = forked(lambda: self._run(Shim("EIO", 0), over=there))
         if again != 0 or forked(lambda: read(self._out)) != 0:
             return f"the same command does not complete it: exit {again}"
-        left = [p.name for p in self._place.iterdir() if p.name != "study"]
+        left = [p.name for p in self.place.iterdir() if p.name != "study"]
         return f"left behind: {left}" if left else None
 
     def _wrong_page(self) -> str | None:
@@ -205,7 +210,7 @@ class Bench:
             return "the page is torn"
         again = [] if not self._out.exists() else ["--overwrite"]
         code = forked(lambda: run([*self._tried.arguments(self._inputs, self._out), *again]))
-        left = [p.name for p in self._place.iterdir() if p.name != "study"]
+        left = [p.name for p in self.place.iterdir() if p.name != "study"]
         if code != 0 or left:
             return f"the same command ends with {code} and leaves {left}"
         return None
@@ -220,7 +225,7 @@ class Bench:
         again = ["--overwrite"] if self._is_whole_demo() else []
         code = forked(lambda: run([*self._tried.arguments(self._inputs, self._out), *again]))
         whole = len(self._studies()) == 2 and page.exists() and (self._out / "merged").exists()
-        left = [p.name for p in self._place.rglob("*") if p.suffix in (".part", ".lock")]
+        left = [p.name for p in self.place.rglob("*") if p.suffix in (".part", ".lock")]
         if code != 0 or not whole or left:
             return f"the same command ends with {code}, whole: {whole}, and leaves {left}"
         return None
@@ -240,7 +245,7 @@ class Bench:
         now = self._trained()
         if other := [name for name in self._straight if now.get(name) != self._straight[name]]:
             return f"other bytes than without a fault: {other}"
-        left = [p.name for p in self._place.rglob("*") if p.suffix in (".part", ".lock")]
+        left = [p.name for p in self.place.rglob("*") if p.suffix in (".part", ".lock")]
         return f"left behind: {left}" if left else None
 
     def _trained(self) -> dict[str, str]:
