@@ -50,7 +50,7 @@ FACTS: Mapping[str, Mapping[str, str]] = {
         **dict.fromkeys(
             (
                 "not_attached", "names_of_the_loader", "targets_absent", "experts_out_of_range",
-                "vocabulary_resized", "wrong_depth", "wrong_width",
+                "vocabulary_resized", "other_architecture", "wrong_depth", "wrong_width",
             ),
             _NAMES,
         ),

@@ -71,7 +71,7 @@ def test_the_next_command_names_model_and_data_as_they_were_given(
     few = ("--sequences", 2, "--no-layer-importance", "--method", "magnitude", "--device", "cpu")
     done = run("importance", f"mine=./{model.name}", "--data", data, *few)
     assert done.code == 0, done.err
-    assert f"Next: tunescope attribute ADAPTER --base ./{model.name} --data {data} -o effect/" in done.err
+    assert f": tunescope attribute ADAPTER --base ./{model.name} --data {data} -o effect/" in done.err
 
 
 def test_json_is_one_document(run: Run, model: Path, data: Path) -> None:

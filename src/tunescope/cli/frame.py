@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -36,6 +37,8 @@ _FRAME = (
 )
 _LONGEST_COMMAND = 2000
 _MOST_SHOWN = 5
+# What a readout says where nothing was found; the words on what could have been are left to it.
+_NOTHING = re.compile(r"^Nothing (?:stands out|can be told).*?(?:[.](?= |$)|$)", re.MULTILINE)
 
 
 def framed(command: Command) -> click.Command:
@@ -137,6 +140,7 @@ def _check(out: Path, places: Any, overwrite: bool) -> None:
 
 
 def _print(study: "Study", out: Path | None, frame: Mapping[str, Any]) -> None:
+    from tunescope.study.following import next_line
     from tunescope.writing import strict_json
 
     if frame["as_json"]:
@@ -153,7 +157,7 @@ def _print(study: "Study", out: Path | None, frame: Mapping[str, Any]) -> None:
     for line in study.question.following(study, out)[:2]:
         # A command is of no use with its middle left out.
         if len(line) <= _LONGEST_COMMAND:
-            click.echo(f"Next: {printable(line, _LONGEST_COMMAND)}", err=True)
+            click.echo(printable(next_line(line), 2 * _LONGEST_COMMAND), err=True)
 
 
 def _strongest(study: "Study") -> list[str]:
@@ -163,7 +167,9 @@ def _strongest(study: "Study") -> list[str]:
     found = answers(study.findings)
     lines = [f"- {brief(finding.text)}" for finding in found[:_MOST_SHOWN]]
     rest = len(found) - len(lines)
-    return [*lines, f"- … and {rest} more in the readout"] if rest > 0 else lines
+    if rest > 0:
+        return [*lines, f"- … and {rest} more in the readout"]
+    return lines or [f"- {said}" for said in _NOTHING.findall(study.markdown())[:1]]
 
 
 def _failed(study: "Study", strict: bool, kinds: tuple[str, ...]) -> bool:

@@ -1,12 +1,15 @@
 """Where a model lies: a folder, or a repository on the hub with its revision and folder."""
 
 import os
+import shlex
 from pathlib import Path
 
-from tunescope.errors import Missing
+from tunescope.errors import BadInput, Missing
 from tunescope.paths import local_path
 from tunescope.source.files.disk import unreachable
 from tunescope.source.hub_models import fetch_pretrained
+from tunescope.source.locate import CONFIG
+from tunescope.source.named_base import named_base
 from tunescope.source.spec import HubId, parse_hub_id
 
 
@@ -20,7 +23,34 @@ def located(spec: str | Path, *, weights: bool = False) -> Path:
     if not isinstance(found, Path):
         return fetch_pretrained(found, weights)
     _refuse_denied(found)
+    _refuse_adapter(found)
     return found
+
+
+def check_named(spec: str | Path) -> None:
+    """Refuse a path that is not there, or that holds no model but an adapter, before anything is loaded.
+
+    Raises `Missing` and `BadInput`; ids on the hub wait.
+    """
+    if isinstance(found := place(spec), Path):
+        _refuse_adapter(found)
+
+
+def _refuse_adapter(path: Path) -> None:
+    """Refuse an adapter where a whole model is needed, with the two ways out."""
+    folder, alone = (path, False) if path.is_dir() else (path.parent, path.name.startswith("adapter_model."))
+    if not ((folder / CONFIG).is_file() and (alone or not (folder / "config.json").is_file())):
+        return
+    base = named_base(str(folder))
+    raise BadInput(
+        "adapter-not-model",
+        "this is an adapter, and a whole model is needed",
+        file=path,
+        expected="a folder with config.json, the weights and the tokenizer's files",
+        found=CONFIG + (f", which names the base {base}" if base else ""),
+        fix="name its base, or merge it into that first (PEFT's merge_and_unload); its own effect is told by "
+        f"tunescope attribute {shlex.quote(str(path))} --base {shlex.quote(base or 'BASE')} --data TEXTS",
+    )
 
 
 def _refuse_denied(folder: Path) -> None:

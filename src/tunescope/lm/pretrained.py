@@ -181,7 +181,8 @@ def _tokenizer(spec: str | Path, load: Callable[[], Any]) -> Any:
             raise
         if is_about_code(error):
             refuse_remote(spec, error)
-        _refuse_tokenizer(spec, _first_line(error), error)
+        # The library lists what it looked for below its first line.
+        _refuse_tokenizer(spec, " ".join(str(error).split()) or type(error).__name__, error)
 
 
 def _refuse_tokenizer(spec: str | Path, found: str, cause: Exception | None = None) -> NoReturn:

@@ -1,11 +1,13 @@
 """What a question declares to the house: how its studies are told, drawn and written."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
+
+from tunescope.source.spec import default_label, parse_spec
 
 if TYPE_CHECKING:
     from tunescope.page.panels import Content
@@ -34,9 +36,19 @@ class Drawing(Protocol):
         """Write it in each format; the paths that were written."""
 
 
-def adapters_of(study: "Study") -> list[str]:
-    """`LABEL=LOCATION` of the adapters that a study read, for the command that asks the next question."""
-    return [f"{source['label']}={source['location']}" for source in study.sources if _on_disk(source)]
+def adapters_of(study: "Study", without: Collection[str] = ()) -> list[str]:
+    """The adapters that a study read but those of some labels, for the command that asks the next question.
+
+    Each is its location, after `LABEL=` where the location alone would give another label.
+    """
+    return [_argument(s) for s in study.sources if _on_disk(s) and s["label"] not in without]
+
+
+def _argument(source: Mapping[str, Any]) -> str:
+    label, place = source["label"], str(source["location"])
+    return (
+        place if parse_spec(place) == (None, place) and default_label(place) == label else f"{label}={place}"
+    )
 
 
 def _on_disk(source: Mapping[str, Any]) -> bool:

@@ -28,8 +28,7 @@ _PARAMETERS = (
     click.option(
         "--base",
         shell_complete=completion.source,
-        required=True,
-        help="The model that was tuned: a folder or a hub id.",
+        help="The model that was tuned: a folder or a hub id.  [required]",
     ),
     click.option(
         "--data",
@@ -67,8 +66,11 @@ _PARAMETERS = (
 def _measure(asked: Asked) -> "Study | None":
     # Deferred: --help must not load the numeric libraries.
     from tunescope.questions.attribution.study import attribute
+    from tunescope.source.named_base import base_wanted
     from tunescope.study.state import state_folder
 
+    if asked["base"] is None:
+        raise base_wanted([asked["tuned"]])
     names = ("nodes", "put_back", "sequences", "max_length", "batch_size", "dtype", "device", "seed")
     options: dict[str, Any] = {name: asked[name] for name in names}
     study = attribute(
@@ -84,7 +86,7 @@ def _measure(asked: Asked) -> "Study | None":
 
 
 def _inputs(options: Mapping[str, Any]) -> Sequence[str]:
-    return [options["tuned"], options["base"], *options["data"]]
+    return [options["tuned"], *filter(None, [options["base"]]), *options["data"]]
 
 
 def _done(out: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from tunescope.corpus.reading import SUFFIXES, check_local
 from tunescope.errors import Missing, UsageError
+from tunescope.lm.place import check_named
 from tunescope.paths import local_path
 from tunescope.source.spec import default_label, parse_hub_id, parse_spec
 
@@ -50,8 +51,10 @@ def _data_label(place: str) -> str:
     return name
 
 
-def check_there(tuned: str, data: Iterable[str]) -> None:
+def check_there(tuned: str, base: Any, data: Iterable[str]) -> None:
     """Refuse what is missing or unreadable before a large base is loaded; ids on the hub wait."""
+    if isinstance(base, str | Path):
+        check_named(base)
     if not os.path.lexists(local_path(tuned)) and parse_hub_id(tuned) is None:
         raise Missing(
             "not-found",

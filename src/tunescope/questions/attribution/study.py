@@ -70,7 +70,7 @@ def attribute(
     label, place = _label(tuned)
     sets = data_sets(data)
     texts = [value for value in sets.values() if isinstance(value, str)]
-    check_there(place if isinstance(tuned, str | Path) else "org/live", texts)
+    check_there(place if isinstance(tuned, str | Path) else "org/live", base, texts)
     subject, found, notices = _measured(place, sets, given, _scale(label, scale), tell)
     seen = {name: seen_in_training(place, value) for name, value in sets.items()}
     document = _document(label, given, subject, found, seen, notices)

@@ -59,6 +59,7 @@ COMMAND = Command(
     kinds=(
         "not_attached",
         "wrong_width",
+        "other_architecture",
         "wrong_depth",
         "experts_out_of_range",
         "vocabulary_resized",

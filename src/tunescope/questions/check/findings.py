@@ -14,8 +14,10 @@ from tunescope.study.finding import Finding, named
 from tunescope.words import counted
 
 
-def attach_findings(label: str, found: Sequence[Place], base: BaseNames) -> Iterator[Finding]:
-    """Findings of one adapter against one base."""
+def attach_findings(
+    label: str, found: Sequence[Place], base: BaseNames, configured: object = None
+) -> Iterator[Finding]:
+    """Findings of one adapter against one base; `configured` is the base that the adapter's config names."""
     yield from _loading(label, found, base)
     wrong = [place for place in found if place.status != "attached" and place.fault == "base"]
     if not wrong:
@@ -30,7 +32,10 @@ def attach_findings(label: str, found: Sequence[Place], base: BaseNames) -> Iter
     )
     evidence |= {"remedies": remedies}
     yield Finding("not_attached", text, (label,), names, evidence=evidence, severity="warning")
-    yield from _depth(label, wrong, base)
+    if _is_another(found, base):
+        yield _another(label, found, base, configured)
+    else:
+        yield from _depth(label, wrong, base)
     yield from _experts(label, wrong, base)
     yield from _width(label, wrong, found)
 
@@ -88,6 +93,26 @@ def _loading(label: str, found: Sequence[Place], base: BaseNames) -> Iterator[Fi
         )
         evidence = {"modules": len(found), "renamed": len(names), "rule": rule}
         yield Finding("names_of_the_loader", text, (label,), tuple(names), evidence=evidence)
+
+
+def _is_another(found: Sequence[Place], base: BaseNames) -> bool:
+    """Whether the base has no module of these names in any layer."""
+    there = {(a.stack, a.module_type) for a in map(parse, base.shapes)}
+    asked = ((place.wanted.address.stack, place.wanted.address.module_type) for place in found)
+    return all(p.status == "missing" for p in found) and not any(module in there for module in asked)
+
+
+def _another(label: str, found: Sequence[Place], base: BaseNames, configured: object) -> Finding:
+    kinds = sorted({place.wanted.address.module_type for place in found})
+    named_so = (
+        f" Its config names the base {configured}." if isinstance(configured, str) and configured else ""
+    )
+    text = (
+        f"{base.location} has no weight called as those of {label} are ({named(kinds)}): "
+        "another architecture."
+    )
+    evidence = {"module_types": kinds, "base_named": configured}
+    return Finding("other_architecture", text + named_so, (label,), evidence=evidence, severity="warning")
 
 
 def _depth(label: str, wrong: Sequence[Place], base: BaseNames) -> Iterator[Finding]:

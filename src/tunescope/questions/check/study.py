@@ -80,7 +80,9 @@ def check(
         findings += rank_findings(source.label, found[source.label])
         findings += config_findings(source.label, found[source.label])
         if source.label in met:
-            findings += attach_findings(source.label, *met[source.label])
+            findings += attach_findings(
+                source.label, *met[source.label], source.config.get("base_model_name_or_path")
+            )
             findings += target_findings(source, *met[source.label])
         if deep:
             findings += deep_findings(source)

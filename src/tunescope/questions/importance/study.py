@@ -11,6 +11,7 @@ import polars as pl
 from tunescope.corpus.reading import check_local
 from tunescope.errors import Notice, UsageError, concerning
 from tunescope.extras import needed_by
+from tunescope.lm.place import check_named
 from tunescope.questions.importance.description import where_it_lies
 from tunescope.questions.importance.findings import importance_findings
 from tunescope.questions.importance.question import QUESTION
@@ -169,10 +170,11 @@ def _few(given: Mapping[str, Any], total: int) -> list[Notice]:
 
 
 def _named(model: Any) -> tuple[str, str]:
-    """The model's label and place."""
+    """The model's label and place; what is there and is no model is refused."""
     if not isinstance(model, str | Path):
         return type(model).__name__, location_of(model)
     label, place = parse_spec(str(model))
+    check_named(place)
     return label or default_label(place), place
 
 

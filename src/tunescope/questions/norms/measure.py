@@ -59,6 +59,8 @@ SCHEMA: Schema = {
 }
 # Every number but those that say where a row belongs.
 METRICS = tuple(name for name, column in SCHEMA.items() if column.dtype != pl.String and name not in KEYS)
+# What takes the base of an adapter.
+BESIDE_BASE = (*DENSE, *MERGE)
 SPECTRAL = (
     "spectral_norm",
     "stable_rank",

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from tunescope.questions.norms.readout import norms_markdown
+from tunescope.study.following import attributing
 from tunescope.study.names import file_stems
 from tunescope.study.question import Drawing, Question, adapters_of
 from tunescope.study.study import Study
@@ -67,14 +68,12 @@ def _following(study: Study, _: Path | None) -> Sequence[str]:
     still = {
         label for f in study.findings if f.kind == "untrained" and not f.components for label in f.models
     }
-    places = [place for place in adapters_of(study) if place.partition("=")[0] not in still]
-    if len(places) > 1:
-        return (f"tunescope subspace {shlex.join(places[:4])} -o directions/",)
+    places = adapters_of(study, without=still)
+    command = f"tunescope subspace {shlex.join(places[:4])} -o directions/"
     if len(places) == 1:
-        base = study.readout["base"] or "BASE"
-        where = shlex.quote(places[0].partition("=")[2])
-        return (f"tunescope attribute {where} --base {shlex.quote(base)} --data held-out.jsonl -o effect/",)
-    return ()
+        stacks = study.table.frame["stack"].unique().to_list()
+        command = attributing(places[0], study.readout["base"], stacks) or command
+    return (command,) if places else ()
 
 
 QUESTION = Question(

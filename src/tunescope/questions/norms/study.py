@@ -16,7 +16,7 @@ from tunescope.questions.norms.changed import changed_values
 from tunescope.questions.norms.dense import SPECTRA
 from tunescope.questions.norms.findings import norm_findings
 from tunescope.questions.norms.heads import heads_table, parse_heads, unread_configs
-from tunescope.questions.norms.metrics import as_published, drawable
+from tunescope.questions.norms.metrics import as_published, drawable, has_values, name_of
 from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.summary import readout
 from tunescope.questions.norms.table import common, measure_norms
@@ -105,6 +105,7 @@ def _compared(
     together: Together,
 ) -> tuple[dict[str, Table], dict[str, Any]]:
     """All tables and the readout document of sources that are measured, with findings known before it."""
+    check_measured(table.frame, metric)
     labels = [source.label for source in opened]
     metric = as_published(table.frame, metric) if metric else drawable(table.frame, DEFAULT_METRIC)
     both = common(opened, tell, together) if len(opened) > 1 else None
@@ -166,6 +167,31 @@ def check_metric(metric: str | None, spectra: bool = True) -> None:
         raise UsageError(
             "metric-not-measured", f"{metric} needs the spectra", fix="ask for --spectra top or full"
         )
+
+
+def check_measured(frame: pl.DataFrame, metric: str | None) -> None:
+    """Refuse a metric that was asked for and that no weight has: it would be read as a finding of none.
+
+    A norm that lacks only the adapter's scale is shown without it, and that is said.
+    """
+    if (
+        metric is None
+        or frame.is_empty()
+        or has_values(frame, metric)
+        or f"unscaled_{metric}" in frame.columns
+    ):
+        return
+    needs, fix = "its base", "add --base BASE (base= in Python)"
+    if metric in measure.SPECTRAL:
+        if frame["scale"].is_null().any():
+            return
+        needs, fix = "the spectra of these weights", "add --spectra top (spectra= in Python)"
+    elif metric not in measure.BESIDE_BASE:
+        needs, fix = "what none of these weights has", "name another metric"
+    raise UsageError(
+        "metric-not-measured", f"no weight here has {metric}",
+        expected=f"{name_of(metric)}, which takes {needs}", found="no value in any row", fix=fix,
+    )  # fmt: skip
 
 
 def _similarities(frame: pl.DataFrame, labels: Sequence[str], metric: str, both: "Between | None") -> Table:

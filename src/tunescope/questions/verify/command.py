@@ -19,9 +19,8 @@ _PARAMETERS = (
     click.option(
         "--base",
         shell_complete=completion.source,
-        required=True,
         metavar="BASE",
-        help="The model that was merged into.",
+        help="The model that was merged into.  [required]",
     ),
     click.option(
         "--expect",
@@ -38,7 +37,10 @@ _PARAMETERS = (
 def _measure(asked: Asked) -> "Study":
     # Deferred: --help must not load the numeric libraries.
     from tunescope.questions.verify.study import verify
+    from tunescope.source.named_base import base_wanted
 
+    if asked["base"] is None:
+        raise base_wanted(asked["adapters"])
     return verify(
         asked["merged"],
         *asked["adapters"],
@@ -65,7 +67,7 @@ COMMAND = Command(
     parameters=_PARAMETERS,
     measure=_measure,
     home="tunescope.questions.verify.study",
-    inputs=lambda options: [options["merged"], options["base"], *options["adapters"]],
+    inputs=lambda options: [options["merged"], *filter(None, [options["base"]]), *options["adapters"]],
     kinds=(
         "as_expected",
         "not_merged",
