@@ -136,6 +136,7 @@ def importance(label: str, layers: int = 10) -> Study:
         "model_id": label, "stack": "model", "layer": list(range(layers)),
         "layer_importance": draws.uniform(-0.1, 1, layers),
         "layer_importance_stderr": draws.uniform(0, 0.1, layers),
+        "layer_importance_behind_stderr": draws.uniform(0, 0.1, layers),
     })  # fmt: skip
     tables = {
         "importance": Table(frame, "importance", {"columns": columns}),

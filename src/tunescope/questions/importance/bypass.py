@@ -14,13 +14,15 @@ from tunescope.questions.importance.growing import Growing, NotAChain
 from tunescope.questions.importance.passes import rounding
 from tunescope.questions.importance.setting import Samples, Setting, taken
 
+DIFFERENCES = "bypass differences"
 # What a model may raise whose blocks cannot take several streams at once; that it was this and not the data
 # shows when the blocks are left out one by one.
 _REFUSALS = (NotAChain, RuntimeError, ValueError, TypeError, LookupError, AttributeError, BadInput)
 
 
 class Bypass:
-    """Samples of loss(block bypassed) − loss, paired per sequence, for every block.
+    """Samples of loss(block bypassed) − loss, paired per sequence, for every block, and of the differences
+    between two blocks, in the order of `itertools.combinations`.
 
     All blocks are left out in one growing batch (see `Growing`), once that has given the loss that a hook on
     one block gives for the first batch; in a model where it does not, each is left out by its hook in turn.
@@ -40,6 +42,8 @@ class Bypass:
             rises = taken(without, kept).double() - taken(before, kept).double()
         numbers = [batch.first + row for row in kept]
         yield Samples("bypass", numbers, [1.0] * len(kept), rises.T)
+        first, second = torch.triu_indices(len(rises), len(rises), 1, device=rises.device)
+        yield Samples(DIFFERENCES, numbers, [1.0] * len(kept), (rises[first] - rises[second]).T)
 
     def notices(self) -> list[Notice]:
         """That it took the long way, where it did."""

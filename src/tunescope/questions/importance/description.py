@@ -1,21 +1,16 @@
 """Where the score of a method lies, as it was measured: depth, families, how few layers hold half."""
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from tunescope.address import Address
-from tunescope.linalg.ranks import spearman
-from tunescope.study.finding import listed, named, significant
+from tunescope.study.finding import named, significant
 from tunescope.words import counted
 
 HALF = 0.5  # share of the sum that a band of layers must hold
 _FEWEST = 4
-# A rank correlation of fewer layers says little.
-_FEWEST_RANKED = 7
-_OF_LAYERS = ("stack", "layer", "layer_importance", "layer_importance_stderr")
 _FAMILIES = {
     "mlp": "MLP weights", "attention": "attention weights", "norm": "norms", "embedding": "embeddings",
     "other": "other weights",
@@ -85,48 +80,3 @@ def _families(rows: pl.DataFrame) -> list[str]:
         f"Of the sum over all tensors: {named(parts, 5)}. Per parameter, {names[best]} score most, "
         f"{significant(float(density[best]))} times the average."
     ]
-
-
-def left_out(layers: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What leaving out a whole layer does to the loss, and whether the methods' sums order the layers alike.
-
-    `layers` are the readout's rows: the two that count most, and the middle one, are told.
-    """
-    known = [row for row in layers if row.get("layer_importance") is not None]
-    if len(known) < 2:
-        return []
-    several = len({row["stack"] for row in known}) > 1
-    known.sort(key=lambda row: -row["layer_importance"])
-    (one, most), (two, next_one) = (
-        (
-            f"{row['stack'] + ' ' if several else ''}layer {row['layer']}",
-            f"{significant(row['layer_importance'], 3)}{_error(row)}",
-        )
-        for row in known[:2]
-    )
-    worth = np.array([row["layer_importance"] for row in known], dtype=np.float64)
-    below = int((worth < 0).sum())
-    lower = f"; without {counted(below, 'layer')} it falls" if below else ""
-    text = (
-        f"Leaving out {one} as a whole raises the model's loss by {most} nats per token, more than any other "
-        f"of {counted(len(known), 'layer')}; next is {two} with {next_one}, and the median is "
-        f"{significant(float(np.median(worth)), 2)}{lower}."
-    )
-    return [f"{text}{_agreement(known, worth)}"]
-
-
-def _error(row: Mapping[str, Any]) -> str:
-    error = row.get("layer_importance_stderr")
-    return "" if error is None else f" ± {significant(error, 2)}"
-
-
-def _agreement(known: Sequence[Mapping[str, Any]], worth: np.ndarray[Any, Any]) -> str:
-    """Rank correlations of what leaving out layers costs with the methods' sums over them."""
-    names = [name for name in known[0] if name not in _OF_LAYERS]
-    found = {
-        name: spearman(worth, np.array([row[name] for row in known], dtype=np.float64)) for name in names
-    }
-    told = [f"{rho:.2f} with those of {name}" for name, rho in found.items() if np.isfinite(rho)]
-    if len(known) < _FEWEST_RANKED or not told:
-        return ""
-    return f" This order of layers agrees with their sums at Spearman {listed(told, 'and')}."

@@ -10,7 +10,7 @@ from tunescope.address.components import component_names
 from tunescope.page.fitting import filled
 from tunescope.page.panels import Check, Content, Data, Lines, Maps, Measure, Panel
 from tunescope.questions.importance.command import COMMAND
-from tunescope.questions.importance.description import left_out
+from tunescope.questions.importance.left_out import left_out
 from tunescope.questions.importance.readout import methods
 from tunescope.questions.importance.sight import nothing_stands_out
 from tunescope.questions.importance.views import LAYER_IMPORTANCE
@@ -39,7 +39,7 @@ def content(study: Study) -> Content:
         panels=list(_panels(data, document)),
         checks=list(_checks(document["methods"])),
         sentences=[
-            *left_out(document.get("layers") or ()),
+            *left_out(document),
             *(f"{m['method']}: {text}" for m in document["methods"] for text in m["where"]),
         ],
         caution=_CAUTION,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunescope.questions.importance.description import left_out
+from tunescope.questions.importance.left_out import OF_LAYERS, left_out
 from tunescope.questions.importance.sight import nothing_stands_out
 from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
@@ -24,13 +24,13 @@ def importance_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[s
     for method in document["methods"]:
         lines += ["", *_method(method)]
     if document["layers"]:
-        lines += ["", "## Layers", "", *_told(document["layers"]), *_layers(document["layers"])]
+        lines += ["", "## Layers", "", *_told(document), *_layers(document["layers"])]
     text = f"{methods(document)} {read_line(sources)}"
     return "\n".join([*lines, "", "## Methods", "", escaped(text)]) + "\n"
 
 
-def _told(layers: Sequence[Mapping[str, Any]]) -> list[str]:
-    return [line for text in left_out(layers) for line in (escaped(text), "")]
+def _told(document: Mapping[str, Any]) -> list[str]:
+    return [line for text in left_out(document) for line in (escaped(text), "")]
 
 
 def methods(document: Mapping[str, Any]) -> str:
@@ -72,11 +72,7 @@ def _method(method: Mapping[str, Any]) -> list[str]:
 
 
 def _layers(layers: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = [
-        key
-        for key in layers[0]
-        if key not in ("stack", "layer", "layer_importance", "layer_importance_stderr")
-    ]
+    names = [key for key in layers[0] if key not in OF_LAYERS]
     several = len({row["stack"] for row in layers}) > 1
     whole = "layer_importance" in layers[0]
     header = ["layer", *(["Layer Importance"] if whole else []), *(f"sum of {name}" for name in names)]

@@ -10,6 +10,7 @@ import polars as pl
 from torch import nn
 
 from tunescope.linalg.ranks import spearman
+from tunescope.questions.importance.bypass import DIFFERENCES
 from tunescope.questions.importance.measurement import UNITS, Measurement, measure
 from tunescope.questions.importance.setting import Array
 from tunescope.questions.importance.streaming import Options
@@ -218,11 +219,25 @@ def _layers(found: Measurement, frame: pl.DataFrame) -> list[dict[str, Any]]:
     )
     if "bypass" not in sums.columns:
         return sums.to_dicts()
-    errors = dict(
-        zip(((b.stack, b.layer) for b in found.blocks), found.moments("bypass").stderr(), strict=True)
-    )
-    renamed = sums.rename({"bypass": "layer_importance"}).to_dicts()
-    return [row | {"layer_importance_stderr": _number(errors[row["stack"], row["layer"]])} for row in renamed]
+    errors, behind = found.moments("bypass").stderr(), _behind(found)
+    of = {(block.stack, block.layer): k for k, block in enumerate(found.blocks)}
+    rows = sums.rename({"bypass": "layer_importance"}).to_dicts()
+    for row in rows:
+        k = of[row["stack"], row["layer"]]
+        row["layer_importance_stderr"] = _number(errors[k])
+        row["layer_importance_behind_stderr"] = _number(behind[k])
+    return rows
+
+
+def _behind(found: Measurement) -> Array:
+    """Standard errors of how far each block's rise is behind the largest, (blocks,); NaN for that block."""
+    blocks = len(found.blocks)
+    apart = np.full((blocks, blocks), np.nan)
+    first, second = np.triu_indices(blocks, 1)
+    if blocks > 1:
+        apart[first, second] = apart[second, first] = found.moments(DIFFERENCES).stderr()
+    largest: Array = apart[int(np.argmax(found.moments("bypass").mean))]
+    return largest
 
 
 def _number(value: float) -> float | None:

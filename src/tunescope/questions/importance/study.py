@@ -239,6 +239,9 @@ def _layers(layers: Sequence[Mapping[str, Any]], label: str) -> Table:
         "layer": Column(pl.Int64, "index of the block in its stack, from 0"),
         "layer_importance": Column(pl.Float64, "rise of the loss without the block", "nats/token"),
         "layer_importance_stderr": Column(pl.Float64, "its standard error", "nats/token"),
+        "layer_importance_behind_stderr": Column(
+            pl.Float64, "standard error of its distance to the largest, over the same sequences", "nats/token"
+        ),
     }
     sums = {
         name: Column(pl.Float64, f"sum of {name} over the layer's parameters", "the method's")

@@ -99,7 +99,7 @@ def _measured(model: nn.Module, data: list[dict[str, torch.Tensor]], **options: 
         scorer = Bypass(setting, blocks, **options)
         found, expected = [], []
         for batch in checked(data):
-            found += [samples.values for samples in scorer(batch)]
+            found += [samples.values for samples in scorer(batch) if samples.method == "bypass"]
             with torch.no_grad():
                 before = setting.losses(batch)
                 rises = []
