@@ -109,7 +109,7 @@ def test_the_why_of_a_finding_is_in_words(reader: Reader) -> None:
     assert "measured" in terms
     assert not {term for term in terms if "_" in term}
     known = {"measured", "threshold", "tested against", "p, corrected for all places looked at"}
-    assert terms <= known | {"n, values that were tested", "models", "cells", "step"}
+    assert terms <= known | {"n, independent values tested", "models", "cells", "step"}
 
 
 def test_what_most_cells_share_is_not_ranked(reader: Reader) -> None:

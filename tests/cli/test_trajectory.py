@@ -507,10 +507,10 @@ def test_the_terminal_says_of_every_run_its_rates_its_half_way_step_its_turn_and
     assert ran.code == 0, ran.err
     header, _, row = (line.split("|")[1:-1] for line in ran.out.splitlines() if line.startswith("|"))
     cells = dict(zip((c.strip() for c in header), (c.strip() for c in row), strict=True))
-    assert cells["rate first → last"] == "0.0003 → 0.0001"
+    assert cells["learning rate first → last"] == "0.0003 → 0.0001"
     assert cells["steps first → last"] == "100 → 200"
-    assert cells["half of it"] == "by its first capture, step 100 (50%)"
-    assert cells["cosine first · last"] == "1.00"
+    assert cells["half of that"] == "by its first capture, step 100 (50%)"
+    assert cells["cosine of first and last ΔW"] == "1.00"
     assert cells["largest in layers"] == "3, 2, 1"
     assert "which layers move first (2 captures of 5 needed)" in ran.out
     assert "Δ counts from zero in B and from the first checkpoint in A, for want of" in ran.out

@@ -131,13 +131,15 @@ function ranked(values, counts, smallest) {
   };
 }
 
-// Where colours end so that a few cells do not set them for all others: the limit, and how many lie beyond.
+// Where colours end so that a few cells do not set them for all others: the limit, how many lie beyond it, up or
+// down, and the furthest of them with its sign.
 // A few are at most one in a hundred, or one. They are left beyond where the largest is half as large again as
 // the rest, and they end at the widest gap.
 const FEW = 0.01, APART = 1.5;
 
 export function clipped(lists) {
-  const sizes = lists.flatMap((values) => [...values].filter((value) => value !== null && Number.isFinite(value)).map(Math.abs)).sort((a, b) => b - a);
+  const found = lists.flatMap((values) => [...values].filter((value) => value !== null && Number.isFinite(value))).sort((a, b) => Math.abs(b) - Math.abs(a));
+  const sizes = found.map(Math.abs);
   const most = Math.max(1, Math.floor(FEW * sizes.length));
   if (sizes.length < 8 || !(sizes[most] > 0)) return null;
   let [beyond, widest] = [0, 0];
@@ -145,7 +147,7 @@ export function clipped(lists) {
     const gap = sizes[k - 1] / sizes[k];
     if (gap > widest && sizes[0] >= APART * sizes[k]) [beyond, widest] = [k, gap];
   }
-  return beyond ? { limit: sizes[beyond], beyond, largest: sizes[0] } : null;
+  return beyond ? { limit: sizes[beyond], beyond, largest: found[0], ...signs(found.slice(0, beyond)) } : null;
 }
 
 export function range(lists, signed, fromZero) {
@@ -165,3 +167,6 @@ export function range(lists, signed, fromZero) {
   if (fromZero) low = 0;
   return high > low ? [low, high] : [low, low + (Math.abs(low) || 1)];
 }
+
+// Whether any of some values lies above zero, and any below.
+export const signs = (values) => ({ up: values.some((value) => value > 0), down: values.some((value) => value < 0) });

@@ -19,8 +19,10 @@ export function legend(ink, inks, { palette, limits, label, beyond }, x, y, widt
   }
   ink.text(x + width + 14, y + 5, room ? fitted(label, room - width - 22, 11) : label, { fill: inks.ink, size: 11 });
   if (!beyond) return;
-  triangle(ink, x + width + 18, y + 20, 3.5, true, inks.quiet);
-  ink.text(x + width + 27, y + 20, `${count(beyond.beyond, "value")}${beyond.of ?? ""} beyond, to ${number(beyond.largest, 3)}`, style);
+  const ways = [beyond.up, beyond.down].filter(Boolean).length;
+  if (beyond.up) triangle(ink, x + width + 18, y + 20, 3.5, true, inks.quiet);
+  if (beyond.down) triangle(ink, x + width + (ways > 1 ? 28 : 18), y + 20, 3.5, false, inks.quiet);
+  ink.text(x + width + (ways > 1 ? 37 : 27), y + 20, `${count(beyond.beyond, "value")}${beyond.of ?? ""} beyond, to ${number(beyond.largest, 3)}`, style);
 }
 
 // Whether a value lies beyond the colours; what only rounds past them does not, nor what scatters around zero below

@@ -63,7 +63,7 @@ export class Lines {
     this.charts = [];
     const set = (value) => this.page.state.set({ [`${this.panel.id}.lim`]: value });
     const axes = this.models().length < this.every().length ? choice("axes", [["", "of all models"], ["shown", "of the models shown"]], this.page.state.get(`${this.panel.id}.lim`, ""), set) : null;
-    this.body.replaceChildren(...(axes ? [axes] : []), ...this.panel.measures.map((measure) => this.chart(measure, width)), el("p", { class: "chart-axis" }, this.panel.x_label), this.legend());
+    this.body.replaceChildren(...(axes ? [axes] : []), ...this.panel.measures.map((measure) => this.chart(measure, width)), this.legend());
   }
 
   // Which line is whose, in the order in which the lines of the first chart end.
@@ -81,8 +81,8 @@ export class Lines {
     const place = el("div", { class: "chart", tabindex: 0, role: "img", "aria-label": this.described(measure, data, models) });
     const axis = { stroke: token("quiet"), font: "11px system-ui, sans-serif", grid: { stroke: token("rule"), width: 1 }, ticks: { stroke: token("line"), width: 1, size: 4 } };
     const [xs, ...all] = this.aligned(measure.column, this.setting());
-    const values = all.flat().filter((value) => value !== null);
     const errors = measure.error ? this.aligned(measure.error) : null;
+    const values = errors ? whiskered(all, this.aligned(measure.error, this.setting())) : all.flat().filter((value) => value !== null);
     const chart = new uPlot({
       width, height: HEIGHT, legend: { show: false }, padding: [8, 14, 0, 0],
       scales: {
@@ -99,8 +99,8 @@ export class Lines {
     place.addEventListener("blur", hideTip);
     this.charts.push(chart);
     const without = models.filter((_, i) => data[i + 1].every((value) => value === null));
-    const notes = [...(without.length ? [`not recorded: ${named(without.map((model) => short(model, 30)), 12)}`] : []), ...covered(models, data.slice(1))];
-    return el("div", {}, el("p", { class: "chart-title" }, this.named(measure)), place, notes.map((note) => el("p", { class: "small" }, note)));
+    const notes = [...(without.length ? [`not recorded: ${named(without.map((model) => short(model, 30)), 12)}`] : []), ...covered(models, data.slice(1), HEIGHT)];
+    return el("div", {}, el("p", { class: "chart-title" }, this.named(measure)), place, el("p", { class: "chart-axis" }, this.panel.x_label), notes.map((note) => el("p", { class: "small" }, note)));
   }
 
   named(measure) {
@@ -181,6 +181,12 @@ export class Lines {
   }
 }
 
+// What an axis of values with errors holds: both ends of every whisker, and zero, from which they are told.
+function whiskered(lines, [, ...errors]) {
+  const ends = lines.flatMap((line, i) => line.flatMap((value, k) => (value === null ? [] : [value - (errors[i][k] ?? 0), value + (errors[i][k] ?? 0)])));
+  return ends.length ? [0, ...ends] : [];
+}
+
 function whiskers(chart, [xs, ...lines], [, ...errors]) {
   const { ctx } = chart;
   ctx.save();
@@ -219,13 +225,16 @@ function drawn(ink, [xs, ...lines], label, places, height, joined) {
   });
 }
 
-// Models whose lines are the same, so that only the last one drawn is seen.
-function covered(models, lines) {
+// Models whose lines lie on one another within a pixel of so many, so that only the last one drawn is seen.
+function covered(models, lines, pixels) {
+  const known = lines.flat().filter((value) => value !== null);
+  const near = (known.reduce((a, b) => Math.max(a, b), -Infinity) - known.reduce((a, b) => Math.min(a, b), Infinity)) / pixels;
+  const same = (one, other) => one.every((value, k) => (value === null ? other[k] === null : other[k] !== null && Math.abs(value - other[k]) <= near));
   const groups = new Map();
   lines.forEach((line, i) => {
     if (line.every((value) => value === null)) return;
-    const drawn = line.map((value) => value === null ? "" : value.toPrecision(4)).join();
-    groups.set(drawn, [...(groups.get(drawn) ?? []), models[i]]);
+    const first = [...groups.keys()].find((other) => same(line, other)) ?? line;
+    groups.set(first, [...(groups.get(first) ?? []), models[i]]);
   });
   return [...groups.values()].filter((own) => own.length > 1).map((own) => `one line: ${named(own.map((model) => short(model, 30)), 12)}`);
 }

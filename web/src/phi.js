@@ -3,6 +3,7 @@
 import { cell } from "./data.js";
 import { el } from "./dom.js";
 import { Heat } from "./heat.js";
+import { textWidth } from "./ink.js";
 
 // The maps of all sides and factors of a pair's weight; `rows` are its rows.
 export function phiHeats(frame, rows, side = 18) {
@@ -29,5 +30,5 @@ function heat(frame, rows, column, title, side) {
     ...text, xName: "j", yName: "i",
     words: (k) => `i = ${ys[Math.floor(k / xs.length)]}, j = ${xs[k % xs.length]}`,
     standing: () => [],
-  }, { cellWidth: cellSize, cellHeight: cellSize, gutter: 32 }, {});
+  }, { cellWidth: cellSize, cellHeight: cellSize, gutter: 32, least: 32 + Math.ceil(textWidth(text.title, 12, true)) + 8 }, {});
 }

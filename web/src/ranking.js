@@ -57,8 +57,10 @@ const deviation = ({ measure, frame }, map, i) => (measure.error && !map.signed 
 function outlying({ frame, panel, measure }, top, apart) {
   if (apart) return el("p", { class: "small" }, "Kinds of weight differ in size, so each is compared with its own alone: by the ratio to the median of its column.");
   const outside = panel.y === "layer" && top.some(({ map, i }) => map.ys[Math.floor(i / map.xs.length)] === null);
-  if (!outside || !frame.columns.module_type) return null;
-  return el("p", { class: "small" }, `Weights outside the layers, such as tables of embeddings, have shapes of their own: their place here depends most on what ${measure.label} divides by. The order of the others changes with the measure too.`);
+  // Parts of a sum, such as a change of the loss, compare whatever the shape of their weight is.
+  if (!outside || panel.margin === "sum" || !frame.columns.module_type) return null;
+  const divided = measure.label.includes("/");
+  return el("p", { class: "small" }, `Weights outside the layers, such as tables of embeddings, have shapes of their own: their place here depends most on what ${measure.label} ${divided ? "divides by" : "grows with"}. The order of the others changes with the measure too.`);
 }
 
 const order = (down) => (down ? (value) => -value : Math.abs);

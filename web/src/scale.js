@@ -13,10 +13,13 @@ const ENDS = {
   shown: "from zero, of the models shown",
 };
 
+// The signs of cells beyond the colours, as they stand on the maps.
+const marks = ({ up, down }) => (up && down ? "▲▼" : down ? "▼" : "▲");
+
 // The values that lie above limits that the measure itself sets.
 function above(maps, limit) {
   const found = maps.flatMap((map) => map.values.filter((value) => Number.isFinite(value) && value > limit * (1 + 1e-6)));
-  return found.length ? { limit, beyond: found.length, largest: Math.max(...found) } : null;
+  return found.length ? { limit, beyond: found.length, largest: Math.max(...found), up: true, down: false } : null;
 }
 
 export class Scale {
@@ -58,7 +61,7 @@ export class Scale {
   // What colours may end at; where a few cells lie far beyond all others, they need not set the scale.
   choices() {
     if (this.own) return [["", `${number(this.own[0])} to ${number(this.own[1])}`], ["data", ENDS.data]];
-    const told = (key) => [key, key === "" && this.apart ? "from zero, the few largest marked ▲" : ENDS[key]];
+    const told = (key) => [key, key === "" && this.apart ? `from zero, the few largest marked ${marks(this.apart)}` : ENDS[key]];
     const { wanted } = this;
     const shown = wanted === "shown" || (!this.signed && this.maps.maps.length < this.maps.every.length) ? ["shown"] : [];
     const around = this.limits[0] < 0;

@@ -20,7 +20,8 @@ _LEGEND = (
     "At most five: the strongest of each question, then of all, the strongest first. ",
     Markup('<span class="dots" aria-hidden="true">●●<i>●●●</i></span>'),
     " Two dots: an effect twice the smallest worth saying, which is set beforehand for each kind of sentence "
-    "(the threshold under why). A change of the loss has none; it is placed by its size over its error.",
+    "(the threshold under why). Plain facts and changes of the loss have no such size and no dots; a loss is "
+    "placed by its size over its error.",
 )
 
 
@@ -175,7 +176,7 @@ def _tested(evidence: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(p, float):
         yield "p, corrected for all places looked at", f"{p:.2g}"
     if n := known("n"):
-        yield "n, values that were tested", n
+        yield "n, independent values tested", n
 
 
 def _few(names: Sequence[str], most: int = 24) -> str:

@@ -23,6 +23,7 @@ from tunescope.page.answers import (
 from tunescope.page.appendix import appendix
 from tunescope.page.markup import Markup, element, joined, minus, name, shortened
 from tunescope.page.merging import ambiguous, merged
+from tunescope.page.naming import told_apart
 from tunescope.page.packing import packed
 from tunescope.page.panels import Data, Part
 from tunescope.page.tabs import TABS, TabText, invitation
@@ -35,7 +36,7 @@ _FEW = 6
 def page(parts: Sequence[Part], *, title: str = "", about: str = "") -> str:
     """One HTML document that needs nothing from outside; equal parts give equal text."""
     labels = list(dict.fromkeys(label for part in parts for label in part.labels))
-    parts = sorted(parts, key=_place)
+    parts = told_apart(sorted(parts, key=_place))
     findings = findings_of(parts)
     shown = merged(parts)
     data, panels = _collected(shown)

@@ -1,5 +1,6 @@
 """Studies of one kind on one page: their models stand in the same figures, on the same scales."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -76,14 +77,20 @@ def _joined(one: Data, two: Data) -> Data | None:
 
 
 def _one_panel(one: Panel, two: Panel) -> Panel:
-    """The first panel with what only the second has besides: measures of a map, columns of a table."""
-    changes: dict[str, Any] = {}
+    """The first panel with what only the second has besides: measures, columns, sentences of the caption."""
+    said = [*_sentences(one.caption), *_sentences(two.caption)]
+    changes: dict[str, Any] = {"caption": " ".join(dict.fromkeys(said))}
     for name in ("measures", "columns"):
         if name in {field.name for field in fields(one)}:
             here, there = getattr(one, name), getattr(two, name, ())
             known = {_name_of(item) for item in here}
             changes[name] = [*here, *(item for item in there if _name_of(item) not in known)]
     return replace(one, **changes)
+
+
+def _sentences(text: str) -> list[str]:
+    """The sentences of a caption; one ends where the next begins with a capital, a digit or a symbol."""
+    return re.split(r"(?<=[.]) (?=[^a-z])", text) if text else []
 
 
 def _name_of(item: Measure | str) -> str:

@@ -48,12 +48,22 @@ def _depth(case: Case) -> list[str]:
         names = [f"{name} {span}" for name, span in zip(("early", "middle", "late"), spans, strict=True)]
         sums = [(float(np.nansum(np.abs(band))), float(np.nansum(band))) for band in bands]
         where = f" of {stack}" if len(stacks) > 1 else ""
+        beside, evenly = _outside(case, sums)
         even = listed([percent((b - a) / len(layers)) for a, b in pairwise(edges)], "and")
         said.append(
-            f"Thirds of the layers{where} ({', '.join(names)}) {_shares(case, sums)}; spread evenly over the "
-            f"layers it would be {even}."
+            f"Thirds of the layers{where} ({', '.join(names)}){beside} {_shares(case, sums)}; {evenly} "
+            f"it would be {even}."
         )
     return said
+
+
+def _outside(case: Case, sums: list[tuple[float, float]]) -> tuple[str, str]:
+    """Adds what the weights outside the layers moved to `sums`; the words for it and for an even spread."""
+    effects = case.frame.filter(pl.col("layer").is_null())["attribution"].drop_nulls()
+    if not effects.abs().sum():
+        return "", "spread evenly over the layers"
+    sums.append((float(effects.abs().sum()), float(effects.sum())))
+    return " and the weights outside them", "of what the layers hold, spread evenly,"
 
 
 def _span(first: int, last: int) -> str:

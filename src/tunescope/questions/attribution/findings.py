@@ -64,19 +64,19 @@ def _gain(case: Case) -> Iterable[Finding]:
         )  # fmt: skip
     elif error is None:
         kind, text = "no_gain", (
-            f"The loss on the one sequence of {data} went {both}; one sequence says nothing of other texts "
-            "of the kind."
+            f"The loss of {case.model} on the one sequence of {data} went {both}; one sequence says "
+            "nothing of other texts of the kind."
         )  # fmt: skip
     elif not case.clear:
         kind, text = "no_gain", (
-            f"The loss on {data} went {both}, a {'gain' if gain >= 0 else 'rise'} of "
+            f"The loss of {case.model} on {data} went {both}, a {'gain' if gain >= 0 else 'rise'} of "
             f"{size} ± {spread} over {case.n} sequences, which "
             f"cannot be told from none: so nothing is said of single weights.{_told_from(summary)}"
         )  # fmt: skip
     else:
         kind, verb, by = ("gain", "lowered", "a gain of") if gain > 0 else ("no_gain", "raised", "by")
         text = (
-            f"Fine-tuning {verb} the loss on {data} {both}, {by} {size} ± {spread} over "
+            f"Fine-tuning {verb} the loss of {case.model} on {data} {both}, {by} {size} ± {spread} over "
             f"{counted(case.n, 'sequence')}."
         )
     strength = abs(gain / error) if error else 0.0

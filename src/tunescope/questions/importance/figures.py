@@ -53,7 +53,7 @@ def _drawn(name: str, maps: Sequence[ImportanceMap], begin: str) -> Drawn:
 def importance_map(
     view: ImportanceMap, ax: Axes | None = None, colorbar: bool = True, begin: str = "zero"
 ) -> Axes:
-    """Draw a map: layer 0 at the bottom, parameters along x, blue by size; below zero orange and hatched."""
+    """Draw a map: layer 0 at the top, parameters along x, blue by size; below zero orange and hatched."""
     with style():
         ax = own_axes(ax, *_size([view]))
         rows, columns = view.values.shape
@@ -63,7 +63,7 @@ def importance_map(
         cells(ax, view.values[:, own:], IMPORTANCE, limits, extent=place, origin="lower")
         if own:
             _own_column(ax, view.values[:, 0])
-        ax.set(xlim=(-0.5, columns - 0.5), ylim=(-0.5, rows - 0.5), aspect="auto")
+        ax.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), aspect="auto")
         _axes(ax, view)
         ax.set_title(title_text(view.title), loc="left")
         if colorbar:

@@ -68,11 +68,13 @@ def _standing(layers: Sequence[Layer], names: Sequence[str], first: int, freedom
     count = counted(len(layers), "layer")
     if first:
         return f"the most of {count} that is told from zero; {names[0]} has {_rise(layers[0])}"
+    following = f"{names[1]} with {_rise(layers[1])}"
+    if "layer_importance_behind_stderr" not in layers[0]:  # a study that was saved before these were measured
+        return f"the most of {count}; next is {following}"
     worth = _numbers(layers, "layer_importance")
     gaps = _ratio(worth[0] - worth[1:], _numbers(layers[1:], "layer_importance_behind_stderr"))
     p = 2 * stats.t.sf(gaps, freedom)
     close = [names[k + 1] for k in np.flatnonzero(~(p <= ALPHA))]
-    following = f"{names[1]} with {_rise(layers[1])}"
     if not close:
         return f"more than any other of {count}; next is {following}"
     return f"the most of {count}, but not told from {named(close)}; next is {following}"

@@ -64,7 +64,7 @@ def said(method: str) -> str:
 class ImportanceMap:
     """Values in [0, 1], (layers, columns), NaN where a layer has no such parameter.
 
-    `layers` are the rows from the bottom up. Where `own_scale` is set the first column is `Layer
+    `layers` are the rows from the top down. Where `own_scale` is set the first column is `Layer
     Importance` over its own largest size, below zero where leaving a block out lowers the loss; that text
     names its scale. `label` names the colour scale of the rest, `ticks` are its marks (place, text),
     `caption` says what the picture is worth.

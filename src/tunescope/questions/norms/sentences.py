@@ -44,8 +44,7 @@ def model_sentences(models: Models, metric: str, ratios: Mapping[str, float | No
             f"{families}{_tower(model['layer_stack'], True, 'in') if families and towers else ''}",
             _layers(model, tower, brief=len(known) > FEW),
         ]
-        cell = model["max_cell"]
-        parts.append(f"largest {cell['component_name']} ({significant(cell['value'])})")
+        parts.append(_largest(model))
         out.append("; ".join(part for part in parts if part) + ".")
     if still:
         out.append(f"{named(still, 12)}: {of_measure(metric)} zero in every weight.")
@@ -54,6 +53,15 @@ def model_sentences(models: Models, metric: str, ratios: Mapping[str, float | No
         if model["overall_mean"] is None:
             missing.setdefault(without_number(model), []).append(label)
     return out + [f"{named(labels, 12)}: no number to sum up ({why})." for why, labels in missing.items()]
+
+
+def _largest(model: Mapping[str, Any]) -> str:
+    """The largest weight, and where that lies outside the layers the largest inside."""
+    cell, inside = model["max_cell"], model.get("max_cell_in_layers")
+    text = f"largest {cell['component_name']} ({significant(cell['value'])})"
+    if inside is None:
+        return text
+    return f"{text} outside the layers, {inside['component_name']} ({significant(inside['value'])}) inside"
 
 
 def _over(model: Mapping[str, Any]) -> str:

@@ -41,6 +41,12 @@ def uncompared(frame: pl.DataFrame, metric: str) -> str:
     return "kinds" if finite.filter(pl.col(metric) > 0).height else "unchanged"
 
 
+def outside_layers(frame: pl.DataFrame, metric: str) -> int:
+    """How many matrices outside the layers changed: with no others of their shape they are not tested."""
+    outside = frame.filter(pl.col("layer").is_null() & (pl.col(metric).is_finite()) & (pl.col(metric) > 0))
+    return outside.filter((pl.col("d_out") > 1) & (pl.col("d_in") > 1)).height
+
+
 def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
     """What was looked at, and for each kind of finding the least effect that is found nine times in ten.
 
@@ -185,6 +191,11 @@ def _what_of(looked: Mapping[str, Any], labels: Sequence[str]) -> str:
         text += least_found(seen)
     if left := looked.get("uncompared"):
         text += f" Layers were not compared in {_by_reason(left)}."
+    if outside := [label for label in labels if label in looked.get("outside", {})]:
+        where = "" if len(looked["each"]) == 1 else f" in {named(outside)}"
+        text += (
+            f" Weights outside the layers, which have none of their kind beside them, were not tested{where}."
+        )
     return text
 
 

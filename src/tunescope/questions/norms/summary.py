@@ -8,7 +8,7 @@ import polars as pl
 from tunescope.measure.depth import layer_means, main_stack, third_layers, thirds
 from tunescope.questions.norms.compared import moved_kinds, ratio_of_common, ratios_of_means, summed
 from tunescope.questions.norms.findings import model_towers
-from tunescope.questions.norms.sight import looked_at, uncompared
+from tunescope.questions.norms.sight import looked_at, outside_layers, uncompared
 from tunescope.study.finding import Finding, ordered
 from tunescope.table import SCHEMA_VERSION
 
@@ -30,6 +30,7 @@ def readout(
     models = {label: _model(parts.get(label, frame.clear()), metric) for label in labels}
     looked = looked_at(model_towers(frame, metric))
     without = [label for label in labels if label not in looked["each"]]
+    looked["outside"] = {label: n for label, rows in parts.items() if (n := outside_layers(rows, metric))}
     looked["uncompared"] = {label: uncompared(parts.get(label, frame.clear()), metric) for label in without}
     document = {
         "schema_version": SCHEMA_VERSION,
@@ -55,7 +56,8 @@ def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
     # Families are compared within one tower. A family of which nothing moved keeps its own mean.
     own = pl.col("stack") == stack if means else pl.lit(True)
     by_family = {**_family_means(finite.filter(own), metric), **_family_means(usable.filter(own), metric)}
-    top = usable.sort(metric, descending=True).head(1)
+    by_size = usable.sort(metric, descending=True)
+    top, inside = by_size.head(1), by_size.filter(pl.col("layer").is_not_null())
     return {
         "n_components": rows.height,
         "n_excluded": rows.height - finite.height,
@@ -67,14 +69,23 @@ def _model(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
         "family_means": {family: by_family.get(family) for family in ("mlp", "attention")},
         "top_layers": leading["layer"].to_list(),
         "top_layer_means": leading["mean"].to_list(),
-        "max_cell": {
-            "component_name": top["component_name"][0] if top.height else None,
-            "value": top[metric][0] if top.height else None,
-        },
+        "max_cell": _cell(top, metric),
+        # Weights outside the layers have shapes of their own, of which the metric may make most.
+        **(
+            {"max_cell_in_layers": _cell(inside, metric)} if inside.height and top["layer"][0] is None else {}
+        ),
         "n_layers": layers.height,
         "thirds": thirds(layers),
         "third_layers": third_layers(layers),
         **({"tower_means": means} if means else {}),
+    }
+
+
+def _cell(rows: pl.DataFrame, metric: str) -> dict[str, Any]:
+    """The name and value of the first row; `None` where there is none."""
+    return {
+        "component_name": rows["component_name"][0] if rows.height else None,
+        "value": rows[metric][0] if rows.height else None,
     }
 
 

@@ -85,8 +85,7 @@ def _shown(study: Study) -> tuple[list[Address], str]:
     addresses = [Address(*row) for row in rows]
     chosen = [study.arguments[name] is not None for name in ("layers", "modules")]
     shown, partly = view.panels_shown(addresses, *chosen)
-    note = " Layers are counted from 1." if any(a.layer is not None for a in shown) else ""
-    return shown, note + (" A choice of weights: subspace.parquet holds all." if partly else "")
+    return shown, " A choice of weights: subspace.parquet holds all." if partly else ""
 
 
 def _with_grids(study: Study) -> Mapping[_Key, set[Address]]:

@@ -106,7 +106,7 @@ def _layers(pairs: Sequence[Mapping[str, Any]]) -> list[str]:
     stacks = dict.fromkeys(pair["stack"] for pair in pairs if pair.get("stack"))
     towers = ", ".join(map(tower_name, stacks))
     said = ["", f"Of several towers these are of the one with the most weights: {towers}."] if towers else []
-    lead = ["", "## Layers and modules, overlap above chance", ""]
+    lead = ["", "## Thirds of the layers, and query beside value, overlap above chance", ""]
     return [*lead, *table(header, rows), *said] if rows else []
 
 

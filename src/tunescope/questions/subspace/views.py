@@ -90,7 +90,7 @@ def phi_figure(
 
     `controls` holds the grid of random matrices for every dimension d of the panels' spaces.
     """
-    panels = [(a, Panel(_panel_title(a), values[a])) for a in shown]
+    panels = [(a, Panel(_panel_title(a, of), values[a])) for a in shown]
     every = [p.values for _, p in panels]
     # One scale for every figure of every study: φ is a share, and 1 is the same direction.
     top = 1.0 if vmax is None else vmax
@@ -105,13 +105,14 @@ def _controls(grids: Mapping[int, Float64]) -> tuple[Panel, ...]:
     return tuple(Panel(f"Random Gaussian, $d={d}$", grid) for d, grid in grids.items())
 
 
-def _panel_title(address: Address) -> str:
-    """`Layer 1 · ΔW_q`: layers are counted from 1, as in the paper."""
+def _panel_title(address: Address, of: str) -> str:
+    """`Layer 0: A_q`, of the update `Layer 0: ΔW_q`: layers are counted from 0, as everywhere."""
     name = _SUBSCRIPT.get(address.component) or short(address.component)
-    matrix = f"$\\Delta W_{{{name}}}$" if len(name) == 1 else f"$\\Delta W$ {name}"
+    symbol = "\\Delta W" if of == "delta" else of
+    matrix = f"${symbol}_{{{name}}}$" if len(name) == 1 else f"${symbol}$ {name}"
     if address.expert is not None:
         matrix += f", expert {address.expert}"
-    return matrix if address.layer is None else f"Layer {address.layer + 1}: {matrix}"
+    return matrix if address.layer is None else f"Layer {address.layer}: {matrix}"
 
 
 def _formula(of: str, shapes: Sequence[tuple[int, ...]], plain: bool) -> str:

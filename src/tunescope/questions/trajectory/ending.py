@@ -108,4 +108,5 @@ def _nearest(known: Mapping[str, Mapping[str, Any]], labels: Sequence[str]) -> s
         return ""
     side = "fell" if ended["change"] < 0 else "rose"
     share = abs(ended["change"]) / abs(ended["before"]) if ended["before"] else 0.0
-    return f" (nearest: {label}, which {side} by {share:.1%}, p {significant(ended['p'], 1)})"
+    chance = f"p {significant(ended['p'], 1)} where {ALPHA:g} is asked"
+    return f" (nearest: {label}, which {side} by {share:.1%}, {chance})"

@@ -1,6 +1,6 @@
 """A trajectory study on the report page: size, loss and rate over steps, and maps that a slider moves."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from tunescope.questions.trajectory.comparison import comparison_sentences
 from tunescope.questions.trajectory.readout import CAUTION, INCOMPLETE, order_sentences, run_sentence
 from tunescope.questions.trajectory.sentences import METHODS, nothing_stands_out
 from tunescope.questions.trajectory.summary import halfway_sentence
-from tunescope.study.finding import named
+from tunescope.study.finding import listed, named
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
 
@@ -167,21 +167,25 @@ def _checks(steps: pl.DataFrame, document: Mapping[str, Any]) -> Iterator[Check]
     if steps["finite"].fill_null(True).all():
         yield Check("finite", "good", "Every Δ of every capture is finite.")
     if not any(f["kind"] in ("seam", "untested_turn") for f in findings):
-        yield _no_seam([run.get("visible", {}).get("jump") for run in document["runs"].values()])
+        yield _no_seam(document["runs"])
     for finding in findings:
         if finding["kind"] in INCOMPLETE and finding["severity"] == "note":
             yield Check("captures", "note", finding["text"])
 
 
-def _no_seam(jumps: Sequence[float | None]) -> Check:
+def _no_seam(runs: Mapping[str, Mapping[str, Any]]) -> Check:
     """That no run was seen to turn or jump, and which jump would have been seen in all of them."""
+    jumps = [run.get("visible", {}).get("jump") for run in runs.values()]
     known = [jump for jump in jumps if jump is not None]
     if len(known) < len(jumps):
+        unseen = [run.get("unseen", {}) for run in runs.values()]
+        why = list(dict.fromkeys(each["jump"] for each in unseen if "jump" in each))
+        because = f" ({listed(why, 'or')})" if why else ""
         return Check(
             "seams",
             "note",
-            "No run turns between neighbouring captures, as one put together of two does; captures "
-            "are too few or too uneven to tell of jumps.",
+            "No run was seen to turn between neighbouring captures, as one put together of two does, where "
+            f"the directions of ΔW are known; jumps cannot be told{because}.",
         )
     return Check(
         "seams", "good",

@@ -163,7 +163,8 @@ def readout_markdown(document: Mapping[str, Any], sources: Sequence[Mapping[str,
     """The readout: one table of the runs, their findings, and the proxy table where there is one."""
     header = [
         "run", _rate_heading(document["runs"].values()), "captures", "steps first → last",
-        "‖ΔW‖ first → last", "half of it", "cosine first · last", "largest in layers", "loss first → last",
+        "‖ΔW‖ first → last", "half of that", "cosine of first and last ΔW", "largest in layers",
+        "loss first → last",
     ]  # fmt: skip
     rows = [_row(label, run) for label, run in document["runs"].items()]
     lines = ["# How the weights moved", "", f"> {CAUTION}", "", *table(header, rows), "", *_orders(document)]
@@ -230,8 +231,8 @@ def _rate_heading(runs: Iterable[Mapping[str, Any]]) -> str:
     """Which rates `_rate` gives of these runs."""
     stated = {run["learning_rate"] is not None for run in runs}
     if len(stated) > 1:
-        return "rate, peak or first → last"
-    return "peak rate" if stated == {True} else "rate first → last"
+        return "learning rate, peak or first → last"
+    return "peak learning rate" if stated == {True} else "learning rate first → last"
 
 
 def _rate(run: Mapping[str, Any]) -> str:

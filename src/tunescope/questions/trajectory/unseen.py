@@ -64,4 +64,4 @@ def _no_rise(by_step: pl.DataFrame, states: Sequence[SavedState]) -> str:
         return "no loss is known"
     if known < LEAST_VALUES:
         return f"{counted(known, 'loss', 'losses')} of {LEAST_VALUES} needed"
-    return f"{counted(known, 'loss', 'losses')}, too few for their scatter"
+    return f"{counted(known, 'loss', 'losses')} that scatter too much to test"

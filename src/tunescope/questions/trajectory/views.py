@@ -83,7 +83,9 @@ class Animation:
                 parts.append(f"{track.label} the same in every layer ({known[0]:.2e})")
             elif len(known):
                 top = int(np.nanargmax(np.abs(values)))
-                parts.append(f"{track.label} largest at layer {track.layers[top]} ({values[top]:.2e})")
+                parts.append(
+                    f"{track.label} largest in size at layer {track.layers[top]} ({values[top]:.2e})"
+                )
             else:
                 parts.append(f"{track.label} is not finite in any layer")
         count = len(self.moments)

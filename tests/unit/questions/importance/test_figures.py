@@ -19,11 +19,11 @@ def view():
     )
 
 
-def test_layers_rise_from_zero_with_even_ticks(view):
-    """Layer 0 at the bottom, every second layer named."""
+def test_layers_go_down_from_zero_with_even_ticks(view):
+    """Layer 0 at the top as in every other picture, every second layer named."""
     ax = importance_map(view)
-    low, high = ax.get_ylim()
-    assert low < high
+    bottom, top = ax.get_ylim()
+    assert bottom > top
     assert [label.get_text() for label in ax.get_yticklabels()] == ["0", "2", "4"]
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("Parameter", "Layer")
 

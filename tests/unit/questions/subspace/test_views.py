@@ -25,12 +25,14 @@ def test_four_layers_of_q_and_v_stand_in_two_rows_of_four() -> None:
     chosen = [a for a in addresses(96) if a.layer in (0, 31, 63, 95) and "k_proj" not in a.module_type]
     shown, partly = view.panels_shown(chosen, layers=True, modules=True)
     titles = [[panel.title for panel in row] for row in figure(shown).rows]
-    q, v = "$\\Delta W_{q}$", "$\\Delta W_{v}$"
+    q, v = "$A_{q}$", "$A_{v}$"
     assert titles == [
-        [f"Layer 1: {q}", f"Layer 1: {v}", f"Layer 32: {q}", f"Layer 32: {v}"],
-        [f"Layer 64: {q}", f"Layer 64: {v}", f"Layer 96: {q}", f"Layer 96: {v}"],
+        [f"Layer 0: {q}", f"Layer 0: {v}", f"Layer 31: {q}", f"Layer 31: {v}"],
+        [f"Layer 63: {q}", f"Layer 63: {v}", f"Layer 95: {q}", f"Layer 95: {v}"],
     ]
     assert not partly
+    update = figure(shown, of="delta")
+    assert update.rows[0][0].title == "Layer 0: $\\Delta W_{q}$"
 
 
 def test_without_a_choice_four_layers_over_the_depth_and_query_and_value_are_shown() -> None:
@@ -48,7 +50,7 @@ def test_the_modules_of_a_layer_stand_in_network_order() -> None:
 
 def test_modules_without_layers_are_shown_too() -> None:
     shown, _ = view.panels_shown([Address("model", None, "lm_head")], layers=False, modules=False)
-    assert figure(shown).rows[0][0].title == "$\\Delta W$ Lm head"
+    assert figure(shown).rows[0][0].title == "$A$ Lm head"
 
 
 def test_the_title_names_matrix_ranks_and_the_second_model_by_a_prime() -> None:

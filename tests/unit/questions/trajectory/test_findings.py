@@ -354,11 +354,11 @@ def test_what_keeps_an_effect_from_being_found_is_named_of_every_run() -> None:
 def test_losses_that_ended_lower_are_not_said_to_have_risen_perhaps() -> None:
     seen = {**dict.fromkeys(("third", "halfway", "still", "jump"), 0.2), "loss": None}
     run = {"captures": 6, "layers_off_zero": [0, 8], "visible": seen, "loss_first": 6.3, "loss_last": 2.8}
-    run["unseen"] = {"loss": "13 losses, too few for their scatter"}
+    run["unseen"] = {"loss": "13 losses that scatter too much to test"}
     told = nothing_stands_out({"a": run, "b": run})
     assert told.endswith(
         "The training loss is lower at the last capture than at the first in all 2 runs; whether by more "
-        "than noise is not tested (13 losses, too few for their scatter)."
+        "than noise is not tested (13 losses that scatter too much to test)."
     )
     assert "Too little is known" not in told
     higher = nothing_stands_out({"a": run, "b": {**run, "loss_last": 6.4}})
@@ -384,7 +384,7 @@ def test_a_run_lacks_captures_layers_kinds_of_weight_directions_or_losses() -> N
     one = whole["module_type"].unique().sort()[0]
     narrow = lacks(whole.filter(pl.col("module_type") == one), losses=30)
     assert narrow["halfway"] == "1 kind of weight in all layers, of 2 needed"
-    assert narrow["loss"] == "30 losses, too few for their scatter"
+    assert narrow["loss"] == "30 losses that scatter too much to test"
     assert lacks(whole)["halfway"] == "the weights of one layer are half-way at steps too far apart"
     assert lacks(whole)["loss"] == "no loss is known"
     unknown = whole.with_columns(cosine_to_previous=pl.lit(None, pl.Float64))

@@ -1,0 +1,49 @@
+"""Sentences of several studies in one tab: each that names no model begins with the one it is of."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from tunescope.page.markup import shortened
+from tunescope.page.panels import Part
+
+# Of more models the names are cut in the middle.
+_ROOM = 60
+
+
+def told_apart(parts: Sequence[Part]) -> list[Part]:
+    """The parts, those beside others of their tab with their models named in each of their sentences."""
+    return [_named(part) if _beside_others(part, parts) else part for part in parts]
+
+
+def _beside_others(part: Part, parts: Sequence[Part]) -> bool:
+    same = (other for other in parts if other.content.tab == part.content.tab)
+    return any(set(other.labels) != set(part.labels) for other in same)
+
+
+def _named(part: Part) -> Part:
+    content = part.content
+    told = replace(
+        content,
+        sentences=[_of(part.labels, text) for text in content.sentences],
+        nothing=_of(part.labels, content.nothing),
+        others=_of(part.labels, content.others),
+    )
+    return replace(part, content=told, findings=[_finding(finding, part) for finding in part.findings])
+
+
+def _finding(finding: Mapping[str, Any], part: Part) -> dict[str, Any]:
+    labels = finding["models"] or part.labels
+    return {**finding, "text": _of(labels, finding["text"])}
+
+
+def _of(labels: Sequence[str], text: str) -> str:
+    """A sentence with its models in front, unless it is empty or names one of them."""
+    if not text or not labels or any(_names(label, text) for label in labels):
+        return text
+    return f"{shortened(', '.join(labels), _ROOM)}: {text}"
+
+
+def _names(label: str, text: str) -> bool:
+    return re.search(rf"(?<![\w-]){re.escape(label)}(?![\w-])", text) is not None

@@ -1,0 +1,52 @@
+"""Of several studies in one tab, which model a sentence is of, and whose numbers a caption holds."""
+
+from typing import Any
+
+import polars as pl
+
+from tunescope.page.merging import merged
+from tunescope.page.naming import told_apart
+from tunescope.page.panels import Content, Data, Lines, Measure, Part
+
+
+def part(label: str, **content: Any) -> Part:
+    finding = {"text": "Fine-tuning lowered the loss.", "models": [label]}
+    return Part("attribution", Content(tab="matter", **content), [label], findings=[finding])
+
+
+def test_studies_of_other_models_in_one_tab_name_theirs() -> None:
+    said = ("Thirds hold half.", "b: 3 captures.", "ab lies apart.")
+    a, b = told_apart([part("a", sentences=said), part("b", sentences=said)])
+    assert a.content.sentences == ["a: Thirds hold half.", "a: b: 3 captures.", "a: ab lies apart."]
+    assert b.content.sentences == ["b: Thirds hold half.", "b: 3 captures.", "b: ab lies apart."]
+    assert [each.findings[0]["text"] for each in (a, b)] == [
+        "a: Fine-tuning lowered the loss.",
+        "b: Fine-tuning lowered the loss.",
+    ]
+    assert a.content.nothing == "a: Nothing stands out."
+    assert a.content.others == ""
+
+
+def test_one_study_and_two_of_one_model_stay_as_they_are() -> None:
+    alone = part("a", sentences=["Thirds hold half."])
+    assert told_apart([alone]) == [alone]
+    again = part("a", sentences=["A third holds it."])
+    assert told_apart([alone, again]) == [alone, again]
+
+
+def test_a_figure_of_two_studies_says_what_both_captions_say() -> None:
+    shared = "Every capture is a point; a line is a run."
+    own = [f"{shared} ‖ΔW‖ was first at least half of its last value at step 4 ({run})." for run in "ab"]
+    both = [
+        part(
+            label,
+            data={"steps": Data(pl.DataFrame({"model_id": [label], "step": [1]}), {})},
+            panels=[Lines("course", "when", "The course", text, "steps", measures=[Measure("step", "step")])],
+        )
+        for label, text in zip("ab", own, strict=True)
+    ]
+    (one,) = merged(both)
+    (panel,) = one.content.panels
+    assert panel.caption.count(shared) == 1
+    assert "at step 4 (a)." in panel.caption
+    assert "at step 4 (b)." in panel.caption
