@@ -51,6 +51,30 @@ def test_one_large_cell_does_not_set_the_colours_of_all_others(outlier: Reader) 
     assert "from zero, the few largest marked ▲" in outlier.text("#panel-norms .controls")
 
 
+def test_a_head_that_bought_most_points_down_and_is_divided_by_nothing(
+    browser: "Chrome", studies: list[Study], tmp_path: Path
+) -> None:
+    """A part of the gain outside the layers, far beyond all others, below zero."""
+    study = next(study for study in studies if study.kind == "attribution")
+    row = {"layer": None, "module_type": "lm_head", "component_name": "LM_HEAD", "attribution": -6.0}
+    first = pl.int_range(pl.len()) == 0
+    changes = [pl.when(first).then(pl.lit(value)).otherwise(name).alias(name) for name, value in row.items()]
+    table = study.table.with_rows(study.table.frame.with_columns(changes))
+    tables = {**study.tables, "attribution": table}
+    path = tmp_path / "report.html"
+    path.write_text(
+        report([Study(study.question, tables, study.readout, study.arguments, [])]), encoding="utf-8"
+    )
+    reader = Reader(browser, path)
+    reader.open("tab=matter")
+    assert "1 value beyond, to -6" in caption(reader, "attribution").replace("−", "-")
+    assert "▼" in reader.text("#panel-attribution .controls")
+    assert "▲" not in reader.text("#panel-attribution .controls")
+    listed = reader.text("#panel-attribution .ranked")
+    assert "LM_HEAD" in listed
+    assert "divides by" not in listed
+
+
 def test_the_colours_reach_the_largest_where_that_is_chosen(outlier: Reader) -> None:
     outlier.open("norms.lim=zero")
     assert "beyond" not in caption(outlier, "norms").split("Colour:")[1]

@@ -74,7 +74,7 @@ def _standing(layers: Sequence[Layer], names: Sequence[str], first: int, freedom
     worth = _numbers(layers, "layer_importance")
     gaps = _ratio(worth[0] - worth[1:], _numbers(layers[1:], "layer_importance_behind_stderr"))
     p = 2 * stats.t.sf(gaps, freedom)
-    close = [names[k + 1] for k in np.flatnonzero(~(p <= ALPHA))]
+    close = [names[int(k) + 1] for k in np.flatnonzero(~(p <= ALPHA))]
     if not close:
         return f"more than any other of {count}; next is {following}"
     return f"the most of {count}, but not told from {named(close)}; next is {following}"

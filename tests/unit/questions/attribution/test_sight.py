@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from tunescope.questions.attribution.case import Case
+from tunescope.questions.attribution.description import where_it_lies
 from tunescope.questions.attribution.findings import attribution_findings
 from tunescope.questions.attribution.sight import (
     looked_at,
@@ -108,6 +109,20 @@ def test_a_gain_that_is_not_told_is_told_from_the_size_named_on() -> None:
         again = rng.standard_normal(12) + size
         hits.append(again.mean() > 2.201 * again.std(ddof=1) / np.sqrt(12))
     assert np.mean(hits) > 0.87
+
+
+def test_thirds_and_what_lies_outside_the_layers_hold_the_whole() -> None:
+    """A head that bought three quarters: the shares that are said add up to 100 %."""
+    frame, summary = measured(np.random.default_rng(1), np.full((12, 5), -0.1), noise=0.0)
+    head = frame.head(1).with_columns(
+        layer=pl.lit(None, pl.Int64), module_type=pl.lit("lm_head"), attribution=pl.lit(-18.0)
+    )
+    whole = pl.concat([frame, head])
+    (text, *_) = where_it_lies(Case(whole, summary | {"sum": -24.0, "gain_stderr": 0.01}, "m", "d"), None)
+    assert text == (
+        "Thirds of the layers (early 0–3, middle 4–7, late 8–11) and the weights outside them hold 8%, 8%, "
+        "8% and 75% of the gain; of what the layers hold, spread evenly, it would be 33%, 33% and 33%."
+    )
 
 
 def test_where_nothing_stands_out_one_sentence_names_the_sizes() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -223,6 +224,27 @@ def test_the_family_that_changed_more_stands_first_in_the_numbers_too() -> None:
     }  # fmt: skip
     (text,) = model_sentences({"a": model}, "frobenius_norm", {})
     assert "attention 1.50× MLP (0.3 and 0.2)" in text
+
+
+def test_a_largest_weight_outside_the_layers_has_the_largest_inside_beside_it() -> None:
+    rows = [
+        {"stack": "model", "layer": layer, "component_name": name, "module_type": module, "family": family,
+         "frobenius_norm": value, "unscaled_frobenius_norm": value, "scale": 1.0, "d_out": 4, "d_in": 4}
+        for layer, name, module, family, value in (
+            (None, "EMBED", "embed_tokens", "embedding", 9.0),
+            (0, "L0_ATTN_Q", "self_attn.q_proj", "attention", 1.0),
+            (1, "L1_ATTN_Q", "self_attn.q_proj", "attention", 2.0),
+        )
+    ]  # fmt: skip
+    every = pl.DataFrame(rows).with_columns(model_id=pl.lit("m"), expert=pl.lit(None, pl.Int64))
+    document = readout(every, ["m"], "frobenius_norm", [])
+    (text,) = model_sentences(document["models"], "frobenius_norm", {})
+    assert text.endswith("largest EMBED (9) outside the layers, L1_ATTN_Q (2) inside.")
+    assert document["looked_at"]["outside"] == {"m": 1}
+    inside = readout(every.filter(pl.col("layer").is_not_null()), ["m"], "frobenius_norm", [])
+    (text,) = model_sentences(inside["models"], "frobenius_norm", {})
+    assert text.endswith("largest L1_ATTN_Q (2).")
+    assert inside["looked_at"]["outside"] == {}
 
 
 def test_no_comparison_is_advised_with_an_adapter_of_zeros(tmp_path: Path) -> None:
