@@ -158,11 +158,12 @@ def to_float32(array: Array) -> NDArray[np.float32]:
 
 
 def require_float(tensor: LazyTensor, file: object) -> None:
-    """Refuse an integer or boolean tensor where weights are expected."""
+    """Refuse an integer, boolean or complex tensor where weights are expected."""
     if not tensor.dtype.startswith(("F", "BF")):
+        kind = {"C": "complex numbers", "B": "truth values"}.get(tensor.dtype[0], "integers")
         raise BadInput(
             "integer-weights",
-            "an adapter factor is stored as integers",
+            f"an adapter factor is stored as {kind}",
             file=str(file),
             tensor=tensor.name,
             expected="a floating dtype (F32, F16, BF16, F8)",
