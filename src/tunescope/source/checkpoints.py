@@ -16,6 +16,7 @@ from tunescope.source.locate import CONFIG, NEVER_OPENED, locate
 from tunescope.source.open import load, open_source
 from tunescope.source.opened import Source
 from tunescope.source.steps import SUFFIXES
+from tunescope.source.tied import repeated
 from tunescope.source.whole import open_whole
 from tunescope.words import counted, first
 
@@ -121,7 +122,14 @@ def _full(path: Path) -> Saved | None:
     model = open_whole(path)
     if any(notice.slug == "unmerged" for notice in model.notices):
         return None
-    return Saved("full", _whole(model.tensors), (*model.notices, *_unread(model.tensors)))
+    # A tied head that is stored too is its table once more.
+    tied = repeated(model)
+    once = {name: tensor for name, tensor in model.tensors.items() if name not in tied}
+    said = [
+        Notice("tied-head", f"{head} is the table {table} again, counted once")
+        for head, table in tied.items()
+    ]
+    return Saved("full", _whole(once), (*model.notices, *said, *_unread(model.tensors)))
 
 
 def _unread(tensors: Mapping[str, LazyTensor]) -> list[Notice]:

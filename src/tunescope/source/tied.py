@@ -78,7 +78,7 @@ class Tied:
 
 def tied_heads(base: WholeModel, tuned: WholeModel, theirs: Mapping[str, str]) -> Tied:
     """What to do with the output heads of two models whose tensors are paired as `theirs` says."""
-    again, in_base = _repeated(tuned), _repeated(base)
+    again, in_base = repeated(tuned), repeated(base)
     apart = set(_of_kind(base, "LM_HEAD")) - set(in_base)
     counted = {head: table for head, table in again.items() if theirs.get(head) not in apart}
     untied = {}
@@ -89,7 +89,7 @@ def tied_heads(base: WholeModel, tuned: WholeModel, theirs: Mapping[str, str]) -
     return Tied(counted, in_base, untied)
 
 
-def _repeated(model: WholeModel) -> dict[str, str]:
+def repeated(model: WholeModel) -> dict[str, str]:
     """Heads whose bytes are those of the model's own embedding table, with the table's name."""
     tables = _of_kind(model, "EMBED")
     return {

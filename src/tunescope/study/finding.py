@@ -157,7 +157,7 @@ NOTICED = frozenset({
     "scale_unknown",
     "sequences_skipped", "settings_changed", "shapes_differ", "sides_unknown",
     "start_missing", "start_renamed", "step_mismatch", "steps_begin_anew", "steps_missing",
-    "stopped_early", "targets_differ",
+    "stopped_early", "targets_differ", "tied_head",
     "torchtune_export", "training_mode", "turns_without_end", "unfinished_download", "unknown_config_key",
     "unmerged", "unnamed_parameters", "unpaired", "unsupported_dtype",
     "untested_turn", "unwrapped", "vocabulary_resized", "weights_differ", "weights_unused",
@@ -171,6 +171,7 @@ _ONLY_SAID = {
     "rows-of-torchtune", "torchtune-export", "scale-replaced",
     "no-trainer-state", "steps-missing", "start-missing", "last-left-out", "start-renamed", "unchanged",
     "code-not-run", "model-around", "names-changed", "untested-turn", "unwrapped", "weights-unused",
+    "tied-head",
 }  # fmt: skip
 
 
