@@ -149,7 +149,7 @@ def is_whole(spec: Any, read: Read = read_file) -> bool:
     if path.is_dir() and is_deepspeed(names):
         path = states_file(path, names)
     if path.is_dir() and (by_names(names) or not is_distributed(names)):
-        return by_names(names) and not wrapped_adapter(path, names, read, pickles=False)
+        return by_names(names) and not wrapped_adapter(path, names, read)
     if path.is_dir():
         path /= METADATA
     elif not path.is_file() or suffix_of(path) not in (".safetensors", *PICKLED):

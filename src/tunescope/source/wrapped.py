@@ -7,6 +7,7 @@ of the model under one name (`model.safetensors`), which says nothing of an adap
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from zipfile import ZIP_STORED, BadZipFile, ZipFile
 
 from tunescope.source.files.container import Read
 from tunescope.source.files.documents import read_object
@@ -21,6 +22,8 @@ _SAVED, _BEFORE = re.compile(r"\.modules_to_save(?=\.)"), re.compile(r"\.origina
 _FILES = re.compile(
     r"^(?:pytorch_|diffusion_pytorch_)?model(?:-\d{5}-of-\d{5})?\.(?P<kind>safetensors|bin)(?P<index>\.index\.json)?$"
 )
+# Names of a model in a pickle take less; more is not looked through.
+_MOST = 1 << 26
 BESIDE = "weight of the model, saved beside its adapter"
 
 
@@ -34,14 +37,14 @@ def holds_adapter(names: Iterable[str]) -> bool:
     return any(map(_ADAPTED.search, listed)) and any(map(FACTOR.search, listed))
 
 
-def wrapped_adapter(folder: Path, names: Sequence[str], read: Read, *, pickles: bool = True) -> list[Path]:
+def wrapped_adapter(folder: Path, names: Sequence[str], read: Read) -> list[Path]:
     """The files of a model's save in a folder, given its `names`, where they hold an adapter; else none.
 
-    Of shards it is their index where there is one. Each file is opened by `read`; listing
-    `pickles` takes a process of its own.
+    Of shards it is their index where there is one. Each file is opened by `read`, a pickle only where its
+    bytes spell such names: listing one takes a process of its own.
     """
     found = [(match, folder / name) for name in names if (match := _FILES.match(name))]
-    for kind in ("safetensors", "bin") if pickles else ("safetensors",):
+    for kind in ("safetensors", "bin"):
         files = [path for match, path in found if match["kind"] == kind and not match["index"]]
         index = [path for match, path in found if match["kind"] == kind and match["index"]]
         if files:
@@ -54,7 +57,24 @@ def _names(path: Path, read: Read) -> Iterable[str]:
     if path.suffix == ".json":
         listed = read_object(path, "bad-index", "the shard index").get("weight_map")
         return listed if isinstance(listed, dict) else ()
-    return read(path).tensors
+    return read(path).tensors if path.suffix == ".safetensors" or _may_hold(path) else ()
+
+
+def _may_hold(path: Path) -> bool:
+    """Whether a pickle can hold names of a wrapped model, by the bytes of its names; nothing is loaded.
+
+    `torch.save` keeps all names in one member of a ZIP archive; of any other file it cannot be told so.
+    """
+    try:
+        with ZipFile(path) as archive:
+            member = next((m for m in archive.infolist() if m.filename.endswith("/data.pkl")), None)
+            if member is None or member.file_size > _MOST or member.compress_type != ZIP_STORED:
+                return True
+            spelled = archive.read(member).decode("utf-8", "replace")
+    except (OSError, BadZipFile, ValueError, NotImplementedError, EOFError):
+        # Whoever lists the file says what is wrong with it.
+        return True
+    return ".base_layer." in spelled and FACTOR.search(spelled) is not None
 
 
 def leave_model(ledger: Ledger) -> None:

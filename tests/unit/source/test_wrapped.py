@@ -106,3 +106,27 @@ def test_shards_are_known_by_their_index(peft_model: Any, tmp_path: Path) -> Non
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     found = norms(f"x={tmp_path}", scale={"x": SCALE}).tables["norms"].frame["frobenius_norm"].to_numpy()
     assert (found**2).sum() ** 0.5 == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_pickle_of_a_wrapped_model_is_an_adapter_beside_a_base_too(peft_model: Any, tmp_path: Path) -> None:
+    expected = set_updates(peft_model, 2.0)
+    states = {name: value.clone() for name, value in peft_model.state_dict().items()}
+    folder, base = tmp_path / "checkpoint_1", tmp_path / "base"
+    folder.mkdir()
+    torch.save(states, folder / "pytorch_model.bin")
+    whole = peft_model.unload()
+    whole.save_pretrained(base)
+    assert not is_whole(str(folder))
+    study = norms(f"x={folder}", base=str(base), scale={"x": SCALE})
+    frame = study.tables["norms"].frame
+    factored = frame.filter(frame["lora_rank"].is_not_null())["frobenius_norm"].to_numpy()
+    assert (factored**2).sum() ** 0.5 == pytest.approx(expected, rel=1e-5)
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    torch.save(whole.state_dict(), plain / "pytorch_model.bin")
+    assert is_whole(str(plain))
+
+
+def test_an_ordinary_pickle_is_not_listed_to_see_that_it_holds_no_adapter(tmp_path: Path) -> None:
+    torch.save({"model.layers.0.mlp.up_proj.weight": torch.ones(3, 2)}, tmp_path / "pytorch_model.bin")
+    assert is_whole(str(tmp_path), read=lambda path: pytest.fail(str(path)))
