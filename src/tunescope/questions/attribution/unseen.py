@@ -15,8 +15,8 @@ from tunescope.words import counted
 
 # What stands there instead of one of the two.
 _ONLY = {
-    "mlp": "no attention weights among those that changed",
-    "attention": "no MLP weights among those that changed",
+    "mlp": "no attention weight changed",
+    "attention": "no MLP weight changed",
 }
 
 
@@ -37,7 +37,7 @@ def _tilt(case: Case) -> str:
     kinds = case.frame["module_type"].unique().to_list()
     there = {Address("", 0, kind).family for kind in kinds} & set(_ONLY)
     if len(there) < len(_ONLY):
-        return _ONLY[there.pop()] if there else "neither among the weights that changed"
+        return _ONLY[there.pop()] if there else "neither changed"
     stacks = stacks_of(case.frame)
     if not stacks or any(family_shift(case.frame, stack) is None for stack in stacks):
         return f"it takes {FEWEST_KINDS} kinds of each, and three layers that have both"

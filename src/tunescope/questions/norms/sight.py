@@ -24,7 +24,7 @@ from tunescope.study.finding import factor, least_found, listed, named
 # Why no weight could be compared with those of other layers.
 _NONE = {
     "unnumbered": "no weight's name states a layer",
-    "unknown": "no weight in a numbered layer has a known size",
+    "unknown": "no weight's size is known",
     "unchanged": "no weight in a numbered layer changed",
     "kinds": "in numbered layers only norms and biases changed",
 }

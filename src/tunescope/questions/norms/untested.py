@@ -21,9 +21,9 @@ NAMES = {
 }
 _REASONS = {
     "layers": f"fewer than {LEAST_FOR_DEPTH} layers have the same kinds of weight",
-    "attention": "no MLP weights among those that changed",
-    "mlp": "no attention weights among those that changed",
-    "neither": "neither MLP nor attention weights among those that changed",
+    "attention": "no MLP weight changed",
+    "mlp": "no attention weight changed",
+    "neither": "neither changed",
     "both": f"fewer than {LEAST_FOR_TILT} layers have both",
     "kinds": f"fewer than {LEAST_KINDS} kinds of one of them in all layers",
     "weights": f"fewer than {LEAST_CELLS} weights or 4 layers",
@@ -63,7 +63,14 @@ def untested(each: Mapping[str, Mapping[str, Any]]) -> str:
                 blind.setdefault(_reason(model, kind), []).append(label)
         for reason, labels in blind.items():
             causes.setdefault((reason, *labels), []).append(words)
-    return "".join(_sentence(kinds, reason, labels, len(each)) for (reason, *labels), kinds in causes.items())
+    told = [(kinds, reason, _where(labels, len(each))) for (reason, *labels), kinds in causes.items()]
+    noisy = [f"{listed(kinds, 'and')}{where}" for kinds, reason, where in told if reason == _SCATTER]
+    text = f" Too much scatter to tell of {listed(noisy, 'and')}." if noisy else ""
+    return text + "".join(
+        f" Not tested{where}: {listed(kinds, 'and')} ({reason})."
+        for kinds, reason, where in told
+        if reason != _SCATTER
+    )
 
 
 def _reason(model: Mapping[str, Any], kind: str) -> str:
@@ -71,9 +78,7 @@ def _reason(model: Mapping[str, Any], kind: str) -> str:
     return _SCATTER if key is None else _REASONS[key]
 
 
-def _sentence(kinds: Sequence[str], reason: str, labels: Sequence[str], of: int) -> str:
-    some = named(labels) if len(labels) < _FEW else f"{len(labels)} of them"
-    where = "" if len(labels) == of else f" in {some}"
-    if reason == _SCATTER:
-        return f" Too much scatter to tell of {listed(kinds, 'and')}{where}."
-    return f" Not tested{where}: {listed(kinds, 'and')} ({reason})."
+def _where(labels: Sequence[str], of: int) -> str:
+    """Of which models something could not be told, nothing where of all."""
+    some = named(labels) if len(labels) < _FEW else f"{len(labels)} models"
+    return "" if len(labels) == of else f" in {some}"

@@ -179,4 +179,4 @@ def test_attention_alone_is_the_reason_why_mlp_is_not_held_against_it() -> None:
     frame, summary = measured(rng, levels(rng, layers=24), n=32)
     kept = frame.filter(pl.col("module_type").str.contains("attn"))
     case = Case(kept, summary, "m", "d")
-    assert why_unseen(case, visible_effects(case)) == {"tilt": "no MLP weights among those that changed"}
+    assert why_unseen(case, visible_effects(case)) == {"tilt": "no MLP weight changed"}

@@ -272,7 +272,7 @@ def test_models_without_a_finding_are_named_where_others_have_one() -> None:
     looked = {"layers": [10, 10], "each": {"a": seen(third=9.0), "b": seen(), "c": seen()}}
     led = {"kind": "middle_layers", "models": ["a"]}
     text = nothing_in_others(looked, ["a", "b", "c"], [led, {"kind": "untrained", "models": ["b"]}])
-    assert text.startswith("Nothing stands out in b and c. Not tested: MLP against attention (no MLP weights")
+    assert text.startswith("Nothing stands out in b and c. Not tested: MLP against attention (no MLP weight ")
     # That of the models it speaks of, not of the one whose own effect hides others.
     assert "a third of the layers 1.40× another" in text
     assert nothing_in_others(looked, ["a"], [led]) == nothing_in_others(looked, ["a", "b"], []) == ""
@@ -284,9 +284,9 @@ def test_what_could_have_been_seen_is_that_of_each_model() -> None:
         {"layers": [10, 12], "kinds": [2, 7], "each": each, "uncompared": {"c": "unnumbered"}}
     )
     assert text == (
-        "Nothing stands out in 2 models of 10 to 12 layers and 2 to 7 kinds of weight. Not tested in a: "
-        "MLP against attention (no MLP weights among those that changed). Too much scatter to tell of single "
-        "weights in a. Smallest that would have been found, nine times in ten: a third of the layers 1.20× "
+        "Nothing stands out in 2 models of 10 to 12 layers and 2 to 7 kinds of weight. Too much "
+        "scatter to tell of single weights in a. Not tested in a: MLP against attention (no MLP weight "
+        "changed). Smallest that would have been found, nine times in ten: a third of the layers 1.20× "
         "to 1.40× another (by model), a whole layer 2.5× the median one, MLP and attention 1.50× apart or a "
         "weight 3× what is expected of it. Layers were not compared in c (no weight's name states a layer)."
     )
@@ -295,8 +295,8 @@ def test_what_could_have_been_seen_is_that_of_each_model() -> None:
 @pytest.mark.parametrize(
     ("kinds", "layers", "why"),
     [
-        (("self_attn.q_proj", "self_attn.v_proj"), 80, "no MLP weights among those that changed"),
-        (("mlp.up_proj", "mlp.down_proj"), 80, "no attention weights among those that changed"),
+        (("self_attn.q_proj", "self_attn.v_proj"), 80, "no MLP weight changed"),
+        (("mlp.up_proj", "mlp.down_proj"), 80, "no attention weight changed"),
         (("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj"), 80, "fewer than 2 kinds of one of them"),
         (("self_attn.q_proj", "self_attn.v_proj", "mlp.up_proj", "mlp.down_proj"), 5, "fewer than 6 layers"),
     ],
@@ -332,7 +332,7 @@ def test_a_study_of_rough_and_smooth_models_tells_what_is_seen_in_each() -> None
         (None, "w_0", 1.0, "no weight's name states a layer"),
         (0, "self_attn.q_proj", 0.0, "no weight in a numbered layer changed"),
         (0, "input_layernorm", 1.0, "in numbered layers only norms and biases changed"),
-        (0, "self_attn.q_proj", None, "no weight in a numbered layer has a known size"),
+        (0, "self_attn.q_proj", None, "no weight's size is known"),
     ],
 )
 def test_why_no_layers_were_compared(layer: int | None, kind: str, value: float | None, why: str) -> None:
