@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from calibration.harness import Draw, Null, Planted, Scenario
-from calibration.trajectory import DEPTH, KINDS, QUESTION, Array, Plant, Random, Walk, early_mover
+from calibration.trajectory import DEPTH, KINDS, QUESTION, Array, Plant, Random, Walk, early_mover, replaced
 
 
 def still(_: Random, steps: Array) -> None:
@@ -35,6 +35,18 @@ def warms_up(_: Random, steps: Array) -> None:
     steps[...] = steps[:, :, :1] * np.arange(1, steps.shape[2] + 1)[:, None]
 
 
+def warmed_walk(at: tuple[int, ...], directions: int, then: Plant | None = None) -> Walk:
+    """A walk of random steps whose rate rises from zero to the last of the captures at these steps."""
+
+    def plant(random: Random, steps: Array) -> None:
+        lengths = np.sqrt(np.diff(np.array([0, *at], dtype=float) ** 3))
+        steps[...] = lengths[:, None] * random.standard_normal(steps.shape)
+        if then is not None:
+            then(random, steps)
+
+    return Walk(captures=len(at), directions=directions, plant=plant, at=at)
+
+
 def third(random: Random, steps: Array) -> None:
     """One third of the layers, at random, moves 1.5 times as far as the others."""
     cuts = [math.ceil(i * len(steps) / 3) for i in range(4)]
@@ -59,6 +71,9 @@ def _mover(walk: float, least: float | None = 0.9, cosines: bool = True) -> Plan
     return Planted(QUESTION, "moves_first", "one layer 2× as fast", law, of.words, of, least)
 
 
+_EVEN = warmed_walk(tuple(range(10, 170, 10)), 24)
+_DOUBLED = warmed_walk(tuple(10 * 2**i for i in range(10)), 24)
+_REPLACED = warmed_walk(_DOUBLED.at, 24, replaced)
 _WANDERING = Walk(directions=8, walk=5.0)
 
 
@@ -74,6 +89,10 @@ SCENARIOS: tuple[Scenario, ...] = (
     _planted("frozen", "two captures that are equal", pauses),
     _planted("diverged", "steps that grow by 60 % each from the middle on", explodes),
     Null(QUESTION, KINDS, "a walk 20 times the drift", _WANDERING.words, _WANDERING),
+    Null(QUESTION, KINDS, "a walk under a warm-up to the end", _EVEN.words, _EVEN),
+    Null(QUESTION, KINDS, "the same, captured at doubled steps", _DOUBLED.words, _DOUBLED),
+    Planted(QUESTION, "seam", "another run from the middle on", "a walk under a warm-up, captured at doubled steps",
+            _REPLACED.words, _REPLACED, None),
     _mover(5.0),
     _mover(0.5, cosines=False),
     _mover(5.0, None, cosines=False),

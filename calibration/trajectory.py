@@ -47,6 +47,8 @@ class Walk:
     plant: Plant | None = None
     # How far layers differ in how fast they go, as a deviation of logarithms.
     layer: float = 0.2
+    # The steps of the captures, where they are not every tenth.
+    at: tuple[int, ...] = ()
 
     @property
     def words(self) -> str:
@@ -68,7 +70,8 @@ class Walk:
         last = (at * at[:, :, -1:]).sum(axis=3) / (norms * norms[:, :, -1:])
         previous = np.full(norms.shape, np.nan)
         previous[:, :, 1:] = (at[:, :, 1:] * at[:, :, :-1]).sum(axis=3) / (norms[:, :, 1:] * norms[:, :, :-1])
-        return _frame(run, norms, previous if self.cosines else None, last if self.cosines else None)
+        known = (previous, last) if self.cosines else (None, None)
+        return _frame(run, self.at or tuple(10 * (i + 1) for i in range(self.captures)), norms, *known)
 
     def __call__(self, random: Random) -> set[str]:
         found = set()
@@ -79,11 +82,13 @@ class Walk:
         return {DEPTH if kind.endswith("_layers") else kind for kind in found}
 
 
-def _frame(run: str, norms: Array, previous: Array | None, last: Array | None) -> pl.DataFrame:
+def _frame(
+    run: str, at: tuple[int, ...], norms: Array, previous: Array | None, last: Array | None
+) -> pl.DataFrame:
     layer, kind, capture = (axis.ravel() for axis in np.indices(norms.shape))
     columns = {
         "run": [run] * norms.size,
-        "step": 10 * (capture + 1),
+        "step": np.array(at)[capture],
         "stack": ["model"] * norms.size,
         "layer": layer,
         "module_type": np.array(MODULES)[kind],
