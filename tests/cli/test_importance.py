@@ -139,13 +139,11 @@ def test_memory_that_runs_out_is_said(
     assert "--batch-size" in done.err
 
 
-def test_a_refused_run_leaves_nothing_behind(run: Run, data: Path, tmp_path: Path) -> None:
+def test_a_refused_run_leaves_nothing_behind(run: Run, model: Path, data: Path, tmp_path: Path) -> None:
     """No state folder for a run that never measured; missing data are said before the model is loaded."""
     out = tmp_path / "study"
     assert run("importance", tmp_path / "nothing", "--data", data, "--device", "cpu", "-o", out).code == 4
-    done = run(
-        "importance", tmp_path / "nothing", "--data", tmp_path / "no.jsonl", "--device", "cpu", "-o", out
-    )
+    done = run("importance", model, "--data", tmp_path / "no.jsonl", "--device", "cpu", "-o", out)
     assert "data-missing" in done.err
     assert list(tmp_path.iterdir()) == []
 

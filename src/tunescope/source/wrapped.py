@@ -24,6 +24,8 @@ _FILES = re.compile(
 )
 # Names of a model in a pickle take less; more is not looked through.
 _MOST = 1 << 26
+# The bit of a ZIP member's flags that says that it is encrypted.
+_ENCRYPTED = 1
 BESIDE = "weight of the model, saved beside its adapter"
 
 
@@ -68,7 +70,9 @@ def _may_hold(path: Path) -> bool:
     try:
         with ZipFile(path) as archive:
             member = next((m for m in archive.infolist() if m.filename.endswith("/data.pkl")), None)
-            if member is None or member.file_size > _MOST or member.compress_type != ZIP_STORED:
+            if member is None or member.file_size > _MOST:
+                return True
+            if member.compress_type != ZIP_STORED or member.flag_bits & _ENCRYPTED:
                 return True
             spelled = archive.read(member).decode("utf-8", "replace")
     except (OSError, BadZipFile, ValueError, NotImplementedError, EOFError):

@@ -98,7 +98,8 @@ _BESIDE = (
 _FIRST = (
     Tower("vision", r"(^|[._])(vision\w*|visual|visual_tokenizer|image_encoder)($|\.)", _TRANSFORMERS + "*"),
     _named("vision", "image_model|vpm", _TRANSFORMERS + "flava; " + _REMOTE + "openbmb/MiniCPM-V"),
-    Tower("audio", r"(^|[._])audio\w*($|\.)", _TRANSFORMERS + "qwen2_5_omni"),
+    # A list of a denoiser's blocks that begins so is a stack of its own, below.
+    Tower("audio", r"(^|[._])audio(?!\w*_transformer_blocks)\w*($|\.)", _TRANSFORMERS + "qwen2_5_omni"),
     # Second in the pipelines of Flux, third in those of SD3, first in others.
     Tower("t5", r"^text_encoder(_\d)?\.encoder\.block$", _TRANSFORMERS + "t5, umt5"),
     _named("text_encoder_4", "text_encoder_4|te4", _DIFFUSERS + "pipelines/hidream_image"),
