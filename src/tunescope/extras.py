@@ -1,6 +1,7 @@
 """What the base install leaves out, and how to get it."""
 
 import importlib
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -52,6 +53,18 @@ def needed_by(what: str) -> Iterator[None]:
         if refusal is None:
             raise
         raise refusal from problem
+
+
+def require(package: str, what: str) -> None:
+    """Refuse where a package of an extra is not installed, without the seconds that its import takes."""
+    with needed_by(what):
+        try:
+            there = importlib.util.find_spec(package) is not None
+        except ValueError:
+            # What was put into `sys.modules` without a spec says nothing of the disk.
+            there = False
+        if not there:
+            raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
 
 def public(name: str, module: str) -> Any:

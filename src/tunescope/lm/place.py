@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from tunescope.errors import BadInput, Missing
+from tunescope.extras import require
 from tunescope.paths import local_path
 from tunescope.source.files.disk import unreachable
 from tunescope.source.hub_models import fetch_pretrained
@@ -27,11 +28,12 @@ def located(spec: str | Path, *, weights: bool = False) -> Path:
     return found
 
 
-def check_named(spec: str | Path) -> None:
+def check_named(spec: str | Path, what: str) -> None:
     """Refuse a path that is not there, or that holds no model but an adapter, before anything is loaded.
 
-    Raises `Missing` and `BadInput`; ids on the hub wait.
+    Raises `Missing`, `BadInput`, and `UsageError` where `what` asks lacks torch; ids on the hub wait.
     """
+    require("torch", what)
     if isinstance(found := place(spec), Path):
         _refuse_adapter(found)
 

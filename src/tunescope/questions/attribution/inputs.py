@@ -54,7 +54,7 @@ def _data_label(place: str) -> str:
 def check_there(tuned: str, base: Any, data: Iterable[str]) -> None:
     """Refuse what is missing or unreadable before a large base is loaded; ids on the hub wait."""
     if isinstance(base, str | Path):
-        check_named(base)
+        check_named(base, "attribution")
     if not os.path.lexists(local_path(tuned)) and parse_hub_id(tuned) is None:
         raise Missing(
             "not-found",

@@ -174,7 +174,7 @@ def _named(model: Any) -> tuple[str, str]:
     if not isinstance(model, str | Path):
         return type(model).__name__, location_of(model)
     label, place = parse_spec(str(model))
-    check_named(place)
+    check_named(place, "importance")
     return label or default_label(place), place
 
 
