@@ -7,10 +7,10 @@ from pathlib import Path
 from tunescope.errors import BadInput, Missing
 from tunescope.extras import require
 from tunescope.paths import local_path
+from tunescope.source.configured_base import configured_base
 from tunescope.source.files.disk import unreachable
 from tunescope.source.hub_models import fetch_pretrained
 from tunescope.source.locate import CONFIG
-from tunescope.source.named_base import named_base
 from tunescope.source.spec import HubId, parse_hub_id
 
 
@@ -43,7 +43,7 @@ def _refuse_adapter(path: Path) -> None:
     folder, alone = (path, False) if path.is_dir() else (path.parent, path.name.startswith("adapter_model."))
     if not ((folder / CONFIG).is_file() and (alone or not (folder / "config.json").is_file())):
         return
-    base = named_base(str(folder))
+    base = configured_base(str(folder))
     raise BadInput(
         "adapter-not-model",
         "this is an adapter, and a whole model is needed",

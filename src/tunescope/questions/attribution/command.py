@@ -66,7 +66,7 @@ _PARAMETERS = (
 def _measure(asked: Asked) -> "Study | None":
     # Deferred: --help must not load the numeric libraries.
     from tunescope.questions.attribution.study import attribute
-    from tunescope.source.named_base import base_wanted
+    from tunescope.source.configured_base import base_wanted
     from tunescope.study.state import state_folder
 
     if asked["base"] is None:

@@ -37,7 +37,7 @@ _PARAMETERS = (
 def _measure(asked: Asked) -> "Study":
     # Deferred: --help must not load the numeric libraries.
     from tunescope.questions.verify.study import verify
-    from tunescope.source.named_base import base_wanted
+    from tunescope.source.configured_base import base_wanted
 
     if asked["base"] is None:
         raise base_wanted(asked["adapters"])

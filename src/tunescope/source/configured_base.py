@@ -12,10 +12,10 @@ from tunescope.source.locate import CONFIG
 from tunescope.source.spec import parse_hub_id, parse_spec
 
 
-def named_base(place: str) -> str | None:
+def configured_base(place: str) -> str | None:
     """The base that the config of an adapter on this disk names; `None` where there is none to read.
 
-    >>> named_base("no/such/adapter") is None
+    >>> configured_base("no/such/adapter") is None
     True
     """
     path = local_path(place)
@@ -31,7 +31,7 @@ def named_base(place: str) -> str | None:
 def base_wanted(sources: Iterable[str]) -> UsageError:
     """The error of a command that needs a base and was given none, with what the adapters' configs name."""
     places = [parse_spec(source)[1] for source in sources]
-    named = {place: base for place in places if (base := named_base(place)) is not None}
+    named = {place: base for place in places if (base := configured_base(place)) is not None}
     found, fix = "no --base", "add --base with the folder or the hub id of the model that was tuned"
     for place, base in named.items():
         there = _is_folder(local_path(base))
