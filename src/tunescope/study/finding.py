@@ -125,6 +125,24 @@ def least_found(effects: Sequence[str]) -> str:
     return f" Smallest that would have been found, nine times in ten: {listed(effects, 'or')}."
 
 
+def too_little_known(effects: Sequence[str]) -> str:
+    """The sentence on what could not have been told, whatever its size.
+
+    >>> too_little_known(["layers that stop", "jumps (captures too few)"])
+    ' Too little is known here to tell of layers that stop or jumps (captures too few).'
+    """
+    return f" Too little is known here to tell of {listed(effects, 'or')}."
+
+
+def because(effect: str, reason: str | None) -> str:
+    """What could not be told, with the reason in brackets where one is known.
+
+    >>> because("jumps", None), because("jumps", "captures too few")
+    ('jumps', 'jumps (captures too few)')
+    """
+    return effect if reason is None else f"{effect} ({reason})"
+
+
 def factor(value: float) -> str:
     """A factor no finer than estimates of it are: hundredths below 2, two digits above.
 

@@ -21,7 +21,7 @@ from tunescope.questions.attribution.shape_findings import (
 )
 from tunescope.statistics.laws import NINE_IN_TEN
 from tunescope.statistics.location import upper_scale, visible_shift
-from tunescope.study.finding import Finding, factor, least_found, listed, significant
+from tunescope.study.finding import Finding, because, factor, least_found, significant, too_little_known
 from tunescope.words import counted
 
 Floats = NDArray[np.float64]
@@ -182,11 +182,9 @@ def _quiet(name: str, summary: Summary, several: bool) -> Iterator[str]:
     if seen:
         text += least_found(seen)
     why = summary.get("unseen", {})
-    blind = [
-        f"{words} ({why[key]})" if key in why else words for key, _, words in _EFFECTS if visible[key] is None
-    ]
+    blind = [because(words, why.get(key)) for key, _, words in _EFFECTS if visible[key] is None]
     if blind:
-        text += f" Too little is known here to tell of {listed(blind, 'or')}."
+        text += too_little_known(blind)
     yield text
 
 

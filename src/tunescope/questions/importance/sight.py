@@ -14,7 +14,7 @@ from tunescope.questions.importance.levels import FEWEST_LAYERS, levels_of
 from tunescope.questions.importance.orders import disagree_from
 from tunescope.statistics.groups import parts_differ, smooth_levels, visible_lead
 from tunescope.statistics.laws import NINE_IN_TEN
-from tunescope.study.finding import least_found, listed, significant
+from tunescope.study.finding import because, least_found, significant, too_little_known
 from tunescope.words import counted
 
 
@@ -86,13 +86,9 @@ def nothing_stands_out(document: Mapping[str, Any]) -> str:
     if seen:
         text += least_found(seen)
     why = document.get("unseen", {})
-    blind = [
-        f"{words} ({why[key]})" if key in why else words
-        for key, _, words in _EFFECTS
-        if key in visible and key not in told
-    ]
+    blind = [because(words, why.get(key)) for key, _, words in _EFFECTS if key in visible and key not in told]
     if blind:
-        text += f" Too little is known here to tell of {listed(blind, 'or')}."
+        text += too_little_known(blind)
     return f"{text} No map shows only the sizes of tensors."
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunescope.study.finding import factor, least_found, listed, named
+from tunescope.study.finding import factor, least_found, named, too_little_known
 from tunescope.words import counted
 
 # A kind of effect that would have been found, and what is said where none would.
@@ -37,7 +37,7 @@ def nothing_stands_out(runs: Mapping[str, Mapping[str, Any]]) -> str:
     if still := _known(runs, "still"):
         text += f" No layer stands still over the last {max(still):.0%} of the steps."
     if blind:
-        text += f" Too little is known here to tell of {listed(blind, 'or')}."
+        text += too_little_known(blind)
     return text + fell
 
 
