@@ -92,11 +92,8 @@ def differences(run: Run, opened: Sequence[Saved], start: Saved | None) -> list[
     begun = [] if start is None else [start]
     found = [n for saved in (*opened, *begun) for n in saved.notices]
     everything = all_addresses(opened)
-    lacking = [
-        a
-        for a in everything
-        if any(a not in saved.weights for saved in opened if len(saved.weights) < len(everything))
-    ]
+    fewer = [saved for saved in opened if len(saved.weights) < len(everything)]
+    lacking = [a for a in everything if any(a not in saved.weights for saved in fewer)]
     changed = reshaped(opened)
     if lacking:
         text = f"not in every checkpoint, and followed where they are: {_few(lacking)}"

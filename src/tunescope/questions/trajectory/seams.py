@@ -56,24 +56,22 @@ def seams(
     first checkpoint of the later run, of the first seam where one finding tells of all.
     """
     found = list(_each(run, by_step, updates, states, runs))
-    yield from found if len(found) <= _NAMED else [_together(run, found, max(by_step.height - 1, 1))]
-
-
-def _together(run: str, found: Sequence[Finding], places: int) -> Finding:
-    """More seams than a sentence names, as one: where they begin, how many, and the first in full."""
-    first = found[0]
-    told = first.text.removeprefix(f"{run} mixes runs: ").removesuffix(".")
-    text = (
-        f"{run} mixes runs at {len(found)} of the {places} places between its checkpoints; the first: {told}."
-    )
-    steps = [f.step for f in found]
-    evidence = {**first.evidence, "steps": steps}
-    return replace(first, text=text, evidence=evidence, strength=sum(f.strength for f in found))
+    if len(found) <= _NAMED:
+        yield from (replace(seam, text=f"{run} mixes runs: {seam.text}.") for seam in found)
+        return
+    places = max(by_step.height - 1, 1)
+    text = f"{run} mixes runs at {len(found)} of the {places} places between its checkpoints; the first: "
+    first, steps = found[0], [seam.step for seam in found]
+    yield replace(
+        first, text=f"{text}{first.text}.", evidence={**first.evidence, "steps": steps},
+        strength=sum(seam.strength for seam in found),
+    )  # fmt: skip
 
 
 def _each(
     run: str, by_step: pl.DataFrame, updates: pl.DataFrame, states: Sequence[SavedState], runs: int
 ) -> Iterator[Finding]:
+    """Every seam, of which the text says no more than where it is and why."""
     turns = _turns(by_step, updates, runs)
     jump = _jump(by_step, runs)
     known = {state.step: state for state in states}
@@ -88,7 +86,7 @@ def _each(
             reasons += _schedule(known[before], known[after], evidence)
             reasons += _log(known[before], known[after], evidence)
         if reasons:
-            text = f"{run} mixes runs: between step {before:,} and step {after:,} {' and '.join(reasons)}."
+            text = f"between step {before:,} and step {after:,} {' and '.join(reasons)}"
             yield Finding(
                 "seam", text, (run,), step=after, evidence=evidence, severity="warning",
                 strength=float(len(reasons)),
@@ -156,11 +154,12 @@ class _Turn:
 
 def _dissimilar(by_step: pl.DataFrame, updates: pl.DataFrame) -> Iterator[_Turn]:
     cosines = dict(by_step.select("step", "cosine_to_previous").iter_rows())
+    walks = kept_by_walks(by_step)
     for before, after in pairwise(by_step["step"].sort().to_list()):
         cosine = cosines.get(after)
         if cosine is None or not math.isfinite(cosine):
             continue
-        walk = kept_by_a_walk(before, after, by_step)
+        walk = walks[after]
         threshold = min(CEILING, RANDOM_WALK_SHARE * walk)
         if cosine >= threshold:
             continue
@@ -169,23 +168,26 @@ def _dissimilar(by_step: pl.DataFrame, updates: pl.DataFrame) -> Iterator[_Turn]
         yield _Turn(before, after, cosine, threshold, walk, values)
 
 
-def kept_by_a_walk(before: int, after: int, by_step: pl.DataFrame) -> float:
-    """The cosine that a walk of random steps keeps with itself, √(Σ_{≤t} η²/Σ_{≤t'} η²) at steps t and t'.
+def kept_by_walks(by_step: pl.DataFrame) -> dict[int, float]:
+    """The cosine that a walk of random steps keeps with itself since the step before: `{step: cosine}`.
 
-    The rate η goes from zero at the start in lines through those of the captures, as in a warm-up; where one
-    of them is not known it may rise all the way: (t/t')^1.5. Never above √(t/t'), that of one rate.
+    √(Σ_{≤t} η²/Σ_{≤t'} η²) at neighbouring steps t and t'. The rate η goes from zero at the start in lines
+    through those of the captures, as in a warm-up; where one of them is not known it may rise all the way:
+    (t/t')^1.5. Never above √(t/t'), that of one rate.
     """
-    there = by_step.filter((pl.col("step") > 0) & (pl.col("step") <= after)).sort("step")
+    there = by_step.filter(pl.col("step") > 0).sort("step")
     steps, rates = (
         np.concatenate([[0.0], there[name].cast(pl.Float64).fill_null(np.nan).to_numpy()])
         for name in ("step", "schedule_learning_rate")
     )
-    share = max(before, 1) / max(after, 1)
     squares = np.diff(steps) * (rates[:-1] ** 2 + rates[:-1] * rates[1:] + rates[1:] ** 2) / 3
-    whole = float(squares.sum())
-    if not whole > 0:
-        return float(share**1.5)
-    return math.sqrt(min(share, float(squares[: np.searchsorted(steps, before)].sum()) / whole))
+    gone = dict(zip(steps.tolist(), [0.0, *np.cumsum(squares).tolist()], strict=True))
+    kept = {}
+    for before, after in pairwise(by_step["step"].sort().to_list()):
+        share = max(before, 1) / max(after, 1)
+        known = gone[after] > 0
+        kept[after] = math.sqrt(min(share, gone[before] / gone[after])) if known else float(share**1.5)
+    return kept
 
 
 def _jump(by_step: pl.DataFrame, runs: int) -> _Break | None:
