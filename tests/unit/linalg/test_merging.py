@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scripts import build_kernel
 
 from tunescope.linalg import compiled, merging
-from tunescope.linalg.compiled import Replay, library_of, load_replay
+from tunescope.linalg.compiled import Replay, load_replay
 from tunescope.linalg.merging import Way
 
 SHARES = [1.0, 0.5, -0.2, 1 / 3]
@@ -27,13 +27,9 @@ Both = Callable[[Way, np.ndarray, np.ndarray, list[float]], tuple[np.ndarray, np
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Replay:
-    """The replay compiled anew, whatever lies in the source tree."""
-    if build_kernel.compiler() is None:
-        pytest.skip("no C compiler is here")
-    library = tmp_path_factory.mktemp("kernel") / library_of(compiled.MERGING).name
-    assert build_kernel.build(library) == ""
-    made = load_replay(library)
+def kernel(built: Callable[[Path], Path]) -> Replay:
+    """The replay compiled anew."""
+    made = load_replay(built(compiled.MERGING))
     assert made is not None
     return made
 

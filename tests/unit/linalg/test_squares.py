@@ -1,28 +1,24 @@
 """Σ d² of rows and columns: the compiled way and NumPy's are equal to the bit, and right."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
-from scripts import build_kernel
 
 from tunescope.linalg import squares as module
-from tunescope.linalg.compiled import Squares, compiled_squares, load_squares
+from tunescope.linalg.compiled import UNIT_SUMS, Squares, compiled_squares, load_squares
 from tunescope.linalg.squares import LANES, by_numpy, squares
 
 KINDS = [np.dtype(ml_dtypes.bfloat16), *map(np.dtype, ("f2", "f4", "f8"))]
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Squares:
-    """The function compiled anew, whatever lies in the source tree."""
-    if build_kernel.compiler() is None:
-        pytest.skip("no C compiler is here")
-    library = tmp_path_factory.mktemp("kernel") / "libunit_sums.so"
-    assert build_kernel.build(library) == ""
-    made = load_squares(library)
+def kernel(built: Callable[[Path], Path]) -> Squares:
+    """The function compiled anew."""
+    made = load_squares(built(UNIT_SUMS))
     assert made is not None
     return made
 
