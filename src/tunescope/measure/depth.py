@@ -21,8 +21,8 @@ ALPHA = 0.04
 # Random orders of fewer layers reach no p of 5 %: 2 + 2 + 2 layers can be cut in 15 ways.
 LEAST_LAYERS = 7
 EXCHANGED = 0.05
-# An effect that had to be larger than this to be seen is none that could be.
-MOST_VISIBLE = 100.0
+# Where only an effect larger than this would be seen, too little is known to tell of one.
+MOST_VISIBLE = 30.0
 
 
 def main_stack(rows: pl.DataFrame) -> str:
@@ -136,7 +136,7 @@ def visible_thirds(found: Sequence[Depth], alpha: float = ALPHA) -> list[float]:
 def visible_third(found: Sequence[Depth], alpha: float = ALPHA) -> float | None:
     """The same of the tower in which least is seen.
 
-    `None` where there is no tower, or nothing below a hundredfold would be seen.
+    `None` where there is no tower, or nothing below thirtyfold would be seen.
     """
     largest = max(visible_thirds(found, alpha), default=math.inf)
     return largest if largest < MOST_VISIBLE else None

@@ -51,7 +51,7 @@ def looked_at(models: Mapping[str, Sequence[Tower]]) -> dict[str, Any]:
     """What was looked at, and for each kind of finding the least effect that is found nine times in ten.
 
     `third`, `layer`, `tilt` and `cell` are factors: under `each` those of every model with a tower, in the
-    tower of it in which least is seen, `None` beyond a hundredfold and for the kinds of which `untested` says
+    tower of it in which least is seen, `None` beyond thirtyfold and for the kinds of which `untested` says
     why they were not looked at; beside it those of the model in which least is seen.
     """
     owned = [(label, tower) for label, its in models.items() for tower in its]
@@ -146,7 +146,7 @@ def _beyond(least: float, error: float) -> float:
 
 
 def _factor(logs: Sequence[float | None]) -> float | None:
-    """The largest of some effects as a factor, `None` beyond a hundredfold and where none is known."""
+    """The largest of some effects as a factor, `None` beyond thirtyfold and where none is known."""
     largest = max((log for log in logs if log is not None), default=math.inf)
     return math.exp(largest) if largest < math.log(MOST_VISIBLE) else None
 

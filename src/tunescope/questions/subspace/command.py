@@ -32,7 +32,11 @@ _PARAMETERS = (
         help="Whose directions; repeatable [default: all three].",
     ),
     click.option("--side", multiple=True, type=click.Choice(["input", "output"]), help="[default: both]"),
-    click.option("--max-rank", type=click.IntRange(1, 4096), help="Grids only up to so many directions."),
+    click.option(
+        "--max-rank",
+        type=click.IntRange(1, 4096),
+        help="Grids, and the directions of a whole model's update, only up to so many [default: 64].",
+    ),
     click.option(
         "--against-self",
         is_flag=True,

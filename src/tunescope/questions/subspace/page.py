@@ -53,7 +53,7 @@ def content(study: Study) -> Content:
         sentences=pair_sentences(document["pairs"]),
         caution=CAUTION,
         methods=methods(document),
-        nothing=nothing_stands_out(document["pairs"], document["visible"]),
+        nothing=nothing_stands_out(document["pairs"], document["visible"], document.get("room")),
         about=[f"{len(document['pairs'])} pair{'s' * (len(document['pairs']) != 1)}"],
     )
 

@@ -23,7 +23,7 @@ def subspace_markdown(
     lines = ["# In which directions", "", f"> {CAUTION}", "", "## Findings", ""]
     lines += finding_lines(
         document["findings"],
-        escaped(nothing_stands_out(pairs, document["visible"])),
+        escaped(nothing_stands_out(pairs, document["visible"], document.get("room"))),
         sources=sources,
         paired=bool(pairs),
     )

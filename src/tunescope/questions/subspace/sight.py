@@ -1,6 +1,7 @@
 """What was looked at in pairs of models, and the fewest directions in common that would have been found."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,6 +57,33 @@ def fewest(rank: int, other: int, d: int, places: int) -> dict[str, Any]:
     return {"directions": None, "above": None}
 
 
+def rank_with_room(summary: pl.DataFrame, whole: Collection[str]) -> int | None:
+    """The largest power of two to which spans of `whole` models can be cut so that something can be told.
+
+    `None` where something can be told of every weight as it is, and where no such cut helps them all.
+    """
+    rows = summary.filter(
+        (pl.col("model_a") != pl.col("model_b")) & (pl.col("rank_a") > 0) & (pl.col("rank_b") > 0)
+    )
+    kept = [pl.col(f"rank_{m}").alias(m) for m in "ab"]
+    cut = [pl.col(f"model_{m}").is_in(list(whole)).alias(f"{m}_whole") for m in "ab"]
+    shapes = rows.select(*kept, *cut, "d_in", "d_out").unique().rows()
+
+    def sees(most: float) -> bool:
+        spans = (
+            (min(a, most) if ours else a, min(b, most) if theirs else b, both)
+            for a, b, ours, theirs, *both in shapes
+        )
+        return all(
+            fewest(int(a), int(b), d, 2 * rows.height)["directions"] is not None
+            for a, b, both in spans
+            for d in both
+        )
+
+    cuts = [2**k for k in reversed(range(max((max(row[:2]) for row in shapes), default=1).bit_length()))]
+    return None if sees(math.inf) else next((most for most in cuts if sees(most)), None)
+
+
 def _found(phi: float, q: int, few: int, many: int, d: int, places: int, mean: float) -> bool:
     """Whether φ of the whole spans, or q directions counted, pass the tests and sizes of `Pair.some`."""
     whole = float(chance.phi_tail(np.array(phi), np.array(float(few)), np.array(float(many)), d))
@@ -68,8 +96,10 @@ def _found(phi: float, q: int, few: int, many: int, d: int, places: int, mean: f
     return p * places <= ALPHA and (overlap.excess(phi, mean) >= THRESHOLDS["little"] or worth)
 
 
-def nothing_stands_out(pairs: Sequence[Mapping[str, Any]], visible: Sequence[Mapping[str, Any]]) -> str:
-    """What stands in the place of findings where there are none."""
+def nothing_stands_out(
+    pairs: Sequence[Mapping[str, Any]], visible: Sequence[Mapping[str, Any]], room: int | None = None
+) -> str:
+    """What stands in the place of findings where there are none; `room` is the cut that would leave room."""
     others = [pair for pair in pairs if pair.get("model_a") is None or pair["model_a"] != pair["model_b"]]
     if not others and any(pair["n_compared"] for pair in pairs):
         return _of_itself([pair["model_a"] for pair in pairs])
@@ -80,7 +110,7 @@ def nothing_stands_out(pairs: Sequence[Mapping[str, Any]], visible: Sequence[Map
     text = f"Nothing stands out in {of}."
     told = [seen for seen in visible if seen["directions"] is not None]
     if not told:
-        return f"Nothing can be told from {of}: the spans leave no room for it."
+        return f"Nothing can be told from {of}: the spans leave no room for it.{_cut_to(room)}"
     parts = []
     for side in ("output", "input"):
         mine = [seen for seen in told if seen["side"] == side]
@@ -92,8 +122,15 @@ def nothing_stands_out(pairs: Sequence[Mapping[str, Any]], visible: Sequence[Map
         text += least_found([f"{' or '.join(parts)} in common in any one of them, at cos² {SQUARE:g}"])
     blind = sum(seen["weights"] for seen in visible if seen["directions"] is None)
     if blind:
-        text += f" In {blind} of {2 * weights} sides the spans leave no room to tell."
+        text += f" In {blind} of {2 * weights} sides the spans leave no room to tell.{_cut_to(room)}"
     return text
+
+
+def _cut_to(room: int | None) -> str:
+    """What to do where a whole model's directions fill the space."""
+    if room is None:
+        return ""
+    return f" With --max-rank {room} only the {room} leading directions of a whole model are compared."
 
 
 def _of_itself(labels: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from tunescope.questions.subspace.directions import MATRICES, SIDES, Selection
 from tunescope.questions.subspace.findings import subspace_findings, with_every_number
 from tunescope.questions.subspace.kinds import THRESHOLDS
 from tunescope.questions.subspace.question import QUESTION
+from tunescope.questions.subspace.sight import rank_with_room
 from tunescope.questions.subspace.sources import (
     check_comparable,
     source_findings,
@@ -207,7 +208,9 @@ def _document(
     findings = subspace_findings(summary) + with_every_number(source_findings(opened, base))
     frames = [tables[name].frame if name in tables else None for name in ("amplification", "intruders")]
     document = subspace_readout(summary, findings, THRESHOLDS, *frames)
-    return document | {"models": [source.label for source in opened]}
+    whole = {source.label for source in opened if any(delta.rank is None for delta in source.deltas)}
+    room = rank_with_room(summary, whole) if whole else None
+    return document | {"models": [source.label for source in opened], "room": room}
 
 
 def _provenance(

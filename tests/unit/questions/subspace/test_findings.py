@@ -14,7 +14,7 @@ from tunescope.questions.subspace.findings import subspace_findings, untold
 from tunescope.questions.subspace.measure import SUMMARY_SCHEMA, compare
 from tunescope.questions.subspace.pairs import SQUARE
 from tunescope.questions.subspace.readout import subspace_markdown
-from tunescope.questions.subspace.sight import fewest, nothing_stands_out
+from tunescope.questions.subspace.sight import fewest, nothing_stands_out, rank_with_room
 from tunescope.questions.subspace.start import start_cosine
 from tunescope.study.finding import Finding
 
@@ -277,6 +277,23 @@ def test_where_nothing_stands_out_the_fewest_directions_that_would_have_are_name
         "Nothing stands out in 6 comparisons of single weights. Smallest that would have been found, "
         "nine times in ten: 2 of 16 output directions (0.08 above chance) in common in any one of them, at "
         "cos² 0.9. In 6 of 12 sides the spans leave no room to tell."
+    )
+
+
+def test_where_a_whole_model_fills_the_space_the_cut_that_leaves_room_is_named_and_does() -> None:
+    shape = {"model_a": ["full"] * 4, "model_b": ["lora"] * 4, "d_in": [64] * 4, "d_out": [64] * 4}
+    frame = pl.DataFrame({**shape, "rank_a": [64] * 4, "rank_b": [4] * 4})
+    room = rank_with_room(frame, {"full"})
+    assert room is not None
+    # The largest power of two: of twice as many leading directions nothing could be told.
+    assert fewest(room, 4, 64, 8)["directions"] is not None
+    assert fewest(2 * room, 4, 64, 8)["directions"] is None
+    assert rank_with_room(frame, {"lora"}) is None  # an adapter keeps its directions: its cut would not help
+    assert rank_with_room(frame.with_columns(rank_a=pl.lit(room)), {"full"}) is None
+    blind = {"side": "output", "rank": 4, "d": 64, "weights": 4, "directions": None, "above": None}
+    pairs = [{"model_a": "full", "model_b": "lora", "n_compared": 4, "not_compared": {}}]
+    assert nothing_stands_out(pairs, [blind], room).endswith(
+        f"With --max-rank {room} only the {room} leading directions of a whole model are compared."
     )
 
 
