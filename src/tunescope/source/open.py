@@ -14,6 +14,7 @@ from tunescope.hashes import unstated
 from tunescope.paths import is_folder, local_path
 from tunescope.reader import current
 from tunescope.source.base_shapes import NamedBase
+from tunescope.source.beside_parts import parts_once
 from tunescope.source.files.container import TensorFile, read_safetensors
 from tunescope.source.files.distributed import METADATA, read_model
 from tunescope.source.files.parallel import refuse_one_part
@@ -244,7 +245,7 @@ def _source(weights: Weights, label: str, scale: float | None) -> Source:
         check_understood(weights, ledger)
     leave_model(ledger)
     notice_leftovers(ledger)
-    once = each_once(reading.deltas, weights.tensors, ledger, weights.place)
+    once = parts_once(each_once(reading.deltas, weights.tensors, ledger, weights.place), ledger)
     deltas, pending = _named(once, reading.pending)
     return Source(
         label=label,

@@ -47,14 +47,21 @@ def each_once(
 
 def _one_module(at: Address, one: Delta, place: Address, other: Delta) -> bool:
     """Whether two updates at one address are of one module under two spellings; lists may just look alike."""
-    alike = (one.d_out, one.d_in) == (other.d_out, other.d_in) and one.tensors and other.tensors
-    if not alike or set(one.tensors) & set(other.tensors):
+    if (one.d_out, one.d_in) != (other.d_out, other.d_in) or set(one.tensors) & set(other.tensors):
         return False
-    spellings = {_spelling(one.tensors[0]), _spelling(other.tensors[0])}
+    if not one.tensors or not other.tensors or not of_one_list(at, one, place, other):
+        return False
+    in_one_list = at.layer is not None and at.blocks == place.blocks
+    return in_one_list or _spelling(one.tensors[0]) != _spelling(other.tensors[0])
+
+
+def of_one_list(at: Address, one: Delta, place: Address, other: Delta) -> bool:
+    """Whether two updates at the same layer are of one list of blocks, however either file calls it."""
     short, long = sorted((_MODEL.sub("", a.blocks) for a in (at, place)), key=len)
     # Only one of two names is flat, or only one is that of diffusers: then their lists are called otherwise.
-    apart = len({flat for flat, *_ in spellings}) > 1 and long.endswith(f".{short}")
-    return len(spellings) > 1 and (short == long or apart or {short, long} <= _LISTS)
+    flat = {_spelling(delta.tensors[0])[0] for delta in (one, other) if delta.tensors}
+    apart = len(flat) > 1 and long.endswith(f".{short}")
+    return short == long or apart or {short, long} <= _LISTS
 
 
 def _spelling(name: str) -> tuple[bool, str, str]:

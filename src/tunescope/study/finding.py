@@ -166,7 +166,7 @@ NOTICED = frozenset({
     "adapter_name", "alpha_zero", "bad_metadata", "base_name", "batch_larger_than_data",
     "blocks_one_by_one", "capture_unfinished", "code_not_run", "config_default", "config_unread", "data_cut",
     "data_keys_unread", "data_left_out", "data_rejected", "empty_tensor", "factor_left_out", "few_sequences",
-    "float8",
+    "float8", "fused_beside_parts",
     "graphs_replayed", "half_saved", "half_written", "hash_unknown", "header_space", "last_left_out",
     "layers_unused", "left_out", "model_around", "model_length", "needs_base", "no_change", "no_cuda",
     "no_delta", "no_index", "names_changed", "no_trainer_state", "not_in_index", "not_understood",

@@ -41,6 +41,11 @@ SPELLINGS = {
         ("unet.mid_block.attentions.0.proj_in", PEFT),
         ("lora_unet_mid_block_attentions_0_proj_in", KOHYA),
     ),
+    # Z-Image's own name and diffusers', as files hold both [huggingface/diffusers: issue 13203].
+    "one list, both flat": (
+        ("lora_unet_layers_0_attention_out", KOHYA),
+        ("lora_unet_layers_0_attention_to_out_0", KOHYA),
+    ),
     "one prefix more": (
         ("model.layers.0.self_attn.v_proj", PEFT),
         ("module.model.layers.0.self_attn.v_proj", PEFT),
