@@ -189,7 +189,7 @@ _ONLY_SAID = {
     "rows-of-torchtune", "torchtune-export", "scale-replaced",
     "no-trainer-state", "steps-missing", "start-missing", "last-left-out", "start-renamed", "unchanged",
     "code-not-run", "model-around", "names-changed", "untested-turn", "unwrapped", "weights-unused",
-    "tied-head",
+    "tied-head", "start-beside",
 }  # fmt: skip
 
 

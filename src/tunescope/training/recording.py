@@ -23,6 +23,8 @@ from tunescope.writing import write_atomically, write_json
 logger = logging.getLogger("tunescope")
 
 FILE = "capture.parquet"
+# The trainable weights as they were at step zero.
+START = "capture.start.safetensors"
 PARTS = "capture.parts"
 KIND = "capture"
 # Below the parts: what a resumed run takes over from the finished file, and why a recording stopped.

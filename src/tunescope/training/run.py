@@ -28,8 +28,7 @@ from tunescope.training.modes import follow_umask
 from tunescope.training.progress import Meter
 from tunescope.training.recipe import Recipe, rate_name
 from tunescope.training.record import STOPPED, read_record
-from tunescope.training.recording import PARTS, Recording, holds_capture, read_capture, recorded
-from tunescope.training.start import FILE as START
+from tunescope.training.recording import PARTS, START, Recording, holds_capture, read_capture, recorded
 from tunescope.words import counted
 from tunescope.writing import write_json, write_text
 

@@ -10,9 +10,8 @@ from torch import Tensor
 from tunescope.errors import BadInput, Missing
 from tunescope.source.files.container import read_safetensors
 from tunescope.training.modes import follow_umask
+from tunescope.training.recording import START
 from tunescope.writing import write_by_name
-
-FILE = "capture.start.safetensors"
 
 
 def save_start(folder: Path, parameters: Mapping[str, Tensor]) -> None:
@@ -23,7 +22,7 @@ def save_start(folder: Path, parameters: Mapping[str, Tensor]) -> None:
         save_file(tensors, place)
         follow_umask(place)
 
-    write_by_name(folder / FILE, save)
+    write_by_name(folder / START, save)
 
 
 def load_start(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -31,13 +30,13 @@ def load_start(folder: Path, parameters: Mapping[str, Tensor]) -> dict[str, Tens
 
     Raises `Missing` where they were never written and `BadInput` where they are damaged or another model's.
     """
-    path = folder / FILE
+    path = folder / START
     if not path.is_file():
         raise Missing(
             "capture-no-start",
             "the weights of step zero are not there",
             file=path,
-            fix="name the folder of the run; its file capture.start.safetensors must lie there",
+            fix=f"name the folder of the run; its file {START} must lie there",
         )
     # A damaged file is named here: the library has one error for all.
     read_safetensors(path)

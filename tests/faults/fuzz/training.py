@@ -47,9 +47,9 @@ def _stopped(folder: Path) -> Path:
 
 
 def _start(folder: Path) -> Path:
-    from tunescope.training.start import FILE
+    from tunescope.training.recording import START
 
-    path = folder / FILE
+    path = folder / START
     path.write_bytes(save({_NAME: np.ones((2, 6), np.float32)}))
     return path
 

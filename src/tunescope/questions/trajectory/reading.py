@@ -10,6 +10,7 @@ import polars as pl
 from tunescope.address import Address, component_names
 from tunescope.errors import Notice
 from tunescope.questions.trajectory import layers
+from tunescope.questions.trajectory.beginning import beginning
 from tunescope.questions.trajectory.captured import recorded_rows, recording_notices
 from tunescope.questions.trajectory.course import follow_whole
 from tunescope.questions.trajectory.differing import (
@@ -39,8 +40,9 @@ def motion_of(
         frame = _captured(run)
         return frame, recording_notices(run, frame["step"])
     opened = [open_checkpoint(checkpoint.weights, scale) for checkpoint in run.checkpoints]
-    begun = None if start is None else open_checkpoint(start, scale)
-    return _from_checkpoints(run, opened, begun, align_vocab, start)
+    begun, noticed = beginning(run, opened, start, scale)
+    frame, said = _from_checkpoints(run, opened, begun, align_vocab, start)
+    return frame, [*noticed, *said]
 
 
 def _captured(run: Run) -> pl.DataFrame:

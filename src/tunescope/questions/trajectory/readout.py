@@ -7,7 +7,7 @@ from tunescope.questions.trajectory.comparison import comparison_sentences
 from tunescope.questions.trajectory.ending import ending_words, endings_sentence
 from tunescope.questions.trajectory.gallery import Gallery, Panel
 from tunescope.questions.trajectory.sentences import METHODS, nothing_stands_out
-from tunescope.questions.trajectory.summary import halfway_words, verdict
+from tunescope.questions.trajectory.summary import first_counted, halfway_words, verdict
 from tunescope.questions.trajectory.views import Animation, rate_text
 from tunescope.study.finding import named, significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
@@ -115,7 +115,7 @@ def run_sentence(run: Mapping[str, Any]) -> str:
         else f"{run['captures']} captures, step {steps[0]:,} to {steps[-1]:,}"
     )
     if norms[-1] is not None:
-        text += f"; ‖ΔW‖ {_first_to_last(norms[0], norms[-1], one)}"
+        text += f"; ‖ΔW‖ {_counted_from(run)}{_first_to_last(norms[0], norms[-1], one)}"
         if half := halfway_words(run):
             text += f", half of it {half}"
     if run["loss_first"] is not None:
@@ -131,6 +131,12 @@ def run_sentence(run: Mapping[str, Any]) -> str:
         f"{text}; at the end the mean of Δ lies further from zero than its standard deviation over the "
         f"layer's matrices in {off} of {counted(of, 'layer')}."
     )
+
+
+def _counted_from(run: Mapping[str, Any]) -> str:
+    """That ‖ΔW‖ counts from a checkpoint, in front of it; empty where it counts from before training."""
+    first = first_counted(run)
+    return "" if first is None or len(run["steps"]) < 2 else f"from step {first:,}: "
 
 
 def _first_to_last(first: float | None, last: float | None, one: bool) -> str:
@@ -219,7 +225,7 @@ def _row(label: str, run: Mapping[str, Any]) -> list[str]:
         _rate(run),
         str(run["captures"]),
         " → ".join(dict.fromkeys(f"{step:,}" for step in (run["steps"][0], run["steps"][-1]))),
-        f"{significant(norms[0])} → {significant(norms[-1])}",
+        f"{_counted_from(run)}{significant(norms[0])} → {significant(norms[-1])}",
         halfway_words(run) or "n/a",
         "n/a" if cosine is None or len(norms) == 1 else f"{cosine:.2f}",
         ", ".join(map(str, run.get("leading_layers", []))) or "n/a",

@@ -52,6 +52,16 @@ def _origins(motion: pl.DataFrame) -> dict[str, list[str]]:
     return found
 
 
+def first_counted(run: Mapping[str, Any]) -> int | None:
+    """The captured step that ΔW counts from; `None` where it counts from before training.
+
+    >>> first_counted({"origins": {"W": ["first_checkpoint"]}, "steps": [5, 10]})
+    5
+    >>> first_counted({"origins": {"A": ["first_checkpoint"], "B": ["zero"]}, "steps": [5, 10]})
+    """
+    return run["steps"][0] if run.get("origins") == {"W": ["first_checkpoint"]} else None
+
+
 # As many layers are named as those in which most of the change lies.
 _LEADING = 3
 
@@ -92,10 +102,13 @@ def halfway_sentence(runs: Mapping[str, Mapping[str, Any]]) -> str:
     ' ‖ΔW‖ was first at least half of its last value at step 4 (a and b).'
     """
     early: list[str] = []
+    late: dict[int, list[str]] = {}
     reached: dict[int, list[str]] = {}
     for label, run in runs.items():
         if run.get("half_of_last_at") is not None:
             reached.setdefault(run["half_of_last_at"], []).append(label)
+            if (first := first_counted(run)) is not None:
+                late.setdefault(first, []).append(label)
             if len(run.get("steps", [])) > 1 and run["half_of_last_at"] == run["steps"][0]:
                 norms = run["delta_frobenius_norm"]
                 early.append(f"{label} ({norms[0] / norms[-1]:.0%})")
@@ -103,7 +116,9 @@ def halfway_sentence(runs: Mapping[str, Mapping[str, Any]]) -> str:
     if not said:
         return ""
     already = f" That was by the first capture in {named(early, 12)}." if early else ""
-    return f" ‖ΔW‖ was first at least half of its last value at step {', '.join(said)}.{already}"
+    counts = [f"step {step:,} in {named(labels, 12)}" for step, labels in sorted(late.items())]
+    origin = f" ΔW counts from {named(counts)}." if counts else ""
+    return f" ‖ΔW‖ was first at least half of its last value at step {', '.join(said)}.{already}{origin}"
 
 
 def halfway_words(run: Mapping[str, Any]) -> str | None:
@@ -127,7 +142,8 @@ def halfway_words(run: Mapping[str, Any]) -> str | None:
     if half - steps[before] <= 1:
         return f"at step {half:,}"
     # Rounded down: what lies below half is not to read as 50%.
-    share = f" ({math.floor(100 * norms[before] / norms[-1])}%)" if before == 0 else ""
+    told = before == 0 and first_counted(run) is None
+    share = f" ({math.floor(100 * norms[before] / norms[-1])}%)" if told else ""
     return f"between steps {steps[before]:,}{share} and {half:,}"
 
 
