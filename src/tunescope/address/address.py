@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from tunescope.address.naming import DENOISER, TOWERS
+from tunescope.address.naming import DENOISER, GATED_LISTS, GATED_MODULES, TELLING, TOWERS
 from tunescope.address.place import Address
 from tunescope.address.spelling import IMAGE_BLOCKS, OUTSIDE_BLOCKS, SHARED, canonical, is_of_unet
 from tunescope.address.unet import LEVEL, NESTED, PLACE, level_address, unet_address, unrolled
@@ -16,8 +16,6 @@ _STACKS = tuple((tower.stack, re.compile(tower.path)) for tower in TOWERS)
 _LISTS = frozenset({"caption_projection"})
 # Stacks of transformers' own blocks: what is called as outside a U-Net's blocks is theirs beside these.
 _OF_TRANSFORMERS = frozenset({"model", "single_blocks"})
-# Lists whose first projection has the rows of its gate first, where diffusers has them last (MiniMax-H3).
-_GATE_FIRST = frozenset({"blocks", "token_refiner.blocks"})
 # A number of more digits counts no layers or experts; it stays a part of the name.
 _EXPERTS = r"(?:^|\.)(?:\w+_)?experts?"
 # One expert's own module (`experts.3.w1`; Switch's `experts.expert_3.wi`; `experts.local_experts.3` of
@@ -125,8 +123,8 @@ def _in_company(addresses: Sequence[Address]) -> Sequence[Address]:
     shared = any(map(IMAGE_BLOCKS.search, lists))
     if not shared and not stacks.intersection(_OF_TRANSFORMERS):
         return addresses
-    gated = bool(lists & _GATE_FIRST) and any(
-        a.module_type == "attn.qkv_proj" and a.blocks in _GATE_FIRST for a in addresses
+    gated = bool(lists & GATED_LISTS) and any(
+        a.module_type in TELLING and a.blocks in GATED_LISTS for a in addresses
     )
     return [_beside_blocks(a, shared, gated) for a in addresses]
 
@@ -139,8 +137,9 @@ def _beside_nested_blocks(address: Address) -> Address:
 
 def _beside_blocks(address: Address, shared: bool, gated: bool) -> Address:
     """A module of a transformer: its words that others share, and a first projection whose gate leads."""
-    if gated and address.module_type == "ff.net.0.proj" and address.blocks in _GATE_FIRST:
-        return replace(address, module_type="mlp.fc1")
+    if gated and address.blocks in GATED_LISTS and address.module_type in GATED_MODULES:
+        name = GATED_MODULES[address.module_type]
+        return replace(address, module_type=name, gate_first=name == "mlp.fc1")
     if address.layer is not None:
         return address
     if shared and SHARED.fullmatch(address.module_type):

@@ -1,8 +1,10 @@
-"""Which weights are parts of a fused projection, and which of its rows are theirs."""
+"""Which weights are parts of a fused projection, and which are one weight in another order of rows."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tunescope.address.naming import GATE_FIRST, HALVES, LAST_HALVES
 from tunescope.address.place import Address
 
 # Components that hold others, in the order of their rows.
@@ -80,3 +82,38 @@ def _rows(known: Sequence[int | None], shape: tuple[int, int]) -> list[int] | No
     fits = sum(rows) == total and min(rows) > 0
     agrees = all(count in (None, row) for count, row in zip(known, rows, strict=True))
     return rows if fits and agrees else None
+
+
+@dataclass(frozen=True, slots=True)
+class Counterpart:
+    """The same weight under another name, and whether the halves of its rows stand the other way round."""
+
+    address: Address
+    exchanged: bool
+
+
+def counterpart(address: Address, shape: tuple[int, int], others: Shapes) -> Counterpart | None:
+    """What one of `others` is that another spelling has in the place of a weight of `shape` (d_out, d_in).
+
+    >>> ours, theirs = Address("model", None, "norm_out.linear"), Address("model", None, "final_layer.mod")
+    >>> counterpart(ours, (8, 4), {theirs: (8, 4)}).exchanged
+    True
+    """
+    for other, size in others.items():
+        place = (other.stack, other.layer, other.expert)
+        if size == shape and place == (address.stack, address.layer, address.expert):
+            for one, two in ((address, other), (other, address)):
+                if (exchanged := _exchanged(one, two, shape)) is not None:
+                    return Counterpart(other, exchanged)
+    return None
+
+
+def _exchanged(one: Address, other: Address, shape: tuple[int, int]) -> bool | None:
+    """Whether `other` has the halves of `one`'s rows exchanged; `None` where they are two weights."""
+    names = (one.module_type, other.module_type)
+    if one.gate_first:
+        return True if names == (GATE_FIRST.spelled, GATE_FIRST.name) else None
+    for rules, always in ((HALVES, True), (LAST_HALVES, False)):
+        if any(re.fullmatch(r.spelled, names[0]) and r.name == names[1] for r in rules):
+            return shape[0] % 2 == 0 if always else shape[0] == 2 * shape[1]
+    return None

@@ -12,8 +12,9 @@ class Address:
     `stack` names the tower (`model` where there is only one), `layer` is the block's index (`None`
     outside blocks), `module_type` the path after that index (the whole path outside blocks), `expert`
     the index of a mixture-of-experts expert. `blocks` is the path of the list of blocks in its own model,
-    by which lists that look alike are told apart, and `step` how many layer numbers one place of a U-Net
-    takes; they are no part of what the address is.
+    by which lists that look alike are told apart, `step` how many layer numbers one place of a U-Net
+    takes, and `gate_first` whether the rows of an MLP's gate stand before those that it gates, where
+    diffusers has them behind; they are no part of what the address is.
     """
 
     stack: str
@@ -22,6 +23,7 @@ class Address:
     expert: int | None = None
     blocks: str = field(default="", compare=False, repr=False)
     step: int = field(default=1, compare=False, repr=False)
+    gate_first: bool = field(default=False, compare=False, repr=False)
 
     @property
     def family(self) -> str:

@@ -171,8 +171,8 @@ NOTICED = frozenset({
     "layers_unused", "left_out", "model_around", "model_length", "needs_base", "no_change", "no_cuda",
     "no_delta", "no_index", "names_changed", "no_trainer_state", "not_in_index", "not_understood",
     "published_norms", "rank_mismatch",
-    "rows_of_llama_cpp", "rows_of_torchtune", "salvaged", "saved_twice", "scale_not_used", "scale_replaced",
-    "scale_unknown",
+    "rows_of_diffsynth", "rows_of_llama_cpp", "rows_of_torchtune", "salvaged", "saved_twice",
+    "scale_not_used", "scale_replaced", "scale_unknown",
     "sequences_skipped", "settings_changed", "shapes_differ", "sides_unknown",
     "start_missing", "start_renamed", "step_mismatch", "steps_begin_anew", "steps_missing",
     "stopped_early", "targets_differ", "tied_head",
@@ -185,7 +185,8 @@ NOTICED = frozenset({
 # Notices that only say what was done.
 _ONLY_SAID = {
     "published-norms", "no-cuda", "few-sequences", "batch-larger-than-data", "stopped-early", "model-length",
-    "data-cut", "training-mode", "graphs-replayed", "blocks-one-by-one", "rows-of-llama-cpp",
+    "data-cut", "training-mode", "graphs-replayed", "blocks-one-by-one", "rows-of-diffsynth",
+    "rows-of-llama-cpp",
     "rows-of-torchtune", "torchtune-export", "scale-replaced",
     "no-trainer-state", "steps-missing", "start-missing", "last-left-out", "start-renamed", "unchanged",
     "code-not-run", "model-around", "names-changed", "untested-turn", "unwrapped", "weights-unused",

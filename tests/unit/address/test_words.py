@@ -1,13 +1,8 @@
 """Words of image and video models that hold an underscore, in flat names and dotted ones."""
 
-from pathlib import Path
-
 import pytest
-from tests.unit.address.saved_updates import saved
 
 from tunescope.address import dotted, parse, parse_all
-from tunescope.measure.between import between
-from tunescope.source import open_source
 
 # Modules of diffusers' models as their classes build them [models/transformers/*.py, models/unets/*.py].
 MODULES = [
@@ -54,21 +49,15 @@ def test_modules_of_a_u_net_are_its_own_without_a_prefix(outside: str) -> None:
     assert {address.stack for address in parse_all(names)} == {"unet"}
 
 
-def test_a_first_projection_with_its_gate_first_is_not_held_against_one_with_its_gate_last(
-    tmp_path: Path,
-) -> None:
+def test_a_first_projection_with_its_gate_first_keeps_its_name() -> None:
     """MiniMax-H3's own `fc1` is [gate; value], diffusers' [value; gate]."""
-    mine = [
-        f"diffusion_model.blocks.0.{name}"
-        for name in ("attn.qkv_proj", "attn.out_proj", "mlp.fc1", "mlp.fc2")
-    ]
-    ours = ["attn.to_qkv", "attn.to_out.0", "ff.net.0.proj", "ff.net.2"]
-    files = (
-        saved(tmp_path / "mine.safetensors", mine),
-        saved(tmp_path / "ours.safetensors", [f"transformer.transformer_blocks.0.{name}" for name in ours]),
-    )
-    found = between([(source.label, source.deltas) for source in map(open_source, files)])
-    assert found.compared[0, 1] == 2
+    mine = [f"blocks.0.{name}" for name in ("attn.qkv_proj", "attn.out_proj", "mlp.fc1", "mlp.fc2")]
+    expected = ["attn.qkv_proj", "attn.to_out.0", "mlp.fc1", "ff.net.2"]
+    for prefix in ("", "diffusion_model.", "lora_unet_"):
+        names = [dotted(prefix + (name.replace(".", "_") if prefix.endswith("_") else name)) for name in mine]
+        found = parse_all(names)
+        assert [address.module_type for address in found] == expected
+        assert [address.gate_first for address in found] == [False, False, True, False]
     # A model whose first projection has no gate, or one of another order, keeps the pair as one.
-    plain = [name.replace("qkv_proj", "qkv") for name in mine]
+    plain = [f"diffusion_model.{name}".replace("qkv_proj", "qkv") for name in mine]
     assert parse_all(plain)[2] == parse("diffusion_model.transformer_blocks.0.ff.net.0.proj")

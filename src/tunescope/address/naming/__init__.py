@@ -6,6 +6,14 @@ list of blocks is, in language models too, and turn the spellings of one weight 
 of diffusers.
 """
 
+from tunescope.address.naming.halves import (
+    GATE_FIRST,
+    GATED_LISTS,
+    GATED_MODULES,
+    HALVES,
+    LAST_HALVES,
+    TELLING,
+)
 from tunescope.address.naming.in_blocks import RENAMES
 from tunescope.address.naming.outside import OUTSIDE, SHARED_WORDS
 from tunescope.address.naming.prefixes import (
@@ -23,7 +31,8 @@ from tunescope.address.naming.towers import TOWERS
 from tunescope.address.naming.words import COMPOUNDS
 
 __all__ = [
-    "BLOCKS", "COMPOUNDS", "CONTROLNET", "DENOISER", "DOTTED_PREFIXES", "FLAT_PREFIXES", "OPEN_CLIP",
-    "OUTSIDE", "RENAMES", "SHARED_WORDS", "TOWERS", "TRAINED_AS", "UNET_PARTS",
+    "BLOCKS", "COMPOUNDS", "CONTROLNET", "DENOISER", "DOTTED_PREFIXES", "FLAT_PREFIXES", "GATED_LISTS",
+    "GATED_MODULES", "GATE_FIRST", "HALVES", "LAST_HALVES",
+    "OPEN_CLIP", "OUTSIDE", "RENAMES", "SHARED_WORDS", "TELLING", "TOWERS", "TRAINED_AS", "UNET_PARTS",
     "Blocks", "Prefix", "Rename", "Tower",
 ]  # fmt: skip

@@ -3,6 +3,7 @@
 FLUX = "black-forest-labs/flux: src/flux/modules/layers.py"
 FLUX_DIFFUSERS = "huggingface/diffusers: loaders/lora_conversion_utils.py (sd-scripts → diffusers)"
 FLUX2 = "huggingface/diffusers: models/transformers/transformer_flux2.py"
+FLUX2_DIFFUSERS = "huggingface/diffusers: loaders/single_file_utils.py (Flux 2 → diffusers)"
 HUNYUAN = "Tencent/HunyuanVideo: hyvideo/modules/models.py"
 HUNYUAN_DIFFUSERS = "huggingface/diffusers: scripts/convert_hunyuan_video_to_diffusers.py"
 SD3_DIFFUSERS = "huggingface/diffusers: scripts/convert_sd3_to_diffusers.py"

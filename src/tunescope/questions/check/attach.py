@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from tunescope.address import Address, distinct_addresses, parse
-from tunescope.address.fused import parts
+from tunescope.address.fused import counterpart, parts
 from tunescope.questions.check.base import BaseNames
 from tunescope.questions.check.experts import first_parts, joined
 from tunescope.questions.check.halves import half_saved
@@ -136,6 +136,8 @@ def _in_parts(place: Place, base: BaseNames, by_place: Mapping[Address, str]) ->
         found = [a for a, of in near.items() if parts(a, of, {address: shape})]
     elif sum(near[a][0] for a in found) != d_out:
         found = []
+    if not found and (other := counterpart(address, shape, near)):
+        found = [other.address]
     names = [by_place[a] for a in found]
     if not names:
         return replace(place, status="missing")

@@ -10,6 +10,7 @@ from tunescope.address import parse
 from tunescope.delta import Delta
 from tunescope.documents import DocumentError, parse_json
 from tunescope.source.files.tensors import LazyTensor, Ledger
+from tunescope.source.formats.diffsynth import in_projections
 from tunescope.source.formats.names import strip_frames, strip_wrappers
 from tunescope.source.formats.pairs import (
     Pair,
@@ -90,7 +91,7 @@ def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
             half_saved(module, roles, ledger)
         leave_aside(roles, ledger)
     notice_scale(deltas, ledger)
-    return Reading(deltas, config)
+    return Reading(in_projections(deltas, ledger), config)
 
 
 def _pair(
