@@ -39,7 +39,8 @@ def holed(tmp_path: Path) -> Path:
 
 def test_gaps_and_a_lost_beginning_are_said_in_every_output(run: Any, holed: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert run("trajectory", holed, "-o", out).code == 0
+    ran = run("trajectory", holed, "-o", out)
+    assert ran.code == 0
     document = json.loads((out / "tables" / "readout.json").read_text())
     texts = [f["text"] for f in document["findings"] if f["kind"] in ("steps_missing", "start_missing")]
     assert len(texts) == 3
@@ -49,6 +50,7 @@ def test_gaps_and_a_lost_beginning_are_said_in_every_output(run: Any, holed: Pat
     with Image.open(out / "figures" / "holed_mean.png") as picture:
         described = str(picture.info["Description"])
     for text in texts:
+        assert text in ran.err
         assert text in (out / "readout.md").read_text()
         assert text in (out / "results.md").read_text()
         assert text in (out / "report.html").read_text()

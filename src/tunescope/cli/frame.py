@@ -161,15 +161,17 @@ def _print(study: "Study", out: Path | None, frame: Mapping[str, Any]) -> None:
 
 
 def _strongest(study: "Study") -> list[str]:
-    """The first findings, a line each, as the readout orders them."""
+    """What of the data is not there and the first findings, a line each, as the readout orders them."""
     from tunescope.study.finding import answers
 
     found = answers(study.findings)
-    lines = [f"- {brief(finding.text)}" for finding in found[:_MOST_SHOWN]]
-    rest = len(found) - len(lines)
-    if rest > 0:
-        return [*lines, f"- … and {rest} more in the readout"]
-    return lines or [f"- {said}" for said in _NOTHING.findall(study.markdown())[:1]]
+    lacking = [f for f in study.findings if f.kind in study.question.incomplete and f not in found]
+    shown = [*lacking[: _MOST_SHOWN - 1], *found][:_MOST_SHOWN]
+    lines = [f"- {brief(finding.text)}" for finding in shown]
+    if not found:
+        lines += [f"- {said}" for said in _NOTHING.findall(study.markdown())[:1]]
+    rest = len(lacking) + len(found) - len(shown)
+    return [*lines, f"- … and {rest} more in the readout"] if rest > 0 else lines
 
 
 def _failed(study: "Study", strict: bool, kinds: tuple[str, ...]) -> bool:

@@ -39,10 +39,10 @@ class _Named:
 def find_runs(specs: Sequence[tuple[str | None, str]]) -> list[Run]:
     """The runs behind `(label, path)` pairs: run folders, folders of runs, captures, checkpoints, weights.
 
-    Numbered checkpoints that are named one by one and lie in one folder make one run in the order of their
-    numbers; where others are named beside them, all of one label make one run in the order given. Raises
-    `Missing` for a path that is not there and `BadInput` for one that holds no run, or for a half-written
-    checkpoint that was asked for by name.
+    Numbered checkpoints that are named one by one and lie in one folder, or each in one of its own, make one
+    run in the order of their numbers; where others are named beside them, all of one label make one run in
+    the order given. Raises `Missing` for a path that is not there and `BadInput` for one that holds no run,
+    or for a half-written checkpoint that was asked for by name.
     """
     runs: list[tuple[Path, Run]] = []
     named: list[_Named] = []
@@ -157,8 +157,8 @@ def _captured(label: str, folder: Path) -> Run:
 def _together(named: Sequence[_Named]) -> Iterator[tuple[Path, Run]]:
     """Weights named one by one as runs: by their numbers where all of a label have some, else as named."""
     for label in dict.fromkeys(one.label for one in named):
-        mine = [one for one in named if one.label == label]
-        groups = _grouped([one.number for one in mine if one.number is not None])
+        mine = _own_numbers([one for one in named if one.label == label])
+        groups = _scattered(_grouped([one.number for one in mine if one.number is not None]))
         known = all(one.number is not None for one in mine)
         for folder in dict.fromkeys(folder for folder, _ in groups) if known else ():
             refuse_unlike(folder, [of for (above, _), of in groups.items() if above == folder])
@@ -185,6 +185,29 @@ def _grouped(found: Sequence[Numbered]) -> _Groups:
     above = {epoch.path.parent for epoch in epochs}
     one_run = as_one(epochs) if len(above) == 1 else {}
     return {(above.pop(), name): of for name, of in one_run.items()} or lists
+
+
+def _own_numbers(named: Sequence[_Named]) -> list[_Named]:
+    """The named weights; where their own names differ, bare numbers of the folders above do not count."""
+    above = [one for one in named if one.number is not None and one.number.path != one.path]
+    if len({one.path.name for one in above}) < 2:
+        return [*named]
+    return [replace(one, number=None) if one in above and _is_bare(one) else one for one in named]
+
+
+def _is_bare(one: _Named) -> bool:
+    return one.number is not None and one.number.bare
+
+
+def _scattered(groups: _Groups) -> _Groups:
+    """The groups as one, where each is one checkpoint in a folder of its own and all number alike."""
+    alone = [of[0] for of in groups.values() if len(of) == 1]
+    if len(alone) < max(2, len(groups)) or len({one.series for one in alone}) > 1:
+        return groups
+    if len({one.number for one in alone}) < len(alone) or any(one.bare for one in alone):
+        return groups
+    folder = Path(os.path.commonpath([above for above, _ in groups]))
+    return {(folder, alone[0].series): alone}
 
 
 def _epochs(groups: _Groups) -> dict[Numbered, list[Numbered]]:

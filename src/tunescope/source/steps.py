@@ -57,13 +57,15 @@ BY_PLACE: tuple[Rule, ...] = (
     _rule(r"^.+-(?P<number>\d{6})$", "epoch", "kohya-ss sd-scripts, musubi-tuner"),
     _rule(r"^.+_(?P<number>\d{9})(?:_(?:high|low)_noise)?$", "step", "ai-toolkit"),
     _rule(r"^.*-save-(?P<number>\d+)-\d+-\d+$", "step", "OneTrainer: step, epoch, step of the epoch"),
+    _rule(r"^.+_e\d+_s(?P<number>\d+)$", "step", "cloneofsimo/lora: epoch, step"),
+    _rule(r"^adapter_(?P<number>\d+)$", "epoch", "torchtune before 0.6"),
 )
 
 
 _TIMES = {"k": 1_000, "m": 1_000_000}
 # Parts of a name that change with the step and part no series.
 _ALONG = re.compile(
-    r"(?:epoch|step)[-_=]?\d+|[-_]?[A-Za-z_]+=-?\d+(?:\.\d+)?|-tokens\d[\d.]*[KMBT]|^-\d+-\d+$|"
+    r"(?:epoch|step)[-_=]?\d+|_e\d+(?=_s$)|[-_]?[A-Za-z_]+=-?\d+(?:\.\d+)?|-tokens\d[\d.]*[KMBT]|^-\d+-\d+$|"
     r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d",
     re.I,
 )

@@ -72,7 +72,8 @@ class Question:
     are made from the tables, `pages` further Markdown files. `following` are commands that answer the next
     question, given the study and the folder it was written to; `answer` is whether what was asked turned
     out as it should. Tables named in `bulky` are kept as Parquet alone. `content` is what the report page
-    shows of a study; left out, its findings alone.
+    shows of a study; left out, its findings alone. `incomplete` are kinds of notes that say what of the data
+    is not there: a terminal names them too.
     """
 
     kind: str
@@ -85,3 +86,4 @@ class Question:
     answer: Callable[["Study"], bool] = lambda _: True
     bulky: tuple[str, ...] = ()
     content: Callable[["Study"], "Content"] = _findings_alone
+    incomplete: tuple[str, ...] = ()

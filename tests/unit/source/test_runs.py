@@ -257,6 +257,24 @@ def test_numbered_files_named_one_by_one_come_in_the_order_of_their_numbers(tmp_
     assert steps_of(*inside) == [[10, 20]]
 
 
+def test_numbered_weights_each_in_a_folder_of_its_own_are_one_run(tmp_path: Path) -> None:
+    files = [saved(tmp_path / f"disk{i}" / f"name-{i:06d}.safetensors") for i in (3, 1, 2)]
+    folders = [checkpoint(tmp_path / f"node{i}", 10 * i) for i in (2, 1)]
+    assert steps_of(*files) == [[1, 2, 3]]
+    assert steps_of(*folders) == [[10, 20]]
+    # Ends of two trainings are two runs.
+    assert steps_of(checkpoint(tmp_path / "seed-0", 90), checkpoint(tmp_path / "seed-1", 90)) == [[90], [90]]
+
+
+def test_bare_numbers_of_folders_above_count_only_under_one_name(tmp_path: Path) -> None:
+    other = [
+        saved(tmp_path / f"{i}" / f"{n}.safetensors") for i, n in ((34, "warm"), (35, "cold"), (36, "end"))
+    ]
+    alike = [saved(tmp_path / "run" / f"{i}" / "adapter_model.safetensors") for i in (200, 100)]
+    assert steps_of(*other) == [[1, 2, 3]]
+    assert steps_of(*alike) == [[100, 200]]
+
+
 def test_a_gap_and_a_lost_beginning_are_noticed(tmp_path: Path) -> None:
     for step in (300, 400, 600):
         checkpoint(tmp_path, step, state=state(step))

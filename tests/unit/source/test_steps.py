@@ -39,6 +39,8 @@ from tunescope.source.steps import bare, gaps, numbered, series
         ("global_step100_hf", 100, "step"),
         ("style_000000250_high_noise.safetensors", 250, "step"),
         ("2026-01-01_12-00-00-save-100-1-40.safetensors", 100, "step"),
+        ("lora_weight_e1_s200.pt", 200, "step"),
+        ("adapter_2.pt", 2, "epoch"),
     ],
 )
 def test_every_tools_numbering_is_read(name: str, number: int, unit: str) -> None:
@@ -72,6 +74,7 @@ def test_epochs_within_a_name_do_not_part_a_series() -> None:
         ["epoch_1_step_50", "epoch_2_step_100"],
         ["a-val_loss=0.5-step=10.ckpt", "a-val_loss=0.25-step=20.ckpt"],
         ["step1000-tokens4B", "step2000-tokens8B"],
+        ["lora_weight_e0_s100.pt", "lora_weight_e1_s200.pt"],
         ["2026-01-01_12-00-00-save-100-1-40.safetensors", "2026-01-01_12-30-00-save-200-3-20.safetensors"],
     ],
 )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunescope.questions.trajectory.gallery import Gallery, gallery
 from tunescope.questions.trajectory.layers import followed
-from tunescope.questions.trajectory.readout import lacking, readout_markdown, results_markdown
+from tunescope.questions.trajectory.readout import INCOMPLETE, lacking, readout_markdown, results_markdown
 from tunescope.study.question import Drawing, Question
 from tunescope.study.study import Study
 
@@ -55,4 +55,5 @@ QUESTION = Question(
     pages=_pages,
     following=_following,
     content=_content,
+    incomplete=INCOMPLETE,
 )
