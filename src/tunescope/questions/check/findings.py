@@ -96,10 +96,10 @@ def _loading(label: str, found: Sequence[Place], base: BaseNames) -> Iterator[Fi
 
 
 def _is_another(found: Sequence[Place], base: BaseNames) -> bool:
-    """Whether the base has no module of these names in any layer."""
-    there = {(a.stack, a.module_type) for a in map(parse, base.shapes)}
-    asked = ((place.wanted.address.stack, place.wanted.address.module_type) for place in found)
-    return all(p.status == "missing" for p in found) and not any(module in there for module in asked)
+    """Whether the base has no module of these names in any layer of any stack."""
+    there = {parse(name).module_type for name in base.shapes}
+    strange = (place.wanted.address.module_type not in there and not place.remedy for place in found)
+    return all(place.status == "missing" for place in found) and all(strange)
 
 
 def _another(label: str, found: Sequence[Place], base: BaseNames, configured: object) -> Finding:
@@ -117,17 +117,17 @@ def _another(label: str, found: Sequence[Place], base: BaseNames, configured: ob
 
 def _depth(label: str, wrong: Sequence[Place], base: BaseNames) -> Iterator[Finding]:
     """Layers that the base does not have, where it has others of that stack."""
-    deepest: dict[str, int] = {}
-    for address in (parse(name) for name in base.shapes):
-        if address.layer is not None:
-            deepest[address.stack] = max(deepest.get(address.stack, 0), address.layer)
-    beyond = {
-        (a.stack, a.layer)
-        for a in (place.wanted.address for place in wrong if place.status == "missing")
-        if a.layer is not None and a.stack in deepest and a.layer > deepest[a.stack]
-    }
-    for stack in sorted({stack for stack, _ in beyond}):
-        layers = sorted(layer for s, layer in beyond if s == stack)
+    deepest, stacks = _layers(base)
+    beyond: dict[str, set[int]] = {}
+    for address in (place.wanted.address for place in wrong if place.status == "missing"):
+        # Under a wrapper prefix the modules stand in another stack.
+        homes = {address.stack} if address.stack in deepest else stacks.get(address.module_type, set())
+        if address.layer is not None and len(homes) == 1:
+            (stack,) = homes
+            if address.layer > deepest[stack]:
+                beyond.setdefault(stack, set()).add(address.layer)
+    for stack, found in sorted(beyond.items()):
+        layers = sorted(found)
         text = (
             f"{label} has layers up to {layers[-1]}, the base up to {deepest[stack]}: "
             f"{counted(len(layers), 'layer')} of it can be attached nowhere."
@@ -136,6 +136,17 @@ def _depth(label: str, wrong: Sequence[Place], base: BaseNames) -> Iterator[Find
             "wrong_depth", text, (label,), severity="warning",
             evidence={"stack": stack, "layers": layers, "base_last_layer": deepest[stack]},
         )  # fmt: skip
+
+
+def _layers(base: BaseNames) -> tuple[dict[str, int], dict[str, set[str]]]:
+    """The last layer of every stack of a base, and in which stacks a kind of module is."""
+    deepest: dict[str, int] = {}
+    stacks: dict[str, set[str]] = {}
+    for address in (parse(name) for name in base.shapes):
+        if address.layer is not None:
+            deepest[address.stack] = max(deepest.get(address.stack, 0), address.layer)
+            stacks.setdefault(address.module_type, set()).add(address.stack)
+    return deepest, stacks
 
 
 def _experts(label: str, wrong: Sequence[Place], base: BaseNames) -> Iterator[Finding]:

@@ -156,6 +156,16 @@ def test_layers_beyond_the_base_are_called_a_deeper_model(adapter: Made, base: M
     assert deeper.evidence["layers"] == [6, 7]
 
 
+@pytest.mark.parametrize("prefix", ["language_model.", "model.language_model.", "text_model.", "thinker."])
+def test_a_base_under_a_prefix_is_no_other_architecture(adapter: Made, base: Made, prefix: str) -> None:
+    wrapped = {f"{prefix}{n}": s for n, s in WEIGHTS.items()}
+    assert kinds(check(adapter(), base=base(wrapped))) == {"not_attached"}
+    shallow = {n: s for n, s in wrapped.items() if "layers.6" not in n and "layers.7" not in n}
+    study = check(adapter(), base=base(shallow))
+    assert kinds(study) == {"not_attached", "wrong_depth"}
+    assert [f.evidence["layers"] for f in study.findings if f.kind == "wrong_depth"] == [[6, 7]]
+
+
 def test_a_resized_vocabulary_has_its_remedy(adapter: Made, base: Made) -> None:
     head, q = {"lm_head": (105, 32)}, {"model.layers.0.self_attn.q_proj": (32, 32)}
     study = check(adapter({**q, **head}), base=base({**q, "lm_head": (100, 32)}))
