@@ -7,7 +7,7 @@ from dataclasses import replace
 from tunescope.address import Address, distinct_addresses, parse
 from tunescope.address.fused import counterpart, parts
 from tunescope.questions.check.base import BaseNames
-from tunescope.questions.check.experts import first_parts, joined
+from tunescope.questions.check.experts import first_parts, joined, whole_stacks
 from tunescope.questions.check.halves import half_saved
 from tunescope.questions.check.kernels import as_kernels
 from tunescope.questions.check.loading import spellings
@@ -52,7 +52,7 @@ def places(source: Source, base: BaseNames | None) -> list[Place]:
         return [*with_ranks(every, source), *halves]
     by_place = _by_place(base) if source.format in BY_PLACE else {}
     found = [_looked_up(place, base, by_place, source) for place in every]
-    found = as_kernels(joined(found, base, source), source)
+    found = as_kernels(whole_stacks(joined(found, base, source), base, source), source)
     found = as_peft_spells(_with_remedies(found, base, source), source)
     found = with_ranks(as_peft_wraps(found, source, base), source)
     misfits = _misfits(source, base, {place.weight for place in found})

@@ -47,6 +47,41 @@ def joined(found: Sequence[Place], base: BaseNames, source: Source) -> list[Plac
             for place in found]  # fmt: skip
 
 
+def whole_stacks(found: Sequence[Place], base: BaseNames, source: Source) -> list[Place]:
+    """The places, without those of stacked factors that are of fewer experts than the base has.
+
+    PEFT makes the factors of stacked experts for all of them and refuses weights of another number.
+    """
+    stacks = Counter(place.wanted.module for place in found if _in_stack(place))
+    lacking = {}
+    for place in found if source.format == "peft" else ():
+        count = _experts_of(place, base) if _in_stack(place) and place.status == "attached" else 0
+        if stacks[place.wanted.module] < count:
+            held = counted(stacks[place.wanted.module], "expert")
+            lacking[id(place)] = f"the base has {counted(count, 'expert')}, the factors are of {held}"
+    return [
+        replace(place, status="missing", loading="", remedy=lacking[id(place)])
+        if id(place) in lacking
+        else place
+        for place in found
+    ]
+
+
+def _in_stack(place: Place) -> bool:
+    return place.wanted.address.expert is not None and _STACKED.match(place.wanted.module) is not None
+
+
+def _experts_of(place: Place, base: BaseNames) -> int:
+    """How many experts the base has where a stacked projection meets it, in one tensor or numbered."""
+    if place.found is not None and len(place.found) == 3:
+        return place.found[0]
+    first = _NUMBERED.match(place.weight.split(", ")[0].removesuffix(".weight"))
+    if first is None:
+        return 0
+    numbers = (_NUMBERED.match(name.removesuffix(".weight")) for name in base.shapes)
+    return sum(n is not None and (n["owner"], n["name"]) == (first["owner"], first["name"]) for n in numbers)
+
+
 def _owner(place: Place) -> tuple[str, str]:
     found = _NUMBERED.match(place.wanted.module)
     return (found["owner"], found["name"]) if found else ("", "")

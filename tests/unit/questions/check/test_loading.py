@@ -240,6 +240,35 @@ def test_numbered_factors_load_into_a_stacked_model_as_check_says(tmp_path: Path
         assert torch.allclose(moved, torch.full_like(moved, 2.0 * RANK), atol=1e-5)
 
 
+@pytest.mark.parametrize("stored", [stacked, lambda: weights(numbered(experts=EXPERTS + 2))])
+def test_stacked_factors_of_fewer_experts_than_the_base_has_are_missing(tmp_path: Path, stored: Any) -> None:
+    more = {name: (EXPERTS + 2, *shape[1:]) if len(shape) == 3 else shape for name, shape in stored().items()}
+    base = made(tmp_path / "base", more, model_type="any_moe")
+    study = check(fused_lora(tmp_path / "a"), base=base)
+    assert rows(study) == {("missing", "the base has 6 experts, the factors are of 4 experts")}
+    assert {finding.kind for finding in study.findings} == {"not_attached"}
+
+
+def test_peft_refuses_stacked_factors_of_fewer_experts_as_check_says(tmp_path: Path) -> None:
+    peft, transformers = pytest.importorskip("peft"), pytest.importorskip("transformers")
+    sizes = {
+        "vocab_size": 32, "hidden_size": WIDTH, "intermediate_size": INNER, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "head_dim": 4, "num_experts_per_tok": 2,
+    }  # fmt: skip
+    source = fused_lora(tmp_path / "a")
+    for experts, attaches in ((EXPERTS, True), (EXPERTS + 2, False)):
+        config = transformers.Qwen3MoeConfig(moe_intermediate_size=INNER, num_experts=experts, **sizes)
+        base = tmp_path / f"base-{experts}"
+        transformers.Qwen3MoeForCausalLM(config).save_pretrained(base)
+        assert check(source, base=base).readout["attaches"] is attaches
+        model = transformers.AutoModelForCausalLM.from_pretrained(base)
+        if attaches:
+            peft.PeftModel.from_pretrained(model, source)
+            continue
+        with pytest.raises(RuntimeError, match="size mismatch"):
+            peft.PeftModel.from_pretrained(model, source)
+
+
 @pytest.mark.parametrize(
     ("front", "end", "remedy"),
     [
