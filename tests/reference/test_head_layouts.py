@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tunescope.address import parse
+from tunescope.address.fused import by_head
 from tunescope.delta import Delta, Dense
 from tunescope.questions.norms.heads import blocks_of, heads_of
 
@@ -89,3 +90,25 @@ def test_rows_of_a_head_change_what_that_head_puts_out_and_nothing_else(name: st
         assert set(np.flatnonzero(moved)) == wanted, (kind, head)
         with torch.no_grad():
             qkv.weight.copy_(whole)
+
+
+# Under GPT-2's names; no published model has as many keys as queries.
+LIKE_GPT2 = "gpt_bigcode, many"
+
+
+@pytest.mark.parametrize("name", [name for name in MODELS if name != LIKE_GPT2])
+def test_projections_are_cut_only_where_they_stand_one_after_the_other(name: str) -> None:
+    """The names of the real modules tell what the test above holds of their rows."""
+    model, config, qkv, _, _ = built(name)
+    path = next(path for path, module in model.named_modules() if module is qkv)
+    heads = heads_of(config)
+    assert heads is not None
+    rows = max(qkv.weight.shape) if min(qkv.weight.shape) == WIDTH else qkv.weight.shape[0]
+    delta = Delta(
+        parse(path), "", "lora", rows, WIDTH, None, None, 1.0, (), lambda: Dense(np.zeros((rows, WIDTH)))
+    )
+    queries = [where for kind, _, where, _ in blocks_of(delta, heads) if kind == "query"]
+    counts = (len(np.concatenate(queries)), heads.key_value * len(queries[0]))
+    stacked = sorted(np.concatenate(queries)) == list(range(counts[0]))
+    # Falcon's has one key for all queries under the name that others give to groups.
+    assert by_head(delta.address, counts) == (not stacked or name == "falcon, one key")

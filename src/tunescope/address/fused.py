@@ -18,6 +18,17 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     # The first projection of a single block [black-forest-labs/flux: src/flux/modules/layers.py].
     "LINEAR1": ("ATTN_Q", "ATTN_K", "ATTN_V", "MLP_UP"),
 }
+# Modules, by the end of the path of their list of blocks, whose rows go head by head (GPT-NeoX, BLOOM,
+# Falcon, Persimmon; InternLM2 and Megatron by groups; CodeGen by cores; Qwen-VL's image tower): where a part
+# lies depends on the number of heads, which no shape says. gpt-fast's `wqkv` has InternLM2's name and another
+# order.
+_BY_HEAD = (
+    (re.compile(r"(.+\.)?(query_key_value|linear_qkv)|attention\.wqkv"), re.compile(r"")),
+    (re.compile(r"attn\.qkv_proj"), re.compile(r"(^|\.)h$")),
+    (re.compile(r"attn\.in_proj"), re.compile(r"(^|\.)visual\.transformer\.resblocks$")),
+)
+# ChatGLM's and GLM-4's, by head where keys have as many rows as queries, else one after the other.
+_GLM = re.compile(r"self_attention\.query_key_value"), re.compile(r"(^|\.)encoder\.layers$")
 Shapes = Mapping[Address, tuple[int, int]]
 
 
@@ -33,7 +44,8 @@ class Part:
 def parts(fused: Address, shape: tuple[int, int], others: Shapes) -> list[Part]:
     """The weights among `others` that are parts of a fused one of `shape` (d_out, d_in), with their rows.
 
-    Empty where there are none, or where their shapes do not make up the whole.
+    Empty where there are none, where their shapes do not make up the whole, and where its rows go head by
+    head (`by_head`).
 
     >>> q, v = Address("model", 0, "attn.to_q"), Address("model", 0, "attn.to_v")
     >>> found = parts(Address("model", 0, "attn.to_qkv"), (12, 8), {q: (8, 8), v: (2, 8)})
@@ -43,7 +55,11 @@ def parts(fused: Address, shape: tuple[int, int], others: Shapes) -> list[Part]:
     names = PARTS.get(fused.component, ())
     chosen = [_of_component(fused, name, others) for name in names]
     rows = _rows([None if a is None else others[a][0] for a in chosen], shape)
-    if rows is None or any(a is not None and others[a][1] != shape[1] for a in chosen):
+    if (
+        rows is None
+        or by_head(fused, rows)
+        or any(a is not None and others[a][1] != shape[1] for a in chosen)
+    ):
         return []
     starts = [sum(rows[:i]) for i in range(len(rows))]
     return [
@@ -51,6 +67,21 @@ def parts(fused: Address, shape: tuple[int, int], others: Shapes) -> list[Part]:
         for address, start, count in zip(chosen, starts, rows, strict=True)
         if address is not None
     ]
+
+
+def by_head(fused: Address, rows: Sequence[int] = ()) -> bool:
+    """Whether the rows of a fused projection go head by head; `rows` are how many its parts have.
+
+    >>> by_head(Address("model", 0, "attention.query_key_value")), by_head(Address("model", 0, "attn.c_attn"))
+    (True, False)
+    """
+    if rows and rows[0] != rows[1] and _is(fused, *_GLM):
+        return False
+    return any(_is(fused, *kind) for kind in _BY_HEAD)
+
+
+def _is(address: Address, module: re.Pattern[str], blocks: re.Pattern[str]) -> bool:
+    return bool(module.fullmatch(address.module_type) and blocks.search(address.blocks))
 
 
 def _of_component(fused: Address, component: str, others: Shapes) -> Address | None:

@@ -31,9 +31,7 @@ SD3 = {
 LANGUAGE = {
     "model.layers.{n}.self_attn.qkv_proj": [f"model.layers.{{n}}.self_attn.{s}_proj" for s in "qkv"],
     "transformer.h.{n}.attn.c_attn": [f"transformer.h.{{n}}.attn.{s}_proj" for s in "qkv"],
-    "encoder.layer.{n}.attention.query_key_value": [
-        f"encoder.layer.{{n}}.attention.{s}" for s in ("query", "key", "value")
-    ],
+    "model.layers.{n}.self_attn.W_pack": [f"model.layers.{{n}}.self_attn.{s}_proj" for s in "qkv"],
     "model.layers.{n}.mlp.gate_up_proj": [f"model.layers.{{n}}.mlp.{s}_proj" for s in ("gate", "up")],
 }
 
@@ -117,3 +115,44 @@ def test_the_rows_of_a_part_are_those_of_the_whole() -> None:
     for cut, part in found:
         assert cut.address == part.address
         np.testing.assert_array_equal(cut.open().dense(), part.open().dense())
+
+
+# Whose rows go head by head, or in an order that their names do not tell.
+BY_HEAD = {
+    "GPT-NeoX": ("gpt_neox.layers.{n}.attention.query_key_value", "gpt_neox.layers.{n}.attention"),
+    "BLOOM, Falcon": ("transformer.h.{n}.self_attention.query_key_value", "transformer.h.{n}.self_attention"),
+    "Persimmon": ("model.layers.{n}.self_attn.query_key_value", "model.layers.{n}.self_attn"),
+    "CodeGen": ("transformer.h.{n}.attn.qkv_proj", "transformer.h.{n}.attn"),
+    "InternLM2": ("model.layers.{n}.attention.wqkv", "model.layers.{n}.self_attn"),
+    "Megatron": ("decoder.layers.{n}.self_attention.linear_qkv", "decoder.layers.{n}.self_attn"),
+    "ChatGLM-6B": ("transformer.layers.{n}.attention.query_key_value", "transformer.layers.{n}.self_attn"),
+    "ChatGLM, as many keys": (
+        "transformer.encoder.layers.{n}.self_attention.query_key_value", "encoder.layers.{n}.self_attn",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BY_HEAD)
+def test_rows_head_by_head_are_left_whole_and_that_is_said(kind: str) -> None:
+    fused, above = BY_HEAD[kind]
+    apart = [f"{above}.{s}_proj" for s in "qkv"]
+    whole, split = both(fused, apart, ("lora_down.weight", "lora_up.weight"), [D, D, D])
+    other = {
+        f"{above.format(n=0)}.o_proj.{side}.weight": np.ones((R, D) if side == "lora_down" else (D, R), "f4")
+        for side in ("lora_down", "lora_up")
+    }
+    study = tunescope.norms(whole | other, split | other, scale={"model": 1.0, "model-2": 1.0})
+    similarity = study.tables["similarity"].frame
+    assert similarity["components"].to_list() == [1]
+    (told,) = [f for f in study.findings if f.kind == "head_by_head"]
+    assert "3 fused projections" in told.text
+
+
+def test_glm_with_fewer_keys_has_one_projection_after_the_other() -> None:
+    """As transformers converts GLM-4 [models/glm/convert_glm_weights_to_hf.py]."""
+    apart = [f"encoder.layers.{{n}}.self_attn.{s}_proj" for s in "qkv"]
+    fused = "transformer.encoder.layers.{n}.self_attention.query_key_value"
+    whole, split = both(fused, apart, ("lora_down.weight", "lora_up.weight"), [D, KV, KV])
+    study = tunescope.norms(whole, split)
+    assert study.tables["similarity"].frame["delta_cosine"][0] == pytest.approx(1.0, abs=1e-9)
+    assert study.tables["similarity"].frame["components"][0] == 9

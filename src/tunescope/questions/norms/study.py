@@ -21,6 +21,7 @@ from tunescope.questions.norms.question import QUESTION
 from tunescope.questions.norms.summary import readout
 from tunescope.questions.norms.table import common, measure_norms
 from tunescope.questions.norms.together import Together
+from tunescope.questions.norms.uncut import uncut
 from tunescope.questions.norms.unknown_heads import unknown_heads
 from tunescope.source.ledger import coverage, notices, provenance
 from tunescope.source.open import open_sources, read_file
@@ -111,7 +112,7 @@ def _compared(
     both = common(opened, tell, together) if len(opened) > 1 else None
     same_values, found = changed_values(opened, together.common)
     early, said = known
-    noticed = [*notices(opened), *said]
+    noticed = [*notices(opened), *said, *uncut(opened)]
     findings = [*early, *norm_findings(table.frame, metric, both, noticed), *found]
     document = readout(table.frame, labels, metric, findings, focus)
     tables = {
