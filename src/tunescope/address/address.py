@@ -12,10 +12,15 @@ from tunescope.address.spelling import IMAGE_BLOCKS, OUTSIDE_BLOCKS, SHARED, can
 from tunescope.address.unet import LEVEL, NESTED, PLACE, level_address, unet_address, unrolled
 
 _STACKS = tuple((tower.stack, re.compile(tower.path)) for tower in TOWERS)
-# Lists outside the blocks that have numbers of their own; a single module of that name is no such list.
-_LISTS = frozenset({"caption_projection"})
+# What leads into a tower or out of it: lists there have numbers of their own where no rule names them.
+_LEADS = re.compile(r"(?<![^.])\w*(?:projector|projection|embedder|connector|merger)\w*(?![^.])")
 # Stacks of transformers' own blocks: what is called as outside a U-Net's blocks is theirs beside these.
 _OF_TRANSFORMERS = frozenset({"model", "single_blocks"})
+# Projections of blocks that image models call by a word of all, and that no language model has.
+_OF_A_DENOISER = re.compile(r"self_attn\.[qkvo]$|(self_attention|self_attn|cross_attn|attn1?)\.to_[qkv]$")
+# Names in front of a list that say nothing of it, and lists that hold parts of the same layers (XLM's).
+_WRAPPERS = frozenset({"model", "transformer", "unet", "base", "module", ""})
+_FFNS = re.compile(r"(?<![^.])ffns$")
 # A number of more digits counts no layers or experts; it stays a part of the name.
 _EXPERTS = r"(?:^|\.)(?:\w+_)?experts?"
 # One expert's own module (`experts.3.w1`; Switch's `experts.expert_3.wi`; `experts.local_experts.3` of
@@ -24,7 +29,8 @@ _EXPERT = re.compile(rf"{_EXPERTS}(?:\.\w+_experts)?(?P<cut>\.(?:expert_)?(?P<nu
 _OF_PROJECTION = re.compile(rf"{_EXPERTS}\.[A-Za-z]\w*?(?P<cut>s?\.(?P<number>\d{{1,6}}))$")
 # All experts of Megatron's grouped layers in one module, a weight for each (`linear_fc1.weight3`).
 _OF_GROUP = re.compile(rf"{_EXPERTS}\.linear_fc\d(?P<cut>\.weight(?P<number>\d{{1,6}}))$")
-_LAYER = re.compile(r"^(.*?[A-Za-z_]\w*)\.(\d{1,6})\.(.*[A-Za-z].*)$")
+# Not the parts of a feed-forward module (`glyph_projector.net.0.proj`, `merger.mlp.0.linear_1`).
+_LAYER = re.compile(r"^(.*?[A-Za-z_]\w*)(?<!\.net)(?<!\.mlp)\.(\d{1,6})\.(.*[A-Za-z].*)$")
 
 
 def parse(name: str) -> Address:
@@ -60,8 +66,7 @@ def parse(name: str) -> Address:
         path = name[: found.start("cut")] + name[found.end("cut") :]
     if found := _LAYER.match(path):
         prefix, layer, module_type = found.group(1), int(found.group(2)), found.group(3)
-        own = prefix.rpartition(".")[2]
-        return Address(own if own in _LISTS else _stack(prefix), layer, module_type, expert, prefix)
+        return Address(_stack(prefix, of_blocks=True), layer, module_type, expert, prefix)
     stack = _stack(path.rsplit(".", 1)[0] if "." in path else "")
     return Address(stack, None, _outside(path), expert)
 
@@ -76,11 +81,12 @@ def _outside(path: str) -> str:
 
 
 @lru_cache(maxsize=1 << 14)
-def _stack(prefix: str) -> str:
+def _stack(prefix: str, of_blocks: bool = False) -> str:
     for name, pattern in _STACKS:
         if pattern.search(prefix):
             return name
-    return "model"
+    leads = _LEADS.search(prefix) if of_blocks else None
+    return leads[0] if leads else "model"
 
 
 def parse_all(names: Iterable[str]) -> list[Address]:
@@ -120,7 +126,9 @@ def _in_company(addresses: Sequence[Address]) -> Sequence[Address]:
     if stacks.intersection(NESTED):
         return [_beside_nested_blocks(a) for a in addresses]
     lists = {address.blocks for address in addresses}
-    shared = any(map(IMAGE_BLOCKS.search, lists))
+    shared = any(map(IMAGE_BLOCKS.search, lists)) or any(
+        _OF_A_DENOISER.match(a.module_type) for a in addresses
+    )
     if not shared and not stacks.intersection(_OF_TRANSFORMERS):
         return addresses
     gated = bool(lists & GATED_LISTS) and any(
@@ -150,11 +158,11 @@ def _beside_blocks(address: Address, shared: bool, gated: bool) -> Address:
 
 
 def _lists_apart(addresses: Sequence[Address]) -> list[Address]:
-    """The same, where lists of one stack that share an address are stacks of their own.
+    """The same, where other lists of one stack are stacks of their own.
 
-    The list with the shortest path keeps the stack's name; the others are numbered by their words, whether
-    dots or underscores part these. Lists that share none stay one: a file may spell
-    the layers of one list in two ways.
+    Lists are one where a file spells it in two ways: by paths that say the same, and without an address that
+    both have. The list with the shortest path keeps the stack's name; the others are numbered by their words,
+    whether dots or underscores part these.
     """
     lists: defaultdict[str, defaultdict[str, set[Address]]] = defaultdict(lambda: defaultdict(set))
     for address in addresses:
@@ -162,10 +170,14 @@ def _lists_apart(addresses: Sequence[Address]) -> list[Address]:
             lists[address.stack][address.blocks].add(address)
     renamed: dict[tuple[str, str], str] = {}
     for stack, of in lists.items():
-        apart: list[set[Address]] = []
+        apart: list[tuple[list[str], set[Address]]] = []
         for blocks in sorted(of, key=_words):
-            k = next((k for k, known in enumerate(apart) if known.isdisjoint(of[blocks])), len(apart))
-            apart[k:] = [apart[k] | of[blocks] if k < len(apart) else of[blocks], *apart[k + 1 :]]
+            says = _says(blocks)
+            k = next(
+                (k for k, (s, known) in enumerate(apart) if s == says and known.isdisjoint(of[blocks])),
+                len(apart),
+            )
+            apart[k:] = [(says, apart[k][1] | of[blocks] if k < len(apart) else of[blocks]), *apart[k + 1 :]]
             if k:
                 renamed[stack, blocks] = f"{stack}_{k + 1}"
     if not renamed:
@@ -176,3 +188,10 @@ def _lists_apart(addresses: Sequence[Address]) -> list[Address]:
 def _words(path: str) -> tuple[int, list[str]]:
     words = re.split(r"[._]", path)
     return len(words), words
+
+
+def _says(path: str) -> list[str]:
+    """What the path of a list says: its words, without wrappers and in one spelling."""
+    synonym = IMAGE_BLOCKS.search(path)
+    path = f"{path[: synonym.start()]}.*" if synonym else _FFNS.sub("attentions", path)
+    return [word for word in _words(path)[1] if word not in _WRAPPERS]

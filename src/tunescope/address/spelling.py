@@ -45,7 +45,9 @@ def _renames() -> tuple[tuple[re.Pattern[str], re.Pattern[str], str], ...]:
 
 
 _TRAINED_AS = tuple((re.compile(prefix.spelled), prefix.means) for prefix in TRAINED_AS)
-_ANY_TRAINED_AS = re.compile("|".join(prefix.spelled for prefix in TRAINED_AS))
+_AT_START = "|".join(prefix.spelled[1:] for prefix in TRAINED_AS if prefix.spelled.startswith("^"))
+_WITHIN = "|".join(prefix.spelled for prefix in TRAINED_AS if not prefix.spelled.startswith("^"))
+_ANY_TRAINED_AS = re.compile(f"^(?:{_AT_START})|{_WITHIN}")
 _OUTSIDE = re.compile("|".join(f"(?P<r{i}>{r.spelled})" for i, r in enumerate(OUTSIDE)))
 _ENCODERS = tuple((re.compile(prefix.spelled), prefix.means) for prefix in DOTTED_PREFIXES)
 _OPEN_CLIP = re.compile(rf"(?<=\.layers\.)(\d+)\.({'|'.join(map(re.escape, OPEN_CLIP))})(?=\.|$)")
@@ -158,5 +160,6 @@ def _kinds(outer: str | None, blocks: str, denoiser: bool) -> tuple[str, ...]:
     return (
         blocks,
         *([f"denoiser.{blocks}"] if denoiser else []),
+        *([f"{outer}.{blocks}"] if outer == "transformer" else []),
         *([f"diffusers.{blocks}"] if outermost else []),
     )

@@ -106,6 +106,23 @@ SPELLINGS: dict[str, list[list[str]]] = {
         [f"unet.{name}" for name in SVD], [f"model.diffusion_model.{name}" for name in SVD.values()],
         flat("lora_unet_", list(SVD)), flat("lora_unet_", list(SVD.values())),
     ],
+    "InternVL, as its own code and as transformers has it": [
+        [f"{list_}.{layer}.{module}" for layer in range(3) for module in modules] + ends
+        for list_, modules, ends in (
+            (
+                "vision_model.encoder.layers",
+                ("attn.proj", "attn.qkv", "mlp.fc1", "mlp.fc2", "norm1", "norm2"), ["mlp1.1", "mlp1.3"],
+            ),
+            (
+                "model.vision_tower.encoder.layer",
+                (
+                    "attention.projection_layer", "attention.qkv", "mlp.fc1", "mlp.fc2", "layernorm_before",
+                    "layernorm_after",
+                ),
+                [f"model.multi_modal_projector.linear_{k}" for k in (1, 2)],
+            ),
+        )
+    ],
     "projector of InternVL": [
         ["mlp1.1", "mlp1.3"], [f"model.multi_modal_projector.linear_{k}" for k in (1, 2)],
     ],
@@ -124,6 +141,39 @@ def test_every_spelling_of_a_part_is_one_update(part: str, tmp_path: Path) -> No
     np.testing.assert_allclose(found.cosine, 1.0, rtol=1e-9)
     names = [delta.component_name for delta in sources[0].deltas]
     assert len(set(names)) == len(names)
+
+
+def test_internvls_blocks_are_attention_and_mlp_of_its_vision_tower() -> None:
+    blocks = "vision_model.encoder.layers.3"
+    wanted = {
+        "attn.qkv": ("attention", "ATTN_QKV"), "attn.proj": ("attention", "ATTN_O"),
+        "mlp.fc1": ("mlp", "MLP_UP"), "mlp.fc2": ("mlp", "MLP_DOWN"), "ls1": ("other", "LAMBDA_1"),
+        "norm2": ("norm", "LAYERNORM_AFTER"), "attn.q_norm": ("norm", "Q_NORM"),
+    }  # fmt: skip
+    addresses = parse_all([f"{blocks}.{module}" for module in wanted])
+    assert {(a.stack, a.layer) for a in addresses} == {("vision", 3)}
+    assert [(a.family, a.component) for a in addresses] == list(wanted.values())
+
+
+def test_internvls_fused_projection_meets_its_three_parts(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    down, ups = rng.normal(size=(2, 6)), rng.normal(size=(3, 6, 2))
+    files = {
+        "fused": {"vision_model.encoder.layers.0.attn.qkv": np.concatenate(ups)},
+        "parts": {
+            f"model.vision_tower.encoder.layer.0.attention.{side}_proj": up
+            for side, up in zip("qkv", ups, strict=True)
+        },
+    }
+    for label, held in files.items():
+        tensors = {}
+        for name, up in held.items():
+            tensors |= {f"{name}.lora_down.weight": down, f"{name}.lora_up.weight": up}
+            tensors[f"{name}.alpha"] = np.array(2.0)
+        save_file({n: t.astype(np.float32) for n, t in tensors.items()}, tmp_path / f"{label}.safetensors")
+    sources = [open_source(tmp_path / f"{label}.safetensors") for label in files]
+    found = between([(source.label, source.deltas) for source in sources])
+    np.testing.assert_allclose(found.cosine, 1.0, rtol=1e-6)
 
 
 @pytest.mark.parametrize("encoder", ["text_encoder_2", "text_encoder_3"])

@@ -41,7 +41,7 @@ def test_words_of_u_nets_are_a_transformers_beside_its_blocks(block: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "outside", ["conv_in", "time_embedding.linear_1", "transformer_in.proj_in", "conv_out"]
+    "outside", ["conv_in", "time_embedding.linear_1", "fps_embedding.linear_1", "conv_out"]
 )
 def test_modules_of_a_u_net_are_its_own_without_a_prefix(outside: str) -> None:
     names = ["down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q", outside]

@@ -129,8 +129,15 @@ RENAMES = (
             r"norm1\.linear": "adaLN_modulation.1",
         },
     ),
+    # What a flat key says, which parts the words of its list as those of Lumina's.
+    Rename(
+        "transformer_layers",
+        r"norm1\.linear",
+        "adaLN_modulation.1",
+        "huggingface/diffusers: unets/uvit_2d.py",
+    ),
     *renames(
-        "denoiser.blocks",
+        "denoiser.blocks|transformer.blocks",
         f"{of.PIXART}; {of.SANA}",
         {
             r"attn\.qkv": "attn1.to_qkv",

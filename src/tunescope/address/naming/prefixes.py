@@ -24,6 +24,7 @@ DENOISER = ("model.diffusion_model.", "diffusion_model.")
 # Checkpoints of a trainer keep the denoiser as `net`, a word that other models have in front of other
 # modules; Cosmos 1 names a block twice, AnimateDiff numbers the attentions of a motion module, and
 # projectors the modules of a sequence. A regular expression, and what it stands for.
+_INTERN_VIT = r"^((?:model\.)?vision_(?:model|tower)\.encoder\.layers?\.\d{1,6}\.)"
 TRAINED_AS = (
     Prefix(
         r"^net\.(?=blocks\.\d+\.(?:self_attn|cross_attn|mlp\.layer\d|adaln_modulation_)|blocks\.block\d+\."
@@ -53,8 +54,27 @@ TRAINED_AS = (
         "multi_modal_projector.linear_2",
         f"{of.INTERNVL}; {of.LLAVA}",
     ),
+    # InternViT's blocks in the model's own code, and in transformers.
+    *(
+        Prefix(rf"{_INTERN_VIT}{theirs}(?=\.|$)", rf"\1{ours}", of.INTERNVL)
+        for theirs, ours in (
+            (r"attn\.(qkv|q_norm|k_norm)", r"attention.\2"),
+            (r"attn\.proj", "attention.projection_layer"),
+            (r"ls([12])", r"lambda_\2"),
+            ("norm1", "layernorm_before"),
+            ("norm2", "layernorm_after"),
+        )
+    ),
+    Prefix(r"^(?:model\.)?mlp1\.0(?=\.bias$|$)", "multi_modal_projector.layer_norm", of.INTERNVL),
     Prefix(r"^conditional_transformer\.", "diffusion_model.", of.IDEOGRAM),
     Prefix(r"^text_conditioner\.", "llm_adapter.", of.ANIMA),
+    # Blocks of a video U-Net in front of its own, and what Stable Cascade has beside its levels.
+    Prefix(r"^unet\.(?=transformer_in\.)", "", "huggingface/diffusers: unets/unet_3d_condition.py"),
+    Prefix(
+        r"^unet\.(?=(?:clip_(?:img|txt|txt_pooled)_mapper|embedding|clf|down_downscalers|up_upscalers)(?:\.|$))",
+        "",
+        "huggingface/diffusers: unets/unet_stable_cascade.py",
+    ),
     Prefix(r"^prior\.(?=(?:down|up)_blocks\.\d\.\d)", "", of.CASCADE),
 )
 _CLIP = "text_model.encoder.layers."
@@ -79,7 +99,11 @@ OPEN_CLIP = {
 # The first words of a UNet's names; behind a denoiser's prefix all else is a transformer.
 UNET_PARTS = (
     "down_blocks up_blocks mid_block input_blocks middle_block output_blocks conv_in conv_out conv_norm_out "
-    "time_embedding time_embed label_emb add_embedding class_embedding encoder_hid_proj transformer_in out"
+    "time_embedding time_embed label_emb add_embedding class_embedding encoder_hid_proj out "
+    # ControlNet's, I2VGen-XL's and Kandinsky 3's own.
+    "controlnet_cond_embedding controlnet_down_blocks controlnet_mid_block control_add_embedding "
+    "spatial_ch_projs image_latents_proj_in image_latents_temporal_encoder image_latents_context_embedding "
+    "fps_embedding context_embedding add_time_condition"
 )
 
 BLOCKS = (
@@ -131,4 +155,29 @@ BLOCKS = (
         for of_text in ("video", "audio")
     ),
     Blocks("visual_transformer_blocks", "model", "huggingface/diffusers: transformer_kandinsky.py"),
+    Blocks(
+        "temporal_transformer_blocks", "temporal_blocks", "huggingface/diffusers: latte_transformer_3d.py"
+    ),
+    Blocks("transformer_layers", "model", "huggingface/diffusers: unets/uvit_2d.py"),
+    *(
+        Blocks(
+            f"{side}_block.{blocks}_blocks",
+            f"{side}_{blocks}_blocks",
+            "huggingface/diffusers: unets/uvit_2d.py",
+        )
+        for side in ("down", "up")
+        for blocks in ("res", "attention")
+    ),
+    Blocks("control_blocks", "control_blocks", "huggingface/diffusers: controlnets/controlnet_cosmos.py"),
+    Blocks(
+        "transformer_layes", "transformer_layes", "huggingface/diffusers: controlnets/controlnet_union.py"
+    ),
+    Blocks("pair_update_layers", "pair_update", "huggingface/diffusers: transformer_rfd4_proteina.py"),
+    Blocks("text_conv_layer", "text_conv", "huggingface/diffusers: transformer_longcat_audio_dit.py"),
+    Blocks("control_layers", "control_layers", "huggingface/diffusers: controlnets/controlnet_z_image.py"),
+    Blocks(
+        "control_noise_refiner",
+        "control_noise_refiner",
+        "huggingface/diffusers: controlnets/controlnet_z_image.py",
+    ),
 )

@@ -92,12 +92,18 @@ _BESIDE = (
     _named("semantic_tokenizer", "semantic_tokenizer(_encoder)?", _TRANSFORMERS + "vibevoice"),
     _named("acoustic_tokenizer", "acoustic_tokenizer(_encoder)?", _TRANSFORMERS + "vibevoice"),
     _named("diffusion_head", "diffusion_head|prediction_head", _TRANSFORMERS + "vibevoice"),
+    _named("transformer_in", "transformer_in", _DIFFUSERS + "unets/unet_3d_condition.py"),
+    _named("transformer_layes", "transformer_layes", _DIFFUSERS + "controlnets/controlnet_union.py"),
     _named("perceiver", "perceiver", _DIFFUSERS + "transformer_bria_fibo2.py"),
-    _named("patch_embeddings", "patch_embeddings", _TRANSFORMERS + "segformer, glpn"),
+    _named("patch_embeddings", r"encoder\.patch_embeddings", _TRANSFORMERS + "segformer, glpn"),
 )
 _FIRST = (
     Tower("vision", r"(^|[._])(vision\w*|visual|visual_tokenizer|image_encoder)($|\.)", _TRANSFORMERS + "*"),
-    _named("vision", "image_model|vpm", _TRANSFORMERS + "flava; " + _REMOTE + "openbmb/MiniCPM-V"),
+    _named(
+        "vision",
+        "image_model|img_processor|vpm",
+        _TRANSFORMERS + "flava, phi4_multimodal; " + _REMOTE + "openbmb/MiniCPM-V",
+    ),
     # A list of a denoiser's blocks that begins so is a stack of its own, below.
     Tower("audio", r"(^|[._])audio(?!\w*_transformer_blocks)\w*($|\.)", _TRANSFORMERS + "qwen2_5_omni"),
     # Second in the pipelines of Flux, third in those of SD3, first in others.
