@@ -18,6 +18,12 @@ _LEADS = re.compile(r"(?<![^.])\w*(?:projector|projection|embedder|connector|mer
 _OF_TRANSFORMERS = frozenset({"model", "single_blocks"})
 # Projections of blocks that image models call by a word of all, and that no language model has.
 _OF_A_DENOISER = re.compile(r"self_attn\.[qkvo]$|(self_attention|self_attn|cross_attn|attn1?)\.to_[qkv]$")
+# Lists of blocks, and modules beside them, of the two kinds of text encoders that share a place.
+_OF_CLIP = re.compile(r"(^|\.)text_(model|projection)(\.|$)")
+_OF_A_LANGUAGE_MODEL = re.compile(
+    r"^(text_encoder|te1?)\.(model\.|language_model\.)*(layers|embed_tokens|norm)$"
+)
+_FIRST_ENCODER = re.compile(r"^(text_encoder|te1?)(?=\.)")
 # Names in front of a list that say nothing of it, and lists that hold parts of the same layers (XLM's).
 _WRAPPERS = frozenset({"model", "transformer", "unet", "base", "module", ""})
 _FFNS = re.compile(r"(?<![^.])ffns$")
@@ -122,6 +128,7 @@ def distinct_addresses(addresses: Sequence[Address]) -> list[Address]:
 
 def _in_company(addresses: Sequence[Address]) -> Sequence[Address]:
     """The same, where words that several models have mean what they do in the one whose blocks are there."""
+    addresses = _encoders_in_order(addresses)
     stacks = {address.stack for address in addresses if address.layer is not None}
     if stacks.intersection(NESTED):
         return [_beside_nested_blocks(a) for a in addresses]
@@ -135,6 +142,30 @@ def _in_company(addresses: Sequence[Address]) -> Sequence[Address]:
         a.module_type in TELLING and a.blocks in GATED_LISTS for a in addresses
     )
     return [_beside_blocks(a, shared, gated) for a in addresses]
+
+
+def _encoders_in_order(addresses: Sequence[Address]) -> Sequence[Address]:
+    """Text encoders that ComfyUI does not number, at their places in diffusers' pipelines.
+
+    A language model comes before CLIP (HunyuanVideo, which alone refines its tokens, and Kandinsky 5), or
+    last of four where there are two CLIPs (HiDream).
+    """
+    lists = {a.blocks for a in addresses if a.stack == "text_encoder" and a.layer is not None}
+    before = any(map(_OF_A_LANGUAGE_MODEL.search, lists)) or any(
+        a.stack == "token_refiner" for a in addresses
+    )
+    if not (before and any(map(_OF_CLIP.search, lists))):
+        return addresses
+    two = any(a.stack == "text_encoder_2" for a in addresses)
+    moved, to = (_OF_A_LANGUAGE_MODEL, "text_encoder_4") if two else (_OF_CLIP, "text_encoder_2")
+    return [
+        replace(
+            a, stack=to, blocks=_FIRST_ENCODER.sub(to, a.blocks),
+            module_type=_FIRST_ENCODER.sub(to, a.module_type),
+        )
+        if a.stack == "text_encoder" and moved.search(a.blocks or a.module_type) else a
+        for a in addresses
+    ]  # fmt: skip
 
 
 def _beside_nested_blocks(address: Address) -> Address:

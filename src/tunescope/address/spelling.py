@@ -5,6 +5,7 @@ from functools import cache
 
 from tunescope.address.naming import (
     BLOCKS,
+    COMFY_ENCODERS,
     COMPOUNDS,
     CONTROLNET,
     DENOISER,
@@ -58,7 +59,7 @@ OUTSIDE_BLOCKS = frozenset(rule.name for rule in OUTSIDE)
 _MODEL = (*DENOISER, "transformer.")
 # Nothing else can be a name of these tables; most names of language models are none.
 _WORTH_A_LOOK = re.compile(
-    rf"{_IS_BLOCKS}|blocks\.\d|diffusion_model\.|^unet\.|^control_model\.|_blocks?\.\d|^text_encoders\.|^conditioner\.|^cond_stage_model\.|^lora_|^lycoris_|"
+    rf"{_IS_BLOCKS}|blocks\.\d|diffusion_model\.|^unet\.|^control_model\.|_blocks?\.\d|^text_encoders\.|^(?:{COMFY_ENCODERS})\.transformer\.|^conditioner\.|^cond_stage_model\.|^lora_|^lycoris_|"
     # Names of image models in lists that language models call alike.
     r"^(?:transformer\.)?layers\.\d+\.(?:(?:self_|cross_)?attn\.to_|feed_forward\.linear_|norm1\.linear|attention\.(?:qkv|out|o)$)"
 )

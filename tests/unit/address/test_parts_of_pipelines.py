@@ -72,6 +72,13 @@ def clip(encoder: str) -> list[str]:
     return [f"{encoder}.text_model.encoder.layers.{layer}.{m}" for layer in range(3) for m in CLIP]
 
 
+def llm(encoder: str) -> list[str]:
+    return [
+        f"{encoder}.layers.{layer}.{m}" for layer in range(3) for m in ("self_attn.q_proj", "mlp.up_proj")
+    ]
+
+
+REFINED = ["diffusion_model.txt_in.individual_token_refiner.blocks.0.self_attn_proj"]
 _OURS = [f"{place}.{module}" for place in PLACES for module in MOTION]
 _THEIRS = [f"{place}.temporal_transformer.{module}" for place in PLACES for module in MOTION.values()]
 SPELLINGS: dict[str, list[list[str]]] = {
@@ -85,6 +92,26 @@ SPELLINGS: dict[str, list[list[str]]] = {
         clip("text_encoder"), clip("text_encoders.clip_l.transformer"), clip("cond_stage_model.transformer"),
         clip("conditioner.embedders.0.transformer"),
         flat("lora_", clip("te1")), flat("lora_", clip("te")),
+    ],
+    "LLaMA and CLIP of HunyuanVideo": [
+        llm("text_encoder") + clip("text_encoder_2"),
+        llm("text_encoder.model") + clip("text_encoder_2"),
+        llm("text_encoders.llama.transformer.model") + clip("text_encoders.clip_l.transformer"),
+        llm("llama.transformer.model") + clip("clip_l.transformer"),
+        flat("lora_", llm("te1.model") + clip("te2")),
+    ],
+    "CLIP beside HunyuanVideo": [
+        clip("text_encoder_2") + REFINED, clip("text_encoders.clip_l.transformer") + REFINED,
+        clip("clip_l.transformer") + REFINED, flat("lora_", clip("te2")) + REFINED,
+    ],
+    "the four of HiDream": [
+        clip("text_encoder") + clip("text_encoder_2") + t5("text_encoder_3") + llm("text_encoder_4.model"),
+        clip("text_encoders.clip_l.transformer") + clip("text_encoders.clip_g.transformer")
+        + t5("text_encoders.t5xxl.transformer") + llm("text_encoders.llama.transformer.model"),
+        clip("clip_l.transformer") + clip("clip_g.transformer") + t5("t5xxl.transformer")
+        + llm("llama.transformer.model"),
+        flat("lora_", clip("te1") + clip("te2") + t5("te3") + llm("te4.model")),
+        clip("te1") + clip("te2") + t5("te3") + llm("te4.model"),
     ],
     "Qwen in Qwen-Image": [
         [f"{encoder}.layers.{layer}.mlp.up_proj" for layer in range(3)]
@@ -182,6 +209,16 @@ def test_t5_is_a_tower_whichever_place_it_has_in_a_pipeline(encoder: str) -> Non
     addresses = distinct_addresses([parse(name) for name in names])
     assert {a.stack for a in addresses} == {"text_encoder", "t5", "model"}
     assert {a.layer for a in addresses if a.stack == "t5"} == {0, 1, 2}
+
+
+@pytest.mark.parametrize("model", ["LLaMA and CLIP of HunyuanVideo", "the four of HiDream"])
+def test_every_text_encoder_of_a_pipeline_is_a_tower(model: str) -> None:
+    wanted = {
+        "LLaMA and CLIP of HunyuanVideo": {"text_encoder", "text_encoder_2"},
+        "the four of HiDream": {"text_encoder", "text_encoder_2", "t5", "text_encoder_4"},
+    }
+    for names in SPELLINGS[model]:
+        assert {a.stack for a in parse_all(map(dotted, names))} == wanted[model]
 
 
 def test_motion_modules_lie_at_the_places_of_what_is_beside_them() -> None:

@@ -18,6 +18,7 @@ from tunescope.address.naming.in_blocks import RENAMES
 from tunescope.address.naming.outside import OUTSIDE, SHARED_WORDS
 from tunescope.address.naming.prefixes import (
     BLOCKS,
+    COMFY_ENCODERS,
     CONTROLNET,
     DENOISER,
     DOTTED_PREFIXES,
@@ -31,8 +32,8 @@ from tunescope.address.naming.towers import TOWERS
 from tunescope.address.naming.words import COMPOUNDS
 
 __all__ = [
-    "BLOCKS", "COMPOUNDS", "CONTROLNET", "DENOISER", "DOTTED_PREFIXES", "FLAT_PREFIXES", "GATED_LISTS",
-    "GATED_MODULES", "GATE_FIRST", "HALVES", "LAST_HALVES",
+    "BLOCKS", "COMFY_ENCODERS", "COMPOUNDS", "CONTROLNET", "DENOISER", "DOTTED_PREFIXES", "FLAT_PREFIXES",
+    "GATED_LISTS", "GATED_MODULES", "GATE_FIRST", "HALVES", "LAST_HALVES",
     "OPEN_CLIP", "OUTSIDE", "RENAMES", "SHARED_WORDS", "TELLING", "TOWERS", "TRAINED_AS", "UNET_PARTS",
     "Blocks", "Prefix", "Rename", "Tower",
 ]  # fmt: skip

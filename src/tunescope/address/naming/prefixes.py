@@ -77,11 +77,17 @@ TRAINED_AS = (
     ),
     Prefix(r"^prior\.(?=(?:down|up)_blocks\.\d\.\d)", "", of.CASCADE),
 )
+# What ComfyUI calls its text encoders [comfyanonymous/ComfyUI: comfy/text_encoders/*.py, comfy/sdxl_clip.py].
+COMFY_ENCODERS = (
+    r"clip_[lgh]|t5base|t5xxl|umt5xxl|mt5xl|pile_t5xl|byt5_small|hydit_clip|llama|qwen\w*|gemma\w*|mistral\w*|"
+    r"jina_clip_2|ovis\w*|newbie\w*"
+)
 _CLIP = "text_model.encoder.layers."
 # Text encoders as ComfyUI and the single files of Stable Diffusion call them. Regular expressions.
 DOTTED_PREFIXES = (
-    Prefix(r"text_encoders\.clip_g\.transformer\.", "text_encoder_2.", of.COMFY),
-    Prefix(r"text_encoders\.\w+\.(?:transformer|model)\.", "text_encoder.", of.COMFY),
+    Prefix(r"(?:text_encoders\.)?clip_g\.(?:transformer\.)?", "text_encoder_2.", of.COMFY),
+    Prefix(rf"(?:text_encoders\.)?(?:{COMFY_ENCODERS})\.transformer\.", "text_encoder.", of.COMFY),
+    Prefix(r"text_encoders\.\w+\.(?:transformer\.|model\.)?", "text_encoder.", of.COMFY),
     Prefix(r"(?:conditioner\.embedders\.0|cond_stage_model)\.transformer\.", "text_encoder.", of.SD),
     Prefix(
         r"conditioner\.embedders\.[01]\.model\.transformer\.resblocks\.",

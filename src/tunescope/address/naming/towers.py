@@ -107,7 +107,7 @@ _FIRST = (
     # A list of a denoiser's blocks that begins so is a stack of its own, below.
     Tower("audio", r"(^|[._])audio(?!\w*_transformer_blocks)\w*($|\.)", _TRANSFORMERS + "qwen2_5_omni"),
     # Second in the pipelines of Flux, third in those of SD3, first in others.
-    Tower("t5", r"^text_encoder(_\d)?\.encoder\.block$", _TRANSFORMERS + "t5, umt5"),
+    Tower("t5", r"^(text_encoder(_\d)?|te\d?)\.encoder\.block$", _TRANSFORMERS + "t5, umt5"),
     _named("text_encoder_4", "text_encoder_4|te4", _DIFFUSERS + "pipelines/hidream_image"),
     _named("text_encoder_3", "text_encoder_3|te3", _DIFFUSERS + "pipelines"),
     _named("text_encoder_2", "text_encoder_2|te2", _DIFFUSERS + "pipelines"),
