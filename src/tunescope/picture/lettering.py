@@ -1,6 +1,6 @@
 """Labels as pictures can show them: legible, short, never two alike, and how wide they are."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from unicodedata import normalize
 
@@ -10,8 +10,8 @@ from tunescope.picture.fonts import font_of, has_sign
 # Texts are measured at a size at which rounding to pixels does not count.
 _FINE = 8
 _POINTS_PER_INCH = 72.0
-# Longer than this no label grows only to differ from another.
-_LONGEST = 80
+# Signs on both sides of a difference that a cut label keeps.
+_CONTEXT = 2
 _JOINING = "·…"
 
 
@@ -41,23 +41,47 @@ def title_text(text: str, limit: int = 60) -> str:
 
 
 def names(labels: Sequence[str], limit: int) -> list[str]:
-    """Labels cut to `limit`, never to the same text: where two would be, all stay longer or are numbered.
+    """Labels cut to `limit`, never to the same text: those that would be keep what tells them apart.
 
-    >>> names(["a" * 9 + "x" + "a" * 9, "a" * 9 + "y" + "a" * 9], 8)[0] == "a" * 9 + "x" + "a" * 9
-    True
-    >>> names(["a" * 99 + "x" + "a" * 99, "a" * 99 + "y" + "a" * 99], 8)
-    ['aaaa…aaa (1)', 'aaaa…aaa (2)']
+    >>> names(["llama-70b-chat-dpo-seed-0-lr-1e-4", "llama-70b-chat-sft-seed-0-lr-1e-4"], 16)
+    ['lla…t-dpo-s…1e-4', 'lla…t-sft-s…1e-4']
+
+    Where that is too long as well, all are numbered.
     """
     shown = _told_apart(labels)
-    longer = limit
-    while longer < max(map(len, shown), default=0):
-        short = [title_text(text, longer) for text in shown]
-        if len(set(short)) == len(set(labels)):
-            return short
-        if longer > _LONGEST:
-            return _numbered(shown, limit)
-        longer *= 2
-    return [title_text(text, 10_000) for text in shown]
+    short = [title_text(text, limit) for text in shown]
+    alike: dict[str, set[str]] = {}
+    for text, cut in zip(shown, short, strict=True):
+        alike.setdefault(cut, set()).add(text)
+    apart = [
+        cut if len(alike[cut]) == 1 else _differing(text, alike[cut], limit)
+        for text, cut in zip(shown, short, strict=True)
+    ]
+    return apart if len(set(apart)) == len(set(labels)) else _numbered(shown, limit)
+
+
+def _differing(text: str, alike: Collection[str], limit: int) -> str:
+    """The text cut to `limit` around the part in which it differs from those that begin and end like it."""
+    begin = _common(alike)
+    least = min(map(len, alike)) - begin
+    end = min(_common([other[::-1] for other in alike]), least)
+    # With some signs of what is common on both sides, as far as there is room.
+    spare = limit - 6 - (len(text) - begin - end)
+    begin, end = (max(length - max(min(_CONTEXT, spare // 2), 1), 0) for length in (begin, end))
+    stop = len(text) - end
+    middle = title_text(text[begin:stop], limit - 4)
+    left = limit - len(middle) - 2
+    tail = min(-(-left // 2), end)
+    head = min(left - tail, begin)
+    lead = text[:begin] if begin <= head + 1 else f"{text[:head]}…"
+    rest = text[stop:] if end <= tail + 1 else f"…{text[len(text) - tail :]}"
+    return f"{lead}{middle}{rest}"
+
+
+def _common(texts: Collection[str]) -> int:
+    """How many signs all texts begin with."""
+    first, last = min(texts), max(texts)
+    return next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
 
 
 def _numbered(labels: Sequence[str], limit: int) -> list[str]:

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tunescope.picture.lettering import names
 
@@ -37,9 +39,12 @@ def test_only_those_that_look_alike_are_spelled() -> None:
     ]  # fmt: skip
 
 
-def test_labels_of_ten_thousand_letters_that_differ_in_the_middle_are_numbered() -> None:
-    shown = names([f"{'a' * 5000}{mark}{'a' * 5000}" for mark in "xyx"], 20)
-    assert [text[-4:] for text in shown] == [" (1)", " (2)", " (1)"]
+def test_labels_of_thousands_of_letters_that_differ_deep_inside_are_numbered() -> None:
+    """What tells them apart is itself too long, and two of three begin and end alike."""
+    a = "a" * 2000
+    labels = [a + a.join((begin, mark, end)) + a for begin, mark, end in ("vpx", "vqx", "wpy")]
+    shown = names([*labels, labels[0]], 20)
+    assert [text[-4:] for text in shown] == [" (1)", " (2)", " (3)", " (1)"]
     assert max(map(len, shown)) < 30
 
 
@@ -62,3 +67,23 @@ def test_rows_that_look_alike_are_drawn_apart_on_sheets_and_grids() -> None:
 
 def test_a_label_of_two_lines_is_drawn_on_one() -> None:
     assert names(["line\nbreak"], 40) == ["line\\nbreak"]
+
+
+def test_labels_that_differ_in_the_middle_keep_where_they_differ() -> None:
+    labels = [
+        f"meta-llama-3.1-70b-instruct-{k}-v2-lora-r16-seed-0-checkpoint-1000" for k in ("dpo", "kto", "sft")
+    ]
+    shown = names([*labels, "other"], 26)
+    assert all(key in text for key, text in zip(("dpo", "kto", "sft"), shown, strict=False))
+    assert max(map(len, shown)) <= 26
+    assert shown[3] == "other"
+
+
+@given(
+    st.lists(st.text("ab", min_size=1, max_size=40), min_size=2, max_size=6, unique=True), st.integers(8, 30)
+)
+def test_no_two_labels_are_cut_to_the_same_text_or_grow_much(labels: list[str], limit: int) -> None:
+    shown = names(labels, limit)
+    assert len(set(shown)) == len(labels)
+    # A number in brackets may follow.
+    assert max(map(len, shown)) <= limit + 4
