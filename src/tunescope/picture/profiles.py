@@ -10,8 +10,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from tunescope.picture.lettering import names, title_text
-from tunescope.picture.style import CYCLE, FAMILY_COLOURS, GRID, QUIET, figure_of, new_figure, own_axes, style
+from tunescope.picture.lettering import names, title_text, widest
+from tunescope.picture.style import (
+    FAMILY_COLOURS,
+    GRID,
+    QUIET,
+    figure_of,
+    look_of,
+    new_figure,
+    own_axes,
+    style,
+)
 from tunescope.picture.views import Curve, Profile, Ranking
 
 # Models whose typical sizes differ by more than this share no linear scale.
@@ -33,12 +42,12 @@ def profile(
     with style():
         ax = own_axes(ax, 6.0, 3.2)
         shown = dict(zip(order, names(order, 40), strict=True))
-        for line in view.lines:
+        wide = widths([line.values for line in view.lines])
+        for k, line in enumerate(view.lines):
             i = order.index(line.label)
-            colour = CYCLE[i % len(CYCLE)]
-            dashes = ("-", "--", ":", "-.")[i // len(CYCLE) % 4]
+            colour, dashes = look_of(i)
             ax.plot(
-                line.layers, line.values, dashes, color=colour, marker="o", markersize=3, linewidth=1.5,
+                line.layers, line.values, dashes, color=colour, marker="o", markersize=3, linewidth=wide[k],
                 label=shown[line.label],
             )  # fmt: skip
         label = f"mean of {view.label}".replace(" (", "\n(")
@@ -99,10 +108,15 @@ def profiles(views: Sequence[Profile]) -> Figure:
             [handles[text] for text in shown],
             shown,
             loc="outside lower center",
-            ncols=min(4, len(handles)),
+            ncols=_abreast(shown, 5.2 * columns),
             frameon=False,
         )
     return figure
+
+
+def _abreast(shown: Sequence[str], width: float) -> int:
+    """How many names of a legend stand side by side on `width` inches."""
+    return max(1, min(4, len(shown), int((width - 0.2) / (widest(shown, 9.0) + 0.65))))
 
 
 def ranking(view: Ranking, ax: Axes | None = None, limit: float | None = None) -> Axes:
@@ -149,17 +163,19 @@ def rankings(views: Sequence[Ranking]) -> Figure:
     return figure
 
 
-def _widths(lines: Sequence[Any]) -> list[float]:
+def widths(lines: Sequence[Any]) -> list[float]:
     """Points of lines drawn one after another: wider the more later ones coincide with it, so that all show.
 
-    >>> _widths([np.array([0.5, 1.0]), np.array([0.5, 1.0]), np.array([0.2, 1.0])])
+    >>> widths([np.array([0.5, 1.0]), np.array([0.5, 1.0]), np.array([0.2, 1.0])])
     [3.6, 1.8, 1.8]
     """
 
     def coincide(one: Any, other: Any) -> bool:
         both = min(len(one), len(other))
-        gap = np.abs(one[:both] - other[:both])
-        return bool(both and np.nanmax(gap) <= _TOUCHING * np.nanmax(np.abs([*one, *other])))
+        known = np.isfinite(one[:both]) & np.isfinite(other[:both])
+        gap = np.abs(one[:both] - other[:both])[known]
+        sizes = np.abs(np.concatenate([one[np.isfinite(one)], other[np.isfinite(other)]]))
+        return bool(gap.size and gap.max() <= _TOUCHING * sizes.max())
 
     later = [sum(coincide(line, other) for other in lines[k + 1 :]) for k, line in enumerate(lines)]
     return [min(1.8 * (1 + count), 8.0) for count in later]
@@ -170,12 +186,12 @@ def curves(views: Sequence[Curve], title: str, label: str, across: str, ax: Axes
     with style():
         ax = own_axes(ax, 6.4, 3.6)
         shown = names([view.label for view in views], 40)
-        widths = _widths([view.middle for view in views])
+        wide = widths([view.middle for view in views])
         for k, (view, name) in enumerate(zip(views, shown, strict=True)):
-            colour, dashes = CYCLE[k % len(CYCLE)], ("-", "--", ":", "-.")[k // len(CYCLE) % 4]
+            colour, dashes = look_of(k)
             if len(views) <= BANDS:
                 ax.fill_between(view.x, view.low, view.high, color=colour, alpha=0.15, linewidth=0)
-            ax.plot(view.x, view.middle, dashes, color=colour, linewidth=widths[k], label=name)
+            ax.plot(view.x, view.middle, dashes, color=colour, linewidth=wide[k], label=name)
         ax.set_xscale("log", base=2)
         ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         ax.set(title=title, xlabel=across, ylabel=label, ylim=(0, 1.02), xlim=(1, None))

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -27,6 +27,9 @@ QUIET = "#8a8a86"
 GRID = "#e4e4e0"
 # Okabe and Ito's palette, which stays distinct for colour-blind readers; black comes last.
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#000000")
+Dashes = Literal["-", "--", ":", "-."]
+Look = tuple[str, Dashes]
+_DASHES: tuple[Dashes, ...] = ("-", "--", ":", "-.")
 FAMILY_COLOURS = {
     "mlp": "#D55E00",
     "attention": "#0072B2",
@@ -61,6 +64,15 @@ _RC: dict[str, Any] = {
     "text.hinting": "no_hinting",
     "text.parse_math": False,
 }
+
+
+def look_of(place: int) -> Look:
+    """Colour and dashes of the line at `place`: no two alike among four times as many as there are colours.
+
+    >>> look_of(0), look_of(8)
+    (('#0072B2', '-'), ('#0072B2', '--'))
+    """
+    return CYCLE[place % len(CYCLE)], _DASHES[place // len(CYCLE) % len(_DASHES)]
 
 
 @contextmanager

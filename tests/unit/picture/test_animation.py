@@ -10,7 +10,7 @@ from tunescope.errors import UsageError
 from tunescope.picture.animation import durations, indexed, write_animation
 from tunescope.picture.style import save, style
 from tunescope.picture.views import Grid
-from tunescope.questions.trajectory.figures import Animated, Drawing, colours_of, norm_heatmap
+from tunescope.questions.trajectory.figures import Animated, Drawing, looks_of, norm_heatmap
 from tunescope.questions.trajectory.views import Animation, Track, animation
 
 LAYERS, CAPTURES = 12, 5
@@ -44,7 +44,7 @@ def frames_of(path: Path) -> tuple[list[np.ndarray], list[int]]:
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("figures")
-    Animated(view("cpp", "python"), colours_of(["cpp", "python"]), 4, 2.0).write(folder, ("png", "svg"))
+    Animated(view("cpp", "python"), looks_of(["cpp", "python"]), 4, 2.0).write(folder, ("png", "svg"))
     return folder
 
 
@@ -72,7 +72,7 @@ def test_axes_labels_and_legend_are_the_same_pixels_in_all_frames(written: Path)
     frames, _ = frames_of(written / "2e-4_cpp_mean.gif")
     height, width, _ = frames[0].shape
     around = np.ones((height, width), dtype=bool)
-    box = Drawing(view("cpp", "python"), colours_of(["cpp", "python"])).axes.get_position()
+    box = Drawing(view("cpp", "python"), looks_of(["cpp", "python"])).axes.get_position()
     top, bottom = int((1 - box.y1) * height) - 24, int((1 - box.y0) * height) + 1
     around[top:bottom, int(box.x0 * width) : int(box.x1 * width) + 1] = False
     around[: int(0.10 * height), int(0.5 * width) :] = False
@@ -93,13 +93,13 @@ def test_lines_move_and_captions_change(written: Path) -> None:
 
 def test_the_lines_keep_their_exact_colours(written: Path) -> None:
     frames, _ = frames_of(written / "2e-4_cpp_mean.gif")
-    for colour in colours_of(["cpp", "python"]).values():
+    for colour, _ in looks_of(["cpp", "python"]).values():
         wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
         assert (frames[-1] == wanted).all(axis=2).sum() > 50
 
 
 def test_the_palette_stays_close_to_what_was_drawn() -> None:
-    drawing = Drawing(view("cpp", "python"), colours_of(["cpp", "python"]))
+    drawing = Drawing(view("cpp", "python"), looks_of(["cpp", "python"]))
     shown = np.array(indexed(drawing, drawing.exact())[-1].convert("RGB")).astype(int)
     gap = np.abs(shown - drawing[CAPTURES - 1][..., :3].astype(int)).max(axis=2)
     assert gap.mean() < 0.5
@@ -107,7 +107,7 @@ def test_the_palette_stays_close_to_what_was_drawn() -> None:
 
 
 def test_frames_of_three_and_of_four_bytes_a_pixel_give_the_same_pictures() -> None:
-    drawing = Drawing(view("cpp", "python"), colours_of(["cpp", "python"]))
+    drawing = Drawing(view("cpp", "python"), looks_of(["cpp", "python"]))
     narrow = [np.ascontiguousarray(frame[..., :3]) for frame in drawing]
     for a, b in zip(indexed(drawing, drawing.exact()), indexed(narrow, drawing.exact()), strict=True):
         assert a.tobytes() == b.tobytes()
@@ -115,7 +115,7 @@ def test_frames_of_three_and_of_four_bytes_a_pixel_give_the_same_pictures() -> N
 
 
 def test_a_fast_frame_equals_the_figure_drawn_whole() -> None:
-    drawing = Drawing(view(), colours_of(["cpp"]))
+    drawing = Drawing(view(), looks_of(["cpp"]))
     fast = drawing[2][..., :3].astype(int)
     drawing.draw(2)
     for artist in drawing.moving():
@@ -128,7 +128,7 @@ def test_a_fast_frame_equals_the_figure_drawn_whole() -> None:
 
 @pytest.mark.parametrize(("domains", "bands"), [(("a",), 1), (("a", "b"), 2), (("a", "b", "c"), 0)])
 def test_bands_are_drawn_for_at_most_two_runs(domains: tuple[str, ...], bands: int) -> None:
-    drawing = Drawing(view(*domains), colours_of(domains))
+    drawing = Drawing(view(*domains), looks_of(domains))
     drawing.draw(CAPTURES - 1)
     shown = [patch for patch in drawing.axes.patches if patch.get_visible()]
     assert len(shown) == bands
@@ -141,11 +141,11 @@ def test_frames_are_sharp_on_a_dense_screen_and_not_more_than_tell_something() -
         long.moments[0],
         long.moments[-1],
     )
-    assert Drawing(view(), colours_of(["cpp"]))[0].shape == (860, 1520, 4)
+    assert Drawing(view(), looks_of(["cpp"]))[0].shape == (860, 1520, 4)
 
 
 def test_every_value_lies_within_the_axes_in_every_frame() -> None:
-    drawing = Drawing(view("cpp", "python"), colours_of(["cpp", "python"]))
+    drawing = Drawing(view("cpp", "python"), looks_of(["cpp", "python"]))
     low, high = drawing.axes.get_ylim()
     for i in range(len(drawing)):
         drawing.draw(i)
@@ -164,7 +164,7 @@ def test_the_last_frame_is_there_as_png_and_svg(written: Path) -> None:
 
 
 def test_the_same_view_gives_the_same_bytes(written: Path, tmp_path: Path) -> None:
-    Animated(view("cpp", "python"), colours_of(["python", "cpp"]), 4, 2.0).write(tmp_path, ("png", "svg"))
+    Animated(view("cpp", "python"), looks_of(["python", "cpp"]), 4, 2.0).write(tmp_path, ("png", "svg"))
     for path in sorted(tmp_path.iterdir()):
         assert path.read_bytes() == (written / path.name).read_bytes(), path.name
 
@@ -180,7 +180,7 @@ def test_equal_neighbours_merge_and_time_adds_up(tmp_path: Path) -> None:
 
 
 def test_a_single_capture_is_a_picture_of_one_frame(tmp_path: Path) -> None:
-    Animated(view(captures=1), colours_of(["cpp"]), 4, 2.0).write(tmp_path, ("png", "svg"))
+    Animated(view(captures=1), looks_of(["cpp"]), 4, 2.0).write(tmp_path, ("png", "svg"))
     with Image.open(tmp_path / "2e-4_cpp_mean.gif") as image:
         assert getattr(image, "n_frames", 1) == 1
 
@@ -200,7 +200,7 @@ def test_values_that_are_not_finite_leave_a_gap(tmp_path: Path) -> None:
     (track,) = tracks()
     track.centre[2, 3:6] = np.nan
     track.spread[3] = np.inf
-    Animated(animation("x", "x", "", "mean", [track]), {"cpp": "#0072B2"}, 4, 1.0).write(
+    Animated(animation("x", "x", "", "mean", [track]), {"cpp": ("#0072B2", "-")}, 4, 1.0).write(
         tmp_path, ("png", "svg")
     )
     assert (tmp_path / "x.gif").stat().st_size > 1000
@@ -232,6 +232,44 @@ def test_a_frame_says_where_its_line_breaks_off() -> None:
 def _said(of: Track, broken: np.ndarray) -> str:
     centre = np.where(broken, np.nan, of.centre)
     drawn = animation("x", "x", "", "mean", [replace(of, centre=centre, broken=broken)])
-    drawing = Drawing(drawn, colours_of(["cpp"]))
+    drawing = Drawing(drawn, looks_of(["cpp"]))
     drawing.draw(len(drawing) - 1)
     return "".join(text.get_text() for text in drawing.axes.texts)
+
+
+def test_limits_are_those_of_what_is_drawn() -> None:
+    """Of more runs than have bands, the lines fill the axes; the spreads that are not drawn do not."""
+    many = animation(
+        "x", "x", "", "mean", [replace(t, spread=9 * np.abs(t.centre)) for t in tracks(("a", "b", "c"))]
+    )
+    drawn = np.concatenate([t.centre.ravel() for t in many.tracks])
+    low, high = many.limits
+    assert low < drawn.min() < drawn.max() < high
+    assert high - low < 1.2 * (max(drawn.max(), 0) - min(drawn.min(), 0))
+
+
+def test_no_two_of_thirty_runs_are_drawn_alike_and_all_stand_in_the_legend_or_are_counted() -> None:
+    runs = tuple(f"run-{k:02d}" for k in range(30))
+    drawing = Drawing(view(*runs), looks_of(runs))
+    lines = {
+        (line.get_color(), line.get_linestyle()) for line in drawing.axes.lines if line.get_marker() == "o"
+    }
+    assert len(lines) == 30
+    legend = drawing.axes.get_legend()
+    assert legend is not None
+    named = [text.get_text() for text in legend.get_texts()]
+    more = int(named[-1].split()[1]) if named[-1].startswith("and ") else 0
+    assert len(named) - bool(more) + more == 30
+    box, page = legend.get_window_extent(), drawing.figure.bbox
+    assert box.y0 >= page.y0
+    assert box.x1 <= page.x1
+
+
+def test_runs_that_coincide_are_both_seen() -> None:
+    """Of two equal runs the one drawn last hid the other: the lower line is wider."""
+    first, last = tracks(("a", "b"))
+    same = animation("x", "x", "", "mean", [first, replace(last, centre=first.centre)])
+    below, above = (
+        line for line in Drawing(same, looks_of(["a", "b"])).axes.lines if line.get_marker() == "o"
+    )
+    assert below.get_linewidth() >= 1.5 * above.get_linewidth()

@@ -22,8 +22,9 @@ from tunescope.picture.drawing import Drawn
 from tunescope.picture.fonts import families, letter
 from tunescope.picture.grid import ends_text
 from tunescope.picture.lettering import names, title_text
+from tunescope.picture.profiles import widths
 from tunescope.picture.sheet import sheet
-from tunescope.picture.style import BROKEN, CYCLE, DPI, INK, QUIET, save, style
+from tunescope.picture.style import BROKEN, DPI, INK, QUIET, Look, look_of, save, style
 from tunescope.picture.views import Grid, shared
 from tunescope.questions.trajectory.gallery import Gallery
 from tunescope.questions.trajectory.views import Animation, Track
@@ -36,19 +37,20 @@ _WIDTH, _HEIGHT, _DPI = 7.6, 4.3, 200
 _MOST_FRAMES = 40
 _GRID = "#e4e4e0"
 _BAND, _BAND_SHARED = 0.20, 0.12
-_MOST_LEGEND, _LONGEST_KEY = 12, 24
+# Names in a legend at the usual size, and signs of one at most.
+_LEGEND_LINES, _LONGEST_KEY = 13, 24
 
 
-def colours_of(keys: Sequence[str]) -> dict[str, str]:
-    """A colour for every key, the same whatever order they come in."""
-    return {key: CYCLE[i % len(CYCLE)] for i, key in enumerate(sorted(set(keys)))}
+def looks_of(keys: Sequence[str]) -> dict[str, Look]:
+    """Colour and dashes for every key, the same whatever order they come in."""
+    return {key: look_of(i) for i, key in enumerate(sorted(set(keys)))}
 
 
 class Drawing(Sequence[RGB]):
     """The frames of an animation, drawn when asked for; `draw(i)` also leaves the figure at frame i."""
 
-    def __init__(self, view: Animation, colours: dict[str, str]) -> None:
-        self.view, self.colours = view, colours
+    def __init__(self, view: Animation, looks: dict[str, Look]) -> None:
+        self.view, self.looks = view, looks
         self._power = _power(view.limits)
         canvas: Any
         with style():
@@ -56,7 +58,8 @@ class Drawing(Sequence[RGB]):
             canvas = FigureCanvasAgg(self.figure)
             shared = len(view.tracks) > 1
             self.axes = self._still_axes(shared)
-            self._lines = [self._line(track, shared) for track in view.tracks]
+            wide = widths([track.centre.ravel() for track in view.tracks])
+            self._lines = [self._line(*pair, shared) for pair in zip(view.tracks, wide, strict=True)]
             self._caption, self._bar = self._header()
             self._broken = self._warning()
             letter(self.figure)
@@ -96,7 +99,7 @@ class Drawing(Sequence[RGB]):
 
     def exact(self) -> list[str]:
         """Colours that no palette may change."""
-        return ["#ffffff", INK, QUIET, _GRID, *dict.fromkeys(self.colours[t.key] for t in self.view.tracks)]
+        return ["#ffffff", INK, QUIET, _GRID, *dict.fromkeys(self.looks[t.key][0] for t in self.view.tracks)]
 
     def moving(self) -> list[Any]:
         """The artists that change from frame to frame, in drawing order."""
@@ -124,22 +127,28 @@ class Drawing(Sequence[RGB]):
 
     def _legend(self, ax: Axes) -> None:
         keys = list(dict.fromkeys(t.key for t in self.view.tracks))
-        marks = [Line2D([], [], color=self.colours[key], linewidth=2.2) for key in keys[:_MOST_LEGEND]]
-        shown = names(keys[:_MOST_LEGEND], _LONGEST_KEY)
+        looks = [self.looks[key] for key in keys]
+        marks = [Line2D([], [], color=colour, linestyle=dashes, linewidth=2.0) for colour, dashes in looks]
+        size = float(np.clip(9.0 * _LEGEND_LINES / len(keys), 5.0, 9.0))
+        most = int(_LEGEND_LINES * 9.0 / size)
+        shown = names(keys, _LONGEST_KEY)
+        if len(keys) > most:
+            marks, shown = [*marks[: most - 1], Line2D([], [], linewidth=0)], shown[: most - 1]
+            shown.append(f"and {len(keys) - most + 1} more")
         ax.legend(
-            marks, shown, loc="upper left", bbox_to_anchor=(1.015, 1.0), frameon=False, handlelength=1.4,
-            labelspacing=0.7, borderaxespad=0,
+            marks, shown, loc="upper left", bbox_to_anchor=(1.015, 1.0), frameon=False, handlelength=2.2,
+            labelspacing=0.7, borderaxespad=0, fontsize=size,
         )  # fmt: skip
 
-    def _line(self, track: Track, shared: bool) -> tuple[Line2D, Polygon]:
-        colour = self.colours[track.key]
+    def _line(self, track: Track, width: float, shared: bool) -> tuple[Line2D, Polygon]:
+        colour, dashes = self.looks[track.key]
         band = Polygon(
             np.zeros((1, 2)), closed=True, facecolor=colour, edgecolor="none",
             alpha=_BAND_SHARED if shared else _BAND, animated=True, zorder=2, visible=self.view.banded,
         )  # fmt: skip
         line = Line2D(
-            [], [], color=colour, linewidth=2.0, solid_joinstyle="round", animated=True, zorder=3,
-            marker="o", markersize=3.2, markeredgewidth=0,
+            [], [], color=colour, linestyle=dashes, linewidth=width, solid_joinstyle="round", animated=True,
+            zorder=3, marker="o", markersize=3.2, markeredgewidth=0,
         )  # fmt: skip
         self.axes.add_patch(band)
         self.axes.add_line(line)
@@ -181,7 +190,7 @@ def _broken(tracks: Sequence[Track], captures: Sequence[int]) -> str:
 def _legend_width(view: Animation) -> float:
     """Room for the longest name, as a share of the figure's width."""
     longest = max(map(len, names([track.key for track in view.tracks], _LONGEST_KEY)))
-    return 0.06 + 0.0102 * longest
+    return 0.07 + 0.0102 * longest
 
 
 def _outline(
@@ -219,14 +228,14 @@ def pictures(
 
     `beside` is what the caption of a picture of some runs says besides what the picture shows.
     """
-    colours = colours_of(shown.keys)
+    looks = looks_of(shown.keys)
     panels = list(shown.panels())
     maps = shared([panel.norm[1] for panel in panels if panel.norm is not None], begin)
     scaled = iter(maps)
     drawn: list[Animated | Drawn] = []
     for panel in panels:
         more = beside(panel.runs)
-        drawn += [Animated(view, colours, fps, hold, more) for view in (panel.mean, panel.abs_mean)]
+        drawn += [Animated(view, looks, fps, hold, more) for view in (panel.mean, panel.abs_mean)]
         if panel.norm is not None:
             name, grid = panel.norm[0], next(scaled)
             caption = f"{grid.label} of every layer at every step: {grid.title}; {ends_text(grid)}."
@@ -239,7 +248,7 @@ class Animated:
     """An animation as a picture of a study: GIF and APNG, and its last frame in other formats."""
 
     view: Animation
-    colours: dict[str, str]
+    looks: dict[str, Look]
     fps: float | None = None
     hold: float = 2.0
     beside: str = ""
@@ -264,11 +273,11 @@ class Animated:
                 f"the animation {self.name!r} needs a figure of its own",
                 fix="leave ax out",
             )
-        return still(Drawing(self.view, self.colours))
+        return still(Drawing(self.view, self.looks))
 
     def write(self, folder: Path, formats: Sequence[str]) -> list[Path]:
         """Write `NAME.gif` and `NAME.apng`, and the last frame in each format."""
-        drawing = Drawing(self.view.thinned(_MOST_FRAMES), self.colours)
+        drawing = Drawing(self.view.thinned(_MOST_FRAMES), self.looks)
         stem = folder / self.name
         pace_kept = pace(len(drawing)) if self.fps is None else self.fps
         times = durations(len(drawing), pace_kept, self.hold)

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tunescope.picture.cells import number
 from tunescope.picture.views import Grid, limits_of
 
 Float64 = NDArray[np.float64]
@@ -80,17 +81,16 @@ class Animation:
             values = np.where(track.broken[capture], np.nan, track.centre[capture])
             known = values[np.isfinite(values)]
             if len(known) > 1 and (known == known[0]).all():
-                parts.append(f"{track.label} the same in every layer ({known[0]:.2e})")
+                parts.append(f"{track.label} the same in every layer ({number(known[0])})")
             elif len(known):
                 top = int(np.nanargmax(np.abs(values)))
-                parts.append(
-                    f"{track.label} largest in size at layer {track.layers[top]} ({values[top]:.2e})"
-                )
+                largest = "largest in size" if (known < 0).any() else "largest"
+                parts.append(f"{track.label} {largest} at layer {track.layers[top]} ({number(values[top])})")
             else:
                 parts.append(f"{track.label} is not finite in any layer")
         count = len(self.moments)
         captures = f"{count} capture{'' if count == 1 else 's'}"
-        return f"{self.label} over layers, {captures}; at {lead.caption}: {'; '.join(parts)}."
+        return f"{self.label} by layer, {captures}; at {lead.caption}: {'; '.join(parts)}."
 
 
 def track(by_layer: pl.DataFrame, statistic: str, *, label: str, key: str) -> Track | None:
@@ -127,7 +127,7 @@ def animation(name: str, title: str, subtitle: str, statistic: str, tracks: Sequ
         label=STATISTICS[statistic][1],
         tracks=tuple(tracks),
         moments=tuple(_moments(tracks)),
-        limits=_limits(tracks, zero_based=statistic == "abs_mean"),
+        limits=_limits(tracks, len(tracks) <= BANDS, zero_based=statistic == "abs_mean"),
     )
 
 
@@ -154,11 +154,12 @@ def _caption(steps: Sequence[int], epoch: float) -> str:
     return step if math.isnan(epoch) else f"{step} · epoch {epoch:.2f}"
 
 
-def _limits(tracks: Sequence[Track], zero_based: bool) -> tuple[float, float]:
+def _limits(tracks: Sequence[Track], banded: bool, zero_based: bool) -> tuple[float, float]:
+    """Limits over all that is drawn in any frame: the lines, and their bands where there are some."""
     edges = [
         t.centre + sign * np.where(np.isfinite(t.spread), t.spread, 0.0)
         for t in tracks
-        for sign in (-1.0, 1.0)
+        for sign in ((-1.0, 1.0) if banded else (0.0,))
     ]
     values = np.concatenate([edge[np.isfinite(edge)] for edge in edges])
     if not values.size:
