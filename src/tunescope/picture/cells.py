@@ -1,8 +1,8 @@
 """Cells of a map: pixels where a picture has pixels, rectangles where it has vectors; and their scale."""
 
+import re
 from collections.abc import Sequence
 from io import StringIO
-from textwrap import fill
 from typing import Any, Literal
 
 import matplotlib
@@ -28,6 +28,8 @@ _OVERLAP = 0.15
 STEPS = 128
 # Points of the name of a scale.
 NAME = 8.5
+# What a name ends with in brackets, and what joins the parts of a formula.
+_UNIT, _OPERATOR = re.compile(r" \((?=[^()]*\)$)"), re.compile(r" ([/÷−]) ")
 _CLOSED = np.array([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], dtype=Path.code_type)
 
 
@@ -206,15 +208,32 @@ def scale(
 
 
 def broken(label: str, room: float) -> str:
-    """The name of a scale on as few lines as there is room for, broken before what stands in brackets."""
+    """The name of a scale on as few lines as there is room for: before a unit, else between words.
+
+    >>> broken("difference of ‖ΔW‖_F / √d_out (unit of the weights)", 1.6)
+    'difference of\\n‖ΔW‖_F / √d_out\\n(unit of the weights)'
+    """
     if width_of(label, NAME) <= room:
         return label
-    lines = label.replace(" (", "\n(")
-    return (
-        lines
-        if widest(lines.split("\n"), NAME) <= room
-        else fill(label, max(int(room / 0.075), 12), break_long_words=False)
-    )
+    lines = _UNIT.sub("\n(", label)
+    if widest(lines.split("\n"), NAME) <= room:
+        return lines
+    # A formula is one word.
+    words = _OPERATOR.sub("\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}", lines)
+    filled = "\n".join(_filled(line.split(" "), room) for line in words.split("\n"))
+    return filled.replace("\N{NO-BREAK SPACE}", " ")
+
+
+def _filled(words: Sequence[str], room: float) -> str:
+    """Words on lines that are no wider than the room, unless a word alone is."""
+    lines = [words[0]]
+    for word in words[1:]:
+        longer = f"{lines[-1]} {word}"
+        if width_of(longer, NAME) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(lines)
 
 
 def marks_of(low: float, high: float, more: bool) -> list[tuple[float, str]]:

@@ -14,21 +14,29 @@ from tunescope.picture.views import Grid
 # Inches of a cell, of a map at most, and of a scale with its numbers.
 _CELL_W, _CELL_H, _NUMBERED_W = 0.5, 0.21, 0.28
 _MOST_W, _MOST_H = 11.0, 8.6
+# Inches of the cells of all rows of grids together.
+_PAGE_H = 10.5
 _SCALE_W, _SCALE_GAP = 0.16, 0.12
 # Below this many inches a cell has no white line around it, and neighbouring labels would touch.
 _RULED, _LINE_H = 0.06, 0.13
 
 
-def heatmap(grid: Grid, ax: Axes | None = None, cmap: str = CHANGE, colorbar: bool = True) -> Axes:
-    """Draw a grid: row 0 on top, absent modules pale, non-finite cells crossed, the scale's ends numbered."""
+def heatmap(
+    grid: Grid, ax: Axes | None = None, cmap: str = CHANGE, colorbar: bool = True, height: float = 0.0
+) -> Axes:
+    """Draw a grid: row 0 on top, absent modules pale, non-finite cells crossed, the scale's ends numbered.
+
+    `height` are the inches of its cells, where others stand beside or below it.
+    """
     with style():
         ax = own_axes(ax, *size_of([grid]))
         cells(ax, grid.values, cmap, grid.limits)
-        label_cells(ax, grid)
+        label_cells(ax, grid, height)
         cross(ax, [(x - 0.5, y - 0.5, 1, 1) for y, x in np.argwhere(grid.broken)])
-        width, height = size_of_cells(grid)
+        width, own = size_of_cells(grid)
+        height = height or own
         each = min(width / grid.values.shape[1], height / grid.values.shape[0])
-        beyond(ax, [(x, y) for y, x in grid.beyond], min(5.0, 36 * each))
+        beyond(ax, [(x, y) for y, x in grid.beyond], min(5.0, max(2.2, 36 * each)))
         ax.set_title(title_text(grid.title))
         if colorbar:
             place = (1 + _SCALE_GAP / width, 0.0, _SCALE_W / width, 1.0)
@@ -38,23 +46,37 @@ def heatmap(grid: Grid, ax: Axes | None = None, cmap: str = CHANGE, colorbar: bo
 
 
 def ends_text(*grids: Grid) -> str:
-    """The ends of the scale of the maps, of those outside the layers their own; how many cells lie beyond."""
+    """The ends of the scale of the maps, of those outside the layers their own, and what odd cells mean."""
     count = sum(len(grid.beyond) for grid in grids)
     low, high = next((grid.limits for grid in grids if not grid.outside), grids[0].limits)
     text = f"colours from {number(low)} to {number(high)}"
     apart = [grid.limits for grid in grids if grid.outside and grid.limits != (low, high)]
     if apart:
         text += f", outside the layers from {number(apart[0][0])} to {number(apart[0][1])}"
-    if not count:
-        return text
-    most = number(max(float(np.nanmax(grid.values)) for grid in grids if len(grid.beyond)))
-    return f"{text} ({count} {'cell' if count == 1 else 'cells'} beyond, to {most}, marked by a triangle)"
+    if count:
+        most = number(max(float(np.nanmax(grid.values)) for grid in grids if len(grid.beyond)))
+        text += f" ({count} {'cell' if count == 1 else 'cells'} beyond, to {most}, marked by a triangle)"
+    return f"{text}{_without_number(grids)}"
 
 
-def label_cells(ax: Axes, grid: Grid) -> None:
-    """Name axes, rows and columns, as many as there is room for, and part the cells with white lines."""
+def _without_number(grids: Sequence[Grid]) -> str:
+    """What pale and crossed cells are, where there are some."""
+    pale = any((np.isnan(grid.values) & ~grid.broken).any() for grid in grids)
+    crossed = sum(int(grid.broken.sum()) for grid in grids)
+    cells_of = f"{crossed} {'cell' if crossed == 1 else 'cells'}"
+    return "; pale: no such weight, or no number of it" * pale + (
+        f"; {cells_of} crossed out: not finite" if crossed else ""
+    )
+
+
+def label_cells(ax: Axes, grid: Grid, height: float = 0.0) -> None:
+    """Name axes, rows and columns, as many as there is room for, and part the cells with white lines.
+
+    `height` are the inches of the cells, where they are not those of the grid alone.
+    """
     rows, columns = grid.values.shape
-    width, height = size_of_cells(grid)
+    width, own = size_of_cells(grid)
+    height = height or own
     every = max(1, -(-int(rows * _LINE_H / height * 100) // 100))
     every = every if every < 3 else 5 * -(-every // 5)
     shown = range(0, rows, every)
@@ -112,14 +134,17 @@ def heatmaps(panels: Sequence[Grid], cmap: str = CHANGE) -> Figure:
     """Several grids side by side, each with its own scale; in rows where they are wider than a page."""
     with style():
         rows = _rows(panels)
+        tall = [max(size_of_cells(grid)[1] for grid in row) for row in rows]
+        # Rows below each other share a page.
+        kept = [height * min(1.0, _PAGE_H / sum(tall)) for height in tall]
         sizes = [size_of(row) for row in rows]
-        figure = new_figure(max(width for width, _ in sizes), sum(height for _, height in sizes))
-        heights = [height for _, height in sizes]
+        heights = [size[1] - own + less for size, own, less in zip(sizes, tall, kept, strict=True)]
+        figure = new_figure(max(width for width, _ in sizes), sum(heights))
         parts = figure.subfigures(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for part, row in zip(parts, rows, strict=True):
+        for part, row, height in zip(parts, rows, kept, strict=True):
             axes = part.subplots(1, len(row), squeeze=False, width_ratios=[_room(grid) for grid in row])[0]
             for grid, ax in zip(row, axes, strict=True):
-                heatmap(grid, ax=ax, cmap=cmap)
+                heatmap(grid, ax=ax, cmap=cmap, height=height)
     return figure
 
 

@@ -24,6 +24,8 @@ _BESIDE = 0.85
 _PAGE = 1.25
 # Up to so many panels cells are larger.
 _FEW = 4
+# Signs of a model's name that its title keeps beside a part of the model.
+_LEAST_NAME = 8
 # Inches up to which few panels stand in one row.
 _WIDE = 12.0
 # Inches of a cell from which on white lines part it from its neighbours.
@@ -94,10 +96,9 @@ def _plan(block: Sequence[Grid], scaled: bool) -> _Plan:
     long = widest([legible(c) for c in first.columns], _LABEL)
     turned = long > 0.95 * width / columns
     below = 0.18 + (0.16 if first.numbered else min(long, 1.6) + 0.16 if turned else 0.18)
-    plans = [
-        _Plan(width, height, step, n, -(-len(block) // n), left, below, scaled)
-        for n in range(1, len(block) + 1)
-    ]
+    # As many rows with as few panels in each as hold all, so that none is nearly empty.
+    counts = {-(-len(block) // down): down for down in range(len(block), 0, -1)}
+    plans = [_Plan(width, height, step, n, down, left, below, scaled) for n, down in sorted(counts.items())]
     if few and plans[-1].size[0] <= _WIDE:
         return _named(block, plans[-1])
     return _named(block, min(plans, key=lambda plan: abs(np.log(plan.size[0] / plan.size[1] / _PAGE))))
@@ -111,7 +112,13 @@ def _named(block: Sequence[Grid], plan: _Plan) -> _Plan:
 
 
 def _titles(block: Sequence[Grid]) -> list[str]:
-    return names([grid.title for grid in block], 44 if len(block) == 1 else 26)
+    """Titles that stand apart: of a model and a part of it, only the model's name is shortened."""
+    limit = 44 if len(block) == 1 else 26
+    models = [grid.model for grid in block]
+    parts = [grid.title.removeprefix(grid.model) for grid in block]
+    if not all(models) or len(set(parts)) > 1 or len(parts[0]) > limit - _LEAST_NAME:
+        return names([grid.title for grid in block], limit)
+    return [name + legible(parts[0]) for name in names(models, limit - len(parts[0]))]
 
 
 def _bar(plan: _Plan, top: float) -> tuple[float, float, float, float]:

@@ -94,16 +94,21 @@ class Ranking:
     label: str
 
 
+# Signs up to which a part of a component's name is letters, such as QKV, not a word.
+_LETTERS = 3
+
+
 def short(component: str) -> str:
     """A component as a column label: `MLP_GATE` → `Gate`, `ATTN_Q` → `Q`, `XATTN_K` → `cross K`.
 
-    >>> [short(c) for c in ("MLP_GATE", "ATTN_QKV", "XATTN_V", "Q_NORM")]
-    ['Gate', 'QKV', 'cross V', 'Q norm']
+    >>> [short(c) for c in ("MLP_GATE", "ATTN_QKV", "XATTN_V", "Q_NORM", "ATTN_PROJ_IN")]
+    ['Gate', 'QKV', 'cross V', 'Q norm', 'Proj in']
     """
     for prefix, lead in (("MLP_", ""), ("XATTN_", "cross "), ("ATTN_", "")):
         if component.startswith(prefix):
             tail = component.removeprefix(prefix)
-            return lead + (_words(tail) if prefix == "MLP_" else tail)
+            letters = all(len(part) <= _LETTERS for part in tail.split("_"))
+            return lead + (tail if letters and prefix != "MLP_" else _words(tail))
     return _words(component)
 
 

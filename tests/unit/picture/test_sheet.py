@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tunescope.picture.cells import broken
 from tunescope.picture.grid import ends_text, heatmaps, size_of
 from tunescope.picture.lettering import names
 from tunescope.picture.matrix import matrices
 from tunescope.picture.matrix_views import Matrix
-from tunescope.picture.profiles import curves, rankings
+from tunescope.picture.profiles import curves, profiles, rankings
 from tunescope.picture.sheet import aligned, sheet
 from tunescope.picture.style import save
-from tunescope.picture.views import Curve, Grid, Ranking, shared
+from tunescope.picture.views import Curve, Grid, Line, Profile, Ranking, shared
 
 
 def panel(title: str, rows: int = 6, columns: tuple[str, ...] = ("Q", "K", "V"), top: float = 1.0) -> Grid:
@@ -219,3 +220,57 @@ def test_the_name_of_a_scale_lies_within_the_sheet_whatever_its_numbers() -> Non
     figure.canvas.draw()
     (name,) = [text for text in figure.axes[0].texts if "unit of the weights" in text.get_text()]
     assert name.get_window_extent().x1 <= figure.bbox.x1
+
+
+@pytest.mark.parametrize(("count", "rows"), [(12, 80), (7, 10), (10, 30), (5, 6)])
+def test_no_row_of_a_sheet_is_emptier_than_the_others_need(count: int, rows: int) -> None:
+    figure = sheet([[panel(f"run-{k}", rows) for k in range(count)]])
+    titles = [text.get_position() for text in figure.axes[0].texts if text.get_text().startswith("run-")]
+    across = [sum(y == row for _, y in titles) for row in dict.fromkeys(y for _, y in titles)]
+    assert sum(across) == count
+    assert max(across) == -(-count // len(across))
+
+
+def test_maps_of_many_layers_below_each_other_share_a_page() -> None:
+    """Layers × heads of a model of 80 layers: four maps were 28 inches high."""
+    wide = tuple(map(str, range(64)))
+    figure = heatmaps([replace(panel(kind, 80, wide), numbered=True) for kind in "QKVO"])
+    assert figure.get_size_inches()[1] < 16
+    figure.canvas.draw()
+    for ax in figure.axes:
+        boxes = [label.get_window_extent() for label in ax.get_yticklabels() if label.get_text()]
+        assert not any(a.overlaps(b) for a, b in pairwise(boxes))
+
+
+def test_names_of_lines_lie_inside_the_picture() -> None:
+    labels = [f"meta-llama-3.1-70b-instruct-{k}-v2-lora-r16-alpha32-checkpoint-1000" for k in "abcdef"]
+    lines = tuple(Line(label, np.arange(4), np.arange(4.0) + k) for k, label in enumerate(labels))
+    figure = profiles([Profile("mlp", lines, "size"), Profile("attention", lines, "size")])
+    figure.canvas.draw()
+    box = figure.legends[0].get_window_extent()
+    assert figure.bbox.x0 <= box.x0
+    assert box.x1 <= figure.bbox.x1
+
+
+def test_a_title_keeps_the_part_of_the_model_that_its_map_is_of() -> None:
+    model = "meta-llama-3.1-70b-instruct-lora"
+    maps = [replace(panel(f"{model}-{k} · outside blocks"), model=f"{model}-{k}") for k in "ab"]
+    drawn = {text.get_text() for text in sheet([maps]).axes[0].texts}
+    assert sum(text.endswith(" · outside blocks") for text in drawn) == 2
+
+
+def test_a_caption_says_what_pale_and_crossed_cells_are() -> None:
+    whole = panel("a")
+    values, broken = whole.values.copy(), whole.broken.copy()
+    values[0, 0], values[1, 1], broken[1, 1] = np.nan, np.nan, True
+    assert ends_text(whole) == "colours from 0 to 1"
+    holed = whole.with_cells(whole.rows, whole.columns, values, broken)
+    said = "colours from 0 to 1; pale: no such weight, or no number of it; 1 cell crossed out: not finite"
+    assert ends_text(holed) == said
+
+
+def test_a_formula_in_the_name_of_a_scale_is_not_broken() -> None:
+    for room in (1.0, 1.5, 2.0):
+        lines = broken("difference of ‖ΔW‖_F / √d_out (unit of the weights)", room).split("\n")
+        assert "‖ΔW‖_F / √d_out" in " ".join(line for line in lines if "‖" in line)
+        assert not any(line.startswith(("/ ", "√")) for line in lines)

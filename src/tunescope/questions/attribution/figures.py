@@ -28,7 +28,7 @@ from tunescope.picture.style import (
 )
 from tunescope.questions.attribution.views import ATTRIBUTION, CHANGE, CLEAR, Checks, Map, Scatter
 
-_CELL_W, _CELL_H = 0.52, 0.21
+_CELL_W, _CELL_H, _MOST_H = 0.52, 0.21, 8.6
 _BARS, _SCALE = 0.75, 0.9
 _FADED = 0.35
 # Which multiples of a power of ten get a label on an axis of more than so many decades.
@@ -50,7 +50,7 @@ def attribution_maps(views: Sequence[Map]) -> Figure:
     with style():
         widths = [_width(view) for view in views]
         tallest = max(len(view.grid.rows) for view in views)
-        figure = new_figure(sum(widths), max(_CELL_H * tallest, 0.8) + _BARS + 1.9)
+        figure = new_figure(sum(widths), max(min(_CELL_H * tallest, _MOST_H), 0.8) + _BARS + 1.9)
         parts = figure.subfigures(1, len(views), squeeze=False, width_ratios=widths)[0]
         for part, view in zip(parts, views, strict=True):
             (_bars if view.grid.outside else _map)(part, view)
@@ -83,7 +83,7 @@ def _map(part: FigureBase, view: Map) -> None:
     rows, columns = view.grid.values.shape
     ratios = {
         "width_ratios": [max(_CELL_W * columns, 0.8), _BARS, 0.14],
-        "height_ratios": [_BARS, max(_CELL_H * rows, 0.8)],
+        "height_ratios": [_BARS, max(min(_CELL_H * rows, _MOST_H), 0.8)],
     }
     axes = part.subplots(2, 3, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02, **ratios})
     main, top, side, bar = axes[1, 0], axes[0, 0], axes[1, 1], axes[1, 2]

@@ -29,7 +29,9 @@ def _of_data(study: Study, data: str, stems: dict[str, str]) -> Iterator[Drawn]:
     rows = study.table.frame.filter(pl.col("data") == data)
     title, tail = f"{label} on {data}", f"_{stems[data]}" if len(stems) > 1 else ""
     maps = view.maps(rows, title)
-    yield Drawn(f"attribution{tail}", view.caption(summary), partial(figures.attribution_maps, maps))
+    yield Drawn(
+        f"attribution{tail}", view.caption(summary, title, maps), partial(figures.attribution_maps, maps)
+    )
     points = view.scatter(rows, title, summary["spearman_change_effect"])
     caption = f"How much each weight changed against its part of the change of the loss, {title}"
     caption += f": {view.of_change(points)}{within_kinds(rows)}."

@@ -1,6 +1,6 @@
 """The pictures of an attribution as data: maps with sums, change against effect, measured effects."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tunescope.address import Address
+from tunescope.picture.grid import ends_text
 from tunescope.picture.views import Grid, grids
 from tunescope.study.finding import significant
 from tunescope.words import counted
@@ -200,8 +201,8 @@ def of_change(points: Scatter) -> str:
     return f"Spearman {said} over {len(points.names) + points.left_out} cells{rest}"
 
 
-def caption(summary: Mapping[str, Any]) -> str:
-    """What a map rests on: losses, data, precision, and how well halves of the data agree."""
+def caption(summary: Mapping[str, Any], title: str, found: Sequence[Map]) -> str:
+    """What a map shows, and what it rests on: losses, data, precision, how well halves of the data agree."""
     parts = [
         f"loss {summary['base_loss']:.4g} → {summary['tuned_loss']:.4g} nats per token",
         f"sum of all cells {significant(summary['sum'])}",
@@ -214,7 +215,10 @@ def caption(summary: Mapping[str, Any]) -> str:
     ]
     if (checked := summary.get("verification")) is not None:
         parts.append(f"with the measured effect {significant(checked['spearman'], 2)}")
-    return " · ".join(parts)
+    inside = [view.grid for view in found if not view.grid.outside]
+    ends = f"; {ends_text(*inside)}" if inside else ""
+    lead = f"How much of the change of the loss each weight's update made, {title}, and their sums"
+    return f"{lead}{ends}. {' · '.join(parts)}"
 
 
 def difference_caption(first: str, second: str) -> str:

@@ -17,7 +17,7 @@ from tunescope.picture.grid import rule
 from tunescope.picture.lettering import names, title_text, widest
 from tunescope.picture.style import IMPORTANCE, MISSING, new_figure, own_axes, style
 from tunescope.picture.views import limits_of
-from tunescope.questions.importance.views import ImportanceMap, importance_maps
+from tunescope.questions.importance.views import OWN_MEANING, ImportanceMap, importance_maps
 from tunescope.study.study import Study
 
 _CELL_W, _CELL_H, _MOST_H, _MOST_W = 0.46, 0.16, 8.2, 14.0
@@ -45,7 +45,11 @@ def pictures(study: Study) -> list[Drawn]:
 
 
 def _drawn(name: str, maps: Sequence[ImportanceMap], begin: str) -> Drawn:
-    caption = " ".join(dict.fromkeys(view.caption for view in maps))
+    several = len({view.method for view in maps}) > 1
+    said = dict.fromkeys((view.title, view.caption) if several else ("", view.caption) for view in maps)
+    caption = " ".join(f"{title}: {text}" if title else text for title, text in said)
+    if any(view.own_scale for view in maps):
+        caption += f" {OWN_MEANING}"
     panels: dict[str, Panel] = {view.title: partial(importance_map, view, begin=begin) for view in maps}
     return Drawn(name, caption, partial(importance_figure, maps, begin), panels)
 
@@ -96,12 +100,14 @@ def _signed(low: float, high: float) -> Colormap:
 
 
 def _scales(ax: Axes, view: ImportanceMap, limits: tuple[float, float]) -> None:
-    """The scale of the parameters, and that of the layers where some lie below zero."""
+    """The scale of the parameters, and that of the layers where it is another."""
     width, height = _cells_size(view)
     marks = view.ticks if limits == (0.0, 1.0) else ()
     place = (1 + 0.1 / width, 0.0, _SCALE_W / width, 1.0)
-    scale(ax.inset_axes(place), IMPORTANCE, limits, view.label, marks, room=height + 1.0)
-    if not view.own_scale:
+    both = bool(view.own_scale) and _one_scale(view, limits)
+    name = f"{view.label}\n{view.own_scale}" if both else view.label
+    scale(ax.inset_axes(place), IMPORTANCE, limits, name, marks, room=height + 1.0)
+    if not view.own_scale or both:
         return
     low, high = _own_limits(view.values[:, 0])
     # Zero is named unless the name of a limit stands there.
@@ -110,6 +116,11 @@ def _scales(ax: Axes, view: ImportanceMap, limits: tuple[float, float]) -> None:
     place = (1 + (0.1 + _SCALE_STEP) / width, 0.0, _SCALE_W / width, 1.0)
     bar = ax.inset_axes(place)
     scale(bar, _signed(low, high), (low, high or 1.0), view.own_scale, ends, room=height + 1.0)
+
+
+def _one_scale(view: ImportanceMap, limits: tuple[float, float]) -> bool:
+    """Whether layers and parameters are shares of a largest one, all from 0 to 1."""
+    return view.even and limits == (0.0, 1.0) and _own_limits(view.values[:, 0]) == (0.0, 1.0)
 
 
 def _axes(ax: Axes, view: ImportanceMap) -> None:

@@ -33,6 +33,7 @@ MEANING = {
     "ablation": "Increase of the loss when the tensor is set to zero.",
     "noise": "Measured movement of the prediction under relative noise on the tensor, per unit variance.",
 }
+OWN_MEANING = f"{LAYER_IMPORTANCE}: by how much the loss rises when a layer as a whole is left out."
 # What a sentence says of a method where it names it, for a reader who meets it there.
 FORMULAS = {
     "taylor": "Σ|gradient·weight|",
@@ -67,7 +68,7 @@ class ImportanceMap:
     `layers` are the rows from the top down. Where `own_scale` is set the first column is `Layer
     Importance` over its own largest size, below zero where leaving a block out lowers the loss; that text
     names its scale. `label` names the colour scale of the rest, `ticks` are its marks (place, text),
-    `caption` says what the picture is worth.
+    `caption` says what the picture is worth. `even` scales are shares of a largest score.
     """
 
     title: str
@@ -79,6 +80,7 @@ class ImportanceMap:
     label: str
     ticks: tuple[tuple[float, str], ...]
     caption: str
+    even: bool = True
 
     def without_own(self) -> "ImportanceMap":
         """The map without the column `Layer Importance`, for a place beside one that has it."""
@@ -117,9 +119,9 @@ def importance_maps(
             columns, column = (LAYER_IMPORTANCE, *columns), _own(bypass, layers)
             scaled, own = np.column_stack([column, scaled]), _own_label(column)
         title = f"Importance by {method}" + (f" · {stack}" if len(stacks) > 1 else "")
-        found.append(
-            ImportanceMap(title, method, layers, columns, scaled, own, label, _ticks(scale), caption)
-        )
+        even = scale in ("linear", "column")
+        shown = title, method, layers, columns, scaled, own, label, _ticks(scale), caption, even
+        found.append(ImportanceMap(*shown))
     return found
 
 

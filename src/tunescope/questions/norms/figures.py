@@ -14,14 +14,12 @@ from tunescope.picture import grid as draw
 from tunescope.picture import profiles as lines
 from tunescope.picture.drawing import Drawn, Panel
 from tunescope.picture.grid import ends_text
-from tunescope.picture.matrix import matrices
-from tunescope.picture.matrix_views import Matrix, clustered
 from tunescope.picture.sheet import aligned, sheet
 from tunescope.picture.style import CHANGE, DIFFERENCE
 from tunescope.picture.views import Grid, shared
 from tunescope.questions.norms import parts
 from tunescope.questions.norms import views as view
-from tunescope.questions.norms.changed import pooled
+from tunescope.questions.norms.alike import models, same_values
 from tunescope.questions.norms.metrics import drawable, has_values, label_of, measured, name_of
 from tunescope.study.names import file_stems
 from tunescope.study.study import Study
@@ -39,7 +37,7 @@ def pictures(study: Study) -> list[Drawn]:
     labels = list(study.readout["models"])
     stems = file_stems(labels)
     drawn = [*_maps(study, stems), *_profiles(study), *_inside(study, stems), *_low_rank(study)]
-    drawn += [*_models(study, labels), *_same_values(study, labels)]
+    drawn += [*models(study, labels), *same_values(study, labels)]
     return [*drawn, *_rankings(study), *_differences(study, stems)]
 
 
@@ -124,9 +122,11 @@ def _blocks(grids: Sequence[Grid]) -> list[list[Grid]]:
 def _sheet(name: str, caption: str, grids: Sequence[Grid]) -> Drawn:
     """Small multiples on one sheet."""
     apart = any(grid.limits != grids[0].limits for grid in grids)
-    text = f"{caption}, all {'layers ' * apart}on one scale; {ends_text(*grids)}."
+    blocks = _blocks(grids)
+    shown = [grid for block in blocks for grid in block]
+    text = f"{caption}, all {'layers ' * apart}on one scale; {ends_text(*shown)}."
     panels: dict[str, Panel] = {grid.title: partial(_on_axes, grid, _colours(grids)) for grid in grids}
-    return Drawn(name, text, partial(sheet, _blocks(grids), _colours(grids)), panels)
+    return Drawn(name, text, partial(sheet, blocks, _colours(grids)), panels)
 
 
 def _side_by_side(name: str, caption: str, group: Sequence[Grid], rare: bool = False) -> Drawn:
@@ -147,7 +147,7 @@ def _profiles(study: Study) -> Iterator[Drawn]:
     if len(study.readout["models"]) > LINES:
         maps = shared(view.profile_maps(found), _begin(study))
         blocks = [[grid] for grid in maps]
-        caption = f"Mean of {name} over the modules of each layer, a row per model; {ends_text(maps[0])}."
+        caption = f"Mean of {name} over the modules of each layer, a row per model; {ends_text(*maps)}."
         panels: dict[str, Panel] = {grid.title: partial(_on_axes, grid, CHANGE) for grid in maps}
         yield Drawn("layer_profiles", caption, partial(sheet, blocks), panels)
         return
@@ -175,7 +175,7 @@ def _inside(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
             moved
         )
     for name, (caption, found) in groups.items():
-        if not found:
+        if not found or (name == "moved_experts" and all((grid.values == 1).all() for grid in found)):
             continue
         if len(stems) > 1:
             yield _sheet(name, caption, shared(found, begin) if name != "moved_experts" else found)
@@ -196,62 +196,9 @@ def _low_rank(study: Study) -> Iterator[Drawn]:
         yield Drawn("low_rank", caption, partial(lines.alone, panel), {"low_rank": panel})
 
 
-def _models(study: Study, labels: Sequence[str]) -> Iterator[Drawn]:
-    """Models by models: cosine of ΔW, and whether the maps of norms rank layers alike."""
-    if len(labels) < 3 or "similarity" not in study.tables:
-        return
-    name, rows = name_of(study.readout["metric"]), study.tables["similarity"].frame
-    titles = {
-        "delta_cosine": ("cosine of ΔW", "cosine"),
-        "norm_map_spearman": ("do layers rank alike?", "Spearman within kinds of weight"),
-    }
-    squares = [
-        Matrix(title, tuple(labels), _square(rows, column, labels), label, True)
-        for column, (title, label) in titles.items()
-    ]
-    order = clustered(np.abs(squares[0].values))
-    caption = (
-        "How alike the models are, two by two: the cosine of their ΔW over all weights both have, and "
-        f"whether their maps of {name} rank the layers alike, Spearman's correlation within kinds of weight "
-        "(1: in one order, 0: unrelated); like models stand side by side."
-    )
-    yield Drawn("model_similarity", caption, partial(matrices, [s.ordered(order) for s in squares]))
-
-
-def _same_values(study: Study, labels: Sequence[str]) -> Iterator[Drawn]:
-    """Models by models: the share of changed values that are the same, beside its chance."""
-    if "similarity_changed" not in study.tables:
-        return
-    rows = pooled(study.tables["similarity_changed"].frame)
-    there = tuple(m for m in labels if m in {*rows["model_a"], *rows["model_b"]})
-    if not there:
-        return
-    titles = {"overlap": "changed in both", "overlap_chance_given_weight": "by chance given |w|"}
-    squares = [
-        Matrix(title, there, _square(rows, column, there), "share of the smaller set")
-        for column, title in titles.items()
-    ]
-    for square in squares:
-        np.fill_diagonal(square.values, np.nan)
-    caption = (
-        "The share of the smaller set of changed values that changed in both models, over all weights, and "
-    )
-    caption += "what of it the size of the weights, rows and columns explain."
-    yield Drawn("same_values", caption, partial(matrices, squares))
-
-
-def _square(rows: pl.DataFrame, column: str, labels: Sequence[str]) -> np.ndarray:
-    """A column of a table of pairs as a symmetric array, 1 for a model itself, NaN where it is not known."""
-    at = {label: i for i, label in enumerate(labels)}
-    out = np.eye(len(labels)) + np.where(np.eye(len(labels)) > 0, 0.0, np.nan)
-    for a, b, value in rows.select("model_a", "model_b", column).iter_rows():
-        out[at[a], at[b]] = out[at[b], at[a]] = np.nan if value is None else value
-    return out
-
-
 def _rankings(study: Study) -> Iterator[Drawn]:
     metric, frame = study.readout["metric"], study.table.frame
-    caption = f"The components with the largest {name_of(metric)} of each model."
+    caption = f"The components with the largest {name_of(metric)} of each model that changed."
     if len(study.readout["models"]) > RANKINGS:
         if has_values(frame, metric):
             yield Drawn(
@@ -270,8 +217,10 @@ def _differences(study: Study, stems: dict[str, str]) -> Iterator[Drawn]:
     every = list(combinations(labels, 2))
     pairs = every if len(labels) <= ALL_PAIRS else [(labels[0], label) for label in labels[1:]]
     there = measured(study.table.frame, metric)
+    moved = set(study.table.frame.filter(pl.col(metric) != 0)["model_id"])
     for a, b in pairs:
-        if not there.get(a, set()) & there.get(b, set()):
+        # What one model that did not change leaves is the map of the other.
+        if not there.get(a, set()) & there.get(b, set()) or not {a, b} <= moved:
             continue
         name = f"difference_{stems[b]}_minus_{stems[a]}"
         caption = f"{name_of(metric)} of {b} minus that of {a}; white is no difference"

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
+from tunescope.picture.lettering import names
 from tunescope.picture.views import Grid, Line, Profile, Ranking, grids
 from tunescope.questions.norms.metrics import drawable, label_of
 
@@ -64,7 +65,8 @@ def rankings(frame: pl.DataFrame, metric: str, most: int = 15) -> list[Ranking]:
     for model in frame["model_id"].unique(maintain_order=True).to_list():
         part = frame.filter(pl.col("model_id") == model)
         column = drawable(part, metric)
-        top = part.filter(pl.col(column).is_finite()).sort(column, descending=True).head(most)
+        moved = part.filter(pl.col(column).is_finite() & (pl.col(column) != 0))
+        top = moved.sort(column, descending=True).head(most)
         if top.height:
             names, families = tuple(top["component_name"].to_list()), tuple(top["family"].to_list())
             out.append(Ranking(model, names, top[column].to_numpy(), families, label_of(column)))
@@ -83,6 +85,7 @@ def differences(frame: pl.DataFrame, model_a: str, model_b: str, metric: str) ->
     )
     if not joined["difference"].is_not_null().any():
         return []
-    found = grids(joined, "difference", f"{model_b} − {model_a}", f"difference of {label_of(metric)}")
+    title = " − ".join(names([model_b, model_a], 24))
+    found = grids(joined, "difference", title, f"difference of {label_of(metric)}")
     top = max(float(np.nanmax(np.abs(g.values), initial=0.0)) for g in found) or 1.0
     return [replace(grid, limits=(-top, top)) for grid in found]

@@ -14,7 +14,7 @@ from tunescope.address import Address
 from tunescope.picture import grid as draw
 from tunescope.picture.drawing import Drawn
 from tunescope.picture.grid import ends_text
-from tunescope.picture.lettering import title_text
+from tunescope.picture.lettering import names
 from tunescope.picture.matrix import matrices
 from tunescope.picture.style import IMPORTANCE
 from tunescope.picture.views import shared
@@ -62,10 +62,11 @@ def _pairs(study: Study, stems: Mapping[str, str]) -> Iterator[Drawn]:
             if weights := [address for address in shown if address in there]:
                 name = stem if not k else f"{stem}_{of}_{side}"
                 make = partial(_phi, study, (a, b, of, side), weights)
-                caption = _phi_caption(a, b, of, side) + note
+                caption = _phi_caption((a, b, of, side), arguments["vmax"]) + note
                 yield Drawn(name, caption, make, on_request=rare or (k > 0 and len(pairs) > 1))
         if a != b and (maps := view.excess_maps(study.table.frame, a, b, _begin(study))):
-            caption = f"Overlap of {a} and {b} above chance, by layer and module; 0 is chance, 1 is equal; "
+            caption = f"Overlap of {a} and {b} above chance, (φ − chance)/(1 − chance), by layer and module; "
+            caption += "0 is chance or less, 1 is equal; "
             caption += f"{ends_text(*maps)}."
             yield Drawn(f"{stem}_excess", caption, partial(draw.heatmaps, maps), on_request=rare)
 
@@ -74,9 +75,13 @@ def _begin(study: Study) -> str:
     return str(study.written.get("limits", "zero"))
 
 
-def _phi_caption(a: str, b: str, of: str, side: str) -> str:
+def _phi_caption(key: _Key, vmax: float | None) -> str:
+    a, b, of, side = key
     matrix = "ΔW" if of == "delta" else of
-    return f"φ(i, j) of {matrix}, {side} side: i directions of {a} (down) and j of {b} (across)."
+    return (
+        f"φ(i, j) of {matrix}, {side} side: i directions of {a} (down) and j of {b} (across); colours from 0 "
+        f"to {1 if vmax is None else vmax:g}. Random Gaussian: two random matrices, what chance gives."
+    )
 
 
 def _shown(study: Study) -> tuple[list[Address], str]:
@@ -116,7 +121,8 @@ def _phi(study: Study, key: _Key, weights: Sequence[Address]) -> Any:
         if dimension not in controls:
             controls[dimension] = view.gaussian_control(d_out, d_in, (i, j), of, side)
     sides = "" if _SIDE_OF.get(of) else f", {side} side"
-    note = f"i: {title_text(a)}, j: {title_text(b)}{sides}"
+    down, across = names([a, b], 60)
+    note = f"i: {down}, j: {across}{sides}"
     arguments = study.arguments
     return figures.phi_figure(
         view.phi_figure(shown, grids, of, arguments["against_self"], arguments["vmax"], controls, note)
@@ -145,7 +151,10 @@ def _models(study: Study) -> Iterator[Drawn]:
         return
     for side in view.SIDES:
         found = view.model_matrices(study.table.frame, labels, side)
-        caption = f"Mean overlap above chance of every two models, {side} side, over all and by layer."
+        caption = (
+            f"Mean overlap above chance, (φ − chance)/(1 − chance), of every two models, {side} side: over "
+            "all weights, and by layer in the same order; colours from 0 (chance or less) to 1 (equal)."
+        )
         make = partial(matrices, found[:1], found[1:], f"overlap above chance, {side} side")
         yield Drawn(f"subspace_models_{side}", caption, make)
 
@@ -160,12 +169,14 @@ def _base(study: Study, stems: Mapping[str, str]) -> Iterator[Drawn]:
         lines = base_view.along(amplification, label)
         if lines and base_view.shown_lines(lines):
             heading = f"{label}: how W acts along three kinds of directions"
-            caption = f"‖UᵀWV‖ along ΔW's, W's and random directions, by layer, for {label}."
+            caption = "‖UᵀWV‖ along ΔW's, W's and random directions, beside ‖W‖ and ‖ΔW‖ (dashed), by "
+            caption += f"layer, for {label}; logarithmic."
             make = partial(amplification_figures.along_figure, lines, heading)
             yield Drawn(f"amplification_{stem}", caption, make)
         if maps := [grid for grid in amplified if grid.model == label]:
-            caption = f"Amplification ‖ΔW‖/‖UᵀWV‖ of {label}, by layer and module."
+            caption = f"Amplification ‖ΔW‖/‖UᵀWV‖ of {label}, by layer and module; {ends_text(*maps)}."
             yield Drawn(f"amplification_map_{stem}", caption, partial(draw.heatmaps, maps))
         if maps := base_view.intruder_maps(intruders, label):
-            caption = f"Leading singular vectors of W + ΔW of {label} that are strangers to W."
+            caption = f"Leading singular vectors of W + ΔW of {label} that are strangers to W, by layer and "
+            caption += f"module; {ends_text(*maps)}."
             yield Drawn(f"intruders_{stem}", caption, partial(draw.heatmaps, maps, IMPORTANCE))

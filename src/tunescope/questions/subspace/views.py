@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tunescope.address import Address
 from tunescope.linalg.overlap import cosines, phi_grid, product_bases
+from tunescope.picture.lettering import names
 from tunescope.picture.matrix_views import Matrix, clustered
 from tunescope.picture.views import Grid, grids, limits_of, short
 
@@ -155,9 +156,10 @@ def excess_maps(summary: pl.DataFrame, model_a: str, model_b: str, begin: str = 
     """Layer × module maps of the overlap above chance, input then output side, on one scale for all pairs."""
     rows = summary.filter((pl.col("model_a") == model_a) & (pl.col("model_b") == model_b))
     found: list[Grid] = []
+    both = " · ".join(names([model_a, model_b], 24))
     for side in SIDES:
         label = "(φ − chance)/(1 − chance)"
-        found += grids(rows, f"excess_{side}", f"{model_a} · {model_b}, {side} side", label)
+        found += grids(rows, f"excess_{side}", f"{both}, {side} side", label)
     limits = _excess_limits(summary, begin)
     return [replace(grid, limits=limits) for grid in found]
 

@@ -137,4 +137,4 @@ def test_cells_that_were_put_back_show_which_were_the_largest():
     rows = verified([-0.04, -0.03, -0.02, -0.01])
     assert checks(rows, "t").largest.tolist() == [True, True, False, False]
     numbers = {"cells": 4, "spearman": -1.0, "spearman_largest": 1.0, "spearman_random": 1.0}
-    assert "measured effect -1" in caption(summary(cells(), verification=numbers))
+    assert "measured effect -1" in caption(summary(cells(), verification=numbers), "a on b", [])

@@ -1,5 +1,7 @@
 """The importance map as a drawing: what stands where, read back from the axes."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -65,3 +67,17 @@ def test_a_figure_holds_every_stack_and_no_prose(view):
     figure = importance_figure([view, view])
     assert len([ax for ax in figure.axes if ax.get_xlabel() == "Parameter"]) == 2
     assert not figure.get_supxlabel()
+
+
+def test_layers_and_parameters_have_one_scale_where_it_is_the_same(view):
+    """Two bars with the same colours and numbers left open which was whose."""
+
+    def bars(of):
+        return [bar.get_ylabel() for bar in importance_map(of).child_axes]
+
+    values = np.abs(view.values)
+    values[:, 0] = np.linspace(0, 1, 6)
+    assert bars(replace(view, values=values)) == ["score\nLayer Importance"]
+    assert len(bars(replace(view, values=values, even=False))) == 2
+    values[0, 0] = -0.5
+    assert len(bars(replace(view, values=values))) == 2

@@ -1,6 +1,7 @@
 """Figures draw on given axes, name their colour bar, and survive hostile labels."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +17,7 @@ from tunescope.picture.grid import heatmap
 from tunescope.picture.profiles import far_apart, profile
 from tunescope.picture.style import figure_of, save
 from tunescope.picture.views import Grid, Line, Profile
+from tunescope.questions.norms.alike import same_values
 from tunescope.questions.norms.page import content
 from tunescope.questions.norms.question import QUESTION
 from tunescope.study.study import Study
@@ -168,3 +170,25 @@ def test_the_page_says_of_experts_that_a_cell_is_their_mean(tmp_path: Path, modu
     adapter(tmp_path / "a", np.random.default_rng(0), module)
     caption = content(tunescope.norms(tmp_path / "a")).panels[0].caption
     assert ("of experts the layer's mean" in caption) is told
+
+
+def test_a_model_that_did_not_change_has_no_ranking_and_no_difference(study: Study) -> None:
+    size = pl.col("frobenius_norm_normalized")
+    still = pl.when(pl.col("model_id") == "b").then(0.0).otherwise(size).alias(size.meta.output_name())
+    drawn = {
+        drawing.name: drawing for drawing in drawn_from(study.table.frame.with_columns(still)).drawings()
+    }
+    assert list(drawn["top_components"].panels) == ["a"]
+    assert not any(name.startswith("difference") for name in drawn)
+    assert any(name.startswith("difference") for name in study.figures())
+
+
+@pytest.mark.parametrize(("changed", "pictures"), [(1.0, []), (0.1, ["same_values"])])
+def test_shared_values_are_drawn_where_not_all_changed(
+    study: Study, changed: float, pictures: list[str]
+) -> None:
+    """Of models in which every value changed, the share of the same ones is 1 whatever they learned."""
+    row = {"model_a": "a", "model_b": "b", "values": 100, "changed_a": changed, "changed_b": changed}
+    row |= {"common": changed * 0.9 if changed < 1 else 1.0, "common_chance_given_weight": changed**2}
+    held = study.tables | {"similarity_changed": Table(pl.DataFrame([row]), "similarity_changed")}
+    assert [d.name for d in same_values(replace(study, tables=held), ["a", "b"])] == pictures
