@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from tests.faults.disk.commands import make_inputs
 
 import tunescope
+from tunescope.study.following import several
 
 Run = Callable[..., Any]
 # A command line in a process of its own, which says at its end whether torch was loaded.
@@ -165,3 +166,29 @@ def test_a_base_of_another_architecture_is_called_so_with_the_one_that_the_confi
     assert ran.code == 1
     assert "another architecture. Its config names the base model." in ran.out
     assert "deeper" not in ran.out
+
+
+def test_more_adapters_than_are_named_are_meant_by_a_pattern_that_a_shell_expands_to_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = [f"my runs/{task}/lr-{rate}/adapter" for task in "abc" for rate in ("1e-3", "2e-4")]
+    for place in places:
+        (tmp_path / place).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    words = several(places, 4)
+    assert "lr-" not in words
+    shown = subprocess.run(
+        ["sh", "-c", f'for i in {words}; do echo "$i"; done'], capture_output=True, text=True, check=True
+    )
+    assert sorted(shown.stdout.splitlines()) == sorted(places)
+    assert shlex.split(several(places[:4], 4)) == places[:4]
+    # A pattern that names others too is none.
+    (tmp_path / "my runs/d/lr-1e-3/adapter").mkdir(parents=True)
+    assert shlex.split(several(places, 4)) == places[:4]
+
+
+def test_the_base_that_was_given_stands_in_the_next_command(inputs: Path, run: Run) -> None:
+    config = inputs / "tuned" / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"base_model_name_or_path": None}))
+    told = following(run("norms", "tuned", "--base", "model").err)
+    assert told == "attribute tuned --base model --data TEXTS -o effect/"

@@ -16,6 +16,9 @@ _HUB = re.compile(
 _PLAIN_STEMS = {"adapter_model", "adapters", "pytorch_lora_weights", "model", "lora", "adapter"}
 _SUFFIXES = (".safetensors", ".npz", *PICKLED, ".csv", ".parquet", ".json", ".gguf")
 
+# A folder that a sweep names by one of its settings.
+_SETTING = re.compile(r"^(?:lr|seed)-[\w.+-]+$")
+
 # Of how many differing parts of long paths a label may be made.
 _LABEL_PARTS = 10
 
@@ -119,15 +122,23 @@ def _joined(path: Sequence[str], chosen: Iterable[int]) -> str:
 
 
 def default_label(place: str | os.PathLike[str]) -> str:
-    """A short name for a source: its folder's or file's, or the folder's above where that says nothing.
+    """A short name for a source: its folder's or file's, or the folders' above where that says nothing.
 
     >>> default_label("runs/poetry/adapter_model.safetensors"), default_label("runs/poetry/checkpoint-20")
     ('poetry', 'checkpoint-20')
+    >>> default_label("llama/model"), default_label("runs/poetry/lr-1e-3/seed-0/adapter")
+    ('llama', 'poetry-lr-1e-3-seed-0')
     """
     path = Path(place)
     if path.suffix.lower() in _SUFFIXES:
         path = path.parent if path.stem in _PLAIN_STEMS else path.with_suffix("")
-    return encodable(path.name or Path(place).absolute().name) or "adapter"
+    name = path.name or Path(place).absolute().name
+    above = list(Path(place).absolute().parent.parts[1:]) if name == Path(place).name else []
+    if name in _PLAIN_STEMS and above:
+        # A sweep names its folders by their settings, each below what it was trained on.
+        settings = len(list(takewhile(_SETTING.match, reversed(above[1:]))))
+        name = "-".join(above[-settings - 1 :])
+    return encodable(name) or "adapter"
 
 
 def spelled(thing: object, label: str) -> str:

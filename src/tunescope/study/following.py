@@ -2,7 +2,8 @@
 
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from glob import escape
 from pathlib import Path
 
 from tunescope.paths import local_path
@@ -31,6 +32,25 @@ def next_line(command: str) -> str:
     """
     stand = [f"{word} for {means}" for word, means in _STANDS_FOR.items() if word in shlex.split(command)]
     return f"Next{', with ' if stand else ''}{' and '.join(stand)}: {command}"
+
+
+def several(places: Sequence[str], most: int) -> str:
+    """Adapters as words of a command: all of a few, else a pattern that a shell expands to all of them.
+
+    Where no pattern is exactly them, the first.
+    """
+    if len(places) <= most:
+        return shlex.join(places)
+    paths = [Path(place) for place in places]
+    same = Path(os.path.commonpath(paths)) if len({path.is_absolute() for path in paths}) == 1 else Path()
+    below = [path.relative_to(same).parts for path in paths]
+    if same.is_dir() and len({len(parts) for parts in below}) == 1:
+        stars = [of[0] if len(set(of)) == 1 else "*" for of in zip(*below, strict=True)]
+        found = same.glob("/".join(part if part == "*" else escape(part) for part in stars))
+        if sorted(found) == sorted(paths):
+            front = [shlex.quote(str(same))] if same != Path() else []
+            return "/".join([*front, *(part if part == "*" else shlex.quote(part) for part in stars)])
+    return shlex.join(places[:most])
 
 
 def attributing(adapter: str, base: str | None, stacks: Iterable[str]) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunescope.questions.check.readout import check_markdown
+from tunescope.study.following import several
 from tunescope.study.question import Question, adapters_of
 from tunescope.study.study import Study
 
@@ -21,7 +22,7 @@ def _following(study: Study, _: Path | None) -> Sequence[str]:
     base, models = study.arguments.get("base"), study.readout["models"].values()
     needs = any("needs the base" in reason for model in models for reason in model["left_over"])
     beside = f" --base {shlex.quote(str(base)) if base else 'BASE'}" if base or needs else ""
-    return (f"tunescope norms {shlex.join(places[:4])}{beside} -o study/",)
+    return (f"tunescope norms {several(places, 4)}{beside} -o study/",)
 
 
 def _content(study: Study) -> "Content":

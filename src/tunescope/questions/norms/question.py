@@ -72,7 +72,7 @@ def _following(study: Study, _: Path | None) -> Sequence[str]:
     command = f"tunescope subspace {shlex.join(places[:4])} -o directions/"
     if len(places) == 1:
         stacks = study.table.frame["stack"].unique().to_list()
-        command = attributing(places[0], study.readout["base"], stacks) or command
+        command = attributing(places[0], study.arguments["base"] or study.readout["base"], stacks) or command
     return (command,) if places else ()
 
 

@@ -131,20 +131,38 @@ def _ratios(models: Mapping[str, Any], ratios: Mapping[str, float | None]) -> li
     return lead + table(["", *map(escaped, labels)], rows)
 
 
+_LABELS = ("model_id", "component_name", "d_out", "d_in", "lora_rank", "scale")
+
+
 def top_rows(frame: pl.DataFrame, metric: str, most: int = 12) -> list[str]:
-    """The rows with the largest `metric`, as a Markdown table."""
-    columns = ["model_id", "component_name", "d_out", "d_in", "lora_rank", "scale"]
+    """The rows with the largest `metric`, as a Markdown table.
+
+    What all rows of the study share is said once below it; columns that say nothing in these rows (no rank, a
+    scale of one, no number) are left out. With a base, each change also stands as a share of its weight.
+    """
     sizes = [drawable(frame, name) for name in ("frobenius_norm", "frobenius_norm_normalized")]
-    numbers = [*sizes, "stable_rank", "effective_rank"]
-    numbers += [] if metric in (*columns, *numbers) else [metric]
+    numbers = [*sizes, "relative_norm", "stable_rank", "effective_rank"]
+    numbers += [] if metric in (*_LABELS, *numbers) else [metric]
     top = frame.sort(metric, descending=True, nulls_last=True).head(most)
+    same = {name for name in ("model_id", "lora_rank", "scale") if frame[name].n_unique() == 1}
+    labels = [name for name in _LABELS if name not in same and not _says_nothing(top[name])]
+    numbers = [name for name in numbers if name == metric or not _says_nothing(top[name])]
     rows = [
         [
-            *("" if v is None else escaped(str(v)) for v in row[: len(columns)]),
-            *map(significant, row[len(columns) :]),
+            *("" if v is None else escaped(str(v)) for v in row[: len(labels)]),
+            *map(significant, row[len(labels) :]),
         ]
-        for row in top.select(*columns, *numbers).iter_rows()
+        for row in top.select(*labels, *numbers).iter_rows()
     ]
-    return table([*columns, *numbers], rows) + (
-        [f"… {counted(frame.height - most, 'more row')}"] if frame.height > most else []
-    )
+    said = [
+        f"{name} {frame[name][0]:g}" for name in _LABELS if name in same and not _says_nothing(frame[name])
+    ]
+    below = [f"… {counted(frame.height - most, 'more row')}"] if frame.height > most else []
+    below += ["", f"In all rows: {', '.join(said)}."] if said else []
+    return [*table([*labels, *numbers], rows), *below]
+
+
+def _says_nothing(column: pl.Series) -> bool:
+    """Whether a column is of no use to a reader: no values at all, the name of one model, scales of one."""
+    constant = column.name == "scale" and (column == 1.0).all()
+    return (column.name == "model_id" and column.n_unique() == 1) or column.is_null().all() or constant

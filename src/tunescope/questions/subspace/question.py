@@ -1,6 +1,5 @@
 """In which directions did weights change: what the house needs to know of it."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import polars as pl
 from tunescope.questions.subspace import views as view
 from tunescope.questions.subspace.readout import subspace_markdown
 from tunescope.study.coverage import coverage_lines
+from tunescope.study.following import several
 from tunescope.study.question import Drawing, Question, adapters_of
 from tunescope.study.study import Study
 from tunescope.table import square
@@ -56,7 +56,7 @@ def _nullable(values: np.ndarray[Any, Any]) -> list[list[float | None]]:
 
 def _following(study: Study, _: Path | None) -> Sequence[str]:
     places = adapters_of(study)
-    return (f"tunescope norms {shlex.join(places[:4])} -o norms/",) if places else ()
+    return (f"tunescope norms {several(places, 4)} -o norms/",) if places else ()
 
 
 def _content(study: Study) -> "Content":

@@ -1,6 +1,5 @@
 """When did the layers move: what the house needs to know of it."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING
 from tunescope.questions.trajectory.gallery import Gallery, gallery
 from tunescope.questions.trajectory.layers import followed
 from tunescope.questions.trajectory.readout import INCOMPLETE, lacking, readout_markdown, results_markdown
+from tunescope.study.following import several
 from tunescope.study.question import Drawing, Question
 from tunescope.study.study import Study
 
@@ -36,8 +36,8 @@ def _pages(study: Study) -> Mapping[str, str]:
 
 def _following(study: Study, _: Path | None) -> Sequence[str]:
     ends = [str(Path(s["location"]) / "adapter") for s in study.sources if s["format"] == "capture"]
-    adapters = [shlex.quote(place) for place in ends if Path(place).is_dir()]
-    return (f"tunescope norms {' '.join(adapters[:4])} -o norms/",) if adapters else ()
+    adapters = [place for place in ends if Path(place).is_dir()]
+    return (f"tunescope norms {several(adapters, 4)} -o norms/",) if adapters else ()
 
 
 def _content(study: Study) -> "Content":
