@@ -492,3 +492,20 @@ def test_an_adapter_of_which_some_updates_are_zero_is_judged_by_the_others(tmp_p
     (zero,) = [f for f in study.findings if f.kind == "untrained"]
     assert zero.text.startswith(f"1 of {len(NAMES)} updates of a are exactly zero, where a merge leaves no")
     assert len(zero.components) == 1
+
+
+def test_modules_that_no_merge_moved_have_coefficient_nought_and_no_share_of_moved_values(
+    tmp_path: Path, kind: str
+) -> None:
+    base = base_weights(kind)
+    adapter(tmp_path / "a", base)
+    study = verified(tmp_path, base, base, "a")
+    assert study.table.frame["exact_fraction"].null_count() == len(NAMES)
+    text = verify_markdown(study)
+    head, _, *rows = (line for line in text.split("say otherwise")[1].splitlines() if line.startswith("|"))
+    columns = [cell.strip() for cell in head.split("|")]
+    assert {row.split("|")[columns.index("coefficient")].strip() for row in rows} == {"0"}
+    assert {row.split("|")[columns.index("exact_fraction")].strip() for row in rows} == {"n/a"}
+    assert "kept is ⟨W′ − W, ΔW⟩/‖ΔW‖²" in text
+    assert "standard error (0.001 at least)" in text
+    assert 0.001 <= study.table.frame["stderr"].min() < 0.0011

@@ -25,7 +25,7 @@ Float64 = NDArray[np.float64]
 # How near to an edge bisection goes on grids of 16 bits and of more: no step must be missed.
 _NARROW, _FINE = 1e-6, 1e-9
 # What the order of a merger's own roundings, which no file tells, may shift a coefficient by.
-_RESOLUTION = 1e-3
+RESOLUTION = 1e-3
 # A relative step for slopes: large against the flips of single values, small against curvature.
 _SLOPE_STEP = 0.03
 
@@ -122,7 +122,7 @@ def solve(merge: Merge) -> Coefficients:
         found = unmixed(W, after, C, merge.way)
         values, spread, exact = found.values, found.errors, found.exact
         replay = merge.replayed(found.best)
-    errors = np.hypot(spread, _RESOLUTION * np.maximum(1.0, np.abs(values)))
+    errors = np.hypot(spread, RESOLUTION * np.maximum(1.0, np.abs(values)))
     with np.errstate(divide="ignore", invalid="ignore"):
         kept = np.where(merge.squares > 0, merge.moment() / merge.squares, math.nan)
     within, ratio, unexplained, equal = _evidence(merge, replay)

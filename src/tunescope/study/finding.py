@@ -174,7 +174,7 @@ NOTICED = frozenset({
     "rows_of_diffsynth", "rows_of_llama_cpp", "rows_of_torchtune", "salvaged", "saved_twice",
     "scale_not_used", "scale_replaced", "scale_unknown",
     "sequences_skipped", "settings_changed", "shapes_differ", "sides_unknown",
-    "start_missing", "start_renamed", "step_mismatch", "steps_begin_anew", "steps_missing",
+    "start_beside", "start_missing", "start_renamed", "step_mismatch", "steps_begin_anew", "steps_missing",
     "stopped_early", "targets_differ", "tied_head",
     "torchtune_export", "training_mode", "turns_without_end", "unfinished_download", "unknown_config_key",
     "unmerged", "unnamed_parameters", "unpaired", "unsupported_dtype",

@@ -44,7 +44,9 @@ MERGE: Schema = {
     "expected": Column(pl.Float64, "the coefficient that was expected"),
     "kept": Column(pl.Float64, "⟨W' − W, ΔW⟩/‖ΔW‖²: what rounding left of it"),
     "equal_fraction": Column(pl.Float64, "share within one step of the grid, of values that moved", "[0, 1]"),
-    "exact_fraction": Column(pl.Float64, "share that comes out equal, of values that moved", "[0, 1]"),
+    "exact_fraction": Column(
+        pl.Float64, "share that comes out equal, of values that moved; null where none did", "[0, 1]"
+    ),
     "residual_ratio": Column(pl.Float64, "‖W' − replay‖ over the norm of the steps there", "steps"),
     "verdict": Column(pl.String, "what this module says of this adapter"),
     "status": Column(pl.String, "ok, or why nothing was read"),
@@ -170,7 +172,7 @@ def _rows(found: Replayed, readings: Sequence[Reading]) -> list[dict[str, Any]]:
             "expected": reading.expected,
             "kept": finite(float(found.found.kept[i])),
             "equal_fraction": finite(found.found.equal_fraction),
-            "exact_fraction": finite(found.found.exact),
+            "exact_fraction": finite(found.found.exact) if reading.moved else None,
             "residual_ratio": finite(found.found.residual_ratio),
             "verdict": module_verdict(reading),
             "status": "ok",

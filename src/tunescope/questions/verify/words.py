@@ -4,9 +4,11 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from statistics import median
+from typing import Any
 
 import polars as pl
 
+from tunescope.linalg.replay import RESOLUTION
 from tunescope.questions.verify.presence import (
     absent,
     beside_another_change,
@@ -27,7 +29,13 @@ METHODS = (
     "The coefficient c of an adapter solves ⟨W′ − W, ΔW⟩ = ⟨round(W + cΔW) − W, ΔW⟩ in every module, with W "
     "the base, W′ the model and the rounding of its numbers: 1 is merged once with the scale that the "
     "adapter states, 0 not at all. Coefficients of all modules are weighted by ‖ΔW‖²; the error is the "
-    "largest of their own, of the spread between modules, and of what the merger's rounding may shift."
+    "largest of their own, of the spread between modules, and of what the merger's rounding may shift, which "
+    f"makes it {RESOLUTION:g} at least."
+)
+_COLUMNS = (
+    "coefficient is c in W′ = round(W + c·ΔW), no finer than its standard error; kept is "
+    "⟨W′ − W, ΔW⟩/‖ΔW‖², what rounding left of it; exact_fraction is the share of the values that moved "
+    "which merging again gives to the bit, n/a where none moved."
 )
 
 _TEXTS = {
@@ -239,6 +247,14 @@ def _with_error(value: float, error: float) -> str:
     return f"{_to_the_digit(value, error)} ± {significant(error, 1)}"
 
 
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    """What the table of modules says of an adapter in one of them."""
+    read, error = row["coefficient"], row["stderr"]
+    numbers = {name: significant(row[name], 4) for name in ("stderr", "kept", "exact_fraction")}
+    numbers["coefficient"] = significant(read) if None in (read, error) else _to_the_digit(read, error)
+    return [escaped(str(value)) for value in {**row, **numbers}.values()]
+
+
 def verify_markdown(study: Study) -> str:
     """The whole readout: the verdict, the coefficients, the modules that differ, coverage."""
     document, rows = study.readout, study.table.frame
@@ -254,7 +270,12 @@ def verify_markdown(study: Study) -> str:
             ]
             for label, c in document["coefficients"].items()
         ]
-        header = ["adapter", "coefficient over all modules", "standard error", "expected"]
+        header = [
+            "adapter",
+            "coefficient over all modules",
+            f"standard error ({RESOLUTION:g} at least)",
+            "expected",
+        ]
         lines += [*table(header, cells), ""]
     lines += ["## Findings", "", *finding_lines(document["findings"], nothing="")]
     columns = ["model_id", "component_name", "coefficient", "stderr", "kept", "exact_fraction", "verdict"]
@@ -264,11 +285,8 @@ def verify_markdown(study: Study) -> str:
         .select(columns)
     )
     if other.height:
-        cells = [
-            [escaped(str(v)) if isinstance(v, str) else significant(v, 4) for v in row]
-            for row in other.head(_SHOWN).iter_rows()
-        ]
-        lines += ["", "## Modules that say otherwise", "", *table(columns, cells)]
+        cells = [_cells(row) for row in other.head(_SHOWN).iter_rows(named=True)]
+        lines += ["", "## Modules that say otherwise", "", _COLUMNS, "", *table(columns, cells)]
         if other.height > _SHOWN:
             lines.append(f"… {counted(other.height - _SHOWN, 'more row')}")
     if coverage := coverage_lines(study.tables["coverage"].frame):
