@@ -36,6 +36,11 @@ class Column:
 
 Schema = Mapping[str, Column]
 
+# Columns and rows of a table that a terminal shows.
+_GLANCE = 8
+# What a component's name says already.
+_OF_COMPONENT = ("stack", "layer", "module_type", "expert", "family")
+
 
 def dtypes(schema: Schema) -> dict[str, Any]:
     """Name and type of every column, in order."""
@@ -92,8 +97,23 @@ class Table:
         return mine.schema == theirs.schema and mine.equals(theirs, null_equal=True)
 
     def to_polars(self) -> pl.DataFrame:
-        """The rows as a polars frame."""
+        """The rows as a polars frame, with every column of the schema, also those without a value here."""
         return self.frame
+
+    def shown(self) -> pl.DataFrame:
+        """The rows as they are looked at: without columns that say nothing here.
+
+        Left out are columns without a value, names and counts that are one in all rows, and what the name of
+        a component says already.
+
+        >>> rows = {"layer": [0, 1], "component_name": ["L0_Q", "L1_Q"], "rank": [4, 4], "norm": [0.5, 1.0]}
+        >>> Table(pl.DataFrame(rows), kind="norms").shown().columns
+        ['component_name', 'norm']
+        """
+        frame = self.frame
+        told = [column.name for column in frame if _tells(column)]
+        parts = _OF_COMPONENT if "component_name" in told else ()
+        return frame.select(name for name in told if name not in parts)
 
     def to_pandas(self) -> Any:
         """The rows as a pandas frame; pandas must be installed."""
@@ -109,10 +129,17 @@ class Table:
 
     def __repr__(self) -> str:
         columns = self.lazy.collect_schema().names()
-        return f"Table(kind={self.kind!r}, rows={len(self)}, columns={columns})"
+        text = f"Table(kind={self.kind!r}, rows={len(self)}, columns={columns})"
+        if isinstance(self._rows, pl.LazyFrame):
+            # Rows that need not fit in memory are not looked through for the sake of a glance.
+            return text
+        shown = self.shown()
+        with pl.Config(tbl_cols=_GLANCE, tbl_rows=_GLANCE, tbl_hide_dataframe_shape=True):
+            return f"{shown[:, :_GLANCE]}\n{text}"
 
     def _repr_html_(self) -> str:
-        return self.frame._repr_html_()
+        with pl.Config(tbl_cols=-1):
+            return self.shown()._repr_html_()
 
     def write_parquet(self, path: str | Path) -> Path:
         """Write the table with its kind, schema version and meta in the file's own metadata."""
@@ -127,6 +154,13 @@ class Table:
     def write_csv(self, path: str | Path) -> Path:
         """Write plain CSV: null is empty, a NaN is `NaN`."""
         return write_csv(self.frame, path)
+
+
+def _tells(column: pl.Series) -> bool:
+    """Whether a reader learns anything of a column: not where it is empty, or names one thing throughout."""
+    if len(column) < 2 or column.dtype.is_float():
+        return bool(column.is_not_null().any())
+    return column.drop_nulls().n_unique() > 1
 
 
 def read_parquet(path: str | Path, sealed: bool = False) -> Table:

@@ -32,6 +32,22 @@ def test_to_pandas_has_the_same_columns_and_shows_in_a_notebook() -> None:
     assert "<table" in table._repr_html_()
 
 
+def test_a_first_look_has_no_column_that_is_empty_or_names_one_thing_and_the_frame_has_all() -> None:
+    rows = {
+        "model_id": ["a", "a"], "stack": ["model", "model"], "layer": [0, 1], "step": [None, None],
+        "component_name": ["L0_Q", "L1_Q"], "rank": [4, 4], "coefficient": [1.0, 1.0],
+        "norm": [0.5, math.nan],
+    }  # fmt: skip
+    table = Table(pl.DataFrame(rows, schema_overrides={"step": pl.Int64}), "norms")
+    assert table.shown().columns == ["component_name", "coefficient", "norm"]
+    assert table.to_polars().columns == list(rows)
+    seen, last = repr(table).rsplit("\n", 1)
+    assert last == f"Table(kind='norms', rows=2, columns={list(rows)})"
+    assert {"component_name", "norm", "0.5"} <= set(seen.replace("│", " ").split())
+    assert "null" not in seen
+    assert "step" not in table._repr_html_()
+
+
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
     record = json.dumps({"kind": "norms", "schema_version": 99, "meta": {}})
     FRAME.write_parquet(tmp_path / "t.parquet", metadata={"tunescope": record})

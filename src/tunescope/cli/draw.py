@@ -1,5 +1,6 @@
 """`tunescope draw`: the pictures and sentences of saved studies made again, without the weights."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -27,7 +28,7 @@ Examples:
     default="png,svg",
     show_default=True,
     metavar="png,svg,pdf,all|none",
-    help="Formats of the pictures.",
+    help="Formats of the pictures; others are removed.",
 )
 @click.option(
     "--limits",
@@ -40,7 +41,8 @@ def command(studies: tuple[Path, ...], figures: str, limits: str | None, quiet: 
     """Draw each STUDY again from what it holds: its tables and its readout, not the weights.
 
     STUDY is a folder that a command wrote with -o. Its pictures, sentences and CSV files are made anew, in
-    the place of those that were there, whatever their formats; a study whose files were changed is refused.
+    the place of those that were there: pictures of formats that --figures does not name are gone then.
+    A study whose files were changed is refused.
     """
     del debug
     formats = parse_formats(figures)
@@ -54,8 +56,24 @@ def command(studies: tuple[Path, ...], figures: str, limits: str | None, quiet: 
         load_drawing()
     with shown(quiet) as tell:
         for folder, study in opened:
+            before = _pictures(folder)
             study.save(folder, overwrite=True, figures=formats, limits=limits, tell=tell)
             if not quiet:
-                made = {file.stem for file in (folder / "figures").glob("*.*") if file.suffix != ".md"}
-                click.echo(f"{folder}: {counted(len(made), 'picture')} as {figures}", err=True)
+                click.echo(f"{folder}: {_said(before, _pictures(folder), figures)}", err=True)
     return 0
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return [file for file in (folder / "figures").glob("*.*") if file.suffix != ".md"]
+
+
+def _said(before: Sequence[Path], now: Sequence[Path], figures: str) -> str:
+    """How many pictures there are, and of which formats those before are gone.
+
+    >>> _said([Path("a.png"), Path("a.svg")], [Path("a.svg"), Path("a.pdf")], "svg,pdf")
+    '1 picture as svg,pdf; those as png are gone'
+    """
+    left = {file.suffix for file in now}
+    gone = dict.fromkeys(file.suffix[1:] for file in sorted(before) if file.suffix not in left)
+    rest = f"; those as {','.join(gone)} are gone" if gone else ""
+    return f"{counted(len({file.stem for file in now}), 'picture')} as {figures}{rest}"
