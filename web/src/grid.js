@@ -11,6 +11,12 @@ export function orderModules(names) {
   order = new Map(names.map((name, i) => [name, i]));
 }
 
+// What can be chosen of a column, kinds of weight in the order of the maps' axes.
+export function optionsOf(frame, key) {
+  const options = levels(frame, key);
+  return key === "module_type" ? [...options].sort((a, b) => kindPlace(a) - kindPlace(b)) : options;
+}
+
 // `panel` says the axes and facets, `rows` which rows take part.
 export function arranged(frame, panel, rows) {
   const facets = panel.facets.filter((key) => frame.columns[key] && (key === panel.facets[0] || levels(frame, key).length > 1));

@@ -6,7 +6,7 @@ import { modelColour } from "./colour.js";
 import { differences } from "./difference.js";
 import { choice, el, named, short } from "./dom.js";
 import { defined, number } from "./format.js";
-import { arranged, counted, kindPlace, names, standings, valuesOf } from "./grid.js";
+import { arranged, counted, kindPlace, names, optionsOf, standings, valuesOf } from "./grid.js";
 import { Heat, INKS } from "./heat.js";
 import { SvgInk, svg, textWidth } from "./ink.js";
 import { outside } from "./legend.js";
@@ -106,7 +106,7 @@ export class Maps {
   }
 
   selected(key) {
-    return this.chosen(`s.${key}`, String(levels(this.frame, key)[0]));
+    return this.chosen(`s.${key}`, String(optionsOf(this.frame, key)[0]));
   }
 
   filled(map) {
@@ -236,8 +236,8 @@ export class Maps {
       controls.push(choice("measure", panel.measures.map((measure) => [measure.column, measure.label]), this.measure.column, (value) => this.choose("m", value)));
     }
     for (const key of panel.select) {
-      const options = levels(frame, key).map((level) => [String(level), String(level ?? "–")]);
-      if (options.length > 1) controls.push(choice(key.replace("_", " "), options, this.selected(key), (value) => this.choose(`s.${key}`, value)));
+      const options = optionsOf(frame, key).map((level) => [String(level), String(level ?? "–")]);
+      if (options.length > 1) controls.push(choice(key === "module_type" ? "kind of weight" : key.replace("_", " "), options, this.selected(key), (value) => this.choose(`s.${key}`, value)));
     }
     const { colours } = this;
     const ends = colours.choices();

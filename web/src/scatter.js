@@ -8,6 +8,7 @@ import { count, measured, number, titled, within } from "./format.js";
 import { INKS, themed } from "./heat.js";
 import { CanvasInk, SvgInk, svg } from "./ink.js";
 import { Kinds, mark } from "./marks.js";
+import { axis, ticks } from "./stretch.js";
 import { hideTip, showTip } from "./tip.js";
 
 const HEIGHT = 356, LEFT = 70, FOOT = 44, TOP = 30, RIGHT = 16, NEAR = 14;
@@ -64,13 +65,15 @@ export class Scatter {
     this.controls.replaceChildren(...choices.map((key) => choice(key, levels(this.frame, key).map((level) => [String(level), String(level)]), this.selected(key), (value) => this.page.state.set({ [`${this.panel.id}.s.${key}`]: value }))));
     this.width = Math.max(280, Math.min(760, this.page.width()));
     this.canvas.setAttribute("aria-label", `${this.panel.y.label} against ${this.panel.x.label}: ${count(this.all.length, "weight")}. Left and right arrow keys move from mark to mark, Enter opens one.`);
-    this.ranks.textContent = this.ranking();
     this.draw();
+    this.ranks.textContent = this.ranking();
   }
 
   // On a line of equals it is the distance from it that counts, not the order.
   ranking() {
-    return this.panel.equal ? "" : this.kinds.words(this.all);
+    const { axes } = this.scales(this.width);
+    const stretched = this.every.length && (axes.x.stretched || axes.y.stretched) ? "Symlog: linear around 0, logarithmic away from it. " : "";
+    return stretched + (this.panel.equal ? "" : this.kinds.words(this.all));
   }
 
   mark() {
@@ -90,33 +93,37 @@ export class Scatter {
       return [low - 0.04 * (high - low), high + 0.04 * (high - low)];
     };
     // Models that are hidden count, so that a press on one moves no mark.
-    const [x, y] = [reach(this.every.map((point) => point.x)), reach(this.every.map((point) => point.y))];
+    const [xs, ys] = [this.every.map((point) => point.x), this.every.map((point) => point.y)];
+    // A line of equals is straight where both axes are stretched alike.
+    const axes = this.panel.equal ? [axis([...xs, ...ys]), axis([...xs, ...ys])] : [axis(xs), axis(ys)];
+    const [x, y] = [reach(xs.map(axes[0].to)), reach(ys.map(axes[1].to))];
     return {
-      x: (value) => LEFT + ((width - LEFT - RIGHT) * (value - x[0])) / (x[1] - x[0]),
-      y: (value) => TOP + (HEIGHT - TOP - FOOT) * (1 - (value - y[0]) / (y[1] - y[0])),
+      x: (value) => LEFT + ((width - LEFT - RIGHT) * (axes[0].to(value) - x[0])) / (x[1] - x[0]),
+      y: (value) => TOP + (HEIGHT - TOP - FOOT) * (1 - (axes[1].to(value) - y[0]) / (y[1] - y[0])),
       ends: { x, y },
+      axes: { x: axes[0], y: axes[1] },
     };
   }
 
   paint(ink, inks, width) {
     if (!this.every.length) return;
-    const { x, y, ends } = this.scales(width);
-    for (const tick of ticks(ends.y, 5)) {
+    const { x, y, ends, axes } = this.scales(width);
+    for (const tick of ticks(axes.y, ends.y, 5, (HEIGHT - TOP - FOOT) / 20)) {
       ink.line([[LEFT, y(tick)], [width - RIGHT, y(tick)]], tick === 0 ? inks.hatch : inks.missing);
       ink.text(LEFT - 8, y(tick), number(tick, 3), { fill: inks.quiet, anchor: "end" });
     }
-    for (const tick of ticks(ends.x, width > 500 ? 7 : 4)) {
+    for (const tick of ticks(axes.x, ends.x, width > 500 ? 7 : 4, (width - LEFT - RIGHT) / 56)) {
       ink.line([[x(tick), HEIGHT - FOOT], [x(tick), HEIGHT - FOOT + 4]], inks.hatch);
       ink.text(x(tick), HEIGHT - FOOT + 14, number(tick, 3), { fill: inks.quiet, anchor: "middle" });
     }
     ink.line([[LEFT, HEIGHT - FOOT], [width - RIGHT, HEIGHT - FOOT]], inks.hatch);
     this.kinds.legend(ink, inks, LEFT, 10, width - LEFT - RIGHT);
-    const named = ({ column, label }) => titled(label, this.frame.columns[column]?.unit);
-    ink.text((LEFT + width - RIGHT) / 2, HEIGHT - 8, named(this.panel.x), { fill: inks.ink, anchor: "middle", size: 12 });
-    ink.text(12, (HEIGHT - FOOT) / 2, named(this.panel.y), { fill: inks.ink, anchor: "middle", size: 12, turn: -90 });
+    const named = ({ column, label }, { stretched }) => titled(label, this.frame.columns[column]?.unit) + (stretched ? ", symlog" : "");
+    ink.text((LEFT + width - RIGHT) / 2, HEIGHT - 8, named(this.panel.x, axes.x), { fill: inks.ink, anchor: "middle", size: 12 });
+    ink.text(12, (HEIGHT - FOOT) / 2, named(this.panel.y, axes.y), { fill: inks.ink, anchor: "middle", size: 12, turn: -90 });
     if (this.panel.equal) {
       const [from, to] = [Math.max(ends.x[0], ends.y[0]), Math.min(ends.x[1], ends.y[1])];
-      if (to > from) ink.line([[x(from), y(from)], [x(to), y(to)]], inks.hatch, 1.25);
+      if (to > from) ink.line([[x(axes.x.back(from)), y(axes.y.back(from))], [x(axes.x.back(to)), y(axes.y.back(to))]], inks.hatch, 1.25);
     }
     const marks = this.page.marks(this.panel);
     for (const point of this.all) {
@@ -228,13 +235,4 @@ export class Scatter {
   rows() {
     return tabled(this.frame, this.all.map(({ row }) => row));
   }
-}
-
-function ticks([low, high], about) {
-  const raw = (high - low) / about;
-  const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 5, 10].map((times) => times * power).find((one) => one >= raw);
-  const found = [];
-  for (let tick = Math.ceil(low / step) * step; tick <= high; tick += step) found.push(Math.abs(tick) < step / 1e6 ? 0 : tick);
-  return found;
 }

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tunescope.page.markup import Markup, element, joined, minus, name, safe
+from tunescope.page.naming import bases_of
 from tunescope.page.panels import Check, Part
 from tunescope.page.tabs import TABS
 
@@ -81,9 +82,8 @@ def _more(findings: Sequence[Mapping[str, Any]], rest: Sequence[int], after: int
 
 
 def _silent(parts: Sequence[Part]) -> list[Part]:
-    """One part for each question that found nothing and says what it looked for."""
-    told = {part.content.tab for part in parts if any(f["severity"] == "note" for f in part.findings)}
-    quiet = [part for part in parts if part.content.nothing and part.content.tab not in told]
+    """One part for each study that found nothing and says what it looked for; equal words of two once."""
+    quiet = [p for p in parts if p.content.nothing and not any(f["severity"] == "note" for f in p.findings)]
     return list({(part.kind, part.content.nothing): part for part in quiet}.values())
 
 
@@ -205,7 +205,7 @@ def trust_row(parts: Sequence[Part], further: Sequence[Check] = ()) -> Markup:
 
 
 def _grouped(parts: Sequence[Part], further: Sequence[Check]) -> dict[str, list[Check]]:
-    bases = dict.fromkeys(part.base for part in parts if part.base)
+    bases = bases_of(parts)
     named = [
         Check(
             "base", "note",

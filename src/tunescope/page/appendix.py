@@ -7,6 +7,8 @@ from importlib import metadata
 from typing import Any
 
 from tunescope.page.markup import Markup, element, joined, name
+from tunescope.page.merging import sentences_of
+from tunescope.page.naming import listed_labels
 from tunescope.page.panels import Data, Part
 from tunescope.version import YEAR, __version__
 from tunescope.words import counted
@@ -68,16 +70,34 @@ def _count(parts: Sequence[Part]) -> str:
 
 
 def _methods(parts: Sequence[Part]) -> Iterator[Markup]:
-    """A paragraph for each study under the kind of study that it is of, then what they cite."""
-    texts = {part.content.methods: part.kind for part in parts if part.content.methods}
-    for kind in dict.fromkeys(texts.values()):
+    """A paragraph for each kind of study, which says once what several have in common; what they cite."""
+    told = [part for part in parts if part.content.methods or part.read]
+    texts = {
+        kind: _paragraph([p for p in told if p.kind == kind]) for kind in dict.fromkeys(p.kind for p in told)
+    }
+    for kind, text in texts.items():
         yield element("h4", kind.replace("_", " ").capitalize())
-        for text in (text for text, own in texts.items() if own == kind):
-            yield _copied(element("p", element("bdi", text), class_="methods"))
-    cited = [full for short, full in REFERENCES.items() if any(short in text for text in texts)]
+        yield _copied(element("p", element("bdi", text), class_="methods"))
+    cited = [full for short, full in REFERENCES.items() if any(short in text for text in texts.values())]
     if cited:
         yield element("h4", "References")
         yield element("ul", *(element("li", full) for full in cited), class_="references")
+
+
+def _paragraph(parts: Sequence[Part]) -> str:
+    """The methods of studies of one kind: what all say, what each says besides, and what was read."""
+    said = {part.content.methods: sentences_of(part.content.methods) for part in parts}
+    shared = [text for text in next(iter(said.values())) if all(text in own for own in said.values())]
+    lines = list(shared)
+    for methods, own in said.items():
+        if rest := [text for text in own if text not in shared]:
+            labels = dict.fromkeys(n for p in parts if p.content.methods == methods for n in p.labels)
+            lines.append(
+                f"{listed_labels(list(labels))}: {' '.join(rest)}" if len(said) > 1 else " ".join(rest)
+            )
+    lead = f"tunescope {__version__}."
+    reads = dict.fromkeys(part.read.removeprefix(lead).strip() for part in parts)
+    return " ".join([*lines, lead, *filter(None, reads)])
 
 
 def _command(part: Part) -> Markup:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.resources import files
@@ -23,7 +24,7 @@ from tunescope.page.answers import (
 from tunescope.page.appendix import appendix
 from tunescope.page.markup import Markup, element, joined, minus, name, shortened
 from tunescope.page.merging import ambiguous, merged
-from tunescope.page.naming import told_apart
+from tunescope.page.naming import bases_of, told_apart
 from tunescope.page.packing import packed
 from tunescope.page.panels import Data, Part
 from tunescope.page.tabs import TABS, TabText, invitation
@@ -130,7 +131,7 @@ def _collected(parts: Sequence[Part]) -> tuple[dict[str, Data], list[dict[str, A
 
 def _heading(parts: Sequence[Part], labels: Sequence[str], title: str, about: str) -> Markup:
     """What the page is about: as it was given, or else the base and the number of models."""
-    bases = list(dict.fromkeys(part.base for part in parts if part.base))
+    bases = bases_of(parts)
     base = f" {PurePath(bases[0]).name}" if len(bases) == 1 else ""
     told = title or (
         f"Where did fine-tuning change{base}?" if base else f"What changed in {_count(len(labels))}"
@@ -140,7 +141,7 @@ def _heading(parts: Sequence[Part], labels: Sequence[str], title: str, about: st
 
 
 def _header(parts: Sequence[Part], labels: Sequence[str]) -> Markup:
-    bases = dict.fromkeys(part.base for part in parts if part.base)
+    bases = bases_of(parts)
     facts = [_models(len(labels), parts), *(joined("base ", name(base)) for base in bases), *_facts(parts)]
     shown = [element("span", fact, class_="fact") for fact in facts]
     return joined(element("div", *shown, class_="facts"), models_line(parts, labels))
@@ -162,9 +163,11 @@ def _facts(parts: Sequence[Part]) -> Iterator[Markup]:
         labels[part.content.tab] |= dict.fromkeys(part.labels)
     apart = len({frozenset(own) for own in labels.values()}) > 1
     for tab in TABS:
-        about = dict.fromkeys(t for p in parts if p.content.tab == tab.key for t in p.content.about)
+        mine = [part for part in parts if part.content.tab == tab.key and part.content.about]
+        about = Counter(", ".join(part.content.about) for part in mine)
+        each = "; ".join(text if n == 1 else f"{n} studies of {text}" for text, n in about.items())
         said = [_count(len(labels[tab.key]))] if apart and tab.key in labels else []
-        if text := ", ".join([*said, *about]):
+        if text := ", ".join([*said, *([each] if each else [])]):
             yield joined(element("b", f"{tab.title}: "), element("span", text))
 
 

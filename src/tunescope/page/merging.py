@@ -78,7 +78,7 @@ def _joined(one: Data, two: Data) -> Data | None:
 
 def _one_panel(one: Panel, two: Panel) -> Panel:
     """The first panel with what only the second has besides: measures, columns, sentences of the caption."""
-    said = [*_sentences(one.caption), *_sentences(two.caption)]
+    said = [*sentences_of(one.caption), *sentences_of(two.caption)]
     changes: dict[str, Any] = {"caption": " ".join(dict.fromkeys(said))}
     for name in ("measures", "columns"):
         if name in {field.name for field in fields(one)}:
@@ -88,8 +88,8 @@ def _one_panel(one: Panel, two: Panel) -> Panel:
     return replace(one, **changes)
 
 
-def _sentences(text: str) -> list[str]:
-    """The sentences of a caption; one ends where the next begins with a capital, a digit or a symbol."""
+def sentences_of(text: str) -> list[str]:
+    """The sentences of a text; one ends where the next begins with a capital, a digit or a symbol."""
     return re.split(r"(?<=[.]) (?=[^a-z])", text) if text else []
 
 

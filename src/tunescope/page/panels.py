@@ -192,4 +192,5 @@ class Part:
     findings: Sequence[Mapping[str, Any]] = ()
     sources: Sequence[Mapping[str, Any]] = ()
     base: str | None = None
+    read: str = ""
     checks: Sequence[Check] = ()

@@ -1,12 +1,11 @@
 """Studies as one page: what every study has, beside what its question says it shows."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 import polars as pl
 
 from tunescope.page.document import page
-from tunescope.page.panels import Check, Content, Part
+from tunescope.page.panels import Check, Part
 from tunescope.study.finding import answers, only_said
 from tunescope.study.markdown import read_line
 from tunescope.study.recorded import telling
@@ -34,20 +33,14 @@ def _told(study: Study) -> Part:
     labels = study.readout.get("models") or named
     return Part(
         kind=study.kind,
-        content=_said(study),
+        content=study.question.content(study),
         labels=[str(label) for label in labels],
         findings=[finding.record() for finding in answers(study.findings)],
         sources=study.sources,
         base=_base(study),
+        read=read_line(study.sources),
         checks=list(_checks(study)),
     )
-
-
-def _said(study: Study) -> Content:
-    """What the question shows, its methods ending with version, sources and hashes as in the readout."""
-    content = study.question.content(study)
-    read = read_line(study.sources)
-    return replace(content, methods=f"{content.methods} {read}" if content.methods else read)
 
 
 def _base(study: Study) -> str | None:

@@ -102,3 +102,13 @@ def test_where_no_effect_passed_a_threshold_there_are_no_dots(evidence: dict[str
 
 def test_what_is_to_be_checked_first_has_no_dots() -> None:
     assert "dots" not in card("warning", value=2.5, threshold=1.25)
+
+
+def test_a_study_without_findings_says_so_beside_one_with_some_of_its_own_kind() -> None:
+    """Its silence was dropped where another study of the tab had found something."""
+    loud, quiet = part("much", finding("a is large")), part("much", labels=("b",))
+    both = [loud, quiet]
+    for shown_in in (answer_card(both, findings_of(both)), own_answers("much", both, findings_of(both))):
+        assert "a is large" in shown_in
+        assert str(shown_in).count("nothing of much") == 1
+    assert "nothing of much" not in answer_card([loud], findings_of([loud]))

@@ -1,11 +1,13 @@
 """Of several studies in one tab, which model a sentence is of, and whose numbers a caption holds."""
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
+from tunescope.page.appendix import appendix
 from tunescope.page.merging import merged
-from tunescope.page.naming import told_apart
+from tunescope.page.naming import bases_of, told_apart
 from tunescope.page.panels import Content, Data, Lines, Measure, Part
 
 
@@ -50,3 +52,21 @@ def test_a_figure_of_two_studies_says_what_both_captions_say() -> None:
     assert panel.caption.count(shared) == 1
     assert "at step 4 (a)." in panel.caption
     assert "at step 4 (b)." in panel.caption
+
+
+def test_a_base_s_name_alone_is_that_of_the_path_beside_it() -> None:
+    parts = [replace(part("a"), base=base) for base in ("models/llama", "llama", "other/llama-2", "org/x")]
+    assert bases_of(parts) == ["models/llama", "other/llama-2", "org/x"]
+    assert bases_of(parts[1:2]) == ["llama"]
+
+
+def test_methods_of_a_question_stand_once_with_what_each_study_has_of_its_own() -> None:
+    same = "Errors are over texts. Whole layers are exchanged."
+    parts = [
+        replace(part("a", methods=f"{same} Data: code."), read="tunescope 0. Read: a (peft)."),
+        replace(part("b", methods=f"{same} Data: maths."), read="tunescope 0. Read: b (peft)."),
+    ]
+    text = str(appendix(parts, {}, []))
+    assert text.count(same) == 1
+    assert f"{same} a: Data: code. b: Data: maths." in text
+    assert text.index("a (peft)") < text.index("b (peft)")

@@ -21,6 +21,8 @@ WORTH = 0.05
 FACTOR = 4.0
 # Cells in the top or the bottom quarter of motion are looked at; of fewer cells there are no quarters.
 QUARTER, FEWEST_CELLS = 0.25, 8
+# One weight is named beside the gain where it surely holds more than this share of it.
+LEADS = 0.25
 # So many cells at most can stand out of the law of the rest.
 MOST_OUTLIERS = 3
 
@@ -73,6 +75,25 @@ def _tails(values: Floats, frame: pl.DataFrame, n: int) -> Floats:
     """One-sided p of each value against zero, Student's t over sequences."""
     tails: Floats = stats.t.sf(values / _errors(frame), n - 1)
     return tails
+
+
+def leading(case: Case) -> dict[str, Any] | None:
+    """The one weight that surely holds more than a quarter of the gain, and how much; `None` where none does.
+
+    Its lower bound, at a level for all weights, lies above a quarter of the gain's upper one.
+    """
+    frame, gain, error = case.frame, case.summary["gain"], case.summary["gain_stderr"]
+    if case.n < FEWEST_SEQUENCES or frame.height < FEWEST_CELLS or gain <= 0 or error is None:
+        return None
+    lowered = -frame["attribution"].to_numpy()
+    first = int(np.argmax(lowered))
+    spread = float(_errors(frame)[first])
+    margin = level_of_one(frame.height, case.n, case.alpha / 2)
+    if lowered[first] - margin * spread < LEADS * (gain + stats.t.isf(case.alpha / 2, case.n - 1) * error):
+        return None
+    value = float(lowered[first])
+    name = frame["component_name"][first]
+    return {"cell": name, "lowered": value, "stderr": spread, "share_of_gain": value / gain}
 
 
 def strangers(case: Case) -> Iterable[Finding]:

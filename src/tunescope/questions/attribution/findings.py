@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 from scipy import stats
 
-from tunescope.questions.attribution.case import ALPHA, Case, Summary, gain_p
-from tunescope.questions.attribution.cell_findings import against, strangers
+from tunescope.questions.attribution.case import ALPHA, Case, Summary, gain_p, percent
+from tunescope.questions.attribution.cell_findings import against, leading, strangers
 from tunescope.questions.attribution.losses import written
 from tunescope.questions.attribution.put_back_findings import put_back
 from tunescope.questions.attribution.shape_findings import depth, explained, tilt
@@ -80,8 +81,19 @@ def _gain(case: Case) -> Iterable[Finding]:
             f"{counted(case.n, 'sequence')}."
         )
     strength = abs(gain / error) if error else 0.0
-    yield Finding(kind, text, (case.model,), evidence=evidence, strength=strength,
-                  severity="note" if kind == "gain" else "warning")  # fmt: skip
+    told = Finding(kind, text, (case.model,), evidence=evidence, strength=strength,
+                   severity="note" if kind == "gain" else "warning")  # fmt: skip
+    yield _with_leading(told, case) if kind == "gain" else told
+
+
+def _with_leading(gain: Finding, case: Case) -> Finding:
+    """The gain with the one weight that holds much of it, where there is one."""
+    held = leading(case)
+    if held is None:
+        return gain
+    size, error = significant(held["lowered"]), significant(held["stderr"], 2)
+    text = f"{gain.text} {held['cell']} alone holds {percent(held['share_of_gain'])} of it, {size} ± {error}."
+    return replace(gain, text=text, components=(held["cell"],), evidence={**gain.evidence, "leading": held})
 
 
 def _told_from(summary: Summary) -> str:

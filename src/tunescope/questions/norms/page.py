@@ -24,6 +24,8 @@ from tunescope.words import counted
 _NO_MAP = frozenset({"step", "lora_rank", "lora_alpha", "d_out", "d_in"})
 # A page of more models is larger than a browser likes.
 _MOST = 64
+# Of more models than this the heads of one kind of weight are shown at a time.
+_HEADS = 3
 # More singular values than this are thinned.
 _VALUES = 40_000
 _CENTRED = frozenset({"mean", "cosine_to_base"})
@@ -130,11 +132,15 @@ def _panels(study: Study, measures: Sequence[Measure], data: dict[str, Data]) ->
             ranked=True, sizes=SIZES,
         )  # fmt: skip
     if "heads" in data:
+        # A sheet of every kind of many models is several screens long: they are chosen one by one then.
+        many = data["heads"].frame["model_id"].n_unique() > _HEADS
+        kinds = ("module_type",) if many else ()
         yield Maps(
             "heads", "much", "Attention heads",
             "Each cell is one head: rows of q, k and v, columns of o.", "heads",
             measures=[Measure(n, name_of(n)) for n in ("frobenius_norm", "frobenius_norm_normalized")],
-            facets=("model_id", "stack", "module_type", "head_kind"), x="head",
+            facets=tuple(f for f in ("model_id", "stack", "module_type", "head_kind") if f not in kinds),
+            x="head", select=kinds,
         )  # fmt: skip
     yield from _between(frame, data)
 

@@ -86,6 +86,37 @@ def test_nothing_is_said_of_cells_where_the_gain_is_not_told_from_zero():
     assert found(frame, error=100.0).keys() == {"no_gain"}
 
 
+def test_a_weight_that_holds_most_of_the_gain_is_named_with_it():
+    frame = changed(cells(level=-0.01), attribution={5: -1.2})
+    gain = -float(frame["attribution"].sum())
+    finding = found(frame, gain=gain)["gain"]
+    name = frame["component_name"][5]
+    assert finding.components == (name,)
+    assert finding.text.endswith(f" {name} alone holds {100 * 1.2 / gain:.0f}% of it, 1.2 ± 0.005.")
+    assert finding.evidence["leading"]["share_of_gain"] == pytest.approx(1.2 / gain)
+    for plain in (cells(), cells(level=-0.01, stderr=0.5), changed(cells(level=-0.01), attribution={5: 1.2})):
+        assert "alone holds" not in found(plain, gain=5.0)["gain"].text
+
+
+def test_no_weight_is_said_to_hold_more_than_a_quarter_where_each_holds_less():
+    """One weight that holds exactly a quarter, read with noise many times: said in at most 5 of 100."""
+    rng, told = np.random.default_rng(4), {0.25: 0, 0.75: 0}
+    for share in told:
+        true = np.full(56, (1 - share) / 55)
+        true[7] = share
+        for _ in range(200):
+            texts = true + 0.1 * rng.standard_normal((16, 56))
+            frame = cells(layers=8).with_columns(
+                pl.Series("attribution", -texts.mean(axis=0)),
+                pl.Series("stderr", texts.std(axis=0, ddof=1) / 4),
+            )
+            whole = texts.sum(axis=1)
+            listed = found(frame, gain=float(whole.mean()), error=float(whole.std(ddof=1) / 4), sequences=16)
+            told[share] += "gain" in listed and "alone holds" in listed["gain"].text
+    assert told[0.25] <= 0.05 * 200
+    assert told[0.75] >= 0.5 * 200
+
+
 def test_identical_models_have_no_gain_and_no_cells():
     frame = cells().with_columns(pl.lit(0.0).alias("attribution"), pl.lit(0.0).alias("stderr"))
     frame = frame.with_columns(pl.lit(0.0).alias("frobenius_norm_normalized"))
