@@ -51,6 +51,22 @@ def test_examples_in_help_and_readme_use_options_that_exist(verb: str) -> None:
             assert used <= known | {"--help", "-h"}, f"{line}: {used - known}"
 
 
+# What other programs that the documentation names take.
+FOREIGN = ("torchrun ", "accelerate ", "scripts/", "hf download", "gather it with")
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", *sorted(f"docs/{p.name}" for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_options_that_the_documentation_names_exist(page: str) -> None:
+    every = [parameter for verb in VERBS for parameter in command(verb).params]
+    known = {option for parameter in every for option in (*parameter.opts, *parameter.secondary_opts)}
+    lines = (ROOT / page).read_text(encoding="utf-8").splitlines()
+    ours = [line for line in lines if not any(foreign in line for foreign in FOREIGN)]
+    named = {option for line in ours for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", line)}
+    assert named <= known | {"--help", "--version"}
+
+
 def slugs() -> Iterator[tuple[str, str]]:
     for path in sorted(SOURCE.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
