@@ -71,7 +71,8 @@ export class Gain {
       ink.text(width - 138, y, `${gain < 0 ? "worse by" : "gain"} ${number(Math.abs(gain), 3)}${error}`, { fill: inks.ink, size: 12 });
     });
     const y = lines.length * ROW + 8;
-    ink.text(left, y + 8, `loss [${this.panel.unit}]: base in grey, tuned in colour`, { fill: inks.quiet });
+    const words = `loss [${this.panel.unit}]: base in grey, tuned in colour`;
+    ink.text(Math.max(0, Math.min(left, width - textWidth(words, 11) - 8)), y + 8, words, { fill: inks.quiet });
   }
 
   locate(keys, models) {

@@ -70,7 +70,13 @@ def _joined(one: Data, two: Data) -> Data | None:
     keys = [name for name in _KEYS if name in frame.columns]
     frame = frame.unique(maintain_order=True)
     if keys and frame.select(keys).is_duplicated().any():
-        return None
+        # One study may have measured what the other left unknown.
+        known = frame.group_by(keys, maintain_order=True).agg(
+            pl.all().drop_nulls().unique(maintain_order=True)
+        )
+        if known.select((pl.exclude(keys).list.len() > 1).any()).sum_horizontal().sum():
+            return None
+        frame = known.with_columns(pl.exclude(keys).list.first()).select(frame.columns)
     notes = " ".join(dict.fromkeys(filter(None, (one.note, two.note))))
     meanings: Mapping[str, Mapping[str, str]] = {**two.meanings, **one.meanings}
     return Data(frame, meanings, notes, max(one.bits, two.bits))

@@ -43,6 +43,16 @@ def test_one_weight_with_two_values_keeps_studies_apart() -> None:
     assert len(merged([part("a", [1.0]), part("a", [2.0])])) == 2
 
 
+def test_what_one_study_left_unknown_of_a_weight_the_other_tells() -> None:
+    known = part("a", [1.0, 2.0], measure="relative")
+    rows = part("a", [1.0, 2.0]).content.data["norms"].frame
+    (both,) = merged([part("a", [1.0, 2.0]), known])
+    frame = both.content.data["norms"].frame
+    assert frame.height == rows.height
+    assert frame["relative"].to_list() == [1.0, 2.0]
+    assert frame["norm"].to_list() == rows["norm"].to_list()
+
+
 def test_another_kind_stays_by_itself() -> None:
     assert [p.kind for p in merged([part("a", [1.0]), part("b", [1.0], kind="subspace")])] == [
         "norms",

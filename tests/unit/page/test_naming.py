@@ -8,7 +8,7 @@ import polars as pl
 from tunescope.page.appendix import appendix
 from tunescope.page.merging import merged
 from tunescope.page.naming import bases_of, told_apart
-from tunescope.page.panels import Content, Data, Lines, Measure, Part
+from tunescope.page.panels import Check, Content, Data, Lines, Measure, Part
 
 
 def part(label: str, **content: Any) -> Part:
@@ -27,6 +27,24 @@ def test_studies_of_other_models_in_one_tab_name_theirs() -> None:
     ]
     assert a.content.nothing == "a: Nothing stands out."
     assert a.content.others == ""
+
+
+def test_checks_say_whose_they_are_unless_all_studies_of_the_kind_say_the_same() -> None:
+    finite = Check("finite", "good", "Every value is finite.")
+    a, b = (
+        part(label, checks=[finite, Check("adds up", "good", f"the parts add up but for {left}.")])
+        for label, left in (("a", 0.1), ("b", 0.2))
+    )
+    texts = [[check.text for check in each.content.checks] for each in told_apart([a, b])]
+    assert texts[0] == ["Every value is finite.", "a: the parts add up but for 0.1."]
+    assert texts[1] == ["Every value is finite.", "b: the parts add up but for 0.2."]
+
+
+def test_the_silence_of_a_study_names_all_of_its_models_though_it_speaks_of_one() -> None:
+    said = "Nothing stands out in 2 models. Not tested in a: depth."
+    both, other = told_apart([replace(part("a", nothing=said), labels=["a", "b"]), part("c")])
+    assert both.content.nothing == f"a, b: {said}"
+    assert other.content.nothing == "c: Nothing stands out."
 
 
 def test_one_study_and_two_of_one_model_stay_as_they_are() -> None:

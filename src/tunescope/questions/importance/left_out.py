@@ -48,11 +48,7 @@ def left_out(document: Mapping[str, Any]) -> list[str]:
     sure = np.flatnonzero(holm(np.nan_to_num(p, nan=1.0)) <= ALPHA)
     count = counted(len(layers), "layer")
     if not sure.size:
-        text = (
-            f"No whole layer of {count} is told to matter: left out, {names[0]} raises the model's loss "
-            f"most, by {_rise(layers[0])} nats per token, and that is not told from zero."
-        )
-        return [text]
+        return [f"No whole layer of {count} is told to matter: {_most(layers[0], names[0])}"]
     # A layer that scatters more may lie above the largest that is told.
     first = int(sure[0])
     text = (
@@ -61,6 +57,20 @@ def left_out(document: Mapping[str, Any]) -> list[str]:
         f"{significant(float(np.median(worth)), 2)}{_lower(worth)}."
     )
     return [f"{text}{_agreement(layers, worth)}"]
+
+
+def _most(row: Layer, name: str) -> str:
+    """What leaving out the layer does that raises the loss most, or lowers it least; neither is told."""
+    if row["layer_importance"] < 0:
+        fall = dict(row) | {"layer_importance": -row["layer_importance"]}
+        return (
+            f"without any one of them the model's loss is lower, least so without {name}, by {_rise(fall)} "
+            "nats per token."
+        )
+    return (
+        f"left out, {name} raises the model's loss most, by {_rise(row)} nats per token, and that is "
+        "not told from zero."
+    )
 
 
 def _standing(layers: Sequence[Layer], names: Sequence[str], first: int, freedom: int) -> str:

@@ -77,6 +77,13 @@ def test_words_where_nothing_and_where_no_first_is_told() -> None:
     assert "the most of 4 layers, but not told from layer " in text
 
 
+def test_where_the_loss_is_lower_without_any_layer_none_is_said_to_raise_it() -> None:
+    falls = -np.array([0.5, 0.2, 0.4])[:, None] + np.random.default_rng(3).normal(size=(3, SEQUENCES)) / 100
+    (text,) = left_out(document(falls))
+    assert "without any one of them the model's loss is lower, least so without layer 1, by 0.2" in text
+    assert "raises" not in text
+
+
 def test_of_one_sequence_nothing_is_told() -> None:
     row = {"stack": "model", "layer_importance_stderr": None, "layer_importance_behind_stderr": None}
     layers = [{**row, "layer": k, "layer_importance": value} for k, value in enumerate((3.0, 0.1))]
