@@ -110,7 +110,7 @@ def _opened(
         weights = live_weights(spec, config)
         return [_source(replace(weights, base=base), label or "model", scale)]
     text = os.fspath(spec)
-    if text.lower().endswith(_TABLES):
+    if text.lower().endswith(_TABLES) or suffix_of(Path(text)) in _TABLES:
         # Deferred: reading tables pulls in polars.
         from tunescope.source.formats.published import read_published
 

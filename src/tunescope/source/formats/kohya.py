@@ -33,7 +33,7 @@ from tunescope.source.weights import Format, Reading, Weights
 from tunescope.words import counted
 
 _PARAMETER = re.compile(
-    r"^(?P<module>.+)\.(?P<parameter>lora_down|lora_up|lora_mid|lora_[AB]|alpha|dora_scale|lora_magnitude_vector|diff|diff_b|"
+    r"^(?P<module>.+)\.(?P<parameter>lora_down|lora_up|lora_mid|lora_[AB]|alpha|dora_scale|\w*magnitude\w*(?:\.default)?|diff|diff_b|"
     r"w_norm|b_norm|reshape_weight|set_weight|"
     rf"(?:{PARAMETERS})(?:\.\d+)?|"
     r"hada_w[12]_[ab]|hada_t[12]|lokr_w[12](?:_[ab])?|lokr_t2|bias)(?:\.weight)?$",
@@ -43,7 +43,7 @@ _ROLES = {
     "lora_down": "down", "lora_up": "up", "lora_mid": "mid", "dora_scale": "dora",
     # ComfyUI's own extractions put PEFT's names for the factors beside `diff` and `diff_b`.
     "lora_A": "down", "lora_B": "up",
-    "lora_magnitude_vector": "dora", "diff_b": "bias",
+    "diff_b": "bias",
     "b_norm": "norm", "w_norm": "norm_weight",
 }  # fmt: skip
 # What is no update: a weight put in the place of the base's, the shape to bring it to before [comfy/lora.py].
@@ -60,7 +60,11 @@ def _split(name: str, rescaled: Collection[str] = ()) -> tuple[str, str] | None:
     if module != name and module in rescaled:
         return module, "weight"
     found = _PARAMETER.match(name)
-    return None if found is None else (found["module"], _ROLES.get(found["parameter"], found["parameter"]))
+    if found is None:
+        return None
+    # PEFT, torchtune and converters each call DoRA's lengths a magnitude in their own words.
+    parameter = "dora" if "magnitude" in found["parameter"] else found["parameter"]
+    return found["module"], _ROLES.get(parameter, parameter)
 
 
 def _recognises(weights: Weights) -> bool:

@@ -9,6 +9,7 @@ import polars as pl
 from tunescope.errors import BadInput, Notice, UsageError, encodable
 from tunescope.source.files.disk import take_snapshot
 from tunescope.source.files.sniff import read_head
+from tunescope.source.files.suffixes import suffix_of
 from tunescope.source.opened import Source
 from tunescope.table import Table, read_parquet
 from tunescope.tabular import read_csv, typed_columns
@@ -63,7 +64,7 @@ def read_published(path: Path, label: str | None = None) -> list[Source]:
 
 
 def _read_frame(path: Path, snapshot: "Snapshot") -> tuple[pl.DataFrame, Mapping[str, object]]:
-    if path.suffix.lower() == ".parquet":
+    if ".parquet" in (path.suffix.lower(), suffix_of(path)):
         table = read_parquet(path)
         return table.frame, table.meta
     read_head(snapshot, "CSV table")

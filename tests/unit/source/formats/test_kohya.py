@@ -145,12 +145,20 @@ def test_a_whole_difference_without_an_element_is_left_out_and_said(
     assert [notice.slug for notice in source.notices] == ["empty-tensor"]
 
 
-def test_dora_is_the_directional_part_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dora_scale", "lora_magnitude_vector", "lora_magnitude_vector.weight",
+        "lora_magnitude_vector.default", "lora_magnitude_vector.default.weight", "magnitude",
+        "lora_magnitude", "dora_magnitude",
+    ],
+)  # fmt: skip
+def test_dora_is_the_directional_part_and_says_so(tmp_path: Path, name: str) -> None:
     stem = "lora_unet_mid_block_attentions_0_proj_in"
     source = opened(
         tmp_path,
         {f"{stem}.lora_down.weight": normal(2, 3), f"{stem}.lora_up.weight": normal(3, 2),
-         f"{stem}.alpha": np.float32(2), f"{stem}.dora_scale": normal(3, 1)},
+         f"{stem}.alpha": np.float32(2), f"{stem}.{name}": normal(3, 1)},
     )  # fmt: skip
     (delta,) = source.deltas
     assert delta.method == "dora"

@@ -35,6 +35,17 @@ def test_published_table_is_one_source_for_each_model(outside: Path) -> None:
         source.verify_unchanged()
 
 
+def test_a_link_of_any_name_to_a_table_is_that_table(tmp_path: Path) -> None:
+    table = written(tmp_path, HEADER + "a,0,self_attn.q_proj,L0_ATTN_Q,1.5\n")
+    pl.read_csv(table).write_parquet(tmp_path / "norms.parquet")
+    for target in (table, tmp_path / "norms.parquet"):
+        link = tmp_path / f"link-to-{target.suffix[1:]}"
+        link.symlink_to(target)
+        published = open_source(f"mine={link}").published
+        assert published is not None
+        assert published.frame["frobenius_norm"].to_list() == [1.5]
+
+
 def test_one_model_may_be_relabelled(tmp_path: Path) -> None:
     path = written(tmp_path, HEADER + "a,0,self_attn.q_proj,L0_ATTN_Q,1.5\n")
     source = open_source(f"mine={path}")
