@@ -121,12 +121,16 @@ def figure_of(ax: Axes) -> Figure:
     return figure
 
 
-def freeze(figure: Figure) -> None:
-    """Lay the figure out once and for all; with an engine it would be drawn twice for every file."""
+def freeze(figure: Figure, times: int = 1) -> None:
+    """Lay the figure out once and for all; with an engine it would be drawn twice for every file.
+
+    Scales whose place is a share of their map's width settle the more often the layout is found, `times`.
+    """
     letter(figure)
     engine = figure.get_layout_engine()
     if engine is not None:
-        engine.execute(figure)
+        for _ in range(times):
+            engine.execute(figure)
     figure.set_layout_engine(None)
 
 

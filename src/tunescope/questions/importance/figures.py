@@ -14,8 +14,8 @@ from matplotlib.patches import Rectangle
 from tunescope.picture.cells import cells, number, scale
 from tunescope.picture.drawing import Drawn, Panel
 from tunescope.picture.grid import rule
-from tunescope.picture.lettering import names, title_text, widest
-from tunescope.picture.style import IMPORTANCE, MISSING, new_figure, own_axes, style
+from tunescope.picture.lettering import names, title_text, widest, width_of
+from tunescope.picture.style import IMPORTANCE, MISSING, freeze, new_figure, own_axes, style
 from tunescope.picture.views import limits_of
 from tunescope.questions.importance.views import OWN_MEANING, ImportanceMap, importance_maps
 from tunescope.study.study import Study
@@ -23,6 +23,8 @@ from tunescope.study.study import Study
 _CELL_W, _CELL_H, _MOST_H, _MOST_W = 0.46, 0.16, 8.2, 14.0
 # Inches of a scale, and between its left edge and the next one's.
 _SCALE_W, _SCALE_STEP = 0.16, 0.85
+# Inches of the second line of a scale's name, and of the numbers of layers at least.
+_NAME, _LEFT = 0.3, 0.75
 _BELOW_ZERO = "Oranges"
 
 
@@ -145,7 +147,12 @@ def _cells_size(view: ImportanceMap) -> tuple[float, float]:
 
 
 def _room(view: ImportanceMap) -> float:
-    return _cells_size(view)[0] + 0.75 + _SCALE_STEP * (2 if view.own_scale else 1)
+    """Inches of a map with the names beside it: those of columns lean to the left of the first."""
+    shown = names(view.columns, 44)
+    cells_width, columns = _cells_size(view)[0], len(shown)
+    leaning = [0.72 * width_of(name, 8) - (k + 0.5) * cells_width / columns for k, name in enumerate(shown)]
+    scales = _SCALE_STEP * (2 if view.own_scale else 1) + _NAME * bool(view.own_scale)
+    return cells_width + max(_LEFT, max(leaning) + 0.15) + scales
 
 
 def _size(views: Sequence[ImportanceMap]) -> tuple[float, float]:
@@ -160,4 +167,5 @@ def importance_figure(views: Sequence[ImportanceMap], begin: str = "zero") -> Fi
         axes: Any = figure.subplots(1, len(views), squeeze=False, width_ratios=list(map(_room, views)))[0]
         for view, ax in zip(views, axes, strict=True):
             importance_map(view, ax=ax, begin=begin)
+        freeze(figure, 3)
     return figure

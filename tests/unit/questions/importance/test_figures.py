@@ -81,3 +81,21 @@ def test_layers_and_parameters_have_one_scale_where_it_is_the_same(view):
     assert len(bars(replace(view, values=values, even=False))) == 2
     values[0, 0] = -0.5
     assert len(bars(replace(view, values=values))) == 2
+
+
+@pytest.mark.parametrize("layers", [6, 80])
+@pytest.mark.parametrize("last", ["self_attn.q_norm", "post_attention_layernorm_of_every_block"])
+def test_names_of_both_scales_lie_on_the_picture(view, layers, last):
+    """Of a narrow map with values below zero, the name of the second scale began beyond the edge."""
+    values = np.linspace(-1, 1, layers * 5).reshape(layers, 5)
+    columns = (last, *view.columns[1:-1], last)
+    own = "Layer Importance ÷ its largest size (3 below 0, hatched)"
+    wide = replace(view, layers=tuple(range(layers)), values=values, columns=columns, own_scale=own)
+    figure = importance_figure([wide, wide])
+    figure.canvas.draw()
+    names = [bar.yaxis.label for ax in figure.axes for bar in ax.child_axes]
+    assert len(names) == 4
+    for name in (*names, *figure.axes[0].get_xticklabels()):
+        box = name.get_window_extent()
+        assert figure.bbox.x0 <= box.x0
+        assert box.x1 <= figure.bbox.x1
