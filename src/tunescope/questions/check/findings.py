@@ -170,7 +170,9 @@ def _width(label: str, wrong: Sequence[Place], found: Sequence[Place]) -> Iterat
         text = f"The vocabulary of {label} and of the base differ in size ({tables[0].remedy})."
         yield Finding("vocabulary_resized", text, (label,), evidence=_shapes(tables[0]), severity="warning")
     rest = [p for p in differing if p not in tables and (p.found is None or not _same_sizes(p))]
-    if rest and 2 * len(rest) > len(found):
+    # Of a base with too few layers most modules meet nothing.
+    met = sum(place.status != "missing" for place in found)
+    if rest and 2 * len(rest) > met:
         first = rest[0]
         text = (
             f"{label} is of another width than the base in {_of(len(rest), len(found))}: "

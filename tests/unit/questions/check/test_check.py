@@ -149,6 +149,13 @@ def test_a_base_of_another_width_is_called_so(adapter: Made, base: Made) -> None
     assert kinds(study) == {"not_attached", "wrong_width"}
 
 
+def test_a_base_of_another_width_and_depth_is_called_both(adapter: Made, base: Made) -> None:
+    small = {n: (2 * o, 2 * i) for n, (o, i) in WEIGHTS.items() if int(n.split(".")[2]) < 2}
+    study = check(adapter(), base=base(small))
+    assert statuses(study).count("shape_differs") == 10
+    assert kinds(study) == {"not_attached", "wrong_depth", "wrong_width"}
+
+
 def test_layers_beyond_the_base_are_called_a_deeper_model(adapter: Made, base: Made) -> None:
     study = check(adapter(), base=base({n: s for n, s in WEIGHTS.items() if int(n.split(".")[2]) < 6}))
     assert statuses(study).count("missing") == 10
