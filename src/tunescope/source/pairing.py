@@ -20,7 +20,7 @@ from tunescope.source.quantised import packed, quantised
 from tunescope.source.scaled import PART
 from tunescope.source.stored import stored_turned
 from tunescope.source.tied import tied_heads
-from tunescope.source.unmatched import refuse_unmatched
+from tunescope.source.unmatched import RENAMED, in_other_words, refuse_unmatched
 from tunescope.source.whole import WholeModel
 from tunescope.words import counted, first
 
@@ -155,6 +155,10 @@ class _Both:
                 f"{len(there)} of the base ({first(there, 2)}) have no counterpart by name, prefix and "
                 "shape: they are not compared"
             )
+            mine, theirs = self.whole[1].tensors, self.whole[0].tensors
+            if same := in_other_words({n: theirs[n] for n in there}, {n: mine[n] for n in here}):
+                stand = "stands" if len(same) == 1 else "stand"
+                text = f"{text}; {len(same):,} of them {stand} at one place under two names: {RENAMED}"
             self.mine.notice("unpaired", text)
 
 

@@ -10,6 +10,12 @@ from tunescope.source.files.tensors import LazyTensor
 from tunescope.source.whole import WholeModel
 from tunescope.words import counted
 
+# What makes one spelling of two.
+RENAMED = (
+    "convert one of them to the names of the other (image models: from_single_file(FILE, config=BASE) of the "
+    "model's class in diffusers, then save_pretrained)"
+)
+
 
 def refuse_unmatched(base: WholeModel, tuned: WholeModel, found: Sequence[Delta]) -> NoReturn:
     """Raise `BadInput` for two models without a weight to compare; `found` are those that could not be."""
@@ -23,7 +29,7 @@ def refuse_unmatched(base: WholeModel, tuned: WholeModel, found: Sequence[Delta]
             found=found[0].status,
             fix="name the base it was trained from, in a floating dtype",
         )
-    if same := _in_other_words(base.tensors, tuned.tensors):
+    if same := in_other_words(base.tensors, tuned.tensors):
         raise BadInput(
             "other-base",
             "the two models call their weights otherwise, and no name is in both",
@@ -31,8 +37,7 @@ def refuse_unmatched(base: WholeModel, tuned: WholeModel, found: Sequence[Delta]
             tensor=same[0][1],
             expected=f"the names of {base.location}, such as {same[0][0]}",
             found=f"{same[0][1]}; {counted(len(same), 'weight')} of one place and shape under two names",
-            fix="convert one of them to the names of the other (image models: diffusers' from_single_file, "
-            "then save_pretrained)",
+            fix=RENAMED,
         )
     raise BadInput(
         "other-base",
@@ -44,7 +49,7 @@ def refuse_unmatched(base: WholeModel, tuned: WholeModel, found: Sequence[Delta]
     )
 
 
-def _in_other_words(base: Mapping[str, LazyTensor], tuned: Mapping[str, LazyTensor]) -> list[tuple[str, str]]:
+def in_other_words(base: Mapping[str, LazyTensor], tuned: Mapping[str, LazyTensor]) -> list[tuple[str, str]]:
     """Names of weights of one address and shape in both models, as the base and the other spell them."""
     places = {(place, base[name].shape): name for place, name in _placed(base)}
     return [

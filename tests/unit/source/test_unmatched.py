@@ -34,3 +34,13 @@ def test_models_of_other_places_stay_without_a_weight_in_common(tmp_path: Path) 
         save_file({tensor: np.ones((6, 4), np.float32)}, tmp_path / f"{name}.safetensors")
     with pytest.raises(BadInput, match="no weight in common"):
         norms(tmp_path / "tuned.safetensors", base=tmp_path / "base.safetensors")
+
+
+def test_two_spellings_that_share_a_name_are_told_what_joins_them(tmp_path: Path) -> None:
+    for name, tensor in zip(("base", "tuned"), SPELLINGS["wan"], strict=True):
+        held = {tensor: np.ones((6, 4), np.float32), "patch_embedding.weight": np.ones((6, 3), np.float32)}
+        save_file(held, tmp_path / f"{name}.safetensors")
+    study = norms(tmp_path / "tuned.safetensors", base=tmp_path / "base.safetensors")
+    (said,) = [f.text for f in study.findings if f.kind == "unpaired"]
+    assert "1 of them stands at one place under two names: convert one of them" in said
+    assert "from_single_file(FILE, config=BASE)" in said

@@ -5,6 +5,7 @@ Under ZeRO-3 every rank holds its part; the script beside the folder joins them 
 """
 
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,12 +31,11 @@ def states_file(folder: Path, names: Sequence[str]) -> Path:
     found = [match for name in sorted(names) if (match := _STATES.match(name))]
     of_layers = sorted(filter(_OF_LAYERS.match, names))
     if any(match["zero"] for match in found):
-        above = folder.absolute().parent
         _refuse(
             folder,
             "DeepSpeed's ZeRO-3 split the weights over its ranks, and each file holds one rank's part",
             [match[0] for match in found],
-            f"python {above / 'zero_to_fp32.py'} {above} OUT --tag {folder.absolute().name}, then name OUT",
+            f"{_joining(folder.absolute())}, then name OUT",
         )
     if len(found) > 1 or of_layers:
         what = "tensors" if len(found) > 1 else "layers or experts"
@@ -46,6 +46,13 @@ def states_file(folder: Path, names: Sequence[str]) -> Path:
             "save the model with its own save_pretrained, or convert the folder with what trained it",
         )
     return folder / found[0][0]
+
+
+def _joining(folder: Path) -> str:
+    """The command that joins the parts, by the script that the engine left above, or by the library's own."""
+    script = folder.parent / "zero_to_fp32.py"
+    runs = shlex.quote(str(script)) if script.is_file() else "-m deepspeed.utils.zero_to_fp32"
+    return f"python {runs} {shlex.quote(str(folder.parent))} OUT --tag {shlex.quote(folder.name)}"
 
 
 def _refuse(folder: Path, what: str, found: list[str], fix: str) -> None:

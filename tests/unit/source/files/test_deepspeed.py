@@ -1,5 +1,7 @@
 """Folders that a DeepSpeed engine saved."""
 
+import json
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -53,10 +55,23 @@ def test_weights_in_parts_are_refused_with_what_joins_them(tmp_path: Path) -> No
     folder = save(tmp_path / "zero3", 7, {}, "zero_pp_rank_0_mp_rank_00")
     with pytest.raises(BadInput) as refusal:
         open_source(folder)
-    script = f"python {tmp_path}/zero3/zero_to_fp32.py {tmp_path}/zero3 OUT --tag global_step7"
-    assert (refusal.value.slug, script in str(refusal.value)) == ("split-by-deepspeed", True)
+    command = f"python -m deepspeed.utils.zero_to_fp32 {tmp_path}/zero3 OUT --tag global_step7"
+    assert (refusal.value.slug, command in str(refusal.value)) == ("split-by-deepspeed", True)
     for part in (0, 1):
         folder = save(tmp_path / "parallel", 7, {}, f"mp_rank_0{part}")
     with pytest.raises(BadInput) as refusal:
         open_source(folder)
     assert refusal.value.slug == "split-by-deepspeed"
+
+
+def test_the_command_that_joins_parts_runs_as_it_is_told(tmp_path: Path) -> None:
+    run = tmp_path / "my run's weights"
+    folder = save(run, 7, {}, "zero_pp_rank_0_mp_rank_00")
+    # Says what the script that DeepSpeed leaves there is called with.
+    (run / "zero_to_fp32.py").write_text("import json, sys; print(json.dumps(sys.argv))")
+    with pytest.raises(BadInput) as refusal:
+        open_source(folder)
+    command, _, then = str(refusal.value.fix).rpartition(", then ")
+    said = subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout
+    assert json.loads(said) == [str(run / "zero_to_fp32.py"), str(run), "OUT", "--tag", "global_step7"]
+    assert then == "name OUT"
