@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from tunescope.address.naming import DENOISER, GATED_LISTS, GATED_MODULES, TELLING, TOWERS
+from tunescope.address.naming import BARE, BARE_LISTS, DENOISER, GATE_FIRST, OF_GATED, TOWERS
 from tunescope.address.place import Address
 from tunescope.address.spelling import IMAGE_BLOCKS, OUTSIDE_BLOCKS, SHARED, canonical, is_of_unet
 from tunescope.address.unet import LEVEL, NESTED, PLACE, level_address, unet_address, unrolled
@@ -138,9 +138,10 @@ def _in_company(addresses: Sequence[Address]) -> Sequence[Address]:
     )
     if not shared and not stacks.intersection(_OF_TRANSFORMERS):
         return addresses
-    gated = bool(lists & GATED_LISTS) and any(
-        a.module_type in TELLING and a.blocks in GATED_LISTS for a in addresses
-    )
+    told = {a.module_type for a in addresses if a.blocks in BARE_LISTS} if lists & BARE_LISTS else set()
+    if not told.isdisjoint(BARE):
+        addresses = [_prefixed(a) for a in addresses]
+    gated = not told.isdisjoint(OF_GATED)
     return [_beside_blocks(a, shared, gated) for a in addresses]
 
 
@@ -168,17 +169,27 @@ def _encoders_in_order(addresses: Sequence[Address]) -> Sequence[Address]:
     ]  # fmt: skip
 
 
+def _prefixed(address: Address) -> Address:
+    """A module of a denoiser that lacks the prefix by which its words mean what they do in it."""
+    if address.layer is None:
+        return parse(f"{DENOISER[0]}{address.module_type}") if address.stack == "model" else address
+    if address.blocks not in BARE_LISTS or address.expert is not None:
+        return address
+    return parse(f"{DENOISER[0]}{address.blocks}.{address.layer}.{address.module_type}")
+
+
 def _beside_nested_blocks(address: Address) -> Address:
-    """A module of a U-Net outside its blocks, whose own name says nothing of the U-Net."""
-    outside = address.layer is None and address.stack == "model"
-    return parse(f"unet.{address.module_type}") if outside and is_of_unet(address.module_type) else address
+    """A module of a U-Net outside its places, whose own name says nothing of the U-Net."""
+    path = address.module_type if address.layer is None else f"{address.blocks}.{address.layer}"
+    if address.stack != "model" or not is_of_unet(path):
+        return address
+    return parse(f"unet.{path}" if address.layer is None else f"unet.{path}.{address.module_type}")
 
 
 def _beside_blocks(address: Address, shared: bool, gated: bool) -> Address:
     """A module of a transformer: its words that others share, and a first projection whose gate leads."""
-    if gated and address.blocks in GATED_LISTS and address.module_type in GATED_MODULES:
-        name = GATED_MODULES[address.module_type]
-        return replace(address, module_type=name, gate_first=name == "mlp.fc1")
+    if gated and address.blocks in BARE_LISTS and address.module_type == GATE_FIRST.name:
+        return replace(address, module_type=GATE_FIRST.spelled, gate_first=True)
     if address.layer is not None:
         return address
     if shared and SHARED.fullmatch(address.module_type):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tunescope.address import dotted, parse, parse_all
+from tunescope.address import distinct_addresses, dotted, parse, parse_all
 
 # Modules of diffusers' models as their classes build them [models/transformers/*.py, models/unets/*.py].
 MODULES = [
@@ -61,3 +61,35 @@ def test_a_first_projection_with_its_gate_first_keeps_its_name() -> None:
     # A model whose first projection has no gate, or one of another order, keeps the pair as one.
     plain = [f"diffusion_model.{name}".replace("qkv_proj", "qkv") for name in mine]
     assert parse_all(plain)[2] == parse("diffusion_model.transformer_blocks.0.ff.net.0.proj")
+
+
+# Makers' own names of models whose lists other models call alike, which DiffSynth and PEFT save bare.
+OWN = {
+    "MiniMax-H3": ["blocks.0.attn.qkv_proj", "blocks.0.attn.out_proj", "blocks.0.mlp.fc2", "condition_proj"],
+    "Wan": ["blocks.0.cross_attn.q", "blocks.0.ffn.0", "head.head", "text_embedding.0"],
+    "Sana": ["blocks.0.cross_attn.q_linear", "blocks.0.attn.qkv", "blocks.0.attn.proj", "t_block.1"],
+    "Cosmos 2": [
+        "blocks.0.self_attn.q_proj", "blocks.0.self_attn.output_proj", "blocks.0.mlp.layer1",
+        "blocks.0.adaln_modulation_mlp.1", "x_embedder.proj.1", "final_layer.linear",
+    ],
+    "Mochi": ["blocks.0.attn.qkv_x", "blocks.0.attn.proj_x", "blocks.0.mlp_x.w2", "final_layer.linear"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model", OWN)
+def test_names_without_a_prefix_are_those_of_their_model(model: str) -> None:
+    expected = parse_all(f"diffusion_model.{name}" for name in OWN[model])
+    assert parse_all(OWN[model]) == expected
+    assert distinct_addresses(parse_all(OWN[model])) == expected
+
+
+def test_lists_of_the_same_name_in_other_models_keep_their_words() -> None:
+    names = ["blocks.0.attn.qkv", "blocks.0.attn.proj", "blocks.0.mlp.fc1", "blocks.0.mlp.fc2", "head.head"]
+    assert [a.module_type for a in parse_all(names)] == [n.removeprefix("blocks.0.") for n in names]
+
+
+def test_a_feed_forward_network_outside_the_blocks_is_no_list_of_layers() -> None:
+    """GLM-Image's projectors [diffusers: models/transformers/transformer_glm_image.py]."""
+    names = ["transformer_blocks.0.ff.net.0.proj", "prior_projector.net.0.proj", "prior_projector.net.2"]
+    found = parse_all(f"transformer.{name}" for name in names)
+    assert [(a.stack, a.layer) for a in found] == [("model", 0), ("model", None), ("model", None)]

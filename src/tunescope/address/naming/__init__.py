@@ -6,17 +6,12 @@ list of blocks is, in language models too, and turn the spellings of one weight 
 of diffusers.
 """
 
-from tunescope.address.naming.halves import (
-    GATE_FIRST,
-    GATED_LISTS,
-    GATED_MODULES,
-    HALVES,
-    LAST_HALVES,
-    TELLING,
-)
+from tunescope.address.naming.halves import GATE_FIRST, HALVES, LAST_HALVES, OF_GATED
 from tunescope.address.naming.in_blocks import RENAMES
 from tunescope.address.naming.outside import OUTSIDE, SHARED_WORDS
 from tunescope.address.naming.prefixes import (
+    BARE,
+    BARE_LISTS,
     BLOCKS,
     COMFY_ENCODERS,
     CONTROLNET,
@@ -32,8 +27,9 @@ from tunescope.address.naming.towers import TOWERS
 from tunescope.address.naming.words import COMPOUNDS
 
 __all__ = [
-    "BLOCKS", "COMFY_ENCODERS", "COMPOUNDS", "CONTROLNET", "DENOISER", "DOTTED_PREFIXES", "FLAT_PREFIXES",
-    "GATED_LISTS", "GATED_MODULES", "GATE_FIRST", "HALVES", "LAST_HALVES",
-    "OPEN_CLIP", "OUTSIDE", "RENAMES", "SHARED_WORDS", "TELLING", "TOWERS", "TRAINED_AS", "UNET_PARTS",
+    "BARE", "BARE_LISTS", "BLOCKS", "COMFY_ENCODERS", "COMPOUNDS", "CONTROLNET",
+    "DENOISER", "DOTTED_PREFIXES", "FLAT_PREFIXES",
+    "GATE_FIRST", "HALVES", "LAST_HALVES", "OF_GATED", "OPEN_CLIP", "OUTSIDE", "RENAMES", "SHARED_WORDS",
+    "TOWERS", "TRAINED_AS", "UNET_PARTS",
     "Blocks", "Prefix", "Rename", "Tower",
 ]  # fmt: skip

@@ -20,11 +20,6 @@ HALVES = (
 )
 # The same in the last block of SD3 alone, which has a shift and a scale and nothing else.
 LAST_HALVES = (Rename(_ANY, r"context_block\.adaLN_modulation\.1", "norm1_context.linear", of.SD3_DIFFUSERS),)
-# MiniMax-H3, whose names without a prefix other models have too: the lists and modules that tell it, and what
-# diffusers calls its modules. The first projection keeps its name, since its gate stands first.
-GATED_LISTS = frozenset({"blocks", "token_refiner.blocks"})
-TELLING = frozenset({"attn.qkv_proj", "adaln_proj.linear"})
-GATED_MODULES = {
-    "attn.out_proj": "attn.to_out.0", "mlp.fc2": "ff.net.2", "ff.net.0.proj": "mlp.fc1", "mlp.fc1": "mlp.fc1"
-}  # fmt: skip
-GATE_FIRST = Rename("|".join(GATED_LISTS), "mlp.fc1", "ff.net.0.proj", of.MINIMAX)
+# The first projection of MiniMax-H3's MLP keeps its name, since its gate stands first; what tells the model.
+OF_GATED = frozenset({"attn.qkv_proj", "adaln_proj.linear"})
+GATE_FIRST = Rename(_ANY, "mlp.fc1", "ff.net.0.proj", of.MINIMAX)

@@ -102,6 +102,16 @@ OPEN_CLIP = {
     "attn.out_proj": "self_attn.out_proj", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2",
     "ln_1": "layer_norm1", "ln_2": "layer_norm2",
 }  # fmt: skip
+# Denoisers in their makers' own names without a prefix, as DiffSynth and PEFT save them: lists that other
+# models have too, and modules within these that tell whose they are.
+BARE_LISTS = frozenset({"blocks", "token_refiner.blocks"})
+BARE = {
+    "attn.qkv_proj": of.MINIMAX, "adaln_proj.linear": of.MINIMAX,
+    "cross_attn.q": of.WAN, "cross_attn.q_linear": f"{of.PIXART}; {of.SANA}",
+    "self_attn.output_proj": of.COSMOS, "cross_attn.output_proj": of.COSMOS,
+    "adaln_modulation_self_attn.1": of.COSMOS, "adaln_modulation_self_attn.2": of.COSMOS,
+    "attn.qkv_x": of.MOCHI, "attn.qkv_y": of.MOCHI,
+}  # fmt: skip
 # The first words of a UNet's names; behind a denoiser's prefix all else is a transformer.
 UNET_PARTS = (
     "down_blocks up_blocks mid_block input_blocks middle_block output_blocks conv_in conv_out conv_norm_out "

@@ -17,6 +17,7 @@ from tunescope.source.formats.lycoris import (
     pending,
     rescaled,
 )
+from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.formats.pairs import (
     Pair,
     collect,
@@ -52,7 +53,11 @@ _REPLACED = {
     "reshape_weight": "shape that the base's weight is brought to",
 }  # fmt: skip
 _WHOLE = (".set_weight", ".reshape_weight", ".diff_b", ".b_norm", ".w_norm")
-_MARKS = (".lora_down.", ".hada_w", ".lokr_w", ".diff")
+_MARKS = re.compile(r"\.lora_down\.|\.hada_w|\.lokr_w|\.diff(?:_b)?(?:\.weight)?$")
+
+
+def _named(flat: str) -> str:
+    return dotted(strip_wrappers(flat))
 
 
 def _split(name: str, rescaled: Collection[str] = ()) -> tuple[str, str] | None:
@@ -69,9 +74,7 @@ def _split(name: str, rescaled: Collection[str] = ()) -> tuple[str, str] | None:
 
 def _recognises(weights: Weights) -> bool:
     names = weights.tensors
-    return any(mark in name and _split(name) is not None for name in names for mark in _MARKS) or (
-        multiplies(names)
-    )
+    return any(_MARKS.search(name) and _split(name) is not None for name in names) or multiplies(names)
 
 
 def _read(weights: Weights, ledger: Ledger, scale: float | None) -> Reading:
@@ -120,11 +123,11 @@ def _module(
     elif "diff" in roles and roles["diff"].numel == 0:
         ledger.left([roles["diff"].name], "saved without any element")
     elif "diff" in roles and len(roles["diff"].shape) > 1:
-        yield full_delta(dotted(flat), roles["diff"], scale, ledger, file)
+        yield full_delta(_named(flat), roles["diff"], scale, ledger, file)
     elif "diff" in roles:
         ledger.left([roles["diff"].name], "norm or bias, needs base")
     elif "down" in roles or "up" in roles:
-        half_saved(dotted(flat), roles, ledger)
+        half_saved(_named(flat), roles, ledger)
 
 
 def _pair(flat: str, roles: Mapping[str, LazyTensor], ledger: Ledger, file: str, scale: float | None) -> Pair:
@@ -132,7 +135,7 @@ def _pair(flat: str, roles: Mapping[str, LazyTensor], ledger: Ledger, file: str,
     rank = max(roles["down"].shape[0] if roles["down"].shape else 0, 1)
     stated = None if alpha is None else alpha / rank
     return Pair(
-        address=parse(dotted(flat)),
+        address=parse(_named(flat)),
         down=roles["down"],
         up=roles["up"],
         mid=roles.get("mid"),
@@ -156,7 +159,7 @@ def _product(
     if "lokr_w2" in factors:
         # PEFT pairs the axes of a one-dimensional convolution from the right, LyCORIS from the left.
         factors["lokr_w2"] = _flat(factors["lokr_w2"])
-    named = {f"{dotted(flat)}.{role}": tensor for role, tensor in factors.items()}
+    named = {f"{_named(flat)}.{role}": tensor for role, tensor in factors.items()}
     deltas = read_peft(named, {"peft_type": method, "r": rank or 1, "alpha": rank or 1}, ledger, file=file)
     if alpha is not None:
         ledger.used([roles["alpha"].name])
