@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shlex
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def test_the_ten_questions_are_about_models_that_the_demonstration_has():
 
 
 def test_the_quick_demonstration_finds_what_was_built_in(run, tmp_path):
-    out = tmp_path / "taste"
+    out = tmp_path / "a taste"
     done = run("demo", "--quick", "-o", out)
     assert done.code == 0, done.err
     assert "Every update of untrained is exactly zero" in done.out
@@ -82,7 +83,7 @@ def test_the_quick_demonstration_finds_what_was_built_in(run, tmp_path):
     assert "seed-0 and seed-1 changed common directions in all 84 weights" in done.out
     following = done.out.split("Next:\n")[1].split("\n\n")[0].splitlines()
     for line in following:
-        program, *arguments = line.split()
+        program, *arguments = shlex.split(line)
         assert program == "tunescope"
         assert run(*arguments).code == 0, line
     assert run("demo", "--quick", "-o", out).code == 2

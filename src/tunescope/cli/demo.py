@@ -1,5 +1,6 @@
 """`tunescope demo`."""
 
+import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,11 +60,11 @@ def _quick(out: Path, overwrite: bool) -> None:
 
 def _next(out: Path) -> Sequence[str]:
     """What else can be asked about what was made."""
-    seed, base = out / "adapters" / "seed-0", out / "base"
+    seed, base, merged = (shlex.quote(str(out / part)) for part in ("adapters/seed-0", "base", "merged"))
     return (
         f"tunescope check {seed} --base {base}",
-        f"tunescope verify {out / 'merged'} {seed} --base {base}",
-        f"tunescope norms {out / 'merged'} --base {base} --spectra top",
+        f"tunescope verify {merged} {seed} --base {base}",
+        f"tunescope norms {merged} --base {base} --spectra top",
     )
 
 

@@ -1,6 +1,7 @@
 """`tunescope finetune`."""
 
 import logging
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -194,7 +195,9 @@ def _print(runs: Any, out: Path, as_json: bool) -> None:
         return
     click.echo("\n".join(loss_lines(runs)))
     count = counted(len(runs), "run")
-    click.echo(f"{count} in {out}. Next: tunescope trajectory {out} -o trajectory/", err=True)
+    click.echo(
+        f"{count} in {out}. Next: tunescope trajectory {shlex.quote(str(out))} -o trajectory/", err=True
+    )
 
 
 def loss_lines(runs: Any) -> list[str]:
