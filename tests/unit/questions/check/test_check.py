@@ -40,7 +40,7 @@ def adapter(tmp_path: Path) -> Made:
     """`adapter(shapes, **config)` makes a PEFT folder with a pair for each module."""
 
     def make(shapes: Mapping[str, tuple[int, int]] = WEIGHTS, tensors: Any = None, **config: Any) -> Path:
-        folder = tmp_path / "adapter"
+        folder = tmp_path / "tuned"
         folder.mkdir(exist_ok=True)
         pairs = (pair(f"base_model.model.{module}", shape) for module, shape in shapes.items())
         held = tensors or {name: tensor for one in pairs for name, tensor in one.items()}
@@ -83,7 +83,7 @@ def kinds(study: Any) -> set[str]:
 def test_the_right_base_takes_every_module(adapter: Made, base: Made) -> None:
     study = check(adapter(), base=base(WEIGHTS))
     assert statuses(study) == ["attached"] * 40
-    assert (study.readout["attaches"], study.readout["models"]["adapter"]["attached"]) == (True, 40)
+    assert (study.readout["attaches"], study.readout["models"]["tuned"]["attached"]) == (True, 40)
     assert not study.findings
     row = study.table.frame.row(0, named=True)
     assert (row["scale"], row["scale_rule"]) == (2.0, "alpha/rank, both from adapter_config.json")
@@ -219,7 +219,7 @@ def test_kohya_names_attach_by_their_place(tmp_path: Path, base: Made) -> None:
 def test_without_a_base_the_file_is_described_from_its_header_alone(adapter: Made) -> None:
     folder = adapter(peft_version="0.18.0", base_model_name_or_path="org/model")
     study = check(folder)
-    said = study.readout["models"]["adapter"]
+    said = study.readout["models"]["tuned"]
     assert (said["modules"], said["ranks"], said["attached"]) == (40, [2], None)
     assert (said["tuner_version"], said["base_named"]) == ("0.18.0", "org/model")
     raw = (folder / "adapter_model.safetensors").read_bytes()
@@ -403,7 +403,7 @@ def test_half_saved_modules_are_missing(adapter: Made, base: Made) -> None:
         for module in ("q_proj", "v_proj"):
             del tensors[f"base_model.model.model.layers.{layer}.self_attn.{module}.lora_B.weight"]
     study = check(adapter(tensors=tensors), base=base(WEIGHTS))
-    said = study.readout["models"]["adapter"]
+    said = study.readout["models"]["tuned"]
     assert (said["modules"], said["attached"], said["missing"]) == (40, 28, 12)
     assert not study.readout["attaches"]
     assert kinds(study) == {"half_saved"}
@@ -444,8 +444,8 @@ def test_modules_that_the_config_targets_and_the_file_lacks_are_named(
     found = [finding for finding in study.findings if finding.kind == "targets_absent"]
     assert {name for finding in found for name in finding.components} >= absent
     assert [finding.evidence["targeted"] for finding in found] == ([targeted] if absent else [])
-    in_config = study.readout["models"]["adapter"]["targets_named"]
-    assert (study.readout["models"]["adapter"]["targets"], in_config) == (
+    in_config = study.readout["models"]["tuned"]["targets_named"]
+    assert (study.readout["models"]["tuned"]["targets"], in_config) == (
         ["self_attn.q_proj"],
         stated["target_modules"],
     )
@@ -454,7 +454,7 @@ def test_modules_that_the_config_targets_and_the_file_lacks_are_named(
 def test_deep_states_that_the_values_were_read(adapter: Made) -> None:
     folder = adapter()
     study = check(folder, deep=True)
-    said = study.readout["models"]["adapter"]
+    said = study.readout["models"]["tuned"]
     assert said["bytes_read"] == said["bytes"] == (folder / "adapter_model.safetensors").stat().st_size
     whole = hashlib.sha256((folder / "adapter_model.safetensors").read_bytes()).hexdigest()
     assert study.sources[0]["digest"] == {"kind": "sha256", "value": whole}
@@ -511,5 +511,5 @@ def test_one_remedy_for_many_modules_is_said_once(adapter: Made, base: Made) -> 
     targets = ["q_proj", "k_proj", "v_proj", "down_proj"]
     found = check(adapter(target_modules=targets), base=base(WEIGHTS)).findings
     (text,) = [finding.text for finding in found if finding.kind == "left_out_by_config"]
-    assert text.startswith("8 of 40 modules of adapter are not loaded by its config (L0_MLP_UP, ")
+    assert text.startswith("8 of 40 modules of tuned are not loaded by its config (L0_MLP_UP, ")
     assert text.endswith("Remedy: name 'up_proj' in target_modules.")
