@@ -68,11 +68,11 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_every_method_attaches_to_its_base_and_to_no_other(
     method: str, bases: dict[str, Path], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "adapter"
+    folder = tmp_path / "tuned"
     peft.get_peft_model(llama(), CONFIGS[method]()).save_pretrained(folder)
     modules = MODULES.get(method, 4)
 
-    found = tunescope.check(folder, base=bases["right"]).readout["models"]["adapter"]
+    found = tunescope.check(folder, base=bases["right"]).readout["models"]["tuned"]
     assert (found["attached"], found["modules"]) == (modules, modules)
     assert found["methods"] == [json.loads((folder / "adapter_config.json").read_text())["peft_type"].lower()]
 
@@ -101,7 +101,7 @@ RANKED = {
 def test_peft_refuses_the_ranks_that_do_not_attach_and_takes_the_remedy(
     method: str, bases: dict[str, Path], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "adapter"
+    folder = tmp_path / "tuned"
     peft.get_peft_model(llama(), RANKED[method]()).save_pretrained(folder)
     assert tunescope.check(folder, base=bases["right"]).readout["attaches"]
     stated = json.loads((folder / "adapter_config.json").read_text())
@@ -125,7 +125,7 @@ def test_peft_refuses_the_ranks_that_do_not_attach_and_takes_the_remedy(
 def test_the_modules_named_as_absent_are_those_that_peft_misses(
     targets: Any, bases: dict[str, Path], tmp_path: Path
 ) -> None:
-    folder = tmp_path / "adapter"
+    folder = tmp_path / "tuned"
     peft.get_peft_model(llama(), peft.LoraConfig(target_modules=["q_proj"], r=4)).save_pretrained(folder)
     stated = json.loads((folder / "adapter_config.json").read_text())
     (folder / "adapter_config.json").write_text(json.dumps(stated | {"target_modules": targets}))

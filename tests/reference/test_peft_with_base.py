@@ -188,7 +188,8 @@ def test_saved_modules_and_biases_are_rows(tmp_path: Path) -> None:
             wanted = np.linalg.norm(merged[key].astype(float) - base.tensors[key].read().astype(float))
             assert rows[layer, kind]["frobenius_norm"] == pytest.approx(wanted, rel=1e-6)
     coverage = study.tables["coverage"].frame
-    assert set(coverage.filter(coverage["model_id"] == "adapter")["status"]) == {"used"}
+    (label,) = study.table.frame["model_id"].unique()
+    assert set(coverage.filter(coverage["model_id"] == label)["status"]) == {"used"}
 
 
 @pytest.mark.filterwarnings("ignore")
