@@ -47,3 +47,16 @@ def test_every_line_is_named_beside_its_colour(reader: Reader) -> None:
     )
     assert named
     assert all(swatch and text for names in named for swatch, text in names)
+
+
+def test_paper_keeps_the_colours_that_name_lines_and_the_bars_of_lists(reader: Reader) -> None:
+    # A browser leaves backgrounds out of what it prints unless told otherwise.
+    reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    kept = (
+        "return [...document.querySelectorAll('.swatch, td .bar')]"
+        ".map((e) => getComputedStyle(e).printColorAdjust)"
+    )
+    adjusted = reader.run(kept)
+    reader.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert len(adjusted) > 10
+    assert set(adjusted) == {"exact"}

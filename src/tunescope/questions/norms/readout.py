@@ -155,7 +155,9 @@ def top_rows(frame: pl.DataFrame, metric: str, most: int = 12) -> list[str]:
         for row in top.select(*labels, *numbers).iter_rows()
     ]
     said = [
-        f"{name} {frame[name][0]:g}" for name in _LABELS if name in same and not _says_nothing(frame[name])
+        f"{name.replace('_', ' ')} {frame[name][0]:g}"
+        for name in _LABELS
+        if name in same and not _says_nothing(frame[name])
     ]
     below = [f"… {counted(frame.height - most, 'more row')}"] if frame.height > most else []
     below += ["", f"In all rows: {', '.join(said)}."] if said else []

@@ -53,7 +53,7 @@ def test_what_all_rows_share_is_said_once_and_what_is_unknown_has_no_column(pair
     adapter, base = pair
     alone = norms(adapter).markdown()
     assert {"model_id", "lora_rank", "scale", "relative_norm"}.isdisjoint(rows(alone)[0])
-    assert "In all rows: lora_rank 2, scale 3." in alone
+    assert "In all rows: lora rank 2, scale 3." in alone
     assert "relative_norm" in rows(norms(adapter, base=base).markdown())[0]
     whole = norms(base, base=base)
     assert {"lora_rank", "scale", "stable_rank"}.isdisjoint(rows(whole.markdown())[0])
