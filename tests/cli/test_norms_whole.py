@@ -221,9 +221,10 @@ def test_rl_like_steps_of_two_seeds_are_no_finding_and_a_shared_choice_is(tmp_pa
         ]
         study = tunescope.norms(*folders[1:], base=folders[0])
         row = study.tables["similarity_changed"].frame.row(0, named=True)
-        drawn = [image.get_array() for image in study.figure("same_values").axes[0].images[::2]]
         shown = [row["overlap"], row["overlap_chance_given_weight"]]
-        assert [values[0, 1] for values in drawn] == pytest.approx(shown)
+        if shown[1] < 0.995:  # what chance alone explains is not drawn
+            drawn = [image.get_array() for image in study.figure("same_values").axes[0].images[::2]]
+            assert [values[0, 1] for values in drawn] == pytest.approx(shown)
         return {f.kind for f in study.findings}, row
 
     found, row = kinds(stepped(1, 3e-5), stepped(2, 3e-5), "rounding")

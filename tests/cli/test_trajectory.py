@@ -377,7 +377,7 @@ def test_a_single_capture_is_told_as_one(run: Run, tmp_path: Path) -> None:
     assert kinds(out) == []
     text = (out / "results.md").read_text()
     assert "one capture, at step 0; ‖ΔW‖ 0; training loss 3;" in text
-    assert "over layers, 1 capture; at step 0" in text
+    assert "by layer, 1 capture; at step 0" in text
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

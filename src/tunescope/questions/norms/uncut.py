@@ -32,7 +32,8 @@ def uncut(sources: Sequence[Source]) -> Iterator[tuple[str, Notice]]:
 
 
 def _met(fused: dict[tuple[str, int | None], Delta], other: Source) -> list[Delta]:
-    """The fused projections of which the other has a part in the same layer."""
+    """The fused projections of which the other has a part of the same inputs in the same layer."""
     parts = {part for whole in PARTS.values() for part in whole if part.startswith("ATTN_")}
-    places = {(d.address.stack, d.address.layer) for d in other.deltas if d.address.component in parts}
-    return [delta for place, delta in fused.items() if place in places]
+    apart = [d for d in other.deltas if d.address.component in parts]
+    places = {(d.address.stack, d.address.layer, d.d_in) for d in apart}
+    return [delta for place, delta in fused.items() if (*place, delta.d_in) in places]

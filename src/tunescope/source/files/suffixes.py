@@ -1,5 +1,6 @@
 """How files of weights end."""
 
+import os.path
 from pathlib import Path
 
 from tunescope.paths import resolved
@@ -12,4 +13,4 @@ WEIGHTS = (".safetensors", ".npz", ".gguf", *PICKLED)
 def suffix_of(path: Path) -> str:
     """How a file of weights ends; of a link that is called otherwise, how the file ends that it leads to."""
     suffix = path.suffix.lower()
-    return resolved(path).suffix.lower() if suffix not in WEIGHTS and path.is_symlink() else suffix
+    return resolved(path).suffix.lower() if suffix not in WEIGHTS and os.path.islink(path) else suffix

@@ -37,7 +37,7 @@ def trained(folder: Path, seed: int = 0) -> Path:
         (place / "adapter_config.json").write_text(json.dumps(config))
         for name in now:
             away = now[name].astype(np.float64) - begin[name]
-            same = {"step": step, "epoch": None, "stack": "model", "layer": 0, "module_type": "up_proj"}
+            same = {"step": step, "epoch": None, "stack": "model", "layer": 0, "module_type": "mlp.up_proj"}
             same |= {"expert": None, "component_name": "L0_MLP_UP", "factor": name, "numel": away.size}
             sizes = {"mean": away.mean(), "variance": away.var()}
             sizes |= {"abs_mean": np.abs(away).mean(), "abs_variance": np.abs(away).var()}
