@@ -13,4 +13,5 @@ WEIGHTS = (".safetensors", ".npz", ".gguf", *PICKLED)
 def suffix_of(path: Path) -> str:
     """How a file of weights ends; of a link that is called otherwise, how the file ends that it leads to."""
     suffix = path.suffix.lower()
-    return resolved(path).suffix.lower() if suffix not in WEIGHTS and os.path.islink(path) else suffix
+    # Asked of a path that cannot be, `Path.is_symlink` raises.
+    return resolved(path).suffix.lower() if suffix not in WEIGHTS and os.path.islink(path) else suffix  # noqa: PTH114
