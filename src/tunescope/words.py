@@ -57,3 +57,16 @@ def first(names: Sequence[str], most: int) -> str:
     ('a, b …', 'a')
     """
     return ", ".join(names[:most]) + (" …" if len(names) > most else "")
+
+
+def named(names: Iterable[str], most: int = 4) -> str:
+    """A few names in a sentence: `a, b, c and 7 more`.
+
+    >>> named(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    listed = list(names)
+    rest = len(listed) - most
+    if rest > 0:
+        return f"{', '.join(listed[:most])} and {rest} more"
+    return " and ".join([", ".join(listed[:-1]), listed[-1]]) if len(listed) > 1 else "".join(listed)

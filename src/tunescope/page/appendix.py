@@ -8,10 +8,9 @@ from typing import Any
 
 from tunescope.page.markup import Markup, element, joined, name
 from tunescope.page.merging import sentences_of
-from tunescope.page.naming import listed_labels
 from tunescope.page.panels import Data, Part
 from tunescope.version import YEAR, __version__
-from tunescope.words import counted
+from tunescope.words import counted, named
 
 _HEADS = ("label", "place", "format", "revision", "bytes", "digest")
 # What computes: the versions of these decide the last digits.
@@ -92,9 +91,7 @@ def _paragraph(parts: Sequence[Part]) -> str:
     for methods, own in said.items():
         if rest := [text for text in own if text not in shared]:
             labels = dict.fromkeys(n for p in parts if p.content.methods == methods for n in p.labels)
-            lines.append(
-                f"{listed_labels(list(labels))}: {' '.join(rest)}" if len(said) > 1 else " ".join(rest)
-            )
+            lines.append(f"{named(labels, 6)}: {' '.join(rest)}" if len(said) > 1 else " ".join(rest))
     lead = f"tunescope {__version__}."
     reads = dict.fromkeys(part.read.removeprefix(lead).strip() for part in parts)
     return " ".join([*lines, lead, *filter(None, reads)])

@@ -59,16 +59,6 @@ def _names(label: str, text: str) -> bool:
     return re.search(rf"(?<![\w-]){re.escape(label)}(?![\w-])", text) is not None
 
 
-def listed_labels(labels: Sequence[str], most: int = 6) -> str:
-    """Labels in a row, the last of too many counted.
-
-    >>> listed_labels(["a", "b", "c"]), listed_labels(["a", "b", "c"], most=2)
-    ('a, b and c', 'a, b and 1 more')
-    """
-    *front, last = labels if len(labels) <= most else [*labels[:most], f"{len(labels) - most} more"]
-    return f"{', '.join(front)} and {last}" if front else last
-
-
 def bases_of(parts: Sequence[Part]) -> list[str]:
     """The bases that studies name, each once: a name alone is that of the path beside it that ends so."""
     every = list(dict.fromkeys(part.base for part in parts if part.base))

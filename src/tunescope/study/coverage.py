@@ -2,9 +2,8 @@
 
 import polars as pl
 
-from tunescope.study.finding import named
 from tunescope.study.markdown import escaped
-from tunescope.words import counted
+from tunescope.words import counted, named
 
 
 def coverage_lines(coverage: pl.DataFrame) -> list[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tunescope.errors import Notice
+from tunescope.words import named
 
 Severity = Literal["warning", "note"]
 # What the evidence of every finding has, `null` where no test was made.
@@ -92,19 +93,6 @@ def _own(finding: Finding, names: Collection[str]) -> dict[str, Any]:
     """The evidence of one of several findings, with its components where they are not all of `names`."""
     own = dict(finding.evidence)
     return own if len(set(finding.components)) == len(names) else own | {"cells": list(finding.components)}
-
-
-def named(names: Iterable[str], most: int = 4) -> str:
-    """A few names in a sentence: `a, b, c and 7 more`.
-
-    >>> named(["a", "b", "c"], most=2)
-    'a, b and 1 more'
-    """
-    listed = list(names)
-    rest = len(listed) - most
-    if rest > 0:
-        return f"{', '.join(listed[:most])} and {rest} more"
-    return " and ".join([", ".join(listed[:-1]), listed[-1]]) if len(listed) > 1 else "".join(listed)
 
 
 def listed(parts: Sequence[str], last: str) -> str:

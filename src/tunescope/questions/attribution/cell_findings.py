@@ -11,8 +11,8 @@ from scipy import stats
 from tunescope.questions.attribution.case import ALPHA, FEWEST_SEQUENCES, Case, percent
 from tunescope.statistics.multiplicity import benjamini_hochberg, holm
 from tunescope.statistics.tails import leading_outliers, t5_scale
-from tunescope.study.finding import Finding, named, significant
-from tunescope.words import counted
+from tunescope.study.finding import Finding, significant
+from tunescope.words import counted, named
 
 Floats = NDArray[np.float64]
 # Cells against the whole are worth a sentence from this share of Σ|attribution| on.

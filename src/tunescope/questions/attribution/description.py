@@ -12,7 +12,8 @@ from tunescope.questions.attribution.case import FEWEST_SEQUENCES, Case, percent
 from tunescope.questions.attribution.shape_findings import grid
 from tunescope.questions.attribution.summary import correlation
 from tunescope.statistics.neighbours import cuts
-from tunescope.study.finding import listed, named, significant
+from tunescope.study.finding import listed, significant
+from tunescope.words import named
 
 _SIZED = ("component_name", "attribution", "stderr")
 _MOVED = "frobenius_norm_normalized"

@@ -50,7 +50,7 @@ def attribution_maps(views: Sequence[Map]) -> Figure:
     with style():
         widths = [_width(view) for view in views]
         tallest = max(len(view.grid.rows) for view in views)
-        figure = new_figure(sum(widths), max(min(_CELL_H * tallest, _MOST_H), 0.8) + _BARS + 1.9)
+        figure = new_figure(sum(widths), _height(tallest) + _BARS + 1.9)
         parts = figure.subfigures(1, len(views), squeeze=False, width_ratios=widths)[0]
         for part, view in zip(parts, views, strict=True):
             (_bars if view.grid.outside else _map)(part, view)
@@ -79,11 +79,16 @@ def _bars(part: FigureBase, view: Map) -> None:
     ax.set_xlabel(view.grid.label)
 
 
+def _height(rows: int) -> float:
+    """Inches of the cells of so many rows, at most a page."""
+    return max(min(_CELL_H * rows, _MOST_H), 0.8)
+
+
 def _map(part: FigureBase, view: Map) -> None:
     rows, columns = view.grid.values.shape
     ratios = {
         "width_ratios": [max(_CELL_W * columns, 0.8), _BARS, 0.14],
-        "height_ratios": [_BARS, max(min(_CELL_H * rows, _MOST_H), 0.8)],
+        "height_ratios": [_BARS, _height(rows)],
     }
     axes = part.subplots(2, 3, squeeze=False, gridspec_kw={"wspace": 0.02, "hspace": 0.02, **ratios})
     main, top, side, bar = axes[1, 0], axes[0, 0], axes[1, 1], axes[1, 2]

@@ -17,8 +17,8 @@ from tunescope.questions.attribution.sight import visible_gain
 from tunescope.questions.attribution.stopping import left_over
 from tunescope.statistics.multiplicity import benjamini_hochberg, holm
 from tunescope.statistics.types import Float64
-from tunescope.study.finding import Finding, least_found, named, significant
-from tunescope.words import counted
+from tunescope.study.finding import Finding, least_found, significant
+from tunescope.words import counted, named
 
 # Weights with an effect on one data set alone meet the test of the other at its whole level.
 TRADE_ALPHA = ALPHA / 2

@@ -10,8 +10,8 @@ from tunescope.questions.check.attach import spelled
 from tunescope.questions.check.base import BaseNames
 from tunescope.questions.check.place import Place
 from tunescope.source.opened import Source
-from tunescope.study.finding import Finding, named
-from tunescope.words import counted
+from tunescope.study.finding import Finding
+from tunescope.words import counted, named
 
 
 def attach_findings(

@@ -8,8 +8,8 @@ from tunescope.questions.check.base import BaseNames
 from tunescope.questions.check.place import Place
 from tunescope.questions.check.wrapping import ALL_LINEAR, left_out
 from tunescope.source.opened import Source
-from tunescope.study.finding import Finding, named
-from tunescope.words import counted
+from tunescope.study.finding import Finding
+from tunescope.words import counted, named
 
 
 def target_findings(source: Source, found: Sequence[Place], base: BaseNames) -> Iterator[Finding]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from tunescope.address import Address
 from tunescope.delta import Factored
 from tunescope.source.opened import Source
-from tunescope.study.finding import Finding, named
-from tunescope.words import counted
+from tunescope.study.finding import Finding
+from tunescope.words import counted, named
 
 
 def same_updates(sources: Sequence[Source]) -> Iterator[Finding]:

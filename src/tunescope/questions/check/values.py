@@ -10,8 +10,8 @@ from tunescope.source.files.tensors import LazyTensor, is_float, to_float32
 from tunescope.source.formats.lycoris import rescaled
 from tunescope.source.formats.names import strip_wrappers
 from tunescope.source.opened import Source
-from tunescope.study.finding import Finding, named
-from tunescope.words import counted
+from tunescope.study.finding import Finding
+from tunescope.words import counted, named
 
 # Values that are looked at together.
 _AT_ONCE = 1 << 22

@@ -6,8 +6,8 @@ import numpy as np
 import polars as pl
 
 from tunescope.address import Address
-from tunescope.study.finding import named, significant
-from tunescope.words import counted
+from tunescope.study.finding import significant
+from tunescope.words import counted, named
 
 HALF = 0.5  # share of the sum that a band of layers must hold
 _FEWEST = 4

@@ -25,8 +25,8 @@ from tunescope.questions.importance.views import said, size_spearman
 from tunescope.statistics.groups import parts_differ, smooth_p
 from tunescope.statistics.multiplicity import holm
 from tunescope.statistics.neighbours import cuts
-from tunescope.study.finding import Finding, merged, named
-from tunescope.words import counted
+from tunescope.study.finding import Finding, merged
+from tunescope.words import counted, named
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05

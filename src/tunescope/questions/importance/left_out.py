@@ -9,8 +9,8 @@ from scipy import stats
 
 from tunescope.linalg.ranks import spearman
 from tunescope.statistics.multiplicity import holm
-from tunescope.study.finding import listed, named, significant
-from tunescope.words import counted
+from tunescope.study.finding import listed, significant
+from tunescope.words import counted, named
 
 ALPHA = 0.02
 OF_LAYERS = (

@@ -9,8 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tunescope.linalg.ranks import ranks, spearman
-from tunescope.study.finding import named
-from tunescope.words import counted
+from tunescope.words import counted, named
 
 Array = NDArray[np.float64]
 

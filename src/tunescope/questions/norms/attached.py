@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from tunescope.delta import ABSENT, UNFIT, Delta
 from tunescope.errors import BadInput, printable
 from tunescope.source.opened import Source
-from tunescope.study.finding import Finding, named
-from tunescope.words import counted
+from tunescope.study.finding import Finding
+from tunescope.words import counted, named
 
 _SHOWN = 3
 

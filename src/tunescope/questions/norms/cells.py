@@ -14,7 +14,8 @@ from tunescope.statistics.scatter import far_out, standing_out
 from tunescope.statistics.tails import t5_scale
 from tunescope.statistics.two_way import two_way
 from tunescope.statistics.types import Float64, Int64
-from tunescope.study.finding import Finding, merged, named, significant
+from tunescope.study.finding import Finding, merged, significant
+from tunescope.words import named
 
 # A weight is hot from this many times its expected value on, and has collapsed below this share of it.
 HOT_RATIO, COLLAPSED_SHARE = 2.5, 1 / 50

@@ -12,7 +12,8 @@ from tunescope.measure.depth import (
 )
 from tunescope.measure.towers import Tower
 from tunescope.questions.norms.words import most, of_measure, times
-from tunescope.study.finding import Finding, merged, named
+from tunescope.study.finding import Finding, merged
+from tunescope.words import named
 
 
 def depth_findings(models: Mapping[str, Sequence[Tower]], metric: str) -> list[Finding]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from tunescope.study.finding import Finding, merged, named
-from tunescope.words import counted
+from tunescope.study.finding import Finding, merged
+from tunescope.words import counted, named
 
 _MANY = 12
 

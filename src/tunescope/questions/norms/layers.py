@@ -16,7 +16,8 @@ from tunescope.statistics.scatter import standing_apart
 from tunescope.statistics.tails import t5_scale
 from tunescope.statistics.two_way import common_block
 from tunescope.statistics.types import Float64
-from tunescope.study.finding import Finding, listed, merged, named
+from tunescope.study.finding import Finding, listed, merged
+from tunescope.words import named
 
 # A layer stands out from this many times the median of the others on.
 LAYER_RATIO = 2.0

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from tunescope.study.finding import Finding, merged, named
-from tunescope.words import counted
+from tunescope.study.finding import Finding, merged
+from tunescope.words import counted, named
 
 if TYPE_CHECKING:
     from tunescope.measure.between import Between

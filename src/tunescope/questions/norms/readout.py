@@ -20,10 +20,10 @@ from tunescope.questions.norms.sentences import (
 from tunescope.questions.norms.sight import nothing_in_others, nothing_stands_out
 from tunescope.questions.norms.unknown_heads import sentences
 from tunescope.study.coverage import coverage_lines
-from tunescope.study.finding import named, significant
+from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.study.study import Study
-from tunescope.words import counted, tower_name
+from tunescope.words import counted, named, tower_name
 
 _THIRDS = ("early", "middle", "late")
 CAUTION = (

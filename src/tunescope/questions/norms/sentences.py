@@ -5,8 +5,8 @@ from typing import Any
 
 from tunescope.measure.depth import LEAST_LAYERS
 from tunescope.questions.norms.words import of_measure, times
-from tunescope.study.finding import named, significant
-from tunescope.words import counted, tower_name
+from tunescope.study.finding import significant
+from tunescope.words import counted, named, tower_name
 
 Models = Mapping[str, Mapping[str, Any]]
 # What stands above the sentences of the models: they tell sizes, findings what is more than chance.

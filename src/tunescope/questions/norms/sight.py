@@ -19,7 +19,8 @@ from tunescope.statistics.laws import NINE_IN_TEN
 from tunescope.statistics.location import visible_shift
 from tunescope.statistics.scatter import apart_from, standing_from
 from tunescope.statistics.types import Float64
-from tunescope.study.finding import factor, least_found, listed, named
+from tunescope.study.finding import factor, least_found, listed
+from tunescope.words import named
 
 # Why no weight could be compared with those of other layers.
 _NONE = {

@@ -10,7 +10,8 @@ from tunescope.measure.towers import Tower
 from tunescope.questions.norms.words import is_size, of_measure, times
 from tunescope.statistics.location import Shift, groups_differ, mean_differs, sign_flips
 from tunescope.statistics.multiplicity import holm
-from tunescope.study.finding import Finding, merged, named
+from tunescope.study.finding import Finding, merged
+from tunescope.words import named
 
 # Families differ when one's mean is this many times the other's.
 TILT_RATIO = 1.25

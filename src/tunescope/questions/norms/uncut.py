@@ -6,8 +6,7 @@ from tunescope.address.fused import PARTS, by_head
 from tunescope.delta import Delta
 from tunescope.errors import Notice
 from tunescope.source.opened import Source
-from tunescope.study.finding import named
-from tunescope.words import counted
+from tunescope.words import counted, named
 
 
 def uncut(sources: Sequence[Source]) -> Iterator[tuple[str, Notice]]:

@@ -6,7 +6,7 @@ from tunescope.delta import Delta
 from tunescope.questions.norms.head_layouts import layout_of
 from tunescope.questions.norms.heads import FUSED, Heads, blocks_of, known_heads, readable_config
 from tunescope.source.opened import Source
-from tunescope.study.finding import named
+from tunescope.words import named
 
 # The label of a model -> why heads are not known -> the kinds of weight meant.
 Unknown = Mapping[str, Mapping[str, Sequence[str]]]

@@ -10,7 +10,8 @@ from tunescope.measure.towers import Tower
 from tunescope.questions.norms.cells import LEAST_CELLS
 from tunescope.questions.norms.tilt import LEAST_KINDS
 from tunescope.questions.norms.tilt import LEAST_LAYERS as LEAST_FOR_TILT
-from tunescope.study.finding import listed, named
+from tunescope.study.finding import listed
+from tunescope.words import named
 
 # What is looked for, in the order in which it is told.
 NAMES = {

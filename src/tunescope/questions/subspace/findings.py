@@ -25,8 +25,8 @@ from tunescope.questions.subspace.pairs import (
     study_pairs,
     whole_cosine,
 )
-from tunescope.study.finding import Finding, Severity, merged, named
-from tunescope.words import counted
+from tunescope.study.finding import Finding, Severity, merged
+from tunescope.words import counted, named
 
 _NUMBERS = (
     "excess_input", "excess_output", "overlap_input_chance", "overlap_output_chance", "overlap_input_z",

@@ -7,8 +7,8 @@ from typing import Any
 from tunescope.questions.subspace.kinds import THRESHOLDS
 from tunescope.questions.subspace.numbers import plain, span, tenths, turned, two, uncounted, whole
 from tunescope.questions.subspace.pairs import Pair, equivalence
-from tunescope.study.finding import Finding, listed, named, significant
-from tunescope.words import counted
+from tunescope.study.finding import Finding, listed, significant
+from tunescope.words import counted, named
 
 Evidence = Mapping[str, Any]
 # A mean z beyond it is more than random subspaces give, which of trained updates says nothing.

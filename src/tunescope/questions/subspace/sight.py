@@ -11,7 +11,8 @@ from tunescope.linalg import chance, overlap
 from tunescope.questions.subspace.kinds import THRESHOLDS
 from tunescope.questions.subspace.pairs import ALPHA, SQUARE, Side
 from tunescope.statistics.laws import NINE_IN_TEN
-from tunescope.study.finding import least_found, named
+from tunescope.study.finding import least_found
+from tunescope.words import named
 
 # From here on a count of directions is looked at (as `shared` does).
 _COUNTED = 1e-3

@@ -15,8 +15,7 @@ from tunescope.questions.trajectory.vocabulary import (
 )
 from tunescope.source.checkpoints import Saved
 from tunescope.source.training_run import Run
-from tunescope.study.finding import named
-from tunescope.words import counted
+from tunescope.words import counted, named
 
 # Its ranks are given up one by one, and its scale with them.
 _SHRINKS = "adalora"

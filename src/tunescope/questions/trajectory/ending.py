@@ -10,7 +10,8 @@ from tunescope.questions.trajectory.loss import logged_losses
 from tunescope.questions.trajectory.seams import SavedState
 from tunescope.source.training_run import CAPTURED
 from tunescope.statistics.series import LEAST_ENDING, ending
-from tunescope.study.finding import named, significant
+from tunescope.study.finding import significant
+from tunescope.words import named
 
 # Told is a change of at least this share of the loss, with this p over all runs of the study.
 SHARE, ALPHA = 0.01, 0.02

@@ -28,7 +28,7 @@ from tunescope.picture.style import BROKEN, DPI, INK, QUIET, Look, look_of, save
 from tunescope.picture.views import Grid, shared
 from tunescope.questions.trajectory.gallery import Gallery
 from tunescope.questions.trajectory.views import Animation, Track
-from tunescope.study.finding import named
+from tunescope.words import named
 
 # Inches, and pixels an inch in the animations: twice a page's, so that dense screens show them sharp.
 _WIDTH, _HEIGHT, _DPI = 7.6, 4.3, 200

@@ -21,7 +21,8 @@ from tunescope.questions.trajectory.order import moves_first
 from tunescope.questions.trajectory.plateau import plateaus
 from tunescope.questions.trajectory.seams import SavedState, seams
 from tunescope.questions.trajectory.stillness import diverged, frozen
-from tunescope.study.finding import Finding, merged, named
+from tunescope.study.finding import Finding, merged
+from tunescope.words import named
 
 
 def motion_findings(

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tunescope.statistics.replicates import Rows, rows_differ
 from tunescope.statistics.two_way import common_block
-from tunescope.study.finding import Finding, named
+from tunescope.study.finding import Finding
+from tunescope.words import named
 
 # Half-way steps of the first and last layer that lie closer than this share of the run are one.
 HALFWAY_SPREAD = 0.1

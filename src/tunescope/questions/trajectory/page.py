@@ -13,9 +13,10 @@ from tunescope.questions.trajectory.comparison import comparison_sentences
 from tunescope.questions.trajectory.readout import CAUTION, INCOMPLETE, order_sentences, run_sentence
 from tunescope.questions.trajectory.sentences import METHODS, nothing_stands_out
 from tunescope.questions.trajectory.summary import halfway_sentence
-from tunescope.study.finding import listed, named
+from tunescope.study.finding import listed
 from tunescope.study.recalled import command_line
 from tunescope.study.study import Study
+from tunescope.words import named
 
 # Numbers of the maps over steps that fit a page.
 _NUMBERS = 60_000

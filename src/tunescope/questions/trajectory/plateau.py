@@ -9,7 +9,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tunescope.questions.trajectory.order import LEAST_CAPTURES
-from tunescope.study.finding import Finding, named
+from tunescope.study.finding import Finding
+from tunescope.words import named
 
 # A layer has stopped when it stays this close to where it ends, over at least this share of the run; 10 %
 # more motion lies twice as far. Without directions only ‖ΔW‖ is known; a turn of 10 % changes it by 0.5 %.

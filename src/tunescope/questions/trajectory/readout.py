@@ -9,9 +9,9 @@ from tunescope.questions.trajectory.gallery import Gallery, Panel
 from tunescope.questions.trajectory.sentences import METHODS, nothing_stands_out
 from tunescope.questions.trajectory.summary import first_counted, halfway_words, verdict
 from tunescope.questions.trajectory.views import Animation, rate_text
-from tunescope.study.finding import named, significant
+from tunescope.study.finding import significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
-from tunescope.words import counted
+from tunescope.words import counted, named
 
 CAUTION = (
     "These pictures show how far weights moved, layer by layer, not which of the movements the model's "

@@ -9,8 +9,7 @@ from tunescope.errors import Notice
 from tunescope.source.checkpoints import Saved, Weight
 from tunescope.source.matching import Place, address_place, matched
 from tunescope.source.training_run import Run
-from tunescope.study.finding import named
-from tunescope.words import counted
+from tunescope.words import counted, named
 
 # The stack of a model that nothing around it names.
 _BARE = "model"

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tunescope.errors import Notice
 from tunescope.statistics.location import mean_differs
 from tunescope.statistics.tails import leading_outliers, t5_scale
-from tunescope.study.finding import Finding, named
-from tunescope.words import counted
+from tunescope.study.finding import Finding
+from tunescope.words import counted, named
 
 # A walk of random steps keeps a cosine with itself, √(t/t') at a constant rate; training keeps more. Half of
 # that is a break, and no cosine above the ceiling is.

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tunescope.study.finding import factor, least_found, named, too_little_known
-from tunescope.words import counted
+from tunescope.study.finding import factor, least_found, too_little_known
+from tunescope.words import counted, named
 
 # A kind of effect that would have been found, and what is said where none would.
 _EFFECTS = (

@@ -6,7 +6,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tunescope.study.finding import Finding, Severity, named, significant
+from tunescope.study.finding import Finding, Severity, significant
+from tunescope.words import named
 
 # Growth of ‖ΔW‖ after the first third of a run; a warm-up over the whole run reaches about nine.
 GROWTH = 10.0

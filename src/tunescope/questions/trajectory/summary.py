@@ -8,8 +8,8 @@ import polars as pl
 
 from tunescope.questions.trajectory.gallery import drawn
 from tunescope.questions.trajectory.proxy import Proxy
-from tunescope.study.finding import Finding, named
-from tunescope.words import counted
+from tunescope.study.finding import Finding
+from tunescope.words import counted, named
 
 
 def run_summary(by_step: pl.DataFrame, motion: pl.DataFrame, by_layer: pl.DataFrame) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from tunescope.questions.verify.elsewhere import Elsewhere
 from tunescope.questions.verify.measure import ZERO, Replayed
 from tunescope.questions.verify.meeting import Unread
-from tunescope.study.finding import Finding, named
-from tunescope.words import counted
+from tunescope.study.finding import Finding
+from tunescope.words import counted, named
 
 
 @dataclass(frozen=True, eq=False)

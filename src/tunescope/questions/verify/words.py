@@ -20,10 +20,10 @@ from tunescope.questions.verify.reading import Reading, pooled_coefficient
 from tunescope.questions.verify.summing import what_sums_are
 from tunescope.questions.verify.verdict import CAUSES, UNTOLD, Verdict, left_out, module_verdict
 from tunescope.study.coverage import coverage_lines
-from tunescope.study.finding import Finding, Severity, listed, named, significant
+from tunescope.study.finding import Finding, Severity, listed, significant
 from tunescope.study.markdown import escaped, finding_lines, read_line, table
 from tunescope.study.study import Study
-from tunescope.words import counted
+from tunescope.words import counted, named
 
 METHODS = (
     "The coefficient c of an adapter solves ⟨W′ − W, ΔW⟩ = ⟨round(W + cΔW) − W, ΔW⟩ in every module, with W "
